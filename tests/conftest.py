@@ -1,0 +1,53 @@
+"""Options and fixtures of the whole suite: the device under test, seeds, strict referees."""
+
+import re
+
+import pytest
+
+REFEREES = re.compile(r"\b(torch|pytorch|gensim|sympy|sklearn|scikit-learn|matplotlib)\b", re.I)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="default device of the tests")
+    parser.addoption(
+        "--require-referees",
+        action="store_true",
+        help="a test skipped because a referee is missing fails instead",
+    )
+
+
+@pytest.fixture(scope="session")
+def device(request):
+    """The name of the device under test."""
+    return request.config.getoption("--device")
+
+
+@pytest.fixture(autouse=True)
+def _default_device_and_seed(device):
+    import minitorch
+
+    minitorch.set_default_device(device)
+    minitorch.manual_seed(0)
+
+
+def _reason(report):
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def _fail_if_referee(report, config):
+    if report.skipped and config.getoption("--require-referees"):
+        reason = _reason(report)
+        if REFEREES.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"a referee is missing: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    return _fail_if_referee((yield), item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return _fail_if_referee((yield), collector.config)
