@@ -1,0 +1,108 @@
+"""Map-style datasets: whatever has `__getitem__` and `__len__`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from minitorch.creation import tensor
+from minitorch.dtypes import int64
+from minitorch.random import Generator, randperm
+from minitorch.tensor import Tensor
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Dataset(Generic[T_co]):
+    """Samples by number: a subclass defines `__getitem__` and `__len__`."""
+
+    def __getitem__(self, index: int) -> T_co:
+        raise NotImplementedError(f"{type(self).__name__} does not define __getitem__")
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} does not define __len__")
+
+
+class TensorDataset(Dataset[tuple[Tensor, ...]]):
+    """Sample i is row i of each tensor.
+
+    Raises ValueError for no tensor, for one with no dimension, or for different lengths.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        if not tensors:
+            raise ValueError("TensorDataset: expected at least one tensor, got none")
+        if any(t.dim() == 0 for t in tensors):
+            raise ValueError("TensorDataset: a tensor with no dimension has no rows")
+        lengths = [t.size(0) for t in tensors]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"TensorDataset: tensors differ in length: {lengths}")
+        self.tensors = tensors
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
+        return tuple(t[index] for t in self.tensors)
+
+    def __len__(self) -> int:
+        return self.tensors[0].size(0)
+
+
+class Subset(Dataset[T_co]):
+    """The samples of `dataset` at `indices`, in that order."""
+
+    def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __getitem__(self, index: int) -> T_co:
+        return self.dataset[self.indices[index]]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def random_split(
+    dataset: Dataset[T_co],
+    lengths: Sequence[int | float],
+    generator: Generator | None = None,
+) -> list[Subset[T_co]]:
+    """Split `dataset` at random into parts that do not overlap.
+
+    `lengths` are numbers of samples, or fractions that sum to 1; what rounding leaves over goes to
+    the parts one by one, first to last, as in PyTorch. Equal generators give equal splits.
+    Raises ValueError where the lengths do not sum to the dataset's.
+    """
+    counts = _counts(lengths, len(dataset))
+    order = randperm(len(dataset), generator=generator, device="cpu").tolist()
+    starts = [sum(counts[:i]) for i in range(len(counts))]
+    return [Subset(dataset, order[a : a + n]) for a, n in zip(starts, counts)]
+
+
+def _counts(lengths: Sequence[int | float], total: int) -> list[int]:
+    if math.isclose(sum(lengths), 1) and any(isinstance(x, float) for x in lengths):
+        if any(not 0 <= x <= 1 for x in lengths):
+            raise ValueError(f"random_split: fractions must lie in [0, 1], got {list(lengths)}")
+        counts = [math.floor(total * x) for x in lengths]
+        for i in range(total - sum(counts)):
+            counts[i % len(counts)] += 1
+        return counts
+    if any(x != int(x) or x < 0 for x in lengths) or sum(lengths) != total:
+        raise ValueError(
+            f"random_split: lengths {list(lengths)} sum to {sum(lengths)}, expected {total} "
+            "samples in whole numbers, or fractions that sum to 1"
+        )
+    return [int(x) for x in lengths]
+
+
+def rows(dataset: Dataset[Any]) -> tuple[tuple[Tensor, ...], Tensor | None] | None:
+    """Return (tensors, row numbers or None for all) of a TensorDataset or Subsets of one."""
+    if type(dataset) is TensorDataset:
+        return dataset.tensors, None
+    if type(dataset) is not Subset:
+        return None
+    inner = rows(dataset.dataset)
+    if inner is None:
+        return None
+    tensors, outer = inner
+    chosen = tensor(list(dataset.indices), dtype=int64, device=tensors[0].device)
+    return tensors, chosen if outer is None else outer[chosen]

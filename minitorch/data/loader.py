@@ -1,0 +1,154 @@
+"""The loader: mini-batches of a dataset, shuffled or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from minitorch import ops
+from minitorch.creation import from_numpy, tensor
+from minitorch.data.dataset import Dataset, rows
+from minitorch.dtypes import float64
+from minitorch.random import Generator, randperm
+from minitorch.tensor import Tensor
+
+# PyTorch's further arguments, with the only value that is understood here.
+_UNSUPPORTED: dict[str, Any] = {
+    "batch_sampler": None,
+    "num_workers": 0,
+    "pin_memory": False,
+    "timeout": 0,
+    "worker_init_fn": None,
+    "multiprocessing_context": None,
+    "prefetch_factor": None,
+    "persistent_workers": False,
+    "pin_memory_device": "",
+    "in_order": True,
+}
+
+
+class DataLoader:
+    """Iterate over `dataset` in mini-batches.
+
+    With `shuffle`, every pass draws a new order from `generator` (None: the default generator), so
+    equal seeds give equal batches. `sampler`, an iterable of sample numbers, gives the order
+    instead. `drop_last` leaves out a last batch that is not full; `batch_size=None` yields single samples.
+    `collate_fn` makes a batch of a list of samples. Without one, a TensorDataset (and a Subset of
+    one) is not read sample by sample: each batch is one slice or one gather of the whole tensors.
+
+    Everything runs in the calling thread. PyTorch's arguments for worker processes and pinned
+    memory raise ValueError unless they have their default value.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int | None = 1,
+        shuffle: bool = False,
+        sampler: Iterable[int] | None = None,
+        *,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        drop_last: bool = False,
+        generator: Generator | None = None,
+        **unsupported: Any,
+    ) -> None:
+        for name, value in unsupported.items():
+            if name not in _UNSUPPORTED:
+                raise TypeError(f"DataLoader: unexpected argument {name!r}")
+            if value != _UNSUPPORTED[name]:
+                raise ValueError(
+                    f"DataLoader: {name}={value!r} is not supported, only {_UNSUPPORTED[name]!r}"
+                )
+        if batch_size is not None and (int(batch_size) != batch_size or batch_size < 1):
+            raise ValueError(f"DataLoader: batch_size must be a whole number > 0, got {batch_size}")
+        if sampler is not None and shuffle:
+            raise ValueError("DataLoader: sampler and shuffle=True exclude each other")
+        if drop_last and batch_size is None:
+            raise ValueError("DataLoader: drop_last=True needs a batch_size")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.sampler = sampler
+        self.drop_last = drop_last
+        self.generator = generator
+        self.collate_fn = collate_fn or default_collate
+        self._rows = rows(dataset) if collate_fn is None and sampler is None else None
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        samples = len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
+        if self.batch_size is None:
+            return samples
+        return (samples if self.drop_last else samples + self.batch_size - 1) // self.batch_size
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.batch_size is None:
+            return (self.dataset[i] for i in self._order())
+        if self._rows is None:
+            return self._by_sample(self.batch_size)
+        return self._by_rows(*self._rows, self.batch_size)
+
+    def _order(self) -> Iterable[int]:
+        if self.sampler is not None:
+            return self.sampler
+        n = len(self.dataset)
+        if self.shuffle:
+            order: list[int] = randperm(n, generator=self.generator, device="cpu").tolist()
+            return order
+        return range(n)
+
+    def _by_sample(self, size: int) -> Iterator[Any]:
+        order = iter(self._order())
+        while numbers := list(islice(order, size)):
+            if len(numbers) == size or not self.drop_last:
+                yield self.collate_fn([self.dataset[i] for i in numbers])
+
+    def _by_rows(
+        self, tensors: tuple[Tensor, ...], chosen: Tensor | None, size: int
+    ) -> Iterator[list[Tensor]]:
+        order = chosen
+        if self.shuffle:
+            device = tensors[0].device
+            order = randperm(len(self.dataset), generator=self.generator, device=device)
+            order = order if chosen is None else chosen[order]
+        for batch in range(len(self)):
+            part = slice(batch * size, (batch + 1) * size)
+            if order is None:
+                yield [t[part] for t in tensors]
+            else:
+                numbers = order[part]
+                yield [ops.index_select(t, 0, numbers) for t in tensors]
+
+
+def default_collate(batch: list[Any]) -> Any:
+    """Make one batch of a list of samples, as PyTorch does.
+
+    Tensors and NumPy arrays are stacked, numbers become a tensor (float64 or int64), strings a
+    list; tuples, lists and mappings are collated field by field. Raises TypeError for others and
+    ValueError for sequences of different lengths.
+    """
+    first = batch[0]
+    if isinstance(first, Tensor):
+        return ops.stack(batch, 0)
+    if isinstance(first, (np.ndarray, np.generic)):
+        return from_numpy(np.stack(batch))
+    if isinstance(first, float):
+        return tensor(batch, dtype=float64)
+    if isinstance(first, int):
+        return tensor(batch)
+    if isinstance(first, (str, bytes)):
+        return batch
+    if isinstance(first, Mapping):
+        return {key: default_collate([sample[key] for sample in batch]) for key in first}
+    if isinstance(first, (tuple, list)):
+        if any(len(sample) != len(first) for sample in batch):
+            raise ValueError("default_collate: samples differ in length")
+        fields = [default_collate(list(field)) for field in zip(*batch)]
+        return type(first)(*fields) if hasattr(first, "_fields") else fields
+    raise TypeError(
+        "default_collate: expected tensors, NumPy arrays, numbers, strings, tuples, lists or "
+        f"mappings, got {type(first).__name__}"
+    )
