@@ -1,0 +1,1 @@
+"""Words: corpora, vocabularies, word vectors and their evaluation."""
