@@ -35,9 +35,9 @@ class DataLoader:
 
     With `shuffle`, every pass draws a new order from `generator` (None: the default generator), so
     equal seeds give equal batches. `sampler`, an iterable of sample numbers, gives the order
-    instead. `drop_last` leaves out a last batch that is not full; `batch_size=None` yields single samples.
-    `collate_fn` makes a batch of a list of samples. Without one, a TensorDataset (and a Subset of
-    one) is not read sample by sample: each batch is one slice or one gather of the whole tensors.
+    instead. `drop_last` leaves out a last batch that is not full; `batch_size=None` yields single
+    samples. `collate_fn` makes a batch of a list of samples. Without one, a TensorDataset (and a
+    Subset of one) is not read sample by sample: each batch is one slice or one gather.
 
     Everything runs in the calling thread. PyTorch's arguments for worker processes and pinned
     memory raise ValueError unless they have their default value.

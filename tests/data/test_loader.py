@@ -1,0 +1,198 @@
+"""The loader, against PyTorch's."""
+
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+
+import minitorch
+from minitorch.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
+from minitorch.utils import data as pytorch_name
+
+N = 11
+
+
+def pair():
+    return TensorDataset(minitorch.arange(2 * N).reshape(N, 2), minitorch.arange(N))
+
+
+def torch_pair():
+    return torch.utils.data.TensorDataset(torch.arange(2 * N).reshape(N, 2), torch.arange(N))
+
+
+def lists(loader):
+    return [[t.tolist() for t in batch] for batch in loader]
+
+
+def labels(loader):
+    return [y for batch in loader for y in batch[1].tolist()]
+
+
+class Plain(Dataset):
+    """The same samples, but nothing that a fast path could see."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __getitem__(self, index):
+        return self.inner[index]
+
+    def __len__(self):
+        return len(self.inner)
+
+
+@pytest.mark.parametrize("wrap", [lambda d: d, Plain], ids=["rows", "samples"])
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 3, 11, 20])
+def test_batches_in_order_equal_pytorchs(wrap, drop_last, batch_size):
+    ours = DataLoader(wrap(pair()), batch_size=batch_size, drop_last=drop_last)
+    theirs = torch.utils.data.DataLoader(torch_pair(), batch_size, drop_last=drop_last)
+    assert lists(ours) == lists(theirs)
+    assert len(ours) == len(theirs)
+
+
+@pytest.mark.parametrize("indices", [[3, 0, 7, 7], range(2, 9)])
+@pytest.mark.parametrize("wrap", [lambda d: d, Plain], ids=["rows", "samples"])
+def test_subset_equals_pytorchs(wrap, indices):
+    ours = DataLoader(wrap(Subset(Subset(pair(), range(1, N)), indices)), 3)
+    inner = torch.utils.data.Subset(torch_pair(), range(1, N))
+    theirs = torch.utils.data.DataLoader(torch.utils.data.Subset(inner, indices), 3)
+    assert lists(ours) == lists(theirs)
+
+
+@pytest.mark.parametrize("make", [pair, lambda: Subset(pair(), range(N))], ids=["all", "subset"])
+@pytest.mark.parametrize("wrap", [lambda d: d, Plain], ids=["rows", "samples"])
+def test_shuffle_is_a_permutation_anew_each_pass_and_repeats(make, wrap):
+    def passes(seed):
+        loader = DataLoader(
+            wrap(make()), 4, shuffle=True, generator=minitorch.Generator().manual_seed(seed)
+        )
+        for x, y in loader:
+            assert x[:, 0].tolist() == [2 * i for i in y.tolist()]
+        return [labels(loader), labels(loader)]
+
+    first, second = passes(1)
+    assert sorted(first) == sorted(second) == list(range(N))
+    assert first != second
+    assert passes(1) == [first, second]
+    assert passes(2)[0] != first
+
+
+def test_fast_and_slow_path_draw_the_same_order():
+    orders = [
+        labels(DataLoader(d, 4, shuffle=True, generator=minitorch.Generator().manual_seed(3)))
+        for d in (pair(), Plain(pair()))
+    ]
+    assert orders[0] == orders[1]
+
+
+def test_manual_seed_governs_shuffle_without_a_generator():
+    loader = DataLoader(pair(), 4, shuffle=True)
+    minitorch.manual_seed(4)
+    first = labels(loader)
+    minitorch.manual_seed(4)
+    assert labels(loader) == first
+
+
+def test_sampler_gives_the_order():
+    assert labels(DataLoader(pair(), 2, sampler=[5, 5, 1])) == [5, 5, 1]
+    assert len(DataLoader(pair(), 2, sampler=[5, 5, 1])) == 2
+
+
+def test_no_batch_size_yields_samples():
+    samples = list(DataLoader(pair(), batch_size=None))
+    assert len(samples) == N
+    assert samples[2][0].tolist() == [4, 5]
+
+
+def test_collate_fn_gets_the_samples():
+    loader = DataLoader(pair(), 4, collate_fn=len)
+    assert list(loader) == [4, 4, 3]
+
+
+def test_a_subclass_of_tensor_dataset_keeps_its_getitem():
+    class Negated(TensorDataset):
+        def __getitem__(self, index):
+            x, y = super().__getitem__(index)
+            return -x, y
+
+    (x, _), *_ = DataLoader(Negated(*pair().tensors), 2)
+    assert x.tolist() == [[0, -1], [-2, -3]]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size .* 0"),
+        ({"batch_size": 2.5}, ValueError, r"batch_size .* 2\.5"),
+        ({"num_workers": 2}, ValueError, "num_workers=2 is not supported, only 0"),
+        ({"pin_memory": True}, ValueError, "pin_memory=True is not supported"),
+        ({"shuffle": True, "sampler": [1]}, ValueError, "exclude each other"),
+        ({"batch_size": None, "drop_last": True}, ValueError, "drop_last"),
+        ({"colour": 1}, TypeError, "unexpected argument 'colour'"),
+    ],
+)
+def test_bad_arguments(options, error, message):
+    with pytest.raises(error, match=message):
+        DataLoader(pair(), **options)
+
+
+def test_default_values_of_unsupported_arguments_are_taken():
+    assert len(DataLoader(pair(), 4, num_workers=0, pin_memory=False, timeout=0)) == 3
+
+
+def test_an_empty_dataset_has_no_batch():
+    empty = TensorDataset(minitorch.zeros(0, 2), minitorch.zeros(0))
+    assert list(DataLoader(empty, 4)) == []
+    assert list(DataLoader(empty, 4, shuffle=True)) == []
+
+
+Point = namedtuple("Point", "x y")
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        [1, 2, 3],
+        [1.5, 2.0],
+        [True, False],
+        ["a", "b"],
+        [(1, 2.0), (3, 4.0)],
+        [[1, [2]], [3, [4]]],
+        [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}],
+        [Point(1, 2.0), Point(3, 4.0)],
+        [np.float32([1, 2]), np.float32([3, 4])],
+        [np.float64(1), np.float64(2)],
+    ],
+)
+def test_default_collate_equals_pytorchs(batch):
+    def plain(value):
+        if isinstance(value, (torch.Tensor, minitorch.Tensor)):
+            return str(value.dtype).split(".")[-1], value.tolist()
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, tuple):
+            return type(value).__name__, [plain(v) for v in value]
+        return [plain(v) for v in value] if isinstance(value, list) else value
+
+    assert plain(default_collate(batch)) == plain(torch.utils.data.default_collate(batch))
+
+
+def test_default_collate_stacks_tensors():
+    assert default_collate([minitorch.tensor([1, 2]), minitorch.tensor([3, 4])]).tolist() == [
+        [1, 2],
+        [3, 4],
+    ]
+
+
+def test_default_collate_refuses():
+    with pytest.raises(TypeError, match="got object"):
+        default_collate([object()])
+    with pytest.raises(ValueError, match="differ in length"):
+        default_collate([(1, 2), (3,)])
+
+
+def test_pytorchs_name_is_the_same_thing():
+    assert pytorch_name.DataLoader is DataLoader
+    assert minitorch.utils.data.TensorDataset is TensorDataset
