@@ -1,0 +1,130 @@
+"""Settings of the processor and the C library that decide how fast NumPy runs.
+
+All of them are found through ctypes; where the platform lacks one, its function changes nothing
+and says so by returning False (or None).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# x86-64 glibc's fenv_t: 28 bytes of x87 state, then the SSE control word mxcsr.
+_FENV_BYTES, _MXCSR = 32, 28
+_FLUSH_BITS = 0x8040  # flush to zero | denormals are zero
+# glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_NEVER = 2**31 - 1
+
+
+def _c_library() -> Any:
+    """Return the process's own C and mathematics library, or None where it is not glibc."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return None
+    try:
+        return ctypes.CDLL("libm.so.6")
+    except OSError:
+        return None
+
+
+_libm = _c_library() if platform.machine() in ("x86_64", "AMD64") else None
+
+
+def get_flush_denormal() -> bool | None:
+    """Whether this thread flushes denormal numbers to zero; None where that is not known."""
+    environment = _read_environment()
+    return None if environment is None else _flags(environment) & _FLUSH_BITS == _FLUSH_BITS
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """Treat denormal numbers as zero in this thread, or stop doing so.
+
+    Returns True if the platform can (x86-64 with glibc), else False, and then changes nothing.
+    Arithmetic on denormals (below 1.2e-38 in float32) is 20 to 40 times slower; Adam's moments of
+    a unit that is never active decay into them and stay there.
+    """
+    environment = _read_environment()
+    if environment is None:
+        return False
+    flags = _flags(environment)
+    flags = flags | _FLUSH_BITS if mode else flags & ~_FLUSH_BITS
+    environment[_MXCSR:_FENV_BYTES] = flags.to_bytes(4, "little")
+    return bool(_libm.fesetenv(environment) == 0)
+
+
+@contextmanager
+def flush_denormal(mode: bool = True) -> Iterator[None]:
+    """`set_flush_denormal(mode)` until the end of the block."""
+    before = get_flush_denormal()
+    set_flush_denormal(mode)
+    try:
+        yield
+    finally:
+        set_flush_denormal(bool(before))
+
+
+def keep_heap() -> bool:
+    """Keep freed memory in the process, so that a training step finds its buffers warm.
+
+    glibc otherwise returns large blocks to the system and pays for page faults at every step.
+    Holds for the whole process until its end. Returns False where the C library is not glibc.
+    """
+    library = _c_library()
+    if library is None:
+        return False
+    options = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, 64 << 20))
+    return all(library.mallopt(option, value) == 1 for option, value in options)
+
+
+def blas() -> dict[str, str]:
+    """Return what NumPy multiplies matrices with: `name`, `version` and `threads`."""
+    config: Any = np.show_config(mode="dicts")
+    found = config.get("Build Dependencies", {}).get("blas", {})
+    return {
+        "name": str(found.get("name", "unknown")),
+        "version": str(found.get("version", "unknown")),
+        "threads": str(_openblas_threads() or "unknown"),
+    }
+
+
+def _openblas_threads() -> int | None:
+    """Ask the OpenBLAS that NumPy loaded; None where there is none."""
+    for path in _loaded_libraries("openblas"):
+        library = ctypes.CDLL(path)
+        for name in (
+            "scipy_openblas_get_num_threads64_",
+            "openblas_get_num_threads64_",
+            "openblas_get_num_threads",
+        ):
+            if hasattr(library, name):
+                return int(getattr(library, name)())
+    return None
+
+
+def _loaded_libraries(word: str) -> list[str]:
+    """Paths of the shared libraries in this process whose name has `word`, NumPy's own first."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return []
+    paths = {line.split(maxsplit=5)[-1] for line in maps.read_text().splitlines() if "/" in line}
+    named = [path for path in paths if word in os.path.basename(path) and os.path.exists(path)]
+    return sorted(named, key=lambda path: ("numpy" not in path, path))
+
+
+def _read_environment() -> Any:
+    if _libm is None:
+        return None
+    environment = ctypes.create_string_buffer(_FENV_BYTES)
+    return environment if _libm.fegetenv(environment) == 0 else None
+
+
+def _flags(environment: Any) -> int:
+    return int.from_bytes(environment[_MXCSR:_FENV_BYTES], "little")

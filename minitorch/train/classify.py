@@ -1,0 +1,153 @@
+"""The job of classifying images with a multi-layer perceptron, from files to test accuracy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from minitorch import nn, optim
+from minitorch.data import SOURCES, DataLoader, TensorDataset, random_split
+from minitorch.random import Generator, manual_seed
+from minitorch.train.checkpoint import load_checkpoint
+from minitorch.train.loop import Row, evaluate, fit
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """What decides the outcome of `train_classifier`; equal configurations give equal results."""
+
+    data: str = "fashion-mnist"
+    hidden: tuple[int, ...] = (256, 128, 100)
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 2e-3
+    dropout: float = 0.2
+    weight_decay: float = 0.0
+    validation: float = 0.1
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.data not in SOURCES:
+            raise ValueError(f"data: expected one of {', '.join(SOURCES)}, got {self.data!r}")
+        for name in ("epochs", "batch_size", "lr"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        if any(width <= 0 for width in self.hidden):
+            raise ValueError(f"hidden: expected widths of 1 or more, got {self.hidden}")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation: expected a fraction in (0, 1), got {self.validation}")
+
+
+@dataclass(frozen=True)
+class ClassifierResult:
+    """What `train_classifier` gives: the model with its best weights, history and test result."""
+
+    config: ClassifierConfig
+    model: nn.Sequential
+    history: list[Row]
+    test_loss: float
+    test_accuracy: float
+    test: TensorDataset = field(repr=False)
+
+
+def mlp(
+    inputs: int, hidden: Sequence[int], classes: int, dropout: float = 0.0, norm: bool = True
+) -> nn.Sequential:
+    """Return a multi-layer perceptron for images of `inputs` pixels: (N, ...) to (N, classes).
+
+    Each hidden layer is Linear, BatchNorm1d (with `norm`), ReLU and Dropout.
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    widths = [inputs, *hidden]
+    for before, after in pairwise(widths):
+        layers.append(nn.Linear(before, after))
+        if norm:
+            layers.append(nn.BatchNorm1d(after))
+        layers += [nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+
+
+def train_classifier(
+    config: ClassifierConfig,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+) -> ClassifierResult:
+    """Train an MLP with AdamW and a cosine schedule, and measure it once on the test images.
+
+    A part of the training images (`config.validation`) is held back and chooses the epoch; the
+    test images are not even loaded before training is over. With `out`, checkpoints and
+    `result.json` are written there; `resume` goes on from the checkpoint of an equal configuration.
+
+    Raises ValueError for a checkpoint of another configuration, and what `fit` raises.
+    """
+    if resume:
+        _require_same_config(config, out)
+    source = SOURCES[config.data]
+    manual_seed(config.seed)
+    whole = source.load(train=True, device=config.device)
+    held_back = round(len(whole) * config.validation)
+    train, validation = random_split(
+        whole, [len(whole) - held_back, held_back], Generator().manual_seed(config.seed)
+    )
+    height, width = source.shape
+    model = mlp(height * width, config.hidden, len(source.classes), config.dropout)
+    model.to(config.device)
+    loader = DataLoader(
+        train,
+        config.batch_size,
+        shuffle=True,
+        drop_last=True,
+        generator=Generator().manual_seed(config.seed + 1),
+    )
+    optimizer = optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    steps = config.epochs * max(len(loader), 1)
+    history = fit(
+        model,
+        optimizer,
+        loader,
+        DataLoader(validation, 1000),
+        epochs=config.epochs,
+        scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps),
+        folder=out,
+        resume=resume,
+        progress=progress,
+        metadata={"config": asdict(config)},
+    )
+    test = source.load(train=False, device=config.device)
+    test_loss, test_accuracy = evaluate(model, DataLoader(test, 1000))
+    if out is not None:
+        _write_result(Path(out), config, history, test_loss, test_accuracy)
+    return ClassifierResult(config, model, history, test_loss, test_accuracy, test)
+
+
+def _require_same_config(config: ClassifierConfig, out: str | Path | None) -> None:
+    if out is None:
+        raise ValueError("resume: the folder of the checkpoint is not given")
+    path = Path(out) / "last.safetensors"
+    before: dict[str, Any] = load_checkpoint(path)[1].get("config", {})
+    for item in fields(config):
+        ours = json.loads(json.dumps(getattr(config, item.name)))
+        theirs = before.get(item.name)
+        if ours != theirs and item.name != "device":
+            raise ValueError(f"{path}: made with {item.name}={theirs}, resumed with {ours}")
+
+
+def _write_result(
+    out: Path, config: ClassifierConfig, history: list[Row], loss: float, accuracy: float
+) -> None:
+    result = {
+        "config": asdict(config),
+        "test_accuracy": accuracy,
+        "test_loss": loss,
+        "history": history,
+    }
+    partial = out / "result.json.part"
+    partial.write_text(json.dumps(result, indent=1))
+    partial.replace(out / "result.json")

@@ -1,0 +1,234 @@
+"""Plots saved as PNG files, drawn with matplotlib (the extra `viz`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minitorch.tensor import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 120
+TRAIN, VALIDATION, TEST = "#1f77b4", "#d95f02", "#2a9d4a"
+# Where a label is tried around its point: offset in points, and alignment.
+_SPOTS = [
+    (4, 0, "left", "center"),
+    (-4, 0, "right", "center"),
+    (0, 4, "center", "bottom"),
+    (0, -4, "center", "top"),
+    (4, 5, "left", "bottom"),
+    (-4, 5, "right", "bottom"),
+    (4, -5, "left", "top"),
+    (-4, -5, "right", "top"),
+]
+
+
+def training_curves(
+    history: Sequence[Mapping[str, float]],
+    path: str | Path,
+    *,
+    title: str = "",
+    test_accuracy: float | None = None,
+) -> Path:
+    """Draw loss and accuracy against epochs, side by side; return the path of the PNG file.
+
+    Each row of `history` has `epoch` and `loss`, and may have `accuracy`, `val_loss` and
+    `val_accuracy` (fractions of one). The epoch of the best validation accuracy is marked.
+    Raises ValueError for an empty history.
+    """
+    if not history:
+        raise ValueError("training_curves: the history is empty")
+    figure = _figure(9.5, 3.8, title)
+    axes = figure.subplots(1, 2)
+    _curves(axes[0], history, "loss", "loss (cross entropy)")
+    _curves(axes[1], history, "accuracy", "accuracy")
+    scored = [row for row in history if "val_accuracy" in row]
+    if scored:
+        best = max(scored, key=lambda row: row["val_accuracy"])
+        chosen = f"chosen: epoch {best['epoch']}"
+        axes[1].plot(best["epoch"], best["val_accuracy"], "o", color=VALIDATION, label=chosen)
+    if test_accuracy is not None:
+        label = f"test {test_accuracy:.4f}"
+        axes[1].axhline(test_accuracy, color=TEST, ls="--", lw=1.2, label=label)
+    for ax in axes:
+        ax.legend(frameon=False)
+    return _save(figure, path)
+
+
+def word_map(
+    words: Sequence[str],
+    vectors: Tensor | Any,
+    path: str | Path,
+    *,
+    groups: Sequence[str] | None = None,
+    title: str = "",
+) -> Path:
+    """Draw words at the first two principal components of their unit vectors; return the path.
+
+    `vectors` has shape (len(words), D). `groups` names a group for each word: a colour each.
+    Raises ValueError for fewer than three words, or where the lengths do not agree.
+    """
+    points = np.asarray(_array(vectors), dtype=np.float64)
+    if points.ndim != 2 or len(points) != len(words) or len(words) < 3:
+        raise ValueError(
+            f"word_map: {len(words)} words and vectors of shape {points.shape}; "
+            "expected (words, dimensions) and at least three words"
+        )
+    groups = list(groups) if groups is not None else [""] * len(words)
+    if len(groups) != len(words):
+        raise ValueError(f"word_map: {len(words)} words and {len(groups)} groups")
+    plane, share = principal_plane(points)
+    figure = _figure(9.5, 7.5, title)
+    ax = figure.subplots()
+    names = list(dict.fromkeys(groups))
+    colours = dict(zip(names, _palette(len(names))))
+    for name in names:
+        member = [i for i, group in enumerate(groups) if group == name]
+        ax.scatter(*plane[member].T, s=14, color=colours[name], label=name or None)
+    ax.margins(0.08)
+    ax.set_xlabel(f"first principal component ({share[0]:.0%} of the variance)")
+    ax.set_ylabel(f"second principal component ({share[1]:.0%})")
+    _label_points(ax, words, plane, [colours[group] for group in groups])
+    if len(names) > 1:
+        columns = min(len(names), 6)
+        ax.legend(frameon=False, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return _save(figure, path)
+
+
+def image_grid(
+    images: Tensor | Any,
+    labels: Tensor | Sequence[int],
+    predictions: Tensor | Sequence[int],
+    classes: Sequence[str],
+    path: str | Path,
+    *,
+    columns: int = 8,
+    title: str = "",
+) -> Path:
+    """Draw images (N, H, W) with what a model says they are; return the path of the PNG file.
+
+    A wrong prediction is red, with the true class in brackets.
+    Raises ValueError where the lengths do not agree or there is no image.
+    """
+    pictures = _array(images)
+    truth, said = (np.asarray(_array(x)).tolist() for x in (labels, predictions))
+    if not len(pictures) == len(truth) == len(said) > 0:
+        raise ValueError(
+            f"image_grid: {len(pictures)} images, {len(truth)} labels, {len(said)} predictions"
+        )
+    rows = -(-len(pictures) // columns)
+    figure = _figure(1.25 * columns, 1.5 * rows + 0.3, title)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.axis("off")
+    for ax, picture, true, guess in zip(axes, pictures, truth, said):
+        ax.imshow(picture, cmap="gray_r", interpolation="nearest")
+        right = true == guess
+        caption = classes[guess] if right else f"{classes[guess]}\n({classes[true]})"
+        ax.set_title(caption, fontsize=8, color="black" if right else "#c1121f", pad=3)
+    return _save(figure, path)
+
+
+def principal_plane(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[float]]:
+    """Project the unit vectors of `points` (N, D) on their first two principal components.
+
+    Returns the coordinates (N, 2) and the two shares of the variance. Signs are fixed by making
+    the largest weight of each component positive. Source: PCA by SVD of the centred rows.
+    """
+    norms = np.linalg.norm(points, axis=1, keepdims=True)
+    unit = points / np.where(norms > 0, norms, 1)
+    _, s, axes = np.linalg.svd(unit - unit.mean(0), full_matrices=False)
+    axes = axes[:2] * np.sign(axes[[0, 1], np.abs(axes[:2]).argmax(1)])[:, None]
+    variance = s**2 / max(float((s**2).sum()), 1e-30)
+    return (unit - unit.mean(0)) @ axes.T, variance[:2].tolist()
+
+
+def _array(x: Any) -> Any:
+    return x.detach().to("cpu").numpy() if isinstance(x, Tensor) else np.asarray(x)
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "matplotlib is needed for plots: pip install 'minitorch-cupy[viz]'"
+        ) from error
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _palette(n: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    return list(colormaps["tab10"].colors if n <= 10 else colormaps["turbo"](np.linspace(0, 1, n)))
+
+
+def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:
+    for name, column, colour in (
+        ("training", key, TRAIN),
+        ("validation", f"val_{key}", VALIDATION),
+    ):
+        rows = [row for row in history if column in row]
+        if rows:
+            ax.plot(
+                [row["epoch"] for row in rows],
+                [row[column] for row in rows],
+                color=colour,
+                marker=".",
+                label=name,
+            )
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(label)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _label_points(
+    ax: Axes, words: Sequence[str], points: np.ndarray[Any, Any], colours: Sequence[Any]
+) -> None:
+    """Write each word beside its point, at the first spot that is free, else at its right."""
+    figure = ax.get_figure()
+    assert figure is not None
+    figure.draw_without_rendering()
+    dots = ax.transData.transform(points)
+    taken: list[Any] = []
+    for i, (word, point, colour) in enumerate(zip(words, points, colours)):
+        others = np.delete(dots, i, axis=0)
+        text = ax.annotate(
+            word, point, (0, 0), textcoords="offset points", fontsize=8, color=colour
+        )
+        boxes = []
+        for dx, dy, ha, va in _SPOTS:
+            text.set(position=(dx, dy), ha=ha, va=va)
+            box = text.get_window_extent()
+            boxes.append(box)
+            if not any(box.overlaps(other) for other in taken) and not box.count_contains(others):
+                break
+        else:
+            dx, dy, ha, va = _SPOTS[0]
+            text.set(position=(dx, dy), ha=ha, va=va)
+            box = boxes[0]
+        taken.append(box)
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(partial, format="png")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
