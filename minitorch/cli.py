@@ -1,0 +1,277 @@
+"""The `minitorch` command: a table of commands, each with its arguments and its function."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from minitorch import backend, viz
+from minitorch.backend import cpu_settings
+from minitorch.data import SOURCES
+from minitorch.text import KeyedVectors
+from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
+
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+USER_ERRORS = (OSError, ValueError, KeyError, ImportError, FloatingPointError)
+PACKAGES = ("numpy", "scipy", "tqdm", "safetensors", "matplotlib", "cupy-cuda12x", "cupy-cuda13x")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: the line about it, how it adds its arguments, what it does."""
+
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (None: the process's own) and return the exit status.
+
+    0 for success, 2 for what the user can mend (one line on stderr), 130 for Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(words)
+    try:
+        args.run(args)
+    except KeyboardInterrupt as stop:
+        print(f"\nminitorch: {stop or 'stopped'}", file=sys.stderr)
+        if hasattr(args, "resume"):
+            again = [*words, *([] if args.resume else ["--resume"])]
+            print(f"go on with: minitorch {shlex.join(again)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader (head, less) has gone
+        sys.stderr.close()
+        return 0
+    except USER_ERRORS as error:
+        if args.traceback:
+            raise
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"minitorch: error: {text}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    return 0
+
+
+# ---------------------------------------------------------------------- info
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _info(args: argparse.Namespace) -> None:
+    rows = [("minitorch", _version("minitorch-cupy"))]
+    rows += [("python", f"{platform.python_version()} on {platform.platform()}")]
+    rows += [(name, _version(name)) for name in PACKAGES]
+    for name in backend.device_types():
+        missing = backend.why_unavailable(name)
+        rows.append((f"device {name}", "available" if missing is None else f"missing: {missing}"))
+    blas = cpu_settings.blas()
+    rows.append(("BLAS", f"{blas['name']} {blas['version']}, {blas['threads']} threads"))
+    flush = cpu_settings.get_flush_denormal()
+    rows.append(("flush denormals", "not on this platform" if flush is None else "in training"))
+    for name, value in rows:
+        print(f"{name:16} {value}")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+# ---------------------------------------------------------------------- train mlp
+def _mlp_arguments(parser: argparse.ArgumentParser) -> None:
+    default = ClassifierConfig()
+    add = parser.add_argument
+    add("--data", choices=list(SOURCES), default=default.data, help="the images")
+    add(
+        "--hidden",
+        type=_widths,
+        default=default.hidden,
+        metavar="N,N,...",
+        help="widths of the hidden layers (default: 256,128,100)",
+    )
+    add("--epochs", type=int, default=default.epochs, metavar="N", help="passes over the images")
+    add("--batch-size", type=int, default=default.batch_size, metavar="N", help="images a step")
+    add("--lr", type=float, default=default.lr, help="first learning rate of the cosine schedule")
+    add("--dropout", type=float, default=default.dropout, metavar="P", help="of hidden units")
+    add("--weight-decay", type=float, default=default.weight_decay, metavar="X", help="of AdamW")
+    _common_training_arguments(parser, "runs/mlp")
+    add("--resume", action="store_true", help="go on from the last epoch saved in --out")
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected 256,128,100 or the like, got {text!r}"
+        ) from None
+
+
+def _train_mlp(args: argparse.Namespace) -> None:
+    names = [item.name for item in fields(ClassifierConfig) if item.name in vars(args)]
+    config = ClassifierConfig(**{name: getattr(args, name) for name in names})
+    layers = "-".join(str(width) for width in config.hidden) or "no hidden layer"
+    print(f"{config.data}, {layers}, on {config.device}, seed {config.seed}")
+    result = train_classifier(config, args.out, resume=args.resume, progress=not args.quiet)
+    best = max(result.history, key=lambda row: row["val_accuracy"])
+    print(f"best epoch {best['epoch']}, validation accuracy {best['val_accuracy']:.4f}")
+    _draw(lambda: _mlp_pictures(result, args.out))
+    print(f"weights, history and pictures in {args.out}")
+    print(f"test accuracy {result.test_accuracy:.4f}")
+
+
+def _mlp_pictures(result: ClassifierResult, out: Path) -> None:
+    source = SOURCES[result.config.data]
+    title = f"{result.config.data}, {'-'.join(map(str, result.config.hidden))}"
+    accuracy = result.test_accuracy
+    viz.training_curves(result.history, out / "curves.png", title=title, test_accuracy=accuracy)
+    x, y = result.test[:32]
+    said = result.model(x).argmax(1)
+    viz.image_grid(
+        x, y, said, source.classes, out / "predictions.png", title="the first 32 test images"
+    )
+
+
+# ---------------------------------------------------------------------- train word2vec
+def _word2vec_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--corpus",
+        default="stdlib",
+        help="a UTF-8 text file with a sentence a line, or gcide, wordnet, stdlib, "
+        "or several joined by + (default: %(default)s)",
+    )
+    add("--vector-size", type=int, default=100, metavar="D", help="dimensions of a vector")
+    add("--window", type=int, default=5, metavar="N", help="words on either side")
+    add("--negative", type=int, default=5, metavar="K", help="noise words for each pair")
+    add("--sample", type=float, default=1e-3, metavar="T", help="threshold of sub-sampling")
+    add("--epochs", type=int, default=5, metavar="N", help="passes over the corpus")
+    add("--min-count", type=int, default=5, metavar="N", help="leave out words seen less often")
+    add("--alpha", type=float, default=0.025, metavar="LR", help="first learning rate")
+    _common_training_arguments(parser, "runs/word2vec")
+
+
+def _train_word2vec(args: argparse.Namespace) -> None:
+    raise NotImplementedError
+
+
+# ---------------------------------------------------------------------- vectors
+def _similar_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vectors", type=Path, help="a file that `train word2vec` saved")
+    parser.add_argument("words", nargs="+", metavar="WORD", help="words to be near to")
+    parser.add_argument("--negative", nargs="+", default=[], metavar="WORD", help="to be far from")
+    _topn(parser)
+
+
+def _similar(args: argparse.Namespace) -> None:
+    vectors = KeyedVectors.load(args.vectors)
+    _print_words(vectors.most_similar(args.words, args.negative, topn=args.topn))
+
+
+def _analogy_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("vectors", type=Path, help="a file that `train word2vec` saved")
+    parser.add_argument("a", help="A is to")
+    parser.add_argument("b", help="B as")
+    parser.add_argument("c", help="C is to the words printed: man king woman gives queen")
+    _topn(parser)
+
+
+def _analogy(args: argparse.Namespace) -> None:
+    vectors = KeyedVectors.load(args.vectors)
+    _print_words(vectors.most_similar([args.b, args.c], [args.a], topn=args.topn))
+
+
+def _topn(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--topn", type=int, default=10, metavar="N", help="how many to print")
+
+
+def _print_words(found: Sequence[tuple[str, float]]) -> None:
+    for word, similarity in found:
+        print(f"{similarity:7.4f}  {word}")
+
+
+# ---------------------------------------------------------------------- the table
+COMMANDS = {
+    "info": Command("print versions, devices, BLAS and its threads", _no_arguments, _info),
+    "train mlp": Command(
+        "train a multi-layer perceptron on images and measure it once on the test images",
+        _mlp_arguments,
+        _train_mlp,
+    ),
+    "train word2vec": Command(
+        "train word vectors: skip-gram with negative sampling", _word2vec_arguments, _train_word2vec
+    ),
+    "vectors similar": Command("print the words nearest to words", _similar_arguments, _similar),
+    "vectors analogy": Command("A is to B as C is to which word?", _analogy_arguments, _analogy),
+}
+GROUPS = {"train": "train a model", "vectors": "ask saved word vectors"}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="minitorch", description="A small deep-learning framework with PyTorch's names."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"minitorch {_version('minitorch-cupy')}"
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    top = parser.add_subparsers(required=True, metavar="COMMAND")
+    groups: dict[str, Any] = {"": top}
+    for name, text in GROUPS.items():
+        group = top.add_parser(name, help=text, description=text)
+        groups[name] = group.add_subparsers(required=True, metavar="WHAT")
+    for path, command in COMMANDS.items():
+        group_name, _, name = path.rpartition(" ")
+        leaf = groups[group_name].add_parser(
+            name,
+            help=command.help,
+            description=command.help,
+            formatter_class=_Formatter,
+        )
+        command.arguments(leaf)
+        leaf.set_defaults(run=command.run)
+    return parser
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Say each option's default, unless its help already does."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = action.default is None or action.default is argparse.SUPPRESS or action.const is True
+        if not action.option_strings or told or "default" in (action.help or ""):
+            return action.help
+        return f"{action.help} (default: %(default)s)"
+
+
+def _common_training_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    add = parser.add_argument
+    add("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ... or auto")
+    add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal results")
+    add("--out", type=Path, default=Path(out), metavar="DIR", help="folder of what is saved")
+    add("--quiet", action="store_true", help="print results only")
+
+
+def _device(name: str) -> str:
+    try:
+        device = backend.Device(name)
+        backend.available(device)
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return str(device)
+
+
+def _draw(pictures: Callable[[], None]) -> None:
+    """Draw where matplotlib is installed; otherwise say how to get the pictures."""
+    try:
+        pictures()
+    except ImportError as error:
+        print(f"no pictures: {error}")

@@ -1,0 +1,119 @@
+"""Plots: what stands on them, and the files they leave."""
+
+import sys
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+import minitorch
+from minitorch.viz import image_grid, plots, training_curves, word_map
+
+PNG = b"\x89PNG\r\n\x1a\n"
+HISTORY = [
+    {"epoch": e, "loss": 1 / e, "accuracy": 0.8, "val_loss": 1.5 / e, "val_accuracy": v}
+    for e, v in ((1, 0.7), (2, 0.9), (3, 0.8))
+]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved."""
+    figures, save = [], plots._save
+
+    def spy(figure, path):
+        figures.append(figure)
+        return save(figure, path)
+
+    monkeypatch.setattr(plots, "_save", spy)
+    return figures
+
+
+def is_png_alone(path):
+    return path.read_bytes().startswith(PNG) and [p.name for p in path.parent.iterdir()] == [
+        path.name
+    ]
+
+
+def test_training_curves(tmp_path, drawn):
+    path = training_curves(HISTORY, tmp_path / "new" / "c.png", title="run", test_accuracy=0.85)
+    assert is_png_alone(path)
+    loss, accuracy = drawn[0].axes
+    lines = {line.get_label(): line for line in loss.lines}
+    assert lines["training"].get_ydata().tolist() == [1, 1 / 2, 1 / 3]
+    assert lines["validation"].get_ydata().tolist() == [1.5, 0.75, 0.5]
+    texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
+    assert texts == ["training", "validation", "chosen: epoch 2", "test 0.8500"]
+    assert drawn[0].get_suptitle() == "run"
+
+
+def test_training_curves_without_validation(tmp_path, drawn):
+    training_curves([{"epoch": 1, "loss": 2.0, "accuracy": 0.5}], tmp_path / "c.png")
+    assert [len(ax.lines) for ax in drawn[0].axes] == [1, 1]
+
+
+def test_principal_plane_is_pca():
+    points = np.random.default_rng(0).normal(size=(20, 7))
+    plane, share = plots.principal_plane(points)
+    pca = PCA(2).fit(points / np.linalg.norm(points, axis=1, keepdims=True))
+    theirs = pca.transform(points / np.linalg.norm(points, axis=1, keepdims=True))
+    np.testing.assert_allclose(np.abs(plane), np.abs(theirs), atol=1e-12)
+    np.testing.assert_allclose(share, pca.explained_variance_ratio_, atol=1e-12)
+
+
+def test_word_map_labels_every_word_without_overlap(tmp_path, drawn):
+    words = [f"word{i}" for i in range(24)]
+    vectors = minitorch.tensor(np.random.default_rng(1).normal(size=(24, 10)))
+    groups = ["a", "b"] * 12
+    assert is_png_alone(word_map(words, vectors, tmp_path / "m.png", groups=groups))
+    (ax,) = drawn[0].axes
+    assert [text.get_text() for text in ax.texts] == words
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    boxes = [text.get_window_extent() for text in ax.texts]
+    clashes = sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert clashes == 0
+
+
+def test_image_grid_marks_what_is_wrong(tmp_path, drawn):
+    images = minitorch.zeros(3, 4, 4)
+    path = image_grid(images, [0, 1, 1], [0, 1, 0], ["cat", "dog"], tmp_path / "g.png", columns=2)
+    assert is_png_alone(path)
+    titles = [ax.title for ax in drawn[0].axes]
+    assert [title.get_text() for title in titles] == ["cat", "dog", "cat\n(dog)", ""]
+    assert [title.get_color() for title in titles[:3]] == ["black", "black", "#c1121f"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda path: training_curves([], path), "history is empty"),
+        (lambda path: word_map(["a", "b"], np.ones((2, 2)), path), "three words"),
+        (lambda path: word_map(list("abc"), np.ones((2, 2)), path), r"3 words .* \(2, 2\)"),
+        (lambda path: word_map(list("abc"), np.eye(3), path, groups=["x"]), "3 words and 1 groups"),
+        (lambda path: image_grid(np.ones((2, 2, 2)), [1], [1, 1], "ab", path), "2 images, 1 label"),
+        (lambda path: image_grid(np.ones((0, 2, 2)), [], [], "ab", path), "0 images"),
+    ],
+)
+def test_bad_input(tmp_path, draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw(tmp_path / "x.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"pip install 'minitorch-cupy\[viz\]'"):
+        training_curves(HISTORY, tmp_path / "c.png")
+
+
+def test_a_failed_write_leaves_no_file(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def broken(self, path, format):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", broken)
+    with pytest.raises(OSError, match="disk full"):
+        training_curves(HISTORY, tmp_path / "c.png")
+    assert list(tmp_path.iterdir()) == []
