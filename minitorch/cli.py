@@ -111,9 +111,7 @@ def _widths(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",") if part)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected 256,128,100 or the like, got {text!r}"
-        ) from None
+        raise argparse.ArgumentTypeError(f"expected N,N,... but got {text!r}") from None
 
 
 def _train_mlp(args: argparse.Namespace) -> None:

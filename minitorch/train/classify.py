@@ -24,9 +24,9 @@ class ClassifierConfig:
     hidden: tuple[int, ...] = (256, 128, 100)
     epochs: int = 20
     batch_size: int = 128
-    lr: float = 2e-3
+    lr: float = 3e-3
     dropout: float = 0.2
-    weight_decay: float = 0.0
+    weight_decay: float = 0.02
     validation: float = 0.1
     seed: int = 0
     device: str = "cpu"

@@ -17,6 +17,7 @@ from minitorch.data import DataLoader
 from minitorch.nn import functional as F
 from minitorch.optim import Optimizer
 from minitorch.optim.lr_scheduler import LRScheduler
+from minitorch.random import get_rng_state, set_rng_state
 from minitorch.tensor import Tensor, no_grad
 from minitorch.train.checkpoint import load_checkpoint, save_checkpoint
 
