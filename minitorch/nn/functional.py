@@ -1,0 +1,421 @@
+"""Layers, activations and losses as plain functions.
+
+Arguments that PyTorch places after its deprecated ones can only be given by keyword here.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+from minitorch import ops
+from minitorch.creation import empty_like, zeros_like
+from minitorch.dtypes import bool_
+from minitorch.dtypes import dtype as DType
+from minitorch.tensor import Tensor, no_grad
+
+# ------------------------------------------------------------------ linear maps and look-ups
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return input @ weightᵀ + bias: (*, in), (out, in), (out,) -> (*, out)."""
+    output = input @ weight.T
+    return output if bias is None else output + bias
+
+
+def embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, *, sparse: bool = False
+) -> Tensor:
+    """Return the rows of `weight` (n, *rest) that the integers `input` (*) name: (*, *rest).
+
+    The row `padding_idx` gets no gradient. With `sparse`, weight.grad is a RowGrad.
+    """
+    rows = ops.embedding(weight, input, sparse=sparse)
+    if padding_idx is None:
+        return rows
+    n = weight.shape[0]
+    if not -n <= padding_idx < n:
+        raise ValueError(f"embedding: padding_idx {padding_idx} is out of range for {n} rows")
+    mask = (input == padding_idx % n).reshape(*input.shape, *[1] * (weight.dim() - 1))
+    return ops.where(mask, rows.detach(), rows)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Return int64 (*, num_classes) with a one where `tensor` (*) says; -1: its maximum + 1."""
+    return ops.one_hot(tensor, num_classes)
+
+
+# ------------------------------------------------------------------ regularisation, normalisation
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero each element with probability `p` and scale the rest by 1 / (1 - p), if `training`."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        mask = zeros_like(input)
+    else:
+        mask = empty_like(input).bernoulli_(1 - p).mul_(1 / (1 - p))
+    return input.mul_(mask) if inplace else input * mask
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """Return input / max(its `p`-norm along `dim`, eps)."""
+    return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Return the cosine of the angle along `dim`; norms below `eps` count as `eps`."""
+    norm1 = x1.norm(2, dim, keepdim=True).clamp(min=eps)
+    norm2 = x2.norm(2, dim, keepdim=True).clamp(min=eps)
+    return ((x1 / norm1) * (x2 / norm2)).sum(dim)
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Give the last dimensions, which are `normalized_shape`, mean 0 and variance 1.
+
+    Then multiply by `weight` and add `bias`, both of that shape (Ba et al., 2016).
+    """
+    shape = tuple(normalized_shape)
+    if not shape or tuple(input.shape[-len(shape) :]) != shape:
+        raise RuntimeError(
+            f"layer_norm: given normalized_shape={list(shape)}, expected input of shape "
+            f"(*, {', '.join(map(str, shape))}), got {tuple(input.shape)}"
+        )
+    dims = tuple(range(-len(shape), 0))
+    centred = input - input.mean(dims, keepdim=True)
+    output = centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
+    return _affine(output, weight, bias)
+
+
+def _affine(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    if weight is not None:
+        input = input * weight
+    return input if bias is None else input + bias
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Give every channel of `input` (N, C, *) mean 0 and variance 1 (Ioffe and Szegedy, 2015).
+
+    If `training`, statistics are the batch's, and the running ones (C,), where given, move
+    towards them by `momentum` (the variance unbiased); else the running ones are used.
+    """
+    shape = (1, -1) + (1,) * (input.dim() - 2)
+    if training:
+        n = input.numel() // input.shape[1] if input.shape[1] else 0
+        if n <= 1:
+            raise ValueError(
+                "Expected more than 1 value per channel when training, "
+                f"got input size {tuple(input.shape)}"
+            )
+        dims = (0, *range(2, input.dim()))
+        mean = input.mean(dims, keepdim=True)
+        centred = input - mean
+        var = (centred * centred).mean(dims, keepdim=True)
+        with no_grad():
+            if running_mean is not None:
+                running_mean.lerp_(mean.detach().reshape(-1), momentum)
+            if running_var is not None:
+                running_var.lerp_(var.detach().reshape(-1) * (n / (n - 1)), momentum)
+    else:
+        if running_mean is None or running_var is None:
+            raise ValueError(
+                "Expected running_mean and running_var to be defined when training=False"
+            )
+        centred = input - running_mean.reshape(shape)
+        var = running_var.reshape(shape)
+    return _affine(
+        centred * (var + eps).rsqrt(),
+        None if weight is None else weight.reshape(shape),
+        None if bias is None else bias.reshape(shape),
+    )
+
+
+# ------------------------------------------------------------------ activations
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return max(x, 0)."""
+    return _maybe_inplace(input, ops.relu(input), inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """Return x where x > 0, else negative_slope · x."""
+    output = ops.where(input > 0, input, input * negative_slope)
+    return _maybe_inplace(input, output, inplace)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """Return x where x > 0, else alpha · (eˣ - 1) (Clevert et al., 2016)."""
+    output = ops.where(input > 0, input, input.clamp(max=0.0).expm1() * alpha)
+    return _maybe_inplace(input, output, inplace)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """Return x · Φ(x) (Hendrycks and Gimpel, 2016); "tanh" takes their approximation."""
+    if approximate == "none":
+        return ops.gelu(input)
+    if approximate != "tanh":
+        raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}")
+    inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)
+    return 0.5 * input * (1 + inner.tanh())
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return x · σ(x)."""
+    return _maybe_inplace(input, input * input.sigmoid(), inplace)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """Return 1 / (1 + e⁻ˣ)."""
+    return input.sigmoid()
+
+
+def tanh(input: Tensor) -> Tensor:
+    """Return the hyperbolic tangent."""
+    return input.tanh()
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """Return log(1 + e^(beta x)) / beta, and x itself where beta x > threshold."""
+    if beta == 1:
+        output = ops.softplus(input)
+    else:
+        output = ops.softplus(input * beta) / beta
+    return ops.where(input * beta > threshold, input, output)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """Return log σ(x)."""
+    return -ops.softplus(-input)
+
+
+def softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
+    """Return eˣ / Σ eˣ along `dim`."""
+    return ops.softmax(input if dtype is None else input.to(dtype), _softmax_dim(input, dim))
+
+
+def log_softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
+    """Return log(eˣ / Σ eˣ) along `dim`."""
+    return ops.log_softmax(input if dtype is None else input.to(dtype), _softmax_dim(input, dim))
+
+
+def _softmax_dim(input: Tensor, dim: int | None) -> int:
+    if dim is not None:
+        return dim
+    warnings.warn(
+        "softmax with an implicit dimension is deprecated: pass dim=X", UserWarning, stacklevel=3
+    )
+    return 0 if input.dim() in (0, 1, 3) else 1
+
+
+def _maybe_inplace(input: Tensor, output: Tensor, inplace: bool) -> Tensor:
+    return input.copy_(output) if inplace else output
+
+
+# ------------------------------------------------------------------ losses
+
+
+def _reduce(loss: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return loss.mean()
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "none":
+        return loss
+    raise ValueError(f"{reduction} is not a valid value for reduction: use none, mean or sum")
+
+
+def _check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        raise ValueError(
+            f"{name}: target has shape {tuple(target.shape)}, the input {tuple(input.shape)}; "
+            "expected the same"
+        )
+
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Return the squared error (x - y)²."""
+    _check_same_shape("mse_loss", input, target)
+    difference = input - target
+    return _reduce(difference * difference, reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Return the absolute error |x - y|."""
+    _check_same_shape("l1_loss", input, target)
+    return _reduce((input - target).abs(), reduction)
+
+
+def smooth_l1_loss(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """Return (x - y)² / (2 beta) where |x - y| < beta, else |x - y| - beta / 2."""
+    _check_same_shape("smooth_l1_loss", input, target)
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
+    distance = (input - target).abs()
+    if beta == 0:
+        return _reduce(distance, reduction)
+    small = distance * distance * (0.5 / beta)
+    return _reduce(ops.where(distance < beta, small, distance - 0.5 * beta), reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """Return -(y log x + (1 - y) log(1 - x)) for probabilities x; logarithms are >= -100."""
+    _check_same_shape("binary_cross_entropy", input, target)
+    loss = -(target * _log_above_100(input) + (1 - target) * _log_above_100(1 - input))
+    return _reduce(loss if weight is None else loss * weight, reduction)
+
+
+def _log_above_100(x: Tensor) -> Tensor:
+    return x.log().clamp(min=-100.0)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Return binary cross entropy of σ(x), stable for large |x|.
+
+    `pos_weight` multiplies the part of the positive class; it broadcasts against `target`.
+    """
+    _check_same_shape("binary_cross_entropy_with_logits", input, target)
+    if pos_weight is None:
+        loss = ops.softplus(input) - input * target
+    else:
+        loss = (1 - target) * input + (1 + (pos_weight - 1) * target) * ops.softplus(-input)
+    return _reduce(loss if weight is None else loss * weight, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return -input[target] for log-probabilities (N, C, *), (C,) and classes (N, *), ().
+
+    `weight` (C,) weighs the classes; targets equal to `ignore_index` count nothing. The mean is
+    over the weights of the targets. Raises IndexError for a class outside [0, C).
+    """
+    dim = _class_dim("nll_loss", input)
+    _check_classes("nll_loss", input, target, dim)
+    picked, counts = _pick("nll_loss", input, target, weight, ignore_index, dim)
+    return _weighted_mean(-picked, counts, reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Return the cross entropy between softmax(input) and `target`.
+
+    input: logits (N, C, *) or (C,). target: classes, integers (N, *) or (), or probabilities,
+    floating-point and of the input's shape. `weight` (C,) weighs the classes; class targets equal
+    to `ignore_index` count nothing; `label_smoothing` in [0, 1] mixes the uniform distribution
+    in (Szegedy et al., 2016). The mean over classes is weighted, over probabilities it is not.
+    Raises IndexError for a class outside [0, C).
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
+    dim = _class_dim("cross_entropy", input)
+    logp = ops.log_softmax(input, dim)
+    classes = input.shape[dim]
+    if target.is_floating_point():
+        _check_same_shape("cross_entropy", input, target)
+        if label_smoothing:
+            target = target * (1 - label_smoothing) + label_smoothing / classes
+        loss = -(_class_weighted(logp, weight, dim) * target).sum(dim)
+        return _reduce(loss, reduction)
+    _check_classes("cross_entropy", input, target, dim)
+    picked, counts = _pick("cross_entropy", logp, target, weight, ignore_index, dim)
+    if label_smoothing:
+        smooth = _class_weighted(logp, weight, dim).sum(dim)
+        smooth = smooth.masked_fill(target == ignore_index, 0.0)
+        picked = picked * (1 - label_smoothing) + smooth * (label_smoothing / classes)
+    return _weighted_mean(-picked, counts, reduction)
+
+
+def _class_dim(name: str, input: Tensor) -> int:
+    if input.dim() == 0:
+        raise ValueError(f"{name}: expected input of shape (C,) or (N, C, *), got a 0-d tensor")
+    return 0 if input.dim() == 1 else 1
+
+
+def _check_classes(name: str, input: Tensor, target: Tensor, dim: int) -> None:
+    if target.is_floating_point() or target.dtype is bool_:
+        raise RuntimeError(f"{name}: expected integer classes as target, got {target.dtype}")
+    expected = (*input.shape[:dim], *input.shape[dim + 1 :])
+    if tuple(target.shape) != expected:
+        raise ValueError(
+            f"{name}: input {tuple(input.shape)} needs target classes of shape {expected}, "
+            f"got {tuple(target.shape)}"
+        )
+
+
+def _class_weighted(logp: Tensor, weight: Tensor | None, dim: int) -> Tensor:
+    if weight is None:
+        return logp
+    if tuple(weight.shape) != (logp.shape[dim],):
+        raise RuntimeError(
+            f"weight: expected one number for each of {logp.shape[dim]} classes, "
+            f"got shape {tuple(weight.shape)}"
+        )
+    return logp * weight.reshape(-1, *[1] * (logp.dim() - 1 - dim))
+
+
+def _pick(
+    name: str,
+    logp: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    dim: int,
+) -> tuple[Tensor, Tensor]:
+    """Return weighted logp at the target classes, 0 where ignored, and the targets' weights."""
+    ignored = target == ignore_index
+    index = target.masked_fill(ignored, 0)
+    try:
+        picked = _class_weighted(logp, weight, dim).gather(dim, index.unsqueeze(dim)).squeeze(dim)
+    except IndexError as error:
+        raise IndexError(
+            f"{name}: a target is outside the classes [0, {logp.shape[dim]}): {error}"
+        ) from None
+    counts = ops.ones_like(picked) if weight is None else weight[index]
+    return picked.masked_fill(ignored, 0.0), counts.masked_fill(ignored, 0.0)
+
+
+def _weighted_mean(loss: Tensor, counts: Tensor, reduction: str) -> Tensor:
+    return loss.sum() / counts.sum() if reduction == "mean" else _reduce(loss, reduction)

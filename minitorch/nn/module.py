@@ -1,0 +1,506 @@
+"""Parameter and Module: what layers and models are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from minitorch.backend import Device
+from minitorch.dtypes import dtype as DType
+from minitorch.dtypes import float16, float32, float64
+from minitorch.tensor import RemovableHandle, RowGrad, Tensor, no_grad
+
+T = TypeVar("T", bound="Module")
+
+
+class Parameter(Tensor):
+    """A leaf tensor that a Module lists as trainable once it is set as an attribute.
+
+    It shares its storage with `data`. Raises TypeError if `data` is not a Tensor.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Tensor, requires_grad: bool = True) -> None:
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Parameter: data must be a Tensor, got {type(data).__name__}")
+        super().__init__(data.array)
+        if requires_grad:
+            self.requires_grad_()
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` did not find, and what it did not know."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"IncompatibleKeys(missing_keys={self[0]}, unexpected_keys={self[1]})"
+
+    __str__ = __repr__
+
+
+class Module:
+    """Base class of layers and models.
+
+    A Parameter, a Module or a buffer that is set as an attribute is registered under that name.
+    The values live in the instance as ordinary attributes, so reading them costs nothing extra;
+    `_kinds` remembers which names are registered and as what, in order of registration.
+    """
+
+    training: bool
+    _kinds: dict[str, str]
+    _volatile: set[str]
+    _forward_hooks: dict[int, tuple[Callable[..., Any], bool]]
+    _forward_pre_hooks: dict[int, tuple[Callable[..., Any], bool]]
+
+    def __init__(self) -> None:
+        self.__dict__.update(
+            training=True, _kinds={}, _volatile=set(), _forward_hooks={}, _forward_pre_hooks={}
+        )
+
+    def _forward_missing(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; every subclass writes its own `forward`."""
+        raise NotImplementedError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function'
+        )
+
+    forward: Callable[..., Any] = _forward_missing
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._forward_hooks or self._forward_pre_hooks:
+            return self._call_with_hooks(args, kwargs)
+        return self.forward(*args, **kwargs)
+
+    # ---- registration
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            self._register("parameter", name)
+        elif isinstance(value, Module):
+            self._register("module", name)
+        else:
+            kind = self.__dict__.get("_kinds", {}).get(name)
+            fits = value is None or (kind == "buffer" and isinstance(value, Tensor))
+            if kind and not fits:
+                raise TypeError(
+                    f"cannot assign '{type(value).__name__}' as {kind} '{name}' "
+                    f"({_CLASSES[kind].__name__} or None expected)"
+                )
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._kinds.pop(name, None)
+        self._volatile.discard(name)
+
+    def _register(self, kind: str, name: str) -> None:
+        kinds = self.__dict__.get("_kinds")
+        if kinds is None:
+            raise AttributeError(
+                f"cannot assign {kind} '{name}' before Module.__init__() call: "
+                f"call super().__init__() first in {type(self).__name__}.__init__"
+            )
+        if kinds.get(name) != kind:
+            kinds.pop(name, None)
+            kinds[name] = kind
+            self._volatile.discard(name)
+
+    def _register_checked(self, kind: str, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{kind} name should be a string, got {type(name).__name__}")
+        if "." in name:
+            raise KeyError(f'{kind} name can\'t contain ".", got "{name}"')
+        if name == "":
+            raise KeyError(f'{kind} name can\'t be empty string ""')
+        if value is not None and not isinstance(value, _CLASSES[kind]):
+            raise TypeError(
+                f"cannot assign '{type(value).__name__}' object to {kind} '{name}' "
+                f"({_CLASSES[kind].__name__} or None required)"
+            )
+        registered = self.__dict__.get("_kinds", {}).get(name)
+        if registered != kind and hasattr(self, name):
+            raise KeyError(f"attribute '{name}' already exists")
+        self._register(kind, name)
+        self.__dict__[name] = value
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Register `param` under `name`; None reserves the name."""
+        self._register_checked("parameter", name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Register a tensor that is state but not trained; `persistent`: part of state_dict."""
+        self._register_checked("buffer", name, tensor)
+        (self._volatile.discard if persistent else self._volatile.add)(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Register `module` as the child `name`."""
+        self._register_checked("module", name, module)
+
+    register_module = add_module
+
+    def _registered(self, kind: str) -> dict[str, Any]:
+        values = self.__dict__
+        return {name: values[name] for name, k in self._kinds.items() if k == kind}
+
+    @property
+    def _parameters(self) -> dict[str, Parameter | None]:
+        return self._registered("parameter")
+
+    @property
+    def _buffers(self) -> dict[str, Tensor | None]:
+        return self._registered("buffer")
+
+    @property
+    def _modules(self) -> dict[str, Module | None]:
+        return self._registered("module")
+
+    # ---- walking the tree
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the direct children with their names, each module once."""
+        seen: set[int] = set()
+        for name, module in self._modules.items():
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def children(self) -> Iterator[Module]:
+        """Yield the direct children, each once."""
+        return (module for _, module in self.named_children())
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """Yield this module and all below it with their dotted names."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def _named_members(
+        self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        walk = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+        for path, module in walk if recurse else [(prefix, self)]:
+            for name, value in module._registered(kind).items():
+                if value is None or id(value) in seen:
+                    continue
+                if remove_duplicate:
+                    seen.add(id(value))
+                yield _join(path, name), value
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Yield parameters with their dotted names; a tied one once, unless told otherwise."""
+        return self._named_members("parameter", prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Yield parameters, each once."""
+        return (value for _, value in self.named_parameters(recurse=recurse))
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield buffers with their dotted names."""
+        return self._named_members("buffer", prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Yield buffers, each once."""
+        return (value for _, value in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """Return the module at the dotted path `target`; AttributeError if there is none."""
+        module = self
+        for name in target.split(".") if target else ():
+            if not hasattr(module, name):
+                raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+            module = getattr(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"`{name}` is not a Module")
+        return module
+
+    def _get_member(self, kind: str, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if not hasattr(module, name):
+            raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+        if module._kinds.get(name) != kind:
+            raise AttributeError(f"`{name}` is not a {kind}")
+        return getattr(module, name)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the parameter at the dotted path `target`; AttributeError if there is none."""
+        return self._get_member("parameter", target)  # type: ignore[no-any-return]
+
+    def get_buffer(self, target: str) -> Tensor:
+        """Return the buffer at the dotted path `target`; AttributeError if there is none."""
+        return self._get_member("buffer", target)  # type: ignore[no-any-return]
+
+    # ---- changing everything below
+
+    def apply(self: T, fn: Callable[[Module], None]) -> T:
+        """Call `fn` on every child, then on this module; return this module."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def train(self: T, mode: bool = True) -> T:
+        """Switch training behaviour (dropout, batch statistics) on or off, all the way down."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"training mode is expected to be boolean, got {mode!r}")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: T) -> T:
+        """Switch to evaluation: the same as `train(False)`."""
+        return self.train(False)
+
+    def requires_grad_(self: T, requires_grad: bool = True) -> T:
+        """Make all parameters require gradients, or freeze them."""
+        for param in self.parameters():
+            param.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with zeros."""
+        zero_grads(self.parameters(), set_to_none)
+
+    def to(self: T, *args: Any, **kwargs: Any) -> T:
+        """Move to a device and/or cast floating-point parameters and buffers to a dtype.
+
+        `to(device)`, `to(dtype)`, `to(device, dtype)`, `to(tensor)`, or by keyword. Parameters
+        stay the same objects, so an optimizer made before goes on working.
+        """
+        device, dtype = _parse_to(*args, **kwargs)
+
+        def convert(tensor: Tensor) -> Tensor:
+            if dtype is not None and tensor.is_floating_point():
+                tensor = tensor.to(dtype)
+            return tensor if device is None else tensor.to(device)
+
+        return self._convert(convert)
+
+    def _convert(self: T, convert: Callable[[Tensor], Tensor]) -> T:
+        for param in self.parameters():
+            grad = param.grad
+            param.data = convert(param.data)
+            if isinstance(grad, RowGrad):
+                param.grad = RowGrad(grad.indices, convert(grad.values), grad.shape)
+            elif grad is not None:
+                param.grad = convert(grad)
+        for module in self.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module.__dict__[name] = convert(buffer)
+        return self
+
+    def float(self: T) -> T:
+        """Cast floating-point parameters and buffers to float32."""
+        return self.to(float32)
+
+    def double(self: T) -> T:
+        """Cast floating-point parameters and buffers to float64."""
+        return self.to(float64)
+
+    def half(self: T) -> T:
+        """Cast floating-point parameters and buffers to float16."""
+        return self.to(float16)
+
+    def cpu(self: T) -> T:
+        """Move parameters and buffers to the CPU."""
+        return self.to("cpu")
+
+    def cuda(self: T, device: int | str | Device = "cuda") -> T:
+        """Move parameters and buffers to a GPU, given by number or name."""
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
+
+    # ---- state
+
+    def state_dict(
+        self,
+        *,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> dict[str, Any]:
+        """Return parameters and persistent buffers by dotted name.
+
+        The tensors are detached and share storage with the module's; `keep_vars` gives
+        the parameters themselves.
+        """
+        state = {} if destination is None else destination
+        for name, value in [*self._parameters.items(), *self._buffers.items()]:
+            if value is not None and name not in self._volatile:
+                state[prefix + name] = value if keep_vars else value.detach()
+        for name, module in self._modules.items():
+            if module is not None:
+                module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        return state
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> IncompatibleKeys:
+        """Copy the tensors of `state_dict` into parameters and buffers of the same names.
+
+        Raises RuntimeError that lists every missing key, unexpected key (both only if `strict`)
+        and size mismatch; unlike PyTorch's, a load that fails changes nothing.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"Expected state_dict to be dict-like, got {type(state_dict).__name__}."
+            )
+        own = self.state_dict(keep_vars=True)
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        shared = [name for name in own if name in state_dict]
+        errors = []
+        if strict and missing:
+            errors.append(f"Missing key(s) in state_dict: {_quoted(missing)}.")
+        if strict and unexpected:
+            errors.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}.")
+        errors += [e for name in shared if (e := _mismatch(name, own[name], state_dict[name]))]
+        if errors:
+            raise RuntimeError(
+                "\n\t".join([f"Error(s) in loading state_dict for {type(self).__name__}:", *errors])
+            )
+        with no_grad():
+            for name in shared:
+                own[name].copy_(state_dict[name].to(own[name].device))
+        return IncompatibleKeys(missing, unexpected)
+
+    # ---- hooks
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args)` before each forward; it may return new arguments.
+
+        With `with_kwargs` it is `hook(module, args, kwargs)` and returns `(args, kwargs)` or None.
+        """
+        return _add_hook(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args, output)` after each forward; it may return a new output.
+
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`.
+        """
+        return _add_hook(self._forward_hooks, (hook, with_kwargs), prepend)
+
+    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
+            if with_kwargs:
+                result = hook(self, args, kwargs)
+                if result is not None:
+                    args, kwargs = result
+            else:
+                result = hook(self, args)
+                if result is not None:
+                    args = result if isinstance(result, tuple) else (result,)
+        output = self.forward(*args, **kwargs)
+        for hook, with_kwargs in list(self._forward_hooks.values()):
+            result = hook(self, args, kwargs, output) if with_kwargs else hook(self, args, output)
+            if result is not None:
+                output = result
+        return output
+
+    # ---- printing
+
+    def extra_repr(self) -> str:
+        """Return what stands between the parentheses of the repr; subclasses override it."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        lines = extra.split("\n") if extra else []
+        children = [
+            f"({name}): " + repr(module).replace("\n", "\n  ")
+            for name, module in self._modules.items()
+        ]
+        if not children and len(lines) < 2:
+            return f"{type(self).__name__}({extra})"
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)"
+
+
+_CLASSES: dict[str, type] = {"parameter": Parameter, "buffer": Tensor, "module": Module}
+
+
+def zero_grads(params: Iterator[Tensor] | list[Tensor], set_to_none: bool = True) -> None:
+    """Drop the gradients of `params`, or fill them with zeros."""
+    for param in params:
+        if set_to_none or isinstance(param.grad, RowGrad):
+            param.grad = None
+        elif param.grad is not None:
+            param.grad = param.grad.detach()
+            param.grad.zero_()
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _mismatch(name: str, own: Tensor, given: Any) -> str | None:
+    if not isinstance(given, Tensor):
+        return f"{name}: expected a Tensor, got {type(given).__name__}."
+    if tuple(given.shape) != tuple(own.shape):
+        return (
+            f"size mismatch for {name}: copying a param with shape {tuple(given.shape)} from "
+            f"checkpoint, the shape in current model is {tuple(own.shape)}."
+        )
+    return None
+
+
+def _add_hook(
+    hooks: dict[int, tuple[Callable[..., Any], bool]],
+    entry: tuple[Callable[..., Any], bool],
+    prepend: bool,
+) -> RemovableHandle:
+    earlier = list(hooks.items())
+    handle = RemovableHandle(hooks, entry)
+    if prepend:
+        for key, hook in earlier:
+            del hooks[key]
+            hooks[key] = hook
+    return handle
+
+
+def _parse_to(
+    *args: Any, device: Any = None, dtype: DType | None = None, non_blocking: bool = False
+) -> tuple[Any, DType | None]:
+    for arg in args:
+        if isinstance(arg, Tensor):
+            device, dtype = arg.device, arg.dtype
+        elif isinstance(arg, DType):
+            dtype = arg
+        elif isinstance(arg, bool):
+            pass  # non_blocking by position
+        elif arg is not None:
+            device = arg
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"nn.Module.to only accepts floating point dtypes, got {dtype}")
+    return device, dtype

@@ -1,0 +1,64 @@
+"""Limits on gradients before an optimizer's step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from minitorch import ops
+from minitorch.creation import tensor
+from minitorch.tensor import RowGrad, Tensor, no_grad
+
+
+def _values(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """Return the numbers of all gradients; duplicate rows of row-sparse ones are summed first."""
+    values = []
+    for p in [parameters] if isinstance(parameters, Tensor) else parameters:
+        if isinstance(p.grad, RowGrad):
+            p.grad = p.grad.coalesce()
+            values.append(p.grad.values)
+        elif p.grad is not None:
+            values.append(p.grad.detach())
+    return values
+
+
+@no_grad()
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """Scale the gradients in place so that their joint norm is at most `max_norm`.
+
+    The norm (of order `norm_type`, which may be inf) is taken over all gradients as if they were
+    one vector, and returned as it was before. Raises RuntimeError if it is not finite and
+    `error_if_nonfinite`.
+    """
+    max_norm, norm_type = float(max_norm), float(norm_type)
+    grads = _values(parameters)
+    if not grads:
+        return tensor(0.0)
+    if norm_type == math.inf:
+        total = ops.stack([g.abs().max() for g in grads]).max()
+    elif norm_type == 2:
+        total = ops.stack([(g * g).sum() for g in grads]).sum().sqrt()
+    else:
+        powers = [(g.abs() ** norm_type).sum() for g in grads]
+        total = ops.stack(powers).sum() ** (1 / norm_type)
+    if error_if_nonfinite and not math.isfinite(total.item()):
+        raise RuntimeError(
+            f"The total norm of order {norm_type} for gradients is {total.item()}, so it cannot "
+            "be clipped; pass error_if_nonfinite=False to scale by it anyway"
+        )
+    scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
+    for g in grads:
+        g.mul_(scale)
+    return total
+
+
+@no_grad()
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Limit every element of the gradients to [-clip_value, clip_value], in place."""
+    for g in _values(parameters):
+        g.clamp_(-float(clip_value), float(clip_value))

@@ -1,0 +1,400 @@
+"""Learning rates that change from step to step.
+
+A scheduler sets group["lr"] of every parameter group when it is made and at each `step()`.
+As in PyTorch most rules compute the new rate from the current one, so that schedulers can be
+combined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import cos, inf, pi
+from typing import Any
+
+from minitorch.optim.optimizer import Optimizer
+
+
+class LRScheduler:
+    """Base class: counts epochs and asks `get_lr` for the rates of all groups.
+
+    last_epoch: -1 to begin; else the epoch to go on from, with "initial_lr" in every group.
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        self.optimizer = optimizer
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise KeyError(
+                    f"param 'initial_lr' is not specified in param_groups[{i}] "
+                    "when resuming an optimizer"
+                )
+        self.base_lrs: list[float] = [g["initial_lr"] for g in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self._step_count = 0
+        self._last_lr: list[float] = []
+        self.step()
+
+    def get_lr(self) -> list[float]:
+        """Return the rates of epoch `last_epoch`, one for each group."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule: write its get_lr")
+
+    def get_last_lr(self) -> list[float]:
+        """Return the rates that were set last, one for each group."""
+        return self._last_lr
+
+    def step(self) -> None:
+        """Go on to the next epoch and set its rates."""
+        self._step_count += 1
+        self.last_epoch += 1
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr()):
+            group["lr"] = rate
+        self._last_lr = self._rates()
+
+    def _rates(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimizer."""
+        return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; load the optimizer's own state as well."""
+        self.__dict__.update(state_dict)
+
+
+class LambdaLR(LRScheduler):
+    """initial_lr · lr_lambda(epoch); one function, or one for each group."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        groups = len(optimizer.param_groups)
+        self.lr_lambdas = (
+            list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * groups
+        )
+        if len(self.lr_lambdas) != groups:
+            raise ValueError(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        return [base * rule(self.last_epoch) for rule, base in zip(self.lr_lambdas, self.base_lrs)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimizer and the functions."""
+        return {k: v for k, v in super().state_dict().items() if k != "lr_lambdas"}
+
+
+class StepLR(LRScheduler):
+    """Times gamma every `step_size` epochs."""
+
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        if step_size <= 0:
+            raise ValueError(f"StepLR: step_size must be positive, got {step_size}")
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        due = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
+        return [rate * self.gamma if due else rate for rate in self._rates()]
+
+
+class MultiStepLR(LRScheduler):
+    """Times gamma at each epoch in `milestones` (twice where it stands there twice)."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Iterable[int],
+        gamma: float = 0.1,
+        last_epoch: int = -1,
+    ) -> None:
+        self.milestones = sorted(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        times = self.milestones.count(self.last_epoch)
+        return [rate * self.gamma**times for rate in self._rates()]
+
+
+class ExponentialLR(LRScheduler):
+    """Times gamma every epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        return [rate * self.gamma if self.last_epoch else rate for rate in self._rates()]
+
+
+class LinearLR(LRScheduler):
+    """The factor goes in a line from start_factor to end_factor over `total_iters` epochs."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0 < start_factor <= 1:
+            raise ValueError(
+                f"Starting multiplicative factor expected to be greater than 0 and less or equal "
+                f"to 1, got {start_factor}"
+            )
+        if not 0 <= end_factor <= 1:
+            raise ValueError(
+                f"Ending multiplicative factor expected to be between 0 and 1, got {end_factor}"
+            )
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def _factor(self, epoch: int) -> float:
+        done = min(epoch, self.total_iters) / self.total_iters if self.total_iters else 1.0
+        return self.start_factor + (self.end_factor - self.start_factor) * done
+
+    def get_lr(self) -> list[float]:
+        epoch = self.last_epoch
+        if epoch > self.total_iters:
+            return self._rates()
+        change = self._factor(epoch) / (self._factor(epoch - 1) if epoch else 1.0)
+        return [rate * change for rate in self._rates()]
+
+
+class CosineAnnealingLR(LRScheduler):
+    """eta_min + (initial_lr - eta_min) · (1 + cos(π epoch / T_max)) / 2.
+
+    Loshchilov and Hutter (2017), without restarts: after T_max the rate rises again.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        if T_max <= 0:
+            raise ValueError(f"CosineAnnealingLR: T_max must be positive, got {T_max}")
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def _height(self, epoch: int) -> float:
+        return (1 + cos(pi * epoch / self.T_max)) / 2
+
+    def get_lr(self) -> list[float]:
+        epoch = self.last_epoch
+        if epoch == 0:
+            return self._rates()
+        at_bottom = (epoch - 1 - self.T_max) % (2 * self.T_max) == 0
+        if at_bottom or self._step_count == 1:  # no ratio from a height of 0, nor on resuming
+            return [
+                self.eta_min + (base - self.eta_min) * self._height(epoch) for base in self.base_lrs
+            ]
+        ratio = self._height(epoch) / self._height(epoch - 1)
+        return [self.eta_min + (rate - self.eta_min) * ratio for rate in self._rates()]
+
+
+class ReduceLROnPlateau(LRScheduler):
+    """Times `factor` once a metric has not improved for more than `patience` epochs.
+
+    mode: "min" or "max", which way is better. threshold: how much better, as a fraction of the
+    best so far ("rel") or as a difference ("abs"). cooldown: epochs to wait after a reduction.
+    min_lr: lowest rate, for all groups or for each. eps: smaller changes are not made.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float | list[float] = 0,
+        eps: float = 1e-8,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        if factor >= 1.0:
+            raise ValueError(f"ReduceLROnPlateau: factor should be < 1.0, got {factor}")
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode {mode} is unknown: use min or max")
+        if threshold_mode not in ("rel", "abs"):
+            raise ValueError(f"threshold mode {threshold_mode} is unknown: use rel or abs")
+        groups = len(optimizer.param_groups)
+        self.min_lrs = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * groups
+        if len(self.min_lrs) != groups:
+            raise ValueError(f"expected {groups} min_lrs, got {len(self.min_lrs)}")
+        self.optimizer = optimizer
+        self.mode = mode
+        self.factor = factor
+        self.patience = patience
+        self.threshold = threshold
+        self.threshold_mode = threshold_mode
+        self.cooldown = cooldown
+        self.eps = eps
+        self.last_epoch = 0
+        self._last_lr = self._rates()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.best = inf if self.mode == "min" else -inf
+        self.num_bad_epochs = 0
+        self.cooldown_counter = 0
+
+    def is_better(self, a: float, best: float) -> bool:
+        """Tell whether `a` improves on `best` by more than the threshold."""
+        sign = -1 if self.mode == "min" else 1
+        if self.threshold_mode == "abs":
+            return sign * a > sign * best + self.threshold
+        return sign * a > sign * best * (1 + sign * self.threshold)
+
+    @property
+    def in_cooldown(self) -> bool:
+        """Whether a reduction was so recent that bad epochs do not count."""
+        return self.cooldown_counter > 0
+
+    def step(self, metrics: Any = None) -> None:
+        """Take in the metric of an epoch (a number or a tensor of one) and set the rates."""
+        if metrics is None:
+            raise TypeError("ReduceLROnPlateau.step: give it the metric to watch")
+        current = float(metrics)
+        self.last_epoch += 1
+        if self.is_better(current, self.best):
+            self.best = current
+            self.num_bad_epochs = 0
+        else:
+            self.num_bad_epochs += 1
+        if self.in_cooldown:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            self._reduce()
+            self.cooldown_counter = self.cooldown
+            self.num_bad_epochs = 0
+        self._last_lr = self._rates()
+
+    def _reduce(self) -> None:
+        for group, least in zip(self.optimizer.param_groups, self.min_lrs):
+            rate = max(group["lr"] * self.factor, least)
+            if group["lr"] - rate > self.eps:
+                group["lr"] = rate
+
+
+class OneCycleLR(LRScheduler):
+    """Up from max_lr / div_factor to max_lr, then down to that start / final_div_factor.
+
+    Smith and Topin (2019). `pct_start`: the rising part of the `total_steps` (or `epochs` times
+    `steps_per_epoch`). anneal_strategy: "cos" or "linear". cycle_momentum: momentum (or the first
+    of betas) goes the other way, between base_momentum and max_momentum. three_phase: down to the
+    start in as many steps as up, then on to the end.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float | list[float],
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError(
+                    "You must define either total_steps OR (epochs AND steps_per_epoch)"
+                )
+            total_steps = epochs * steps_per_epoch
+        if total_steps <= 0:
+            raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
+        if not 0 <= pct_start <= 1:
+            raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
+            )
+        groups = optimizer.param_groups
+        peaks = list(max_lr) if isinstance(max_lr, (list, tuple)) else [max_lr] * len(groups)
+        if len(peaks) != len(groups):
+            raise ValueError(f"expected {len(groups)} values for max_lr, got {len(peaks)}")
+        if cycle_momentum and not {"momentum", "betas"} & optimizer.defaults.keys():
+            raise ValueError(
+                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+            )
+        self.total_steps = total_steps
+        self.cycle_momentum = cycle_momentum
+        self._linear = anneal_strategy == "linear"
+        self._phases = _cycle_phases(total_steps, pct_start, three_phase)
+        if last_epoch == -1:
+            for group, peak in zip(groups, peaks):
+                start = peak / div_factor
+                group.update(
+                    initial_lr=start,
+                    max_lr=peak,
+                    min_lr=start / final_div_factor,
+                    base_momentum=base_momentum,
+                    max_momentum=max_momentum,
+                )
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        step = self.last_epoch
+        if step > self.total_steps:
+            raise ValueError(
+                f"Tried to step {step} times. The specified number of total steps is "
+                f"{self.total_steps}"
+            )
+        ends = [end for end, *_ in self._phases]
+        phase = next((i for i, end in enumerate(ends) if step <= end), len(ends) - 1)
+        end, from_lr, to_lr, from_momentum, to_momentum = self._phases[phase]
+        begin = self._phases[phase - 1][0] if phase else 0.0
+        done = (step - begin) / (end - begin) if end != begin else 1.0
+        rates = []
+        for group in self.optimizer.param_groups:
+            rates.append(self._between(group[from_lr], group[to_lr], done))
+            if self.cycle_momentum:
+                momentum = self._between(group[from_momentum], group[to_momentum], done)
+                if "betas" in group:
+                    group["betas"] = (momentum, *group["betas"][1:])
+                else:
+                    group["momentum"] = momentum
+        return rates
+
+    def _between(self, start: float, end: float, done: float) -> float:
+        return start + (end - start) * (done if self._linear else (1 - cos(pi * done)) / 2)
+
+
+def _cycle_phases(
+    total: int, pct_start: float, three_phase: bool
+) -> list[tuple[float, str, str, str, str]]:
+    """Return for each phase its last step and the names of the values it runs between."""
+    peak = pct_start * total - 1
+    up = (peak, "initial_lr", "max_lr", "max_momentum", "base_momentum")
+    if not three_phase:
+        return [up, (total - 1.0, "max_lr", "min_lr", "base_momentum", "max_momentum")]
+    return [
+        up,
+        (2 * peak, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+        (total - 1.0, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
+    ]

@@ -1,0 +1,211 @@
+"""The base class of optimizers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any
+
+from minitorch.tensor import RowGrad, Tensor, enable_grad, no_grad
+
+Group = dict[str, Any]
+State = dict[str, Any]
+
+
+class Optimizer:
+    """Holds parameters in groups and changes them by their gradients.
+
+    params: tensors, or dicts `{"params": tensors, option: value, ...}`, one for each group.
+    defaults: the options of groups that do not say otherwise. A subclass gives the rule for one
+    parameter in `_update`, and in `_update_rows` if it can use row-sparse gradients.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, (Tensor, set)):
+            raise TypeError(
+                "params argument given to the optimizer should be an ordered iterable of Tensors "
+                f"or dicts, but got a {type(params).__name__}"
+            )
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, State] = defaultdict(dict)
+        self.param_groups: list[Group] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Take in `{"params": tensors, option: value, ...}`; missing options are the defaults.
+
+        Raises TypeError for what is not a Tensor, ValueError for a bad option, a tensor that is
+        not a leaf, or one that is already there.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group).__name__}")
+        given = param_group["params"]
+        if isinstance(given, set):
+            raise TypeError("optimizer parameters need to be ordered, but got a set: use a list")
+        group = {"params": [given] if isinstance(given, Tensor) else list(given)}
+        group.update(self.defaults | {k: v for k, v in param_group.items() if k != "params"})
+        self._check(group)
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in group["params"]:
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is "
+                    f"{type(p).__name__}"
+                )
+            if not p.is_leaf:
+                raise ValueError("can't optimize a non-leaf Tensor")
+            if id(p) in known:
+                raise ValueError("some parameters appear more than once in the parameter groups")
+            known.add(id(p))
+        self.param_groups.append(group)
+
+    def _check(self, group: Group) -> None:
+        """Raise ValueError for options that cannot be."""
+        for name, low, high, what in LIMITS:
+            value = group.get(name)
+            for i, number in enumerate(value if isinstance(value, tuple) else (value,)):
+                if number is not None and not low <= number < high:
+                    index = f" at index {i}" if isinstance(value, tuple) else ""
+                    raise ValueError(f"Invalid {what}{index}: {number}")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none or isinstance(p.grad, RowGrad):
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad = p.grad.detach().zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient; return what `closure` returns, if given.
+
+        `closure` computes the loss anew, with gradients on, before the step.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    grad = p.grad
+                    if grad is None:
+                        continue
+                    if type(grad) is RowGrad:
+                        self._update_rows(p, grad, group, self.state[p])
+                    else:
+                        self._update(p, grad, group, self.state[p])
+        return loss
+
+    def _update(self, p: Tensor, grad: Tensor, group: Group, state: State) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no rule: write its _update")
+
+    def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
+        raise RuntimeError(
+            f"{type(self).__name__} does not support row-sparse gradients (embedding with "
+            "sparse=True): use SGD without momentum, Adagrad or SparseAdam"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return `{"state": {index: ...}, "param_groups": [...]}`.
+
+        Parameters are named by their position over all groups. Tensors are the optimizer's own.
+        """
+        index = {p: i for i, p in enumerate(self._params())}
+        groups = [
+            {**group, "params": [index[p] for p in group["params"]]} for group in self.param_groups
+        ]
+        state = {index[p]: dict(values) for p, values in self.state.items() if values}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over options and state, copied to the parameters' devices and dtypes.
+
+        Raises ValueError, before anything changes, if groups or shapes are not this optimizer's.
+        """
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            raise ValueError(
+                f"loaded state dict has {len(saved)} parameter groups, "
+                f"the optimizer {len(self.param_groups)}"
+            )
+        for i, (old, new) in enumerate(zip(self.param_groups, saved)):
+            if len(old["params"]) != len(new["params"]):
+                raise ValueError(
+                    f"loaded state dict contains a parameter group that doesn't match the size "
+                    f"of optimizer's group {i}: {len(new['params'])} parameters, "
+                    f"expected {len(old['params'])}"
+                )
+        names = [name for group in saved for name in group["params"]]
+        params = dict(zip(names, self._params()))
+        state: defaultdict[Tensor, State] = defaultdict(dict)
+        for name, values in state_dict["state"].items():
+            if name not in params:
+                raise ValueError(f"loaded state dict has state for parameter {name}, in no group")
+            state[params[name]] = {k: _adopt(k, v, params[name]) for k, v in values.items()}
+        self.state = state
+        for old, new in zip(self.param_groups, saved):
+            old.update({k: deepcopy(v) for k, v in new.items() if k != "params"})
+
+    def _params(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+
+# name of an option, lowest value, first value too high, what errors call it
+INFINITY = float("inf")
+LIMITS = (
+    ("lr", 0, INFINITY, "learning rate"),
+    ("lr_decay", 0, INFINITY, "lr_decay value"),
+    ("momentum", 0, INFINITY, "momentum value"),
+    ("weight_decay", 0, INFINITY, "weight_decay value"),
+    ("alpha", 0, INFINITY, "alpha value"),
+    ("eps", 0, INFINITY, "epsilon value"),
+    ("initial_accumulator_value", 0, INFINITY, "initial_accumulator_value value"),
+    ("betas", 0, 1, "beta parameter"),
+)
+
+
+def _adopt(key: str, value: Any, param: Tensor) -> Any:
+    """Copy a value of a loaded state for `param`; a step count becomes a number."""
+    if not isinstance(value, Tensor):
+        return deepcopy(value)
+    if key == "step":
+        return int(value.item())
+    if value.shape != param.shape:
+        raise ValueError(
+            f"loaded state dict has {key} of shape {tuple(value.shape)} for a parameter of shape "
+            f"{tuple(param.shape)}"
+        )
+    copied = value.detach().clone()
+    return copied.to(param.device).to(param.dtype) if copied.is_floating_point() else copied
+
+
+def regularised(p: Tensor, grad: Tensor, group: Group) -> Tensor:
+    """Return the gradient to descend: turned round if `maximize`, plus weight_decay · p."""
+    if group["maximize"]:
+        grad = -grad
+    decay = group["weight_decay"]
+    return grad.add(p, alpha=decay) if decay else grad
+
+
+def refuse_weight_decay(group: Group, name: str) -> None:
+    """Raise RuntimeError: weight decay would change every row, not only those of the gradient."""
+    if group["weight_decay"]:
+        raise RuntimeError(
+            f"{name}: weight_decay option is not compatible with row-sparse gradients"
+        )

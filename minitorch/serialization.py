@@ -1,0 +1,134 @@
+"""`save` and `load`: tensors in a safetensors file, what holds them as JSON in its metadata.
+
+Nothing that is loaded can run code, and other programs read the tensors by their dotted names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import secrets
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from minitorch.backend import Device
+from minitorch.creation import as_tensor
+from minitorch.tensor import Tensor
+
+_STRUCTURE = "minitorch"  # the key of the structure in the file's metadata
+_PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip file, and a bare pickle
+
+
+def save(obj: Any, path: str | os.PathLike[str]) -> None:
+    """Write a tensor, or dicts, lists and tuples of tensors, numbers, strings, bools and None.
+
+    Dict keys may be strings, numbers, bools or None. A tensor that stands in several places (tied
+    parameters) is written once. The file appears under its name only when it is complete.
+    Raises TypeError that names the place of anything else.
+    """
+    tensors: dict[str, Tensor] = {}
+    structure = _encode(obj, "", tensors, {})
+    arrays = {name: t.detach().contiguous().cpu().numpy() for name, t in tensors.items()}
+    path = os.fspath(path)
+    unfinished = f"{path}.{secrets.token_hex(4)}.tmp"
+    try:
+        with open(unfinished, "wb"):  # safetensors' own errors do not say what is wrong with a path
+            pass
+        save_file(arrays, unfinished, metadata={_STRUCTURE: json.dumps(structure)})
+        os.replace(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(unfinished)
+        raise
+
+
+def load(path: str | os.PathLike[str], device: str | Device | None = None) -> Any:
+    """Read what `save` wrote; any other safetensors file becomes a flat dict of tensors.
+
+    Tensors come to `device` (None: the default device) and do not require grad. Raises
+    ValueError for a pickle, and for a file that is damaged or cut short.
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start.startswith(_PICKLES):
+        raise ValueError(
+            f"load: {path} is a pickle, which can run any code, so minitorch does not read it; "
+            "where it was made, write safetensors.torch.save_file(state_dict, 'name.safetensors')"
+        )
+    try:
+        with safe_open(path, framework="numpy") as contents:
+            metadata = contents.metadata() or {}
+            tensors = {
+                name: as_tensor(contents.get_tensor(name), device=device)
+                for name in contents.keys()  # noqa: SIM118  (it is no dict)
+            }
+    except SafetensorError as error:
+        raise ValueError(f"load: {path} is not a complete safetensors file: {error}") from None
+    except TypeError as error:
+        raise ValueError(f"load: {path} holds a dtype that is not supported: {error}") from None
+    if _STRUCTURE not in metadata:
+        return tensors
+    try:
+        return _decode(json.loads(metadata[_STRUCTURE]), tensors)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"load: {path} has damaged metadata: {error!r}") from None
+
+
+def _encode(value: Any, place: str, tensors: dict[str, Tensor], names: dict[int, str]) -> Any:
+    """Return `value` for JSON and put its tensors into `tensors`; `names` is by array identity."""
+    if isinstance(value, Tensor):
+        name = names.get(id(value.array))
+        if name is None:
+            name = place or "tensor"
+            while name in tensors or name == "__metadata__":
+                name += "_"
+            tensors[name] = value
+            names[id(value.array)] = name
+        return {"tensor": name}
+    if isinstance(value, dict):
+        entries = []
+        for key, item in value.items():
+            if not isinstance(key, (str, int, float, type(None))):
+                raise TypeError(
+                    f"save: {place or 'obj'} has a key of {type(key).__name__}: {key!r}"
+                )
+            entries.append([key, _encode(item, _below(place, key), tensors, names)])
+        return {"dict": entries}
+    if isinstance(value, (list, tuple)):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_encode(v, _below(place, i), tensors, names) for i, v in enumerate(value)]}
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"float": str(float(value))}
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    raise TypeError(
+        f"save: {place or 'obj'} is a {type(value).__name__}; expected tensors, numbers, strings, "
+        "bools, None, or dicts, lists and tuples of them (of a module or optimizer: state_dict())"
+    )
+
+
+def _below(place: str, key: Any) -> str:
+    return f"{place}.{key}" if place else str(key)
+
+
+def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    [(kind, content)] = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "float":
+        return float(content)
+    if kind == "dict":
+        return {key: _decode(item, tensors) for key, item in content}
+    items = [_decode(item, tensors) for item in content]
+    if kind == "list":
+        return items
+    if kind == "tuple":
+        return tuple(items)
+    raise ValueError(f"unknown kind {kind!r}")
