@@ -1,6 +1,5 @@
-"""Training loops, checkpoints, and the job of classifying images."""
+"""The training loop, and the job of classifying images."""
 
-from minitorch.train.checkpoint import load_checkpoint, save_checkpoint
 from minitorch.train.classify import ClassifierConfig, ClassifierResult, mlp, train_classifier
 from minitorch.train.loop import evaluate, fit
 
@@ -9,8 +8,6 @@ __all__ = [
     "ClassifierResult",
     "evaluate",
     "fit",
-    "load_checkpoint",
     "mlp",
-    "save_checkpoint",
     "train_classifier",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 from minitorch import nn, optim
 from minitorch.data import SOURCES, DataLoader, TensorDataset, random_split
 from minitorch.random import Generator, manual_seed
-from minitorch.train.checkpoint import load_checkpoint
+from minitorch.serialization import load
 from minitorch.train.loop import Row, evaluate, fit
 
 
@@ -131,9 +131,9 @@ def _require_same_config(config: ClassifierConfig, out: str | Path | None) -> No
     if out is None:
         raise ValueError("resume: the folder of the checkpoint is not given")
     path = Path(out) / "last.safetensors"
-    before: dict[str, Any] = load_checkpoint(path)[1].get("config", {})
+    before: dict[str, Any] = load(path).get("config", {})
     for item in fields(config):
-        ours = json.loads(json.dumps(getattr(config, item.name)))
+        ours = getattr(config, item.name)
         theirs = before.get(item.name)
         if ours != theirs and item.name != "device":
             raise ValueError(f"{path}: made with {item.name}={theirs}, resumed with {ours}")

@@ -18,8 +18,8 @@ from minitorch.nn import functional as F
 from minitorch.optim import Optimizer
 from minitorch.optim.lr_scheduler import LRScheduler
 from minitorch.random import get_rng_state, set_rng_state
+from minitorch.serialization import load, save
 from minitorch.tensor import Tensor, no_grad
-from minitorch.train.checkpoint import load_checkpoint, save_checkpoint
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Row = dict[str, float]
@@ -45,7 +45,8 @@ def fit(
 
     Batches are (inputs, labels); `scheduler` is stepped after every batch. With a `folder`, each
     epoch writes `last.safetensors` there and each improvement `best.safetensors`; `resume` goes on
-    from the former, bit for bit as if the run had never stopped. `metadata` is kept in both.
+    from the former, bit for bit as if the run had never stopped. The entries of
+    `metadata` are kept in both.
 
     Returns a row for each epoch: `epoch`, `loss`, `accuracy` (both of the training passes),
     `val_loss`, `val_accuracy`, `lr`, `seconds`, `images_per_second`.
@@ -152,9 +153,10 @@ class _Run:
         return improved
 
     def save_best(self, path: Path) -> None:
-        save_checkpoint(path, {"model": self.best}, self.metadata | {"epoch": self.history[-1]})
+        save({"model": self.best, "epoch": self.history[-1], **self.metadata}, path)
 
     def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "model": self.model.state_dict(),
             "best": self.best,
@@ -164,10 +166,10 @@ class _Run:
             "shuffle": None if self.train.generator is None else self.train.generator.get_state(),
             "history": self.history,
         }
-        save_checkpoint(path, state, self.metadata)
+        save({**state, **self.metadata}, path)
 
     def load(self, path: Path) -> None:
-        state, _ = load_checkpoint(path)
+        state = load(path)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
