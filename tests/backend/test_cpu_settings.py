@@ -1,0 +1,79 @@
+"""Settings of the processor: flush-to-zero, the heap, what BLAS there is."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from minitorch.backend import cpu_settings
+from minitorch.backend.cpu_settings import (
+    blas,
+    flush_denormal,
+    get_flush_denormal,
+    keep_heap,
+    set_flush_denormal,
+)
+
+TINY = np.full(100, 1e-39, np.float32)
+
+
+def halved():
+    return float((TINY * np.float32(0.5))[0])
+
+
+@pytest.fixture
+def supported():
+    before = get_flush_denormal()
+    if before is None:
+        pytest.skip("not on this platform")
+    yield
+    set_flush_denormal(before)
+
+
+@pytest.mark.usefixtures("supported")
+def test_denormals_become_zero_and_come_back():
+    assert set_flush_denormal(True)
+    assert get_flush_denormal()
+    assert halved() == 0
+    assert set_flush_denormal(False)
+    assert not get_flush_denormal()
+    assert halved() == pytest.approx(5e-40, rel=1e-4)
+
+
+@pytest.mark.usefixtures("supported")
+def test_it_is_a_setting_of_the_thread():
+    set_flush_denormal(False)
+    thread = threading.Thread(target=set_flush_denormal, args=(True,))
+    thread.start()
+    thread.join()
+    assert not get_flush_denormal()
+
+
+@pytest.mark.usefixtures("supported")
+def test_block_restores_what_was():
+    set_flush_denormal(False)
+    with pytest.raises(KeyError), flush_denormal():
+        assert halved() == 0
+        raise KeyError
+    assert halved() > 0
+
+
+def test_a_platform_that_lacks_them(monkeypatch):
+    monkeypatch.setattr(cpu_settings, "_libm", None)
+    monkeypatch.setattr(cpu_settings, "_c_library", lambda: None)
+    assert get_flush_denormal() is None
+    assert set_flush_denormal(True) is False
+    assert keep_heap() is False
+    with flush_denormal():
+        assert halved() > 0
+
+
+def test_keep_heap_is_glibcs():
+    assert keep_heap() is (cpu_settings._c_library() is not None)
+
+
+def test_blas_has_a_name_and_threads():
+    found = blas()
+    assert set(found) == {"name", "version", "threads"}
+    if "openblas" in found["name"]:
+        assert int(found["threads"]) >= 1
