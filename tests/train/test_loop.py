@@ -186,9 +186,9 @@ def test_files(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    job = Job(lr=1e30)
+    job.model[1] = nn.Identity()
     with pytest.raises(FloatingPointError, match=r"is (nan|inf) in epoch 1, .*lr=1e\+30"):
-        job = Job(lr=1e30)
-        job.model[1] = nn.Identity()
         job.fit(folder=tmp_path, scheduler=None)
     kept = load(tmp_path / "last.safetensors")
     assert kept["history"] == []

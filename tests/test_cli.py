@@ -1,0 +1,182 @@
+"""The `minitorch` command, as a user types it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from minitorch import cli, train
+from minitorch.text import KeyedVectors
+
+MLP = ["train", "mlp", "--data", "digits", "--hidden", "16", "--epochs", "2", "--batch-size", "64"]
+WORDS = ["train", "word2vec", "--vector-size", "8", "--epochs", "2", "--min-count", "2"]
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line; return (status, lines of stdout, stderr)."""
+
+    def call(*words):
+        status = cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err
+
+    return call
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "corpus.txt"
+    pair = "the king rules the land and the queen rules the sea", "a frog and a toad sit in a pond"
+    path.write_text("\n".join(pair * 40))
+    return path
+
+
+def test_info(run):
+    status, out, err = run("info")
+    assert status == 0
+    assert err == ""
+    rows = {line[:16].strip(): line[17:] for line in out}
+    assert re.match(r"\d+\.\d+", rows["numpy"])
+    assert rows["device cpu"] == "available"
+    for name in ("device cuda", "device sim"):
+        assert rows[name] == "available" or rows[name].startswith("missing: ")
+    assert "threads" in rows["BLAS"]
+
+
+def test_train_mlp(run, tmp_path):
+    status, out, _ = run(*MLP, "--out", tmp_path)
+    assert status == 0
+    assert out[0] == "digits, 16, on cpu, seed 0"
+    assert re.fullmatch(r"test accuracy 0\.\d{4}", out[-1])
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"best.safetensors", "result.json", "curves.png", "predictions.png"} <= names
+
+
+def test_train_mlp_resumes_after_ctrl_c(run, tmp_path, monkeypatch):
+    _, expected, _ = run(*MLP, "--quiet", "--out", tmp_path / "whole")
+    add, epochs = train.loop._Run.save, []
+
+    def interrupted(self, path):
+        add(self, path)
+        epochs.append(len(self.history))
+        if epochs[-1] == 1:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "a b"
+    with monkeypatch.context() as patch:
+        patch.setattr(train.loop._Run, "save", interrupted)
+        status, _, err = run(*MLP, "--quiet", "--out", folder)
+    assert status == 130
+    assert "stopped after 1 of 2 epochs" in err
+    again = re.search(r"go on with: minitorch (.*)", err)[1]
+    assert again.endswith(f"--out '{folder}' --resume")
+    _, out, _ = run(*MLP, "--quiet", "--out", folder, "--resume")
+    assert out[-1] == expected[-1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_ctrl_c_at_a_terminal(tmp_path):
+    command = [sys.executable, "-m", "minitorch", *MLP, "--epochs", "100000", "--out", tmp_path]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    with process:
+        while not process.stdout.readline().startswith("epoch"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+    assert process.returncode == 130
+    assert "go on with: minitorch train mlp" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "last.safetensors").exists()
+
+
+def test_word_vectors_from_training_to_questions(run, corpus, tmp_path):
+    status, out, _ = run(*WORDS, "--corpus", corpus, "--out", tmp_path / "w", "--quiet")
+    assert status == 0
+    saved = re.search(r"\S+$", out[-1])[0]
+    assert len(KeyedVectors.load(saved)) == 14
+    status, out, _ = run("vectors", "similar", saved, "frog", "--topn", "3")
+    assert status == 0
+    assert len(out) == 3
+    assert all(re.fullmatch(r" ?-?\d\.\d{4}  [a-z]+", line) for line in out)
+    status, out, _ = run("vectors", "analogy", saved, "king", "queen", "land", "--topn", "2")
+    assert status == 0
+    expected = KeyedVectors.load(saved).most_similar(["queen", "land"], ["king"], topn=2)
+    assert [line.split()[1] for line in out] == [word for word, _ in expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "mlp", "--data", "digits", "--lr", "0"], "lr: expected more than 0"),
+        (["train", "mlp", "--data", "digits", "--epochs", "-1"], "epochs: "),
+        (["train", "mlp", "--resume", "--out", "nowhere"], "nowhere"),
+        (["train", "word2vec", "--corpus", "nowhere.txt"], "nowhere.txt"),
+        (["vectors", "similar", "nowhere.npz", "frog"], "nowhere.npz"),
+    ],
+)
+def test_user_errors_are_one_line(run, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(*words)
+    assert status == 2
+    assert err.startswith("minitorch: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_damaged_images(run, tmp_path, monkeypatch):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"not images")
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"not labels")
+    monkeypatch.setenv("MINITORCH_DATA", str(tmp_path))
+    status, _, err = run("train", "mlp", "--out", tmp_path / "out")
+    assert status == 2
+    assert "train-images-idx3-ubyte: not an IDX file" in err
+
+
+def test_unknown_word(run, corpus, tmp_path):
+    _, out, _ = run(*WORDS, "--corpus", corpus, "--out", tmp_path, "--quiet")
+    status, _, err = run("vectors", "similar", out[-1].split()[-1], "zebra")
+    assert status == 2
+    assert "zebra" in err
+
+
+def test_traceback_option_shows_it(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        cli.main(["--traceback", "train", "word2vec", "--corpus", str(tmp_path / "none")])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "required"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["train"], "required"),
+        (["train", "mlp", "--data", "cats"], "invalid choice: 'cats'"),
+        (["train", "mlp", "--hidden", "a,b"], "expected N,N,... but got 'a,b'"),
+        (["train", "mlp", "--device", "warp"], "device"),
+        (["train", "mlp", "--device", "cpu:7"], "cpu:7"),
+    ],
+)
+def test_usage_errors(capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("usage: minitorch")
+    assert message in err
+
+
+@pytest.mark.parametrize("path", ["", *cli.COMMANDS])
+def test_help(capsys, path):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*path.split(), "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: minitorch")
+    if path.startswith("train"):
+        assert "(default: 5)" in out or "(default: 128)" in out
