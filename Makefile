@@ -36,7 +36,7 @@ format: $(VENV)/stamp-lint ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 
 bench: $(VENV)/stamp-bench ## Time the benchmarks against PyTorch and gensim
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in $(wildcard benchmarks/*.py); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean: ## Remove the virtual environment, caches and the demo's output
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -35,7 +35,7 @@ def _c_library() -> Any:
         return None
 
 
-_libm = _c_library() if platform.machine() in ("x86_64", "AMD64") else None
+_libm: Any = _c_library() if platform.machine() in ("x86_64", "AMD64") else None
 
 
 def get_flush_denormal() -> bool | None:

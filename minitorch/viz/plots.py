@@ -91,11 +91,13 @@ def word_map(
     colours = dict(zip(names, _palette(len(names))))
     for name in names:
         member = [i for i, group in enumerate(groups) if group == name]
-        ax.scatter(*plane[member].T, s=14, color=colours[name], label=name or None)
+        ax.scatter(
+            plane[member, 0], plane[member, 1], s=14, color=colours[name], label=name or None
+        )
     ax.margins(0.08)
     ax.set_xlabel(f"first principal component ({share[0]:.0%} of the variance)")
     ax.set_ylabel(f"second principal component ({share[1]:.0%})")
-    _label_points(ax, words, plane, [colours[group] for group in groups])
+    _label_points(figure, ax, words, plane, [colours[group] for group in groups])
     if len(names) > 1:
         columns = min(len(names), 6)
         ax.legend(frameon=False, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -170,7 +172,9 @@ def _figure(width: float, height: float, title: str) -> Figure:
 def _palette(n: int) -> list[Any]:
     from matplotlib import colormaps
 
-    return list(colormaps["tab10"].colors if n <= 10 else colormaps["turbo"](np.linspace(0, 1, n)))
+    return list(
+        colormaps["tab10"](range(n)) if n <= 10 else colormaps["turbo"](np.linspace(0, 1, n))
+    )
 
 
 def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:
@@ -189,17 +193,19 @@ def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str, label: s
             )
     ax.set_xlabel("epoch")
     ax.set_ylabel(label)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
 
 
 def _label_points(
-    ax: Axes, words: Sequence[str], points: np.ndarray[Any, Any], colours: Sequence[Any]
+    figure: Figure,
+    ax: Axes,
+    words: Sequence[str],
+    points: np.ndarray[Any, Any],
+    colours: Sequence[Any],
 ) -> None:
     """Write each word beside its point, at the first spot that is free, else at its right."""
-    figure = ax.get_figure()
-    assert figure is not None
     figure.draw_without_rendering()
     dots = ax.transData.transform(points)
     taken: list[Any] = []
