@@ -289,7 +289,10 @@ def binary_cross_entropy(
 
 
 def _log_above_100(x: Tensor) -> Tensor:
-    return x.log().clamp(min=-100.0)
+    """Return max(log x, -100) with the slope 1 / max(x, 1e-12), finite at 0 as PyTorch's."""
+    fixed = x.detach()
+    steep = fixed.log().clamp(min=-100.0) + (x - fixed) * 1e12
+    return ops.where(fixed > 1e-12, x.clamp(min=1e-12).log(), steep)
 
 
 def binary_cross_entropy_with_logits(

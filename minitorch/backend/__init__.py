@@ -1,0 +1,52 @@
+"""Arrays on devices: names, availability, and the backend that serves an array.
+
+A backend is a table of entries (one per op of the registry) for one type of array. This package
+has never heard of a Tensor. Above it, only data sources, text corpora and plots import NumPy.
+"""
+
+from minitorch.backend import cpu
+from minitorch.backend.base import (
+    ARRAY_DTYPES,
+    FLOAT32,
+    FLOAT64,
+    Array,
+    Backend,
+    Device,
+    available,
+    device_of,
+    device_types,
+    get_default_device,
+    host_array,
+    named,
+    of,
+    of_type,
+    register,
+    resolve,
+    set_default_device,
+    unregister,
+    why_unavailable,
+)
+
+__all__ = [
+    "ARRAY_DTYPES",
+    "FLOAT32",
+    "FLOAT64",
+    "Array",
+    "Backend",
+    "Device",
+    "available",
+    "device_of",
+    "device_types",
+    "get_default_device",
+    "host_array",
+    "named",
+    "of",
+    "of_type",
+    "register",
+    "resolve",
+    "set_default_device",
+    "unregister",
+    "why_unavailable",
+]
+
+register(cpu.BACKEND)

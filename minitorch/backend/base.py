@@ -1,0 +1,218 @@
+"""What a backend is, which ones there are, and the names of devices."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # an array of whatever type the backend uses
+FLOAT32 = np.dtype("float32")
+FLOAT64 = np.dtype("float64")
+ARRAY_DTYPES = {
+    name: np.dtype(name)
+    for name in ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
+}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a device offers to everything above: its array type, its entries, its transfers.
+
+    `entries` maps the name of an op to a function on arrays; every entry that allocates its
+    result takes `out=`. `views` names the entries whose result shares its argument's memory.
+    `to_host` gives a NumPy array that shares no memory with a GPU; `from_host` the reverse.
+    `as_array` mends a result that is not of `array_type` (NumPy returns scalars for 0-d arrays).
+    """
+
+    name: str
+    array_type: type
+    entries: dict[str, Callable[..., Any]]
+    views: frozenset[str]
+    from_host: Callable[[np.ndarray, int], Array]
+    to_host: Callable[[Array], np.ndarray]
+    as_array: Callable[[Any], Array]
+    index: Callable[[Array], int | None] = field(default=lambda array: None)
+    count: Callable[[], int] = field(default=lambda: 1)
+    synchronize: Callable[[int], None] = field(default=lambda index: None)
+
+
+_by_name: dict[str, Backend] = {}
+_by_type: dict[type, Backend] = {}
+# Devices that exist in name, and what a user is told who asks for one that is not there.
+_planned = {
+    "cuda": "the CUDA backend is not part of this version of minitorch",
+    "sim": "the simulated GPU is not part of this version of minitorch",
+}
+
+
+def register(backend: Backend) -> None:
+    """Make a backend known under its name and its array type."""
+    _by_name[backend.name] = backend
+    _by_type[backend.array_type] = backend
+
+
+def unregister(name: str) -> None:
+    """Forget a backend (tests add backends of their own)."""
+    backend = _by_name.pop(name)
+    del _by_type[backend.array_type]
+
+
+def of_type(array_type: type) -> Backend:
+    """The backend that serves arrays of this type."""
+    try:
+        return _by_type[array_type]
+    except KeyError:
+        known = ", ".join(sorted(t.__name__ for t in _by_type))
+        raise TypeError(f"no backend holds arrays of {array_type}; known: {known}") from None
+
+
+def of(array: Array) -> Backend:
+    """The backend that serves this array."""
+    return of_type(type(array))
+
+
+def named(name: str) -> Backend:
+    """The backend of a device type, or a RuntimeError that says what is missing."""
+    try:
+        return _by_name[name]
+    except KeyError:
+        raise RuntimeError(f"device '{name}' is not available: {why_unavailable(name)}") from None
+
+
+def why_unavailable(name: str) -> str | None:
+    """What is missing for a device type, or None where it works."""
+    if name in _by_name:
+        return None
+    return _planned.get(name, "no backend of that name")
+
+
+def device_types() -> list[str]:
+    """The device types that have a name, available or not."""
+    return [*_by_name, *(name for name in _planned if name not in _by_name)]
+
+
+def host_array(data: Any) -> np.ndarray:
+    """Python data (numbers, nested lists) as a NumPy array in native byte order."""
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"tensor: expected numbers in lists of equal lengths: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"tensor: expected numbers, got {array.dtype} from {type(data).__name__}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+class Device:
+    """A device as PyTorch names them: `device("cpu")`, `device("cuda:1")`, `device("cuda", 1)`.
+
+    As a context manager it is the default device of the block, in this thread. "auto" is the
+    best device that really works.
+    """
+
+    __slots__ = ("_previous", "index", "type")
+
+    def __init__(self, device: str | Device, index: int | None = None) -> None:
+        if isinstance(device, Device):
+            device, index = device.type, device.index if index is None else index
+        if not isinstance(device, str):
+            raise TypeError(f"device: expected a string such as 'cpu', got {device!r}")
+        name, colon, number = device.partition(":")
+        if colon:
+            if index is not None or not number.isdecimal():
+                raise RuntimeError(f"device: invalid device string {device!r}")
+            index = int(number)
+        if name == "auto":
+            name = "cuda" if "cuda" in _by_name else "cpu"
+        if name not in _by_name and name not in _planned:
+            raise RuntimeError(
+                f"device: expected one of {', '.join(device_types())}, got {device!r}"
+            )
+        self.type = name
+        self.index = index
+        self._previous: list[Device | None] = []
+
+    def __repr__(self) -> str:
+        index = "" if self.index is None else f", index={self.index}"
+        return f"device(type={self.type!r}{index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __reduce__(self) -> tuple[type[Device], tuple[str]]:
+        return Device, (str(self),)
+
+    def __enter__(self) -> Device:
+        available(self)
+        self._previous.append(_default.device)
+        _default.device = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _default.device = self._previous.pop()
+
+
+class _Default(threading.local):
+    device: Device | None = None
+
+
+_default = _Default()
+_process_default: Device | None = None
+
+
+def available(device: Device) -> Backend:
+    """The backend of a device; RuntimeError where the type or its number does not exist."""
+    backend = named(device.type)
+    if device.index is not None and device.index >= backend.count():
+        raise RuntimeError(
+            f"device '{device}' does not exist: there are {backend.count()} of '{device.type}'"
+        )
+    return backend
+
+
+def set_default_device(device: str | Device) -> None:
+    """Make `device` the one on which tensors are created where nobody says otherwise."""
+    global _process_default
+    chosen = Device(device)
+    available(chosen)
+    _process_default = chosen
+
+
+def get_default_device() -> Device:
+    """The device on which tensors are created where nobody says otherwise."""
+    return _default.device or _process_default or Device("cpu")
+
+
+def resolve(device: str | Device | None) -> tuple[Backend, int]:
+    """Backend and device number for a `device=` argument (None: the default device)."""
+    chosen = get_default_device() if device is None else Device(device)
+    return available(chosen), chosen.index or 0
+
+
+def transfer(array: Array, device: Device) -> Array:
+    """The same elements on another device, by way of the host; every backend's entry."""
+    serving, index = resolve(device)
+    return serving.from_host(of(array).to_host(array), index)
+
+
+def device_of(array: Array) -> Device:
+    """The device that holds an array."""
+    backend = of(array)
+    return Device(backend.name, backend.index(array))

@@ -1,0 +1,234 @@
+"""Making tensors out of Python data, NumPy arrays and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minitorch import backend, dtypes, rules
+from minitorch.backend import Device
+from minitorch.dtypes import dtype as Dtype
+from minitorch.tensor import Tensor
+
+_empty = rules.source("empty")
+_full = rules.source("full")
+_arange = rules.source("arange")
+_linspace = rules.source("linspace")
+
+DeviceLike = Device | str | None
+
+
+def shape_of(name: str, size: Sequence[Any]) -> tuple[int, ...]:
+    """The shape that `size` means: lengths one by one, or one sequence of them."""
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = size[0]
+    shape = tuple(n.__index__() if hasattr(n, "__index__") else n for n in size)
+    for n in shape:
+        if not isinstance(n, int):
+            raise TypeError(f"{name}: size: expected integers, got {n!r}")
+        if n < 0:
+            raise RuntimeError(f"{name}: size: lengths cannot be negative, got {shape}")
+    return shape
+
+
+def _finish(x: Tensor, requires_grad: bool) -> Tensor:
+    return x.requires_grad_() if requires_grad else x
+
+
+def _dtype(dtype: Any, default: Dtype | None = None) -> Dtype:
+    if dtype is None:
+        return default or dtypes.get_default_dtype()
+    return dtypes.as_dtype(dtype)
+
+
+def from_host(array: Any, dtype: Dtype | None, device: DeviceLike, copy: bool) -> Tensor:
+    """A tensor of a NumPy array; it shares memory unless `copy`, or dtype or device ask for it."""
+    serving, index = backend.resolve(device)
+    if dtype is not None and array.dtype != dtype.array_dtype:
+        array = array.astype(dtype.array_dtype)
+    elif copy:
+        array = array.copy(order="C")
+    result = Tensor(serving.from_host(array, index))
+    dtypes.of_array(result.array)
+    return result
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """A new leaf tensor that copies `data`: a number, nested lists, a NumPy array or a tensor.
+
+    Without dtype Python's floats become the default dtype (float32), its integers int64; NumPy
+    arrays and tensors keep theirs.
+    """
+    if isinstance(data, Tensor):
+        device = data.device if device is None else device
+        data = data.detach().to(dtype=dtype, device=device, copy=True)
+        return _finish(data, requires_grad)
+    array = backend.host_array(data)
+    if dtype is None and array.dtype == backend.FLOAT64 and not hasattr(data, "dtype"):
+        dtype = dtypes.get_default_dtype()
+    chosen = None if dtype is None else dtypes.as_dtype(dtype)
+    return _finish(from_host(array, chosen, device, copy=True), requires_grad)
+
+
+def from_numpy(array: Any) -> Tensor:
+    """A cpu tensor that shares memory with a NumPy array of a dtype that minitorch has."""
+    if type(array).__module__.split(".")[0] != "numpy" or not hasattr(array, "strides"):
+        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
+    return from_host(backend.host_array(array), None, "cpu", copy=False)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: DeviceLike = None) -> Tensor:
+    """`data` as a tensor, sharing memory where dtype and device allow it."""
+    if isinstance(data, Tensor):
+        return data.to(device=data.device if device is None else device, dtype=dtype)
+    if not hasattr(data, "dtype"):
+        return tensor(data, dtype=dtype, device=device)
+    chosen = None if dtype is None else dtypes.as_dtype(dtype)
+    return from_host(backend.host_array(data), chosen, device, copy=False)
+
+
+def empty(
+    *size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of this shape with whatever was in memory."""
+    shape = shape_of("empty", size)
+    x = _empty(device, shape=shape, dtype=_dtype(dtype).array_dtype)
+    return _finish(x, requires_grad)
+
+
+def full(
+    size: Sequence[int],
+    fill_value: float,
+    *,
+    dtype: Any = None,
+    device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of this shape, every element `fill_value`, whose type decides the dtype."""
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    if not rules.is_number(fill_value):
+        raise TypeError(f"full: fill_value: expected a number, got {fill_value!r}")
+    chosen = _dtype(dtype, dtypes.of_number(fill_value))
+    shape = shape_of("full", (size,) if isinstance(size, (tuple, list)) else (size,))
+    x = _full(device, shape=shape, dtype=chosen.array_dtype, value=fill_value)
+    return _finish(x, requires_grad)
+
+
+def zeros(
+    *size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of this shape, every element 0."""
+    return full(
+        shape_of("zeros", size), 0, dtype=_dtype(dtype), device=device, requires_grad=requires_grad
+    )
+
+
+def ones(
+    *size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of this shape, every element 1."""
+    return full(
+        shape_of("ones", size), 1, dtype=_dtype(dtype), device=device, requires_grad=requires_grad
+    )
+
+
+def like(x: Tensor, dtype: Any = None, device: DeviceLike = None) -> dict[str, Any]:
+    """dtype and device of x where they are not given."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"expected a tensor, got {type(x).__name__}")
+    return {
+        "dtype": x.dtype if dtype is None else dtype,
+        "device": x.device if device is None else device,
+    }
+
+
+def empty_like(
+    x: Tensor, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """`empty` with x's shape, dtype and device."""
+    return empty(x.shape, **like(x, dtype, device), requires_grad=requires_grad)
+
+
+def zeros_like(
+    x: Tensor, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """`zeros` with x's shape, dtype and device."""
+    return zeros(x.shape, **like(x, dtype, device), requires_grad=requires_grad)
+
+
+def ones_like(
+    x: Tensor, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """`ones` with x's shape, dtype and device."""
+    return ones(x.shape, **like(x, dtype, device), requires_grad=requires_grad)
+
+
+def full_like(
+    x: Tensor,
+    fill_value: float,
+    *,
+    dtype: Any = None,
+    device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`full` with x's shape, dtype and device."""
+    return full(x.shape, fill_value, **like(x, dtype, device), requires_grad=requires_grad)
+
+
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from start (0 if only one argument is given) up to, not including, end."""
+    if end is None:
+        start, end = 0, start
+    if step == 0:
+        raise RuntimeError("arange: step must be nonzero")
+    if (end - start) / step < 0:
+        raise RuntimeError(
+            f"arange: start {start} and end {end} do not agree with the sign of step {step}"
+        )
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    chosen = _dtype(dtype, dtypes.int64 if whole else None)
+    n = -int((start - end) // step) if whole else -int(-(end - start) // step)
+    x = _arange(device, n=n, dtype=chosen.array_dtype, start=start, step=step)
+    return _finish(x, requires_grad)
+
+
+def linspace(
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` evenly spaced numbers from start to end, both included."""
+    if steps < 0:
+        raise RuntimeError(f"linspace: steps must be non-negative, got {steps}")
+    x = _linspace(device, n=steps, dtype=_dtype(dtype).array_dtype, start=start, end=end)
+    return _finish(x, requires_grad)
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The identity matrix (n, n), or the first n rows of an (n, m) one."""
+    shape_of("eye", (n,))
+    columns = arange(n if m is None else m, device=device)
+    x = (arange(n, device=device).unsqueeze(1) == columns).to(_dtype(dtype))
+    return _finish(x, requires_grad)

@@ -1,0 +1,114 @@
+"""dtypes and PyTorch's rules of promotion.
+
+NumPy's rules differ (int64 + float32 is float64 there): in PyTorch the category decides first
+(bool < integer < float), and a tensor with dimensions outweighs a 0-d one, which outweighs a
+Python number.
+"""
+
+from __future__ import annotations
+
+from minitorch import backend
+from minitorch.backend import Array
+
+
+class dtype:
+    """The type of a tensor's elements, one object each: `minitorch.float32`, ..."""
+
+    __slots__ = ("array_dtype", "category", "itemsize", "name")
+
+    def __init__(self, name: str, category: int) -> None:
+        self.name = name
+        self.category = category
+        self.array_dtype = backend.ARRAY_DTYPES[name]
+        self.itemsize = self.array_dtype.itemsize
+
+    @property
+    def is_floating_point(self) -> bool:
+        """Whether the elements are floating-point numbers."""
+        return self.category == FLOAT
+
+    def __repr__(self) -> str:
+        return f"minitorch.{self.name}"
+
+    def __reduce__(self) -> str:
+        return "bool_" if self.name == "bool" else self.name
+
+
+BOOL, INT, FLOAT = range(3)
+bool_ = dtype("bool", BOOL)
+uint8 = dtype("uint8", INT)
+int32 = dtype("int32", INT)
+int64 = dtype("int64", INT)
+float16 = dtype("float16", FLOAT)
+float32 = dtype("float32", FLOAT)
+float64 = dtype("float64", FLOAT)
+
+DTYPES = (bool_, uint8, int32, int64, float16, float32, float64)
+FROM_ARRAY = {d.array_dtype: d for d in DTYPES}
+# Python's types stand for dtypes, as in PyTorch: dtype=float is float32 by default.
+_default = float32
+
+
+def of_array(array: Array) -> dtype:
+    """The dtype of a backend's array; TypeError where minitorch has none such."""
+    try:
+        return FROM_ARRAY[array.dtype]
+    except KeyError:
+        known = ", ".join(d.name for d in DTYPES)
+        raise TypeError(f"dtype {array.dtype} is not supported: use one of {known}") from None
+
+
+def as_dtype(value: object) -> dtype:
+    """Check a `dtype=` argument; Python's bool, int and float are taken too."""
+    if isinstance(value, dtype):
+        return value
+    if value is bool:
+        return bool_
+    if value is int:
+        return int64
+    if value is float:
+        return _default
+    raise TypeError(f"dtype: expected a minitorch dtype such as minitorch.float32, got {value!r}")
+
+
+def get_default_dtype() -> dtype:
+    """The dtype that Python floats become: float32, unless set otherwise."""
+    return _default
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Make `d`, a floating-point dtype, the one that Python floats become."""
+    global _default
+    if not as_dtype(d).is_floating_point:
+        raise TypeError(f"set_default_dtype: only floating-point types are supported, got {d!r}")
+    _default = d
+
+
+def of_number(number: float) -> dtype:
+    """The dtype that a Python number has on its own."""
+    if isinstance(number, bool):
+        return bool_
+    return int64 if isinstance(number, int) else _default
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest dtype that both can be converted to, by PyTorch's table."""
+    if a.category != b.category:
+        return a if a.category > b.category else b
+    return a if a.itemsize >= b.itemsize else b
+
+
+def promote_all(dimensioned: list[dtype], zero_dim: list[dtype], numbers: list[dtype]) -> dtype:
+    """The dtype of a result, by PyTorch's three tiers of operands."""
+    result: dtype | None = None
+    for tier in (dimensioned, zero_dim, numbers):
+        if not tier:
+            continue
+        best = tier[0]
+        for d in tier[1:]:
+            best = promote_types(best, d)
+        if result is None or best.category > result.category:
+            result = best
+    if result is None:
+        raise TypeError("result_type: expected at least one operand")
+    return result

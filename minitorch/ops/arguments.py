@@ -1,0 +1,60 @@
+"""Bringing the arguments of ops into the one form that rules and backends take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minitorch.tensor import Tensor
+
+Dims = int | Sequence[int] | None
+
+
+def one_dim(name: str, ndim: int, dim: Any) -> int:
+    """A dimension's number, counted from the front; IndexError outside of the range."""
+    reach = max(ndim, 1)
+    if not isinstance(dim, int) or isinstance(dim, bool):
+        raise TypeError(f"{name}: dim: expected an integer, got {dim!r}")
+    if not -reach <= dim < reach:
+        raise IndexError(
+            f"{name}: dim: expected to be in range of [{-reach}, {reach - 1}], got {dim}"
+        )
+    return dim % reach
+
+
+def all_dims(name: str, ndim: int, dim: Dims) -> tuple[int, ...]:
+    """Numbers of the dimensions that `dim` names; None or () means all."""
+    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+        return tuple(range(ndim))
+    named = (dim,) if isinstance(dim, int) else dim
+    dims = tuple(one_dim(name, ndim, d) for d in named)
+    if len(set(dims)) < len(dims):
+        raise RuntimeError(f"{name}: dim: a dimension appears twice in {tuple(named)}")
+    return dims if ndim else ()
+
+
+def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments given one by one, or as one sequence."""
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        return tuple(args[0])
+    return args
+
+
+def need_tensor(name: str, argument: str, x: Any) -> Tensor:
+    """x, or a TypeError that names the argument."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: {argument}: expected a tensor, got {type(x).__name__}")
+    return x
+
+
+def need_indices(name: str, argument: str, x: Any, length: int) -> Tensor:
+    """An integer tensor, each element in [0, length); IndexError says which is not."""
+    index = need_tensor(name, argument, x)
+    if index.dtype.name not in ("int64", "int32", "uint8"):
+        raise TypeError(f"{name}: {argument}: expected integers (int64), got {index.dtype}")
+    if index.numel():
+        low, high = int(index.min()), int(index.max())
+        if low < 0 or high >= length:
+            wrong = low if low < 0 else high
+            raise IndexError(f"{name}: {argument}: {wrong} is out of range [0, {length})")
+    return index

@@ -1,0 +1,316 @@
+"""Elementwise ops: each row gives the partial derivatives, from which both modes follow."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minitorch import dtypes
+from minitorch.ops.arguments import need_tensor
+from minitorch.rules import (
+    MINUS_ONE,
+    ONE,
+    _Number,
+    comparison,
+    constant,
+    elementwise,
+    general,
+    is_number,
+    promote,
+    same_device,
+    sum_to,
+)
+from minitorch.tensor import Tensor
+
+
+# ---------------------------------------------------------------------- partials with a condition
+def _mask(condition: Tensor, like: Tensor) -> Tensor:
+    return condition.to(like.dtype)
+
+
+def _wins(x: Any, y: Any, z: Tensor) -> Tensor:
+    """Share of x in max(x, y) or min(x, y): 1, 0, or a half where they are equal."""
+    return (_mask(x == z, z) + 1 - _mask(y == z, z)) * 0.5
+
+
+def _power_in_x(x: Any, y: Any) -> Any:
+    if isinstance(y, Tensor):
+        return (y * x ** (y - 1)).masked_fill(y == 0, 0)
+    return 0.0 if y == 0 else y * x ** (y - 1)
+
+
+def _power_in_y(x: Tensor, z: Tensor) -> Tensor:
+    # z log x, and 0 at x = 0, where 0**y stays 0 for every y > 0.
+    return z * x.masked_fill(x == 0, 1).log()
+
+
+# ---------------------------------------------------------------------- two arguments
+add_ = elementwise("add", ONE, ONE)
+sub_ = elementwise("sub", ONE, MINUS_ONE)
+mul = elementwise("mul", lambda y: y, lambda x: x)
+div_ = elementwise("div", lambda y: 1 / y, lambda y, z: -z / y, floating=True)
+pow_ = elementwise("pow", _power_in_x, _power_in_y)
+maximum = elementwise(
+    "maximum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z)
+)
+minimum = elementwise(
+    "minimum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z)
+)
+remainder = elementwise("remainder", ONE, lambda x, y: -(x // y))
+floor_divide = comparison("floor_divide")
+bce_with_logits = elementwise("bce_with_logits", lambda x, y: x.sigmoid() - y, lambda x: -x)
+
+# ---------------------------------------------------------------------- one argument
+neg = elementwise("neg", MINUS_ONE)
+abs = elementwise("abs", lambda x: x.sign())
+sign = elementwise("sign", lambda x: x.new_zeros(x.shape))
+floor = elementwise("floor", lambda x: x.new_zeros(x.shape))
+ceil = elementwise("ceil", lambda x: x.new_zeros(x.shape))
+trunc = elementwise("trunc", lambda x: x.new_zeros(x.shape))
+_round = elementwise("round", lambda x: x.new_zeros(x.shape))
+relu = elementwise("relu", lambda z: _mask(z > 0, z))
+exp = elementwise("exp", lambda z: z, floating=True)
+log = elementwise("log", lambda x: x.reciprocal(), floating=True)
+log1p = elementwise("log1p", lambda x: (x + 1).reciprocal(), floating=True)
+expm1 = elementwise("expm1", lambda z: z + 1, floating=True)
+sqrt = elementwise("sqrt", lambda z: 0.5 / z, floating=True)
+rsqrt = elementwise("rsqrt", lambda z: -0.5 * z * z * z, floating=True)
+reciprocal = elementwise("reciprocal", lambda z: -z * z, floating=True)
+sin = elementwise("sin", lambda x: x.cos(), floating=True)
+cos = elementwise("cos", lambda x: -x.sin(), floating=True)
+tan = elementwise("tan", lambda z: z * z + 1, floating=True)
+tanh = elementwise("tanh", lambda z: 1 - z * z, floating=True)
+sigmoid = elementwise("sigmoid", lambda z: z * (1 - z), floating=True)
+erf = elementwise("erf", lambda x: (-x * x).exp() * (2 / math.sqrt(math.pi)), floating=True)
+softplus_ = elementwise("softplus", lambda x: x.sigmoid(), floating=True)
+# x * Phi(x) has the derivative Phi(x) + x * phi(x), with the normal distribution's Phi and phi.
+gelu_ = elementwise(
+    "gelu",
+    lambda x: (
+        0.5 * ((x * math.sqrt(0.5)).erf() + 1)
+        + x * (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
+    ),
+    floating=True,
+)
+
+# ---------------------------------------------------------------------- no derivative
+eq = comparison("eq")
+ne = comparison("ne")
+lt = comparison("lt")
+le = comparison("le")
+gt = comparison("gt")
+ge = comparison("ge")
+bitwise_and = comparison("bitwise_and")
+bitwise_or = comparison("bitwise_or")
+bitwise_xor = comparison("bitwise_xor")
+bitwise_not = constant("bitwise_not")
+
+# ---------------------------------------------------------------------- choice
+
+def _where_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, condition: Any) -> list[Any]:
+    chosen = Tensor(condition)
+    return [
+        None if shapes[0] is None else sum_to(where(chosen, g, 0.0), shapes[0]),
+        None if shapes[1] is None else sum_to(where(chosen, 0.0, g), shapes[1]),
+    ]
+
+
+def _where_jvp(tangents: Any, inputs: Any, output: Any, shape: Any, condition: Any) -> Tensor:
+    s, t = (0.0 if t is None else t for t in tangents)
+    return where(Tensor(condition), s, t).expand(shape)
+
+
+_where = general("where", _where_vjp, _where_jvp)
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """`input` where `condition` (bool) holds, else `other`; either may be a number.
+
+    With the condition alone: the indices where it holds, a tuple of int64 tensors.
+    """
+    need_tensor("where", "condition", condition)
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    if condition.dtype is not dtypes.bool_:
+        raise RuntimeError(f"where: condition: expected a bool tensor, got {condition.dtype}")
+    if is_number(input) and is_number(other):
+        dtype = dtypes.promote_types(dtypes.of_number(input), dtypes.of_number(other))
+        input = condition.new_full((), input, dtype=dtype)
+    input, other, _ = promote("where", input, other)
+    same_device("where", [condition, *(t for t in (input, other) if not isinstance(t, _Number))])
+    return _where(input, other, condition=condition.array)
+
+
+# ---------------------------------------------------------------------- PyTorch's arguments
+def _scaled(name: str, other: Any, alpha: Any) -> Any:
+    if not is_number(alpha):
+        raise TypeError(f"{name}: alpha: expected a number, got {alpha!r}")
+    return other if alpha == 1 else other * alpha
+
+
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """input + alpha * other, broadcast."""
+    result: Tensor = add_(input, _scaled("add", other, alpha))
+    return result
+
+
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """input - alpha * other, broadcast."""
+    result: Tensor = sub_(input, _scaled("sub", other, alpha))
+    return result
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other, broadcast; integers become floats unless rounded ("floor" or "trunc")."""
+    if rounding_mode is None:
+        result: Tensor = div_(input, other)
+        return result
+    if rounding_mode == "floor":
+        return floor_divide(input, other)  # type: ignore[no-any-return]
+    if rounding_mode == "trunc":
+        quotient = div_(input, other).trunc()
+        x, y, _ = promote("div", input, other)
+        whole = next(t for t in (x, y) if not isinstance(t, _Number))
+        return quotient.to(whole.dtype)  # type: ignore[no-any-return]
+    raise RuntimeError(
+        f"div: rounding_mode: expected None, 'floor' or 'trunc', got {rounding_mode!r}"
+    )
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent, broadcast; integers to a negative integer power are an error."""
+    if isinstance(input, Tensor) and is_number(exponent):
+        if exponent == 2:
+            return mul(input, input)  # type: ignore[no-any-return]
+        if exponent < 0 and not input.dtype.is_floating_point and int(exponent) == exponent:
+            raise RuntimeError("pow: integers to negative integer powers are not allowed")
+        if exponent == 1:
+            return input.clone()
+    if is_number(input) and isinstance(exponent, Tensor):
+        dtype = dtypes.promote_types(exponent.dtype, dtypes.of_number(input))
+        if dtype.category == exponent.dtype.category:
+            dtype = exponent.dtype
+        input = exponent.new_full((), input, dtype=dtype)
+    result: Tensor = pow_(input, exponent)
+    return result
+
+
+def square(input: Tensor) -> Tensor:
+    """input * input."""
+    result: Tensor = mul(input, input)
+    return result
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest integer, halves to the even one; or to this number of decimals."""
+    if decimals == 0:
+        return _round(input)  # type: ignore[no-any-return]
+    scale = 10.0**decimals
+    return _round(input * scale) / scale  # type: ignore[no-any-return]
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """input limited to [min, max]; the gradient is 1 from min to max, 0 outside. nan stays nan."""
+    if min is None and max is None:
+        raise RuntimeError("clamp: at least one of min and max must be given")
+    if min is not None:
+        input = where(input < min, min, input)
+    if max is not None:
+        input = where(input > max, max, input)
+    return input
+
+
+def silu(input: Tensor) -> Tensor:
+    """x * sigmoid(x)."""
+    return input * input.sigmoid()
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x * Phi(x); with approximate="tanh" the tanh formula of Hendrycks and Gimpel (2016)."""
+    if approximate == "none":
+        return gelu_(input)  # type: ignore[no-any-return]
+    if approximate != "tanh":
+        raise RuntimeError(f"gelu: approximate: expected 'none' or 'tanh', got {approximate!r}")
+    inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)
+    return 0.5 * input * (inner.tanh() + 1)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x is above the threshold."""
+    scaled = input * beta if beta != 1 else input
+    return where(scaled > threshold, input, softplus_(scaled) / beta)  # type: ignore[no-any-return]
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)), with no overflow at either end."""
+    return -softplus_(-input)  # type: ignore[no-any-return]
+
+
+def isnan(input: Tensor) -> Tensor:
+    """Where the elements are not a number."""
+    return ne(input, input)  # type: ignore[no-any-return]
+
+
+def isinf(input: Tensor) -> Tensor:
+    """Where the elements are infinite."""
+    return eq(abs(input), math.inf)  # type: ignore[no-any-return]
+
+
+def isfinite(input: Tensor) -> Tensor:
+    """Where the elements are neither infinite nor nan."""
+    if not input.dtype.is_floating_point:
+        return eq(input, input)  # type: ignore[no-any-return]
+    return lt(abs(input), math.inf)  # type: ignore[no-any-return]
+
+
+def _truth(x: Any) -> Any:
+    return x if not isinstance(x, Tensor) or x.dtype is dtypes.bool_ else ne(x, 0)
+
+
+def logical_and(input: Tensor, other: Tensor) -> Tensor:
+    """Where both are nonzero."""
+    return bitwise_and(_truth(input), _truth(other))  # type: ignore[no-any-return]
+
+
+def logical_or(input: Tensor, other: Tensor) -> Tensor:
+    """Where one of them is nonzero."""
+    return bitwise_or(_truth(input), _truth(other))  # type: ignore[no-any-return]
+
+
+def logical_xor(input: Tensor, other: Tensor) -> Tensor:
+    """Where exactly one of them is nonzero."""
+    return bitwise_xor(_truth(input), _truth(other))  # type: ignore[no-any-return]
+
+
+def logical_not(input: Tensor) -> Tensor:
+    """Where the elements are zero."""
+    return bitwise_not(_truth(input))  # type: ignore[no-any-return]
+
+
+def isclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: float = 1e-05,
+    atol: float = 1e-08,
+    equal_nan: bool = False,
+) -> Tensor:
+    """Where |input - other| <= atol + rtol * |other|."""
+    near = le(abs(input - other), abs(other) * rtol + atol) & isfinite(input) & isfinite(other)
+    result = near | eq(input, other)
+    return result | (isnan(input) & isnan(other)) if equal_nan else result
+
+
+def allclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: float = 1e-05,
+    atol: float = 1e-08,
+    equal_nan: bool = False,
+) -> bool:
+    """Whether every element is close, see `isclose`."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether both have the same shape and elements."""
+    return tuple(input.shape) == tuple(other.shape) and bool(eq(input, other).all())

@@ -1,0 +1,497 @@
+"""Changing a tensor in place, and what that does to the tape.
+
+Untracked, the backend writes into the tensor's memory. Tracked, the result is computed apart and
+copied into the memory, and the tensor takes the result's place on the tape; the tensors that share
+the memory (its base, its views) get new places too, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minitorch import creation, dtypes, random, rules
+from minitorch.ops import elementwise, index, reduce, shape
+from minitorch.ops.arguments import need_indices, need_tensor, one_dim
+from minitorch.rules import Member, general, is_number, member_of, view_of_leaf
+from minitorch.tensor import Node, Tensor, grad_mode, no_grad
+
+
+# ---------------------------------------------------------------------- the table
+def _put_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, index: Any) -> list[Any]:
+    return [
+        None if shapes[0] is None else _put(g, g.new_zeros(()), index=index),
+        None if shapes[1] is None else rules.sum_to(g[_tensors(index)], shapes[1]),
+    ]
+
+
+def _put_jvp(tangents: Any, inputs: Any, output: Any, shape: Any, index: Any) -> Tensor:
+    x, v = tangents
+    like = v if x is None else x
+    x = like.new_zeros(shape) if x is None else x
+    return _put(x, like.new_zeros(()) if v is None else v, index=index)  # type: ignore[no-any-return]
+
+
+def _tensors(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(Tensor(i) if hasattr(i, "dtype") else i for i in index)
+
+
+_put = general("put", _put_vjp, _put_jvp)  # x with x[index] = v, as a new tensor
+_copy_ = rules.write("copy_")
+_index_put_ = rules.write("index_put_")
+_index_add_ = rules.write("index_add_")
+_scatter_ = rules.write("scatter_")
+
+
+# ---------------------------------------------------------------------- the tape
+def _check_leaf(name: str, x: Tensor) -> None:
+    node = x.node
+    if node is not None and grad_mode.enabled:
+        if node.op is None:
+            raise RuntimeError(
+                f"{name}: a leaf Variable that requires grad is being used in an in-place "
+                "operation; do it under no_grad()"
+            )
+        if view_of_leaf(node):
+            raise RuntimeError(
+                f"{name}: a view of a leaf Variable that requires grad is being used in an "
+                "in-place operation"
+            )
+
+
+def _tracked(*xs: Any) -> bool:
+    return grad_mode.enabled and any(isinstance(x, Tensor) and x.node is not None for x in xs)
+
+
+def _overwrite(name: str, x: Tensor, result: Tensor) -> Tensor:
+    """Put `result` into x's memory and, if it is tracked, x into its place on the tape."""
+    if result.array.shape != x.array.shape:
+        raise RuntimeError(
+            f"{name}: output with shape {tuple(x.shape)} doesn't match the broadcast shape "
+            f"{tuple(result.shape)}"
+        )
+    if result.dtype.category > x.dtype.category:
+        raise RuntimeError(
+            f"{name}: result type {result.dtype} can't be cast to the desired output type {x.dtype}"
+        )
+    if not _tracked(x, result):
+        _copy_(x, result)
+        return x
+    result = result.to(x.dtype)
+    if result.node is None:  # tracked still, but nothing of it depends on the past
+        never = creation.zeros_like(x, dtype=dtypes.bool_)
+        result = elementwise.where(never, Tensor(x.array, x.node), result)
+    member = member_of(x)
+    if member is not None and _root(member)[0]() is None and _relatives(x, member):
+        raise RuntimeError(
+            f"{name}: this tensor is a view whose base is gone while other views of it live; "
+            "keep the base, or clone() the view before changing it in place"
+        )
+    _copy_(x, result)
+    assert result.node is not None
+    _rebind(x, member, result.node)
+    return x
+
+
+def _root(member: Member) -> Member:
+    while member[1] is not None:
+        member = member[1]
+    return member
+
+
+def _relatives(x: Tensor, member: Member) -> list[tuple[Tensor, Member]]:
+    """The living views of x's base, x itself left out."""
+    root = _root(member)
+    members = [(m[0](), m) for m in x.version[1:]]
+    return [
+        (t, m) for t, m in members if t is not None and t is not x and m is not root and _root(m) is root
+    ]
+
+
+def _rebind(x: Tensor, member: Member | None, node: Node) -> None:
+    """x's memory now holds the result of `node`; tell those who share it."""
+    x.node = node
+    if member is None:
+        return
+    base = _root(member)[0]()
+    if base is None:
+        return
+    if base is not x:
+        base.node = _put_node(base, member, node)
+        x.node = _replay(member, base).node
+    for view, its_member in _relatives(x, member):
+        view.node = _replay(its_member, base).node
+
+
+def _replay(member: Member, base: Tensor) -> Tensor:
+    """The view that a member is, taken again from the base."""
+    _, parent, function, params = member
+    if parent is None:
+        return Tensor(base.array, base.node)
+    return function(_replay(parent, base), **params)  # type: ignore[no-any-return]
+
+
+def _put_node(base: Tensor, member: Member, node: Node) -> Node:
+    """The base's place on the tape after its view `member` has become the result of `node`."""
+    with no_grad():
+        places = creation.arange(base.numel(), device=base.device).reshape(base.shape)
+        where = _replay(member, places).reshape(-1)
+        value = _replay(member, base)
+    value = Tensor(value.array, node)
+    flat = shape.reshape(Tensor(base.array, base.node), (-1,))
+    whole = _put(flat, value.reshape(-1), index=(where.array,)).reshape(base.shape)
+    return whole.node  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------------- arithmetic
+def _direct(x: Tensor, other: Any) -> bool:
+    """Whether the backend can write x op other into x as it is."""
+    if not x.array.dtype.kind == "f":
+        return False
+    if isinstance(other, Tensor):
+        a, b = x.array, other.array
+        return type(a) is type(b) and a.dtype == b.dtype and a.ndim >= b.ndim
+    return is_number(other)
+
+
+def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callable[..., Tensor]:
+    def f(input: Tensor, other: Any) -> Tensor:
+        _check_leaf(name, input)
+        if not _tracked(input, other) and _direct(input, other):
+            a = input.array
+            b = other.array if isinstance(other, Tensor) else float(other)
+            try:
+                op.entries[type(a)](a, b, out=a)
+            except ValueError:
+                function(input, other)  # says what is wrong if the shapes do not broadcast
+            else:
+                input.version[0] += 1
+                return input
+        return _overwrite(name, input, function(input, other))
+
+    f.__name__ = name
+    f.__doc__ = f"`{name[:-1]}`, in place."
+    return f
+
+
+def _unary(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def f(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        _check_leaf(name, input)
+        return _overwrite(name, input, function(input, *args, **kwargs))
+
+    f.__name__ = name
+    f.__doc__ = f"`{name[:-1]}`, in place."
+    return f
+
+
+_ARITHMETIC = {
+    name + "_": _binary(name + "_", getattr(elementwise, function), rules.REGISTRY[name])
+    for name, function in (
+        ("add", "add_"),
+        ("sub", "sub_"),
+        ("mul", "mul"),
+        ("div", "div_"),
+        ("maximum", "maximum"),
+        ("minimum", "minimum"),
+    )
+}
+mul_, maximum_, minimum_ = (_ARITHMETIC[n] for n in ("mul_", "maximum_", "minimum_"))
+pow_ = _unary("pow_", elementwise.pow)
+clamp_ = _unary("clamp_", elementwise.clamp)
+masked_fill_ = _unary("masked_fill_", lambda x, mask, value: masked_fill(x, mask, value))
+cumsum_ = _unary("cumsum_", reduce.cumsum)
+UNARY = {
+    name + "_": _unary(name + "_", getattr(elementwise, name))
+    for name in (
+        "neg", "abs", "exp", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tanh",
+        "sigmoid", "relu", "floor", "ceil", "round", "trunc", "square", "erf",
+    )  # fmt: skip
+}
+globals().update(UNARY)
+
+
+def add_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+    """input += alpha * other."""
+    return _ARITHMETIC["add_"](input, other if alpha == 1 else other * alpha)
+
+
+def sub_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+    """input -= alpha * other."""
+    return _ARITHMETIC["sub_"](input, other if alpha == 1 else other * alpha)
+
+
+def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input /= other."""
+    if rounding_mode is None:
+        return _ARITHMETIC["div_"](input, other)
+    _check_leaf("div_", input)
+    return _overwrite("div_", input, elementwise.div(input, other, rounding_mode=rounding_mode))
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value * tensor1 * tensor2."""
+    return elementwise.add(input, tensor1 * tensor2, alpha=value)
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value * tensor1 / tensor2."""
+    return elementwise.add(input, tensor1 / tensor2, alpha=value)
+
+
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """input + weight * (end - input)."""
+    return input + (end - input) * weight
+
+
+def _add_product(input: Tensor, product: Tensor, value: float) -> Tensor:
+    if value != 1:
+        product = product * value if product.node is not None else mul_(product, value)
+    return _ARITHMETIC["add_"](input, product)
+
+
+def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input += value * tensor1 * tensor2."""
+    return _add_product(input, tensor1 * tensor2, value)
+
+
+def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input += value * tensor1 / tensor2."""
+    return _add_product(input, tensor1 / tensor2, value)
+
+
+def lerp_(input: Tensor, end: Tensor, weight: float) -> Tensor:
+    """input += weight * (end - input)."""
+    return _add_product(input, end - input, weight)
+
+
+# ---------------------------------------------------------------------- filling
+def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Take over src's elements: broadcast, converted to this dtype, from whatever device."""
+    _check_leaf("copy_", input)
+    if not isinstance(src, Tensor):
+        src = creation.tensor(src, device=input.device)
+    src = src.to(device=input.device)
+    if src.dtype.category > input.dtype.category:
+        src = src.detach().to(input.dtype)
+    if src.array.shape != input.array.shape:
+        src = shape.expand(src, input.shape)
+    if _tracked(input, src):
+        return _overwrite("copy_", input, src.clone())
+    return _copy_(input, src)  # type: ignore[no-any-return]
+
+
+def fill_(input: Tensor, value: Any) -> Tensor:
+    """Make every element `value`, a number or a 0-d tensor."""
+    _check_leaf("fill_", input)
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(f"fill_: value: expected a number, got shape {tuple(value.shape)}")
+        return copy_(input, value)
+    if not is_number(value):
+        raise TypeError(f"fill_: value: expected a number, got {value!r}")
+    if _tracked(input):
+        return _overwrite("fill_", input, creation.full_like(input, value))
+    return _copy_(input, value)  # type: ignore[no-any-return]
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Make every element 0."""
+    return fill_(input, 0)
+
+
+def _drawn(input: Tensor, values: Tensor) -> Tensor:
+    return copy_(input, values)
+
+
+def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
+    """Fill with numbers from the normal distribution."""
+    like = creation.like(input)
+    values = random.normal(mean, std, input.shape, generator=generator, **like)
+    return _drawn(input, values)
+
+
+def uniform_(
+    input: Tensor,
+    a: float = 0,
+    b: float = 1,
+    *,
+    generator: Any = None,
+    **ends: float,
+) -> Tensor:
+    """Fill with numbers drawn evenly from [a, b) (PyTorch's names `from` and `to` work too)."""
+    a, b = ends.pop("from", a), ends.pop("to", b)
+    if ends:
+        raise TypeError(f"uniform_: unexpected argument {next(iter(ends))!r}")
+    if a > b:
+        raise RuntimeError(f"uniform_: expected a <= b, got {a} and {b}")
+    values = random.rand(input.shape, generator=generator, **creation.like(input))
+    return _drawn(input, values.mul_(b - a).add_(a))
+
+
+def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fill with 1 (probability p) and 0."""
+    dtype = input.dtype if input.dtype.is_floating_point else dtypes.float32
+    draws = random.rand(input.shape, generator=generator, dtype=dtype, device=input.device)
+    return _drawn(input, (draws < p).to(input.dtype))
+
+
+def random_(input: Tensor, low: int, high: int, *, generator: Any = None) -> Tensor:
+    """Fill with integers drawn evenly from low to high - 1."""
+    values = random.randint(low, high, input.shape, generator=generator, device=input.device)
+    return _drawn(input, values.to(input.dtype))
+
+
+# ---------------------------------------------------------------------- by position
+def setitem(input: Tensor, key: Any, value: Any) -> None:
+    """input[key] = value; differentiable in both."""
+    _check_leaf("setitem", input)
+    place, basic = index.parse(input, key)
+    if not isinstance(value, Tensor):
+        value = creation.tensor(value, dtype=input.dtype, device=input.device)
+    rules.same_device("setitem", (input, value))
+    value = value.to(input.dtype)
+    target = _shape_at(input, place)
+    while value.ndim > len(target) and value.array.shape[0] == 1:
+        value = value.squeeze(0)
+    try:
+        value = shape.expand(value, target)
+    except RuntimeError:
+        raise RuntimeError(
+            f"setitem: a value of shape {tuple(value.shape)} does not fit into {target}"
+        ) from None
+    if _tracked(input, value):
+        _overwrite("setitem", input, _put(input, value, index=place))
+    elif basic:
+        with no_grad():
+            _copy_(index._slice(input, index=place), value)
+    else:
+        _index_put_(input, value, index=place)
+
+
+def _shape_at(x: Tensor, place: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of x[place], found on a tensor that takes no memory."""
+    probe = Tensor(x.array)
+    try:
+        with no_grad():
+            light = shape._expand(creation.zeros((), device=x.device), shape=x.array.shape)
+            found = index._index if any(hasattr(i, "dtype") for i in place) else index._slice
+            return tuple(found(light, index=place).shape)
+    except IndexError as error:
+        raise index._explain(probe, error) from None
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`value` (a number or 0-d tensor) where the mask holds, else the element."""
+    need_tensor("masked_fill", "mask", mask)
+    if mask.dtype is not dtypes.bool_:
+        raise RuntimeError(f"masked_fill: mask: expected a bool tensor, got {mask.dtype}")
+    if isinstance(value, Tensor):
+        value = value.to(input.dtype)
+    elif is_number(value) and not input.dtype.is_floating_point:
+        value = int(value)
+    return elementwise.where(mask, value, input)  # type: ignore[no-any-return]
+
+
+def _rows(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor) -> int:
+    d = one_dim(name, x.ndim, dim)
+    need_indices(name, "index", index, x.array.shape[d] if x.ndim else 1)
+    need_tensor(name, "source", source)
+    expected = (*x.shape[:d], index.numel(), *x.shape[d + 1 :])
+    if tuple(source.shape) != expected:
+        raise RuntimeError(f"{name}: source has shape {tuple(source.shape)}, expected {expected}")
+    if source.dtype is not x.dtype:
+        raise RuntimeError(f"{name}: source is {source.dtype}, expected {x.dtype}")
+    return d
+
+
+def _at(dim: int, index: Tensor) -> tuple[Any, ...]:
+    return (slice(None),) * dim + (index.array,)
+
+
+def index_add(
+    input: Tensor, dim: int, index_: Tensor, source: Tensor, *, alpha: float = 1
+) -> Tensor:
+    """input with alpha * source added at the places `index` along `dim`; duplicates add up."""
+    d = _rows("index_add", input, dim, index_, source)
+    scaled = source if alpha == 1 else source * alpha
+    added = index._index_backward(scaled, shape=input.array.shape, index=_at(d, index_))
+    return input + added  # type: ignore[no-any-return]
+
+
+def index_add_(
+    input: Tensor, dim: int, index_: Tensor, source: Tensor, *, alpha: float = 1
+) -> Tensor:
+    """`index_add`, in place."""
+    _check_leaf("index_add_", input)
+    d = _rows("index_add_", input, dim, index_, source)
+    if _tracked(input, source):
+        return _overwrite("index_add_", input, index_add(input, d, index_, source, alpha=alpha))
+    return _index_add_(input, index_, source, dim=d, alpha=alpha)  # type: ignore[no-any-return]
+
+
+def index_copy_(input: Tensor, dim: int, index_: Tensor, source: Tensor) -> Tensor:
+    """Copy source to the places `index` along `dim`."""
+    d = _rows("index_copy_", input, dim, index_, source)
+    setitem(input, (slice(None),) * d + (index_,), source)
+    return input
+
+
+def index_fill_(input: Tensor, dim: int, index_: Tensor, value: float) -> Tensor:
+    """Fill the places `index` along `dim` with a number."""
+    d = one_dim("index_fill_", input.ndim, dim)
+    need_indices("index_fill_", "index", index_, input.array.shape[d])
+    setitem(input, (slice(None),) * d + (index_,), value)
+    return input
+
+
+def _source_of(name: str, x: Tensor, dim: int, index_: Tensor, src: Any) -> Tensor:
+    if is_number(src):
+        return creation.full(index_.shape, src, dtype=x.dtype, device=x.device)
+    need_tensor(name, "src", src)
+    if src.dtype is not x.dtype:
+        raise RuntimeError(f"{name}: src is {src.dtype}, expected {x.dtype}")
+    if any(n > m for n, m in zip(index_.shape, src.shape, strict=True)):
+        raise RuntimeError(
+            f"{name}: index of shape {tuple(index_.shape)} is larger than src {tuple(src.shape)}"
+        )
+    if tuple(src.shape) == tuple(index_.shape):
+        return src  # type: ignore[no-any-return]
+    return src[tuple(slice(0, n) for n in index_.shape)]  # type: ignore[no-any-return]
+
+
+def scatter_add(input: Tensor, dim: int, index_: Tensor, src: Tensor) -> Tensor:
+    """input with src[i][j] added at [index[i][j]][j] for dim 0, and so on."""
+    d = index._check_gather("scatter_add", input, dim, index_)
+    part = _source_of("scatter_add", input, d, index_, src)
+    added = index._gather_backward(part, shape=input.array.shape, index=index_.array, dim=d)
+    return input + added  # type: ignore[no-any-return]
+
+
+def scatter_add_(input: Tensor, dim: int, index_: Tensor, src: Tensor) -> Tensor:
+    """`scatter_add`, in place."""
+    _check_leaf("scatter_add_", input)
+    if _tracked(input, src):
+        return _overwrite("scatter_add_", input, scatter_add(input, dim, index_, src))
+    d = index._check_gather("scatter_add_", input, dim, index_)
+    part = _source_of("scatter_add_", input, d, index_, src)
+    return _scatter_(input, index_, part, dim=d, accumulate=True)  # type: ignore[no-any-return]
+
+
+def scatter(input: Tensor, dim: int, index_: Tensor, src: Any) -> Tensor:
+    """input with src[i][j] (or a number) at [index[i][j]][j] for dim 0, and so on."""
+    return scatter_(input.clone(), dim, index_, src)
+
+
+def scatter_(input: Tensor, dim: int, index_: Tensor, src: Any) -> Tensor:
+    """`scatter`, in place."""
+    _check_leaf("scatter_", input)
+    d = index._check_gather("scatter_", input, dim, index_)
+    part = _source_of("scatter_", input, d, index_, src)
+    if not _tracked(input, part):
+        return _scatter_(input, index_, part, dim=d)  # type: ignore[no-any-return]
+    place = list(
+        creation.arange(n, device=input.device).reshape((-1,) + (1,) * (index_.ndim - 1 - i)).array
+        for i, n in enumerate(index_.shape)
+    )
+    place[d] = index_.array
+    return _overwrite("scatter_", input, _put(input, part, index=tuple(place)))

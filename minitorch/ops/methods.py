@@ -1,0 +1,152 @@
+"""Gives Tensor its operators and methods, from tables. Imported for that effect alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minitorch import creation, dtypes
+from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
+from minitorch.tensor import Tensor
+
+# Public functions that are methods under the same name, by the module they stand in.
+SAME_NAME: dict[Any, str] = {
+    elementwise: """add sub mul div pow maximum minimum remainder floor_divide neg abs sign floor
+        ceil trunc round relu exp log log1p expm1 sqrt rsqrt reciprocal sin cos tan tanh sigmoid
+        erf square clamp eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not
+        logical_and logical_or logical_xor logical_not isnan isinf isfinite isclose allclose
+        equal""",
+    convert: "to clone contiguous",
+    reduce: """sum mean var std prod cumsum norm amax amin max min argmax argmin any all softmax
+        log_softmax logsumexp argsort sort topk unique bincount""",
+    shape: """view reshape view_as reshape_as flatten unflatten squeeze unsqueeze expand expand_as
+        broadcast_to repeat repeat_interleave permute transpose t movedim flip roll tril triu
+        diagonal diag trace narrow split chunk unbind""",
+    index: "gather index_select masked_select nonzero take_along_dim searchsorted",
+    linalg: "matmul mm mv bmm dot outer",
+    inplace: """add_ sub_ mul_ div_ pow_ maximum_ minimum_ clamp_ masked_fill_ addcmul addcdiv lerp
+        addcmul_ addcdiv_ lerp_ copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_ masked_fill
+        index_add index_add_ index_copy_ index_fill_ scatter_add scatter_add_ scatter scatter_
+        """
+    + " ".join(inplace.UNARY),
+}
+
+OTHER_NAME: dict[str, Callable[..., Any]] = {
+    "multiply": elementwise.mul,
+    "divide": elementwise.div,
+    "subtract": elementwise.sub,
+    "negative": elementwise.neg,
+    "absolute": elementwise.abs,
+    "permute_dims": shape.permute,
+    "__add__": elementwise.add_,
+    "__radd__": lambda x, y: elementwise.add_(y, x),
+    "__sub__": elementwise.sub_,
+    "__rsub__": lambda x, y: elementwise.sub_(y, x),
+    "__mul__": elementwise.mul,
+    "__rmul__": lambda x, y: elementwise.mul(y, x),
+    "__truediv__": elementwise.div_,
+    "__rtruediv__": lambda x, y: elementwise.div_(y, x),
+    "__floordiv__": elementwise.floor_divide,
+    "__rfloordiv__": lambda x, y: elementwise.floor_divide(y, x),
+    "__mod__": elementwise.remainder,
+    "__rmod__": lambda x, y: elementwise.remainder(y, x),
+    "__pow__": elementwise.pow,
+    "__rpow__": lambda x, y: elementwise.pow(y, x),
+    "__matmul__": linalg.matmul,
+    "__neg__": elementwise.neg,
+    "__pos__": lambda x: x,
+    "__abs__": elementwise.abs,
+    "__eq__": elementwise.eq,
+    "__ne__": elementwise.ne,
+    "__lt__": elementwise.lt,
+    "__le__": elementwise.le,
+    "__gt__": elementwise.gt,
+    "__ge__": elementwise.ge,
+    "__and__": elementwise.bitwise_and,
+    "__rand__": lambda x, y: elementwise.bitwise_and(y, x),
+    "__or__": elementwise.bitwise_or,
+    "__ror__": lambda x, y: elementwise.bitwise_or(y, x),
+    "__xor__": elementwise.bitwise_xor,
+    "__rxor__": lambda x, y: elementwise.bitwise_xor(y, x),
+    "__invert__": elementwise.bitwise_not,
+    "__iadd__": inplace.add_,
+    "__isub__": inplace.sub_,
+    "__imul__": inplace.mul_,
+    "__itruediv__": inplace.div_,
+    "__ipow__": inplace.pow_,
+    "__getitem__": index.getitem,
+    "__setitem__": inplace.setitem,
+    "_cat": lambda x, *others, dim=0: shape.cat([x, *others], dim),
+}
+
+TO_DTYPE: dict[str, dtypes.dtype] = {
+    "half": dtypes.float16,
+    "float": dtypes.float32,
+    "double": dtypes.float64,
+    "int": dtypes.int32,
+    "long": dtypes.int64,
+    "bool": dtypes.bool_,
+    "byte": dtypes.uint8,
+}
+
+PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
+    "T": shape.reverse_dims,
+    "mT": shape.matrix_transpose,
+}
+
+
+def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """input where `condition` holds, else other."""
+    return elementwise.where(condition, input, other)  # type: ignore[no-any-return]
+
+
+def _type_as(input: Tensor, other: Tensor) -> Tensor:
+    """The tensor in another's dtype."""
+    return convert.to(input, other.dtype)
+
+
+def _cpu(input: Tensor) -> Tensor:
+    """The tensor on the cpu."""
+    return convert.to(input, device="cpu")
+
+
+def _cuda(input: Tensor, device: Any = None) -> Tensor:
+    """The tensor on the GPU."""
+    return convert.to(input, device="cuda" if device is None else device)
+
+
+def _new(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def f(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, **rest: Any) -> Tensor:
+        return make(*args, **creation.like(input, dtype, device), **rest)
+
+    f.__doc__ = f"`{make.__name__}` with this tensor's dtype and device."
+    return f
+
+
+def _caster(dtype: dtypes.dtype) -> Callable[[Tensor], Tensor]:
+    def f(input: Tensor) -> Tensor:
+        return convert.cast(input, dtype)
+
+    f.__doc__ = f"The tensor in {dtype}."
+    return f
+
+
+def _install() -> None:
+    for module, names in SAME_NAME.items():
+        for name in names.split():
+            setattr(Tensor, name, getattr(module, name))
+    for name, function in OTHER_NAME.items():
+        setattr(Tensor, name, function)
+    for name, dtype in TO_DTYPE.items():
+        setattr(Tensor, name, _caster(dtype))
+    for name, function in PROPERTIES.items():
+        setattr(Tensor, name, property(function))
+    for name in ("zeros", "ones", "full", "empty", "tensor"):
+        setattr(Tensor, f"new_{name}", _new(getattr(creation, name)))
+    for name, function in {
+        "where": _where, "type_as": _type_as, "cpu": _cpu, "cuda": _cuda,
+    }.items():  # fmt: skip
+        setattr(Tensor, name, function)
+
+
+_install()

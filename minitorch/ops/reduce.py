@@ -1,0 +1,408 @@
+"""Ops that shrink a dimension, and their relatives that run along one."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any, NamedTuple
+
+from minitorch import dtypes
+from minitorch.ops import elementwise
+from minitorch.ops.arguments import Dims, all_dims, one_dim
+from minitorch.rules import as_floating, constant, general, is_number, linear
+from minitorch.tensor import Tensor
+
+
+class Reduced(NamedTuple):
+    """What max, min, sort and topk along a dimension give."""
+
+    values: Tensor
+    indices: Tensor
+
+
+class Unique(NamedTuple):
+    """What `unique` gives when more than the values is asked for."""
+
+    values: Tensor
+    inverse: Tensor
+    counts: Tensor
+
+
+# ---------------------------------------------------------------------- helpers
+def keep_dims(x: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
+    """A reduced tensor with the lost dimensions as 1, so that it broadcasts against `shape`."""
+    if keepdim:
+        return x
+    return x.reshape(tuple(1 if i in dim else n for i, n in enumerate(shape)))
+
+
+def _count(shape: tuple[int, ...], dim: tuple[int, ...]) -> int:
+    return math.prod(shape[d] for d in dim)
+
+
+def _not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
+    if 0 in [x.array.shape[d] for d in dims]:
+        raise IndexError(
+            f"{name}: cannot reduce shape {tuple(x.shape)} over dimension(s) {dims} of length 0"
+        )
+
+
+# ---------------------------------------------------------------------- the table
+def _sum_adjoint(
+    g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool
+) -> Tensor:
+    return keep_dims(g, shape, dim, keepdim).expand(shape)
+
+
+def _extreme_vjp(
+    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
+) -> list[Tensor]:
+    """The gradient goes in equal parts to all places that hold the extreme value."""
+    x, shape = inputs[0], shapes[0]
+    share = _share(x, keep_dims(output, shape, dim, keepdim), dim)
+    return [keep_dims(g, shape, dim, keepdim) * share]
+
+
+def _extreme_jvp(
+    tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
+) -> Tensor:
+    x = inputs[0]
+    share = _share(x, keep_dims(output, x.shape, dim, keepdim), dim)
+    return _sum(tangents[0] * share, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+
+
+def _share(x: Tensor, extreme: Tensor, dim: tuple[int, ...]) -> Tensor:
+    equal = ((x == extreme) | (x != x)).to(x.dtype)
+    return equal / _sum(equal, dim=dim, keepdim=True)
+
+
+def _softmax_rule(v: Tensor, z: Tensor, dim: int) -> Tensor:
+    """z * (v - <v, z>): the Jacobian diag(z) - z z^T is its own transpose."""
+    return z * (v - (v * z).sum(dim, keepdim=True))
+
+
+def _logsumexp_weights(inputs: Any, output: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    x = inputs[0]
+    top = keep_dims(output, x.shape, dim, keepdim)
+    return (x - where(isfinite(top), top, 0.0)).exp()
+
+
+def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+    """`elementwise.where` of three arguments."""
+    return elementwise.where(condition, input, other)  # type: ignore[no-any-return]
+
+
+isfinite = elementwise.isfinite
+
+_sum = linear("sum", _sum_adjoint)
+_amax = general("amax", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
+_amin = general("amin", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
+_softmax = general(
+    "softmax",
+    lambda g, inputs, z, shapes, dim: [_softmax_rule(g, z, dim)],
+    lambda ts, inputs, z, shape, dim: _softmax_rule(ts[0], z, dim),
+    save_output=True,
+)
+_log_softmax = general(
+    "log_softmax",
+    lambda g, inputs, z, shapes, dim: [g - z.exp() * g.sum(dim, keepdim=True)],
+    lambda ts, inputs, z, shape, dim: ts[0] - (z.exp() * ts[0]).sum(dim, keepdim=True),
+    save_output=True,
+)
+_logsumexp = general(
+    "logsumexp",
+    lambda g, inputs, z, shapes, dim, keepdim: [
+        keep_dims(g, shapes[0], dim, keepdim) * _logsumexp_weights(inputs, z, dim, keepdim)
+    ],
+    lambda ts, inputs, z, shape, dim, keepdim: _sum(
+        ts[0] * _logsumexp_weights(inputs, z, dim, keepdim), dim=dim, keepdim=keepdim
+    ),
+    save_inputs=True,
+    save_output=True,
+)
+_cumsum = linear(
+    "cumsum", lambda g, shape, dim: g.flip(dim).cumsum(dim).flip(dim) if shape else g
+)
+_any = constant("any")
+_all = constant("all")
+_argmax = constant("argmax")
+_argmin = constant("argmin")
+_argsort = constant("argsort")
+
+
+# ---------------------------------------------------------------------- sums
+def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Sum over `dim` (all dimensions if left out); integers and bools are summed in int64."""
+    if dtype is not None:
+        input = input.to(dtype)
+    dims = all_dims("sum", input.array.ndim, dim)
+    return _sum(input, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+
+
+def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Mean over `dim` (all dimensions if left out); floats only."""
+    if dtype is not None:
+        input = input.to(dtype)
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(f"mean: expected a floating-point dtype, got {input.dtype}; use .float()")
+    dims = all_dims("mean", input.array.ndim, dim)
+    return _sum(input, dim=dims, keepdim=keepdim) / _count(input.array.shape, dims)  # type: ignore[no-any-return]
+
+
+def var(
+    input: Tensor,
+    dim: Dims = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """Variance over `dim`; divided by n - correction (1; `unbiased=False` is correction 0)."""
+    if unbiased is not None and correction is not None:
+        raise TypeError("var: give unbiased or correction, not both")
+    if correction is None:
+        correction = 0 if unbiased is False else 1
+    dims = all_dims("var", input.array.ndim, dim)
+    away = input - mean(input, dims, keepdim=True) if dims else input - input
+    squares = _sum(away * away, dim=dims, keepdim=keepdim)
+    freedom = builtins.max(0.0, _count(input.array.shape, dims) - correction)
+    return squares / freedom  # type: ignore[no-any-return]
+
+
+def std(
+    input: Tensor,
+    dim: Dims = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """Square root of `var`."""
+    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+
+
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Product over `dim` (all elements if left out).
+
+    Halves are multiplied until one element is left: all derivatives are right at zeros too.
+    """
+    if not input.dtype.is_floating_point:
+        input = input.to(dtypes.int64)
+    if dim is None:
+        flat = input.reshape(-1)
+        result = _prod_last(flat)
+        return result.reshape((1,) * input.ndim) if keepdim else result
+    d = one_dim("prod", input.ndim, dim)
+    if input.ndim == 0:
+        return input.clone()
+    result = _prod_last(input.movedim(d, -1))
+    return result.unsqueeze(d) if keepdim else result
+
+
+def _prod_last(x: Tensor) -> Tensor:
+    n = x.array.shape[-1]
+    if n == 0:
+        return x.new_ones(x.shape[:-1])
+    while n > 1:
+        half = n // 2
+        product = x[..., :half] * x[..., half : 2 * half]
+        x = product if n % 2 == 0 else product._cat(x[..., 2 * half :], dim=-1)
+        n -= half
+    return x[..., 0]
+
+
+def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """Running sum along `dim`."""
+    if dtype is not None:
+        input = input.to(dtype)
+    return _cumsum(input, dim=one_dim("cumsum", input.ndim, dim))  # type: ignore[no-any-return]
+
+
+def norm(
+    input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False
+) -> Tensor:
+    """(sum |x|^p)^(1/p) over `dim`; p = inf, -inf, 0 as limits. The gradient at 0 is 0 for p = 2."""
+    if isinstance(p, str):
+        if p != "fro":
+            raise RuntimeError(f"norm: p: expected a number or 'fro', got {p!r}")
+        p = 2
+    dims = all_dims("norm", input.ndim, dim)
+    input = as_floating(input)
+    if p == math.inf:
+        return amax(input.abs(), dims, keepdim)
+    if p == -math.inf:
+        return amin(input.abs(), dims, keepdim)
+    if p == 0:
+        return sum((input != 0).to(input.dtype), dims, keepdim)
+    if p == 1:
+        return sum(input.abs(), dims, keepdim)
+    total = sum(input * input if p == 2 else input.abs() ** p, dims, keepdim)
+    zero = total == 0
+    root = total.masked_fill(zero, 1)
+    return (root.sqrt() if p == 2 else root ** (1 / p)).masked_fill(zero, 0)
+
+
+# ---------------------------------------------------------------------- extremes
+def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Largest element over `dim`; equal ones share the gradient."""
+    dims = all_dims("amax", input.ndim, dim)
+    _not_empty("amax", input, dims)
+    return _amax(input, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+
+
+def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Smallest element over `dim`; equal ones share the gradient."""
+    dims = all_dims("amin", input.ndim, dim)
+    _not_empty("amin", input, dims)
+    return _amin(input, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+
+
+def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Largest element; with `dim` (values, indices) along it; with a tensor as `dim`, maximum."""
+    if isinstance(dim, Tensor):
+        return elementwise.maximum(input, dim)
+    if dim is None:
+        return amax(input)
+    return _along(input, argmax(input, dim, keepdim=True), dim, keepdim)
+
+
+def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Smallest element; with `dim` (values, indices) along it; with a tensor as `dim`, minimum."""
+    if isinstance(dim, Tensor):
+        return elementwise.minimum(input, dim)
+    if dim is None:
+        return amin(input)
+    return _along(input, argmin(input, dim, keepdim=True), dim, keepdim)
+
+
+def _along(x: Tensor, index: Tensor, dim: int, keepdim: bool) -> Reduced:
+    values = x.gather(dim, index)
+    if not keepdim and x.ndim:
+        values, index = values.squeeze(dim), index.squeeze(dim)
+    return Reduced(values, index)
+
+
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the (first) largest element along `dim`, or in the flattened tensor."""
+    return _arg("argmax", _argmax, input, dim, keepdim)
+
+
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the (first) smallest element along `dim`, or in the flattened tensor."""
+    return _arg("argmin", _argmin, input, dim, keepdim)
+
+
+def _arg(name: str, op: Any, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    d = None if dim is None or x.ndim == 0 else one_dim(name, x.ndim, dim)
+    _not_empty(name, x, tuple(range(x.ndim)) if d is None else (d,))
+    return op(x, dim=d, keepdim=keepdim)  # type: ignore[no-any-return]
+
+
+def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether an element is nonzero, over `dim`."""
+    return _any(input, dim=all_dims("any", input.ndim, dim), keepdim=keepdim)  # type: ignore[no-any-return]
+
+
+def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether every element is nonzero, over `dim`."""
+    return _all(input, dim=all_dims("all", input.ndim, dim), keepdim=keepdim)  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------------- exponentials
+def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """e^x / sum(e^x) along `dim`, with no overflow."""
+    x = _floating("softmax", input, dtype)
+    return _softmax(x, dim=one_dim("softmax", x.ndim, dim))  # type: ignore[no-any-return]
+
+
+def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """x - log(sum(e^x)) along `dim`, with no overflow."""
+    x = _floating("log_softmax", input, dtype)
+    return _log_softmax(x, dim=one_dim("log_softmax", x.ndim, dim))  # type: ignore[no-any-return]
+
+
+def _floating(name: str, x: Tensor, dtype: Any) -> Tensor:
+    if dtype is not None:
+        x = x.to(dtype)
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(f"{name}: expected a floating-point dtype, got {x.dtype}; use .float()")
+    return x if x.ndim else x.reshape(())
+
+
+def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+    """log(sum(e^x)) over `dim`, with no overflow."""
+    x = as_floating(input)
+    return _logsumexp(x, dim=all_dims("logsumexp", x.ndim, dim), keepdim=keepdim)  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------------- order
+def argsort(
+    input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
+) -> Tensor:
+    """Indices that sort along `dim`; the order is always stable, nan comes as the largest."""
+    return _argsort(input, dim=one_dim("argsort", input.ndim, dim), descending=descending)  # type: ignore[no-any-return]
+
+
+def sort(
+    input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
+) -> Reduced:
+    """(values, indices) in order along `dim`; see `argsort`."""
+    indices = argsort(input, dim, descending)
+    return Reduced(input.gather(dim, indices), indices)
+
+
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> Reduced:
+    """(values, indices) of the k largest (or smallest) along `dim`, in order."""
+    d = one_dim("topk", input.ndim, dim)
+    length = input.array.shape[d] if input.ndim else 1
+    if not is_number(k) or not 0 <= k <= length:
+        raise RuntimeError(f"topk: k: expected 0 to {length} (length of dim {dim}), got {k}")
+    indices = argsort(input, d, largest)
+    if input.ndim:
+        indices = indices.narrow(d, 0, k).contiguous()
+    return Reduced(input.gather(d, indices), indices)
+
+
+def unique(
+    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> Any:
+    """The distinct elements in ascending order; on request also the place of each element of the
+    input among them, and how often each stands in the input (both int64)."""
+    flat = input.detach().reshape(-1)
+    order = argsort(flat)
+    ordered = flat[order]
+    first = ordered.new_ones(ordered.shape, dtype=dtypes.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    values = ordered[first]
+    if not (return_inverse or return_counts):
+        return values
+    group = cumsum(first, 0) - 1
+    inverse = group.new_zeros(group.shape).scatter_(0, order, group).reshape(input.shape)
+    counts = group.new_zeros(values.shape).scatter_add_(0, group, group.new_ones(group.shape))
+    result = Unique(values, inverse, counts)
+    if return_inverse and return_counts:
+        return tuple(result)
+    return (values, inverse) if return_inverse else (values, counts)
+
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often (or with what total weight) each of 0, 1, ... stands in a 1-D integer tensor."""
+    if input.ndim != 1 or input.dtype.is_floating_point:
+        raise RuntimeError(
+            f"bincount: expected a 1-D tensor of non-negative integers, got {input.dtype}, "
+            f"shape {tuple(input.shape)}"
+        )
+    if input.numel() and int(input.min()) < 0:
+        raise RuntimeError(f"bincount: expected non-negative integers, got {int(input.min())}")
+    n = builtins.max(minlength, int(input.max()) + 1 if input.numel() else 0)
+    if weights is None:
+        weights = input.new_ones(input.shape, dtype=dtypes.int64)
+    elif tuple(weights.shape) != tuple(input.shape):
+        raise RuntimeError(
+            f"bincount: weights has shape {tuple(weights.shape)}, expected {tuple(input.shape)}"
+        )
+    elif weights.dtype is not dtypes.float32:
+        weights = weights.double()
+    return weights.new_zeros(n).scatter_add_(0, input.long(), weights)

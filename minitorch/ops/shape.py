@@ -1,0 +1,442 @@
+"""Ops that change the shape or the order of elements. All linear; most are views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from minitorch import rules
+from minitorch.ops.arguments import all_dims, need_tensor, one_dim, spread
+from minitorch.ops.convert import clone
+from minitorch.rules import general, linear, result_dtype, same_device, sum_to
+from minitorch.tensor import Tensor
+
+
+# ---------------------------------------------------------------------- the table
+def _inverse(dims: Sequence[int]) -> tuple[int, ...]:
+    back = [0] * len(dims)
+    for i, d in enumerate(dims):
+        back[d] = i
+    return tuple(back)
+
+
+def _cat_vjp(
+    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: int, lengths: tuple[int, ...]
+) -> list[Any]:
+    grads: list[Any] = []
+    start = 0
+    for shape, length in zip(shapes, lengths, strict=True):
+        grads.append(None if shape is None else g.narrow(dim, start, length))
+        start += length
+    return grads
+
+
+def _cat_jvp(
+    tangents: Any, inputs: Any, output: Any, shape: Any, dim: int, lengths: tuple[int, ...]
+) -> Tensor:
+    like = next(t for t in tangents if t is not None)
+    parts = [
+        like.new_zeros((*shape[:dim], length, *shape[dim + 1 :])) if t is None else t
+        for t, length in zip(tangents, lengths, strict=True)
+    ]
+    return _cat(*parts, dim=dim, lengths=lengths)  # type: ignore[no-any-return]
+
+
+_view = linear("view", lambda g, x_shape, shape: g.reshape(x_shape), view=True)
+_expand = linear("expand", lambda g, x_shape, shape: sum_to(g, x_shape), view=True)
+_permute = linear("permute", lambda g, shape, dims: g.permute(_inverse(dims)), view=True)
+_diagonal = linear(
+    "diagonal",
+    lambda g, shape, dim1, dim2: _diagonal_backward(g, shape=shape, dim1=dim1, dim2=dim2),
+    view=True,
+)
+_diagonal_backward = linear(
+    "diagonal_backward", lambda g, x_shape, shape, dim1, dim2: g.diagonal(0, dim1, dim2)
+)
+_flip = linear("flip", lambda g, shape, dims: _flip(g, dims=dims))
+_roll = linear(
+    "roll",
+    lambda g, shape, shifts, dims: _roll(g, shifts=tuple(-s for s in shifts), dims=dims),
+)
+_tril = linear("tril", lambda g, shape, diagonal: _tril(g, diagonal=diagonal))
+_triu = linear("triu", lambda g, shape, diagonal: _triu(g, diagonal=diagonal))
+_cat = general("cat", _cat_vjp, _cat_jvp)
+
+
+# ---------------------------------------------------------------------- shapes
+def _resolve(name: str, x: Tensor, shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """A target shape with its -1, if there is one, worked out; RuntimeError if it does not fit."""
+    lengths = tuple(n if isinstance(n, int) else n.__index__() for n in shape)
+    size = x.array.size
+    if -1 in lengths:
+        known = math.prod(n for n in lengths if n != -1)
+        if lengths.count(-1) > 1:
+            raise RuntimeError(f"{name}: only one dimension can be inferred, got {lengths}")
+        if known == 0 or size % known:
+            raise RuntimeError(f"{name}: shape {lengths} is invalid for input of size {size}")
+        lengths = tuple(size // known if n == -1 else n for n in lengths)
+    if any(n < 0 for n in lengths) or math.prod(lengths) != size:
+        raise RuntimeError(
+            f"{name}: shape {lengths} is invalid for input of shape {tuple(x.shape)} (size {size})"
+        )
+    return lengths
+
+
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """The same memory in another shape (one length may be -1); RuntimeError if that cannot be."""
+    wanted = _resolve("view", input, spread(shape))
+    try:
+        return _view(input, shape=wanted)  # type: ignore[no-any-return]
+    except ValueError:
+        raise RuntimeError(
+            f"view: shape {wanted} is not compatible with the input's shape "
+            f"{tuple(input.shape)} and stride {input.stride()}; use .reshape(...) instead"
+        ) from None
+
+
+def reshape(input: Tensor, *shape: Any) -> Tensor:
+    """The elements in another shape (one length may be -1): a view if possible, else a copy."""
+    wanted = _resolve("reshape", input, spread(shape))
+    try:
+        return _view(input, shape=wanted)  # type: ignore[no-any-return]
+    except ValueError:
+        return _view(clone(input), shape=wanted)  # type: ignore[no-any-return]
+
+
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """`view` in the shape of another tensor."""
+    return view(input, other.shape)
+
+
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """`reshape` in the shape of another tensor."""
+    return reshape(input, other.shape)
+
+
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The dimensions from start_dim to end_dim made one."""
+    if input.ndim == 0:
+        return reshape(input, (1,))
+    start = one_dim("flatten", input.ndim, start_dim)
+    end = one_dim("flatten", input.ndim, end_dim)
+    if start > end:
+        raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    shape = input.array.shape
+    return reshape(input, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One dimension made several."""
+    d = one_dim("unflatten", input.ndim, dim)
+    return reshape(input, (*input.shape[:d], *sizes, *input.shape[d + 1 :]))
+
+
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Without the dimensions of length 1 (or those of `dim` that have it)."""
+    dims = all_dims("squeeze", input.ndim, dim)
+    shape = input.array.shape
+    return reshape(input, tuple(n for i, n in enumerate(shape) if n != 1 or i not in dims))
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """With a new dimension of length 1 at `dim`."""
+    d = one_dim("unsqueeze", input.ndim + 1, dim)
+    shape = input.array.shape
+    return _view(input, shape=(*shape[:d], 1, *shape[d:]))  # type: ignore[no-any-return]
+
+
+def expand(input: Tensor, *shape: Any) -> Tensor:
+    """A view with dimensions of length 1 repeated (-1 keeps a length); new ones come in front."""
+    wanted = spread(shape)
+    lead = len(wanted) - input.ndim
+    have = (1,) * lead + tuple(input.array.shape)
+    full = tuple(h if n == -1 and i >= lead else n for i, (h, n) in enumerate(zip(have, wanted)))  # noqa: B905
+    if lead < 0 or any(n < 0 or h not in (1, n) for h, n in zip(have, full, strict=True)):
+        raise RuntimeError(f"expand: shape {tuple(input.shape)} cannot be expanded to {wanted}")
+    if full == input.array.shape:
+        return _view(input, shape=full)  # type: ignore[no-any-return]
+    return _expand(input, shape=full)  # type: ignore[no-any-return]
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """`expand` to the shape of another tensor."""
+    return expand(input, other.shape)
+
+
+def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """`expand` to a shape."""
+    return expand(input, shape)
+
+
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    """The tensor repeated this often along each dimension (new ones in front), as a copy."""
+    times = spread(repeats)
+    if len(times) < input.ndim:
+        raise RuntimeError(f"repeat: expected at least {input.ndim} numbers, got {len(times)}")
+    shape = (1,) * (len(times) - input.ndim) + tuple(input.array.shape)
+    split = tuple(n for pair in zip((1,) * len(times), shape, strict=True) for n in pair)
+    wide = tuple(n for pair in zip(times, shape, strict=True) for n in pair)
+    final = tuple(t * n for t, n in zip(times, shape, strict=True))
+    return reshape(clone(expand(reshape(input, split), wide)), final)
+
+
+def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+    """Each element repeated in place along `dim` (of the flattened tensor if left out)."""
+    if dim is None:
+        input, dim = flatten(input), 0
+    d = one_dim("repeat_interleave", input.ndim, dim) + 1
+    shape = tuple(input.array.shape)
+    wide = expand(unsqueeze(input, d), (*shape[:d], repeats, *shape[d:]))
+    return flatten(clone(wide), d - 1, d)
+
+
+# ---------------------------------------------------------------------- order of dimensions
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    """The dimensions in another order, as a view."""
+    order = spread(dims)
+    if len(order) != input.ndim:
+        raise RuntimeError(f"permute: expected {input.ndim} dimensions, got {order}")
+    wanted = tuple(one_dim("permute", input.ndim, d) for d in order)
+    if len(set(wanted)) < len(wanted):
+        raise RuntimeError(f"permute: a dimension appears twice in {order}")
+    return _permute(input, dims=wanted)  # type: ignore[no-any-return]
+
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions swapped, as a view."""
+    a = one_dim("transpose", input.ndim, dim0)
+    b = one_dim("transpose", input.ndim, dim1)
+    order = list(range(input.ndim))
+    if order:
+        order[a], order[b] = order[b], order[a]
+    return _permute(input, dims=tuple(order))  # type: ignore[no-any-return]
+
+
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix; a tensor of fewer dimensions as it is."""
+    if input.ndim > 2:
+        raise RuntimeError(f"t: expected at most 2 dimensions, got {input.ndim}; use .mT")
+    return transpose(input, 0, 1) if input.ndim == 2 else input
+
+
+def reverse_dims(input: Tensor) -> Tensor:
+    """All dimensions in reverse order (`.T`)."""
+    return _permute(input, dims=tuple(reversed(range(input.ndim))))  # type: ignore[no-any-return]
+
+
+def matrix_transpose(input: Tensor) -> Tensor:
+    """The last two dimensions swapped (`.mT`)."""
+    if input.ndim < 2:
+        raise RuntimeError(f".mT: expected at least 2 dimensions, got {input.ndim}")
+    order = (*range(input.ndim - 2), input.ndim - 1, input.ndim - 2)
+    return _permute(input, dims=order)  # type: ignore[no-any-return]
+
+
+def movedim(input: Tensor, source: int, destination: int) -> Tensor:
+    """One dimension moved to another place, the others in their order."""
+    s = one_dim("movedim", input.ndim, source)
+    d = one_dim("movedim", input.ndim, destination)
+    order = [i for i in range(input.ndim) if i != s]
+    order.insert(d, s)
+    return permute(input, order)
+
+
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """The order of elements reversed along `dims`, as a copy."""
+    given = spread(dims)
+    return _flip(input, dims=all_dims("flip", input.ndim, given)) if given else clone(input)
+
+
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """The elements moved along by `shifts`; those that leave at one end come in at the other."""
+    if dims is None:
+        return reshape(roll(flatten(input), shifts, 0), input.shape)
+    steps = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    along = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(steps) != len(along):
+        raise RuntimeError(f"roll: got {len(steps)} shifts for {len(along)} dimensions")
+    numbers = tuple(one_dim("roll", input.ndim, d) for d in along)
+    return _roll(input, shifts=steps, dims=numbers)  # type: ignore[no-any-return]
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of matrices, the rest 0."""
+    _need_matrix("tril", input)
+    return _tril(input, diagonal=diagonal)  # type: ignore[no-any-return]
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of matrices, the rest 0."""
+    _need_matrix("triu", input)
+    return _triu(input, diagonal=diagonal)  # type: ignore[no-any-return]
+
+
+def _need_matrix(name: str, x: Tensor) -> None:
+    if x.ndim < 2:
+        raise RuntimeError(f"{name}: expected at least 2 dimensions, got {x.ndim}")
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal over two dimensions, as a view whose last dimension it is."""
+    a = one_dim("diagonal", input.ndim, dim1)
+    b = one_dim("diagonal", input.ndim, dim2)
+    if a == b:
+        raise RuntimeError(f"diagonal: dim1 and dim2 are the same dimension, {a}")
+    if offset > 0:
+        input = input.narrow(b, min(offset, input.array.shape[b]), None)
+    elif offset < 0:
+        input = input.narrow(a, min(-offset, input.array.shape[a]), None)
+    return _diagonal(input, dim1=a, dim2=b)  # type: ignore[no-any-return]
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """A vector as the diagonal of a square matrix; of a matrix, its diagonal (a copy)."""
+    if input.ndim == 2:
+        return clone(globals()["diagonal"](input, diagonal))
+    if input.ndim != 1:
+        raise RuntimeError(f"diag: expected 1 or 2 dimensions, got {input.ndim}")
+    n = len(input) + abs(diagonal)
+    whole = _diagonal_backward(input, shape=(len(input), len(input)), dim1=0, dim2=1)
+    if diagonal == 0:
+        return whole  # type: ignore[no-any-return]
+    canvas = input.new_zeros((n, n))
+    row, column = max(-diagonal, 0), max(diagonal, 0)
+    canvas[row : row + len(input), column : column + len(input)] = whole
+    return canvas
+
+
+def trace(input: Tensor) -> Tensor:
+    """Sum of a matrix' diagonal."""
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, got {input.ndim} dimensions")
+    return _diagonal(input, dim1=0, dim2=1).sum()  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------------- joining and splitting
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors joined along a dimension that they have; the other lengths must agree."""
+    if isinstance(tensors, Tensor) or len(tensors) == 0:
+        raise RuntimeError("cat: tensors: expected a non-empty list of tensors")
+    for i, x in enumerate(tensors):
+        need_tensor("cat", f"tensors[{i}]", x)
+    same_device("cat", tensors)
+    tensors = [x for x in tensors if tuple(x.shape) != (0,)] or tensors[:1]
+    first = tensors[0]
+    if first.ndim == 0:
+        raise RuntimeError("cat: 0-d tensors cannot be joined; use stack")
+    d = one_dim("cat", first.ndim, dim)
+    for i, x in enumerate(tensors):
+        same = x.ndim == first.ndim and all(
+            n == m
+            for k, (n, m) in enumerate(zip(x.shape, first.shape, strict=True))
+            if k != d
+        )
+        if not same:
+            raise RuntimeError(
+                f"cat: tensors[{i}] has shape {tuple(x.shape)}, which differs from "
+                f"{tuple(first.shape)} in other places than dimension {d}"
+            )
+    dtype = result_dtype(tensors)
+    parts = [x.to(dtype) for x in tensors]
+    return _cat(*parts, dim=d, lengths=tuple(x.shape[d] for x in parts))  # type: ignore[no-any-return]
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new dimension."""
+    if isinstance(tensors, Tensor) or len(tensors) == 0:
+        raise RuntimeError("stack: tensors: expected a non-empty list of tensors")
+    first = need_tensor("stack", "tensors[0]", tensors[0])
+    for i, x in enumerate(tensors):
+        if tuple(need_tensor("stack", f"tensors[{i}]", x).shape) != tuple(first.shape):
+            raise RuntimeError(
+                f"stack: tensors[{i}] has shape {tuple(x.shape)}, expected {tuple(first.shape)}"
+            )
+    return cat([unsqueeze(x, dim) for x in tensors], one_dim("stack", first.ndim + 1, dim))
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors joined side by side: along dimension 1, of vectors along 0."""
+    parts = [reshape(x, (1,)) if x.ndim == 0 else x for x in tensors]
+    return cat(parts, 0 if parts[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors joined on top of each other; vectors are rows."""
+    return cat([reshape(x, (1, -1)) if x.ndim < 2 else x for x in tensors], 0)
+
+
+def narrow(input: Tensor, dim: int, start: int, length: int | None) -> Tensor:
+    """A view of `length` (None: all the rest) places along `dim` from `start` on."""
+    d = one_dim("narrow", input.ndim, dim)
+    n = input.array.shape[d]
+    start = start + n if start < 0 else start
+    length = n - start if length is None else length
+    if not 0 <= start <= start + length <= n:
+        raise RuntimeError(
+            f"narrow: start {start} and length {length} leave dimension {d} of length {n}"
+        )
+    return input[(slice(None),) * d + (slice(start, start + length),)]
+
+
+def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of parts along `dim`: of one size (the last may be smaller), or of given sizes."""
+    d = one_dim("split", input.ndim, dim)
+    n = input.array.shape[d]
+    sizes = split_size_or_sections
+    if isinstance(sizes, int):
+        if sizes <= 0:
+            raise RuntimeError(f"split: split_size must be positive, got {sizes}")
+        sizes = [min(sizes, n - i) for i in range(0, n, sizes)] or [0]
+    if sum(sizes) != n:
+        raise RuntimeError(f"split: sizes {list(sizes)} do not sum to {n}, the length of dim {d}")
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(narrow(input, d, s, length) for s, length in zip(starts, sizes, strict=True))
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of at most `chunks` parts of equal size (the last may be smaller)."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk: chunks must be positive, got {chunks}")
+    n = input.array.shape[one_dim("chunk", input.ndim, dim)]
+    return split(input, max(1, -(-n // chunks)), dim)
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of the slices along a dimension, which is gone from them."""
+    d = one_dim("unbind", input.ndim, dim)
+    return tuple(input[(slice(None),) * d + (i,)] for i in range(input.array.shape[d]))
+
+
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Views of the tensors, expanded to their common shape."""
+    ndim = max(x.ndim for x in tensors)
+    shape = [1] * ndim
+    for x in tensors:
+        for i, n in enumerate(x.shape, start=ndim - x.ndim):
+            if n != 1:
+                if shape[i] not in (1, n):
+                    shapes = " and ".join(str(tuple(y.shape)) for y in tensors)
+                    raise RuntimeError(f"broadcast_tensors: shapes {shapes} do not broadcast")
+                shape[i] = n
+    return tuple(expand(x, shape) for x in tensors)
+
+
+def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinates of a grid: for vectors of n, m, ... elements, tensors of shape (n, m, ...)."""
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f"meshgrid: indexing: expected 'ij' or 'xy', got {indexing!r}")
+    vectors = spread(tensors)
+    n = len(vectors)
+    grids = broadcast_tensors(
+        *[reshape(v, (1,) * i + (-1,) + (1,) * (n - 1 - i)) for i, v in enumerate(vectors)]
+    )
+    if indexing == "xy" and n > 1:
+        order = [1, 0, *range(2, n)]
+        swapped = meshgrid(vectors[1], vectors[0], *vectors[2:])
+        grids = tuple(permute(g, order) for g in swapped)
+        grids = (permute(swapped[1], range(n)), permute(swapped[0], range(n)), *swapped[2:])
+    return grids
+
+
+sum_to = rules.sum_to

@@ -1,0 +1,240 @@
+"""Random numbers: counter-based (Philox 4x64-10), so that every device gives the same ones.
+
+Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). A generator is a seed and a
+count of blocks already used; a call takes the blocks that it needs and moves the count on.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from minitorch import dtypes, rules
+from minitorch.creation import DeviceLike, arange, like, shape_of, tensor
+from minitorch.tensor import Tensor
+
+_uniform = rules.source("uniform")
+_normal = rules.source("normal")
+_randint = rules.source("randint")
+_randperm = rules.source("randperm")
+
+WORDS_PER_BLOCK = 4  # of 64 bits
+
+
+class Generator:
+    """A stream of random numbers of its own."""
+
+    def __init__(self, device: DeviceLike = None) -> None:
+        self._seed = 0
+        self._offset = 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Begin the stream number `seed` (0 <= seed < 2**64); returns the generator."""
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise TypeError(f"manual_seed: expected an integer, got {seed!r}")
+        if not -(2**63) <= seed < 2**64:
+            raise RuntimeError(f"manual_seed: expected a seed of 64 bits, got {seed}")
+        self._seed = seed % 2**64
+        self._offset = 0
+        return self
+
+    def seed(self) -> int:
+        """Begin a stream that nobody can foretell; returns its number."""
+        number = int.from_bytes(os.urandom(8), "little")
+        self.manual_seed(number)
+        return number
+
+    def initial_seed(self) -> int:
+        """The number of the stream."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """Seed (as two halves of 32 bits) and blocks used: an int64 tensor (3,)."""
+        values = [self._seed >> 32, self._seed & 0xFFFFFFFF, self._offset]
+        return tensor(values, dtype=dtypes.int64, device="cpu")
+
+    def set_state(self, state: Tensor) -> Generator:
+        """Continue where `get_state` was called."""
+        if not isinstance(state, Tensor) or tuple(state.shape) != (3,):
+            raise TypeError("set_state: expected what get_state() gave, an int64 tensor (3,)")
+        high, low, offset = state.tolist()
+        self._seed, self._offset = (high << 32) | low, offset
+        return self
+
+    def take(self, words: int) -> dict[str, int]:
+        """Reserve 64-bit words of the stream: where they begin."""
+        place = {"seed": self._seed, "offset": self._offset}
+        self._offset += -(-words // WORDS_PER_BLOCK)
+        return place
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Begin stream number `seed` for all that draws without a generator of its own."""
+    return default_generator.manual_seed(seed)
+
+
+def initial_seed() -> int:
+    """The number of the default generator's stream."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """Where the default generator stands."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: Tensor) -> None:
+    """Put the default generator where `get_rng_state` found it."""
+    default_generator.set_state(state)
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    n = 1
+    for length in shape:
+        n *= length
+    return n
+
+
+def _draw(
+    source: Any, name: str, shape: tuple[int, ...], dtype: Any, device: Any, generator: Any
+) -> Tensor:
+    chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    if not chosen.is_floating_point:
+        raise RuntimeError(f"{name}: expected a floating-point dtype, got {chosen}")
+    words = (_numel(shape) + 1) // (1 if chosen is dtypes.float64 else 2) + 1
+    place = (generator or default_generator).take(words)
+    result: Tensor = source(device, shape=shape, dtype=chosen.array_dtype, **place)
+    return result
+
+
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers drawn evenly from [0, 1)."""
+    x = _draw(_uniform, "rand", shape_of("rand", size), dtype, device, generator)
+    return x.requires_grad_() if requires_grad else x
+
+
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers drawn from the normal distribution with mean 0 and variance 1."""
+    x = _draw(_normal, "randn", shape_of("randn", size), dtype, device, generator)
+    return x.requires_grad_() if requires_grad else x
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: DeviceLike = None,
+) -> Tensor:
+    """Integers drawn evenly from low (0 if left out) to high - 1: `randint(10, (2, 3))`."""
+    if size is None:
+        low, high, size = 0, low, high
+    if size is None or high is None:
+        raise TypeError("randint: expected (high, size) or (low, high, size)")
+    if high <= low:
+        raise RuntimeError(f"randint: low {low} is not below high {high}")
+    shape = shape_of("randint", (size,))
+    chosen = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
+    place = (generator or default_generator).take(_numel(shape))
+    x: Tensor = _randint(
+        device, shape=shape, dtype=chosen.array_dtype, low=int(low), high=int(high), **place
+    )
+    return x
+
+
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None
+) -> Tensor:
+    """The numbers 0 to n - 1 in random order (int64)."""
+    shape_of("randperm", (n,))
+    chosen = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
+    place = (generator or default_generator).take(n)
+    x: Tensor = _randperm(device, n=n, dtype=chosen.array_dtype, **place)
+    return x
+
+
+def rand_like(x: Tensor, *, dtype: Any = None, device: DeviceLike = None) -> Tensor:
+    """`rand` with x's shape, dtype and device."""
+    return rand(x.shape, **like(x, dtype, device))
+
+
+def randn_like(x: Tensor, *, dtype: Any = None, device: DeviceLike = None) -> Tensor:
+    """`randn` with x's shape, dtype and device."""
+    return randn(x.shape, **like(x, dtype, device))
+
+
+def normal(
+    mean: float,
+    std: float,
+    size: Any,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: DeviceLike = None,
+) -> Tensor:
+    """Numbers drawn from the normal distribution with this mean and standard deviation."""
+    if std < 0:
+        raise RuntimeError(f"normal: std must be non-negative, got {std}")
+    return randn(size, generator=generator, dtype=dtype, device=device).mul_(std).add_(mean)
+
+
+def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """For each element of p, 1 with that probability, else 0; dtype of p."""
+    if not bool(((p >= 0) & (p <= 1)).all()):
+        raise RuntimeError("bernoulli: expected every p to be in [0, 1]")
+    draws = rand(p.shape, generator=generator, **like(p))
+    return (draws < p).to(p.dtype)
+
+
+def multinomial(
+    weights: Tensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Indices (..., num_samples) drawn in proportion to the rows of `weights` (n,) or (m, n).
+
+    Without replacement: the largest of log(w) + Gumbel noise (Efraimidis and Spirakis, 2006).
+    """
+    if weights.ndim not in (1, 2):
+        raise RuntimeError(f"multinomial: weights: expected 1 or 2 dimensions, got {weights.ndim}")
+    if not weights.dtype.is_floating_point:
+        raise RuntimeError(f"multinomial: weights: expected floats, got {weights.dtype}")
+    if not bool((weights >= 0).all()) or not bool((weights.sum(-1) > 0).all()):
+        raise RuntimeError("multinomial: weights must be >= 0, finite, with a positive sum")
+    positive = int((weights > 0).sum(-1).min())
+    if num_samples <= 0 or (not replacement and num_samples > positive):
+        raise RuntimeError(
+            f"multinomial: cannot draw {num_samples} samples"
+            f"{'' if replacement else f' without replacement from {positive} categories'}"
+        )
+    w = weights.detach().double()
+    if not replacement:
+        noise = -rand(w.shape, generator=generator, **like(w)).neg_().add_(1).log_()
+        return (noise / w).argsort(-1)[..., :num_samples].clone()
+    rows = w.reshape(-1, w.shape[-1]).cumsum(-1)
+    rows = rows / rows[:, -1:]
+    # One search for all rows: row i lies between i and i + 1.
+    shift = arange(len(rows), dtype=dtypes.float64, device=w.device).unsqueeze(1)
+    draws = rand((len(rows), num_samples), generator=generator, **like(w)) + shift
+    found = (rows + shift).flatten().searchsorted(draws, right=True)
+    found = (found - shift.long() * w.shape[-1]).clamp(max=w.shape[-1] - 1)
+    return found.reshape((*w.shape[:-1], num_samples))

@@ -1,0 +1,670 @@
+"""Families of ops: from one line about an op's Jacobian follow both of its derivative rules.
+
+| family      | declared                         | reverse (vjp)       | forward (jvp)      |
+| ----------- | -------------------------------- | ------------------- | ------------------ |
+| elementwise | one partial per argument         | sum_to(g * partial) | sum of t * partial |
+| linear      | the adjoint                      | the adjoint         | the op itself      |
+| bilinear    | two adjoints                     | the adjoints        | f(t, b) + f(a, t)  |
+| general     | both rules                       | given               | given              |
+| fused       | two kernels and a reference      | the kernel          | of the reference   |
+| constant    | nothing: its derivative is zero or it has none            ||                    |
+| source      | nothing: it makes a tensor from numbers                   ||                    |
+| write       | nothing: it changes a tensor in place (`ops.inplace` records it)  ||            |
+
+Rules are written with Tensor methods and operators only, so that derivatives of any order and mix
+come by themselves. The functions made here are closures specialised by family and arity, because
+a tracked + on tiny arrays must cost less than 1 us more than NumPy's.
+"""
+
+from __future__ import annotations
+
+import numbers
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minitorch import backend, dtypes
+from minitorch.backend import FLOAT32, FLOAT64, Array
+from minitorch.tensor import Node, Tensor, grad_mode
+
+Function = Callable[..., Any]
+Partial = Callable[..., Any] | str
+ONE, MINUS_ONE = "1", "-1"  # partials that need no multiplication
+Saved = tuple[Array, Node | None, list[Any] | None, int]
+
+
+class Entries(dict[type, Function]):
+    """An op's entry for each array type, filled on first use; anything may stand in for one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def __missing__(self, array_type: type) -> Function:
+        serving = backend.of_type(array_type)
+        try:
+            entry = serving.entries[self.name]
+        except KeyError:
+            raise NotImplementedError(
+                f"{self.name}: device '{serving.name}' has no such op"
+            ) from None
+        self[array_type] = entry
+        return entry
+
+
+class Op:
+    """What is known of one op: its entries by array type and its derivative rules.
+
+    vjp(node, g) gives a gradient (or None) for each parent; jvp(node, tangents) the tangent of
+    the result, where a tangent is None for an argument that does not vary.
+    """
+
+    __slots__ = ("entries", "family", "jvp", "name", "reference", "view", "vjp")
+
+    def __init__(
+        self,
+        name: str,
+        family: str,
+        vjp: Function | None = None,
+        jvp: Function | None = None,
+        view: bool = False,
+        reference: Function | None = None,
+    ) -> None:
+        if name in REGISTRY:
+            raise ValueError(f"op {name} is defined twice")
+        self.name = name
+        self.family = family
+        self.entries = Entries(name)
+        self.vjp = vjp
+        self.jvp = jvp
+        self.view = view
+        self.reference = reference
+        REGISTRY[name] = self
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}, {self.family}>"
+
+
+REGISTRY: dict[str, Op] = {}
+
+
+# ---------------------------------------------------------------------- saved values
+def save(x: Tensor) -> Saved:
+    """What a rule needs to see x again: never the Tensor, which an in-place op could rebind."""
+    version = x.version
+    return (x.array, x.node, version, version[0])
+
+
+def restore(op: Op, saved: Saved) -> Any:
+    """The saved tensor (or number); RuntimeError where it was changed in place since."""
+    array, node, version, count = saved
+    if version is None:
+        return array  # a Python number
+    if version[0] != count:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an "
+            f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
+            f"version {version[0]}; expected version {count} instead"
+        )
+    return Tensor(array, node, version)
+
+
+def _saved(node: Node) -> Any:
+    if node.saved is None:
+        raise RuntimeError(
+            f"trying to backward through the graph a second time: the values that {node.op.name} "
+            "saved are already freed; specify retain_graph=True the first time"
+        )
+    return node.saved
+
+
+# ---------------------------------------------------------------------- operands
+class _Number(Tensor):
+    """A Python number among an op's operands: `array` is the number, there is no version."""
+
+    __slots__ = ()
+
+    def __init__(self, number: float) -> None:
+        self.array = number
+        self.node = None
+        self.version = None  # type: ignore[assignment]
+
+
+def is_number(x: object) -> bool:
+    """Whether x is a real number in the sense of Python (NumPy's scalars are too)."""
+    return isinstance(x, numbers.Real)
+
+
+def result_dtype(operands: Sequence[Any]) -> dtypes.dtype:
+    """The dtype that PyTorch gives the result of an op on these tensors and numbers."""
+    tensors = [x for x in operands if isinstance(x, Tensor) and x.version is not None]
+    return dtypes.promote_all(
+        [t.dtype for t in tensors if t.array.ndim],
+        [t.dtype for t in tensors if not t.array.ndim],
+        [dtypes.of_number(_plain(x)) for x in operands if is_number(x)],
+    )
+
+
+def _plain(number: Any) -> Any:
+    """A NumPy scalar or other real as Python's bool, int or float."""
+    if isinstance(number, (bool, int, float)):
+        return number
+    if type(number).__name__ == "bool":
+        return bool(number)
+    return int(number) if isinstance(number, numbers.Integral) else float(number)
+
+
+def same_device(name: str, tensors: Sequence[Tensor]) -> None:
+    """RuntimeError, with the way out, where the tensors do not share a device."""
+    first = tensors[0].device
+    for other in tensors[1:]:
+        if other.device != first:
+            raise RuntimeError(
+                f"{name}: expected all tensors on one device, got {first} and {other.device}; "
+                f"move one with .to('{first}')"
+            )
+
+
+def promote(
+    name: str, x: Any, y: Any, floating: bool = False
+) -> tuple[Tensor, Tensor, type]:
+    """Bring two operands to one dtype: the slow path of every binary op.
+
+    A number stays one (as `_Number`), in the type that the dtype asks for.
+    Returns both and the array type that serves them.
+    """
+    x_is_tensor, y_is_tensor = isinstance(x, Tensor), isinstance(y, Tensor)
+    # The most common case first: a float tensor and a Python number.
+    if x_is_tensor and (type(y) is float or type(y) is int):
+        dtype = x.array.dtype
+        if dtype is FLOAT32 or dtype is FLOAT64:
+            return x, _Number(float(y)), type(x.array)
+    elif y_is_tensor and (type(x) is float or type(x) is int):
+        dtype = y.array.dtype
+        if dtype is FLOAT32 or dtype is FLOAT64:
+            return _Number(float(x)), y, type(y.array)
+    if not (x_is_tensor or y_is_tensor):
+        raise TypeError(f"{name}: expected at least one tensor, got {_kind(x)} and {_kind(y)}")
+    for z in (x, y):
+        if not isinstance(z, Tensor) and not is_number(z):
+            hint = " (use minitorch.from_numpy)" if type(z).__module__ == "numpy" else ""
+            raise TypeError(f"{name}: expected a tensor or a number, got {_kind(z)}{hint}")
+    if x_is_tensor and y_is_tensor:
+        same_device(name, (x, y))
+    common = result_dtype((x, y))
+    if floating and not common.is_floating_point:
+        common = dtypes.get_default_dtype()
+    x = x.to(common) if x_is_tensor else _as_number(x, common)
+    y = y.to(common) if y_is_tensor else _as_number(y, common)
+    return x, y, type(x.array if x_is_tensor else y.array)
+
+
+def _as_number(number: Any, dtype: dtypes.dtype) -> _Number:
+    kind = (bool, int, float)[dtype.category]
+    return _Number(kind(number))
+
+
+def _kind(x: object) -> str:
+    return f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
+
+
+def _shapes_differ(op: Op, arrays: Sequence[Array], error: Exception) -> Exception:
+    """The error for shapes that do not broadcast; the backend's own where that is not the cause."""
+    shapes = [tuple(a.shape) for a in arrays if hasattr(a, "shape")]
+    for i in range(1, 1 + max(map(len, shapes), default=0)):
+        lengths = {s[-i] for s in shapes if len(s) >= i} - {1}
+        if len(lengths) > 1:
+            given = " and ".join(map(str, shapes))
+            return RuntimeError(
+                f"{op.name}: shapes {given} do not broadcast: dimension {-i} is "
+                f"{' against '.join(map(str, sorted(lengths)))}"
+            )
+    return error
+
+
+def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The adjoint of broadcasting: sum g over the dimensions that `shape` was stretched along."""
+    if g.array.shape == shape:
+        return g
+    lead = g.array.ndim - len(shape)
+    dims = [*range(lead), *(i + lead for i, n in enumerate(shape) if n == 1)]
+    return g.sum(dims, keepdim=True).reshape(shape) if lead else g.sum(dims, keepdim=True)
+
+
+def _times(g: Tensor, partial: Partial, values: dict[str, Any], names: tuple[str, ...]) -> Tensor:
+    if partial == ONE:
+        return g
+    if partial == MINUS_ONE:
+        return -g
+    return g * partial(*[values[name] for name in names])  # type: ignore[operator]
+
+
+def _reads(partial: Partial) -> tuple[str, ...]:
+    """A partial's parameter names say what it reads: x, y (the arguments), z (the result)."""
+    if isinstance(partial, str):
+        return ()
+    return partial.__code__.co_varnames[: partial.__code__.co_argcount]
+
+
+# ---------------------------------------------------------------------- elementwise
+def elementwise(name: str, *partials: Partial, floating: bool = False) -> Function:
+    """An op with a diagonal Jacobian: one partial derivative per argument serves both modes.
+
+    A partial is a function whose parameter names say what it reads: x, y (arguments), z (result);
+    only that is saved. `floating`: integers become the default float first.
+    """
+    reads = [_reads(p) for p in partials]
+
+    def values_of(node: Node) -> dict[str, Any]:
+        saved = _saved(node)
+        values = {n: restore(node.op, s) for n, s in zip("xy", saved[1], strict=False) if s}
+        if saved[0] is not None:
+            array, _, version, count = saved[0]
+            values["z"] = restore(node.op, (array, node, version, count))
+        return values
+
+    def vjp(node: Node, g: Tensor) -> list[Tensor | None]:
+        values = values_of(node) if node.saved != () else {}
+        return [
+            None if parent is None else sum_to(_times(g, partial, values, names), parent.shape)
+            for partial, names, parent in zip(partials, reads, node.parents, strict=True)
+        ]
+
+    def jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
+        values = values_of(node) if node.saved != () else {}
+        total = None
+        for partial, names, t in zip(partials, reads, tangents, strict=True):
+            if t is not None:
+                term = _times(t, partial, values, names)
+                total = term if total is None else total + term
+        assert total is not None
+        return total if total.array.shape == node.shape else total.expand(node.shape)
+
+    op = Op(name, "elementwise", vjp, jvp)
+    return (_unary if len(partials) == 1 else _binary)(op, reads, floating)
+
+
+def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> Function:
+    entries = op.entries
+    save_x, save_z = "x" in reads[0], "z" in reads[0]
+
+    def f(x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{op.name}: expected a tensor, got {_kind(x)}")
+        a = x.array
+        if floating and a.dtype is not FLOAT32 and a.dtype is not FLOAT64:
+            x = as_floating(x)
+            a = x.array
+        t = type(a)
+        r = entries[t](a)
+        if type(r) is not t:
+            r = backend.of_type(t).as_array(r)
+        node = x.node
+        if node is None or not grad_mode.enabled:
+            return Tensor(r)
+        if not (save_x or save_z):
+            return Tensor(r, Node(op, (node,), (), None, r.shape))
+        version = [0]
+        saved = ((r, None, version, 0) if save_z else None, (save(x) if save_x else None,))
+        return Tensor(r, Node(op, (node,), saved, None, r.shape), version)
+
+    f.__name__ = op.name
+    f.op = op  # type: ignore[attr-defined]
+    return f
+
+
+def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> Function:
+    entries = op.entries
+    # What to save, by which of the two arguments is tracked.
+    save_x, save_y, save_z = (
+        [bool(n & 1 and letter in reads[0]) or bool(n & 2 and letter in reads[1]) for n in range(4)]
+        for letter in "xyz"
+    )
+    saves = [save_x[n] or save_y[n] or save_z[n] for n in range(4)]
+
+    def f(x: Any, y: Any) -> Tensor:
+        if isinstance(x, Tensor) and isinstance(y, Tensor):
+            a = x.array
+            b = y.array
+            t = type(a)
+            dtype = a.dtype if t is type(b) else None
+            if dtype is None or dtype is not b.dtype or (
+                dtype is not FLOAT32 and dtype is not FLOAT64
+            ):
+                x, y, t = promote(op.name, x, y, floating)
+                a = x.array
+                b = y.array
+        else:
+            x, y, t = promote(op.name, x, y, floating)
+            a = x.array
+            b = y.array
+        try:
+            r = entries[t](a, b)
+        except ValueError as error:
+            raise _shapes_differ(op, (a, b), error) from None
+        if type(r) is not t:
+            r = backend.of_type(t).as_array(r)
+        p = x.node
+        q = y.node
+        if p is None:
+            if q is None:
+                return Tensor(r)
+            tracked = 2
+        else:
+            tracked = 1 if q is None else 3
+        if not grad_mode.enabled:
+            return Tensor(r)
+        if not saves[tracked]:
+            return Tensor(r, Node(op, (p, q), (), None, r.shape))
+        version = [0]
+        saved = (
+            (r, None, version, 0) if save_z[tracked] else None,
+            (
+                (a, p, v := x.version, 0 if v is None else v[0]) if save_x[tracked] else None,
+                (b, q, v := y.version, 0 if v is None else v[0]) if save_y[tracked] else None,
+            ),
+        )
+        return Tensor(r, Node(op, (p, q), saved, None, r.shape), version)
+
+    f.__name__ = op.name
+    f.op = op  # type: ignore[attr-defined]
+    return f
+
+
+def as_floating(x: Tensor) -> Tensor:
+    """x itself if it has a floating-point dtype, else in the default one."""
+    return x if x.dtype.is_floating_point else x.to(dtypes.get_default_dtype())
+
+
+# ---------------------------------------------------------------------- linear
+def linear(name: str, adjoint: Function, view: bool = False) -> Function:
+    """A linear op f(x, **params): its own jvp; its vjp is `adjoint(g, shape_of_x, **params)`.
+
+    view: the result shares x's memory.
+    """
+
+    def vjp(node: Node, g: Tensor) -> list[Any]:
+        parent = node.parents[0]
+        assert parent is not None
+        return [adjoint(g, parent.shape, **node.params)]
+
+    def jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
+        return f(tangents[0], **node.params)
+
+    op = Op(name, "linear", vjp, jvp, view=view)
+    entries = op.entries
+
+    def f(x: Any, **params: Any) -> Tensor:
+        a = x.array
+        t = type(a)
+        r = entries[t](a, **params)
+        if type(r) is not t:
+            r = backend.of_type(t).as_array(r)
+        node = x.node
+        tracked = node is not None and grad_mode.enabled
+        node = Node(op, (node,), (), params, r.shape) if tracked else None
+        if not view:
+            return Tensor(r, node)
+        result = Tensor(r, node, x.version)
+        if grad_mode.enabled:
+            register_view(x, result, f, params)
+        return result
+
+    f.__name__ = name
+    f.op = op  # type: ignore[attr-defined]
+    return f
+
+
+# ---------------------------------------------------------------------- bilinear
+def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> Function:
+    """A bilinear op f(x, y): adjoint_x(g, x, y) and adjoint_y(g, x, y) are its two transposes.
+
+    x's gradient needs only y, and the reverse: the one that is not needed arrives as None.
+    """
+
+    def vjp(node: Node, g: Tensor) -> list[Any]:
+        x, y = _restore_pair(node)
+        p, q = node.parents
+        return [
+            None if p is None else sum_to(adjoint_x(g, p.shape, y), p.shape),
+            None if q is None else sum_to(adjoint_y(g, x, q.shape), q.shape),
+        ]
+
+    def jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
+        x, y = _restore_pair(node)
+        s, t = tangents
+        terms = [] if s is None else [f(s, y)]
+        if t is not None:
+            terms.append(f(x, t))
+        return terms[0] if len(terms) == 1 else terms[0] + terms[1]
+
+    op = Op(name, "bilinear", vjp, jvp)
+    entries = op.entries
+
+    def f(x: Tensor, y: Tensor) -> Tensor:
+        a, b = x.array, y.array
+        t = type(a)
+        r = entries[t](a, b)
+        if type(r) is not t:
+            r = backend.of_type(t).as_array(r)
+        p, q = x.node, y.node
+        if (p is None and q is None) or not grad_mode.enabled:
+            return Tensor(r)
+        saved = (save(x) if q is not None else None, save(y) if p is not None else None)
+        return Tensor(r, Node(op, (p, q), saved, None, r.shape))
+
+    f.__name__ = name
+    f.op = op  # type: ignore[attr-defined]
+    return f
+
+
+def _restore_pair(node: Node) -> list[Any]:
+    return [None if s is None else restore(node.op, s) for s in _saved(node)]
+
+
+# ---------------------------------------------------------------------- general, fused
+def general(
+    name: str, vjp: Function, jvp: Function, save_inputs: bool = False, save_output: bool = False
+) -> Function:
+    """An op f(*tensors, **params) with both rules by hand.
+
+    vjp(g, inputs, output, shapes, **params) gives a gradient per input; jvp(tangents, inputs,
+    output, shape, **params) a tangent. inputs and output are None unless saved.
+    """
+
+    def unpack(node: Node) -> tuple[Any, Any]:
+        if node.saved == ():
+            return None, None
+        inputs, output = _saved(node)
+        inputs = inputs and [restore(node.op, s) for s in inputs]
+        if output is not None:
+            array, _, version, count = output
+            output = restore(node.op, (array, node, version, count))
+        return inputs, output
+
+    def vjp_of(node: Node, g: Tensor) -> Any:
+        shapes = [None if p is None else p.shape for p in node.parents]
+        return vjp(g, *unpack(node), shapes, **node.params)
+
+    def jvp_of(node: Node, tangents: Sequence[Tensor | None]) -> Any:
+        return jvp(tangents, *unpack(node), node.shape, **node.params)
+
+    op = Op(name, "general", vjp_of, jvp_of)
+    entries = op.entries
+
+    def f(*xs: Tensor, **params: Any) -> Tensor:
+        arrays = [x.array for x in xs]
+        t = next(type(x.array) for x in xs if x.version is not None)
+        try:
+            r = entries[t](*arrays, **params)
+        except ValueError as error:
+            raise _shapes_differ(op, arrays, error) from None
+        if type(r) is not t:
+            r = backend.of_type(t).as_array(r)
+        parents = tuple([x.node for x in xs])
+        if not grad_mode.enabled or not any(p is not None for p in parents):
+            return Tensor(r)
+        version = [0]
+        saved = (
+            (
+                [save(x) for x in xs] if save_inputs else None,
+                (r, None, version, 0) if save_output else None,
+            )
+            if save_inputs or save_output
+            else ()
+        )
+        return Tensor(r, Node(op, parents, saved, params, r.shape), version)
+
+    f.__name__ = name
+    f.op = op  # type: ignore[attr-defined]
+    return f
+
+
+def fused(name: str, reference: Function) -> Function:
+    """An op with kernels for both directions, specified by a reference in ordinary ops.
+
+    The entry `name` gives (result, *kept arrays); the entry `name_backward` takes the gradient,
+    the kept arrays and the params and gives a gradient for each argument (or None). Forward mode
+    and higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
+    """
+
+    def vjp(node: Node, g: Tensor) -> list[Any]:
+        inputs, kept = _saved(node)
+        for s in inputs:
+            restore(node.op, s)  # only to see that nothing was changed in place
+        needs = tuple([p is not None for p in node.parents])
+        grads = backward.entries[type(g.array)](g.array, *kept, needs=needs, **node.params)
+        return [None if r is None else Tensor(r) for r in grads]
+
+    op = Op(name, "fused", vjp, None, reference=reference)
+    backward = Op(name + "_backward", "constant")
+    entries = op.entries
+
+    def f(*xs: Tensor, **params: Any) -> Tensor:
+        arrays = [x.array for x in xs]
+        t = type(arrays[0])
+        r, *kept = entries[t](*arrays, **params)
+        if type(r) is not t:
+            r = backend.of_type(t).as_array(r)
+        parents = tuple([x.node for x in xs])
+        if not grad_mode.enabled or not any(p is not None for p in parents):
+            return Tensor(r)
+        saved = ([save(x) for x in xs], kept)
+        return Tensor(r, Node(op, parents, saved, params, r.shape))
+
+    f.__name__ = name
+    f.op = op  # type: ignore[attr-defined]
+    return f
+
+
+def fused_inputs(node: Node) -> list[Tensor]:
+    """The saved arguments of a fused op's node."""
+    return [restore(node.op, s) for s in _saved(node)[0]]
+
+
+# ---------------------------------------------------------------------- no derivative
+def constant(name: str) -> Function:
+    """An op f(*tensors, **params) whose result never requires grad."""
+    op = Op(name, "constant")
+    entries = op.entries
+
+    def f(*xs: Tensor, **params: Any) -> Tensor:
+        t = next(type(x.array) for x in xs if x.version is not None)
+        arrays = [x.array for x in xs]
+        try:
+            r = entries[t](*arrays, **params)
+        except ValueError as error:
+            raise _shapes_differ(op, arrays, error) from None
+        return Tensor(r if type(r) is t else backend.of_type(t).as_array(r))
+
+    f.__name__ = name
+    f.op = op  # type: ignore[attr-defined]
+    return f
+
+
+def comparison(name: str) -> Function:
+    """A constant op on two operands that are brought to one dtype first."""
+    apply = constant(name)
+
+    def f(x: Any, y: Any) -> Tensor:
+        x, y, _ = promote(name, x, y)
+        result: Tensor = apply(x, y)
+        return result
+
+    f.__name__ = name
+    f.op = apply.op  # type: ignore[attr-defined]
+    return f
+
+
+def source(name: str) -> Function:
+    """An op f(device, *args, **params) that makes an array out of numbers."""
+    entries = Op(name, "source").entries
+
+    def f(device: Any, *args: Any, **params: Any) -> Tensor:
+        serving, index = backend.resolve(device)
+        return Tensor(entries[serving.array_type](*args, index=index, **params))
+
+    f.__name__ = name
+    return f
+
+
+def write(name: str) -> Function:
+    """An op f(x, *tensors, **params) that changes x's memory and counts its version up."""
+    entries = Op(name, "write").entries
+
+    def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
+        arrays = [o.array if isinstance(o, Tensor) else o for o in others]
+        try:
+            entries[type(x.array)](x.array, *arrays, **params)
+        except ValueError as error:
+            if "read-only" in str(error):
+                error = RuntimeError(
+                    f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
+                    "elements share one place in memory; clone() it before writing"
+                )
+            raise error from None
+        x.version[0] += 1
+        return x
+
+    f.__name__ = name
+    return f
+
+
+# ---------------------------------------------------------------------- views
+# A view and its base share memory, so an in-place change of one changes the other's place on the
+# tape too. Behind its count, a version list holds a Member for each tensor that a change must
+# reach: (weak reference, the Member it is a view of or None for a base, view op, params).
+Member = tuple[Any, Any, Any, Any]
+
+
+def member_of(x: Tensor) -> Member | None:
+    """x's entry among the tensors that share its memory; None where it has no views."""
+    for member in x.version[1:]:
+        if member[0]() is x:
+            return member  # type: ignore[no-any-return]
+    return None
+
+
+def register_view(x: Tensor, result: Tensor, function: Function, params: dict[str, Any]) -> None:
+    """Note that `result` is `function(x, **params)`, a view."""
+    if view_of_leaf(x.node):
+        return  # changing it in place is an error anyway
+    family = x.version
+    member = member_of(x)
+    if member is None:
+        member = (weakref.ref(x), None, None, None)
+        family.append(member)
+    family.append((weakref.ref(result), member, function, params))
+    if len(family) % 64 == 0:
+        family[1:] = [m for m in family[1:] if m[0]() is not None]
+
+
+def view_of_leaf(node: Node | None) -> bool:
+    """Whether a node is a leaf, or a view of one."""
+    while node is not None:
+        if node.op is None:
+            return True
+        if not node.op.view:
+            return False
+        node = node.parents[0]
+    return False

@@ -1,0 +1,543 @@
+"""Tensor, the nodes of the tape, row-sparse gradients and grad mode.
+
+No operator is defined here: `minitorch.ops` puts operators and methods on Tensor from its table.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from functools import wraps
+from types import TracebackType
+from typing import Any, TypeVar
+
+from minitorch import backend
+from minitorch.backend import Array, Device
+from minitorch.dtypes import dtype, of_array
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+# ---------------------------------------------------------------------- grad mode
+class _GradMode(threading.local):
+    enabled = True
+
+
+grad_mode = _GradMode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether ops are recorded in this thread."""
+    return grad_mode.enabled
+
+
+class set_grad_enabled:
+    """Switch recording on or off: at once, and as a context manager until the block's end."""
+
+    def __init__(self, mode: bool) -> None:
+        self._previous = [grad_mode.enabled]
+        self.mode = bool(mode)
+        grad_mode.enabled = self.mode
+
+    def __enter__(self) -> None:
+        grad_mode.enabled = self.mode
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        grad_mode.enabled = self._previous[-1]
+
+
+class _Mode:
+    """A grad mode as a context manager or a decorator; one object may be entered repeatedly."""
+
+    _enabled: bool
+
+    def __init__(self) -> None:
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._previous.append(grad_mode.enabled)
+        grad_mode.enabled = self._enabled
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        grad_mode.enabled = self._previous.pop()
+
+    def __call__(self, function: F) -> F:
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+def _also_bare(mode: type[_Mode]) -> Callable[..., Any]:
+    """Let `@no_grad` decorate as `@no_grad()` does."""
+
+    def make(function: Callable[..., Any] | None = None) -> Any:
+        return mode() if function is None else mode()(function)
+
+    make.__doc__ = mode.__doc__
+    make.__name__ = mode.__name__
+    return make
+
+
+class _NoGrad(_Mode):
+    """Nothing is recorded inside: results do not require grad (this thread only)."""
+
+    _enabled = False
+
+
+class _EnableGrad(_Mode):
+    """Ops are recorded inside, also within `no_grad` (this thread only)."""
+
+    _enabled = True
+
+
+no_grad = _also_bare(_NoGrad)
+no_grad.__name__ = "no_grad"
+enable_grad = _also_bare(_EnableGrad)
+enable_grad.__name__ = "enable_grad"
+
+
+def inference_mode(mode: bool = True) -> _Mode:
+    """As `no_grad` (PyTorch's saves more bookkeeping; here there is none left to save)."""
+    return _NoGrad() if mode else _EnableGrad()
+
+
+# ---------------------------------------------------------------------- the tape
+class Node:
+    """One recorded op, or a leaf (`op` is None).
+
+    parents: a Node or None (untracked) for each tensor argument.
+    saved: what the op's rules read, see `rules.save`; None once backward has freed it.
+    params: the op's other arguments. shape: the shape of the result.
+    Gradient, hooks and the retain flag live here and not on the Tensor, so that nothing
+    refers back to the Tensor and memory is returned without the garbage collector.
+    """
+
+    __slots__ = ("__dict__", "op", "params", "parents", "saved", "shape")
+    grad: Tensor | RowGrad | None = None
+    hooks: dict[int, Callable[[Any], Any]] | None = None
+    retain = False
+
+    def __init__(
+        self,
+        op: Any,
+        parents: tuple[Node | None, ...],
+        saved: Any,
+        params: Any,
+        shape: tuple[int, ...],
+    ) -> None:
+        self.op = op
+        self.parents = parents
+        self.saved = saved
+        self.params = params
+        self.shape = shape
+
+    def __repr__(self) -> str:
+        return "<leaf>" if self.op is None else f"<{self.op.name}>"
+
+    @property
+    def name(self) -> str:
+        """The op's name; "leaf" for a leaf."""
+        return "leaf" if self.op is None else str(self.op.name)
+
+
+class Size(tuple[int, ...]):
+    """A shape: a tuple with `numel()`."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The number of elements."""
+        n = 1
+        for length in self:
+            n *= length
+        return n
+
+    def __repr__(self) -> str:
+        return f"minitorch.Size({list(self)})"
+
+
+# ---------------------------------------------------------------------- Tensor
+class Tensor:
+    """An array on a device that remembers how it was made.
+
+    array: what the backend stores. node: its place on the tape, None if untracked.
+    version: a list whose first element counts in-place changes; a family of views shares it.
+    Behind the count stand the family's members, see `rules.Member`.
+    """
+
+    __slots__ = ("__weakref__", "array", "node", "version")
+    __array_ufunc__ = None  # numpy_array + tensor comes to Tensor.__radd__, which refuses it
+
+    def __init__(
+        self, array: Array, node: Node | None = None, version: list[Any] | None = None
+    ) -> None:
+        self.array = array
+        self.node = node
+        self.version = [0] if version is None else version
+
+    # ------------------------------------------------------------------ what it is
+    @property
+    def shape(self) -> Size:
+        """Lengths of all dimensions."""
+        return Size(self.array.shape)
+
+    @property
+    def dtype(self) -> dtype:
+        """Type of the elements."""
+        return of_array(self.array)
+
+    @property
+    def device(self) -> Device:
+        """Device that holds the elements."""
+        return backend.device_of(self.array)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return int(self.array.ndim)
+
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return int(self.array.ndim)
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return int(self.array.size)
+
+    def nelement(self) -> int:
+        """Number of elements."""
+        return int(self.array.size)
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return int(self.array.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return int(self.array.nbytes)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the length of one dimension."""
+        if dim is None:
+            return self.shape
+        if not -max(self.ndim, 1) <= dim < max(self.ndim, 1):
+            raise IndexError(f"size: dim {dim} is out of range for shape {tuple(self.shape)}")
+        return self.array.shape[dim]
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours along each dimension (or one), in elements."""
+        steps = tuple(s // self.array.dtype.itemsize for s in self.array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in the order of their indices."""
+        return bool(self.array.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are floating-point numbers."""
+        return self.dtype.is_floating_point
+
+    def data_ptr(self) -> int:
+        """Address of the first element, on its device."""
+        return int(self.array.__array_interface__["data"][0])
+
+    # ------------------------------------------------------------------ gradients
+    @property
+    def requires_grad(self) -> bool:
+        """Whether ops on this tensor are recorded."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Begin (or end) recording ops on this leaf; returns it."""
+        if not requires_grad:
+            if not self.is_leaf:
+                raise RuntimeError(
+                    "requires_grad_: you can only change requires_grad flags of leaf tensors; "
+                    "use detach() to get a tensor that does not require grad"
+                )
+            self.node = None
+        elif self.node is None:
+            if not self.dtype.is_floating_point:
+                raise RuntimeError(
+                    f"only tensors of floating point dtype can require gradients, got {self.dtype}"
+                )
+            self.node = Node(None, (), None, None, self.array.shape)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """True unless an op that was recorded made this tensor."""
+        return self.node is None or self.node.op is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The recorded op that made this tensor; None for a leaf."""
+        return None if self.is_leaf else self.node
+
+    @property
+    def grad(self) -> Any:
+        """Gradient accumulated by `backward`: a Tensor, a RowGrad, or None."""
+        node = self.node
+        if node is None:
+            return None
+        if node.op is not None and not node.retain:
+            warnings.warn(
+                "the .grad of a tensor that is not a leaf is only filled after "
+                "retain_grad() has been called on it",
+                UserWarning,
+                stacklevel=2,
+            )
+        return node.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | RowGrad | None) -> None:
+        if self.node is None:
+            if value is None:
+                return
+            raise RuntimeError("grad: this tensor does not require grad, so it holds no gradient")
+        if value is not None:
+            if not isinstance(value, (Tensor, RowGrad)):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+            if tuple(value.shape) != tuple(self.shape) or value.dtype != self.dtype:
+                raise RuntimeError(
+                    f"grad: assigned gradient is {tuple(value.shape)} {value.dtype}, "
+                    f"the tensor is {tuple(self.shape)} {self.dtype}"
+                )
+        self.node.grad = value
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor in `.grad` although it is not a leaf."""
+        if self.node is None:
+            raise RuntimeError("retain_grad: can't retain_grad on a tensor that does not require grad")
+        self.node.retain = True
+
+    @property
+    def retains_grad(self) -> bool:
+        """True for a non-leaf whose gradient will be kept."""
+        return not self.is_leaf and self.node is not None and self.node.retain
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+        """Call `hook(grad)` when the gradient is known; what it returns replaces the gradient."""
+        if self.node is None:
+            raise RuntimeError("register_hook: this tensor does not require grad")
+        if self.node.hooks is None:
+            self.node.hooks = {}
+        return RemovableHandle(self.node.hooks, hook)
+
+    @property
+    def data(self) -> Tensor:
+        """A detached tensor of the same memory, whose changes autograd does not see."""
+        return Tensor(self.array)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data: expected a Tensor, got {type(value).__name__}")
+        self.array = value.array
+        if self.node is not None and self.node.op is None:
+            self.node.shape = value.array.shape
+
+    def detach(self) -> Tensor:
+        """The same memory, cut off from the tape; in-place changes are still seen by backward."""
+        return Tensor(self.array, None, self.version)
+
+    def detach_(self) -> Tensor:
+        """Cut this tensor off from the tape."""
+        self.node = None
+        return self
+
+    @property
+    def _version(self) -> int:
+        """How often this memory was changed in place."""
+        return int(self.version[0])
+
+    # ------------------------------------------------------------------ to Python
+    def _host(self) -> Any:
+        return backend.of(self.array).to_host(self.array)
+
+    def numpy(self) -> Any:
+        """The elements as a NumPy array that shares this tensor's memory (cpu only)."""
+        if self.node is not None:
+            raise RuntimeError(
+                "numpy: can't call numpy() on a tensor that requires grad; use detach().numpy()"
+            )
+        if self.device.type != "cpu":
+            raise TypeError(f"numpy: this tensor is on {self.device}; use .cpu() first")
+        return self.array
+
+    def item(self) -> Any:
+        """The only element as a Python number."""
+        if self.array.size != 1:
+            raise RuntimeError(f"item: a tensor with {self.array.size} elements has no single value")
+        return self._host().item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self._host().tolist()
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            raise RuntimeError(
+                f"the truth value of a tensor with {self.array.size} elements is ambiguous; "
+                "use .any() or .all()"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point:
+            raise TypeError(f"only integer tensors of one element can be an index, got {self.dtype}")
+        return int(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype)
+
+    def __len__(self) -> int:
+        if self.array.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return int(self.array.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.array.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(len(self)))
+
+    __hash__ = object.__hash__
+
+    def __format__(self, spec: str) -> str:
+        if self.array.ndim == 0:
+            return format(self.item(), spec)
+        return object.__format__(self, spec)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "deepcopy: only leaf tensors can be copied deeply; use detach() or clone()"
+            )
+        twin = type(self).__new__(type(self))
+        Tensor.__init__(twin, backend.of(self.array).entries["clone"](self.array))
+        memo[id(self)] = twin
+        if self.node is not None:
+            twin.requires_grad_()
+            grad = self.node.grad
+            if isinstance(grad, Tensor):
+                twin.grad = Tensor(backend.of(grad.array).entries["clone"](grad.array))
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("tensors are not pickled: use minitorch.save and minitorch.load")
+
+
+class RemovableHandle:
+    """Takes a hook away again: `handle.remove()`, or at the end of a `with` block."""
+
+    _next = 0
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self.id = RemovableHandle._next
+        RemovableHandle._next += 1
+        self._hooks = hooks
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Take the hook away."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+class RowGrad:
+    """The gradient of an embedding: rows of it, everything else zero.
+
+    indices: int64 Tensor (n,), duplicates kept. values: Tensor (n, *rest). shape: of the whole.
+    Its size does not depend on the number of rows of the whole.
+    """
+
+    __slots__ = ("indices", "shape", "values")
+
+    def __init__(self, indices: Tensor, values: Tensor, shape: tuple[int, ...]) -> None:
+        self.indices = indices
+        self.values = values
+        self.shape = Size(shape)
+
+    @property
+    def dtype(self) -> dtype:
+        """Type of the values."""
+        return self.values.dtype
+
+    @property
+    def device(self) -> Device:
+        """Device of the values."""
+        return self.values.device
+
+    def coalesce(self) -> RowGrad:
+        """The same gradient with distinct, ascending indices and their values summed."""
+        unique, inverse = self.indices.unique(return_inverse=True)
+        values = self.values.new_zeros((len(unique), *self.values.shape[1:]))
+        return RowGrad(unique, values.index_add_(0, inverse, self.values), self.shape)
+
+    def to_dense(self) -> Tensor:
+        """The whole gradient, zeros included."""
+        whole = self.values.new_zeros(self.shape)
+        return whole.index_add_(0, self.indices, self.values)
+
+    def clone(self) -> RowGrad:
+        """A copy in memory of its own."""
+        return RowGrad(self.indices, self.values.clone(), self.shape)
+
+    def detach(self) -> RowGrad:
+        """The same rows, cut off from the tape."""
+        return RowGrad(self.indices, self.values.detach(), self.shape)
+
+    def __add__(self, other: Tensor | RowGrad) -> Tensor | RowGrad:
+        if isinstance(other, Tensor):
+            return other.clone().index_add_(0, self.indices, self.values)
+        indices = self.indices._cat(other.indices)
+        return RowGrad(indices, self.values._cat(other.values), self.shape)
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float | Tensor) -> RowGrad:
+        return RowGrad(self.indices, self.values * factor, self.shape)
+
+    def mul_(self, factor: float | Tensor) -> RowGrad:
+        """Multiply the values by a number, in place."""
+        self.values.mul_(factor)
+        return self
+
+    def __repr__(self) -> str:
+        return f"RowGrad({len(self.indices)} rows of {tuple(self.shape)}, {self.dtype})"
