@@ -1,0 +1,202 @@
+import numpy as np
+import pytest
+import torch
+
+import minitorch
+from minitorch import nn
+
+RNG = np.random.default_rng(0)
+X24, X3 = RNG.normal(size=(6, 4)), RNG.normal(size=(5, 4, 3))
+IDS = np.array([[0, 3, 1], [3, 2, 4]])
+
+
+def array(x):
+    return x.detach().cpu().numpy()
+
+
+def ours(x):
+    x = minitorch.tensor(x)
+    return x.requires_grad_() if x.is_floating_point() else x
+
+
+def theirs(x):
+    x = torch.tensor(x)
+    return x.requires_grad_() if x.is_floating_point() else x
+
+
+LAYERS = {
+    "linear": (lambda n: n.Linear(4, 3), X24),
+    "linear without bias, 3-D": (lambda n: n.Linear(3, 2, bias=False), X3),
+    "linear, 1-D": (lambda n: n.Linear(4, 2), X24[0]),
+    "linear, no features in": (lambda n: n.Linear(0, 2), np.zeros((3, 0))),
+    "embedding": (lambda n: n.Embedding(5, 3), IDS),
+    "embedding with padding": (lambda n: n.Embedding(5, 3, padding_idx=3), IDS),
+    "embedding with padding from the end": (lambda n: n.Embedding(5, 3, padding_idx=-2), IDS),
+    "embedding of one index": (lambda n: n.Embedding(5, 3), np.array(2)),
+    "flatten": (lambda n: n.Flatten(), X3),
+    "flatten the first": (lambda n: n.Flatten(0, 1), X3),
+    "identity": (lambda n: n.Identity(3, any=4), X3),
+    "layer norm": (lambda n: n.LayerNorm(4), X24),
+    "layer norm over two": (lambda n: n.LayerNorm([4, 3], eps=1e-3), X3),
+    "layer norm without affine": (lambda n: n.LayerNorm(3, elementwise_affine=False), X3),
+    "layer norm without bias": (lambda n: n.LayerNorm(3, bias=False), X3),
+    "batch norm": (lambda n: n.BatchNorm1d(4), X24),
+    "batch norm 3-D": (lambda n: n.BatchNorm1d(4, eps=1e-3, momentum=0.3), X3),
+    "batch norm averaging": (lambda n: n.BatchNorm1d(4, momentum=None), X3),
+    "batch norm without affine": (lambda n: n.BatchNorm1d(4, affine=False), X24),
+    "batch norm without stats": (lambda n: n.BatchNorm1d(4, track_running_stats=False), X24),
+    "dropout of nothing": (lambda n: n.Dropout(0.0), X24),
+    "dropout of everything": (lambda n: n.Dropout(1.0), X24),
+}
+
+
+def pair(make):
+    """The layer in both libraries, in float64, with the same parameters, none of them special."""
+    theirs_, ours_ = make(torch.nn).double(), make(nn).double()
+    with torch.no_grad():
+        for p in theirs_.parameters():
+            p.add_(torch.linspace(0.1, 0.5, p.numel(), dtype=p.dtype).reshape(p.shape))
+    state = {k: minitorch.tensor(v.numpy()) for k, v in theirs_.state_dict().items()}
+    ours_.load_state_dict(state)
+    return ours_, theirs_
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_pytorchs(name, training):
+    make, data = LAYERS[name]
+    a, b = pair(make)
+    for factor in (1, 1.5):  # twice, so that running statistics move on
+        x, y = ours(data * factor if data.dtype == float else data), None
+        y = theirs(data * factor if data.dtype == float else data)
+        a.train(training), b.train(training)
+        p, q = a(x), b(y)
+        assert p.shape == q.shape
+        np.testing.assert_allclose(array(p), array(q), rtol=1e-12, atol=1e-12)
+        if not q.requires_grad:
+            continue
+        (p * p.cos()).sum().backward()
+        (q * q.cos()).sum().backward()
+        for ours_one, theirs_one in zip([x, *a.parameters()], [y, *b.parameters()]):
+            if theirs_one.grad is not None:
+                np.testing.assert_allclose(
+                    array(ours_one.grad), array(theirs_one.grad), rtol=1e-9, atol=1e-11
+                )
+    for key, value in b.state_dict().items():
+        np.testing.assert_allclose(array(a.state_dict()[key]), array(value), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_initial_values_names_and_repr_are_pytorchs(name):
+    make, _ = LAYERS[name]
+    a, b = make(nn), make(torch.nn)
+    if "without" not in name or "norm" not in name:
+        assert repr(a).replace(", bias=True)", ")") == repr(b).replace(", bias=True)", ")")
+    assert list(a.state_dict()) == list(b.state_dict())
+    for key, value in b.state_dict().items():
+        mine = a.state_dict()[key]
+        assert (mine.shape, str(mine.dtype)[10:]) == (value.shape, str(value.dtype)[6:])
+        if "norm" in name:
+            np.testing.assert_array_equal(array(mine), array(value))
+
+
+def test_linear_starts_uniform():
+    layer = nn.Linear(100, 300)
+    for p in (layer.weight, layer.bias):
+        values = array(p).ravel()
+        assert abs(values).max() <= 0.1
+        assert abs(values).max() > 0.098
+        assert abs(values.mean()) < 0.01
+        assert abs(values.std() - 0.1 / 3**0.5) < 0.004
+    assert nn.Linear(2, 2, dtype=minitorch.float64).weight.dtype is minitorch.float64
+
+
+def test_embedding_starts_normal():
+    values = array(nn.Embedding(300, 100, padding_idx=7).weight)
+    assert (values[7] == 0).all()
+    assert abs(values.mean()) < 0.03
+    assert abs(values.std() - 1) < 0.03
+
+
+def test_sparse_embedding_gives_rows():
+    layer = nn.Embedding(1000, 2, sparse=True)
+    layer(minitorch.tensor([5, 7, 5])).sum().backward()
+    grad = layer.weight.grad
+    assert grad.indices.tolist() == [5, 7, 5]
+    assert grad.values.tolist() == [[1, 1]] * 3
+    assert tuple(grad.shape) == (1000, 2)
+
+
+def test_sparse_padding_gets_no_gradient():
+    layer = nn.Embedding(4, 2, padding_idx=1, sparse=True)
+    layer(minitorch.tensor([0, 1, 3])).sum().backward()
+    assert layer.weight.grad.to_dense().tolist() == [[1, 1], [0, 0], [0, 0], [1, 1]]
+
+
+def test_from_pretrained():
+    table = minitorch.arange(6.0).reshape(3, 2)
+    frozen = nn.Embedding.from_pretrained(table)
+    assert not frozen.weight.requires_grad
+    assert frozen(minitorch.tensor([2])).tolist() == [[4, 5]]
+    assert nn.Embedding.from_pretrained(table, freeze=False).weight.requires_grad
+    with pytest.raises(ValueError, match="2-D"):
+        nn.Embedding.from_pretrained(minitorch.zeros(3))
+
+
+def test_dropout_keeps_the_mean_and_is_off_in_evaluation():
+    layer, x = nn.Dropout(0.3), minitorch.ones(100, 100, requires_grad=True)
+    y = layer(x)
+    values = array(y)
+    assert set(np.unique(values)) == {np.float32(0), np.float32(1 / 0.7)}
+    assert abs((values == 0).mean() - 0.3) < 0.02
+    y.sum().backward()
+    np.testing.assert_array_equal(array(x.grad), values)
+    assert layer.eval()(x) is x
+    minitorch.manual_seed(1)
+    first = layer.train()(x)
+    minitorch.manual_seed(1)
+    assert layer(x).tolist() == first.tolist()
+    z = minitorch.ones(10)
+    assert nn.Dropout(0.5, inplace=True)(z) is z
+
+
+@pytest.mark.parametrize("library", [nn, torch.nn], ids=["minitorch", "torch"])
+def test_bad_input(library):
+    make = minitorch.zeros if library is nn else torch.zeros
+    for error, call in [
+        (ValueError, lambda: library.Dropout(1.5)),
+        (ValueError, lambda: library.BatchNorm1d(3)(make(4))),
+        (ValueError, lambda: library.BatchNorm1d(3)(make(1, 3))),
+        (RuntimeError, lambda: library.BatchNorm1d(3)(make(2, 4))),
+        (RuntimeError, lambda: library.LayerNorm(3)(make(2, 4))),
+        (RuntimeError, lambda: library.Linear(3, 2)(make(2, 4))),
+        (TypeError, lambda: library.Linear(3)),
+    ]:
+        with pytest.raises(error):
+            call()
+
+
+def test_bad_embedding():
+    with pytest.raises(ValueError, match="padding_idx"):
+        nn.Embedding(3, 2, padding_idx=3)
+    with pytest.raises(IndexError):
+        nn.Embedding(3, 2)(minitorch.tensor([3]))
+    with pytest.raises(ValueError, match="expected \\(3, 2\\)"):
+        nn.Embedding(3, 2, _weight=minitorch.zeros(2, 3))
+
+
+def test_a_small_model_learns():
+    x = minitorch.randn(64, 2)
+    target = (x[:, 0] * x[:, 1] > 0).long()
+    model = nn.Sequential(
+        nn.Linear(2, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.05), nn.Linear(32, 2)
+    )
+    optimizer = minitorch.optim.Adam(model.parameters(), lr=0.02)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = loss_of(model(x), target)
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    assert (model(x).argmax(1) == target).float().mean().item() > 0.95

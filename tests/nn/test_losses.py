@@ -1,0 +1,140 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import minitorch
+from minitorch import nn
+
+RNG = np.random.default_rng(0)
+N, C = 5, 4
+REAL, OTHER = RNG.normal(size=(N, C)), RNG.normal(size=(N, C)) + 0.5
+PROB = RNG.uniform(0.01, 0.99, size=(N, C))
+CLASSES = np.array([0, 3, 1, 3, 2])
+IGNORED = np.array([0, 3, -100, 3, 2])
+PER_CLASS, PER_ELEMENT = RNG.uniform(0.5, 2, size=C), RNG.uniform(0.5, 2, size=(N, C))
+DEEP, DEEP_CLASSES = RNG.normal(size=(N, C, 2, 3)), RNG.integers(0, C, size=(N, 2, 3))
+SHARES = PROB / PROB.sum(1, keepdims=True)
+DEEP_SHARES = np.exp(DEEP) / np.exp(DEEP).sum(1, keepdims=True)
+
+# loss, its keyword arguments (arrays become tensors), input, target
+CASES = {
+    "mse": ("MSELoss", {}, REAL, OTHER),
+    "l1": ("L1Loss", {}, REAL, OTHER),
+    "smooth l1": ("SmoothL1Loss", {}, REAL, OTHER),
+    "smooth l1 beta": ("SmoothL1Loss", {"beta": 0.3}, REAL, OTHER),
+    "smooth l1 beta 0": ("SmoothL1Loss", {"beta": 0.0}, REAL, OTHER),
+    "bce": ("BCELoss", {}, PROB, PROB[::-1].copy()),
+    "bce weighted": ("BCELoss", {"weight": PER_ELEMENT}, PROB, SHARES),
+    "bce logits": ("BCEWithLogitsLoss", {}, REAL * 30, PROB),
+    "bce logits weighted": ("BCEWithLogitsLoss", {"weight": PER_ELEMENT}, REAL, PROB),
+    "bce logits pos": ("BCEWithLogitsLoss", {"pos_weight": PER_CLASS}, REAL, PROB),
+    "bce logits both": (
+        "BCEWithLogitsLoss",
+        {"weight": PER_CLASS, "pos_weight": PER_ELEMENT},
+        REAL * 30,
+        PROB,
+    ),
+    "nll": ("NLLLoss", {}, REAL, CLASSES),
+    "nll weighted": ("NLLLoss", {"weight": PER_CLASS}, REAL, CLASSES),
+    "nll ignored": ("NLLLoss", {"weight": PER_CLASS}, REAL, IGNORED),
+    "nll ignore 3": ("NLLLoss", {"ignore_index": 3}, REAL, CLASSES),
+    "nll deep": ("NLLLoss", {"weight": PER_CLASS}, DEEP, DEEP_CLASSES),
+    "nll one": ("NLLLoss", {}, REAL[0], np.array(2)),
+    "ce one": ("CrossEntropyLoss", {}, REAL[0], np.array(2)),
+    "ce one shares": ("CrossEntropyLoss", {}, REAL[0], SHARES[0]),
+    "ce large": ("CrossEntropyLoss", {}, REAL * 1000, CLASSES),
+    "ce int32": ("CrossEntropyLoss", {"ignore_index": 1}, REAL, CLASSES),
+}
+for ignore, weight, smoothing in itertools.product([-100, 3], [None, PER_CLASS], [0.0, 0.2, 1.0]):
+    options = {"ignore_index": ignore, "label_smoothing": smoothing}
+    if weight is not None:
+        options["weight"] = weight
+    tag = f"{ignore} {weight is not None} {smoothing}"
+    CASES[f"ce classes {tag}"] = ("CrossEntropyLoss", options, REAL, IGNORED)
+    CASES[f"ce deep {tag}"] = ("CrossEntropyLoss", options, DEEP, DEEP_CLASSES)
+    if ignore == -100:
+        CASES[f"ce shares {tag}"] = ("CrossEntropyLoss", options, REAL, SHARES)
+        CASES[f"ce deep shares {tag}"] = ("CrossEntropyLoss", options, DEEP, DEEP_SHARES)
+
+
+def run(library, case, reduction):
+    name, options, data, goal = CASES[case]
+    make = library.tensor
+    options = {k: make(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    loss = getattr(library.nn, name)(reduction=reduction, **options)
+    x = make(data, requires_grad=True)
+    y = make(goal, requires_grad=goal.dtype == float)
+    value = loss(x, y)
+    (value * value).sum().backward()
+    return [t.detach().cpu().numpy() for t in (value, x.grad, y.grad) if t is not None]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("case", CASES)
+def test_losses_are_pytorchs(case, reduction):
+    results = zip(run(minitorch, case, reduction), run(torch, case, reduction), strict=True)
+    for a, b in results:
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_bce_at_certainty():
+    x, t = [0.0, 0.0, 1.0, 1.0, 1e-30], [1.0, 0.0, 0.0, 1.0, 1.0]
+    a, b = minitorch.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    p = nn.BCELoss(reduction="none")(a, minitorch.tensor(t))
+    q = torch.nn.BCELoss(reduction="none")(b, torch.tensor(t))
+    np.testing.assert_allclose(p.detach().cpu().numpy(), q.detach().numpy(), 1e-6)
+    p.sum().backward()
+    q.sum().backward()
+    wrong = [0, 2, 4]  # where the answer is right PyTorch says 0, we the true slope
+    np.testing.assert_allclose(a.grad.cpu().numpy()[wrong], b.grad.numpy()[wrong], rtol=1e-5)
+    assert np.isfinite(a.grad.cpu().numpy()).all()
+
+
+def test_all_ignored_is_nan_in_the_mean():
+    x, t = minitorch.zeros(2, 3), minitorch.tensor([-100, -100])
+    assert nn.CrossEntropyLoss()(x, t).isnan().item()
+    assert nn.CrossEntropyLoss(reduction="sum")(x, t).item() == 0
+
+
+def test_ignored_rows_may_be_impossible():
+    x = minitorch.tensor([[-float("inf"), 0.0], [0.0, 0.0]], requires_grad=True)
+    loss = nn.CrossEntropyLoss()(x, minitorch.tensor([-100, 0]))
+    loss.backward()
+    assert abs(loss.item() - np.log(2)) < 1e-6
+    assert x.grad[0].tolist() == [0, 0]
+
+
+def test_weights_are_buffers_and_repr_is_pytorchs():
+    loss = nn.CrossEntropyLoss(weight=minitorch.ones(3))
+    assert list(loss.state_dict()) == ["weight"]
+    assert loss.double().weight.dtype is minitorch.float64
+    assert repr(loss) == "CrossEntropyLoss()"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x, i: nn.MSELoss()(x, x[0]), ValueError, r"shape \(3,\), the input \(2, 3\)"),
+        (lambda x, i: nn.CrossEntropyLoss()(x, i[:1]), ValueError, r"classes of shape \(2,\)"),
+        (lambda x, i: nn.CrossEntropyLoss()(x, x[:1]), ValueError, "expected the same"),
+        (lambda x, i: nn.CrossEntropyLoss()(x, i + 2), IndexError, r"the classes \[0, 3\)"),
+        (lambda x, i: nn.CrossEntropyLoss()(x, i - 1), IndexError, r"the classes \[0, 3\)"),
+        (lambda x, i: nn.NLLLoss()(x, i.float()), RuntimeError, "integer classes"),
+        (lambda x, i: nn.NLLLoss(weight=x[0, :2])(x, i), RuntimeError, "each of 3 classes"),
+        (lambda x, i: nn.MSELoss(reduction="average"), ValueError, "average is not a valid value"),
+        (
+            lambda x, i: nn.functional.mse_loss(x, x, reduction="average"),
+            ValueError,
+            "average is not a valid value",
+        ),
+        (lambda x, i: nn.CrossEntropyLoss(label_smoothing=2.0)(x, i), RuntimeError, "between 0.0"),
+        (lambda x, i: nn.CrossEntropyLoss()(x.sum(), i), ValueError, "0-d tensor"),
+        (lambda x, i: nn.SmoothL1Loss(beta=-1.0)(x, x), ValueError, "beta"),
+    ],
+)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call(minitorch.zeros(2, 3), minitorch.tensor([0, 1]))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+import minitorch
+from minitorch import nn
+from minitorch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+GRADS = [np.array([[3.0, -4.0], [0.5, 0.0]]), np.array([12.0, -0.1]), np.array(2.0)]
+
+
+def parameters(library):
+    params = []
+    for grad in GRADS:
+        p = library.nn.Parameter(library.tensor(np.zeros_like(grad)))
+        p.grad = library.tensor(grad)
+        params.append(p)
+    return [*params, library.nn.Parameter(library.zeros(3))]
+
+
+@pytest.mark.parametrize("norm", [2.0, 1.0, 3, float("inf")])
+@pytest.mark.parametrize("limit", [0.5, 1e3])
+def test_norm_is_pytorchs(norm, limit):
+    a, b = parameters(minitorch), parameters(torch)
+    total = clip_grad_norm_(iter(a), limit, norm)
+    expected = torch.nn.utils.clip_grad_norm_(b, limit, norm)
+    assert total.item() == pytest.approx(expected.item(), rel=1e-12)
+    for p, q in zip(a[:3], b):
+        np.testing.assert_allclose(p.grad.cpu().numpy(), q.grad.numpy(), rtol=1e-12)
+    assert a[3].grad is None
+
+
+def test_value_is_pytorchs():
+    a, b = parameters(minitorch), parameters(torch)
+    clip_grad_value_(a, 1.5)
+    torch.nn.utils.clip_grad_value_(b, 1.5)
+    for p, q in zip(a[:3], b):
+        assert p.grad.tolist() == q.grad.tolist()
+
+
+def test_nothing_to_clip_and_a_single_tensor():
+    assert clip_grad_norm_([nn.Parameter(minitorch.zeros(2))], 1.0).item() == 0
+    p = parameters(minitorch)[0]
+    clip_grad_norm_(p, 1.0)
+    assert (p.grad * p.grad).sum().item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_non_finite_norm():
+    p = nn.Parameter(minitorch.zeros(2))
+    p.grad = minitorch.tensor([float("nan"), 1.0])
+    with pytest.raises(RuntimeError, match=r"norm of order 2.0 .* is nan"):
+        clip_grad_norm_([p], 1.0, error_if_nonfinite=True)
+    assert p.grad[1].item() == 1.0
+    clip_grad_norm_([p], 1.0)
+    assert p.grad.isnan().all().item()
+
+
+def test_row_sparse_gradients_count_as_their_sum():
+    dense, rows = nn.Embedding(5, 2), nn.Embedding(5, 2, sparse=True)
+    ids = minitorch.tensor([1, 3, 1])
+    for layer in (dense, rows):
+        (layer(ids) ** 2).sum().backward()
+    rows.load_state_dict(dense.state_dict())
+    for layer in (dense, rows):
+        layer.zero_grad()
+        (layer(ids) ** 2).sum().backward()
+    a, b = clip_grad_norm_(dense.weight, 0.1), clip_grad_norm_(rows.weight, 0.1)
+    assert a.item() == pytest.approx(b.item(), rel=1e-6)
+    np.testing.assert_allclose(
+        dense.weight.grad.cpu().numpy(), rows.weight.grad.to_dense().cpu().numpy(), rtol=1e-5
+    )
