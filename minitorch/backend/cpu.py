@@ -49,7 +49,14 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             reset_errors(token)
 
-    return silent
+    def silent_binary(x: Array, y: Array, out: Array | None = None) -> Array:
+        token = set_errors(_ignore)
+        try:
+            return function(x, y, out)
+        finally:
+            reset_errors(token)
+
+    return silent_binary if isinstance(function, np.ufunc) and function.nin == 2 else silent
 
 
 def _result(value: Array, out: Array | None) -> Array:
@@ -183,7 +190,7 @@ def _clone(x: Array, out: Array | None = None) -> Array:
     return np.array(x, order="C") if out is None else _result(x, out)
 
 
-def _cat(*xs: Array, dim: int, out: Array | None = None) -> Array:
+def _cat(*xs: Array, dim: int, lengths: tuple[int, ...], out: Array | None = None) -> Array:
     return np.concatenate(xs, axis=dim, out=out)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minitorch import creation, dtypes, random, rules
-from minitorch.ops import elementwise, index, reduce, shape
+from minitorch.ops import convert, elementwise, index, reduce, shape
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.rules import Member, general, is_number, member_of, view_of_leaf
 from minitorch.tensor import Node, Tensor, grad_mode, no_grad
@@ -143,6 +143,11 @@ def _put_node(base: Tensor, member: Member, node: Node) -> Node:
     return whole.node  # type: ignore[no-any-return]
 
 
+def _before(x: Tensor, other: Any = None) -> Tensor:
+    """x as it is now, in memory that stays so for backward; x itself where nothing is tracked."""
+    return Tensor(convert.clone(x.detach()).array, x.node) if _tracked(x, other) else x
+
+
 # ---------------------------------------------------------------------- arithmetic
 def _direct(x: Tensor, other: Any) -> bool:
     """Whether the backend can write x op other into x as it is."""
@@ -167,7 +172,7 @@ def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callabl
             else:
                 input.version[0] += 1
                 return input
-        return _overwrite(name, input, function(input, other))
+        return _overwrite(name, input, function(_before(input, other), other))
 
     f.__name__ = name
     f.__doc__ = f"`{name[:-1]}`, in place."
@@ -177,7 +182,7 @@ def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callabl
 def _unary(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def f(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         _check_leaf(name, input)
-        return _overwrite(name, input, function(input, *args, **kwargs))
+        return _overwrite(name, input, function(_before(input), *args, **kwargs))
 
     f.__name__ = name
     f.__doc__ = f"`{name[:-1]}`, in place."
