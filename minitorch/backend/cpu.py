@@ -211,6 +211,12 @@ def _diagonal_backward(g: Array, shape: tuple[int, ...], dim1: int, dim2: int) -
     return whole
 
 
+def _slice(x: Array, index: Index) -> Array:
+    part = x[index]
+    # With an integer for every dimension NumPy gives a number; with ... as well, a 0-d view.
+    return part if type(part) is np.ndarray else x[(*index, ...)]
+
+
 def _slice_backward(g: Array, shape: tuple[int, ...], index: Index) -> Array:
     whole = np.zeros(shape, g.dtype)
     whole[index] = g
@@ -413,12 +419,57 @@ def _randperm(n: int, dtype: np.dtype[Any], index: int, seed: int, offset: int) 
     return np.argsort(random_words(seed, offset, n), kind="stable").astype(dtype)
 
 
+# ------------------------------------------------------------------ fused
+_FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
+
+
+def _softplus_and_slope(x: Array) -> tuple[Array, Array]:
+    """log(1 + e^x) and its derivative e^x / (1 + e^x), for one exp; x is overwritten."""
+    if x.size and x.max() > _FAR:
+        return np.logaddexp(x, 0, dtype=x.dtype), scipy.special.expit(x)
+    np.exp(x, out=x)
+    denominator = x + 1
+    np.divide(x, denominator, out=x)
+    return np.log(denominator, out=denominator), x
+
+
+def _negative_sampling(x: Array, y: Array, weights: Array, width: int) -> tuple[Array, ...]:
+    """The summed loss, its derivative by x·y (n, L, span), and what else backward reads."""
+    scores = np.matmul(x, y.transpose(0, 2, 1))
+    block, row, column = scores.strides
+    near = np.ndarray(  # centre i with halo words i to i + width - 1: a view along the diagonal
+        (*scores.shape[:2], width), scores.dtype, scores, strides=(block, row + column, column)
+    )
+    pool = scores[:, :, scores.shape[1] + width - 1 :]
+    signed = np.empty(weights.shape, scores.dtype)
+    np.negative(near, out=signed[:, :, :width])
+    signed[:, :, width:] = pool
+    losses, slopes = _softplus_and_slope(signed)
+    slopes *= weights
+    scores.fill(0)
+    np.negative(slopes[:, :, :width], out=near)
+    pool[...] = slopes[:, :, width:]
+    return np.vecdot(losses, weights).sum(dtype=np.float64), scores, x, y, losses
+
+
+def _negative_sampling_backward(
+    g: Array, slopes: Array, x: Array, y: Array, losses: Array, needs: Index, width: int
+) -> tuple[Array | None, ...]:
+    factor = float(g)
+    grads = (
+        np.matmul(slopes, y) if needs[0] else None,
+        np.matmul(slopes.transpose(0, 2, 1), x) if needs[1] else None,
+        losses if needs[2] else None,
+    )
+    return grads if factor == 1 else tuple(d if d is None else d * factor for d in grads)
+
+
 # ------------------------------------------------------------------ the table
 VIEWS: dict[str, Callable[..., Any]] = {
     "view": _view,
     "expand": lambda x, shape: np.broadcast_to(x, shape),
     "permute": lambda x, dims: np.transpose(x, dims),
-    "slice": lambda x, index: x[index],
+    "slice": _slice,
     "diagonal": lambda x, dim1, dim2: np.diagonal(x, axis1=dim1, axis2=dim2),
 }
 
@@ -525,6 +576,11 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "randperm": _randperm,
 }
 
+FUSED: dict[str, Callable[..., Any]] = {
+    "negative_sampling": _negative_sampling,
+    "negative_sampling_backward": _negative_sampling_backward,
+}
+
 
 BACKEND = Backend(
     name="cpu",
@@ -536,6 +592,7 @@ BACKEND = Backend(
         **SHAPE_AND_INDEX,
         **WRITES,
         **SOURCES,
+        **FUSED,
     },
     views=frozenset(VIEWS),
     from_host=lambda array, index: array,
