@@ -182,7 +182,7 @@ def test_images_and_labels_must_match(tmp_path, tiny):
 
 def test_labels_out_of_range(tmp_path, tiny):
     write_set(tmp_path, tiny[0], np.array([0, 10, 4]))
-    with pytest.raises(ValueError, match="labels 0 to 10, expected 0 to 9"):
+    with pytest.raises(ValueError, match="labels from 0 to 10, expected 0 to 9"):
         fashion_mnist(root=tmp_path)
 
 
