@@ -329,6 +329,40 @@ def _searchsorted(x: Array, values: Array, right: bool = False) -> Array:
     return np.searchsorted(x, values, side="right" if right else "left")
 
 
+# ------------------------------------------------------------------ fused
+def _linear(x: Array, weight: Array, bias: Array) -> tuple[Array, ...]:
+    out = np.matmul(x, weight.T)
+    out += bias
+    return out, x, weight
+
+
+def _linear_backward(g: Array, x: Array, weight: Array, needs: tuple[bool, ...]) -> list[Array | None]:
+    rows = g.reshape(-1, g.shape[-1])
+    return [
+        np.matmul(g, weight) if needs[0] else None,
+        np.matmul(rows.T, x.reshape(-1, x.shape[-1])) if needs[1] else None,
+        np.add.reduce(rows, axis=0) if needs[2] else None,
+    ]
+
+
+def _cross_entropy(x: Array, target: Array) -> tuple[Array, ...]:
+    grad = x - np.maximum.reduce(x, axis=1, keepdims=True)
+    rows = np.arange(len(x))
+    loss = -grad[rows, target]
+    np.exp(grad, out=grad)
+    total = np.add.reduce(grad, axis=1, keepdims=True)
+    loss += np.log(total[:, 0])
+    grad /= total
+    grad[rows, target] -= 1
+    return loss, grad
+
+
+def _cross_entropy_backward(
+    g: Array, grad: Array, target: Array, needs: tuple[bool, ...]
+) -> list[Array | None]:
+    return [grad * g[:, None]]
+
+
 # ------------------------------------------------------------------ writing and creating
 def _copy_(x: Array, source: Array) -> Array:
     np.copyto(x, source, casting="unsafe")
@@ -558,6 +592,15 @@ SHAPE_AND_INDEX: dict[str, Callable[..., Any]] = {
     "transfer": into(transfer),
 }
 
+FUSED: dict[str, Callable[..., Any]] = {
+    "linear": quiet(_linear),
+    "linear_backward": quiet(_linear_backward),
+    "cross_entropy": quiet(_cross_entropy),
+    "cross_entropy_backward": _cross_entropy_backward,
+    "negative_sampling": _negative_sampling,
+    "negative_sampling_backward": _negative_sampling_backward,
+}
+
 WRITES: dict[str, Callable[..., Any]] = {
     "copy_": quiet(_copy_),
     "index_put_": _index_put_,
@@ -576,10 +619,6 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "randperm": _randperm,
 }
 
-FUSED: dict[str, Callable[..., Any]] = {
-    "negative_sampling": _negative_sampling,
-    "negative_sampling_backward": _negative_sampling_backward,
-}
 
 
 BACKEND = Backend(
@@ -590,9 +629,9 @@ BACKEND = Backend(
         **ELEMENTWISE,
         **REDUCTIONS,
         **SHAPE_AND_INDEX,
+        **FUSED,
         **WRITES,
         **SOURCES,
-        **FUSED,
     },
     views=frozenset(VIEWS),
     from_host=lambda array, index: array,
