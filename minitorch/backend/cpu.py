@@ -597,7 +597,7 @@ FUSED: dict[str, Callable[..., Any]] = {
     "linear_backward": quiet(_linear_backward),
     "cross_entropy": quiet(_cross_entropy),
     "cross_entropy_backward": _cross_entropy_backward,
-    "negative_sampling": _negative_sampling,
+    "negative_sampling": quiet(_negative_sampling),
     "negative_sampling_backward": _negative_sampling_backward,
 }
 
