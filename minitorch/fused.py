@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from minitorch import rules
+from minitorch.creation import arange
 from minitorch.ops.arguments import need_indices
+from minitorch.ops.elementwise import softplus
 from minitorch.ops.linalg import matmul
 from minitorch.tensor import Tensor
 
@@ -66,3 +68,37 @@ def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
     return _cross_entropy(input, target=target.array)  # type: ignore[no-any-return]
 
 
+# ---------------------------------------------------------------------- word vectors
+def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:
+    scores = x @ y.mT
+    n, size, _ = scores.shape
+    place = arange(size, device=x.device).unsqueeze(1) + arange(width, device=x.device)
+    near = scores.gather(2, place.expand(n, size, width))
+    pool = scores[:, :, size + width - 1 :]
+    losses = softplus((-near)._cat(pool, dim=2))
+    return (losses * weights).double().sum()  # type: ignore[no-any-return]
+
+
+_negative_sampling = rules.fused("negative_sampling", _negative_sampling_reference)
+
+
+def negative_sampling(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:
+    """Loss of skip-gram with negative sampling on blocks: a float64 scalar, summed in float64.
+
+    x: n blocks of L centres, (n, L, D). y: their halo of L + width - 1 words, then K words of a
+    pool, (n, L + width - 1 + K, D). weights: what each pair counts, (n, L, width + K): centre i
+    with halo words i to i + width - 1, then with the pool. The loss of a pair is
+    -log sigmoid(x·y) with a halo word, -log sigmoid(-x·y) with a pool word
+    (Mikolov et al. 2013, "Distributed representations of words and phrases", equation 4).
+    """
+    n, size, depth = x.shape
+    pairs = y.shape[1] - size + 1
+    if tuple(y.shape[::2]) != (n, depth) or tuple(weights.shape) != (n, size, pairs):
+        raise RuntimeError(
+            f"negative_sampling: shapes x {tuple(x.shape)}, y {tuple(y.shape)} and weights "
+            f"{tuple(weights.shape)} are not (n, L, D), (n, L + w - 1 + K, D) and (n, L, w + K)"
+        )
+    if not 1 <= width <= pairs:
+        raise RuntimeError(f"negative_sampling: width {width} is not between 1 and {pairs}")
+    rules.same_device("negative_sampling", (x, y, weights))
+    return _negative_sampling(x, y, weights, width=width)  # type: ignore[no-any-return]
