@@ -152,9 +152,7 @@ def alias(x: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------- forward
-def _walk_forward(
-    outputs: Sequence[Node], tangents: dict[int, Tensor]
-) -> dict[int, Tensor]:
+def _walk_forward(outputs: Sequence[Node], tangents: dict[int, Tensor]) -> dict[int, Tensor]:
     """Push tangents (by id of node) forward to the outputs."""
     known = dict(tangents)
     for node in topological(outputs):
@@ -499,6 +497,7 @@ class _ResultOp:
 
 
 _result_op = _ResultOp()
+
 
 def _backward_method(
     self: Tensor,

@@ -165,9 +165,7 @@ def same_device(name: str, tensors: Sequence[Tensor]) -> None:
             )
 
 
-def promote(
-    name: str, x: Any, y: Any, floating: bool = False
-) -> tuple[Tensor, Tensor, type]:
+def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, Tensor, type]:
     """Bring two operands to one dtype: the slow path of every binary op.
 
     A number stays one (as `_Number`), in the type that the dtype asks for.
@@ -328,8 +326,10 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> Function:
             b = y.array
             t = type(a)
             dtype = a.dtype if t is type(b) else None
-            if dtype is None or dtype is not b.dtype or (
-                dtype is not FLOAT32 and dtype is not FLOAT64
+            if (
+                dtype is None
+                or dtype is not b.dtype
+                or (dtype is not FLOAT32 and dtype is not FLOAT64)
             ):
                 x, y, t = promote(op.name, x, y, floating)
                 a = x.array

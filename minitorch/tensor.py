@@ -327,7 +327,9 @@ class Tensor:
     def retain_grad(self) -> None:
         """Keep the gradient of this tensor in `.grad` although it is not a leaf."""
         if self.node is None:
-            raise RuntimeError("retain_grad: can't retain_grad on a tensor that does not require grad")
+            raise RuntimeError(
+                "retain_grad: can't retain_grad on a tensor that does not require grad"
+            )
         self.node.retain = True
 
     @property
@@ -387,7 +389,9 @@ class Tensor:
     def item(self) -> Any:
         """The only element as a Python number."""
         if self.array.size != 1:
-            raise RuntimeError(f"item: a tensor with {self.array.size} elements has no single value")
+            raise RuntimeError(
+                f"item: a tensor with {self.array.size} elements has no single value"
+            )
         return self._host().item()
 
     def tolist(self) -> Any:
@@ -410,7 +414,9 @@ class Tensor:
 
     def __index__(self) -> int:
         if self.dtype.is_floating_point:
-            raise TypeError(f"only integer tensors of one element can be an index, got {self.dtype}")
+            raise TypeError(
+                f"only integer tensors of one element can be an index, got {self.dtype}"
+            )
         return int(self.item())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

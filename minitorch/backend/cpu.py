@@ -336,7 +336,9 @@ def _linear(x: Array, weight: Array, bias: Array) -> tuple[Array, ...]:
     return out, x, weight
 
 
-def _linear_backward(g: Array, x: Array, weight: Array, needs: tuple[bool, ...]) -> list[Array | None]:
+def _linear_backward(
+    g: Array, x: Array, weight: Array, needs: tuple[bool, ...]
+) -> list[Array | None]:
     rows = g.reshape(-1, g.shape[-1])
     return [
         np.matmul(g, weight) if needs[0] else None,
@@ -618,7 +620,6 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "randint": _randint,
     "randperm": _randperm,
 }
-
 
 
 BACKEND = Backend(

@@ -50,12 +50,8 @@ sub_ = elementwise("sub", ONE, MINUS_ONE)
 mul = elementwise("mul", lambda y: y, lambda x: x)
 div_ = elementwise("div", lambda y: 1 / y, lambda y, z: -z / y, floating=True)
 pow_ = elementwise("pow", _power_in_x, _power_in_y)
-maximum = elementwise(
-    "maximum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z)
-)
-minimum = elementwise(
-    "minimum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z)
-)
+maximum = elementwise("maximum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z))
+minimum = elementwise("minimum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z))
 remainder = elementwise("remainder", ONE, lambda x, y: -(x // y))
 floor_divide = comparison("floor_divide")
 bce_with_logits = elementwise("bce_with_logits", lambda x, y: x.sigmoid() - y, lambda x: -x)
@@ -106,6 +102,7 @@ bitwise_xor = comparison("bitwise_xor")
 bitwise_not = constant("bitwise_not")
 
 # ---------------------------------------------------------------------- choice
+
 
 def _where_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, condition: Any) -> list[Any]:
     chosen = Tensor(condition)

@@ -104,7 +104,9 @@ def _relatives(x: Tensor, member: Member) -> list[tuple[Tensor, Member]]:
     root = _root(member)
     members = [(m[0](), m) for m in x.version[1:]]
     return [
-        (t, m) for t, m in members if t is not None and t is not x and m is not root and _root(m) is root
+        (t, m)
+        for t, m in members
+        if t is not None and t is not x and m is not root and _root(m) is root
     ]
 
 
@@ -208,8 +210,25 @@ cumsum_ = _unary("cumsum_", reduce.cumsum)
 UNARY = {
     name + "_": _unary(name + "_", getattr(elementwise, name))
     for name in (
-        "neg", "abs", "exp", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tanh",
-        "sigmoid", "relu", "floor", "ceil", "round", "trunc", "square", "erf",
+        "neg",
+        "abs",
+        "exp",
+        "log",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "relu",
+        "floor",
+        "ceil",
+        "round",
+        "trunc",
+        "square",
+        "erf",
     )  # fmt: skip
 }
 globals().update(UNARY)

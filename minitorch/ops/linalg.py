@@ -201,7 +201,9 @@ def einsum(equation: str, *operands: Any) -> Tensor:
 
     Without an arrow, labels that stand once are kept, in alphabetical order; "..." broadcasts.
     """
-    tensors = list(operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands)
+    tensors = list(
+        operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
+    )
     if not tensors:
         raise RuntimeError("einsum: expected at least one operand")
     _prepare("einsum", *tensors)

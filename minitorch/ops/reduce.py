@@ -48,9 +48,7 @@ def _not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
 
 
 # ---------------------------------------------------------------------- the table
-def _sum_adjoint(
-    g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool
-) -> Tensor:
+def _sum_adjoint(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
     return keep_dims(g, shape, dim, keepdim).expand(shape)
 
 
@@ -120,9 +118,7 @@ _logsumexp = general(
     save_inputs=True,
     save_output=True,
 )
-_cumsum = linear(
-    "cumsum", lambda g, shape, dim: g.flip(dim).cumsum(dim).flip(dim) if shape else g
-)
+_cumsum = linear("cumsum", lambda g, shape, dim: g.flip(dim).cumsum(dim).flip(dim) if shape else g)
 _any = constant("any")
 _all = constant("all")
 _argmax = constant("argmax")
@@ -144,7 +140,9 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
     if dtype is not None:
         input = input.to(dtype)
     if not input.dtype.is_floating_point:
-        raise RuntimeError(f"mean: expected a floating-point dtype, got {input.dtype}; use .float()")
+        raise RuntimeError(
+            f"mean: expected a floating-point dtype, got {input.dtype}; use .float()"
+        )
     dims = all_dims("mean", input.array.ndim, dim)
     return _sum(input, dim=dims, keepdim=keepdim) / _count(input.array.shape, dims)  # type: ignore[no-any-return]
 
@@ -218,9 +216,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return _cumsum(input, dim=one_dim("cumsum", input.ndim, dim))  # type: ignore[no-any-return]
 
 
-def norm(
-    input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False
-) -> Tensor:
+def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """(sum |x|^p)^(1/p) over `dim`; p = inf, -inf, 0 as limits. The gradient at 0 is 0 for p = 2."""
     if isinstance(p, str):
         if p != "fro":

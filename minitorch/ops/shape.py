@@ -328,9 +328,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     d = one_dim("cat", first.ndim, dim)
     for i, x in enumerate(tensors):
         same = x.ndim == first.ndim and all(
-            n == m
-            for k, (n, m) in enumerate(zip(x.shape, first.shape, strict=True))
-            if k != d
+            n == m for k, (n, m) in enumerate(zip(x.shape, first.shape, strict=True)) if k != d
         )
         if not same:
             raise RuntimeError(
