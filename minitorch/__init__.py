@@ -6,7 +6,7 @@
     x.grad  # tensor([2., 4.])
 """
 
-from minitorch import autograd
+from minitorch import autograd, func, fused, nn, optim, utils
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
 from minitorch.creation import (
@@ -57,6 +57,7 @@ from minitorch.random import (
     randperm,
     set_rng_state,
 )
+from minitorch.serialization import load, save
 from minitorch.tensor import (
     RowGrad,
     Size,
