@@ -1,0 +1,136 @@
+"""Run one piece of code in minitorch and in PyTorch and compare all that can be seen of it.
+
+`compare(call, *arrays)` calls `call(m, *tensors)` with m = minitorch and with m = torch. Results
+must agree in structure, dtype, shape, values and whether they require grad; then the gradients of
+every floating input. Where one raises, the other must raise too.
+"""
+
+import warnings
+
+import numpy as np
+import torch
+
+import minitorch
+
+DTYPES = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
+TOLERANCE = {"float16": 4e-3, "float32": 3e-5, "float64": 1e-10}
+
+
+def ours(array, requires_grad=False):
+    """A minitorch tensor on the default device."""
+    return minitorch.tensor(np.asarray(array), requires_grad=requires_grad)
+
+
+def theirs(array, requires_grad=False):
+    """The same as a PyTorch tensor."""
+    return torch.tensor(np.asarray(array), requires_grad=requires_grad)
+
+
+def is_tensor(x):
+    return isinstance(x, (minitorch.Tensor, torch.Tensor))
+
+
+def array(x):
+    """A tensor's elements as a NumPy array."""
+    return x.detach().cpu().numpy()
+
+
+def dtype_name(x):
+    return str(x.dtype).split(".")[-1]
+
+
+def flat(x):
+    """A result as a flat list of tensors and Python values."""
+    if isinstance(x, (tuple, list)):
+        return [leaf for item in x for leaf in flat(item)]
+    return [x]
+
+
+def assert_same(mine, other, what="result", tolerance=None):
+    """Equal dtype, shape, values and requires_grad, for tensors; equal values for numbers."""
+    assert is_tensor(mine) == is_tensor(other), f"{what}: {mine!r} against {other!r}"
+    if not is_tensor(mine):
+        if isinstance(other, torch.dtype):
+            mine, other = str(mine).split(".")[-1], str(other).split(".")[-1]
+        if isinstance(other, float):
+            np.testing.assert_allclose(mine, other, rtol=3e-5, err_msg=what)
+        else:
+            assert mine == other, f"{what}: {mine!r} against {other!r}"
+        return
+    assert dtype_name(mine) == dtype_name(other), f"{what}: {mine.dtype} against {other.dtype}"
+    assert tuple(mine.shape) == tuple(other.shape), f"{what}: {mine.shape} against {other.shape}"
+    assert mine.requires_grad == other.requires_grad, f"{what}: requires_grad"
+    assert_close(array(mine), array(other), what, tolerance)
+
+
+def assert_close(a, b, what="result", tolerance=None):
+    if a.dtype.kind != "f":
+        np.testing.assert_array_equal(a, b, err_msg=what)
+        return
+    tolerance = TOLERANCE[a.dtype.name] if tolerance is None else tolerance
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=what)
+
+
+class Raised:
+    """What stands for a result where the code raised."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __repr__(self):
+        return f"{type(self.error).__name__}: {self.error}"
+
+
+def attempt(call, *args):
+    """The result, or the error as a `Raised`; PyTorch's warnings are of no interest."""
+    library = "ignore" if args and args[0] is torch else "error"
+    with warnings.catch_warnings():
+        warnings.simplefilter(library)
+        try:
+            return call(*args)
+        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+            return Raised(error)
+
+
+def compare(call, *arrays, grad=True, views=None, tolerance=None, may_raise=True):
+    """Compare `call(m, *tensors)`; views: a function of each tensor, applied before the call."""
+    views = [lambda x: x] * len(arrays) if views is None else views
+    leaves = []
+    results = []
+    for m, make in ((minitorch, ours), (torch, theirs)):
+        mine = [make(a, requires_grad=grad and np.asarray(a).dtype.kind == "f") for a in arrays]
+        leaves.append(mine)
+        results.append(attempt(call, m, *[v(x) for v, x in zip(views, mine)]))
+    mine, other = results
+    if isinstance(other, Raised) and isinstance(other.error, NotImplementedError):
+        return  # PyTorch has no kernel for this dtype; that is no rule
+    if isinstance(mine, Raised) or isinstance(other, Raised):
+        both = isinstance(mine, Raised) and isinstance(other, Raised)
+        assert both and may_raise, f"minitorch: {mine!r}\nPyTorch: {other!r}"
+        return
+    mine, other = flat(mine), flat(other)
+    assert len(mine) == len(other)
+    for i, (a, b) in enumerate(zip(mine, other)):
+        assert_same(a, b, f"result {i}", tolerance)
+    if grad:
+        compare_gradients(mine, other, *leaves, tolerance=tolerance)
+
+
+def compare_gradients(mine, other, our_leaves, their_leaves, tolerance=None):
+    """Pull the same random cotangents back through both and compare at the leaves."""
+    rng = np.random.default_rng(0)
+    pairs = [(a, b) for a, b in zip(mine, other) if is_tensor(a) and a.requires_grad]
+    pairs = [(a, b) for a, b in pairs if a.is_leaf is False and b.is_leaf is False]
+    if not pairs:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weights = [rng.normal(size=a.shape).astype(dtype_name(a)) for a, _ in pairs]
+        minitorch.autograd.backward([a for a, _ in pairs], [ours(w) for w in weights])
+    torch.autograd.backward([b for _, b in pairs], [theirs(w) for w in weights])
+    for i, (x, y) in enumerate(zip(our_leaves, their_leaves)):
+        if y.grad is None:
+            assert x.grad is None or not np.any(array(x.grad)), f"gradient {i}: {x.grad}"
+            continue
+        assert x.grad is not None, f"gradient {i} is None against {y.grad}"
+        assert_same(x.grad, y.grad, f"gradient {i}", tolerance)
