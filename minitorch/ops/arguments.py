@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minitorch.rules import constant
 from minitorch.tensor import Tensor
+
+# Raises IndexError where an element is not in [0, length); a GPU need not wait to find out.
+_check_range = constant("check_range")
 
 Dims = int | Sequence[int] | None
 
@@ -52,9 +56,5 @@ def need_indices(name: str, argument: str, x: Any, length: int) -> Tensor:
     index = need_tensor(name, argument, x)
     if index.dtype.name not in ("int64", "int32", "uint8"):
         raise TypeError(f"{name}: {argument}: expected integers (int64), got {index.dtype}")
-    if index.numel():
-        low, high = int(index.min()), int(index.max())
-        if low < 0 or high >= length:
-            wrong = low if low < 0 else high
-            raise IndexError(f"{name}: {argument}: {wrong} is out of range [0, {length})")
+    _check_range(index, length=length, what=f"{name}: {argument}")
     return index
