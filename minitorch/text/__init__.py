@@ -1,1 +1,8 @@
 """Words: corpora, vocabularies, word vectors and their evaluation."""
+
+from minitorch.text.corpus import SOURCES, Corpus, encode, tokenize
+from minitorch.text.keyed_vectors import KeyedVectors
+from minitorch.text.vocab import Vocab
+from minitorch.text.word2vec import Word2Vec
+
+__all__ = ["SOURCES", "Corpus", "KeyedVectors", "Vocab", "Word2Vec", "encode", "tokenize"]

@@ -168,16 +168,21 @@ class Encoded:
     count: int
 
 
-def encode(sentences: Iterable[Sequence[str]], progress: bool = False) -> Encoded:
+def shown(progress: bool | None) -> dict[str, bool | None]:
+    """tqdm's option for: show a bar, do not, or (None) do where stderr is a terminal."""
+    return {"disable": None if progress is None else not progress}
+
+
+def encode(sentences: Iterable[Sequence[str]], progress: bool | None = False) -> Encoded:
     """Read sentences once and number their words.
 
-    sentences: lists of words; a generator will do. progress: show a bar.
+    sentences: lists of words; a generator will do. progress: show a bar (None: on a terminal).
     Raises TypeError if a sentence is a string instead of a list of words.
     """
     index: defaultdict[str, int] = defaultdict()
     index.default_factory = index.__len__  # a new word gets the next number
     tokens, lengths = array("i"), array("i")
-    for sentence in tqdm(sentences, "reading", unit=" sentences", disable=not progress):
+    for sentence in tqdm(sentences, "reading", unit=" sentences", **shown(progress)):
         if isinstance(sentence, str):
             raise TypeError(
                 f"sentences: expected lists of words, got the string {sentence[:40]!r}; "

@@ -142,7 +142,7 @@ class KeyedVectors:
                 f"got {tuple(given.shape)}"
             )
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        new = {key: i for key, i in sorted(first.items(), key=lambda item: item[1])}
+        new = dict(sorted(first.items(), key=lambda item: item[1]))
         known = [key for key in new if key in self]
         new = {key: i for key, i in new.items() if key not in self}
         vectors = self.vectors.detach().clone()
