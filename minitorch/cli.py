@@ -9,17 +9,19 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from minitorch import backend, viz
 from minitorch.backend import cpu_settings
 from minitorch.data import SOURCES
-from minitorch.text import KeyedVectors
+from minitorch.text import Corpus, KeyedVectors, Word2Vec
 from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 USER_ERRORS = (OSError, ValueError, KeyError, ImportError, FloatingPointError)
+SHOWN = slice(60, 140)  # frequent words, past those that have little meaning of their own
 PACKAGES = ("numpy", "scipy", "tqdm", "safetensors", "matplotlib", "cupy-cuda12x", "cupy-cuda13x")
 
 
@@ -140,26 +142,55 @@ def _mlp_pictures(result: ClassifierResult, out: Path) -> None:
 
 
 # ---------------------------------------------------------------------- train word2vec
+# Arguments of Word2Vec, whose defaults hold here too.
+WORD2VEC = {
+    "vector_size": "dimensions of a vector",
+    "window": "words on either side",
+    "negative": "noise words for each pair",
+    "sample": "threshold of sub-sampling",
+    "epochs": "passes over the corpus",
+    "min_count": "leave out words seen less often",
+    "alpha": "first learning rate",
+}
+
+
 def _word2vec_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "--corpus",
         default="stdlib",
-        help="a UTF-8 text file with a sentence a line, or gcide, wordnet, stdlib, "
-        "or several joined by + (default: %(default)s)",
+        help="a UTF-8 text file with a sentence on each line, or gcide, wordnet, stdlib, "
+        "or several of these joined by + (default: %(default)s)",
     )
-    add("--vector-size", type=int, default=100, metavar="D", help="dimensions of a vector")
-    add("--window", type=int, default=5, metavar="N", help="words on either side")
-    add("--negative", type=int, default=5, metavar="K", help="noise words for each pair")
-    add("--sample", type=float, default=1e-3, metavar="T", help="threshold of sub-sampling")
-    add("--epochs", type=int, default=5, metavar="N", help="passes over the corpus")
-    add("--min-count", type=int, default=5, metavar="N", help="leave out words seen less often")
-    add("--alpha", type=float, default=0.025, metavar="LR", help="first learning rate")
+    defaults = signature(Word2Vec).parameters
+    for name, text in WORD2VEC.items():
+        default, option = defaults[name].default, f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=type(default), default=default, metavar="N", help=text)
     _common_training_arguments(parser, "runs/word2vec")
 
 
 def _train_word2vec(args: argparse.Namespace) -> None:
-    raise NotImplementedError
+    corpus = Corpus(args.corpus)
+    options = {name: getattr(args, name) for name in WORD2VEC}
+    progress = False if args.quiet else None
+    model = Word2Vec(
+        device=args.device, seed=args.seed, progress=progress, sentences=corpus, **options
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "vectors.safetensors"
+    model.wv.save(path)
+    words, seconds = model.corpus_total_words, model.total_train_time
+    print(
+        f"{args.corpus}: {words:,} words, {len(model.wv):,} in the vocabulary; "
+        f"{args.epochs * words / seconds:,.0f} words/s; loss {model.losses[-1]:.4f}"
+    )
+    shown = model.wv.index_to_key[SHOWN]
+    for word in shown[:5]:
+        near = model.wv.most_similar(word, topn=5)
+        print(f"{word}: {', '.join(other for other, _ in near)}")
+    if len(shown) > 2:
+        title = f"{args.corpus}: frequent words"
+        _draw(lambda: viz.word_map(shown, model.wv[shown], args.out / "map.png", title=title))
+    print(f"vectors in {path}")
 
 
 # ---------------------------------------------------------------------- vectors

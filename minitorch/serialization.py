@@ -54,8 +54,9 @@ def load(path: str | os.PathLike[str], device: str | Device | None = None) -> An
     """
     path = os.fspath(path)
     with open(path, "rb") as file:
-        start = file.read(4)
-    if start.startswith(_PICKLES):
+        start = file.read(9)
+    # The length of the header may well begin like a pickle; byte 8 of a safetensors file is "{".
+    if start.startswith(_PICKLES) and start[8:] != b"{":
         raise ValueError(
             f"load: {path} is a pickle, which can run any code, so minitorch does not read it; "
             "where it was made, write safetensors.torch.save_file(state_dict, 'name.safetensors')"
