@@ -106,7 +106,7 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
             "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, "
             f"got shape {tuple(tensor.shape)}"
         )
-    field = tensor.numel() // (tensor.shape[0] * tensor.shape[1]) if tensor.numel() else 1
+    field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
 
@@ -124,6 +124,8 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if tensor.numel() == 0:
+        return 0.0
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
     fan_in, fan_out = _fans(tensor)

@@ -216,7 +216,8 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         )
 
 
@@ -243,6 +244,8 @@ class BatchNorm1d(Module):
         track_running_stats: bool = True,
         device: DeviceLike = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -250,8 +253,8 @@ class BatchNorm1d(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name, make in (("weight", ones), ("bias", zeros)):
-            value = make(num_features, device=device, dtype=dtype) if affine else None
+        for name, make, wanted in (("weight", ones, affine), ("bias", zeros, affine and bias)):
+            value = make(num_features, device=device, dtype=dtype) if wanted else None
             self.register_parameter(name, None if value is None else Parameter(value))
         track = track_running_stats
         self.register_buffer(
@@ -276,8 +279,9 @@ class BatchNorm1d(Module):
     def reset_parameters(self) -> None:
         """Set weight to 1 and bias to 0, and forget the batches seen."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -312,5 +316,6 @@ class BatchNorm1d(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )

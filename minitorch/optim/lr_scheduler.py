@@ -54,6 +54,11 @@ class LRScheduler:
             group["lr"] = rate
         self._last_lr = self._rates()
 
+    @property
+    def _fresh(self) -> bool:
+        """Whether this is the step that the constructor takes."""
+        return self._step_count == 1
+
     def _rates(self) -> list[float]:
         return [group["lr"] for group in self.optimizer.param_groups]
 
@@ -104,7 +109,7 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        due = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
+        due = not self._fresh and self.last_epoch % self.step_size == 0
         return [rate * self.gamma if due else rate for rate in self._rates()]
 
 
@@ -123,7 +128,7 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        times = self.milestones.count(self.last_epoch)
+        times = 0 if self._fresh else self.milestones.count(self.last_epoch)
         return [rate * self.gamma**times for rate in self._rates()]
 
 
@@ -135,7 +140,7 @@ class ExponentialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        return [rate * self.gamma if self.last_epoch else rate for rate in self._rates()]
+        return [rate if self._fresh else rate * self.gamma for rate in self._rates()]
 
 
 class LinearLR(LRScheduler):
@@ -169,7 +174,7 @@ class LinearLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         epoch = self.last_epoch
-        if epoch > self.total_iters:
+        if epoch and (self._fresh or epoch > self.total_iters):
             return self._rates()
         change = self._factor(epoch) / (self._factor(epoch - 1) if epoch else 1.0)
         return [rate * change for rate in self._rates()]
@@ -195,12 +200,13 @@ class CosineAnnealingLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         epoch = self.last_epoch
-        if epoch == 0:
+        if self._fresh:
             return self._rates()
-        at_bottom = (epoch - 1 - self.T_max) % (2 * self.T_max) == 0
-        if at_bottom or self._step_count == 1:  # no ratio from a height of 0, nor on resuming
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # from the bottom there is no ratio
+            rise = 1 - self._height(1)
             return [
-                self.eta_min + (base - self.eta_min) * self._height(epoch) for base in self.base_lrs
+                rate + (base - self.eta_min) * rise
+                for rate, base in zip(self._rates(), self.base_lrs)
             ]
         ratio = self._height(epoch) / self._height(epoch - 1)
         return [self.eta_min + (rate - self.eta_min) * ratio for rate in self._rates()]

@@ -63,5 +63,5 @@ def test_softmax_casts_first():
 
 
 def test_unknown_gelu():
-    with pytest.raises(RuntimeError, match="none or tanh, got 'other'"):
+    with pytest.raises(RuntimeError, match="'none' or 'tanh', got 'other'"):
         nn.GELU("other")(minitorch.zeros(1))

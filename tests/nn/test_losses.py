@@ -52,7 +52,8 @@ for ignore, weight, smoothing in itertools.product([-100, 3], [None, PER_CLASS],
     if weight is not None:
         options["weight"] = weight
     tag = f"{ignore} {weight is not None} {smoothing}"
-    CASES[f"ce classes {tag}"] = ("CrossEntropyLoss", options, REAL, IGNORED)
+    classes = IGNORED if ignore == -100 else CLASSES
+    CASES[f"ce classes {tag}"] = ("CrossEntropyLoss", options, REAL, classes)
     CASES[f"ce deep {tag}"] = ("CrossEntropyLoss", options, DEEP, DEEP_CLASSES)
     if ignore == -100:
         CASES[f"ce shares {tag}"] = ("CrossEntropyLoss", options, REAL, SHARES)

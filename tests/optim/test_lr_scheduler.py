@@ -170,9 +170,9 @@ def test_plateau_is_pytorchs(options):
             "threshold mode x is unknown",
         ),
         (lambda s, o: s.ReduceLROnPlateau(o, min_lr=[1]), ValueError, "expected 2 min_lrs, got 1"),
-        (lambda s, o: s.ReduceLROnPlateau(o).step(), TypeError, ""),
+        (lambda s, o: s.ReduceLROnPlateau(o).step(), TypeError, "metric"),
         (lambda s, o: s.OneCycleLR(o, 1.0), ValueError, "total_steps OR"),
-        (lambda s, o: s.OneCycleLR(o, [1.0], 5), ValueError, ""),
+        (lambda s, o: s.OneCycleLR(o, [1.0], 5), ValueError, "expected 2 values for max_lr"),
         (lambda s, o: s.OneCycleLR(o, 1.0, 5, pct_start=2.0), ValueError, "pct_start"),
         (lambda s, o: s.OneCycleLR(o, 1.0, 5, anneal_strategy="x"), ValueError, "'linear'"),
         (lambda s, o: s.OneCycleLR(o, 1.0, 0), ValueError, "positive integer total_steps"),
@@ -195,6 +195,7 @@ def test_bad_arguments(call, error, message):
 def too_often(s, o):
     scheduler = s.OneCycleLR(o, 1.0, 3)
     for _ in range(4):
+        o.step()
         scheduler.step()
 
 

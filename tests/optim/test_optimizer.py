@@ -160,6 +160,7 @@ SPARSE = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
 @pytest.mark.parametrize("shape", [(7, 3), (7,), (7, 2, 2)])
 @pytest.mark.parametrize(("name", "options"), SPARSE)
 def test_row_sparse_rules_are_pytorchs(name, options, shape):
