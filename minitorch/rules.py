@@ -28,6 +28,7 @@ from minitorch.backend import FLOAT32, FLOAT64, Array
 from minitorch.tensor import Node, Tensor, grad_mode
 
 Function = Callable[..., Any]
+TensorFunction = Callable[..., Tensor]
 Partial = Callable[..., Any] | str
 ONE, MINUS_ONE = "1", "-1"  # partials that need no multiplication
 Saved = tuple[Array, Node | None, list[Any] | None, int]
@@ -86,6 +87,14 @@ class Op:
 
 
 REGISTRY: dict[str, Op] = {}
+
+
+def _named(f: Any, op: Op) -> TensorFunction:
+    """The function of an op, marked with it."""
+    f.__name__ = op.name
+    f.op = op
+    function: TensorFunction = f
+    return function
 
 
 # ---------------------------------------------------------------------- saved values
@@ -245,7 +254,7 @@ def _reads(partial: Partial) -> tuple[str, ...]:
 
 
 # ---------------------------------------------------------------------- elementwise
-def elementwise(name: str, *partials: Partial, floating: bool = False) -> Function:
+def elementwise(name: str, *partials: Partial, floating: bool = False) -> TensorFunction:
     """An op with a diagonal Jacobian: one partial derivative per argument serves both modes.
 
     A partial is a function whose parameter names say what it reads: x, y (arguments), z (result);
@@ -282,36 +291,34 @@ def elementwise(name: str, *partials: Partial, floating: bool = False) -> Functi
     return (_unary if len(partials) == 1 else _binary)(op, reads, floating)
 
 
-def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> Function:
+def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunction:
     entries = op.entries
     save_x, save_z = "x" in reads[0], "z" in reads[0]
 
-    def f(x: Tensor) -> Tensor:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{op.name}: expected a tensor, got {_kind(x)}")
-        a = x.array
+    def f(input: Tensor) -> Tensor:
+        if not isinstance(input, Tensor):
+            raise TypeError(f"{op.name}: expected a tensor, got {_kind(input)}")
+        a = input.array
         if floating and a.dtype is not FLOAT32 and a.dtype is not FLOAT64:
-            x = as_floating(x)
-            a = x.array
+            input = as_floating(input)
+            a = input.array
         t = type(a)
         r = entries[t](a)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
-        node = x.node
+        node = input.node
         if node is None or not grad_mode.enabled:
             return Tensor(r)
         if not (save_x or save_z):
             return Tensor(r, Node(op, (node,), (), None, r.shape))
         version = [0]
-        saved = ((r, None, version, 0) if save_z else None, (save(x) if save_x else None,))
+        saved = ((r, None, version, 0) if save_z else None, (save(input) if save_x else None,))
         return Tensor(r, Node(op, (node,), saved, None, r.shape), version)
 
-    f.__name__ = op.name
-    f.op = op  # type: ignore[attr-defined]
-    return f
+    return _named(f, op)
 
 
-def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> Function:
+def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunction:
     entries = op.entries
     # What to save, by which of the two arguments is tracked.
     save_x, save_y, save_z = (
@@ -320,10 +327,10 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> Function:
     )
     saves = [save_x[n] or save_y[n] or save_z[n] for n in range(4)]
 
-    def f(x: Any, y: Any) -> Tensor:
-        if isinstance(x, Tensor) and isinstance(y, Tensor):
-            a = x.array
-            b = y.array
+    def f(input: Any, other: Any) -> Tensor:
+        if isinstance(input, Tensor) and isinstance(other, Tensor):
+            a = input.array
+            b = other.array
             t = type(a)
             dtype = a.dtype if t is type(b) else None
             if (
@@ -331,21 +338,21 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> Function:
                 or dtype is not b.dtype
                 or (dtype is not FLOAT32 and dtype is not FLOAT64)
             ):
-                x, y, t = promote(op.name, x, y, floating)
-                a = x.array
-                b = y.array
+                input, other, t = promote(op.name, input, other, floating)
+                a = input.array
+                b = other.array
         else:
-            x, y, t = promote(op.name, x, y, floating)
-            a = x.array
-            b = y.array
+            input, other, t = promote(op.name, input, other, floating)
+            a = input.array
+            b = other.array
         try:
             r = entries[t](a, b)
         except ValueError as error:
             raise _shapes_differ(op, (a, b), error) from None
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
-        p = x.node
-        q = y.node
+        p = input.node
+        q = other.node
         if p is None:
             if q is None:
                 return Tensor(r)
@@ -360,15 +367,13 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> Function:
         saved = (
             (r, None, version, 0) if save_z[tracked] else None,
             (
-                (a, p, v := x.version, 0 if v is None else v[0]) if save_x[tracked] else None,
-                (b, q, v := y.version, 0 if v is None else v[0]) if save_y[tracked] else None,
+                (a, p, v := input.version, 0 if v is None else v[0]) if save_x[tracked] else None,
+                (b, q, v := other.version, 0 if v is None else v[0]) if save_y[tracked] else None,
             ),
         )
         return Tensor(r, Node(op, (p, q), saved, None, r.shape), version)
 
-    f.__name__ = op.name
-    f.op = op  # type: ignore[attr-defined]
-    return f
+    return _named(f, op)
 
 
 def as_floating(x: Tensor) -> Tensor:
@@ -377,7 +382,7 @@ def as_floating(x: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------- linear
-def linear(name: str, adjoint: Function, view: bool = False) -> Function:
+def linear(name: str, adjoint: Function, view: bool = False) -> TensorFunction:
     """A linear op f(x, **params): its own jvp; its vjp is `adjoint(g, shape_of_x, **params)`.
 
     view: the result shares x's memory.
@@ -410,13 +415,11 @@ def linear(name: str, adjoint: Function, view: bool = False) -> Function:
             register_view(x, result, f, params)
         return result
 
-    f.__name__ = name
-    f.op = op  # type: ignore[attr-defined]
-    return f
+    return _named(f, op)
 
 
 # ---------------------------------------------------------------------- bilinear
-def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> Function:
+def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> TensorFunction:
     """A bilinear op f(x, y): adjoint_x(g, x, y) and adjoint_y(g, x, y) are its two transposes.
 
     x's gradient needs only y, and the reverse: the one that is not needed arrives as None.
@@ -453,9 +456,7 @@ def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> Function:
         saved = (save(x) if q is not None else None, save(y) if p is not None else None)
         return Tensor(r, Node(op, (p, q), saved, None, r.shape))
 
-    f.__name__ = name
-    f.op = op  # type: ignore[attr-defined]
-    return f
+    return _named(f, op)
 
 
 def _restore_pair(node: Node) -> list[Any]:
@@ -465,7 +466,7 @@ def _restore_pair(node: Node) -> list[Any]:
 # ---------------------------------------------------------------------- general, fused
 def general(
     name: str, vjp: Function, jvp: Function, save_inputs: bool = False, save_output: bool = False
-) -> Function:
+) -> TensorFunction:
     """An op f(*tensors, **params) with both rules by hand.
 
     vjp(g, inputs, output, shapes, **params) gives a gradient per input; jvp(tangents, inputs,
@@ -515,12 +516,10 @@ def general(
         )
         return Tensor(r, Node(op, parents, saved, params, r.shape), version)
 
-    f.__name__ = name
-    f.op = op  # type: ignore[attr-defined]
-    return f
+    return _named(f, op)
 
 
-def fused(name: str, reference: Function) -> Function:
+def fused(name: str, reference: Function) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
     The entry `name` gives (result, *kept arrays); the entry `name_backward` takes the gradient,
@@ -552,9 +551,7 @@ def fused(name: str, reference: Function) -> Function:
         saved = ([save(x) for x in xs], kept)
         return Tensor(r, Node(op, parents, saved, params, r.shape))
 
-    f.__name__ = name
-    f.op = op  # type: ignore[attr-defined]
-    return f
+    return _named(f, op)
 
 
 def fused_inputs(node: Node) -> list[Tensor]:
@@ -563,7 +560,7 @@ def fused_inputs(node: Node) -> list[Tensor]:
 
 
 # ---------------------------------------------------------------------- no derivative
-def constant(name: str) -> Function:
+def constant(name: str) -> TensorFunction:
     """An op f(*tensors, **params) whose result never requires grad."""
     op = Op(name, "constant")
     entries = op.entries
@@ -577,26 +574,21 @@ def constant(name: str) -> Function:
             raise _shapes_differ(op, arrays, error) from None
         return Tensor(r if type(r) is t else backend.of_type(t).as_array(r))
 
-    f.__name__ = name
-    f.op = op  # type: ignore[attr-defined]
-    return f
+    return _named(f, op)
 
 
-def comparison(name: str) -> Function:
+def comparison(name: str) -> TensorFunction:
     """A constant op on two operands that are brought to one dtype first."""
     apply = constant(name)
 
-    def f(x: Any, y: Any) -> Tensor:
-        x, y, _ = promote(name, x, y)
-        result: Tensor = apply(x, y)
-        return result
+    def f(input: Any, other: Any) -> Tensor:
+        x, y, _ = promote(name, input, other)
+        return apply(x, y)
 
-    f.__name__ = name
-    f.op = apply.op  # type: ignore[attr-defined]
-    return f
+    return _named(f, REGISTRY[name])
 
 
-def source(name: str) -> Function:
+def source(name: str) -> TensorFunction:
     """An op f(device, *args, **params) that makes an array out of numbers."""
     entries = Op(name, "source").entries
 
@@ -608,7 +600,7 @@ def source(name: str) -> Function:
     return f
 
 
-def write(name: str) -> Function:
+def write(name: str) -> TensorFunction:
     """An op f(x, *tensors, **params) that changes x's memory and counts its version up."""
     entries = Op(name, "write").entries
 

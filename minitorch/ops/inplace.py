@@ -8,10 +8,12 @@ the memory (its base, its views) get new places too, as in PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any
 
 from minitorch import creation, dtypes, random, rules
-from minitorch.ops import convert, elementwise, index, reduce, shape
+from minitorch.ops import convert, elementwise, reduce, shape
+from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.rules import Member, general, is_number, member_of, view_of_leaf
 from minitorch.tensor import Node, Tensor, grad_mode, no_grad
@@ -29,7 +31,7 @@ def _put_jvp(tangents: Any, inputs: Any, output: Any, shape: Any, index: Any) ->
     x, v = tangents
     like = v if x is None else x
     x = like.new_zeros(shape) if x is None else x
-    return _put(x, like.new_zeros(()) if v is None else v, index=index)  # type: ignore[no-any-return]
+    return _put(x, like.new_zeros(()) if v is None else v, index=index)
 
 
 def _tensors(index: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -130,7 +132,7 @@ def _replay(member: Member, base: Tensor) -> Tensor:
     _, parent, function, params = member
     if parent is None:
         return Tensor(base.array, base.node)
-    return function(_replay(parent, base), **params)  # type: ignore[no-any-return]
+    return function(_replay(parent, base), **params)
 
 
 def _put_node(base: Tensor, member: Member, node: Node) -> Node:
@@ -142,7 +144,7 @@ def _put_node(base: Tensor, member: Member, node: Node) -> Node:
     value = Tensor(value.array, node)
     flat = shape.reshape(Tensor(base.array, base.node), (-1,))
     whole = _put(flat, value.reshape(-1), index=(where.array,)).reshape(base.shape)
-    return whole.node  # type: ignore[no-any-return]
+    return whole.node
 
 
 def _before(x: Tensor, other: Any = None) -> Tensor:
@@ -153,7 +155,7 @@ def _before(x: Tensor, other: Any = None) -> Tensor:
 # ---------------------------------------------------------------------- arithmetic
 def _direct(x: Tensor, other: Any) -> bool:
     """Whether the backend can write x op other into x as it is."""
-    if not x.array.dtype.kind == "f":
+    if x.array.dtype.kind != "f":
         return False
     if isinstance(other, Tensor):
         a, b = x.array, other.array
@@ -186,6 +188,7 @@ def _unary(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         _check_leaf(name, input)
         return _overwrite(name, input, function(_before(input), *args, **kwargs))
 
+    update_wrapper(f, function)  # the signature
     f.__name__ = name
     f.__doc__ = f"`{name[:-1]}`, in place."
     return f
@@ -207,29 +210,10 @@ pow_ = _unary("pow_", elementwise.pow)
 clamp_ = _unary("clamp_", elementwise.clamp)
 masked_fill_ = _unary("masked_fill_", lambda x, mask, value: masked_fill(x, mask, value))
 cumsum_ = _unary("cumsum_", reduce.cumsum)
+_UNARY_NAMES = """neg abs exp log log1p sqrt rsqrt reciprocal sin cos tanh sigmoid relu floor ceil
+    round trunc square erf"""
 UNARY = {
-    name + "_": _unary(name + "_", getattr(elementwise, name))
-    for name in (
-        "neg",
-        "abs",
-        "exp",
-        "log",
-        "log1p",
-        "sqrt",
-        "rsqrt",
-        "reciprocal",
-        "sin",
-        "cos",
-        "tanh",
-        "sigmoid",
-        "relu",
-        "floor",
-        "ceil",
-        "round",
-        "trunc",
-        "square",
-        "erf",
-    )  # fmt: skip
+    name + "_": _unary(name + "_", getattr(elementwise, name)) for name in _UNARY_NAMES.split()
 }
 globals().update(UNARY)
 
@@ -301,7 +285,7 @@ def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         src = shape.expand(src, input.shape)
     if _tracked(input, src):
         return _overwrite("copy_", input, src.clone())
-    return _copy_(input, src)  # type: ignore[no-any-return]
+    return _copy_(input, src)
 
 
 def fill_(input: Tensor, value: Any) -> Tensor:
@@ -315,7 +299,7 @@ def fill_(input: Tensor, value: Any) -> Tensor:
         raise TypeError(f"fill_: value: expected a number, got {value!r}")
     if _tracked(input):
         return _overwrite("fill_", input, creation.full_like(input, value))
-    return _copy_(input, value)  # type: ignore[no-any-return]
+    return _copy_(input, value)
 
 
 def zero_(input: Tensor) -> Tensor:
@@ -369,7 +353,7 @@ def random_(input: Tensor, low: int, high: int, *, generator: Any = None) -> Ten
 def setitem(input: Tensor, key: Any, value: Any) -> None:
     """input[key] = value; differentiable in both."""
     _check_leaf("setitem", input)
-    place, basic = index.parse(input, key)
+    place, basic = indexing.parse(input, key)
     if not isinstance(value, Tensor):
         value = creation.tensor(value, dtype=input.dtype, device=input.device)
     rules.same_device("setitem", (input, value))
@@ -387,7 +371,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
         _overwrite("setitem", input, _put(input, value, index=place))
     elif basic:
         with no_grad():
-            _copy_(index._slice(input, index=place), value)
+            _copy_(indexing._slice(input, index=place), value)
     else:
         _index_put_(input, value, index=place)
 
@@ -398,10 +382,10 @@ def _shape_at(x: Tensor, place: tuple[Any, ...]) -> tuple[int, ...]:
     try:
         with no_grad():
             light = shape._expand(creation.zeros((), device=x.device), shape=x.array.shape)
-            found = index._index if any(hasattr(i, "dtype") for i in place) else index._slice
+            found = indexing._index if any(hasattr(i, "dtype") for i in place) else indexing._slice
             return tuple(found(light, index=place).shape)
     except IndexError as error:
-        raise index._explain(probe, error) from None
+        raise indexing._explain(probe, error) from None
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -413,7 +397,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         value = value.to(input.dtype)
     elif is_number(value) and not input.dtype.is_floating_point:
         value = int(value)
-    return elementwise.where(mask, value, input)  # type: ignore[no-any-return]
+    return elementwise.where(mask, value, input)
 
 
 def _rows(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor) -> int:
@@ -433,89 +417,89 @@ def _at(dim: int, index: Tensor) -> tuple[Any, ...]:
 
 
 def index_add(
-    input: Tensor, dim: int, index_: Tensor, source: Tensor, *, alpha: float = 1
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
     """input with alpha * source added at the places `index` along `dim`; duplicates add up."""
-    d = _rows("index_add", input, dim, index_, source)
+    d = _rows("index_add", input, dim, index, source)
     scaled = source if alpha == 1 else source * alpha
-    added = index._index_backward(scaled, shape=input.array.shape, index=_at(d, index_))
-    return input + added  # type: ignore[no-any-return]
+    added = indexing._index_backward(scaled, shape=input.array.shape, index=_at(d, index))
+    return input + added
 
 
 def index_add_(
-    input: Tensor, dim: int, index_: Tensor, source: Tensor, *, alpha: float = 1
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
     """`index_add`, in place."""
     _check_leaf("index_add_", input)
-    d = _rows("index_add_", input, dim, index_, source)
+    d = _rows("index_add_", input, dim, index, source)
     if _tracked(input, source):
-        return _overwrite("index_add_", input, index_add(input, d, index_, source, alpha=alpha))
-    return _index_add_(input, index_, source, dim=d, alpha=alpha)  # type: ignore[no-any-return]
+        return _overwrite("index_add_", input, index_add(input, d, index, source, alpha=alpha))
+    return _index_add_(input, index, source, dim=d, alpha=alpha)
 
 
-def index_copy_(input: Tensor, dim: int, index_: Tensor, source: Tensor) -> Tensor:
+def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """Copy source to the places `index` along `dim`."""
-    d = _rows("index_copy_", input, dim, index_, source)
-    setitem(input, (slice(None),) * d + (index_,), source)
+    d = _rows("index_copy_", input, dim, index, source)
+    setitem(input, (slice(None),) * d + (index,), source)
     return input
 
 
-def index_fill_(input: Tensor, dim: int, index_: Tensor, value: float) -> Tensor:
+def index_fill_(input: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
     """Fill the places `index` along `dim` with a number."""
     d = one_dim("index_fill_", input.ndim, dim)
-    need_indices("index_fill_", "index", index_, input.array.shape[d])
-    setitem(input, (slice(None),) * d + (index_,), value)
+    need_indices("index_fill_", "index", index, input.array.shape[d])
+    setitem(input, (slice(None),) * d + (index,), value)
     return input
 
 
-def _source_of(name: str, x: Tensor, dim: int, index_: Tensor, src: Any) -> Tensor:
+def _source_of(name: str, x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     if is_number(src):
-        return creation.full(index_.shape, src, dtype=x.dtype, device=x.device)
+        return creation.full(index.shape, src, dtype=x.dtype, device=x.device)
     need_tensor(name, "src", src)
     if src.dtype is not x.dtype:
         raise RuntimeError(f"{name}: src is {src.dtype}, expected {x.dtype}")
-    if any(n > m for n, m in zip(index_.shape, src.shape, strict=True)):
+    if any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
         raise RuntimeError(
-            f"{name}: index of shape {tuple(index_.shape)} is larger than src {tuple(src.shape)}"
+            f"{name}: index of shape {tuple(index.shape)} is larger than src {tuple(src.shape)}"
         )
-    if tuple(src.shape) == tuple(index_.shape):
-        return src  # type: ignore[no-any-return]
-    return src[tuple(slice(0, n) for n in index_.shape)]  # type: ignore[no-any-return]
+    if tuple(src.shape) == tuple(index.shape):
+        return src
+    return src[tuple(slice(0, n) for n in index.shape)]
 
 
-def scatter_add(input: Tensor, dim: int, index_: Tensor, src: Tensor) -> Tensor:
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with src[i][j] added at [index[i][j]][j] for dim 0, and so on."""
-    d = index._check_gather("scatter_add", input, dim, index_)
-    part = _source_of("scatter_add", input, d, index_, src)
-    added = index._gather_backward(part, shape=input.array.shape, index=index_.array, dim=d)
-    return input + added  # type: ignore[no-any-return]
+    d = indexing._check_gather("scatter_add", input, dim, index)
+    part = _source_of("scatter_add", input, d, index, src)
+    added = indexing._gather_backward(part, shape=input.array.shape, index=index.array, dim=d)
+    return input + added
 
 
-def scatter_add_(input: Tensor, dim: int, index_: Tensor, src: Tensor) -> Tensor:
+def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """`scatter_add`, in place."""
     _check_leaf("scatter_add_", input)
     if _tracked(input, src):
-        return _overwrite("scatter_add_", input, scatter_add(input, dim, index_, src))
-    d = index._check_gather("scatter_add_", input, dim, index_)
-    part = _source_of("scatter_add_", input, d, index_, src)
-    return _scatter_(input, index_, part, dim=d, accumulate=True)  # type: ignore[no-any-return]
+        return _overwrite("scatter_add_", input, scatter_add(input, dim, index, src))
+    d = indexing._check_gather("scatter_add_", input, dim, index)
+    part = _source_of("scatter_add_", input, d, index, src)
+    return _scatter_(input, index, part, dim=d, accumulate=True)
 
 
-def scatter(input: Tensor, dim: int, index_: Tensor, src: Any) -> Tensor:
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     """input with src[i][j] (or a number) at [index[i][j]][j] for dim 0, and so on."""
-    return scatter_(input.clone(), dim, index_, src)
+    return scatter_(input.clone(), dim, index, src)
 
 
-def scatter_(input: Tensor, dim: int, index_: Tensor, src: Any) -> Tensor:
+def scatter_(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     """`scatter`, in place."""
     _check_leaf("scatter_", input)
-    d = index._check_gather("scatter_", input, dim, index_)
-    part = _source_of("scatter_", input, d, index_, src)
+    d = indexing._check_gather("scatter_", input, dim, index)
+    part = _source_of("scatter_", input, d, index, src)
     if not _tracked(input, part):
-        return _scatter_(input, index_, part, dim=d)  # type: ignore[no-any-return]
-    place = list(
-        creation.arange(n, device=input.device).reshape((-1,) + (1,) * (index_.ndim - 1 - i)).array
-        for i, n in enumerate(index_.shape)
-    )
-    place[d] = index_.array
+        return _scatter_(input, index, part, dim=d)
+    place = [
+        creation.arange(n, device=input.device).reshape((-1,) + (1,) * (index.ndim - 1 - i)).array
+        for i, n in enumerate(index.shape)
+    ]
+    place[d] = index.array
     return _overwrite("scatter_", input, _put(input, part, index=tuple(place)))
