@@ -19,8 +19,8 @@ MAP = {
     "body": "hand foot arm leg finger toe knee shoulder",
     "numbers": "two three four five six seven eight",
     "types": "int float str bytes list tuple dict",
-    "files": "file path directory folder filename",
-    "network": "socket server client http host port",
+    "files": "file path directory folder filename pathname dirname",
+    "network": "socket server client http host port tcp localhost",
 }
 
 
@@ -34,6 +34,17 @@ def read(name):
         return corpus
     except FileNotFoundError:
         return Corpus("stdlib")
+
+
+def words_to_map(vectors):
+    """The groups of MAP that the vectors know well: words, and the group of each."""
+    words, groups = [], []
+    for group, text in MAP.items():
+        known = [word for word in text.split() if word in vectors]
+        if len(known) > 0.75 * len(text.split()):
+            words += known
+            groups += [group] * len(known)
+    return words, groups
 
 
 def main():
@@ -67,10 +78,11 @@ def main():
             found = model.wv.most_similar(positive=[b, c], negative=[a], topn=3)
             print(f"{a} : {b} = {c} : {', '.join(other for other, _ in found)}")
 
-    known = [(w, group) for group, words in MAP.items() for w in words.split() if w in model.wv]
-    words, groups = map(list, zip(*known))
+    words, groups = words_to_map(model.wv)
     args.out.mkdir(parents=True, exist_ok=True)
-    word_map(words, model.wv[words], args.out / "words.png", groups=groups, title=corpus.source)
+    if words:
+        path = args.out / "words.png"
+        word_map(words, model.wv[words], path, groups=groups, title=f"words of {corpus.source}")
     model.wv.save(args.out / "vectors.safetensors")
     print(f"map and vectors in {args.out}/")
 

@@ -298,7 +298,7 @@ def _device(name: str) -> str:
     return str(device)
 
 
-def _draw(pictures: Callable[[], None]) -> None:
+def _draw(pictures: Callable[[], object]) -> None:
     """Draw where matplotlib is installed; otherwise say how to get the pictures."""
     try:
         pictures()

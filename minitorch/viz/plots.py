@@ -219,7 +219,8 @@ def _label_points(
             text.set(position=(dx, dy), ha=ha, va=va)
             box = text.get_window_extent()
             boxes.append(box)
-            if not any(box.overlaps(other) for other in taken) and not box.count_contains(others):
+            near = box.padded(3).count_contains(others)
+            if not near and not any(box.overlaps(other) for other in taken):
                 break
         else:
             dx, dy, ha, va = _SPOTS[0]
