@@ -292,15 +292,15 @@ class BatchNorm1d(Module):
                 f"BatchNorm1d: expected {self.num_features} channels, "
                 f"got input of shape {tuple(input.shape)}"
             )
-        update = self.training and self.running_mean is not None
+        tracked = self.running_mean is not None
         return F.batch_norm(
             input,
-            self.running_mean if update or not self.training else None,
-            self.running_var if update or not self.training else None,
+            self.running_mean,
+            self.running_var,
             self.weight,
             self.bias,
-            self.training or self.running_mean is None,
-            self._count_batch() if update else 0.0,
+            self.training or not tracked,
+            self._count_batch() if self.training and tracked else 0.0,
             self.eps,
         )
 

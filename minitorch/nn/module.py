@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from minitorch.backend import Device
@@ -42,8 +42,6 @@ class IncompatibleKeys(NamedTuple):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return f"IncompatibleKeys(missing_keys={self[0]}, unexpected_keys={self[1]})"
-
-    __str__ = __repr__
 
 
 class Module:
@@ -446,14 +444,13 @@ class Module:
 _CLASSES: dict[str, type] = {"parameter": Parameter, "buffer": Tensor, "module": Module}
 
 
-def zero_grads(params: Iterator[Tensor] | list[Tensor], set_to_none: bool = True) -> None:
+def zero_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
     """Drop the gradients of `params`, or fill them with zeros."""
     for param in params:
         if set_to_none or isinstance(param.grad, RowGrad):
             param.grad = None
         elif param.grad is not None:
-            param.grad = param.grad.detach()
-            param.grad.zero_()
+            param.grad = param.grad.detach().zero_()
 
 
 def _join(prefix: str, name: str) -> str:
