@@ -52,6 +52,7 @@ from minitorch.random import (
     rand,
     rand_like,
     randint,
+    randint_like,
     randn,
     randn_like,
     randperm,

@@ -180,6 +180,14 @@ def randn_like(x: Tensor, *, dtype: Any = None, device: DeviceLike = None) -> Te
     return randn(x.shape, **like(x, dtype, device))
 
 
+def randint_like(
+    x: Tensor, low: int, high: int | None = None, *, dtype: Any = None, device: DeviceLike = None
+) -> Tensor:
+    """`randint` with x's shape, dtype and device."""
+    low, high = (0, low) if high is None else (low, high)
+    return randint(low, high, x.shape, **like(x, dtype, device))
+
+
 def normal(
     mean: float,
     std: float,

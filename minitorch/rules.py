@@ -141,7 +141,7 @@ class _Number(Tensor):
 
 def is_number(x: object) -> bool:
     """Whether x is a real number in the sense of Python (NumPy's scalars are too)."""
-    return isinstance(x, numbers.Real)
+    return type(x) in (float, int, bool) or isinstance(x, numbers.Real)
 
 
 def result_dtype(operands: Sequence[Any]) -> dtypes.dtype:

@@ -254,7 +254,7 @@ class Tensor:
 
     def data_ptr(self) -> int:
         """Address of the first element, on its device."""
-        return int(self.array.__array_interface__["data"][0])
+        return backend.of(self.array).address(self.array)
 
     # ------------------------------------------------------------------ gradients
     @property

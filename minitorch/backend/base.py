@@ -27,6 +27,7 @@ class Backend:
     result takes `out=`. `views` names the entries whose result shares its argument's memory.
     `to_host` gives a NumPy array that shares no memory with a GPU; `from_host` the reverse.
     `as_array` mends a result that is not of `array_type` (NumPy returns scalars for 0-d arrays).
+    `address` is that of the first element.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Backend:
     from_host: Callable[[np.ndarray, int], Array]
     to_host: Callable[[Array], np.ndarray]
     as_array: Callable[[Any], Array]
+    address: Callable[[Array], int]
     index: Callable[[Array], int | None] = field(default=lambda array: None)
     count: Callable[[], int] = field(default=lambda: 1)
     synchronize: Callable[[int], None] = field(default=lambda index: None)

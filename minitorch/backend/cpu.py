@@ -257,44 +257,36 @@ def _put(x: Array, value: Array, index: Index, out: Array | None = None) -> Arra
     return out
 
 
-def _group(rows: Array) -> tuple[Array, Array, Array]:
-    """Distinct rows in ascending order, where each one's group starts, and the sorting order."""
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    return ordered[starts], np.append(starts, len(rows)), order
+def _add_rows(x: Array, index: Array, source: Array, alpha: float) -> None:
+    """x[index[i]] += alpha * source[i] for matrices, x C-contiguous, duplicates one by one.
 
-
-def _add_groups(totals: Array, starts: Array, order: Array, source: Array, alpha: float) -> None:
-    """totals[i] += alpha * (the sum of source[order[j]] for j in group i), all C-contiguous.
-
-    A sparse matrix times a dense one: three times faster than `np.add.reduceat`.
+    A sparse matrix with `alpha` at (index[i], i) times a dense one, in place: eight times faster
+    than sorting and summing groups, fifty times faster than `np.add.at`.
     """
     from scipy.sparse import _sparsetools  # imported late, as erf
 
     n, width = source.shape
-    index = np.int32 if n < 2**31 else np.int64
-    _sparsetools.csr_matvecs(
-        len(totals),
+    index = np.ascontiguousarray(_check_range(index, len(x), "index_add_"), dtype=np.int64)
+    source = np.ascontiguousarray(source, x.dtype)
+    if np.may_share_memory(source, x):
+        source = source.copy()
+    _sparsetools.coo_matmat_dense(
         n,
         width,
-        starts.astype(index),
-        order.astype(index),
-        np.full(n, alpha, source.dtype),
+        index,
+        np.arange(n),
+        np.full(n, alpha, x.dtype),
         source.ravel(),
-        totals.ravel(),
+        x.ravel(),
     )
 
 
 def _index_add_(x: Array, index: Array, source: Array, dim: int, alpha: float = 1) -> Array:
     """x[index[i]] += alpha * source[i] along `dim`; duplicates add up."""
-    fast = dim == 0 and x.ndim == 2 and x.dtype.kind == "f" and x.dtype.itemsize > 2
-    if fast and len(index) and x.shape[1]:
-        rows, starts, order = _group(index)
-        totals = x.take(rows, axis=0)
-        _add_groups(totals, starts, order, np.ascontiguousarray(source, x.dtype), alpha)
-        x[rows] = totals
-    elif len(index):
+    real = x.dtype.kind == "f" and x.dtype.itemsize > 2
+    if dim == 0 and x.ndim == 2 and real and x.flags.c_contiguous and x.flags.writeable:
+        _add_rows(x, index, source, alpha)
+    else:
         source = source if alpha == 1 else source * np.asarray(alpha, source.dtype)
         np.add.at(np.moveaxis(x, dim, 0), index, np.moveaxis(source, dim, 0))
     return x
@@ -654,4 +646,5 @@ BACKEND = Backend(
     from_host=lambda array, index: array,
     to_host=lambda array: array,
     as_array=np.asarray,
+    address=lambda array: int(array.ctypes.data),
 )

@@ -181,8 +181,12 @@ def slice_device(kernels):
     def refuse(value):
         raise TypeError(f"{type(value)} came out of an entry of another array type")
 
+    def address(array):
+        return ctypes.addressof(array.memory)
+
+    views = frozenset({"view", "permute", "expand"})
     backend.register(
-        backend.Backend("slice", SliceArray, entries, frozenset(), from_host, to_host, refuse)
+        backend.Backend("slice", SliceArray, entries, views, from_host, to_host, refuse, address)
     )
     yield "slice"
     backend.unregister("slice")
