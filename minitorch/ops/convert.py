@@ -75,12 +75,12 @@ def cast(input: Tensor, dtype: dtypes.dtype) -> Tensor:
         return input
     if not dtype.is_floating_point:
         input = input.detach()
-    return _cast(input, dtype=dtype.array_dtype, source=source)  # type: ignore[no-any-return]
+    return _cast(input, dtype=dtype.array_dtype, source=source)
 
 
 def clone(input: Tensor) -> Tensor:
     """A contiguous copy in memory of its own; differentiable."""
-    return _clone(input)  # type: ignore[no-any-return]
+    return _clone(input)
 
 
 def contiguous(input: Tensor) -> Tensor:

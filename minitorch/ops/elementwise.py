@@ -163,12 +163,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         result: Tensor = div_(input, other)
         return result
     if rounding_mode == "floor":
-        return floor_divide(input, other)  # type: ignore[no-any-return]
+        return floor_divide(input, other)
     if rounding_mode == "trunc":
         quotient = div_(input, other).trunc()
         x, y, _ = promote("div", input, other)
         whole = next(t for t in (x, y) if not isinstance(t, _Number))
-        return quotient.to(whole.dtype)  # type: ignore[no-any-return]
+        return quotient.to(whole.dtype)
     raise RuntimeError(
         f"div: rounding_mode: expected None, 'floor' or 'trunc', got {rounding_mode!r}"
     )
@@ -178,7 +178,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """input ** exponent, broadcast; integers to a negative integer power are an error."""
     if isinstance(input, Tensor) and is_number(exponent):
         if exponent == 2:
-            return mul(input, input)  # type: ignore[no-any-return]
+            return mul(input, input)
         if exponent < 0 and not input.dtype.is_floating_point and int(exponent) == exponent:
             raise RuntimeError("pow: integers to negative integer powers are not allowed")
         if exponent == 1:
@@ -201,9 +201,9 @@ def square(input: Tensor) -> Tensor:
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to the even one; or to this number of decimals."""
     if decimals == 0:
-        return _round(input)  # type: ignore[no-any-return]
+        return _round(input)
     scale = 10.0**decimals
-    return _round(input * scale) / scale  # type: ignore[no-any-return]
+    return _round(input * scale) / scale
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
@@ -225,7 +225,7 @@ def silu(input: Tensor) -> Tensor:
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x * Phi(x); with approximate="tanh" the tanh formula of Hendrycks and Gimpel (2016)."""
     if approximate == "none":
-        return gelu_(input)  # type: ignore[no-any-return]
+        return gelu_(input)
     if approximate != "tanh":
         raise RuntimeError(f"gelu: approximate: expected 'none' or 'tanh', got {approximate!r}")
     inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)
@@ -235,29 +235,29 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta x)) / beta, and x itself where beta x is above the threshold."""
     scaled = input * beta if beta != 1 else input
-    return where(scaled > threshold, input, softplus_(scaled) / beta)  # type: ignore[no-any-return]
+    return where(scaled > threshold, input, softplus_(scaled) / beta)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), with no overflow at either end."""
-    return -softplus_(-input)  # type: ignore[no-any-return]
+    return -softplus_(-input)
 
 
 def isnan(input: Tensor) -> Tensor:
     """Where the elements are not a number."""
-    return ne(input, input)  # type: ignore[no-any-return]
+    return ne(input, input)
 
 
 def isinf(input: Tensor) -> Tensor:
     """Where the elements are infinite."""
-    return eq(abs(input), math.inf)  # type: ignore[no-any-return]
+    return eq(abs(input), math.inf)
 
 
 def isfinite(input: Tensor) -> Tensor:
     """Where the elements are neither infinite nor nan."""
     if not input.dtype.is_floating_point:
-        return eq(input, input)  # type: ignore[no-any-return]
-    return lt(abs(input), math.inf)  # type: ignore[no-any-return]
+        return eq(input, input)
+    return lt(abs(input), math.inf)
 
 
 def _truth(x: Any) -> Any:
@@ -266,22 +266,22 @@ def _truth(x: Any) -> Any:
 
 def logical_and(input: Tensor, other: Tensor) -> Tensor:
     """Where both are nonzero."""
-    return bitwise_and(_truth(input), _truth(other))  # type: ignore[no-any-return]
+    return bitwise_and(_truth(input), _truth(other))
 
 
 def logical_or(input: Tensor, other: Tensor) -> Tensor:
     """Where one of them is nonzero."""
-    return bitwise_or(_truth(input), _truth(other))  # type: ignore[no-any-return]
+    return bitwise_or(_truth(input), _truth(other))
 
 
 def logical_xor(input: Tensor, other: Tensor) -> Tensor:
     """Where exactly one of them is nonzero."""
-    return bitwise_xor(_truth(input), _truth(other))  # type: ignore[no-any-return]
+    return bitwise_xor(_truth(input), _truth(other))
 
 
 def logical_not(input: Tensor) -> Tensor:
     """Where the elements are zero."""
-    return bitwise_not(_truth(input))  # type: ignore[no-any-return]
+    return bitwise_not(_truth(input))
 
 
 def isclose(

@@ -131,7 +131,7 @@ def _check_gather(name: str, x: Tensor, dim: int, index: Tensor) -> int:
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on; the shape is that of index."""
     d = _check_gather("gather", input, dim, index)
-    return _gather(input, index=index.array, dim=d)  # type: ignore[no-any-return]
+    return _gather(input, index=index.array, dim=d)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def searchsorted(sorted_sequence: Tensor, values: Any, *, right: bool = False) -
         )
     if not isinstance(values, Tensor):
         values = creation.tensor(values, device=sorted_sequence.device)
-    return _searchsorted(sorted_sequence, values, right=right)  # type: ignore[no-any-return]
+    return _searchsorted(sorted_sequence, values, right=right)
 
 
 # ---------------------------------------------------------------------- embedding
@@ -200,7 +200,7 @@ class _SparseRows:
     @staticmethod
     def jvp(node: Node, tangents: Any) -> Tensor:
         """The same rows of the tangent."""
-        return _index(tangents[0], index=node.params)  # type: ignore[no-any-return]
+        return _index(tangents[0], index=node.params)
 
 
 _sparse_rows = _SparseRows()
@@ -231,4 +231,4 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(input.max()) + 1
     need_indices("one_hot", "input", input, num_classes)
     classes = creation.arange(num_classes, device=input.device)
-    return (input.unsqueeze(-1) == classes).to(dtypes.int64)  # type: ignore[no-any-return]
+    return (input.unsqueeze(-1) == classes).to(dtypes.int64)

@@ -97,7 +97,7 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
 
 def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
     """input where `condition` holds, else other."""
-    return elementwise.where(condition, input, other)  # type: ignore[no-any-return]
+    return elementwise.where(condition, input, other)
 
 
 def _type_as(input: Tensor, other: Tensor) -> Tensor:

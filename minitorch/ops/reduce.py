@@ -66,7 +66,7 @@ def _extreme_jvp(
 ) -> Tensor:
     x = inputs[0]
     share = _share(x, keep_dims(output, x.shape, dim, keepdim), dim)
-    return _sum(tangents[0] * share, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+    return _sum(tangents[0] * share, dim=dim, keepdim=keepdim)
 
 
 def _share(x: Tensor, extreme: Tensor, dim: tuple[int, ...]) -> Tensor:
@@ -87,7 +87,7 @@ def _logsumexp_weights(inputs: Any, output: Tensor, dim: Any, keepdim: bool) -> 
 
 def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     """`elementwise.where` of three arguments."""
-    return elementwise.where(condition, input, other)  # type: ignore[no-any-return]
+    return elementwise.where(condition, input, other)
 
 
 isfinite = elementwise.isfinite
@@ -132,7 +132,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     if dtype is not None:
         input = input.to(dtype)
     dims = all_dims("sum", input.array.ndim, dim)
-    return _sum(input, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+    return _sum(input, dim=dims, keepdim=keepdim)
 
 
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -144,7 +144,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
             f"mean: expected a floating-point dtype, got {input.dtype}; use .float()"
         )
     dims = all_dims("mean", input.array.ndim, dim)
-    return _sum(input, dim=dims, keepdim=keepdim) / _count(input.array.shape, dims)  # type: ignore[no-any-return]
+    return _sum(input, dim=dims, keepdim=keepdim) / _count(input.array.shape, dims)
 
 
 def var(
@@ -164,7 +164,7 @@ def var(
     away = input - mean(input, dims, keepdim=True) if dims else input - input
     squares = _sum(away * away, dim=dims, keepdim=keepdim)
     freedom = builtins.max(0.0, _count(input.array.shape, dims) - correction)
-    return squares / freedom  # type: ignore[no-any-return]
+    return squares / freedom
 
 
 def std(
@@ -213,7 +213,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along `dim`."""
     if dtype is not None:
         input = input.to(dtype)
-    return _cumsum(input, dim=one_dim("cumsum", input.ndim, dim))  # type: ignore[no-any-return]
+    return _cumsum(input, dim=one_dim("cumsum", input.ndim, dim))
 
 
 def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -243,14 +243,14 @@ def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Largest element over `dim`; equal ones share the gradient."""
     dims = all_dims("amax", input.ndim, dim)
     _not_empty("amax", input, dims)
-    return _amax(input, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+    return _amax(input, dim=dims, keepdim=keepdim)
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Smallest element over `dim`; equal ones share the gradient."""
     dims = all_dims("amin", input.ndim, dim)
     _not_empty("amin", input, dims)
-    return _amin(input, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+    return _amin(input, dim=dims, keepdim=keepdim)
 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -291,30 +291,30 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 def _arg(name: str, op: Any, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     d = None if dim is None or x.ndim == 0 else one_dim(name, x.ndim, dim)
     _not_empty(name, x, tuple(range(x.ndim)) if d is None else (d,))
-    return op(x, dim=d, keepdim=keepdim)  # type: ignore[no-any-return]
+    return op(x, dim=d, keepdim=keepdim)
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether an element is nonzero, over `dim`."""
-    return _any(input, dim=all_dims("any", input.ndim, dim), keepdim=keepdim)  # type: ignore[no-any-return]
+    return _any(input, dim=all_dims("any", input.ndim, dim), keepdim=keepdim)
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether every element is nonzero, over `dim`."""
-    return _all(input, dim=all_dims("all", input.ndim, dim), keepdim=keepdim)  # type: ignore[no-any-return]
+    return _all(input, dim=all_dims("all", input.ndim, dim), keepdim=keepdim)
 
 
 # ---------------------------------------------------------------------- exponentials
 def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """e^x / sum(e^x) along `dim`, with no overflow."""
     x = _floating("softmax", input, dtype)
-    return _softmax(x, dim=one_dim("softmax", x.ndim, dim))  # type: ignore[no-any-return]
+    return _softmax(x, dim=one_dim("softmax", x.ndim, dim))
 
 
 def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """x - log(sum(e^x)) along `dim`, with no overflow."""
     x = _floating("log_softmax", input, dtype)
-    return _log_softmax(x, dim=one_dim("log_softmax", x.ndim, dim))  # type: ignore[no-any-return]
+    return _log_softmax(x, dim=one_dim("log_softmax", x.ndim, dim))
 
 
 def _floating(name: str, x: Tensor, dtype: Any) -> Tensor:
@@ -328,7 +328,7 @@ def _floating(name: str, x: Tensor, dtype: Any) -> Tensor:
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(e^x)) over `dim`, with no overflow."""
     x = as_floating(input)
-    return _logsumexp(x, dim=all_dims("logsumexp", x.ndim, dim), keepdim=keepdim)  # type: ignore[no-any-return]
+    return _logsumexp(x, dim=all_dims("logsumexp", x.ndim, dim), keepdim=keepdim)
 
 
 # ---------------------------------------------------------------------- order
@@ -336,7 +336,7 @@ def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
     """Indices that sort along `dim`; the order is always stable, nan comes as the largest."""
-    return _argsort(input, dim=one_dim("argsort", input.ndim, dim), descending=descending)  # type: ignore[no-any-return]
+    return _argsort(input, dim=one_dim("argsort", input.ndim, dim), descending=descending)
 
 
 def sort(

@@ -40,7 +40,7 @@ def _cat_jvp(
         like.new_zeros((*shape[:dim], length, *shape[dim + 1 :])) if t is None else t
         for t, length in zip(tangents, lengths, strict=True)
     ]
-    return _cat(*parts, dim=dim, lengths=lengths)  # type: ignore[no-any-return]
+    return _cat(*parts, dim=dim, lengths=lengths)
 
 
 _view = linear("view", lambda g, x_shape, shape: g.reshape(x_shape), view=True)
@@ -87,7 +87,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     """The same memory in another shape (one length may be -1); RuntimeError if that cannot be."""
     wanted = _resolve("view", input, spread(shape))
     try:
-        return _view(input, shape=wanted)  # type: ignore[no-any-return]
+        return _view(input, shape=wanted)
     except ValueError:
         raise RuntimeError(
             f"view: shape {wanted} is not compatible with the input's shape "
@@ -99,9 +99,9 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in another shape (one length may be -1): a view if possible, else a copy."""
     wanted = _resolve("reshape", input, spread(shape))
     try:
-        return _view(input, shape=wanted)  # type: ignore[no-any-return]
+        return _view(input, shape=wanted)
     except ValueError:
-        return _view(clone(input), shape=wanted)  # type: ignore[no-any-return]
+        return _view(clone(input), shape=wanted)
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a new dimension of length 1 at `dim`."""
     d = one_dim("unsqueeze", input.ndim + 1, dim)
     shape = input.array.shape
-    return _view(input, shape=(*shape[:d], 1, *shape[d:]))  # type: ignore[no-any-return]
+    return _view(input, shape=(*shape[:d], 1, *shape[d:]))
 
 
 def expand(input: Tensor, *shape: Any) -> Tensor:
@@ -155,8 +155,8 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
     if lead < 0 or any(n < 0 or h not in (1, n) for h, n in zip(have, full, strict=True)):
         raise RuntimeError(f"expand: shape {tuple(input.shape)} cannot be expanded to {wanted}")
     if full == input.array.shape:
-        return _view(input, shape=full)  # type: ignore[no-any-return]
-    return _expand(input, shape=full)  # type: ignore[no-any-return]
+        return _view(input, shape=full)
+    return _expand(input, shape=full)
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     wanted = tuple(one_dim("permute", input.ndim, d) for d in order)
     if len(set(wanted)) < len(wanted):
         raise RuntimeError(f"permute: a dimension appears twice in {order}")
-    return _permute(input, dims=wanted)  # type: ignore[no-any-return]
+    return _permute(input, dims=wanted)
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -210,7 +210,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(input.ndim))
     if order:
         order[a], order[b] = order[b], order[a]
-    return _permute(input, dims=tuple(order))  # type: ignore[no-any-return]
+    return _permute(input, dims=tuple(order))
 
 
 def t(input: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ def t(input: Tensor) -> Tensor:
 
 def reverse_dims(input: Tensor) -> Tensor:
     """All dimensions in reverse order (`.T`)."""
-    return _permute(input, dims=tuple(reversed(range(input.ndim))))  # type: ignore[no-any-return]
+    return _permute(input, dims=tuple(reversed(range(input.ndim))))
 
 
 def matrix_transpose(input: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ def matrix_transpose(input: Tensor) -> Tensor:
     if input.ndim < 2:
         raise RuntimeError(f".mT: expected at least 2 dimensions, got {input.ndim}")
     order = (*range(input.ndim - 2), input.ndim - 1, input.ndim - 2)
-    return _permute(input, dims=order)  # type: ignore[no-any-return]
+    return _permute(input, dims=order)
 
 
 def movedim(input: Tensor, source: int, destination: int) -> Tensor:
@@ -257,19 +257,19 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if len(steps) != len(along):
         raise RuntimeError(f"roll: got {len(steps)} shifts for {len(along)} dimensions")
     numbers = tuple(one_dim("roll", input.ndim, d) for d in along)
-    return _roll(input, shifts=steps, dims=numbers)  # type: ignore[no-any-return]
+    return _roll(input, shifts=steps, dims=numbers)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of matrices, the rest 0."""
     _need_matrix("tril", input)
-    return _tril(input, diagonal=diagonal)  # type: ignore[no-any-return]
+    return _tril(input, diagonal=diagonal)
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of matrices, the rest 0."""
     _need_matrix("triu", input)
-    return _triu(input, diagonal=diagonal)  # type: ignore[no-any-return]
+    return _triu(input, diagonal=diagonal)
 
 
 def _need_matrix(name: str, x: Tensor) -> None:
@@ -287,7 +287,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
         input = input.narrow(b, min(offset, input.array.shape[b]), None)
     elif offset < 0:
         input = input.narrow(a, min(-offset, input.array.shape[a]), None)
-    return _diagonal(input, dim1=a, dim2=b)  # type: ignore[no-any-return]
+    return _diagonal(input, dim1=a, dim2=b)
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
@@ -299,7 +299,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     n = len(input) + abs(diagonal)
     whole = _diagonal_backward(input, shape=(len(input), len(input)), dim1=0, dim2=1)
     if diagonal == 0:
-        return whole  # type: ignore[no-any-return]
+        return whole
     canvas = input.new_zeros((n, n))
     row, column = max(-diagonal, 0), max(diagonal, 0)
     canvas[row : row + len(input), column : column + len(input)] = whole
@@ -310,7 +310,7 @@ def trace(input: Tensor) -> Tensor:
     """Sum of a matrix' diagonal."""
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, got {input.ndim} dimensions")
-    return _diagonal(input, dim1=0, dim2=1).sum()  # type: ignore[no-any-return]
+    return _diagonal(input, dim1=0, dim2=1).sum()
 
 
 # ---------------------------------------------------------------------- joining and splitting
@@ -337,7 +337,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             )
     dtype = result_dtype(tensors)
     parts = [x.to(dtype) for x in tensors]
-    return _cat(*parts, dim=d, lengths=tuple(x.shape[d] for x in parts))  # type: ignore[no-any-return]
+    return _cat(*parts, dim=d, lengths=tuple(x.shape[d] for x in parts))
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
