@@ -10,7 +10,12 @@ from minitorch.text import Corpus, Word2Vec
 from minitorch.viz import word_map
 
 NEAR = ["frog", "king", "blue", "file", "string"]
-ANALOGIES = [("man", "king", "woman"), ("cow", "calf", "sheep"), ("one", "two", "three")]
+ANALOGIES = [
+    ("man", "king", "woman"),
+    ("good", "better", "bad"),
+    ("walk", "walking", "swim"),
+    ("one", "two", "three"),
+]
 MAP = {
     "animals": "frog toad lizard snake horse cow sheep dog wolf",
     "people": "king queen prince duke emperor husband wife daughter son",

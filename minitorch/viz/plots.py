@@ -52,8 +52,8 @@ def training_curves(
     scored = [row for row in history if "val_accuracy" in row]
     if scored:
         best = max(scored, key=lambda row: row["val_accuracy"])
-        chosen = f"chosen: epoch {best['epoch']}"
-        axes[1].plot(best["epoch"], best["val_accuracy"], "o", color=VALIDATION, label=chosen)
+        label = f"best: epoch {best['epoch']}"
+        axes[1].plot(best["epoch"], best["val_accuracy"], "o", color=VALIDATION, label=label)
     if test_accuracy is not None:
         label = f"test {test_accuracy:.4f}"
         axes[1].axhline(test_accuracy, color=TEST, ls="--", lw=1.2, label=label)

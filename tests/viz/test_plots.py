@@ -43,7 +43,7 @@ def test_training_curves(tmp_path, drawn):
     assert lines["training"].get_ydata().tolist() == [1, 1 / 2, 1 / 3]
     assert lines["validation"].get_ydata().tolist() == [1.5, 0.75, 0.5]
     texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
-    assert texts == ["training", "validation", "chosen: epoch 2", "test 0.8500"]
+    assert texts == ["training", "validation", "best: epoch 2", "test 0.8500"]
     assert drawn[0].get_suptitle() == "run"
 
 
