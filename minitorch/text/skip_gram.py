@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from minitorch import dtypes, fused, ops
 from minitorch.backend import Device
-from minitorch.creation import arange, ones, zeros
+from minitorch.creation import arange, empty, like, ones, zeros
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module
 from minitorch.random import Generator, rand, randint, randperm
@@ -95,11 +95,27 @@ class BlockSampler:
         halo = tokens[place]
         centres = halo[:, w : w + size].contiguous()
         pool = self.noise(n, self.pool_size)
-        positives = self._bands[band[place[:, :size]]] * self._share(centres)
-        negatives = self._allowed(halo, pool, positives)
-        count = negatives.sum(dim=2, keepdim=True).clamp(min=1)
-        negatives *= positives.sum(dim=2, keepdim=True) * self.negative / count
-        return Blocks(centres, ops.cat([halo, pool], dim=1), ops.cat([positives, negatives], dim=2))
+        weights = self._weights(centres, halo, pool, band[place[:, :size]])
+        return Blocks(centres, ops.cat([halo, pool], dim=1), weights)
+
+    def _weights(self, centres: Tensor, halo: Tensor, pool: Tensor, band: Tensor) -> Tensor:
+        """What each pair counts: see `Blocks`. band: row of `_bands` for each centre."""
+        n, size = centres.shape
+        width = self._bands.shape[1]
+        weights = empty(n, size, width + self.pool_size, **like(self.keep))
+        share = self._share(centres)
+        weights[:, :, :width] = self._bands[band] * share.unsqueeze(2)
+        count = self._bands.sum(dim=1)[band] * share  # of positive pairs
+        weights[:, :, width:] = (count * (self.negative / self.pool_size)).unsqueeze(2)
+        centre, drawn = self._not_negative(halo, pool, band)
+        rows = weights.view(n * size, width + self.pool_size)
+        rows[centre, width + drawn] = 0.0
+        # The rest of such a centre's pool makes up for what was taken out.
+        row = rows[centre]
+        left = (row[:, width:] > 0).sum(dim=1, keepdim=True).clamp(min=1)
+        row[:, width:] *= self.pool_size / left
+        rows[centre] = row
+        return weights
 
     def pairs(self, blocks: Blocks) -> Tensor:
         """How many pairs of words in a window the blocks stand for, a float64 scalar."""
@@ -127,27 +143,27 @@ class BlockSampler:
         return left.minimum(reach) * (w + 1) + right.minimum(reach)
 
     def _share(self, centres: Tensor) -> Tensor:
-        """What each centre counts, (n, L, 1): together equal ones count at most `repeats`."""
+        """What each centre counts, (n, L): together equal ones count at most `repeats`."""
         equal = (centres.unsqueeze(2) == centres.unsqueeze(1)).to(self.keep.dtype)
-        return (self.repeats / equal.sum(dim=2, keepdim=True)).clamp(max=1)
+        times = equal @ ones(centres.shape[1], **like(equal))
+        return (self.repeats / times).clamp(max=1)
 
-    def _allowed(self, halo: Tensor, pool: Tensor, positives: Tensor) -> Tensor:
-        """Whether a pool word may be a negative of a centre, (n, L, K) of 0 and 1.
+    def _not_negative(self, halo: Tensor, pool: Tensor, band: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool words that are the centre or in its window: row of the centre (of n L), and place.
 
-        It may not if it is the centre or one of the words in its window.
+        A word that stands there twice comes twice.
         """
-        n, size, width = positives.shape
-        allowed = ones(n, size, self.pool_size, dtype=positives.dtype, device=self._device)
-        found = (halo.unsqueeze(2) == pool.unsqueeze(1)).nonzero()
-        block, place, drawn = found.unsqueeze(2).unbind(1)
+        size, width, drawn_of = band.shape[1], self._bands.shape[1], pool.shape[1]
+        equal = (halo.unsqueeze(2) == pool.unsqueeze(1)).view(-1).nonzero()
+        word, drawn = equal // drawn_of, equal % drawn_of
+        block, place = word // halo.shape[1], word % halo.shape[1]
         offset = arange(width, device=self._device)
-        centre = place - offset  # the one that has this halo word at this offset
+        centre = place - offset  # the one that has this word of the halo at this offset
         inside = (centre >= 0) & (centre < size)
-        centre = centre.clamp(0, size - 1)
-        near = (positives[block, centre, offset] > 0) | (offset == self.window)
-        hit, at = (inside & near).nonzero().unbind(1)
-        allowed[block[hit, 0], centre[hit, at], drawn[hit, 0]] = 0.0
-        return allowed
+        row = block * size + centre.clamp(0, size - 1)
+        in_window = self._bands[band.view(-1)[row], offset] > 0
+        hit, at = (inside & (in_window | (offset == self.window))).nonzero().unbind(1)
+        return row[hit, at], drawn[hit, 0]
 
 
 class SkipGram(Module):
