@@ -57,6 +57,7 @@ def _walk_backward(
     useful = None if wanted is None else _leading_to(order, wanted)
     grads: dict[int, Any] = {}
     found: dict[int, Gradient] = {}
+    g: Any
     for node, g in seeds:
         old = grads.get(id(node))
         grads[id(node)] = g if old is None else old + g

@@ -100,20 +100,19 @@ def empty(
 
 def full(
     size: Sequence[int],
-    fill_value: float,
+    fill_value: float | Tensor,
     *,
     dtype: Any = None,
     device: DeviceLike = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of this shape, every element `fill_value`, whose type decides the dtype."""
-    if isinstance(fill_value, Tensor):
-        fill_value = fill_value.item()
-    if not rules.is_number(fill_value):
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    if not rules.is_number(value):
         raise TypeError(f"full: fill_value: expected a number, got {fill_value!r}")
-    chosen = _dtype(dtype, dtypes.of_number(fill_value))
-    shape = shape_of("full", (size,) if isinstance(size, (tuple, list)) else (size,))
-    x = _full(device, shape=shape, dtype=chosen.array_dtype, value=fill_value)
+    chosen = _dtype(dtype, dtypes.of_number(value))
+    shape = shape_of("full", (size,))
+    x = _full(device, shape=shape, dtype=chosen.array_dtype, value=value)
     return _finish(x, requires_grad)
 
 
@@ -168,7 +167,7 @@ def ones_like(
 
 def full_like(
     x: Tensor,
-    fill_value: float,
+    fill_value: float | Tensor,
     *,
     dtype: Any = None,
     device: DeviceLike = None,

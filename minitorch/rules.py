@@ -239,11 +239,10 @@ def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _times(g: Tensor, partial: Partial, values: dict[str, Any], names: tuple[str, ...]) -> Tensor:
-    if partial == ONE:
-        return g
-    if partial == MINUS_ONE:
-        return -g
-    return g * partial(*[values[name] for name in names])  # type: ignore[operator]
+    if isinstance(partial, str):
+        return g if partial == ONE else -g
+    factor: Tensor = partial(*[values[name] for name in names])
+    return g * factor
 
 
 def _reads(partial: Partial) -> tuple[str, ...]:
@@ -609,12 +608,12 @@ def write(name: str) -> TensorFunction:
         try:
             entries[type(x.array)](x.array, *arrays, **params)
         except ValueError as error:
-            if "read-only" in str(error):
-                error = RuntimeError(
-                    f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
-                    "elements share one place in memory; clone() it before writing"
-                )
-            raise error from None
+            if "read-only" not in str(error):
+                raise
+            raise RuntimeError(
+                f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
+                "elements share one place in memory; clone() it before writing"
+            ) from None
         x.version[0] += 1
         return x
 

@@ -122,7 +122,8 @@ class Device:
 
     def __init__(self, device: str | Device, index: int | None = None) -> None:
         if isinstance(device, Device):
-            device, index = device.type, device.index if index is None else index
+            index = device.index if index is None else index
+            device = device.type
         if not isinstance(device, str):
             raise TypeError(f"device: expected a string such as 'cpu', got {device!r}")
         name, colon, number = device.partition(":")
@@ -136,8 +137,8 @@ class Device:
             raise RuntimeError(
                 f"device: expected one of {', '.join(device_types())}, got {device!r}"
             )
-        self.type = name
-        self.index = index
+        self.type: str = name
+        self.index: int | None = index
         self._previous: list[Device | None] = []
 
     def __repr__(self) -> str:

@@ -22,7 +22,7 @@ Index = tuple[Any, ...]
 # for them. `np.errstate` does that in 800 ns, which is too much for one op; setting the context
 # variable behind it takes 120.
 try:
-    _errors = umath._extobj_contextvar
+    _errors: Any = umath._extobj_contextvar
     _ignore = umath._make_extobj(all="ignore")
 except AttributeError:  # pragma: no cover  (a NumPy that has moved its internals)
     _errors = None
@@ -135,7 +135,7 @@ def _axes(function: Callable[..., Any]) -> Callable[..., Any]:
     return entry
 
 
-def _sum(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array | None = None) -> Array:
+def _sum(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array = None) -> Array:
     # NumPy would give uint64 for uint8 and int64 for int32; PyTorch gives int64 for all.
     dtype = x.dtype if x.dtype.kind == "f" else np.int64
     return np.add.reduce(x, axis=dim, dtype=dtype, keepdims=keepdim, out=out)

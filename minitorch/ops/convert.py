@@ -7,11 +7,11 @@ from typing import Any
 
 from minitorch import backend, dtypes
 from minitorch.backend import Device
-from minitorch.rules import Op, general, linear
+from minitorch.rules import Op, TensorFunction, general, linear
 from minitorch.tensor import Node, Tensor, grad_mode
 
 _clone = linear("clone", lambda g, shape: g)
-_cast = general(
+_cast: TensorFunction = general(
     "cast",
     lambda g, inputs, output, shapes, dtype, source: [_cast(g, dtype=source, source=dtype)],
     lambda ts, inputs, output, shape, dtype, source: _cast(ts[0], dtype=dtype, source=source),

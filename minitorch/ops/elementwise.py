@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, overload
 
 from minitorch import dtypes
 from minitorch.ops.arguments import need_tensor
@@ -120,6 +120,10 @@ def _where_jvp(tangents: Any, inputs: Any, output: Any, shape: Any, condition: A
 _where = general("where", _where_vjp, _where_jvp)
 
 
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Tensor | float, other: Tensor | float) -> Tensor: ...
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """`input` where `condition` (bool) holds, else `other`; either may be a number.
 

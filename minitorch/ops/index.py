@@ -6,21 +6,25 @@ from typing import Any
 
 from minitorch import creation, dtypes
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
-from minitorch.rules import _saved, constant, linear
+from minitorch.rules import TensorFunction, _saved, constant, linear
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode
 
 # ---------------------------------------------------------------------- the table
 _slice = linear(
     "slice", lambda g, shape, index: _slice_backward(g, shape=shape, index=index), view=True
 )
-_slice_backward = linear("slice_backward", lambda g, x_shape, shape, index: _slice(g, index=index))
+_slice_backward: TensorFunction = linear(
+    "slice_backward", lambda g, x_shape, shape, index: _slice(g, index=index)
+)
 _index = linear("index", lambda g, shape, index: _index_backward(g, shape=shape, index=index))
-_index_backward = linear("index_backward", lambda g, x_shape, shape, index: _index(g, index=index))
+_index_backward: TensorFunction = linear(
+    "index_backward", lambda g, x_shape, shape, index: _index(g, index=index)
+)
 _gather = linear(
     "gather",
     lambda g, shape, index, dim: _gather_backward(g, shape=shape, index=index, dim=dim),
 )
-_gather_backward = linear(
+_gather_backward: TensorFunction = linear(
     "gather_backward", lambda g, x_shape, shape, index, dim: _gather(g, index=index, dim=dim)
 )
 _nonzero = constant("nonzero")

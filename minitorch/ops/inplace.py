@@ -132,7 +132,8 @@ def _replay(member: Member, base: Tensor) -> Tensor:
     _, parent, function, params = member
     if parent is None:
         return Tensor(base.array, base.node)
-    return function(_replay(parent, base), **params)
+    view: Tensor = function(_replay(parent, base), **params)
+    return view
 
 
 def _put_node(base: Tensor, member: Member, node: Node) -> Node:
@@ -144,6 +145,7 @@ def _put_node(base: Tensor, member: Member, node: Node) -> Node:
     value = Tensor(value.array, node)
     flat = shape.reshape(Tensor(base.array, base.node), (-1,))
     whole = _put(flat, value.reshape(-1), index=(where.array,)).reshape(base.shape)
+    assert whole.node is not None
     return whole.node
 
 
@@ -246,7 +248,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
     return elementwise.add(input, tensor1 / tensor2, alpha=value)
 
 
-def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     """input + weight * (end - input)."""
     return input + (end - input) * weight
 
@@ -455,16 +457,16 @@ def index_fill_(input: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
 def _source_of(name: str, x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     if is_number(src):
         return creation.full(index.shape, src, dtype=x.dtype, device=x.device)
-    need_tensor(name, "src", src)
-    if src.dtype is not x.dtype:
-        raise RuntimeError(f"{name}: src is {src.dtype}, expected {x.dtype}")
-    if any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
+    part = need_tensor(name, "src", src)
+    if part.dtype is not x.dtype:
+        raise RuntimeError(f"{name}: src is {part.dtype}, expected {x.dtype}")
+    if any(n > m for n, m in zip(index.shape, part.shape, strict=True)):
         raise RuntimeError(
-            f"{name}: index of shape {tuple(index.shape)} is larger than src {tuple(src.shape)}"
+            f"{name}: index of shape {tuple(index.shape)} is larger than src {tuple(part.shape)}"
         )
-    if tuple(src.shape) == tuple(index.shape):
-        return src
-    return src[tuple(slice(0, n) for n in index.shape)]
+    if tuple(part.shape) == tuple(index.shape):
+        return part
+    return part[tuple(slice(0, n) for n in index.shape)]
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:

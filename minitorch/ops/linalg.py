@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from minitorch.ops.arguments import need_tensor
-from minitorch.rules import bilinear, result_dtype, same_device
+from minitorch.rules import TensorFunction, bilinear, result_dtype, same_device
 from minitorch.tensor import Tensor
 
 # Both arguments have two dimensions or more here; leading ones broadcast.
-_matmul = bilinear(
+_matmul: TensorFunction = bilinear(
     "matmul",
     lambda g, x_shape, y: _matmul(g, y.mT),
     lambda g, x, y_shape: _matmul(x.mT, g),
@@ -108,7 +108,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------------- einsum
 def _terms(equation: str, operands: list[Tensor]) -> tuple[list[str], str]:
-    """The labels of each operand and of the result; an ellipsis becomes upper-case digits' labels."""
+    """The labels of each operand and of the result; an ellipsis becomes labels."""
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     inputs = left.split(",")
@@ -135,7 +135,7 @@ def _terms(equation: str, operands: list[Tensor]) -> tuple[list[str], str]:
             raise RuntimeError(f"einsum: {equation!r}: labels must be letters")
         if len(labels) != x.ndim:
             raise RuntimeError(
-                f"einsum: {equation!r}: {len(labels)} labels for an operand of shape {tuple(x.shape)}"
+                f"einsum: {equation!r}: {len(labels)} labels for shape {tuple(x.shape)}"
             )
     for label in right:
         if right.count(label) > 1 or not any(label in labels for labels in inputs):

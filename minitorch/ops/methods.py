@@ -31,6 +31,27 @@ SAME_NAME: dict[Any, str] = {
     + " ".join(inplace.UNARY),
 }
 
+
+def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """input where `condition` holds, else other."""
+    return elementwise.where(condition, input, other)
+
+
+def _type_as(input: Tensor, other: Tensor) -> Tensor:
+    """The tensor in another's dtype."""
+    return convert.to(input, other.dtype)
+
+
+def _cpu(input: Tensor) -> Tensor:
+    """The tensor on the cpu."""
+    return convert.to(input, device="cpu")
+
+
+def _cuda(input: Tensor, device: Any = None) -> Tensor:
+    """The tensor on the GPU."""
+    return convert.to(input, device="cuda" if device is None else device)
+
+
 OTHER_NAME: dict[str, Callable[..., Any]] = {
     "multiply": elementwise.mul,
     "divide": elementwise.div,
@@ -38,6 +59,10 @@ OTHER_NAME: dict[str, Callable[..., Any]] = {
     "negative": elementwise.neg,
     "absolute": elementwise.abs,
     "permute_dims": shape.permute,
+    "where": _where,
+    "type_as": _type_as,
+    "cpu": _cpu,
+    "cuda": _cuda,
     "__add__": elementwise.add_,
     "__radd__": lambda x, y: elementwise.add_(y, x),
     "__sub__": elementwise.sub_,
@@ -95,26 +120,6 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
-def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
-    """input where `condition` holds, else other."""
-    return elementwise.where(condition, input, other)
-
-
-def _type_as(input: Tensor, other: Tensor) -> Tensor:
-    """The tensor in another's dtype."""
-    return convert.to(input, other.dtype)
-
-
-def _cpu(input: Tensor) -> Tensor:
-    """The tensor on the cpu."""
-    return convert.to(input, device="cpu")
-
-
-def _cuda(input: Tensor, device: Any = None) -> Tensor:
-    """The tensor on the GPU."""
-    return convert.to(input, device="cuda" if device is None else device)
-
-
 def _new(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def f(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, **rest: Any) -> Tensor:
         return make(*args, **creation.like(input, dtype, device), **rest)
@@ -143,10 +148,6 @@ def _install() -> None:
         setattr(Tensor, name, property(function))
     for name in ("zeros", "ones", "full", "empty", "tensor"):
         setattr(Tensor, f"new_{name}", _new(getattr(creation, name)))
-    for name, function in {
-        "where": _where, "type_as": _type_as, "cpu": _cpu, "cuda": _cuda,
-    }.items():  # fmt: skip
-        setattr(Tensor, name, function)
 
 
 _install()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from minitorch import dtypes
 from minitorch.ops import elementwise
 from minitorch.ops.arguments import Dims, all_dims, one_dim
-from minitorch.rules import as_floating, constant, general, is_number, linear
+from minitorch.rules import TensorFunction, as_floating, constant, general, is_number, linear
 from minitorch.tensor import Tensor
 
 
@@ -80,17 +80,10 @@ def _softmax_rule(v: Tensor, z: Tensor, dim: int) -> Tensor:
 
 
 def _logsumexp_weights(inputs: Any, output: Tensor, dim: Any, keepdim: bool) -> Tensor:
-    x = inputs[0]
+    x: Tensor = inputs[0]
     top = keep_dims(output, x.shape, dim, keepdim)
-    return (x - where(isfinite(top), top, 0.0)).exp()
+    return (x - elementwise.where(elementwise.isfinite(top), top, 0.0)).exp()
 
-
-def where(condition: Tensor, input: Any, other: Any) -> Tensor:
-    """`elementwise.where` of three arguments."""
-    return elementwise.where(condition, input, other)
-
-
-isfinite = elementwise.isfinite
 
 _sum = linear("sum", _sum_adjoint)
 _amax = general("amax", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
@@ -217,7 +210,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 
 def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """(sum |x|^p)^(1/p) over `dim`; p = inf, -inf, 0 as limits. The gradient at 0 is 0 for p = 2."""
+    """(sum |x|^p)^(1/p) over `dim`; p = inf, -inf, 0 as limits; for p = 2 the slope at 0 is 0."""
     if isinstance(p, str):
         if p != "fro":
             raise RuntimeError(f"norm: p: expected a number or 'fro', got {p!r}")
@@ -288,7 +281,7 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return _arg("argmin", _argmin, input, dim, keepdim)
 
 
-def _arg(name: str, op: Any, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+def _arg(name: str, op: TensorFunction, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     d = None if dim is None or x.ndim == 0 else one_dim(name, x.ndim, dim)
     _not_empty(name, x, tuple(range(x.ndim)) if d is None else (d,))
     return op(x, dim=d, keepdim=keepdim)

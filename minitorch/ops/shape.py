@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import rules
 from minitorch.ops.arguments import all_dims, need_tensor, one_dim, spread
 from minitorch.ops.convert import clone
-from minitorch.rules import general, linear, result_dtype, same_device, sum_to
+from minitorch.rules import TensorFunction, general, linear, result_dtype, same_device, sum_to
 from minitorch.tensor import Tensor
 
 
@@ -51,16 +50,16 @@ _diagonal = linear(
     lambda g, shape, dim1, dim2: _diagonal_backward(g, shape=shape, dim1=dim1, dim2=dim2),
     view=True,
 )
-_diagonal_backward = linear(
+_diagonal_backward: TensorFunction = linear(
     "diagonal_backward", lambda g, x_shape, shape, dim1, dim2: g.diagonal(0, dim1, dim2)
 )
-_flip = linear("flip", lambda g, shape, dims: _flip(g, dims=dims))
-_roll = linear(
+_flip: TensorFunction = linear("flip", lambda g, shape, dims: _flip(g, dims=dims))
+_roll: TensorFunction = linear(
     "roll",
     lambda g, shape, shifts, dims: _roll(g, shifts=tuple(-s for s in shifts), dims=dims),
 )
-_tril = linear("tril", lambda g, shape, diagonal: _tril(g, diagonal=diagonal))
-_triu = linear("triu", lambda g, shape, diagonal: _triu(g, diagonal=diagonal))
+_tril: TensorFunction = linear("tril", lambda g, shape, diagonal: _tril(g, diagonal=diagonal))
+_triu: TensorFunction = linear("triu", lambda g, shape, diagonal: _triu(g, diagonal=diagonal))
 _cat = general("cat", _cat_vjp, _cat_jvp)
 
 
@@ -151,7 +150,7 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
     wanted = spread(shape)
     lead = len(wanted) - input.ndim
     have = (1,) * lead + tuple(input.array.shape)
-    full = tuple(h if n == -1 and i >= lead else n for i, (h, n) in enumerate(zip(have, wanted)))  # noqa: B905
+    full = tuple(h if n == -1 and i >= lead else n for i, (h, n) in enumerate(zip(have, wanted)))
     if lead < 0 or any(n < 0 or h not in (1, n) for h, n in zip(have, full, strict=True)):
         raise RuntimeError(f"expand: shape {tuple(input.shape)} cannot be expanded to {wanted}")
     if full == input.array.shape:
@@ -435,6 +434,3 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
         grids = tuple(permute(g, order) for g in swapped)
         grids = (permute(swapped[1], range(n)), permute(swapped[0], range(n)), *swapped[2:])
     return grids
-
-
-sum_to = rules.sum_to
