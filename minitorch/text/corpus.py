@@ -168,9 +168,9 @@ class Encoded:
     count: int
 
 
-def shown(progress: bool | None) -> dict[str, bool | None]:
-    """tqdm's option for: show a bar, do not, or (None) do where stderr is a terminal."""
-    return {"disable": None if progress is None else not progress}
+def hidden(progress: bool | None) -> bool | None:
+    """tqdm's `disable` for: show a bar, do not, or (None) do where stderr is a terminal."""
+    return None if progress is None else not progress
 
 
 def encode(sentences: Iterable[Sequence[str]], progress: bool | None = False) -> Encoded:
@@ -182,7 +182,7 @@ def encode(sentences: Iterable[Sequence[str]], progress: bool | None = False) ->
     index: defaultdict[str, int] = defaultdict()
     index.default_factory = index.__len__  # a new word gets the next number
     tokens, lengths = array("i"), array("i")
-    for sentence in tqdm(sentences, "reading", unit=" sentences", **shown(progress)):
+    for sentence in tqdm(sentences, "reading", unit=" sentences", disable=hidden(progress)):
         if isinstance(sentence, str):
             raise TypeError(
                 f"sentences: expected lists of words, got the string {sentence[:40]!r}; "

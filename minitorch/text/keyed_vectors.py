@@ -53,7 +53,7 @@ class KeyedVectors:
     @property
     def vector_size(self) -> int:
         """Length of a vector."""
-        return self.vectors.size(1)  # type: ignore[no-any-return]
+        return self.vectors.shape[1]
 
     def __len__(self) -> int:
         return len(self.index_to_key)
@@ -120,12 +120,15 @@ class KeyedVectors:
         weights = [1.0] * len(keys) if weights is None else weights
         if len(weights) != len(keys):
             raise ValueError(f"{len(keys)} keys do not fit {len(weights)} weights")
-        vectors, used = [], []
+        vectors: list[Tensor] = []
+        used: list[float] = []
         for key, weight in zip(keys, weights):
-            if ignore_missing and not isinstance(key, Tensor) and key not in self:
+            if isinstance(key, Tensor):
+                vectors.append(key)
+            elif key in self or not ignore_missing:
+                vectors.append(self.get_vector(key, norm=pre_normalize))
+            else:
                 continue
-            is_vector = isinstance(key, Tensor)
-            vectors.append(key if is_vector else self.get_vector(key, norm=pre_normalize))
             used.append(weight)
         if not vectors:
             return self.vectors.new_zeros(self.vector_size)
@@ -141,15 +144,16 @@ class KeyedVectors:
                 f"add_vectors: expected vectors of shape {(len(keys), self.vector_size)}, "
                 f"got {tuple(given.shape)}"
             )
-        first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        new = dict(sorted(first.items(), key=lambda item: item[1]))
-        known = [key for key in new if key in self]
-        new = {key: i for key, i in new.items() if key not in self}
+        first: dict[str, int] = {}
+        for i, key in enumerate(keys):
+            first.setdefault(key, i)
         vectors = self.vectors.detach().clone()
+        known = [key for key in first if key in self]
         if replace and known:
             vectors[self._rows(known)] = given[self._numbers([first[key] for key in known])]
+        new = [key for key in first if key not in self]
         if new:
-            vectors = cat([vectors, given[self._numbers(list(new.values()))]])
+            vectors = cat([vectors, given[self._numbers([first[key] for key in new])]])
             self.key_to_index.update((key, len(self) + i) for i, key in enumerate(new))
             self.index_to_key += new
             self.counts = None

@@ -119,7 +119,7 @@ class BlockSampler:
 
     def pairs(self, blocks: Blocks) -> Tensor:
         """How many pairs of words in a window the blocks stand for, a float64 scalar."""
-        return blocks.weights[:, :, : 2 * self.window + 1].double().sum()  # type: ignore[no-any-return]
+        return blocks.weights[:, :, : 2 * self.window + 1].double().sum()
 
     def noise(self, *shape: int) -> Tensor:
         """Words drawn from the noise distribution, int64."""
@@ -185,12 +185,12 @@ class SkipGram(Module):
     ) -> None:
         super().__init__()
         self.window = window
-        options = {"dtype": dtype, "device": device}
-        start = rand(num_words, vector_size, generator=generator, **options)
+        shape = num_words, vector_size
+        start = rand(shape, generator=generator, dtype=dtype, device=device)
         start.sub_(0.5).div_(vector_size)
-        self.input = Embedding(num_words, vector_size, sparse=True, _weight=start)
-        zero = zeros(num_words, vector_size, **options)
-        self.output = Embedding(num_words, vector_size, sparse=True, _weight=zero)
+        zero = zeros(shape, dtype=dtype, device=device)
+        self.input = Embedding(*shape, sparse=True, _weight=start)
+        self.output = Embedding(*shape, sparse=True, _weight=zero)
 
     def forward(self, blocks: Blocks) -> Tensor:
         """Loss summed over the pairs of the blocks, a float64 scalar."""

@@ -16,7 +16,7 @@ from minitorch.creation import from_numpy, zeros
 from minitorch.optim import SGD
 from minitorch.random import Generator
 from minitorch.tensor import Tensor
-from minitorch.text.corpus import Corpus, Encoded, encode, shown
+from minitorch.text.corpus import Corpus, Encoded, encode, hidden
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.skip_gram import BlockSampler, SkipGram
 from minitorch.text.vocab import Vocab, alias_table
@@ -190,7 +190,9 @@ class Word2Vec:
         began = time.perf_counter()
         cpu_settings.keep_heap()
         words = len(corpus.tokens)
-        bar = tqdm(total=epochs * words, unit="word", unit_scale=True, **shown(self.progress))
+        bar = tqdm(
+            total=epochs * words, unit="word", unit_scale=True, disable=hidden(self.progress)
+        )
         with cpu_settings.flush_denormal(), bar:
             for epoch in range(epochs):
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")
@@ -234,7 +236,7 @@ class Word2Vec:
         return self._mean(loss, pairs, words)
 
     def _mean(self, loss: Tensor, pairs: Tensor, words: int) -> float:
-        mean = loss.item() / max(pairs.item(), 1.0)
+        mean: float = loss.item() / max(pairs.item(), 1.0)
         if not math.isfinite(mean):
             raise FloatingPointError(
                 f"Word2Vec: the loss is {mean} after {words} words of an epoch: "
