@@ -21,11 +21,11 @@ def topological(roots: Iterable[Node]) -> list[Node]:
     """Every node that the roots depend on, each after its parents."""
     order: list[Node] = []
     seen: set[int] = set()
-    stack: list[Node | None] = list(roots)
+    stack: list[Any] = list(roots)
     while stack:
         node = stack.pop()
         if node is None:  # a mark: the node below it has all its parents in `order`
-            order.append(stack.pop())  # type: ignore[arg-type]
+            order.append(stack.pop())
         elif id(node) not in seen:
             seen.add(id(node))
             stack += (node, None)
@@ -97,7 +97,8 @@ def _walk_backward(
 def _vjp(node: Node, g: Any) -> Sequence[Any]:
     if node.op.reference is not None and grad_mode.enabled:
         return _through_reference(node, g)
-    return node.op.vjp(node, g)  # type: ignore[no-any-return]
+    gradients: Sequence[Any] = node.op.vjp(node, g)
+    return gradients
 
 
 def _run_hooks(node: Node, g: Any) -> Any:
@@ -136,7 +137,7 @@ def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -
         node.grad = Tensor(g.array if sole else g.clone().array)
 
 
-def _through_reference(node: Node, g: Tensor) -> list[Tensor | None]:
+def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:
     """vjp of a fused op in ordinary ops: differentiate its reference."""
     inputs = [alias(x) for x in fused_inputs(node)]
     output = node.op.reference(*inputs, **node.params)
@@ -144,7 +145,7 @@ def _through_reference(node: Node, g: Tensor) -> list[Tensor | None]:
     if output.node is None:
         return [None] * len(inputs)
     found = _walk_backward([(output.node, g)], targets, retain_graph=True)
-    return [None if x.node is None else found.get(id(x.node)) for x in inputs]  # type: ignore[misc]
+    return [None if x.node is None else found.get(id(x.node)) for x in inputs]
 
 
 def alias(x: Tensor) -> Tensor:
@@ -178,7 +179,8 @@ def _jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
         return _walk_forward([output.node], given)[id(output.node)]
     if node.op.jvp is None:
         raise NotImplementedError(f"{node.op.name}: no forward-mode rule")
-    return node.op.jvp(node, tangents)  # type: ignore[no-any-return]
+    tangent: Tensor = node.op.jvp(node, tangents)
+    return tangent
 
 
 def push_forward(

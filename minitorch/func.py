@@ -105,7 +105,7 @@ def vjp(func: Callable[..., Any], *primals: Tensor) -> tuple[Any, Callable[..., 
     outputs = [_output("vjp", y) for y in (result if several else (result,))]
     nested = _is_nested(outputs, variables)
 
-    def pull_back(*cotangents: Tensor) -> tuple[Tensor, ...]:
+    def pull_back(*cotangents: Any) -> tuple[Tensor, ...]:
         given = cotangents[0] if several and isinstance(cotangents[0], tuple) else cotangents
         if len(given) != len(outputs):
             raise RuntimeError(f"vjp: got {len(given)} cotangents for {len(outputs)} outputs")
@@ -135,7 +135,8 @@ def jvp(
     for i, (x, t) in enumerate(zip(primals, tangents, strict=True)):
         if tuple(x.shape) != tuple(t.shape) or x.dtype != t.dtype:
             raise RuntimeError(
-                f"jvp: tangent {i} is {tuple(t.shape)} {t.dtype}, expected {tuple(x.shape)} {x.dtype}"
+                f"jvp: tangent {i} is {tuple(t.shape)} {t.dtype}, "
+                f"expected {tuple(x.shape)} {x.dtype}"
             )
     variables = _variables("jvp", primals)
     with enable_grad():

@@ -39,7 +39,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"linear: input {tuple(input.shape)} and weight {tuple(weight.shape)}: "
             f"{input.array.shape[-1]} ≠ {weight.array.shape[-1]} features"
         )
-    return _linear(input, weight, bias)  # type: ignore[no-any-return]
+    return _linear(input, weight, bias)
 
 
 def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
@@ -65,7 +65,7 @@ def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
             f"{tuple(target.shape)}"
         )
     need_indices("cross_entropy", "target", target, input.array.shape[1])
-    return _cross_entropy(input, target=target.array)  # type: ignore[no-any-return]
+    return _cross_entropy(input, target=target.array)
 
 
 # ---------------------------------------------------------------------- word vectors
@@ -76,7 +76,7 @@ def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: i
     near = scores.gather(2, place.expand(n, size, width))
     pool = scores[:, :, size + width - 1 :]
     losses = softplus((-near)._cat(pool, dim=2))
-    return (losses * weights).double().sum()  # type: ignore[no-any-return]
+    return (losses * weights).double().sum()
 
 
 _negative_sampling = rules.fused("negative_sampling", _negative_sampling_reference)
@@ -101,4 +101,4 @@ def negative_sampling(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tens
     if not 1 <= width <= pairs:
         raise RuntimeError(f"negative_sampling: width {width} is not between 1 and {pairs}")
     rules.same_device("negative_sampling", (x, y, weights))
-    return _negative_sampling(x, y, weights, width=width)  # type: ignore[no-any-return]
+    return _negative_sampling(x, y, weights, width=width)

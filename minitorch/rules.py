@@ -199,6 +199,8 @@ def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, 
     if x_is_tensor and y_is_tensor:
         same_device(name, (x, y))
     common = result_dtype((x, y))
+    if name == "sub" and common is dtypes.bool_:
+        raise RuntimeError("sub: bools cannot be subtracted; use ^ or logical_not()")
     if floating and not common.is_floating_point:
         common = dtypes.get_default_dtype()
     x = x.to(common) if x_is_tensor else _as_number(x, common)
@@ -207,6 +209,11 @@ def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, 
 
 
 def _as_number(number: Any, dtype: dtypes.dtype) -> _Number:
+    """The number in the type that `dtype` asks for; integers wrap around, as in PyTorch."""
+    if dtype.category == dtypes.INT and not isinstance(number, bool):
+        bits = 8 * dtype.itemsize
+        low = 0 if dtype is dtypes.uint8 else -(2 ** (bits - 1))
+        return _Number((int(number) - low) % 2**bits + low)
     kind = (bool, int, float)[dtype.category]
     return _Number(kind(number))
 
@@ -630,9 +637,10 @@ Member = tuple[Any, Any, Any, Any]
 
 def member_of(x: Tensor) -> Member | None:
     """x's entry among the tensors that share its memory; None where it has no views."""
+    member: Member
     for member in x.version[1:]:
         if member[0]() is x:
-            return member  # type: ignore[no-any-return]
+            return member
     return None
 
 

@@ -10,13 +10,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from minitorch import backend
 from minitorch.backend import Array, Device
 from minitorch.dtypes import dtype, of_array
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 # ---------------------------------------------------------------------- grad mode
@@ -72,13 +73,13 @@ class _Mode:
     ) -> None:
         grad_mode.enabled = self._previous.pop()
 
-    def __call__(self, function: F) -> F:
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             with type(self)():
                 return function(*args, **kwargs)
 
-        return wrapped  # type: ignore[return-value]
+        return wrapped
 
 
 def _also_bare(mode: type[_Mode]) -> Callable[..., Any]:
@@ -181,6 +182,15 @@ class Tensor:
 
     __slots__ = ("__weakref__", "array", "node", "version")
     __array_ufunc__ = None  # numpy_array + tensor comes to Tensor.__radd__, which refuses it
+    if TYPE_CHECKING:  # what is used below of what `ops.methods` installs: see tensor.pyi
+        __getitem__: Callable[..., Tensor]
+        __mul__: Callable[..., Tensor]
+        _cat: Callable[..., Tensor]
+        clone: Callable[[], Tensor]
+        index_add_: Callable[..., Tensor]
+        mul_: Callable[[Any], Tensor]
+        new_zeros: Callable[..., Tensor]
+        unique: Callable[..., Any]
 
     def __init__(
         self, array: Array, node: Node | None = None, version: list[Any] | None = None
