@@ -13,6 +13,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 from pathlib import Path
 from typing import IO
 
@@ -109,7 +110,9 @@ def _find(package: str, folder: str, file: str) -> Path:
 def _gcide() -> Iterator[str]:
     """Paragraphs of the GNU Collaborative International Dictionary of English."""
     path = _find("dict-gcide", "/usr/share/dictd", "gcide.dict.dz")
-    yield from _BLANK_LINES.split("".join(read_lines(path, errors="replace")))
+    for blank, lines in groupby(read_lines(path, errors="replace"), key=str.isspace):
+        if not blank:
+            yield "".join(lines)
 
 
 def _wordnet() -> Iterator[str]:
@@ -129,12 +132,15 @@ def _stdlib() -> Iterator[str]:
     """Paragraphs of the language's help topics and of the standard library's docstrings."""
     from pydoc_data.topics import topics
 
-    texts = list(topics.values())
-    for path in _stdlib_files():
-        nodes = ast.walk(ast.parse(path.read_bytes()))
-        texts += [ast.get_docstring(node) or "" for node in nodes if isinstance(node, _CODE)]
-    for text in texts:
+    for text in chain(topics.values(), _docstrings()):
         yield from _BLANK_LINES.split(text)
+
+
+def _docstrings() -> Iterator[str]:
+    for path in _stdlib_files():
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, _CODE):
+                yield ast.get_docstring(node) or ""
 
 
 def _stdlib_files() -> Iterator[Path]:

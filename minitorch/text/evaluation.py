@@ -70,7 +70,7 @@ def word_pairs(
     return (
         Correlation(*map(float, stats.pearsonr(human, model))),
         Correlation(*map(float, stats.spearmanr(human, model))),
-        100 * len(unknown) / out_of,
+        len(unknown) / out_of * 100,
     )
 
 
