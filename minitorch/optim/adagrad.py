@@ -43,7 +43,7 @@ class Adagrad(Optimizer):
         """Count the step and return its learning rate."""
         if not state:
             state["step"] = 0
-            state["sum"] = full_like(p, group["initial_accumulator_value"], requires_grad=False)
+            state["sum"] = full_like(p, group["initial_accumulator_value"])
         state["step"] += 1
         rate: float = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
         return rate

@@ -180,6 +180,19 @@ def test_bad_input(library):
             call()
 
 
+def test_layers_are_made_where_and_as_asked(device):
+    for make in (
+        lambda **k: nn.Linear(2, 3, **k),
+        lambda **k: nn.Embedding(2, 3, **k),
+        lambda **k: nn.LayerNorm(3, **k),
+        lambda **k: nn.BatchNorm1d(3, **k),
+    ):
+        layer = make(device=device, dtype=minitorch.float64)
+        for value in layer.state_dict().values():
+            assert value.device.type == device
+            assert value.dtype in (minitorch.float64, minitorch.int64)
+
+
 def test_bad_embedding():
     with pytest.raises(ValueError, match="padding_idx"):
         nn.Embedding(3, 2, padding_idx=3)

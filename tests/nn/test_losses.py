@@ -81,6 +81,24 @@ def test_losses_are_pytorchs(case, reduction):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "case", ["mse", "smooth l1", "bce", "bce logits both", "ce int32", "ce shares -100 True 0.2"]
+)
+def test_second_derivatives_are_pytorchs(case):
+    results = []
+    for library in (minitorch, torch):
+        name, options, data, goal = CASES[case]
+        options = {
+            k: library.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()
+        }
+        x = library.tensor(data, requires_grad=True)
+        loss = getattr(library.nn, name)(**options)(x, library.tensor(goal))
+        (slope,) = library.autograd.grad(loss, x, create_graph=True)
+        (slope * slope.cos()).sum().backward()
+        results.append(x.grad.detach().cpu().numpy())
+    np.testing.assert_allclose(*results, rtol=1e-8, atol=1e-12)
+
+
 def test_bce_at_certainty():
     x, t = [0.0, 0.0, 1.0, 1.0, 1e-30], [1.0, 0.0, 0.0, 1.0, 1.0]
     a, b = minitorch.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)

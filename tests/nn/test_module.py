@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import minitorch
-from minitorch import nn
+from minitorch import backend, nn
 
 
 class Block(nn.Module):
@@ -214,6 +214,21 @@ def test_to_keeps_parameters_and_casts_floats_only():
     assert net.to(device="cpu", dtype=minitorch.float16).out.weight.dtype is minitorch.float16
     with pytest.raises(TypeError, match="floating point dtypes, got"):
         net.to(minitorch.int64)
+
+
+def test_to_casts_row_sparse_gradients_and_says_what_device_is_missing():
+    layer = nn.Embedding(3, 2, sparse=True)
+    layer(minitorch.tensor([1, 1])).sum().backward()
+    layer.double()
+    assert layer.weight.grad.dtype is minitorch.float64
+    assert layer.weight.grad.to_dense().tolist() == [[0, 0], [2, 2], [0, 0]]
+    layer.half().float().cpu()
+    assert layer.weight.dtype is minitorch.float32
+    if backend.why_unavailable("cuda") is None:
+        return
+    for missing in (lambda: layer.cuda(), lambda: layer.cuda(1), lambda: layer.to("cuda:0")):
+        with pytest.raises(RuntimeError, match="device 'cuda"):
+            missing()
 
 
 def test_an_optimizer_goes_on_after_a_cast():
