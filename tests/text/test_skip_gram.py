@@ -1,0 +1,315 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy import stats
+
+import minitorch
+from minitorch import Generator, fused
+from minitorch.nn import Embedding
+from minitorch.optim import SGD
+from minitorch.testing import gradcheck
+from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
+from minitorch.text.vocab import alias_table
+
+F64 = minitorch.float64
+
+
+def sampler(num_words, noise=None, keep=None, dtype=minitorch.float32, **options):
+    noise = np.ones(num_words) / num_words if noise is None else noise
+    thresholds, aliases = alias_table(noise)
+    keep = np.ones(num_words) if keep is None else keep
+    return BlockSampler(
+        minitorch.tensor(keep, dtype=dtype),
+        minitorch.tensor(thresholds, dtype=dtype),
+        minitorch.tensor(aliases),
+        Generator().manual_seed(0),
+        **options,
+    )
+
+
+def arrays(blocks):
+    return [part.numpy() for part in blocks]
+
+
+def pairs_of(blocks, window):
+    """{(centre, other): weight} of one block, positives and negatives."""
+    centres, others, weights = (part[0] for part in arrays(blocks))
+    width, size = 2 * window + 1, len(centres)
+    positives, negatives = {}, {}
+    for i, centre in enumerate(centres):
+        for o in np.flatnonzero(weights[i, :width]):
+            key = (int(centre), int(others[i + o]))
+            positives[key] = positives.get(key, 0) + weights[i, o]
+        for k in np.flatnonzero(weights[i, width:]):
+            key = (int(centre), int(others[size + width - 1 + k]))
+            negatives[key] = negatives.get(key, 0) + weights[i, width + k]
+    return positives, negatives
+
+
+# ---------------------------------------------------------------------- the sampler
+def test_apricot():
+    """lemon, a [tablespoon of apricot preserves or] jam: window 2, k = 2 (Jurafsky and Martin)."""
+    words = ["lemon", "a", "tablespoon", "of", "apricot", "preserves", "or", "jam"]
+    number = {word: i for i, word in enumerate(words)}
+    aardvark = len(words)
+    sample = sampler(aardvark + 20, window=2, negative=2, block_size=8, pool_size=64)
+    for _ in range(20):  # until the centre reaches two words to either side
+        blocks = sample.blocks(minitorch.arange(8), minitorch.zeros(8, dtype=minitorch.int64))
+        positives, negatives = pairs_of(blocks, 2)
+        apricot = number["apricot"]
+        near = {other for centre, other in positives if centre == apricot}
+        if len(near) == 4:
+            break
+    assert near == {number[word] for word in ("tablespoon", "of", "preserves", "or")}
+    drawn = {other: weight for (centre, other), weight in negatives.items() if centre == apricot}
+    assert sum(drawn.values()) == pytest.approx(8)  # two to a pair
+    assert not set(drawn) & {apricot, *near}  # the target is no negative, nor are its pairs
+    pool = set(arrays(blocks)[1][0, 8 + 4 :].tolist())
+    assert pool & {apricot, *near}  # though some were drawn
+
+
+def test_windows_are_drawn_evenly_and_stop_at_sentences():
+    tokens = minitorch.arange(40_000)
+    sentences = tokens // 2000
+    window = 5
+    sample = sampler(40_000, window=window, block_size=32, pool_size=4, repeats=40)
+    _, _, weights = arrays(sample.blocks(tokens, sentences))
+    reach = weights[:, :, :11].sum(axis=2)
+    inner = reach[(reach % 2 == 0) & (reach > 0)] / 2
+    counts = np.bincount(inner.astype(int), minlength=6)[1:]
+    assert stats.chisquare(counts).pvalue > 1e-3
+    # At the edges of 20 sentences a window is cut; the first word has none to its left.
+    centres, _, weights = arrays(sample.blocks(tokens, sentences))
+    first = centres % 2000 == 0
+    assert weights[first][:, :5].sum() == 0
+    assert (weights[first][:, 6:11].sum(axis=1) >= 1).all()
+    left, right = weights[:, :, :5].sum(axis=2), weights[:, :, 6:11].sum(axis=2)
+    assert (left[~first & (centres % 2000 != 1999)] >= 1).all()
+    assert (right[centres % 2000 == 1999] == 0).all()
+
+
+def test_every_token_is_a_centre_once_with_its_true_neighbours():
+    tokens = minitorch.randperm(1000)
+    place = {word: i for i, word in enumerate(tokens.tolist())}
+    sample = sampler(1000, window=3, block_size=16, pool_size=2)
+    centres, others, weights = arrays(sample.blocks(tokens, minitorch.zeros_like(tokens)))
+    used = weights[:, :, :7].sum(axis=2) > 0
+    assert sorted(centres[used].tolist()) == list(range(1000))
+    assert not (np.diff([place[word] for word in centres[:, 0]]) == 16).all()  # mixed
+    for block, row in zip(*np.nonzero(used)):
+        for o in np.flatnonzero(weights[block, row, :7]):
+            distance = place[others[block, row + o]] - place[centres[block, row]]
+            assert distance == o - 3
+
+
+def test_subsampling_keeps_words_with_their_probability_and_closes_the_gaps():
+    n = 40_000
+    tokens = minitorch.tensor([0, 1] * (n // 2))
+    sample = sampler(2, keep=[0.25, 1.0], window=1, block_size=32, pool_size=2)
+    centres, others, weights = arrays(sample.blocks(tokens, minitorch.zeros(n).long()))
+    kept = centres[weights[:, :, :3].sum(axis=2) > 0]
+    assert len(kept) - kept.sum() == pytest.approx(n / 8, abs=5 * math.sqrt(n / 2 * 0.25 * 0.75))
+    both_ones = (others[:, :34][:, 1:] == 1) & (others[:, :34][:, :-1] == 1)
+    assert both_ones.any()  # neighbours now
+
+
+def test_noise_passes_chi_square():
+    p = np.array([0.5, 0.25, 0.15, 0.06, 0.04])
+    drawn = sampler(5, noise=p).noise(200, 500).numpy().ravel()
+    assert stats.chisquare(np.bincount(drawn, minlength=5), p * len(drawn)).pvalue > 1e-3
+
+
+def test_each_pair_has_k_negatives_and_none_is_in_the_window():
+    tokens = minitorch.randint(30, (5000,), generator=Generator().manual_seed(3))
+    sample = sampler(30, window=4, negative=7, block_size=16, pool_size=24)
+    blocks = sample.blocks(tokens, minitorch.arange(5000) // 50)
+    centres, others, weights = arrays(blocks)
+    positives, negatives = weights[:, :, :9], weights[:, :, 9:]
+    assert_allclose(negatives.sum(axis=2), 7 * positives.sum(axis=2), rtol=1e-5)
+    assert (negatives >= 0).all()
+    for b in range(0, len(centres), 20):
+        for i in range(16):
+            words = {int(others[b, i + o]) for o in np.flatnonzero(positives[b, i])}
+            chosen = set(others[b, 24 + np.flatnonzero(negatives[b, i])].tolist())
+            pool = set(others[b, 24:].tolist())
+            if words:
+                assert chosen == pool - words - {int(centres[b, i])}
+
+
+def test_equal_centres_of_a_block_share_what_two_would_count():
+    sample = sampler(9, window=1, block_size=8, pool_size=2, repeats=2)
+    tokens = minitorch.tensor([0, 1, 0, 2, 0, 3, 0, 4])
+    centres, _, weights = arrays(sample.blocks(tokens, minitorch.zeros_like(tokens)))
+    assert set(weights[0, centres[0] == 0][:, :3].ravel()) == {0, 0.5}
+    assert set(weights[0, centres[0] != 0][:, :3].ravel()) == {0, 1}
+
+
+def test_blocks_of_almost_nothing():
+    sample = sampler(5, window=2, block_size=4, pool_size=2)
+    for tokens in ([], [3], [3, 1]):
+        tokens = minitorch.tensor(tokens, dtype=minitorch.int64)
+        blocks = sample.blocks(tokens, minitorch.zeros_like(tokens))
+        assert sample.pairs(blocks).item() == {0: 0, 1: 0, 2: 2}[len(tokens)]
+
+
+def test_split_covers_the_blocks():
+    sample = sampler(50, block_size=4, pool_size=2)
+    blocks = sample.blocks(minitorch.arange(50), minitorch.zeros(50).long())
+    parts = list(blocks.split(5))
+    assert [len(part.centres) for part in parts] == [5, 5, 3]
+    for whole, *pieces in zip(blocks, *parts):
+        assert minitorch.cat(pieces).equal(whole)
+
+
+# ---------------------------------------------------------------------- the loss
+def loss_inputs(dtype, scale=1.0):
+    shapes = (3, 4, 6), (3, 4 + 4 + 5, 6)
+    x, y = (minitorch.randn(*shape, dtype=dtype) for shape in shapes)
+    weights = minitorch.rand(3, 4, 5 + 5, dtype=dtype)
+    return [t.requires_grad_() for t in (x * scale, y, weights)]
+
+
+def torch_loss(x, y, weights, width):
+    total = 0
+    for b, i in np.ndindex(*x.shape[:2]):
+        scores = y[b] @ x[b, i]
+        near, pool = scores[i : i + width], scores[x.shape[1] + width - 1 :]
+        signed = torch.cat([near, -pool])
+        total = total - (weights[b, i] * torch.nn.functional.logsigmoid(signed)).sum()
+    return total
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(minitorch.float32, 1e-5), (F64, 1e-12)])
+def test_fused_loss_equals_its_reference_and_torch(dtype, tolerance, scale):
+    given = loss_inputs(dtype, scale)
+    references = [t.detach().requires_grad_() for t in given]
+    expected = [torch.tensor(t.detach().numpy(), requires_grad=True) for t in given]
+    losses = (
+        fused.negative_sampling(*given, width=5),
+        fused._negative_sampling.op.reference(*references, width=5),
+        torch_loss(*expected, width=5),
+    )
+    assert losses[0].dtype is F64
+    for loss in losses:
+        (loss * 0.5).backward()
+        assert loss.item() == pytest.approx(losses[-1].item(), rel=tolerance)
+    for ours, reference, theirs in zip(given, references, expected):
+        atol = tolerance * float(theirs.grad.abs().max())
+        assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=tolerance, atol=atol)
+        assert_allclose(reference.grad.numpy(), theirs.grad.numpy(), rtol=tolerance, atol=atol)
+
+
+def test_fused_loss_passes_gradcheck():
+    assert gradcheck(lambda *xs: fused.negative_sampling(*xs, width=5), loss_inputs(F64))
+
+
+def test_fused_loss_of_nan_is_nan():
+    x, y, weights = loss_inputs(minitorch.float32)
+    assert math.isnan(fused.negative_sampling(x * float("nan"), y, weights, width=5).item())
+
+
+def test_fused_loss_names_shapes_that_do_not_fit():
+    x, y, weights = loss_inputs(minitorch.float32)
+    with pytest.raises(RuntimeError, match=r"weights \(3, 4, 9\)"):
+        fused.negative_sampling(x, y, weights[:, :, 1:], width=5)
+    with pytest.raises(RuntimeError, match="width 11"):
+        fused.negative_sampling(x, y, weights, width=11)
+
+
+# ---------------------------------------------------------------------- the model
+def toy_blocks(num_words=40, seed=0, **options):
+    options = {"window": 2, "block_size": 8, "pool_size": 6} | options
+    tokens = minitorch.randint(num_words, (64,), generator=Generator().manual_seed(seed))
+    sample = sampler(num_words, **options)
+    return sample, sample.blocks(tokens, minitorch.arange(64) // 20)
+
+
+@pytest.mark.parametrize("negative", [1, 5])
+def test_loss_starts_at_k_plus_one_times_log_two(negative):
+    sample, blocks = toy_blocks(negative=negative)
+    model = SkipGram(40, 16, window=2)
+    mean = model(blocks) / sample.pairs(blocks)
+    assert mean.item() == pytest.approx((negative + 1) * math.log(2), rel=1e-6)
+
+
+def test_vectors_start_as_in_word2vec_c():
+    model = SkipGram(2000, 10, generator=Generator().manual_seed(1))
+    start = model.input.weight.detach()
+    assert abs(start.max().item() - 0.05) < 1e-4
+    assert abs(start.min().item() + 0.05) < 1e-4
+    assert abs(start.mean().item()) < 1e-3
+    assert not model.output.weight.any()
+    again = SkipGram(2000, 10, generator=Generator().manual_seed(1))
+    assert again.input.weight.equal(model.input.weight)
+
+
+def test_gradients_are_row_sparse_and_a_step_changes_only_their_rows():
+    _, blocks = toy_blocks(num_words=1000)
+    model = SkipGram(1000, 6, window=2)
+    minitorch.nn.init.normal_(model.output.weight)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    model(blocks).backward()
+    for table, rows in ((model.input, blocks.centres), (model.output, blocks.others)):
+        grad = table.weight.grad
+        assert type(grad) is minitorch.RowGrad
+        assert sorted(grad.indices.tolist()) == sorted(rows.flatten().tolist())
+    SGD(model.parameters(), lr=0.1).step()
+    for name, rows in (("input.weight", blocks.centres), ("output.weight", blocks.others)):
+        changed = (dict(model.named_parameters())[name] != before[name]).any(1)
+        assert set(changed.nonzero().flatten().tolist()) <= set(rows.flatten().tolist())
+        assert changed.any()
+
+
+@pytest.mark.parametrize("dtype", [minitorch.float32, F64])
+def test_one_step_by_hand(dtype):
+    """Each pair moves both its vectors by lr * weight * (label - sigmoid(u·v)), all at once."""
+    window, size, lr = 2, 8, 0.3
+    _, blocks = toy_blocks(num_words=12, dtype=dtype)
+    model = SkipGram(12, 5, window=window, dtype=dtype)
+    minitorch.nn.init.normal_(model.input.weight)
+    minitorch.nn.init.normal_(model.output.weight)
+    inputs, outputs = (t.weight.detach().numpy().copy() for t in (model.input, model.output))
+    new_inputs, new_outputs = inputs.copy(), outputs.copy()
+    centres, others, weights = arrays(blocks)
+    width = 2 * window + 1
+    for b, i, p in np.ndindex(*weights.shape):
+        label = p < width
+        place = i + p if label else size + width - 1 + p - width
+        u, v = centres[b, i], others[b, place]
+        slope = label - 1 / (1 + np.exp(-inputs[u] @ outputs[v]))
+        new_inputs[u] += lr * weights[b, i, p] * slope * outputs[v]
+        new_outputs[v] += lr * weights[b, i, p] * slope * inputs[u]
+    model(blocks).backward()
+    SGD(model.parameters(), lr=lr).step()
+    tolerance = 1e-12 if dtype is F64 else 1e-5
+    assert_allclose(model.input.weight.detach().numpy(), new_inputs, rtol=tolerance, atol=tolerance)
+    assert_allclose(
+        model.output.weight.detach().numpy(), new_outputs, rtol=tolerance, atol=tolerance
+    )
+
+
+def test_vectors_trained_with_the_reference_are_the_same(monkeypatch):
+    tables = []
+    for loss in (fused.negative_sampling, fused._negative_sampling.op.reference):
+        monkeypatch.setattr("minitorch.text.skip_gram.fused.negative_sampling", loss)
+        model = SkipGram(40, 8, window=2, generator=Generator().manual_seed(0), dtype=F64)
+        optimizer = SGD(model.parameters(), lr=0.2)
+        for seed in range(20):
+            _, blocks = toy_blocks(seed=seed, dtype=F64)
+            model(Blocks(*blocks)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        tables.append((model.input.weight, model.output.weight))
+    for ours, reference in zip(*tables):
+        assert ours.abs().max() > 0.1
+        assert_allclose(ours.detach().numpy(), reference.detach().numpy(), atol=1e-12)
+
+
+def test_tables_are_embeddings():
+    model = SkipGram(7, 3)
+    assert isinstance(model.input, Embedding)
+    assert sorted(model.state_dict()) == ["input.weight", "output.weight"]
