@@ -146,3 +146,35 @@ def test_make_lists_every_target():
     (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     for target in phony.split():
         assert f"make {target} " in listed.stdout
+
+
+SKIPPED_TEST = """
+import pytest
+@pytest.mark.skip(reason="gensim is not installed")
+def test_referee(): pass
+@pytest.mark.skip(reason="only on Windows")
+def test_other(): pass
+"""
+SKIPPED_MODULE = """
+import pytest
+pytest.skip("no sympy", allow_module_level=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "status"),
+    [
+        (SKIPPED_TEST, [], 0),
+        (SKIPPED_TEST, ["--require-referees"], 1),
+        (SKIPPED_TEST, ["--require-referees", "-k", "other"], 0),
+        (SKIPPED_MODULE, [], 5),
+        (SKIPPED_MODULE, ["--require-referees"], 2),
+    ],
+)
+def test_a_skipped_referee_fails_where_referees_are_required(tmp_path, text, options, status):
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "test_skips.py").write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
