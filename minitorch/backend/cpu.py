@@ -118,7 +118,29 @@ def _keep_ints(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _sign(x: Array) -> Array:
-    return x.copy() if x.dtype.kind == "b" else np.sign(x)
+    if x.dtype.kind == "b":
+        return x.copy()
+    out = np.asarray(np.sign(x))
+    np.copyto(out, 0, where=out != out)  # nan has the sign 0 in PyTorch
+    return out
+
+
+def _whole_quotient(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """floor_divide or remainder, which have no result for integers divided by 0."""
+
+    def entry(x: Array, y: Array, out: Array | None = None) -> Array:
+        whole = not any(np.asarray(v).dtype.kind == "f" for v in (x, y))
+        if whole and np.size(x) and not np.all(y):
+            raise RuntimeError(f"{name}: integer division by zero")
+        return function(x, y, out)
+
+    return quiet(entry)
+
+
+def _pow(x: Array, y: Array, out: Array | None = None) -> Array:
+    if getattr(y, "dtype", FLOAT64).kind == "i" and np.any(np.less(y, 0)):
+        raise RuntimeError("pow: integers to negative integer powers are not allowed")
+    return np.power(x, y, out)
 
 
 def _bce_with_logits(x: Array, y: Array) -> Array:
@@ -149,13 +171,15 @@ def _arg(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _logsumexp(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
-    top = np.max(x, axis=dim, keepdims=True)
+    top = np.max(x, axis=dim, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     total = np.log(np.sum(np.exp(x - top), axis=dim, keepdims=True)) + top
     return total if keepdim else np.squeeze(total, axis=dim)
 
 
 def _softmax(x: Array, dim: int, out: Array | None = None) -> Array:
+    if not x.size:
+        return _clone(x, out)
     out = np.subtract(x, np.max(x, axis=dim, keepdims=True), out=out)
     out = np.asarray(out)
     np.exp(out, out=out)
@@ -164,6 +188,8 @@ def _softmax(x: Array, dim: int, out: Array | None = None) -> Array:
 
 
 def _log_softmax(x: Array, dim: int, out: Array | None = None) -> Array:
+    if not x.size:
+        return _clone(x, out)
     out = np.subtract(x, np.max(x, axis=dim, keepdims=True), out=out)
     out = np.asarray(out)
     out -= np.log(np.sum(np.exp(out), axis=dim, keepdims=True))
@@ -171,9 +197,10 @@ def _log_softmax(x: Array, dim: int, out: Array | None = None) -> Array:
 
 
 def _cumsum(x: Array, dim: int, out: Array | None = None) -> Array:
+    dtype = x.dtype if x.dtype.kind == "f" else np.int64
     if x.ndim == 0:
-        return _result(x.copy(), out)
-    return np.cumsum(x, axis=dim, dtype=x.dtype if x.dtype.kind == "f" else np.int64, out=out)
+        return _result(x.astype(dtype), out)
+    return np.cumsum(x, axis=dim, dtype=dtype, out=out)
 
 
 def _argsort(x: Array, dim: int, descending: bool = False) -> Array:
@@ -244,6 +271,7 @@ def _index_put_(x: Array, value: Array, index: Index, accumulate: bool = False) 
         x[index] = value
     elif len(index) == 1 and index[0].ndim and x.ndim == 2 and x.flags.c_contiguous:
         rows = index[0].ravel()
+        rows = np.where(rows < 0, rows + len(x), rows)
         value = np.broadcast_to(value, index[0].shape + x.shape[1:])
         _index_add_(x, rows, value.reshape(len(rows), x.shape[1]), 0)
     else:
@@ -517,15 +545,15 @@ VIEWS: dict[str, Callable[..., Any]] = {
 }
 
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
+    "add": quiet(np.add),
+    "sub": quiet(np.subtract),
+    "mul": quiet(np.multiply),
     "div": quiet(np.divide),
-    "pow": quiet(np.power),
+    "pow": quiet(_pow),
     "maximum": np.maximum,
     "minimum": np.minimum,
-    "floor_divide": quiet(np.floor_divide),
-    "remainder": quiet(np.remainder),
+    "floor_divide": _whole_quotient("floor_divide", np.floor_divide),
+    "remainder": _whole_quotient("remainder", np.remainder),
     "neg": np.negative,
     "abs": np.absolute,
     "sign": into(_sign),
@@ -608,7 +636,7 @@ FUSED: dict[str, Callable[..., Any]] = {
     "cross_entropy": quiet(_cross_entropy),
     "cross_entropy_backward": _cross_entropy_backward,
     "negative_sampling": quiet(_negative_sampling),
-    "negative_sampling_backward": _negative_sampling_backward,
+    "negative_sampling_backward": quiet(_negative_sampling_backward),
 }
 
 WRITES: dict[str, Callable[..., Any]] = {
