@@ -41,6 +41,7 @@ from minitorch.dtypes import (
     uint8,
 )
 from minitorch.ops import *  # noqa: F403
+from minitorch.printing import get_printoptions, set_printoptions
 from minitorch.random import (
     Generator,
     bernoulli,

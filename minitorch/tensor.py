@@ -131,6 +131,7 @@ class Node:
     grad: Tensor | RowGrad | None = None
     hooks: dict[int, Callable[[Any], Any]] | None = None
     retain = False
+    watched: tuple[Any, ...] = ()  # `rules.save` of index tensors and the like, see `rules.watch`
 
     def __init__(
         self,
@@ -554,6 +555,3 @@ class RowGrad:
         """Multiply the values by a number, in place."""
         self.values.mul_(factor)
         return self
-
-    def __repr__(self) -> str:
-        return f"RowGrad({len(self.indices)} rows of {tuple(self.shape)}, {self.dtype})"

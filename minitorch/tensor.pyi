@@ -76,6 +76,7 @@ class Node:
     grad: Any
     hooks: dict[int, Callable[[Any], Any]] | None
     retain: bool
+    watched: tuple[Any, ...]
     def __init__(
         self,
         op: Any,
