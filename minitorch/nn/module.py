@@ -328,9 +328,10 @@ class Module:
         """Move parameters and buffers to the CPU."""
         return self.to("cpu")
 
-    def cuda(self: T, device: int | str | Device = "cuda") -> T:
-        """Move parameters and buffers to a GPU, given by number or name."""
-        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
+    def cuda(self: T, device: int | str | Device | None = None) -> T:
+        """Move parameters and buffers to a GPU, given by number or name; None: the current one."""
+        name = f"cuda:{device}" if isinstance(device, int) else device
+        return self.to("cuda" if name is None else name)
 
     # ---- state
 

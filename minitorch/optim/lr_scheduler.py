@@ -169,14 +169,16 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _factor(self, epoch: int) -> float:
-        done = min(epoch, self.total_iters) / self.total_iters if self.total_iters else 1.0
-        return self.start_factor + (self.end_factor - self.start_factor) * done
+        return self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters
 
     def get_lr(self) -> list[float]:
         epoch = self.last_epoch
-        if epoch and (self._fresh or epoch > self.total_iters):
-            return self._rates()
-        change = self._factor(epoch) / (self._factor(epoch - 1) if epoch else 1.0)
+        if epoch == 0:
+            change = self.start_factor
+        elif self._fresh or epoch > self.total_iters:
+            change = 1.0
+        else:
+            change = self._factor(epoch) / self._factor(epoch - 1)
         return [rate * change for rate in self._rates()]
 
 

@@ -13,6 +13,7 @@ SCHEDULERS = {
     "CosineAnnealingLR eta_min": lambda s, o: s.CosineAnnealingLR(o, T_max=10, eta_min=0.01),
     "LinearLR": lambda s, o: s.LinearLR(o),
     "LinearLR down": lambda s, o: s.LinearLR(o, 1.0, 0.2, total_iters=12),
+    "LinearLR at once": lambda s, o: s.LinearLR(o, 0.5, total_iters=0),
     "LambdaLR": lambda s, o: s.LambdaLR(o, lambda epoch: 1 / (1 + epoch)),
     "LambdaLR each": lambda s, o: s.LambdaLR(o, [lambda e: 0.9**e, lambda e: 0.5**e]),
     "OneCycleLR": lambda s, o: s.OneCycleLR(o, 0.7, total_steps=STEPS),
