@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minitorch import creation
-from minitorch.rules import fused_inputs
+from minitorch.rules import fused_inputs, restore
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, no_grad, set_grad_enabled
 
 Gradient = Tensor | RowGrad
@@ -95,6 +95,8 @@ def _walk_backward(
 
 
 def _vjp(node: Node, g: Any) -> Sequence[Any]:
+    for saved in node.watched:
+        restore(node.op, saved)
     if node.op.reference is not None and grad_mode.enabled:
         return _through_reference(node, g)
     gradients: Sequence[Any] = node.op.vjp(node, g)
@@ -167,6 +169,8 @@ def _walk_forward(outputs: Sequence[Node], tangents: dict[int, Tensor]) -> dict[
 
 
 def _jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
+    for saved in node.watched:
+        restore(node.op, saved)
     if node.op.reference is not None:
         with set_grad_enabled(True):
             inputs = [alias(x) for x in fused_inputs(node)]

@@ -118,6 +118,14 @@ def restore(op: Op, saved: Saved) -> Any:
     return Tensor(array, node, version)
 
 
+def watch(result: Tensor, *tensors: Tensor) -> Tensor:
+    """Let the walks raise if one of these (an index, a condition) is changed in place by then."""
+    node = result.node
+    if node is not None and node.op is not None:
+        node.watched = tuple([save(x) for x in tensors])
+    return result
+
+
 def _saved(node: Node) -> Any:
     if node.saved is None:
         raise RuntimeError(

@@ -6,7 +6,8 @@ from typing import Any
 
 from minitorch import creation, dtypes
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
-from minitorch.rules import TensorFunction, _saved, constant, linear
+from minitorch.ops.shape import broadcast_tensors
+from minitorch.rules import TensorFunction, _saved, constant, linear, watch
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode
 
 # ---------------------------------------------------------------------- the table
@@ -32,49 +33,57 @@ _searchsorted = constant("searchsorted")
 
 
 # ---------------------------------------------------------------------- x[...]
-def parse(x: Tensor, key: Any) -> tuple[tuple[Any, ...], bool]:
-    """The key of x[key] as the backend takes it, and whether it is basic (a view).
+def parse(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[Tensor]]:
+    """The key of x[key] as the backend takes it, and the index tensors in it (none: a view).
 
-    Basic keys hold integers, slices, None and Ellipsis; others also index arrays (int64).
-    A mask becomes the indices where it holds.
+    What the backend takes are integers, slices, None, Ellipsis and integer arrays; a mask becomes
+    the indices where it holds.
     """
-    items = list(key) if isinstance(key, tuple) else [key]
-    basic = True
-    result: list[Any] = []
-    taken = 0
-    for item in items:
-        if item is None or item is Ellipsis:
-            result.append(item)
-            continue
-        if isinstance(item, bool):
-            item = creation.tensor(item, device=x.device)
-        if isinstance(item, (list, range)) or hasattr(item, "__array_interface__"):
-            item = creation.tensor(item, device=x.device)
-        if isinstance(item, Tensor):
-            if item.ndim == 0 and item.dtype.category == dtypes.INT:
-                result.append(int(item))
-                taken += 1
-                continue
-            arrays = _index_arrays(x, item, taken)
-            result += arrays
-            taken += len(arrays)
-            basic = False
-        elif isinstance(item, slice):
-            result.append(slice(*(None if v is None else int(v) for v in _ends(item))))
-            taken += 1
-        elif hasattr(item, "__index__"):
-            result.append(item.__index__())
-            taken += 1
-        else:
-            raise TypeError(
-                "indices: expected integers, slices, None, Ellipsis, integer or bool tensors, "
-                f"got {type(item).__name__}"
-            )
+    items = [_item(x, item) for item in (key if isinstance(key, tuple) else (key,))]
+    widths = [_width(item) for item in items]
+    taken = sum(widths)
     if taken > x.ndim:
         raise IndexError(f"too many indices for a tensor of {x.ndim} dimensions: {taken}")
-    if items.count(Ellipsis) > 1 if basic else sum(i is Ellipsis for i in items) > 1:
+    if sum(item is Ellipsis for item in items) > 1:
         raise IndexError("an index can have only one Ellipsis")
-    return tuple(result), basic
+    index: list[Any] = []
+    tensors: list[Tensor] = []
+    place = 0
+    for item, width in zip(items, widths, strict=True):
+        if isinstance(item, Tensor):
+            parts = _index_tensors(x, item, place)
+            index += [part.array for part in parts]
+            tensors += parts
+        else:
+            index.append(item)
+        place += x.ndim - taken if item is Ellipsis else width
+    return tuple(index), tensors
+
+
+def _item(x: Tensor, item: Any) -> Any:
+    """One item of a key: None, Ellipsis, a slice of integers, an integer or a tensor."""
+    if item is None or item is Ellipsis:
+        return item
+    if isinstance(item, slice):
+        return slice(*(None if v is None else int(v) for v in _ends(item)))
+    if isinstance(item, (bool, list, range)) or hasattr(item, "__array_interface__"):
+        item = creation.tensor(item, device=x.device)
+    if isinstance(item, Tensor):
+        scalar = item.ndim == 0 and item.dtype.category == dtypes.INT
+        return int(item) if scalar else item
+    if hasattr(item, "__index__"):
+        return item.__index__()
+    raise TypeError(
+        "indices: expected integers, slices, None, Ellipsis, integer or bool tensors, "
+        f"got {type(item).__name__}"
+    )
+
+
+def _width(item: Any) -> int:
+    """How many dimensions an item takes."""
+    if item is None or item is Ellipsis:
+        return 0
+    return item.ndim if isinstance(item, Tensor) and item.dtype is dtypes.bool_ else 1
 
 
 def _ends(item: slice) -> tuple[Any, Any, Any]:
@@ -83,7 +92,7 @@ def _ends(item: slice) -> tuple[Any, Any, Any]:
     return item.start, item.stop, item.step
 
 
-def _index_arrays(x: Tensor, item: Tensor, taken: int) -> list[Any]:
+def _index_tensors(x: Tensor, item: Tensor, place: int) -> list[Tensor]:
     if item.device != x.device:
         raise RuntimeError(
             f"index: indices on {item.device} for a tensor on {x.device}; use .to('{x.device}')"
@@ -91,10 +100,32 @@ def _index_arrays(x: Tensor, item: Tensor, taken: int) -> list[Any]:
     if item.dtype is dtypes.bool_:
         if item.ndim == 0:
             raise IndexError("a 0-d mask is not supported as an index")
-        return [part.array for part in nonzero(item, as_tuple=True)]
-    if item.dtype.is_floating_point:
-        raise IndexError(f"tensors used as indices must be integer or bool, got {item.dtype}")
-    return [item.array]
+        for i, n in enumerate(item.array.shape, start=place):
+            if n != x.array.shape[i]:
+                raise IndexError(
+                    f"index: a mask of shape {tuple(item.shape)} for a tensor of shape "
+                    f"{tuple(x.shape)}: {n} ≠ {x.array.shape[i]} in dimension {i}"
+                )
+        return list(nonzero(item, as_tuple=True))
+    if item.dtype.is_floating_point or item.dtype is dtypes.uint8:
+        raise IndexError(
+            f"tensors used as indices must be int64, int32 or bool, got {item.dtype}; use .long()"
+        )
+    return [item]
+
+
+def apart(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Of x[index]: what gives a view, and where the index arrays stand in that view.
+
+    PyTorch applies integers as a view first, where NumPy broadcasts them with the index arrays.
+    """
+    basic = tuple(slice(None) if hasattr(i, "dtype") else i for i in index)
+    rest = tuple(
+        i if hasattr(i, "dtype") or i is Ellipsis else slice(None)
+        for i in index
+        if type(i) is not int
+    )
+    return basic, rest
 
 
 def _explain(x: Tensor, error: IndexError) -> IndexError:
@@ -103,15 +134,16 @@ def _explain(x: Tensor, error: IndexError) -> IndexError:
 
 def getitem(input: Tensor, key: Any) -> Tensor:
     """input[key]: a view for integers, slices, None and Ellipsis; a copy for tensors and masks."""
-    if type(key) is int:
-        index, basic = (key,), True
-    else:
-        index, basic = parse(input, key)
+    index, tensors = ((key,), ()) if type(key) is int else parse(input, key)
     try:
-        result: Tensor = (_slice if basic else _index)(input, index=index)
+        if not tensors:
+            return _slice(input, index=index)
+        if int in map(type, index):
+            basic, index = apart(index)
+            input = _slice(input, index=basic)
+        return watch(_index(input, index=index), *tensors)
     except IndexError as error:
         raise _explain(input, error) from None
-    return result
 
 
 # ---------------------------------------------------------------------- along a dimension
@@ -135,7 +167,7 @@ def _check_gather(name: str, x: Tensor, dim: int, index: Tensor) -> int:
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on; the shape is that of index."""
     d = _check_gather("gather", input, dim, index)
-    return _gather(input, index=index.array, dim=d)
+    return watch(_gather(input, index=index.array, dim=d), index)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -148,19 +180,30 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """`gather` with its arguments in NumPy's order."""
-    return gather(input, dim, indices)
+    """`gather`, for an input and indices that broadcast in all dimensions but `dim`."""
+    d = one_dim("take_along_dim", input.ndim, dim)
+    if indices.ndim != input.ndim:
+        raise RuntimeError(
+            f"take_along_dim: indices has {indices.ndim} dimensions, expected {input.ndim}"
+        )
+    lengths = [max(n, m) for n, m in zip(input.array.shape, indices.array.shape, strict=True)]
+    lengths[d : d + 1] = [-1] * len(lengths[d : d + 1])
+    return gather(input.expand(lengths), d, indices.expand(lengths))
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements for which the mask holds, in a row."""
-    return getitem(input.expand(mask.shape) if input.shape != mask.shape else input, mask)
+    if input.shape != mask.shape:
+        input, mask = broadcast_tensors(input, mask)
+    return getitem(input, mask)
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Indices of the nonzero elements: int64 (n, ndim), or a tuple of ndim tensors (n,)."""
-    found = _nonzero(input)
-    return tuple(found[:, i].contiguous() for i in range(input.ndim)) if as_tuple else found
+    if not as_tuple:
+        return _nonzero(input)
+    found = _nonzero(input if input.ndim else input.unsqueeze(0))
+    return tuple(found[:, i].contiguous() for i in range(found.array.shape[1]))
 
 
 def searchsorted(sorted_sequence: Tensor, values: Any, *, right: bool = False) -> Tensor:
@@ -221,8 +264,8 @@ def embedding(weight: Tensor, indices: Tensor, sparse: bool = False) -> Tensor:
     if sparse and picked.node is not None:
         parents = picked.node.parents
         node = Node(_sparse_rows, parents, (), (indices.array,), picked.array.shape)
-        return Tensor(picked.array, node)
-    return picked
+        picked = Tensor(picked.array, node)
+    return watch(picked, indices)
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:

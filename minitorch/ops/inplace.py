@@ -355,7 +355,12 @@ def random_(input: Tensor, low: int, high: int, *, generator: Any = None) -> Ten
 def setitem(input: Tensor, key: Any, value: Any) -> None:
     """input[key] = value; differentiable in both."""
     _check_leaf("setitem", input)
-    place, basic = indexing.parse(input, key)
+    place, tensors = indexing.parse(input, key)
+    if tensors and int in map(type, place):
+        basic, rest = indexing.apart(place)
+        given = iter(tensors)
+        setitem(input[basic], tuple(next(given) if hasattr(i, "dtype") else i for i in rest), value)
+        return
     if not isinstance(value, Tensor):
         value = creation.tensor(value, dtype=input.dtype, device=input.device)
     rules.same_device("setitem", (input, value))
@@ -370,8 +375,8 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
             f"setitem: a value of shape {tuple(value.shape)} does not fit into {target}"
         ) from None
     if _tracked(input, value):
-        _overwrite("setitem", input, _put(input, value, index=place))
-    elif basic:
+        _overwrite("setitem", input, rules.watch(_put(input, value, index=place), *tensors))
+    elif not tensors:
         with no_grad():
             _copy_(indexing._slice(input, index=place), value)
     else:
@@ -396,9 +401,13 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError(f"masked_fill: mask: expected a bool tensor, got {mask.dtype}")
     if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"masked_fill: value: expected a number or a 0-d tensor, got {tuple(value.shape)}"
+            )
         value = value.to(input.dtype)
-    elif is_number(value) and not input.dtype.is_floating_point:
-        value = int(value)
+    elif is_number(value):
+        value = (bool, int, float)[input.dtype.category](value)
     return elementwise.where(mask, value, input)
 
 
@@ -425,7 +434,7 @@ def index_add(
     d = _rows("index_add", input, dim, index, source)
     scaled = source if alpha == 1 else source * alpha
     added = indexing._index_backward(scaled, shape=input.array.shape, index=_at(d, index))
-    return input + added
+    return input + rules.watch(added, index)
 
 
 def index_add_(
@@ -474,7 +483,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     d = indexing._check_gather("scatter_add", input, dim, index)
     part = _source_of("scatter_add", input, d, index, src)
     added = indexing._gather_backward(part, shape=input.array.shape, index=index.array, dim=d)
-    return input + added
+    return input + rules.watch(added, index)
 
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -499,9 +508,12 @@ def scatter_(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     part = _source_of("scatter_", input, d, index, src)
     if not _tracked(input, part):
         return _scatter_(input, index, part, dim=d)
+    if input.ndim == 0:
+        return _overwrite("scatter_", input, part.reshape(()).clone())
     place = [
         creation.arange(n, device=input.device).reshape((-1,) + (1,) * (index.ndim - 1 - i)).array
         for i, n in enumerate(index.shape)
     ]
     place[d] = index.array
-    return _overwrite("scatter_", input, _put(input, part, index=tuple(place)))
+    result = rules.watch(_put(input, part, index=tuple(place)), index)
+    return _overwrite("scatter_", input, result)
