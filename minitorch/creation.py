@@ -112,7 +112,10 @@ def full(
         raise TypeError(f"full: fill_value: expected a number, got {fill_value!r}")
     chosen = _dtype(dtype, dtypes.of_number(value))
     shape = shape_of("full", (size,))
-    x = _full(device, shape=shape, dtype=chosen.array_dtype, value=value)
+    try:
+        x = _full(device, shape=shape, dtype=chosen.array_dtype, value=value)
+    except (OverflowError, ValueError) as error:
+        raise RuntimeError(f"full: fill_value: {value} does not fit into {chosen}") from error
     return _finish(x, requires_grad)
 
 

@@ -17,8 +17,10 @@ from minitorch.rules import (
     general,
     is_number,
     promote,
+    result_dtype,
     same_device,
     sum_to,
+    watch,
 )
 from minitorch.tensor import Tensor
 
@@ -29,8 +31,12 @@ def _mask(condition: Tensor, like: Tensor) -> Tensor:
 
 
 def _wins(x: Any, y: Any, z: Tensor) -> Tensor:
-    """Share of x in max(x, y) or min(x, y): 1, 0, or a half where they are equal."""
-    return (_mask(x == z, z) + 1 - _mask(y == z, z)) * 0.5
+    """Share of x in max(x, y) or min(x, y): 1, 0, a half where they are equal; 1 for nan."""
+    return 1 - _mask(y == z, z) * (1 - _mask(x == z, z) * 0.5)
+
+
+def _inverse(y: Any) -> Any:
+    return 1 / y if isinstance(y, Tensor) or y else math.copysign(math.inf, y)
 
 
 def _power_in_x(x: Any, y: Any) -> Any:
@@ -41,14 +47,14 @@ def _power_in_x(x: Any, y: Any) -> Any:
 
 def _power_in_y(x: Tensor, z: Tensor) -> Tensor:
     # z log x, and 0 at x = 0, where 0**y stays 0 for every y > 0.
-    return z * x.masked_fill(x == 0, 1).log()
+    return z * x.masked_fill((x == 0) & (z <= 1), 1).log()
 
 
 # ---------------------------------------------------------------------- two arguments
 add_ = elementwise("add", ONE, ONE)
 sub_ = elementwise("sub", ONE, MINUS_ONE)
 mul = elementwise("mul", lambda y: y, lambda x: x)
-div_ = elementwise("div", lambda y: 1 / y, lambda y, z: -z / y, floating=True)
+div_ = elementwise("div", lambda y: _inverse(y), lambda y, z: -z / y, floating=True)
 pow_ = elementwise("pow", _power_in_x, _power_in_y)
 maximum = elementwise("maximum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z))
 minimum = elementwise("minimum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z))
@@ -139,25 +145,35 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         input = condition.new_full((), input, dtype=dtype)
     input, other, _ = promote("where", input, other)
     same_device("where", [condition, *(t for t in (input, other) if not isinstance(t, _Number))])
-    return _where(input, other, condition=condition.array)
+    return watch(_where(input, other, condition=condition.array), condition)
 
 
 # ---------------------------------------------------------------------- PyTorch's arguments
-def _scaled(name: str, other: Any, alpha: Any) -> Any:
+def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
+    """alpha * other, in the dtype that input + other has."""
     if not is_number(alpha):
         raise TypeError(f"{name}: alpha: expected a number, got {alpha!r}")
-    return other if alpha == 1 else other * alpha
+    if alpha == 1:
+        return other
+    if not isinstance(other, Tensor):
+        return other * alpha
+    dtype = result_dtype((input, other))
+    if isinstance(alpha, float) and not dtype.is_floating_point:
+        raise RuntimeError(
+            f"{name}: alpha: expected an integer for a result in {dtype}, got {alpha}"
+        )
+    return (other.to(dtype) * alpha).to(dtype)
 
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input + alpha * other, broadcast."""
-    result: Tensor = add_(input, _scaled("add", other, alpha))
+    result: Tensor = add_(input, _scaled("add", input, other, alpha))
     return result
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input - alpha * other, broadcast."""
-    result: Tensor = sub_(input, _scaled("sub", other, alpha))
+    result: Tensor = sub_(input, _scaled("sub", input, other, alpha))
     return result
 
 
@@ -181,11 +197,13 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 def pow(input: Any, exponent: Any) -> Tensor:
     """input ** exponent, broadcast; integers to a negative integer power are an error."""
     if isinstance(input, Tensor) and is_number(exponent):
-        if exponent == 2:
-            return mul(input, input)
-        if exponent < 0 and not input.dtype.is_floating_point and int(exponent) == exponent:
+        floating = input.dtype.is_floating_point
+        if exponent < 0 and not floating and not isinstance(exponent, float):
             raise RuntimeError("pow: integers to negative integer powers are not allowed")
-        if exponent == 1:
+        keeps_dtype = floating or (input.dtype is not dtypes.bool_ and type(exponent) is int)
+        if exponent == 2 and keeps_dtype:
+            return mul(input, input)
+        if exponent == 1 and keeps_dtype:
             return input.clone()
     if is_number(input) and isinstance(exponent, Tensor):
         dtype = dtypes.promote_types(exponent.dtype, dtypes.of_number(input))
@@ -198,8 +216,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 def square(input: Tensor) -> Tensor:
     """input * input."""
-    result: Tensor = mul(input, input)
-    return result
+    return pow(input, 2)
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
@@ -296,6 +313,7 @@ def isclose(
     equal_nan: bool = False,
 ) -> Tensor:
     """Where |input - other| <= atol + rtol * |other|."""
+    input, other = (x if x.dtype.is_floating_point else x.double() for x in (input, other))
     near = le(abs(input - other), abs(other) * rtol + atol) & isfinite(input) & isfinite(other)
     result = near | eq(input, other)
     return result | (isnan(input) & isnan(other)) if equal_nan else result

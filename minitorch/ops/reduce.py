@@ -82,7 +82,7 @@ def _softmax_rule(v: Tensor, z: Tensor, dim: int) -> Tensor:
 def _logsumexp_weights(inputs: Any, output: Tensor, dim: Any, keepdim: bool) -> Tensor:
     x: Tensor = inputs[0]
     top = keep_dims(output, x.shape, dim, keepdim)
-    return (x - elementwise.where(elementwise.isfinite(top), top, 0.0)).exp()
+    return (x - top).exp()
 
 
 _sum = linear("sum", _sum_adjoint)
@@ -125,17 +125,13 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     if dtype is not None:
         input = input.to(dtype)
     dims = all_dims("sum", input.array.ndim, dim)
-    return _sum(input, dim=dims, keepdim=keepdim)
+    result = _sum(input, dim=dims, keepdim=keepdim)
+    return result if dtype is None else result.to(dtype)
 
 
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over `dim` (all dimensions if left out); floats only."""
-    if dtype is not None:
-        input = input.to(dtype)
-    if not input.dtype.is_floating_point:
-        raise RuntimeError(
-            f"mean: expected a floating-point dtype, got {input.dtype}; use .float()"
-        )
+    input = _floating("mean", input, dtype)
     dims = all_dims("mean", input.array.ndim, dim)
     return _sum(input, dim=dims, keepdim=keepdim) / _count(input.array.shape, dims)
 
@@ -153,6 +149,7 @@ def var(
         raise TypeError("var: give unbiased or correction, not both")
     if correction is None:
         correction = 0 if unbiased is False else 1
+    _floating("var", input)
     dims = all_dims("var", input.array.ndim, dim)
     away = input - mean(input, dims, keepdim=True) if dims else input - input
     squares = _sum(away * away, dim=dims, keepdim=keepdim)
@@ -193,7 +190,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor
 def _prod_last(x: Tensor) -> Tensor:
     n = x.array.shape[-1]
     if n == 0:
-        return x.new_ones(x.shape[:-1])
+        return _sum(x, dim=(x.ndim - 1,), keepdim=False) + 1
     while n > 1:
         half = n // 2
         product = x[..., :half] * x[..., half : 2 * half]
@@ -206,7 +203,8 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along `dim`."""
     if dtype is not None:
         input = input.to(dtype)
-    return _cumsum(input, dim=one_dim("cumsum", input.ndim, dim))
+    result = _cumsum(input, dim=one_dim("cumsum", input.ndim, dim))
+    return result if dtype is None else result.to(dtype)
 
 
 def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -310,12 +308,12 @@ def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return _log_softmax(x, dim=one_dim("log_softmax", x.ndim, dim))
 
 
-def _floating(name: str, x: Tensor, dtype: Any) -> Tensor:
+def _floating(name: str, x: Tensor, dtype: Any = None) -> Tensor:
     if dtype is not None:
         x = x.to(dtype)
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"{name}: expected a floating-point dtype, got {x.dtype}; use .float()")
-    return x if x.ndim else x.reshape(())
+    return x
 
 
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:

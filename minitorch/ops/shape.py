@@ -115,10 +115,10 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The dimensions from start_dim to end_dim made one."""
-    if input.ndim == 0:
-        return reshape(input, (1,))
     start = one_dim("flatten", input.ndim, start_dim)
     end = one_dim("flatten", input.ndim, end_dim)
+    if input.ndim == 0:
+        return reshape(input, (1,))
     if start > end:
         raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     shape = input.array.shape
@@ -126,8 +126,15 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """One dimension made several."""
+    """One dimension made several (one length may be -1)."""
     d = one_dim("unflatten", input.ndim, dim)
+    known = math.prod(n for n in sizes if n != -1)
+    if known and list(sizes).count(-1) == 1:
+        sizes = [input.array.shape[d] // known if n == -1 else n for n in sizes]
+    if math.prod(sizes) != (input.array.shape[d] if input.ndim else 1):
+        raise RuntimeError(
+            f"unflatten: sizes {tuple(sizes)} do not make up dimension {d} of {tuple(input.shape)}"
+        )
     return reshape(input, (*input.shape[:d], *sizes, *input.shape[d + 1 :]))
 
 
@@ -184,6 +191,8 @@ def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Te
     """Each element repeated in place along `dim` (of the flattened tensor if left out)."""
     if dim is None:
         input, dim = flatten(input), 0
+    if repeats < 0:
+        raise RuntimeError(f"repeat_interleave: repeats: expected a number >= 0, got {repeats}")
     d = one_dim("repeat_interleave", input.ndim, dim) + 1
     shape = tuple(input.array.shape)
     wide = expand(unsqueeze(input, d), (*shape[:d], repeats, *shape[d:]))
@@ -237,7 +246,8 @@ def movedim(input: Tensor, source: int, destination: int) -> Tensor:
     s = one_dim("movedim", input.ndim, source)
     d = one_dim("movedim", input.ndim, destination)
     order = [i for i in range(input.ndim) if i != s]
-    order.insert(d, s)
+    if input.ndim:
+        order.insert(d, s)
     return permute(input, order)
 
 
@@ -382,9 +392,9 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     n = input.array.shape[d]
     sizes = split_size_or_sections
     if isinstance(sizes, int):
-        if sizes <= 0:
+        if sizes < 0 or (sizes == 0 and n > 0):
             raise RuntimeError(f"split: split_size must be positive, got {sizes}")
-        sizes = [min(sizes, n - i) for i in range(0, n, sizes)] or [0]
+        sizes = [min(sizes, n - i) for i in range(0, n, sizes or 1)] or [0]
     if sum(sizes) != n:
         raise RuntimeError(f"split: sizes {list(sizes)} do not sum to {n}, the length of dim {d}")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
@@ -396,7 +406,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if chunks <= 0:
         raise RuntimeError(f"chunk: chunks must be positive, got {chunks}")
     n = input.array.shape[one_dim("chunk", input.ndim, dim)]
-    return split(input, max(1, -(-n // chunks)), dim)
+    return split(input, -(-n // chunks) if n else [0] * chunks, dim)
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
@@ -425,12 +435,7 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
         raise RuntimeError(f"meshgrid: indexing: expected 'ij' or 'xy', got {indexing!r}")
     vectors = spread(tensors)
     n = len(vectors)
-    grids = broadcast_tensors(
-        *[reshape(v, (1,) * i + (-1,) + (1,) * (n - 1 - i)) for i, v in enumerate(vectors)]
+    order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else range(n)
+    return broadcast_tensors(
+        *[reshape(v, (1,) * i + (-1,) + (1,) * (n - 1 - i)) for i, v in zip(order, vectors)]
     )
-    if indexing == "xy" and n > 1:
-        order = [1, 0, *range(2, n)]
-        swapped = meshgrid(vectors[1], vectors[0], *vectors[2:])
-        grids = tuple(permute(g, order) for g in swapped)
-        grids = (permute(swapped[1], range(n)), permute(swapped[0], range(n)), *swapped[2:])
-    return grids
