@@ -39,7 +39,7 @@ def pairs():
                 yield pytest.param(value, expected, id=f"{ours.__name__}.{name}")
 
 
-@pytest.mark.parametrize(("ours", "theirs"), pairs())
+@pytest.mark.parametrize(("ours", "theirs"), list(pairs()))
 def test_arguments_are_pytorchs(ours, theirs):
     expected = arguments(theirs)
     by_name = {p.name: p for p in expected}
