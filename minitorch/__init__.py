@@ -1,12 +1,14 @@
 """minitorch: a deep-learning mini-framework with PyTorch's names.
 
+In short:
+
     import minitorch
     x = minitorch.tensor([1.0, 2.0], requires_grad=True)
     (x * x).sum().backward()
     x.grad  # tensor([2., 4.])
 """
 
-from minitorch import autograd, func, fused, nn, optim, utils
+from minitorch import autograd, func, fused, nn, ops, optim, utils
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
 from minitorch.creation import (
@@ -70,3 +72,69 @@ from minitorch.tensor import (
     no_grad,
     set_grad_enabled,
 )
+
+__all__ = [
+    "Generator",
+    "RowGrad",
+    "Size",
+    "Tensor",
+    "arange",
+    "as_tensor",
+    "autograd",
+    "bernoulli",
+    "bool",
+    "device",
+    "dtype",
+    "empty",
+    "empty_like",
+    "enable_grad",
+    "eye",
+    "float16",
+    "float32",
+    "float64",
+    "from_numpy",
+    "full",
+    "full_like",
+    "func",
+    "fused",
+    "get_default_device",
+    "get_default_dtype",
+    "get_printoptions",
+    "get_rng_state",
+    "inference_mode",
+    "initial_seed",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "linspace",
+    "load",
+    "manual_seed",
+    "multinomial",
+    "nn",
+    "no_grad",
+    "normal",
+    "ones",
+    "ones_like",
+    "ops",
+    "optim",
+    "promote_types",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "save",
+    "set_default_device",
+    "set_default_dtype",
+    "set_grad_enabled",
+    "set_printoptions",
+    "set_rng_state",
+    "tensor",
+    "uint8",
+    "utils",
+    "zeros",
+    "zeros_like",
+]
+__all__ += ops.__all__
