@@ -1,7 +1,8 @@
-# What a developer can do here; `make` lists it. Python and the arguments of pytest can be given:
-#   make test PYTHON=python3.12 TESTS="tests/nn -k linear"
+# What a developer can do here; `make` lists it. What is set with ?= can be given:
+#   make test PYTHON=python3.12 TESTS="tests/nn -k linear" WORKERS=0
 PYTHON ?= python3
 TESTS ?=
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -24,7 +25,7 @@ demo: $(VENV)/stamp-viz ## Train both models on data at hand; pictures go to dem
 	$(BIN)/python examples/word2vec.py --out demo
 
 test: $(VENV)/stamp-test ## Run the tests (TESTS="..." chooses some)
-	$(BIN)/python -m pytest $(TESTS)
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 lint: $(VENV)/stamp-lint ## Check style, format and types
 	$(BIN)/ruff check .
