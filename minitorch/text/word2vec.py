@@ -24,6 +24,7 @@ from minitorch.text.vocab import Vocab, alias_table
 Sentences = Iterable[Sequence[str]]
 
 _CHUNK = 1 << 16  # tokens that are made into blocks at once
+_MOST_OFTEN = 6.1  # times that a step may have the most frequent word, on average
 
 
 class _Numbered(NamedTuple):
@@ -47,7 +48,8 @@ class Word2Vec:
     progress: show bars (None: where stderr is a terminal).
 
     block_size, pool_size, batch_words: how the work is cut up. A step takes blocks of
-    `block_size` words, `batch_words` in all, with `pool_size` noise words to a block.
+    `block_size` words with `pool_size` noise words each, `batch_words` in all, or fewer where
+    the most frequent word would come more than six times among them.
 
     As in gensim: `wv` (KeyedVectors), `build_vocab`, `train`, `corpus_count`,
     `corpus_total_words`. Besides: `vocab`, `model` (the SkipGram module) and `losses`, the mean
@@ -92,7 +94,7 @@ class Word2Vec:
         self._check()
         self.generator = Generator().manual_seed(seed)
         self.corpus_count = self.corpus_total_words = 0
-        self.losses: list[float] = []
+        self.losses: list[float] = []  # of each epoch
         self.total_train_time = 0.0
         self._numbered: _Numbered | None = None
         if sentences is not None or corpus_file is not None:
@@ -211,7 +213,7 @@ class Word2Vec:
     ) -> float:
         """One pass over the corpus; returns the mean loss per pair."""
         group = optimizer.param_groups[0]
-        blocks_at_once = max(1, self.batch_words // self.block_size)
+        blocks_at_once = self._blocks_at_once()
         loss, pairs = zeros(2, dtype=dtypes.float64, device=self.device)
         words = len(corpus.tokens)
         for start in range(0, words, _CHUNK):
@@ -234,6 +236,13 @@ class Word2Vec:
                 "Word2Vec: the corpus has no pair of words in one sentence that sub-sampling kept"
             )
         return self._mean(loss, pairs, words)
+
+    def _blocks_at_once(self) -> int:
+        """Blocks to a step: few enough that no word's gradients are summed too often."""
+        kept = self.vocab.keep_probabilities(self.sample) * self.vocab.counts
+        noise = self.vocab.noise_probabilities(self.ns_exponent)
+        often = max(kept.max() / kept.sum(), noise.max())
+        return max(1, int(min(self.batch_words, _MOST_OFTEN / often)) // self.block_size)
 
     def _mean(self, loss: Tensor, pairs: Tensor, words: int) -> float:
         mean: float = loss.item() / max(pairs.item(), 1.0)

@@ -1,0 +1,233 @@
+import math
+
+import gensim.models
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import minitorch
+from minitorch import fused
+from minitorch.text import Corpus, Word2Vec
+
+TOPICS = 6
+
+
+def sentences_of(count=1500, length=12, seed=0):
+    """Sentences of one topic each, mixed with words that all topics share."""
+    rng = np.random.default_rng(seed)
+    weights = 1 / np.arange(1, 13)
+    weights /= weights.sum()
+    return [
+        [f"t{topic}w{i}" if own else f"c{i}" for i, own in zip(words, rng.random(length) < 0.6)]
+        for topic in rng.integers(TOPICS, size=count)
+        for words in [rng.choice(12, length, p=weights)]
+    ]
+
+
+SENTENCES = sentences_of()
+SMALL = {"vector_size": 16, "sample": 0, "min_count": 1, "epochs": 4, "seed": 3}
+
+
+def separation(kv):
+    """Mean cosine within topics minus that between topics."""
+    words = [f"t{t}w{i}" for t in range(TOPICS) for i in range(12)]
+    units = np.stack([np.asarray(kv.get_vector(word, norm=True)) for word in words])
+    cosines = units @ units.T
+    topic = np.repeat(np.arange(TOPICS), 12)
+    same = topic[:, None] == topic
+    return cosines[same & ~np.eye(len(words), dtype=bool)].mean() - cosines[~same].mean()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return Word2Vec(SENTENCES, **SMALL)
+
+
+def test_learns_what_gensim_learns(trained):
+    theirs = gensim.models.Word2Vec(SENTENCES, sg=1, alpha=0.05, workers=1, **SMALL)
+    assert separation(theirs.wv) > 0.5
+    assert separation(trained.wv) > 0.5
+    assert all(word.startswith("t2") for word, _ in trained.wv.most_similar("t2w0", topn=8))
+    assert trained.losses[-1] < trained.losses[0] < 6 * math.log(2)
+
+
+@pytest.mark.parametrize("broken", ["no negatives", "gradient turned round"])
+def test_a_broken_path_learns_nothing(monkeypatch, broken):
+    loss = fused.negative_sampling
+
+    def no_negatives(x, y, weights, width):
+        weights = weights.clone()
+        weights[:, :, width:] = 0.0
+        return loss(x, y, weights, width=width)
+
+    def turned_round(x, y, weights, width):
+        return 2 * loss(x, y, weights, width=width).detach() - loss(x, y, weights, width=width)
+
+    replacement = no_negatives if broken == "no negatives" else turned_round
+    monkeypatch.setattr("minitorch.text.skip_gram.fused.negative_sampling", replacement)
+    try:
+        model = Word2Vec(SENTENCES, **SMALL)
+    except FloatingPointError:
+        return
+    assert separation(model.wv) < 0.3
+
+
+def test_names_and_counts_are_gensims(trained):
+    theirs = gensim.models.Word2Vec(**SMALL)
+    theirs.build_vocab(SENTENCES)
+    assert trained.wv.index_to_key == theirs.wv.index_to_key
+    assert trained.corpus_count == theirs.corpus_count
+    assert trained.corpus_total_words == theirs.corpus_total_words
+    for name in ("vector_size", "window", "min_count", "epochs", "negative", "seed", "sample"):
+        assert getattr(trained, name) == getattr(theirs, name), name
+    count = trained.wv.get_vecattr("t0w0", "count")
+    assert count == theirs.wv.get_vecattr("t0w0", "count")
+    assert tuple(trained.wv.vectors.shape) == (len(trained.vocab), 16)
+
+
+def test_same_seed_same_vectors(trained):
+    again = Word2Vec(iter(SENTENCES), **SMALL)  # a generator is read once
+    assert again.wv.vectors.equal(trained.wv.vectors)
+    assert again.losses == trained.losses
+    other = Word2Vec(SENTENCES, **(SMALL | {"seed": 4}))
+    assert not other.wv.vectors.equal(trained.wv.vectors)
+    minitorch.manual_seed(12)  # nor does it touch the numbers of others
+    before = minitorch.get_rng_state()
+    Word2Vec(SENTENCES[:50], **SMALL)
+    assert minitorch.get_rng_state().equal(before)
+
+
+def test_loss_is_the_true_mean_per_pair():
+    """With a learning rate of nothing the loss of an epoch is that of the vectors as they are."""
+    options = SMALL | {"alpha": 0.0, "min_alpha": 0.0, "negative": 2, "epochs": 1}
+    model = Word2Vec(SENTENCES, **options)
+    assert model.losses == [pytest.approx(3 * math.log(2), rel=1e-7)]
+    assert model.get_latest_training_loss() == model.losses[-1]
+    with minitorch.no_grad():
+        model.model.output.weight.fill_(0.5)
+        model.model.input.weight.fill_(0.25)  # every score is 2
+    loss = model.train()
+    score = torch.tensor(2.0, dtype=torch.float64)
+    expected = -torch.nn.functional.logsigmoid(score) - 2 * torch.nn.functional.logsigmoid(-score)
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_alpha_falls_linearly(monkeypatch):
+    rates = []
+    step = minitorch.optim.SGD.step
+    monkeypatch.setattr(
+        minitorch.optim.SGD,
+        "step",
+        lambda self: (rates.append(self.param_groups[0]["lr"]), step(self)),
+    )
+    Word2Vec(SENTENCES, **(SMALL | {"alpha": 0.04, "min_alpha": 0.01}))
+    assert rates[0] == 0.04
+    assert rates[-1] == pytest.approx(0.01, abs=0.04 / len(rates))
+    assert_allclose(rates, np.linspace(0.04, rates[-1], len(rates)), rtol=1e-2)
+
+
+def test_corpus_file_is_read_as_gensim_reads_it(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(" ".join(sentence) for sentence in SENTENCES[:200]) + "\n")
+    model = Word2Vec(corpus_file=path, **SMALL)
+    same = Word2Vec(SENTENCES[:200], **SMALL)
+    assert model.wv.index_to_key == same.wv.index_to_key
+    assert model.wv.vectors.equal(same.wv.vectors)
+
+
+def test_build_vocab_and_train_apart_equal_the_constructor(trained):
+    model = Word2Vec(**SMALL)
+    model.build_vocab(SENTENCES)
+    assert not model.model.output.weight.any()
+    loss = model.train(SENTENCES)
+    assert loss == trained.losses[-1]
+    assert model.wv.vectors.equal(trained.wv.vectors)
+    start = model.wv["t0w0"].clone()
+    model.train([*sentences_of(seed=5), ["unknown", "words"]], epochs=1, start_alpha=0.01)
+    assert len(model.losses) == 5
+    assert not model.wv["t0w0"].equal(start)
+    assert "unknown" not in model.wv
+
+
+def test_steps_of_any_size_learn():
+    for options in ({"block_size": 8, "pool_size": 16}, {"batch_words": 64}, {"window": 2}):
+        assert separation(Word2Vec(SENTENCES, **SMALL, **options).wv) > 0.4
+
+
+def test_subsampling_and_min_count():
+    model = Word2Vec(SENTENCES, **(SMALL | {"sample": 1e-2, "min_count": 200}))
+    counts = model.vocab.counts
+    assert counts.min() >= 200
+    assert model.losses[-1] < model.losses[0]
+
+
+def test_a_real_corpus_in_a_few_seconds(tmp_path):
+    sentences = [words for _, words in zip(range(6000), Corpus("stdlib"))]
+    model = Word2Vec(sentences, vector_size=32, epochs=2)
+    assert model.losses[-1] < model.losses[0] < 6 * math.log(2)
+    model.wv.save(tmp_path / "vectors")
+    assert "Word2Vec(vocab=" in repr(model)
+
+
+def test_progress_shows_words_and_loss(capsys):
+    Word2Vec(SENTENCES[:100], **SMALL, progress=True)
+    shown = capsys.readouterr().err
+    assert "reading" in shown
+    assert "epoch 4/4" in shown
+    assert "word/s" in shown
+    assert "loss=" in shown
+    Word2Vec(SENTENCES[:100], **SMALL, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+# ---------------------------------------------------------------------- bad input
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vector_size": 0}, "vector_size: expected an integer above 0, got 0"),
+        ({"window": -1}, "window"),
+        ({"negative": 0}, "negative"),
+        ({"epochs": 0}, "epochs"),
+        ({"epochs": 1.5}, "epochs"),
+        ({"batch_words": 0}, "batch_words"),
+        ({"alpha": -0.1}, "alpha=-0.1"),
+        ({"alpha": 0.01, "min_alpha": 0.02}, "min_alpha=0.02"),
+        ({"sample": 2}, "sample"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        Word2Vec(SENTENCES, **options)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "error", "message"),
+    [
+        ([], ValueError, "leaves no word"),
+        ([["a", "b"]], ValueError, "min_count=5 leaves no word"),
+        ([["a"] * 50], ValueError, "one word only, 'a'"),
+        ([["a"], ["b"]] * 50, ValueError, "no pair of words"),
+        (["the cat sat"], TypeError, "the string 'the cat sat'"),
+        ("the cat sat", TypeError, "the string 'the cat sat'"),
+    ],
+)
+def test_corpora_that_cannot_be_trained_on(sentences, error, message):
+    with pytest.raises(error, match=message):
+        Word2Vec(sentences)
+
+
+def test_train_without_a_vocabulary_or_a_known_word():
+    model = Word2Vec(**SMALL)
+    with pytest.raises(RuntimeError, match="build_vocab has to come first"):
+        model.train()
+    with pytest.raises(TypeError, match="either sentences or corpus_file"):
+        model.build_vocab()
+    model.build_vocab(SENTENCES[:50])
+    with pytest.raises(ValueError, match="no word of the vocabulary"):
+        model.train([["x", "y"]])
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    with pytest.raises(FloatingPointError, match="smaller alpha than 1e"):
+        Word2Vec(SENTENCES, **(SMALL | {"alpha": 1e30}))
