@@ -234,6 +234,12 @@ def _cast(x: Array, dtype: np.dtype[Any], source: np.dtype[Any]) -> Array:
 
 
 # ------------------------------------------------------------------ indexing
+def _diagonal(x: Array, dim1: int, dim2: int) -> Array:
+    view = np.diagonal(x, axis1=dim1, axis2=dim2)  # read-only, for reasons of NumPy's history
+    view.flags.writeable = x.flags.writeable
+    return view
+
+
 def _diagonal_backward(g: Array, shape: tuple[int, ...], dim1: int, dim2: int) -> Array:
     whole = np.zeros(shape, g.dtype)
     view = np.diagonal(whole, axis1=dim1, axis2=dim2)
@@ -255,8 +261,9 @@ def _slice_backward(g: Array, shape: tuple[int, ...], index: Index) -> Array:
 
 
 def _index(x: Array, index: Index) -> Array:
-    if len(index) == 1:
-        return np.take(x, index[0], axis=0)  # twice as fast as x[index]
+    # take is twice as fast as x[index], but copies all of an x that is not contiguous
+    if len(index) == 1 and x.flags.c_contiguous:
+        return np.take(x, index[0], axis=0)
     return x[index]
 
 
@@ -541,7 +548,7 @@ VIEWS: dict[str, Callable[..., Any]] = {
     "expand": lambda x, shape: np.broadcast_to(x, shape),
     "permute": lambda x, dims: np.transpose(x, dims),
     "slice": _slice,
-    "diagonal": lambda x, dim1, dim2: np.diagonal(x, axis1=dim1, axis2=dim2),
+    "diagonal": _diagonal,
 }
 
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
