@@ -222,6 +222,8 @@ def _maybe_inplace(input: Tensor, output: Tensor, inplace: bool) -> Tensor:
 
 
 # ------------------------------------------------------------------ losses
+# `reduction` is "mean", "sum" or "none" (the loss of each element). Input and target of different
+# shapes are a ValueError in all of them; PyTorch's mse_loss and l1_loss warn and broadcast.
 
 
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
