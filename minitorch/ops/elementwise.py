@@ -30,9 +30,10 @@ def _mask(condition: Tensor, like: Tensor) -> Tensor:
     return condition.to(like.dtype)
 
 
-def _wins(x: Any, y: Any, z: Tensor) -> Tensor:
-    """Share of x in max(x, y) or min(x, y): 1, 0, a half where they are equal; 1 for nan."""
-    return 1 - _mask(y == z, z) * (1 - _mask(x == z, z) * 0.5)
+def _share(loses: Tensor, x: Any, y: Any) -> Tensor:
+    """Share of one of x and y in their maximum or minimum: 0 where it loses, a half if equal."""
+    dtype = (x if isinstance(x, Tensor) else y).dtype
+    return 1 - loses.to(dtype) - (x == y).to(dtype) * 0.5
 
 
 def _inverse(y: Any) -> Any:
@@ -54,10 +55,10 @@ def _power_in_y(x: Tensor, z: Tensor) -> Tensor:
 add_ = elementwise("add", ONE, ONE)
 sub_ = elementwise("sub", ONE, MINUS_ONE)
 mul = elementwise("mul", lambda y: y, lambda x: x)
-div_ = elementwise("div", lambda y: _inverse(y), lambda y, z: -z / y, floating=True)
+div_ = elementwise("div", lambda y: _inverse(y), lambda x, y: -(x / y) / y, floating=True)
 pow_ = elementwise("pow", _power_in_x, _power_in_y)
-maximum = elementwise("maximum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z))
-minimum = elementwise("minimum", lambda x, y, z: _wins(x, y, z), lambda x, y, z: _wins(y, x, z))
+maximum = elementwise("maximum", lambda x, y: _share(x < y, x, y), lambda x, y: _share(x > y, x, y))
+minimum = elementwise("minimum", lambda x, y: _share(x > y, x, y), lambda x, y: _share(x < y, x, y))
 remainder = elementwise("remainder", ONE, lambda x, y: -(x // y))
 floor_divide = comparison("floor_divide")
 bce_with_logits = elementwise("bce_with_logits", lambda x, y: x.sigmoid() - y, lambda x: -x)
