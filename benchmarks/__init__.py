@@ -1,0 +1,4 @@
+"""Timings of minitorch beside PyTorch, NumPy and gensim: `python -m benchmarks`.
+
+They are compared as ratios within one run; no test asserts a time.
+"""
