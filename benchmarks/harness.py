@@ -32,7 +32,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 THREADS = 2
 ROUNDS = 15
-STRETCHES, STRETCH_S, WARM_UP_S = 5, 0.02, 0.3
+STRETCHES, STRETCH_S, WARM_UP_S = 25, 0.004, 0.3
 PACKAGES = ("numpy", "scipy", "torch", "gensim")
 
 # Of the paired rounds of two contestants (seconds a call), one number a round, and its unit.
