@@ -1,6 +1,7 @@
 """Options and fixtures of the whole suite: the device under test, seeds, strict referees."""
 
 import re
+import sys
 
 import pytest
 
@@ -26,11 +27,13 @@ def device(request):
 
 
 @pytest.fixture(autouse=True)
-def _default_device_and_seed(device):
+def _default_device_and_seeds(device):
     import minitorch
 
     minitorch.set_default_device(device)
     minitorch.manual_seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def _reason(report):
