@@ -25,7 +25,13 @@ from typing import Any
 
 from benchmarks.harness import save
 
-OPTIONS: dict[str, Any] = {"vector_size": 100, "window": 5, "negative": 5, "sample": 1e-3, "min_count": 5}
+OPTIONS: dict[str, Any] = {
+    "vector_size": 100,
+    "window": 5,
+    "negative": 5,
+    "sample": 1e-3,
+    "min_count": 5,
+}
 QUALITY = ("wordsim353", "simlex999", "analogies")
 SPEEDS = ("words_per_s", "train_words_per_s")
 

@@ -72,19 +72,24 @@ class Word2Vec:
         alpha: float = 0.05,
         window: int = 5,
         min_count: int = 5,
+        *,
         sample: float = 1e-3,
         seed: int = 1,
         min_alpha: float = 1e-4,
+        sg: int = 1,
         negative: int = 5,
         ns_exponent: float = 0.75,
         epochs: int = 5,
-        *,
         device: Device | str | None = None,
         block_size: int = 32,
         pool_size: int = 32,
         batch_words: int = 512,
         progress: bool | None = None,
     ) -> None:
+        if sg != 1:
+            raise ValueError(
+                f"Word2Vec: sg: expected 1 (skip-gram), the only model here, got {sg!r}"
+            )
         self.vector_size, self.window, self.negative = vector_size, window, negative
         self.min_count, self.sample, self.ns_exponent = min_count, sample, ns_exponent
         self.alpha, self.min_alpha, self.epochs, self.seed = alpha, min_alpha, epochs, seed
@@ -119,10 +124,10 @@ class Word2Vec:
 
     # ------------------------------------------------------------------ vocabulary
     def build_vocab(
-        self, sentences: Sentences | None = None, corpus_file: str | Path | None = None
+        self, corpus_iterable: Sentences | None = None, corpus_file: str | Path | None = None
     ) -> None:
-        """Count the words of a corpus, number it, and make new vectors."""
-        source, corpus = self._read(sentences, corpus_file)
+        """Count the words of a corpus (see the constructor), number it, and make new vectors."""
+        source, corpus = self._read(corpus_iterable, corpus_file)
         vocab = Vocab.from_encoded(corpus, self.min_count)
         if len(vocab) == 1:
             raise ValueError(
@@ -147,7 +152,7 @@ class Word2Vec:
         self, sentences: Sentences | None, corpus_file: str | Path | None
     ) -> tuple[object, Encoded]:
         if (sentences is None) == (corpus_file is None):
-            raise TypeError("Word2Vec: expected either sentences or corpus_file")
+            raise TypeError("Word2Vec: expected either sentences (corpus_iterable) or corpus_file")
         if corpus_file is not None:
             return str(corpus_file), self._encode(Corpus(corpus_file, tokenizer=str.split))
         assert sentences is not None
@@ -168,18 +173,20 @@ class Word2Vec:
     # ------------------------------------------------------------------ training
     def train(
         self,
-        sentences: Sentences | None = None,
+        corpus_iterable: Sentences | None = None,
         corpus_file: str | Path | None = None,
-        *,
+        total_examples: int | None = None,
+        total_words: int | None = None,
         epochs: int | None = None,
         start_alpha: float | None = None,
         end_alpha: float | None = None,
     ) -> float:
         """Train on the corpus of `build_vocab`, or on another; returns the last epoch's loss.
 
-        Without epochs, start_alpha or end_alpha those of the constructor hold.
+        Without epochs, start_alpha or end_alpha those of the constructor hold. total_examples
+        and total_words are there for gensim's sake: the corpus is counted.
         """
-        corpus = self._corpus(sentences, corpus_file)
+        corpus = self._corpus(corpus_iterable, corpus_file)
         epochs = self.epochs if epochs is None else epochs
         high = self.alpha if start_alpha is None else start_alpha
         low = self.min_alpha if end_alpha is None else end_alpha

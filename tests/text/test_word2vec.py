@@ -140,7 +140,7 @@ def test_build_vocab_and_train_apart_equal_the_constructor(trained):
     model = Word2Vec(**SMALL)
     model.build_vocab(SENTENCES)
     assert not model.model.output.weight.any()
-    loss = model.train(SENTENCES)
+    loss = model.train(SENTENCES, total_examples=model.corpus_count, epochs=model.epochs)
     assert loss == trained.losses[-1]
     assert model.wv.vectors.equal(trained.wv.vectors)
     start = model.wv["t0w0"].clone()
@@ -194,6 +194,7 @@ def test_progress_shows_words_and_loss(capsys):
         ({"alpha": -0.1}, "alpha=-0.1"),
         ({"alpha": 0.01, "min_alpha": 0.02}, "min_alpha=0.02"),
         ({"sample": 2}, "sample"),
+        ({"sg": 0}, "sg: expected 1"),
     ],
 )
 def test_options_out_of_range(options, message):
@@ -221,7 +222,7 @@ def test_train_without_a_vocabulary_or_a_known_word():
     model = Word2Vec(**SMALL)
     with pytest.raises(RuntimeError, match="build_vocab has to come first"):
         model.train()
-    with pytest.raises(TypeError, match="either sentences or corpus_file"):
+    with pytest.raises(TypeError, match="expected either sentences"):
         model.build_vocab()
     model.build_vocab(SENTENCES[:50])
     with pytest.raises(ValueError, match="no word of the vocabulary"):
