@@ -172,13 +172,12 @@ def test_a_model_trains_as_pytorchs_step_for_step(name):
     state = models[1].state_dict()
     models[0].load_state_dict({k: minitorch.tensor(v.numpy()) for k, v in state.items()})
     losses = [], []
+    ids = np.random.default_rng(5).integers(0, 9, size=(16, 3))
     for library, model, history in zip((minitorch, torch), models, losses):
-        rng = np.random.default_rng(5)
         optimizer = getattr(library.optim, name)(model.parameters(), lr=0.01)
         scheduler = library.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30)
         loss_of = library.nn.CrossEntropyLoss(label_smoothing=0.1)
         for _ in range(30):
-            ids = rng.integers(0, 9, size=(16, 3))
             optimizer.zero_grad()
             loss = loss_of(model(library.tensor(ids)), library.tensor(ids[:, 0] // 3))
             loss.backward()
