@@ -32,8 +32,9 @@ def _mask(condition: Tensor, like: Tensor) -> Tensor:
 
 def _share(loses: Tensor, x: Any, y: Any) -> Tensor:
     """Share of one of x and y in their maximum or minimum: 0 where it loses, a half if equal."""
+    equal: Tensor = x == y
     dtype = (x if isinstance(x, Tensor) else y).dtype
-    return 1 - loses.to(dtype) - (x == y).to(dtype) * 0.5
+    return 1 - loses.to(dtype) - equal.to(dtype) * 0.5
 
 
 def _inverse(y: Any) -> Any:
