@@ -200,9 +200,17 @@ def run(name: str) -> None:
     parser = argparse.ArgumentParser(prog=f"benchmarks.{name}")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     parser.add_argument("--dry", action="store_true", help="print, but save nothing")
+    parser.add_argument("--check", action="store_true", help="run each case once, time nothing")
     options = parser.parse_args()
     module = f"benchmarks.{name}"
     benchmark = importlib.import_module(module)
+    if options.check:
+        for make in benchmark.CONTESTANTS.values():
+            for case in benchmark.CASES:
+                step = make(case)
+                if step is not None:
+                    step()
+        return
     times = measure(module, options.rounds)
     lines = table(benchmark, times)
     print("\n".join(lines))
