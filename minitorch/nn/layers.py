@@ -292,22 +292,21 @@ class BatchNorm1d(Module):
                 f"BatchNorm1d: expected {self.num_features} channels, "
                 f"got input of shape {tuple(input.shape)}"
             )
-        tracked = self.running_mean is not None
         return F.batch_norm(
             input,
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
-            self.training or not tracked,
-            self._count_batch() if self.training and tracked else 0.0,
+            self.training or self.running_mean is None,
+            self._count_batch() if self.training else 0.0,
             self.eps,
         )
 
     def _count_batch(self) -> float:
         """Return the weight of the new batch in the running statistics."""
         if self.num_batches_tracked is None:
-            return 0.0 if self.momentum is None else self.momentum
+            return 0.0  # there are none
         self.num_batches_tracked.add_(1)
         if self.momentum is not None:
             return self.momentum

@@ -180,6 +180,28 @@ def test_bad_input(library):
             call()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: n.BatchNorm1d(4),
+        lambda n: n.BatchNorm1d(4, bias=False),
+        lambda n: n.BatchNorm1d(4, affine=False, track_running_stats=False),
+        lambda n: n.LayerNorm(4),
+        lambda n: n.LayerNorm(4, bias=False),
+    ],
+)
+def test_reset_restores_the_initial_values(make):
+    layer, fresh = make(nn), make(nn).state_dict()
+    with minitorch.no_grad():
+        for p in layer.parameters():
+            p.add_(1)
+    layer(minitorch.randn(6, 4))
+    layer.reset_parameters()
+    assert {k: v.tolist() for k, v in layer.state_dict().items()} == {
+        k: v.tolist() for k, v in fresh.items()
+    }
+
+
 def test_layers_are_made_where_and_as_asked(device):
     for make in (
         lambda **k: nn.Linear(2, 3, **k),
