@@ -16,10 +16,18 @@ CLASSES = {
     for node in STUB.body
     if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
 }
-NOT_IN_STUBS = {
-    *("__module__", "__doc__", "__slots__", "__weakref__", "__dict__", "__annotations__"),
-    *("__qualname__", "__firstlineno__", "__static_attributes__", "__orig_bases__", "__new__"),
-}
+
+
+class _Plain:
+    """What Python itself puts into a class."""
+
+    x: int
+
+    def __init__(self):
+        self.x = 1
+
+
+NOT_IN_STUBS = {*vars(_Plain), "__slots__", "__new__", "__orig_bases__"} - {"__init__"}
 
 
 def declared(body):
