@@ -662,7 +662,9 @@ def register_view(x: Tensor, result: Tensor, function: Function, params: dict[st
         member = (weakref.ref(x), None, None, None)
         family.append(member)
     family.append((weakref.ref(result), member, function, params))
-    if len(family) % 64 == 0:
+    result._base = getattr(x, "_base", x)  # a base lives as long as its views
+    n = len(family)
+    if n >= 64 and n & (n - 1) == 0:  # now and then, so that many living views cost little
         family[1:] = [m for m in family[1:] if m[0]() is not None]
 
 

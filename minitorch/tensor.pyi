@@ -94,6 +94,7 @@ class Size(tuple[int, ...]):
     def __repr__(self) -> str: ...
 
 class Tensor:
+    _base: Tensor
     array: Array
     node: Node | None
     version: list[Any]

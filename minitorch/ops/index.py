@@ -132,9 +132,28 @@ def _explain(x: Tensor, error: IndexError) -> IndexError:
     return IndexError(f"index: {error} (shape {tuple(x.shape)})")
 
 
+def is_flag(key: Any) -> bool:
+    """Whether a key is one bool: x[True] is x with a new dimension of length 1, x[False] of 0."""
+    return isinstance(key, bool) or (
+        isinstance(key, Tensor) and key.ndim == 0 and key.dtype is dtypes.bool_
+    )
+
+
+def as_mask(x: Tensor, flag: Any) -> Tensor:
+    """One bool as a mask for a dimension of length 1."""
+    return (flag if isinstance(flag, Tensor) else creation.tensor(flag, device=x.device)).reshape(1)
+
+
 def getitem(input: Tensor, key: Any) -> Tensor:
     """input[key]: a view for integers, slices, None and Ellipsis; a copy for tensors and masks."""
-    index, tensors = ((key,), ()) if type(key) is int else parse(input, key)
+    index: tuple[Any, ...]
+    tensors: list[Tensor]
+    if type(key) is int:
+        index, tensors = (key,), []
+    elif is_flag(key):
+        return getitem(input.unsqueeze(0), as_mask(input, key))
+    else:
+        index, tensors = parse(input, key)
     try:
         if not tensors:
             return _slice(input, index=index)

@@ -84,11 +84,6 @@ def _overwrite(name: str, x: Tensor, result: Tensor) -> Tensor:
         never = creation.zeros_like(x, dtype=dtypes.bool_)
         result = elementwise.where(never, Tensor(x.array, x.node), result)
     member = member_of(x)
-    if member is not None and _root(member)[0]() is None and _relatives(x, member):
-        raise RuntimeError(
-            f"{name}: this tensor is a view whose base is gone while other views of it live; "
-            "keep the base, or clone() the view before changing it in place"
-        )
     _copy_(x, result)
     assert result.node is not None
     _rebind(x, member, result.node)
@@ -118,8 +113,6 @@ def _rebind(x: Tensor, member: Member | None, node: Node) -> None:
     if member is None:
         return
     base = _root(member)[0]()
-    if base is None:
-        return
     if base is not x:
         base.node = _put_node(base, member, node)
         x.node = _replay(member, base).node
@@ -355,6 +348,9 @@ def random_(input: Tensor, low: int, high: int, *, generator: Any = None) -> Ten
 def setitem(input: Tensor, key: Any, value: Any) -> None:
     """input[key] = value; differentiable in both."""
     _check_leaf("setitem", input)
+    if indexing.is_flag(key):
+        setitem(input.unsqueeze(0), indexing.as_mask(input, key), value)
+        return
     place, tensors = indexing.parse(input, key)
     if tensors and int in map(type, place):
         basic, rest = indexing.apart(place)
