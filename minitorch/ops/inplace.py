@@ -12,7 +12,7 @@ from functools import update_wrapper
 from typing import Any
 
 from minitorch import creation, dtypes, random, rules
-from minitorch.ops import convert, elementwise, reduce, shape
+from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.rules import Member, general, is_number, member_of, view_of_leaf
@@ -204,7 +204,6 @@ mul_, maximum_, minimum_ = (_ARITHMETIC[n] for n in ("mul_", "maximum_", "minimu
 pow_ = _unary("pow_", elementwise.pow)
 clamp_ = _unary("clamp_", elementwise.clamp)
 masked_fill_ = _unary("masked_fill_", lambda x, mask, value: masked_fill(x, mask, value))
-cumsum_ = _unary("cumsum_", reduce.cumsum)
 _UNARY_NAMES = """neg abs exp log log1p sqrt rsqrt reciprocal sin cos tanh sigmoid relu floor ceil
     round trunc square erf"""
 UNARY = {
