@@ -628,13 +628,10 @@ def test_long_random_programs(seed):
     rng = random.Random(seed)
     FINISHED.clear()
     for _ in range(40):
-        length = rng.randrange(3, 12)
-        play(
-            [
-                (rng.choice(NAMES), -rng.choice([1, 1, 2, 3, 4]), rng.randrange(9),
-                 rng.randrange(4), rng.random() < 0.1)
-                 rng.random() < 0.1)
-                for _ in range(length)
-            ]
-        )  # fmt: skip
+        back, forth = [1, 1, 2, 3, 4], range(9)
+        program = [
+            (rng.choice(NAMES), -rng.choice(back), rng.choice(forth), rng.randrange(4), quiet)
+            for quiet in rng.choices([True, False], [1, 9], k=rng.randrange(3, 12))
+        ]
+        play(program)
     assert len(FINISHED) > 15
