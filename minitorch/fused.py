@@ -70,13 +70,13 @@ def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------------- word vectors
 def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:
-    scores = x @ y.mT
-    n, size, _ = scores.shape
-    place = arange(size, device=x.device).unsqueeze(1) + arange(width, device=x.device)
-    near = scores.gather(2, place.expand(n, size, width))
-    pool = scores[:, :, size + width - 1 :]
-    gains = logsigmoid(near._cat(-pool, dim=2))
-    return -(gains * weights).double().sum()
+    scores = y @ x.mT
+    n, size, _ = x.shape
+    place = arange(width, device=x.device).unsqueeze(1) + arange(size, device=x.device)
+    near = scores.gather(1, place.expand(n, width, size))
+    pool = scores[:, size + width - 1 :]
+    gains = logsigmoid(near._cat(-pool, dim=1))
+    return -(gains * weights).double().sum()  # type: ignore[no-any-return]
 
 
 _negative_sampling = rules.fused("negative_sampling", _negative_sampling_reference)
@@ -86,17 +86,17 @@ def negative_sampling(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tens
     """Loss of skip-gram with negative sampling on blocks: a float64 scalar, summed in float64.
 
     x: n blocks of L centres, (n, L, D). y: their halo of L + width - 1 words, then K words of a
-    pool, (n, L + width - 1 + K, D). weights: what each pair counts, (n, L, width + K): centre i
-    with halo words i to i + width - 1, then with the pool. The loss of a pair is
+    pool, (n, L + width - 1 + K, D). weights: what each pair counts, (n, width + K, L): halo words
+    i to i + width - 1 with centre i, then the pool with centre i. The loss of a pair is
     -log sigmoid(x·y) with a halo word, -log sigmoid(-x·y) with a pool word
     (Mikolov et al. 2013, "Distributed representations of words and phrases", equation 4).
     """
     n, size, depth = x.shape
     pairs = y.shape[1] - size + 1
-    if tuple(y.shape[::2]) != (n, depth) or tuple(weights.shape) != (n, size, pairs):
+    if tuple(y.shape[::2]) != (n, depth) or tuple(weights.shape) != (n, pairs, size):
         raise RuntimeError(
             f"negative_sampling: shapes x {tuple(x.shape)}, y {tuple(y.shape)} and weights "
-            f"{tuple(weights.shape)} are not (n, L, D), (n, L + w - 1 + K, D) and (n, L, w + K)"
+            f"{tuple(weights.shape)} are not (n, L, D), (n, L + w - 1 + K, D) and (n, w + K, L)"
         )
     if not 1 <= width <= pairs:
         raise RuntimeError(f"negative_sampling: width {width} is not between 1 and {pairs}")

@@ -512,22 +512,25 @@ def _softplus_and_slope(x: Array) -> tuple[Array, Array]:
 
 
 def _negative_sampling(x: Array, y: Array, weights: Array, width: int) -> tuple[Array, ...]:
-    """The summed loss, its derivative by x·y (n, L, span), and what else backward reads."""
-    scores = np.matmul(x, y.transpose(0, 2, 1))
+    """The summed loss, its derivative by y·x (n, span, L), and what else backward reads."""
+    # OpenBLAS takes small products with a transposed second factor at less than half the speed.
+    scores = np.matmul(y, np.ascontiguousarray(x.transpose(0, 2, 1)))
     block, row, column = scores.strides
-    near = np.ndarray(  # centre i with halo words i to i + width - 1: a view along the diagonal
-        (*scores.shape[:2], width), scores.dtype, scores, strides=(block, row + column, column)
+    size = x.shape[1]
+    near = np.ndarray(  # halo words i to i + width - 1 with centre i: a view along the diagonal
+        (len(x), width, size), scores.dtype, scores, strides=(block, row, row + column)
     )
-    pool = scores[:, :, scores.shape[1] + width - 1 :]
+    pool = scores[:, size + width - 1 :]
     signed = np.empty(weights.shape, scores.dtype)
-    np.negative(near, out=signed[:, :, :width])
-    signed[:, :, width:] = pool
+    np.negative(near, out=signed[:, :width])
+    signed[:, width:] = pool
     losses, slopes = _softplus_and_slope(signed)
+    loss = np.vecdot(losses.reshape(len(x), -1), weights.reshape(len(x), -1)).sum(dtype=np.float64)
     slopes *= weights
     scores.fill(0)
-    np.negative(slopes[:, :, :width], out=near)
-    pool[...] = slopes[:, :, width:]
-    return np.vecdot(losses, weights).sum(dtype=np.float64), scores, x, y, losses
+    np.negative(slopes[:, :width], out=near)
+    pool[...] = slopes[:, width:]
+    return loss, scores, x, y, losses
 
 
 def _negative_sampling_backward(
@@ -535,8 +538,8 @@ def _negative_sampling_backward(
 ) -> tuple[Array | None, ...]:
     factor = float(g)
     grads = (
-        np.matmul(slopes, y) if needs[0] else None,
-        np.matmul(slopes.transpose(0, 2, 1), x) if needs[1] else None,
+        np.matmul(slopes.transpose(0, 2, 1), y) if needs[0] else None,
+        np.matmul(slopes, x) if needs[1] else None,
         losses if needs[2] else None,
     )
     return grads if factor == 1 else tuple(d if d is None else d * factor for d in grads)

@@ -24,7 +24,7 @@ class Blocks(NamedTuple):
     """n blocks of L centres, w words of halo at either end, and K pool words.
 
     centres: int64 (n, L). others: int64 (n, L + 2w + K), the halo and then the pool.
-    weights: (n, L, 2w + 1 + K), what each pair counts: first the words from w before the centre
+    weights: (n, 2w + 1 + K, L), what each pair counts: first the words from w before the centre
     to w behind it, then the pool; 0 is no pair.
     """
 
@@ -60,7 +60,7 @@ class BlockSampler:
         window: int = 5,
         negative: int = 5,
         block_size: int = 32,
-        pool_size: int = 32,
+        pool_size: int = 48,
         repeats: int = 2,
     ) -> None:
         self.keep, self.thresholds, self.aliases = keep, thresholds, aliases
@@ -102,24 +102,22 @@ class BlockSampler:
         """What each pair counts: see `Blocks`. band: row of `_bands` for each centre."""
         n, size = centres.shape
         width = self._bands.shape[1]
-        weights = empty(n, size, width + self.pool_size, **like(self.keep))
+        weights = empty(n, width + self.pool_size, size, **like(self.keep))
         share = self._share(centres)
-        weights[:, :, :width] = self._bands[band] * share.unsqueeze(2)
+        weights[:, :width] = (self._bands[band] * share.unsqueeze(2)).transpose(1, 2)
         count = self._bands.sum(dim=1)[band] * share  # of positive pairs
-        weights[:, :, width:] = (count * (self.negative / self.pool_size)).unsqueeze(2)
-        centre, drawn = self._not_negative(halo, pool, band)
-        rows = weights.view(n * size, width + self.pool_size)
-        rows[centre, width + drawn] = 0.0
+        weights[:, width:] = (count * (self.negative / self.pool_size)).unsqueeze(1)
+        block, centre, drawn = self._not_negative(halo, pool, band)
+        weights[block, width + drawn, centre] = 0.0
         # The rest of such a centre's pool makes up for what was taken out.
-        row = rows[centre]
-        left = (row[:, width:] > 0).sum(dim=1, keepdim=True).clamp(min=1)
-        row[:, width:] *= self.pool_size / left
-        rows[centre] = row
+        rest = weights[block, width:, centre]
+        left = (rest > 0).sum(dim=1, keepdim=True).clamp(min=1)
+        weights[block, width:, centre] = rest * (self.pool_size / left)
         return weights
 
     def pairs(self, blocks: Blocks) -> Tensor:
         """How many pairs of words in a window the blocks stand for, a float64 scalar."""
-        return blocks.weights[:, :, : 2 * self.window + 1].double().sum()
+        return blocks.weights[:, : 2 * self.window + 1].double().sum()
 
     def noise(self, *shape: int) -> Tensor:
         """Words drawn from the noise distribution, int64."""
@@ -148,8 +146,10 @@ class BlockSampler:
         times = equal @ ones(centres.shape[1], **like(equal))
         return (self.repeats / times).clamp(max=1)
 
-    def _not_negative(self, halo: Tensor, pool: Tensor, band: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool words that are the centre or in its window: row of the centre (of n L), and place.
+    def _not_negative(
+        self, halo: Tensor, pool: Tensor, band: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Pool words that are the centre or in its window: block, centre and place in the pool.
 
         A word that stands there twice comes twice.
         """
@@ -160,10 +160,9 @@ class BlockSampler:
         offset = arange(width, device=self._device)
         centre = place - offset  # the one that has this word of the halo at this offset
         inside = (centre >= 0) & (centre < size)
-        row = block * size + centre.clamp(0, size - 1)
-        in_window = self._bands[band.view(-1)[row], offset] > 0
+        in_window = self._bands[band[block, centre.clamp(0, size - 1)], offset] > 0
         hit, at = (inside & (in_window | (offset == self.window))).nonzero().unbind(1)
-        return row[hit, at], drawn[hit, 0]
+        return block[hit, 0], centre[hit, at], drawn[hit, 0]
 
 
 class SkipGram(Module):

@@ -53,12 +53,13 @@ class Word2Vec:
 
     As in gensim: `wv` (KeyedVectors), `build_vocab`, `train`, `corpus_count`,
     `corpus_total_words`. Besides: `vocab`, `model` (the SkipGram module) and `losses`, the mean
-    loss per pair of each epoch.
+    loss per pair of each epoch, summed in float64.
 
     Where it differs from word2vec.c and gensim: gradients of `batch_words` words are summed
     before they are applied. The pairs of a block share their negatives, among which there is
     neither the centre nor a word of its window. A word that stands in a block more than twice
-    counts as a centre as if it stood there twice. Hence another default of alpha.
+    counts as a centre (in the loss, too) as if it stood there twice. Blocks come in random order
+    within stretches of 65,536 words. The default of alpha is higher.
 
     Raises ValueError for options out of range and a corpus without pairs, FloatingPointError
     if the loss is not finite.
@@ -82,7 +83,7 @@ class Word2Vec:
         epochs: int = 5,
         device: Device | str | None = None,
         block_size: int = 32,
-        pool_size: int = 32,
+        pool_size: int = 48,
         batch_words: int = 512,
         progress: bool | None = None,
     ) -> None:
@@ -188,6 +189,8 @@ class Word2Vec:
         """
         corpus = self._corpus(corpus_iterable, corpus_file)
         epochs = self.epochs if epochs is None else epochs
+        if epochs < 1:
+            raise ValueError(f"Word2Vec: train: epochs: expected at least 1, got {epochs}")
         high = self.alpha if start_alpha is None else start_alpha
         low = self.min_alpha if end_alpha is None else end_alpha
 
@@ -264,8 +267,9 @@ class Word2Vec:
     def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> _Numbered:
         if self._numbered is None:
             raise RuntimeError("Word2Vec: train: build_vocab has to come first")
+        source = self._numbered.source
         given = sentences if corpus_file is None else str(corpus_file)
-        if given is None or given is self._numbered.source or given == self._numbered.source:
+        if given is None or given is source or (isinstance(given, str) and given == source):
             return self._numbered
         corpus = self._number(*self._read(sentences, corpus_file))
         if not len(corpus.tokens):

@@ -31,7 +31,9 @@ def sampler(num_words, noise=None, keep=None, dtype=minitorch.float32, **options
 
 
 def arrays(blocks):
-    return [part.numpy() for part in blocks]
+    """centres, others, and weights as (n, L, 2w + 1 + K)."""
+    centres, others, weights = (part.numpy() for part in blocks)
+    return [centres, others, weights.transpose(0, 2, 1)]
 
 
 def pairs_of(blocks, window):
@@ -168,7 +170,7 @@ def test_split_covers_the_blocks():
 def loss_inputs(dtype, scale=1.0):
     shapes = (3, 4, 6), (3, 4 + 4 + 5, 6)
     x, y = (minitorch.randn(*shape, dtype=dtype) for shape in shapes)
-    weights = minitorch.rand(3, 4, 5 + 5, dtype=dtype)
+    weights = minitorch.rand(3, 5 + 5, 4, dtype=dtype)
     return [t.requires_grad_() for t in (x * scale, y, weights)]
 
 
@@ -178,7 +180,7 @@ def torch_loss(x, y, weights, width):
         scores = y[b] @ x[b, i]
         near, pool = scores[i : i + width], scores[x.shape[1] + width - 1 :]
         signed = torch.cat([near, -pool])
-        total = total - (weights[b, i] * torch.nn.functional.logsigmoid(signed)).sum()
+        total = total - (weights[b, :, i] * torch.nn.functional.logsigmoid(signed)).sum()
     return total
 
 
@@ -214,8 +216,8 @@ def test_fused_loss_of_nan_is_nan():
 
 def test_fused_loss_names_shapes_that_do_not_fit():
     x, y, weights = loss_inputs(minitorch.float32)
-    with pytest.raises(RuntimeError, match=r"weights \(3, 4, 9\)"):
-        fused.negative_sampling(x, y, weights[:, :, 1:], width=5)
+    with pytest.raises(RuntimeError, match=r"weights \(3, 9, 4\)"):
+        fused.negative_sampling(x, y, weights[:, 1:], width=5)
     with pytest.raises(RuntimeError, match="width 11"):
         fused.negative_sampling(x, y, weights, width=11)
 

@@ -58,7 +58,7 @@ def test_a_broken_path_learns_nothing(monkeypatch, broken):
 
     def no_negatives(x, y, weights, width):
         weights = weights.clone()
-        weights[:, :, width:] = 0.0
+        weights[:, width:] = 0.0
         return loss(x, y, weights, width=width)
 
     def turned_round(x, y, weights, width):
@@ -225,6 +225,8 @@ def test_train_without_a_vocabulary_or_a_known_word():
     with pytest.raises(TypeError, match="expected either sentences"):
         model.build_vocab()
     model.build_vocab(SENTENCES[:50])
+    with pytest.raises(ValueError, match="epochs"):
+        model.train(epochs=0)
     with pytest.raises(ValueError, match="no word of the vocabulary"):
         model.train([["x", "y"]])
 
