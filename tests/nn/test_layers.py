@@ -112,6 +112,9 @@ def test_linear_starts_uniform():
 
 def test_linear_without_inputs_gives_its_bias():
     layer = nn.Linear(0, 2)
+    assert layer.bias.tolist() == [0, 0]
+    assert nn.Linear(1, 300).bias.abs().max().item() > 0.95
+    layer.bias = nn.Parameter(minitorch.tensor([1.0, 2.0]))
     assert layer(minitorch.zeros(3, 0)).tolist() == [layer.bias.tolist()] * 3
 
 

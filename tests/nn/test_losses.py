@@ -137,6 +137,10 @@ def test_weights_are_buffers_and_repr_is_pytorchs():
     ("call", "error", "message"),
     [
         (lambda x, i: nn.MSELoss()(x, x[0]), ValueError, r"shape \(3,\), the input \(2, 3\)"),
+        (lambda x, i: nn.L1Loss()(x, x[0]), ValueError, "l1_loss: target has shape"),
+        (lambda x, i: nn.SmoothL1Loss()(x, x[0]), ValueError, "smooth_l1_loss: target has shape"),
+        (lambda x, i: nn.BCELoss()(x, x[0]), ValueError, "binary_cross_entropy: target has"),
+        (lambda x, i: nn.BCEWithLogitsLoss()(x, x[0]), ValueError, "with_logits: target has"),
         (lambda x, i: nn.CrossEntropyLoss()(x, i[:1]), ValueError, r"classes of shape \(2,\)"),
         (lambda x, i: nn.CrossEntropyLoss()(x, x[:1]), ValueError, "expected the same"),
         (lambda x, i: nn.CrossEntropyLoss()(x, i + 2), IndexError, r"the classes \[0, 3\)"),
