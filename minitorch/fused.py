@@ -10,7 +10,6 @@ from typing import Any
 
 from minitorch import rules
 from minitorch.creation import arange
-from minitorch.ops.arguments import need_indices
 from minitorch.ops.elementwise import logsigmoid
 from minitorch.ops.linalg import matmul
 from minitorch.tensor import Tensor
@@ -20,9 +19,14 @@ def _linear_reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return matmul(x, weight.mT) + bias
 
 
-def _cross_entropy_reference(x: Tensor, target: Any) -> Tensor:
-    rows = x.log_softmax(1)
-    return -rows.gather(1, Tensor(target).unsqueeze(1)).squeeze(1)
+def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reduction: str) -> Tensor:
+    classes = Tensor(target)
+    ignored = classes == ignore_index
+    picked = x.log_softmax(1).gather(1, classes.masked_fill(ignored, 0).unsqueeze(1))
+    loss = (-picked.squeeze(1)).masked_fill(ignored, 0)
+    if reduction == "none":
+        return loss
+    return loss.sum() if reduction == "sum" else loss.sum() / (~ignored).sum()
 
 
 _linear = rules.fused("linear", _linear_reference)
@@ -54,18 +58,25 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
     )
 
 
-def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
-    """-log softmax(input)[i, target[i]] for each row i: (n, classes), (n,) -> (n,).
+def cross_entropy(
+    input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """-log softmax(input)[i, target[i]] for the rows i: (n, classes), integers (n,).
 
-    The kernel computes the gradient, softmax minus one-hot, in the forward pass.
+    Their mean or sum, or (n,) for the reduction "none"; targets equal to ignore_index do not
+    count. The kernel computes the gradient, softmax minus one-hot, in the forward pass.
+    Raises IndexError for another target outside [0, classes).
     """
     if input.ndim != 2 or tuple(target.shape) != tuple(input.shape[:1]):
         raise RuntimeError(
             f"cross_entropy: expected (n, classes) and (n,), got {tuple(input.shape)} and "
             f"{tuple(target.shape)}"
         )
-    need_indices("cross_entropy", "target", target, input.array.shape[1])
-    return _cross_entropy(input, target=target.array)
+    rules.same_device("cross_entropy", (input, target))
+    loss = _cross_entropy(
+        input, target=target.array, ignore_index=ignore_index, reduction=reduction
+    )
+    return rules.watch(loss, target)
 
 
 # ---------------------------------------------------------------------- word vectors
@@ -76,7 +87,7 @@ def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: i
     near = scores.gather(1, place.expand(n, width, size))
     pool = scores[:, size + width - 1 :]
     gains = logsigmoid(near._cat(-pool, dim=1))
-    return -(gains * weights).double().sum()  # type: ignore[no-any-return]
+    return -(gains * weights).double().sum()
 
 
 _negative_sampling = rules.fused("negative_sampling", _negative_sampling_reference)

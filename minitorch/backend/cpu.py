@@ -140,7 +140,8 @@ def _whole_quotient(name: str, function: Callable[..., Any]) -> Callable[..., An
 def _pow(x: Array, y: Array, out: Array | None = None) -> Array:
     if getattr(y, "dtype", FLOAT64).kind == "i" and np.any(np.less(y, 0)):
         raise RuntimeError("pow: integers to negative integer powers are not allowed")
-    return np.power(x, y, out)
+    powers = np.power(x, y, out)
+    return powers.astype(bool) if powers.dtype == np.int8 else powers  # of bools
 
 
 def _bce_with_logits(x: Array, y: Array) -> Array:
@@ -389,22 +390,42 @@ def _linear_backward(
     ]
 
 
-def _cross_entropy(x: Array, target: Array) -> tuple[Array, ...]:
+def _cross_entropy(
+    x: Array, target: Array, ignore_index: int, reduction: str
+) -> tuple[Array, Array]:
+    """The loss, and its derivative by x."""
+    n, classes = x.shape
+    low, high = (int(target.min()), int(target.max())) if n else (0, 0)
+    ignored = None
+    if low < 0 or high >= classes or low <= ignore_index <= high:
+        ignored = target == ignore_index
+        _check_range(target[~ignored], classes, "cross_entropy: target")
+        target = np.where(ignored, 0, target)
     grad = x - np.maximum.reduce(x, axis=1, keepdims=True)
-    rows = np.arange(len(x))
+    rows = np.arange(n)
     loss = -grad[rows, target]
     np.exp(grad, out=grad)
     total = np.add.reduce(grad, axis=1, keepdims=True)
     loss += np.log(total[:, 0])
     grad /= total
     grad[rows, target] -= 1
-    return loss, grad
+    if ignored is not None:
+        loss[ignored] = 0
+        grad[ignored] = 0
+        n -= int(np.count_nonzero(ignored))
+    if reduction == "none":
+        return loss, grad
+    summed = np.add.reduce(loss)
+    if reduction == "sum":
+        return summed, grad
+    grad /= n
+    return summed / x.dtype.type(n), grad
 
 
 def _cross_entropy_backward(
-    g: Array, grad: Array, target: Array, needs: tuple[bool, ...]
+    g: Array, grad: Array, needs: tuple[bool, ...], **params: Any
 ) -> list[Array | None]:
-    return [grad * g[:, None]]
+    return [grad * (g[:, None] if g.ndim else g)]
 
 
 # ------------------------------------------------------------------ writing and creating

@@ -226,14 +226,22 @@ def _maybe_inplace(input: Tensor, output: Tensor, inplace: bool) -> Tensor:
 # shapes are a ValueError in all of them; PyTorch's mse_loss and l1_loss warn and broadcast.
 
 
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise ValueError for a `reduction` that there is not."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(
+            f"{reduction} is not a valid value for reduction: use {', '.join(REDUCTIONS)}"
+        )
+
+
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
+    check_reduction(reduction)
     if reduction == "mean":
         return loss.mean()
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "none":
-        return loss
-    raise ValueError(f"{reduction} is not a valid value for reduction: use none, mean or sum")
+    return loss.sum() if reduction == "sum" else loss
 
 
 def _check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
@@ -345,12 +353,13 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
+    check_reduction(reduction)
     dim = _class_dim("cross_entropy", input)
     classes = input.shape[dim]
-    if weight is None and not label_smoothing and not 0 <= ignore_index < classes:
-        rows = _fused_rows(input, target)
-        if rows is not None:
-            return _reduce(rows, reduction)
+    plain = weight is None and not label_smoothing and input.dim() == 2
+    if plain and not target.is_floating_point():
+        _check_classes("cross_entropy", input, target, dim)
+        return fused.cross_entropy(input, target, ignore_index, reduction)
     logp = ops.log_softmax(input, dim)
     if target.is_floating_point():
         _check_same_shape("cross_entropy", input, target)
@@ -365,14 +374,6 @@ def cross_entropy(
         smooth = smooth.masked_fill(target == ignore_index, 0.0)
         picked = picked * (1 - label_smoothing) + smooth * (label_smoothing / classes)
     return _weighted_mean(-picked, counts, reduction)
-
-
-def _fused_rows(input: Tensor, target: Tensor) -> Tensor | None:
-    """Return the loss of each row in one op, or None where that does not apply."""
-    try:
-        return fused.cross_entropy(input, target)
-    except (IndexError, TypeError, RuntimeError):  # other shapes, ignored targets, mistakes
-        return None
 
 
 def _class_dim(name: str, input: Tensor) -> int:

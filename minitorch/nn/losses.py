@@ -10,8 +10,7 @@ from minitorch.tensor import Tensor
 class _Loss(Module):
     def __init__(self, reduction: str) -> None:
         super().__init__()
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"{reduction} is not a valid value for reduction: use none, mean, sum")
+        F.check_reduction(reduction)
         self.reduction = reduction
 
 

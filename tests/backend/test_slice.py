@@ -141,10 +141,12 @@ def entries_of(k):
         )
         return [grad() if need else None for grad, need in zip(grads, needs, strict=True)]
 
-    def cross_entropy(x, target):
+    def cross_entropy(x, target, ignore_index, reduction):
+        assert reduction == "mean"
         loss, grad = SliceArray(x.shape[:1], x.dtype), SliceArray(x.shape, x.dtype)
         k.cross_entropy(x.view(), target.view(), loss.view(), grad.view())
-        return loss, grad
+        n = float(x.shape[0])
+        return binary(b"/")(total(loss, (0,)), n), binary(b"/")(grad, n)
 
     def copy_(x, source):
         k.copy(source.expand(x.shape).view(), x.view())
@@ -156,9 +158,7 @@ def entries_of(k):
         "view": view, "permute": permute, "expand": lambda x, shape: x.expand(shape),
         "sum": total, "linear": linear, "linear_backward": linear_backward,
         "cross_entropy": cross_entropy,
-        "cross_entropy_backward": lambda g, grad, target, needs: [
-            binary(b"*")(grad, SliceArray((*g.shape, 1), g.dtype, g.memory, (*g.steps, 0)))
-        ],
+        "cross_entropy_backward": lambda g, grad, needs, **params: [binary(b"*")(grad, g)],
         "check_range": lambda index, length, what: index,
         "transfer": backend.cpu.transfer,
     }  # fmt: skip
