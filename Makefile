@@ -5,6 +5,8 @@ TESTS ?=
 WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
+# BLAS threads gain nothing at these sizes, and disturb each other beside other busy processes.
+ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench clean
@@ -21,11 +23,11 @@ $(VENV)/stamp-%: pyproject.toml | $(BIN)/python
 	@touch $@
 
 demo: $(VENV)/stamp-viz ## Train both models on data at hand; pictures go to demo/
-	$(BIN)/python examples/mlp_classification.py --out demo
-	$(BIN)/python examples/word2vec.py --out demo
+	$(ONE_THREAD) $(BIN)/python examples/mlp_classification.py --out demo
+	$(ONE_THREAD) $(BIN)/python examples/word2vec.py --out demo
 
 test: $(VENV)/stamp-test ## Run the tests (TESTS="..." chooses some)
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 lint: $(VENV)/stamp-lint ## Check style, format and types
 	$(BIN)/ruff check .
