@@ -139,3 +139,38 @@ def compare_gradients(mine, other, our_leaves, their_leaves, tolerance=None):
             assert not np.any(array(y.grad)), f"gradient {i} is None against {y.grad}"
             continue
         assert_same(x.grad, y.grad, f"gradient {i}", tolerance)
+
+
+# ---------------------------------------------------------------------- drawn inputs
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e30])
+
+
+def draw_array(rng, shape, dtype, special=False):
+    """Numbers of a dtype, many of them equal; with nan, infinities and zeros if `special`."""
+    kind = np.dtype(dtype).kind
+    if kind == "b":
+        return rng.random(shape) < 0.5
+    if kind in "iu":
+        return rng.integers(0 if kind == "u" else -6, 7, shape).astype(dtype)
+    a = np.where(rng.random(shape) < 0.3, rng.integers(-2, 3, shape), 2 * rng.normal(size=shape))
+    if special:
+        a = np.where(rng.random(shape) < 0.6, rng.choice(SPECIAL, shape), a)
+    with np.errstate(over="ignore"):
+        return np.asarray(a, dtype)
+
+
+def laid_out(a, layout):
+    """An array and a view of it that has the elements of `a` in another memory layout."""
+    if layout == "transposed" and a.ndim:
+        return a.T.copy(), lambda x: x.permute(*reversed(range(a.ndim)))
+    if layout == "sliced" and a.ndim:
+        base = np.ones((*a.shape[:-1], 2 * a.shape[-1] + 1), a.dtype)
+        base[..., 1::2] = a
+        return base, lambda x: x[..., 1::2]
+    if layout == "expanded" and a.ndim and a.shape[0] > 1:
+        a[:] = a[:1]
+        return a[:1].copy(), lambda x: x.expand(a.shape)
+    return a, lambda x: x
+
+
+LAYOUTS = ("contiguous", "transposed", "sliced", "expanded")
