@@ -60,7 +60,7 @@ def _walk_backward(
     g: Any
     for node, g in seeds:
         old = grads.get(id(node))
-        grads[id(node)] = g if old is None else old + g
+        grads[id(node)] = g if old is None else _sum(old, g)
     del seeds
     g = None
     while order:
@@ -72,10 +72,13 @@ def _walk_backward(
             g = _run_hooks(node, g)
         if wanted is not None and id(node) in wanted:
             found[id(node)] = g
-        if wanted is None and (node.op is None or node.retain):
-            _accumulate(node, g, _references(g))
         if node.op is None:
+            if wanted is None:
+                references = _references(g)
+                _accumulate(node, g, references)
             continue
+        if node.retain and wanted is None:
+            _accumulate(node, g)  # a copy: g itself goes on to the parents
         if useful is not None and id(node) not in useful:
             continue
         gradients = _vjp(node, g)
@@ -86,12 +89,17 @@ def _walk_backward(
             if useful is not None and id(parent) not in useful:
                 continue
             key = id(parent)
-            grads[key] = grads[key] + gradient if key in grads else gradient
+            grads[key] = _sum(grads[key], gradient) if key in grads else gradient
         del gradients, gradient
         g = None
         if not retain_graph and node.saved:
             node.saved = None
     return found
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """a + b, where either may be a RowGrad."""
+    return b + a if isinstance(b, RowGrad) else a + b
 
 
 def _vjp(node: Node, g: Any) -> Sequence[Any]:
@@ -118,7 +126,8 @@ def _references(g: Any) -> tuple[int, int]:
 
 def _calibrate() -> tuple[int, int]:
     g = creation.zeros(1)
-    return _references(g)
+    references = _references(g)
+    return references
 
 
 # What `_references` says when a function holds a gradient in one name and nobody else does.
@@ -128,7 +137,7 @@ _SOLE = _calibrate()
 def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -> None:
     """Add g to node.grad, in memory of its own (the same g may go to several places)."""
     if node.grad is not None:
-        total = node.grad + g
+        total = _sum(node.grad, g)
         node.grad = total if grad_mode.enabled else total.detach()
     elif isinstance(g, RowGrad) or (grad_mode.enabled and references == _SOLE):
         node.grad = g
@@ -332,12 +341,17 @@ class FunctionCtx:
         self._results: dict[int, int] = {}  # id of a result -> its number
         self._not_differentiable: set[int] = set()
         self._node: Node | None = None  # the common node, while a rule runs
+        self._materialize = True
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors (arguments or results) for backward; changing them in place is noticed."""
         self._saved = tensors
         self._versions = [None if t is None else t._version for t in tensors]
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward gets zeros (the default) or None for results that nobody used."""
+        self._materialize = bool(value)
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         """Say that these results have no gradient."""
@@ -418,7 +432,8 @@ class Function:
                 raise TypeError(f"{cls.__name__}.forward: expected tensors, got {type(r).__name__}")
         if not tracked:
             return result
-        common = Node(_function_op(cls), parents, ctx, len(results), ())
+        kinds = [(tuple(r.shape), r.dtype, r.device) for r in results]
+        common = Node(_function_op(cls), parents, ctx, kinds, ())
         ctx._results = {id(r): i for i, r in enumerate(results)}
         outputs = tuple(
             r
@@ -455,7 +470,13 @@ class _FunctionOp:
                 f"trying to backward through the graph a second time: {self.name} is freed; "
                 "specify retain_graph=True the first time"
             )
-        grads = self._call(self.cls.backward, node, [g.parts.get(i) for i in range(node.params)])
+        given = [g.parts.get(i) for i in range(len(node.params))]
+        if node.saved._materialize:
+            given = [
+                creation.zeros(shape, dtype=dtype, device=device) if part is None else part
+                for part, (shape, dtype, device) in zip(given, node.params, strict=True)
+            ]
+        grads = self._call(self.cls.backward, node, given)
         grads = grads if isinstance(grads, tuple) else (grads,)
         if len(grads) != len(node.parents):
             raise RuntimeError(

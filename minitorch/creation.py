@@ -158,14 +158,14 @@ def zeros_like(
     x: Tensor, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:
     """`zeros` with x's shape, dtype and device."""
-    return zeros(x.shape, **like(x, dtype, device), requires_grad=requires_grad)
+    return full_like(x, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def ones_like(
     x: Tensor, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:
     """`ones` with x's shape, dtype and device."""
-    return ones(x.shape, **like(x, dtype, device), requires_grad=requires_grad)
+    return full_like(x, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full_like(
@@ -177,6 +177,9 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """`full` with x's shape, dtype and device."""
+    if dtype is None and device is None and type(fill_value) in (int, float):
+        filled = _full(x, shape=x.array.shape, dtype=x.array.dtype, value=fill_value)
+        return _finish(filled, requires_grad)
     return full(x.shape, fill_value, **like(x, dtype, device), requires_grad=requires_grad)
 
 

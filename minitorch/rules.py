@@ -603,11 +603,18 @@ def comparison(name: str) -> TensorFunction:
 
 
 def source(name: str) -> TensorFunction:
-    """An op f(device, *args, **params) that makes an array out of numbers."""
+    """An op f(device, *args, **params) that makes an array out of numbers.
+
+    The device may also be given by a tensor that is on it.
+    """
     entries = Op(name, "source").entries
 
     def f(device: Any, *args: Any, **params: Any) -> Tensor:
-        serving, index = backend.resolve(device)
+        if isinstance(device, Tensor):
+            serving = backend.of(device.array)
+            index = serving.index(device.array) or 0
+        else:
+            serving, index = backend.resolve(device)
         return Tensor(entries[serving.array_type](*args, index=index, **params))
 
     f.__name__ = name

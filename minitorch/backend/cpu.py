@@ -561,7 +561,7 @@ def _negative_sampling_backward(
     grads = (
         np.matmul(slopes.transpose(0, 2, 1), y) if needs[0] else None,
         np.matmul(slopes, x) if needs[1] else None,
-        losses if needs[2] else None,
+        losses.copy() if needs[2] else None,
     )
     return grads if factor == 1 else tuple(d if d is None else d * factor for d in grads)
 
