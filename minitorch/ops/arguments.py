@@ -28,12 +28,14 @@ def one_dim(name: str, ndim: int, dim: Any) -> int:
 
 def all_dims(name: str, ndim: int, dim: Dims) -> tuple[int, ...]:
     """Numbers of the dimensions that `dim` names; None or () means all."""
-    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+    if dim is None:
         return tuple(range(ndim))
-    named = (dim,) if isinstance(dim, int) else dim
+    named = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    if not named:
+        return tuple(range(ndim))
     dims = tuple(one_dim(name, ndim, d) for d in named)
     if len(set(dims)) < len(dims):
-        raise RuntimeError(f"{name}: dim: a dimension appears twice in {tuple(named)}")
+        raise RuntimeError(f"{name}: dim: a dimension appears twice in {named}")
     return dims if ndim else ()
 
 

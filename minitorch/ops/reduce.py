@@ -165,8 +165,13 @@ def std(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Square root of `var`."""
-    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+    """Square root of `var`; the gradient where it is 0 is 0."""
+    return _root(var(input, dim, unbiased, keepdim, correction=correction))
+
+
+def _root(squares: Tensor) -> Tensor:
+    zero = squares == 0
+    return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
