@@ -59,7 +59,8 @@ class KeyedVectors:
         return len(self.index_to_key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self.key_to_index
+        is_row = isinstance(key, int) and 0 <= key < len(self)
+        return is_row or key in self.key_to_index
 
     def __repr__(self) -> str:
         return f"KeyedVectors(vector_size={self.vector_size}, {len(self)} keys)"

@@ -41,6 +41,8 @@ def test_lookup(both):
     assert (len(ours), ours.vector_size) == (len(theirs), 12)
     assert "frog" in ours
     assert "frogg" not in ours
+    assert 5 in ours
+    assert len(ours) not in ours
     assert_allclose(ours["frog"].numpy(), theirs["frog"])
     assert_allclose(ours[5].numpy(), theirs[5])
     assert_allclose(ours[["frog", "king"]].numpy(), theirs[["frog", "king"]])
@@ -90,7 +92,7 @@ def test_most_similar_takes_one_word_and_vectors(both):
 def test_mean_vector_equals_gensims(both):
     theirs, ours = both
     for options in ({}, {"pre_normalize": False}, {"post_normalize": True}):
-        keys, weights = ["frog", "no such word", "king"], [1.0, 5.0, -2.0]
+        keys, weights = ["frog", "no such word", 1], [1.0, 5.0, -2.0]
         assert_allclose(
             ours.get_mean_vector(keys, weights, **options).numpy(),
             theirs.get_mean_vector(keys, weights, **options),
