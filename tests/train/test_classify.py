@@ -61,10 +61,12 @@ def test_training_and_validation_images_do_not_overlap(monkeypatch):
 
     def spy(model, optimizer, train, validation, **options):
         seen["train"], seen["validation"] = train.dataset.indices, validation.dataset.indices
+        seen["shuffle"] = train.shuffle, validation.shuffle
         return fit(model, optimizer, train, validation, **options)
 
     monkeypatch.setattr(classify, "fit", spy)
     run(replace(SMALL, validation=0.2))
+    assert seen["shuffle"] == (True, False)
     assert len(seen["validation"]) == 287
     assert sorted(seen["train"] + seen["validation"]) == list(range(1437))
 

@@ -135,6 +135,22 @@ def _recording(add, seen):
     return wrapped
 
 
+def test_the_schedule_is_stepped_after_every_batch():
+    rates = [row["lr"] for row in Job().fit(4)]
+    expected = [0.025 * (1 + math.cos(math.pi * 8 * epoch / 40)) for epoch in range(4)]
+    assert rates == pytest.approx(expected)
+
+
+def test_a_model_in_eval_mode_is_trained_in_train_mode(monkeypatch):
+    forward, modes = nn.Dropout.forward, []
+    look = lambda self, x: modes.append(self.training) or forward(self, x)  # noqa: E731
+    monkeypatch.setattr(nn.Dropout, "forward", look)
+    job = Job()
+    job.model.eval()
+    job.fit(1)
+    assert modes == [True] * 8 + [False]
+
+
 def test_it_learns_digits():
     train, test = digits(train=True), digits(train=False)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
