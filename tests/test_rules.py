@@ -1,0 +1,155 @@
+"""The tables agree: registry, backends, views, entries that write into `out`."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import minitorch
+from minitorch import backend, rules
+from minitorch.rules import REGISTRY
+
+CPU = backend.named("cpu")
+FAMILIES = {
+    "elementwise", "linear", "bilinear", "general", "fused", "constant", "source", "write",
+}  # fmt: skip
+X = np.linspace(0.1, 0.9, 12).reshape(3, 4)
+Y = np.linspace(0.2, 1.7, 12).reshape(3, 4)
+BITS = X > 0.5
+ROWS = np.array([2, 0, 2])
+PLACES = np.array([[0, 1, 2, 3], [1, 1, 0, 0]])
+
+# Arguments for each entry that allocates its result, where they are not one or two matrices.
+ARGUMENTS = {
+    **{name: ((X,), {}) for name in (
+        "neg", "abs", "sign", "floor", "ceil", "trunc", "round", "relu", "exp", "log", "log1p",
+        "expm1", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "tanh", "sigmoid", "erf",
+        "softplus", "gelu", "clone", "nonzero",
+    )},
+    **{name: ((X, Y), {}) for name in (
+        "add", "sub", "mul", "div", "pow", "maximum", "minimum", "floor_divide", "remainder",
+        "bce_with_logits", "eq", "ne", "lt", "le", "gt", "ge",
+    )},
+    **{name: ((BITS, ~BITS), {}) for name in ("bitwise_and", "bitwise_or", "bitwise_xor")},
+    "bitwise_not": ((BITS,), {}),
+    "where": ((X, Y), {"condition": BITS}),
+    "cast": ((X,), {"dtype": np.dtype("float32"), "source": X.dtype}),
+    **{name: ((X,), {"dim": (0,), "keepdim": True}) for name in (
+        "sum", "amax", "amin", "any", "all", "logsumexp",
+    )},
+    "argmax": ((X,), {"dim": 1}),
+    "argmin": ((X,), {"dim": None}),
+    "softmax": ((X,), {"dim": 1}),
+    "log_softmax": ((X,), {"dim": 0}),
+    "cumsum": ((X,), {"dim": 1}),
+    "argsort": ((X,), {"dim": 1, "descending": True}),
+    "cat": ((X, Y), {"dim": 1, "lengths": (4, 4)}),
+    "flip": ((X,), {"dims": (0, 1)}),
+    "roll": ((X,), {"shifts": (1,), "dims": (1,)}),
+    "tril": ((X,), {"diagonal": 0}),
+    "triu": ((X,), {"diagonal": 1}),
+    "diagonal_backward": ((X[:, 0],), {"shape": (3, 3), "dim1": 0, "dim2": 1}),
+    "slice_backward": ((X,), {"shape": (6, 4), "index": (slice(0, 6, 2),)}),
+    "index": ((X,), {"index": (ROWS,)}),
+    "index_backward": ((X,), {"shape": (5, 4), "index": (ROWS,)}),
+    "put": ((X, Y), {"index": (ROWS,)}),
+    "gather": ((X,), {"index": PLACES, "dim": 1}),
+    "gather_backward": ((X[:2],), {"shape": (3, 4), "index": PLACES, "dim": 1}),
+    "check_range": ((ROWS,), {"length": 3, "what": "test"}),
+    "searchsorted": ((X[0], Y), {}),
+    "matmul": ((X, Y.T), {}),
+}  # fmt: skip
+# Entries that do not allocate one result of their own: nothing to write into.
+WITHOUT_OUT = set(CPU.views) | {
+    name
+    for name, op in REGISTRY.items()
+    if op.family in ("source", "write", "fused") or name.endswith("_backward")
+    and name.removesuffix("_backward") in REGISTRY
+    and REGISTRY[name.removesuffix("_backward")].family == "fused"
+} | {"transfer"}  # fmt: skip
+
+
+def test_every_op_has_an_entry_and_every_entry_an_op():
+    assert set(REGISTRY) == set(CPU.entries)
+
+
+def test_families():
+    for name, op in REGISTRY.items():
+        assert op.family in FAMILIES
+        differentiable = op.family not in ("constant", "source", "write")
+        assert (op.vjp is not None) == differentiable, name
+        assert (op.reference is not None) == (op.family == "fused"), name
+
+
+def test_views_are_tagged_on_both_sides():
+    assert {name for name, op in REGISTRY.items() if op.view} == set(CPU.views)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("view", {"shape": (4, 3)}),
+        ("expand", {"shape": (2, 3, 4)}),
+        ("permute", {"dims": (1, 0)}),
+        ("slice", {"index": (slice(1, 3), 2)}),
+        ("diagonal", {"dim1": 0, "dim2": 1}),
+    ],
+)
+def test_views_share_memory(name, arguments):
+    assert np.shares_memory(CPU.entries[name](X, **arguments), X)
+
+
+def test_the_samples_cover_every_entry_that_allocates():
+    assert set(ARGUMENTS) == set(REGISTRY) - WITHOUT_OUT
+
+
+@pytest.mark.parametrize("name", sorted(ARGUMENTS))
+def test_entries_write_into_out(name):
+    arguments, params = ARGUMENTS[name]
+    expected = np.asarray(CPU.entries[name](*arguments, **params))
+    out = np.empty_like(expected)
+    given = CPU.entries[name](*arguments, **params, out=out)
+    assert given is out
+    np.testing.assert_array_equal(out, expected)
+    for argument in arguments:
+        assert not np.shares_memory(expected, argument) or name == "check_range"
+
+
+def test_an_entry_can_be_stood_in_for():
+    op, calls = REGISTRY["add"], []
+    real = op.entries[np.ndarray]
+
+    def spy(x, y, out=None):
+        calls.append(x.shape)
+        return real(x, y, out)
+
+    op.entries[np.ndarray] = spy
+    try:
+        x = minitorch.tensor([1.0, 2.0], device="cpu")
+        assert (x + x).tolist() == [2.0, 4.0]
+    finally:
+        op.entries[np.ndarray] = real
+    assert calls == [(2,)]
+
+
+def test_an_op_is_defined_once():
+    with pytest.raises(ValueError, match="add is defined twice"):
+        rules.Op("add", "constant")
+
+
+def test_partials_read_only_what_they_name():
+    x = minitorch.ones(3, requires_grad=True)
+    y = minitorch.ones(3)
+    assert (x + y).node.saved == ()
+    _, inputs = (x * y).node.saved
+    assert inputs[0] is None and inputs[1] is not None
+    output, inputs = x.exp().node.saved
+    assert output is not None and inputs == (None,)
+
+
+def test_public_functions_say_what_they_do():
+    for name in minitorch.ops.__all__:
+        function = getattr(minitorch.ops, name)
+        assert callable(function), name
+        if not hasattr(function, "op"):
+            assert inspect.getdoc(function), name
