@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -18,7 +19,7 @@ from minitorch.random import Generator
 from minitorch.tensor import Tensor
 from minitorch.text.corpus import Corpus, Encoded, encode, hidden
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.skip_gram import BlockSampler, SkipGram
+from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
 from minitorch.text.vocab import Vocab, alias_table
 
 Sentences = Iterable[Sequence[str]]
@@ -33,6 +34,26 @@ class _Numbered(NamedTuple):
     tokens: Tensor
     sentences: Tensor
     source: object
+
+
+def _stretches(corpus: _Numbered, sampler: BlockSampler) -> Iterator[tuple[int, int, Blocks]]:
+    """Blocks of one stretch of the corpus after another, with its first and last word.
+
+    A thread prepares the next while the caller works on one: NumPy frees the interpreter.
+    """
+
+    def prepare(start: int) -> tuple[int, int, Blocks]:
+        end = min(start + _CHUNK, len(corpus.tokens))
+        tokens, sentences = (part[start:end].long() for part in corpus[:2])
+        return start, end, sampler.blocks(tokens, sentences)
+
+    with ThreadPoolExecutor(1) as thread:
+        ahead = thread.submit(prepare, 0)
+        for start in range(_CHUNK, len(corpus.tokens), _CHUNK):
+            ready = ahead.result()
+            ahead = thread.submit(prepare, start)
+            yield ready
+        yield ahead.result()
 
 
 class Word2Vec:
@@ -226,10 +247,7 @@ class Word2Vec:
         blocks_at_once = self._blocks_at_once()
         loss, pairs = zeros(2, dtype=dtypes.float64, device=self.device)
         words = len(corpus.tokens)
-        for start in range(0, words, _CHUNK):
-            end = min(start + _CHUNK, words)
-            tokens, sentences = (part[start:end].long() for part in corpus[:2])
-            blocks = sampler.blocks(tokens, sentences)
+        for start, end, blocks in _stretches(corpus, sampler):
             step = (end - start) * blocks_at_once / max(1, len(blocks.centres))
             for i, batch in enumerate(blocks.split(blocks_at_once)):
                 group["lr"] = alpha(epoch + (start + i * step) / words)
