@@ -45,7 +45,7 @@ float64 = dtype("float64", FLOAT)
 
 DTYPES = (bool_, uint8, int32, int64, float16, float32, float64)
 FROM_ARRAY = {d.array_dtype: d for d in DTYPES}
-# Python's types stand for dtypes, as in PyTorch: dtype=float is float32 by default.
+# Python's types stand for dtypes, as in PyTorch: dtype=float is float64, dtype=int is int64.
 _default = float32
 
 
@@ -67,7 +67,7 @@ def as_dtype(value: object) -> dtype:
     if value is int:
         return int64
     if value is float:
-        return _default
+        return float64
     raise TypeError(f"dtype: expected a minitorch dtype such as minitorch.float32, got {value!r}")
 
 

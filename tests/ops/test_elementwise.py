@@ -26,9 +26,9 @@ BINARY = [
 ]
 # fmt: on
 BITWISE = {
-    "&": lambda m, x, y: x & y,
-    "|": lambda m, x, y: x | y,
-    "^": lambda m, x, y: x ^ y,
+    "&": lambda m, x, y: (x & y, x.bitwise_and(y)),
+    "|": lambda m, x, y: (x | y, x.bitwise_or(y)),
+    "^": lambda m, x, y: (x ^ y, x.bitwise_xor(y)),
 }
 SHAPES = [(3, 4), (), (0, 3), (2, 1, 3)]
 PAIRS = [((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 3), (4, 1)), ((), (3,)), ((0, 3), (3,))]
@@ -170,7 +170,7 @@ def test_bitwise(name):
         a, b = draw_array(rng, (3, 4), first), draw_array(rng, (4,), second)
         compare(BITWISE[name], a, b, grad=False)
     whole = draw_array(rng, (3,), "int64")
-    compare(lambda m, x: (x & 3, 3 | x, x ^ 1, ~x), whole)
+    compare(lambda m, x: (x & 3, 3 | x, x ^ 1, ~x, x.bitwise_not()), whole)
     compare(lambda m, x: (x & True, False | x, x ^ True, ~x), whole > 0)
 
 
