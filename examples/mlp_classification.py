@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 import minitorch
 from minitorch import nn, optim
-from minitorch.backend.cpu_settings import set_flush_denormal
 from minitorch.data import SOURCES, DataLoader, random_split
 from minitorch.nn import functional as F
 from minitorch.viz import image_grid, training_curves
@@ -54,7 +53,7 @@ def main():
     args = parser.parse_args()
 
     minitorch.manual_seed(args.seed)
-    set_flush_denormal(True)  # Adam runs into denormals, which are slow
+    minitorch.set_flush_denormal(True)  # Adam runs into denormals, which are slow
     name, data = load(args.device)
     source = SOURCES[name]
     train, validation = random_split(data, [0.9, 0.1])

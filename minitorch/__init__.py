@@ -11,6 +11,7 @@ In short:
 from minitorch import autograd, func, fused, nn, ops, optim, utils
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
+from minitorch.backend.cpu_settings import set_flush_denormal
 from minitorch.creation import (
     arange,
     as_tensor,
@@ -73,6 +74,8 @@ from minitorch.tensor import (
     set_grad_enabled,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Generator",
     "RowGrad",
@@ -128,6 +131,7 @@ __all__ = [
     "save",
     "set_default_device",
     "set_default_dtype",
+    "set_flush_denormal",
     "set_grad_enabled",
     "set_printoptions",
     "set_rng_state",

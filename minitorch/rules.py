@@ -173,12 +173,15 @@ def _plain(number: Any) -> Any:
 
 def same_device(name: str, tensors: Sequence[Tensor]) -> None:
     """RuntimeError, with the way out, where the tensors do not share a device."""
-    first = tensors[0].device
+    first = tensors[0]
+    kind = type(first.array)
+    index = backend.of_type(kind).index
+    place = index(first.array)
     for other in tensors[1:]:
-        if other.device != first:
+        if type(other.array) is not kind or index(other.array) != place:
             raise RuntimeError(
-                f"{name}: expected all tensors on one device, got {first} and {other.device}; "
-                f"move one with .to('{first}')"
+                f"{name}: expected all tensors on one device, got {first.device} and "
+                f"{other.device}; move one with .to('{first.device}')"
             )
 
 

@@ -63,9 +63,9 @@ ARGUMENTS = {
 WITHOUT_OUT = set(CPU.views) | {
     name
     for name, op in REGISTRY.items()
-    if op.family in ("source", "write", "fused") or name.endswith("_backward")
+    if op.family in ("source", "write", "fused") or (name.endswith("_backward")
     and name.removesuffix("_backward") in REGISTRY
-    and REGISTRY[name.removesuffix("_backward")].family == "fused"
+    and REGISTRY[name.removesuffix("_backward")].family == "fused")
 } | {"transfer"}  # fmt: skip
 
 
