@@ -121,17 +121,21 @@ def _run_hooks(node: Node, g: Any) -> Any:
 
 def _references(g: Any) -> tuple[int, int]:
     """How often a gradient and its version list (shared by all its views) are referred to."""
-    return sys.getrefcount(g), sys.getrefcount(getattr(g, "version", None))
+    dense = g.values if isinstance(g, RowGrad) else g
+    return sys.getrefcount(g), sys.getrefcount(dense.version)
 
 
-def _calibrate() -> tuple[int, int]:
-    g = creation.zeros(1)
+def _calibrate(g: Any) -> tuple[int, int]:
+    g = g()
     references = _references(g)
     return references
 
 
 # What `_references` says when a function holds a gradient in one name and nobody else does.
-_SOLE = _calibrate()
+_SOLE = {
+    Tensor: _calibrate(lambda: creation.zeros(1)),
+    RowGrad: _calibrate(lambda: RowGrad(creation.zeros(1), creation.zeros(1), (1,))),
+}
 
 
 def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -> None:
@@ -139,13 +143,14 @@ def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -
     if node.grad is not None:
         total = _sum(node.grad, g)
         node.grad = total if grad_mode.enabled else total.detach()
-    elif isinstance(g, RowGrad) or (grad_mode.enabled and references == _SOLE):
-        node.grad = g
+        return
+    sole = references == _SOLE.get(type(g))
+    if isinstance(g, RowGrad):
+        node.grad = g if sole and g.values.is_contiguous() else g.clone()
     elif grad_mode.enabled:
-        node.grad = g.clone()
+        node.grad = g if sole else g.clone()
     else:
-        sole = references == _SOLE and g.is_contiguous()
-        node.grad = Tensor(g.array if sole else g.clone().array)
+        node.grad = Tensor(g.array if sole and g.is_contiguous() else g.clone().array)
 
 
 def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:

@@ -242,7 +242,7 @@ def _rows_or_dense(g: Tensor, shape: tuple[int, ...], index: tuple[Any, ...]) ->
     if grad_mode.enabled:
         return _index_backward(g, shape=shape, index=index)
     rows = Tensor(index[0])
-    return RowGrad(rows.reshape(-1), g.reshape((-1, *shape[1:])), shape)
+    return RowGrad(rows.reshape(-1).clone(), g.reshape((-1, *shape[1:])), shape)
 
 
 class _SparseRows:
