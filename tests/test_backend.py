@@ -1,0 +1,190 @@
+"""Devices by name, the default device, and what happens between two of them."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import minitorch
+from minitorch import backend
+from minitorch.backend import base
+from minitorch.rules import REGISTRY
+from tests.referee import ours
+
+
+class OtherArray(np.ndarray):
+    """Arrays of a second device, to have one beside the cpu."""
+
+
+def _other(function):
+    def entry(*args, **kwargs):
+        return np.asarray(function(*args, **kwargs)).view(OtherArray)
+
+    return entry
+
+
+@pytest.fixture
+def other():
+    """A second device with two numbers, which computes as the cpu does."""
+    cpu = backend.named("cpu")
+    entries = {name: _other(f) for name, f in cpu.entries.items()}
+    entries["transfer"] = base.transfer
+    backend.register(
+        base.Backend(
+            name="other",
+            array_type=OtherArray,
+            entries=entries,
+            views=cpu.views,
+            from_host=lambda array, index: array.copy().view(OtherArray),
+            to_host=lambda array: np.array(array),
+            as_array=lambda x: np.asarray(x).view(OtherArray),
+            address=cpu.address,
+            index=lambda array: 0,
+            count=lambda: 2,
+        )
+    )
+    yield "other"
+    backend.unregister("other")
+
+
+def test_names():
+    d = minitorch.device("cpu")
+    assert (d.type, d.index) == ("cpu", None)
+    assert str(d) == "cpu"
+    assert repr(d) == "device(type='cpu')"
+    e = minitorch.device("cuda:1")
+    assert (e.type, e.index) == ("cuda", 1)
+    assert e == minitorch.device("cuda", 1) != minitorch.device("cuda")
+    assert repr(e) == "device(type='cuda', index=1)"
+    assert minitorch.device(e) == e
+    assert len({d, minitorch.device("cpu"), e}) == 2
+    assert copy.deepcopy(e) == e
+    assert pickle.loads(pickle.dumps(e)) == e
+    assert minitorch.device("auto").type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gpu", "device: expected one of cpu, .*got 'gpu'"),
+        ("", "device: expected one of"),
+        ("cpu:x", "device: invalid device string 'cpu:x'"),
+        ("cuda:-1", "device: invalid device string 'cuda:-1'"),
+        (3, "device: expected a string such as 'cpu', got 3"),
+    ],
+)
+def test_bad_names(name, message):
+    with pytest.raises((RuntimeError, TypeError), match=message):
+        minitorch.device(name)
+
+
+def test_a_device_that_is_not_there():
+    if "sim" not in base._by_name:
+        with pytest.raises(RuntimeError, match="device 'sim' is not available"):
+            minitorch.zeros(1, device="sim")
+        with pytest.raises(RuntimeError, match="device 'sim' is not available"):
+            minitorch.set_default_device("sim")
+        with pytest.raises(RuntimeError, match="device 'sim' is not available"):
+            minitorch.device("sim").__enter__()
+    with pytest.raises(RuntimeError, match="device 'cpu:5' does not exist: there are 1 of 'cpu'"):
+        minitorch.zeros(1, device="cpu:5")
+
+
+def test_the_default_device(other, device):
+    assert minitorch.get_default_device() == minitorch.device(device)
+    with minitorch.device(other):
+        assert minitorch.zeros(1).device.type == other
+        assert minitorch.tensor([1.0]).device.type == other
+        assert minitorch.rand(2).device.type == other
+        with minitorch.device("cpu"):
+            assert minitorch.zeros(1).device.type == "cpu"
+        assert minitorch.zeros(1, device="cpu").device.type == "cpu"
+        assert minitorch.get_default_device().type == other
+    assert minitorch.get_default_device() == minitorch.device(device)
+    try:
+        minitorch.set_default_device(other)
+        assert minitorch.arange(3).device.type == other
+    finally:
+        minitorch.set_default_device(device)
+
+
+def test_a_device_s_block_is_for_its_thread_alone(other, device):
+    found = []
+    with minitorch.device(other):
+        thread = threading.Thread(target=lambda: found.append(minitorch.zeros(1).device.type))
+        thread.start()
+        thread.join()
+    assert found == [minitorch.device(device).type]
+
+
+def test_tensors_travel_and_gradients_travel_back(other):
+    x = minitorch.tensor([1.0, 2.0], device="cpu", requires_grad=True)
+    y = x.to(other)
+    assert y.device == minitorch.device("other:0")
+    assert type(y.array) is OtherArray
+    (y * y).sum().backward()
+    assert x.grad.device.type == "cpu"
+    assert x.grad.tolist() == [2.0, 4.0]
+    assert y.cpu().tolist() == [1.0, 2.0]
+    assert x.to(y).device == y.device
+    assert y.to("other").device == y.device
+    assert y.detach().to(device="cpu", dtype=minitorch.int64).tolist() == [1, 2]
+
+
+MIXED = {
+    "add": lambda x, y: x + y,
+    "matmul": lambda x, y: x @ y,
+    "where": lambda x, y: minitorch.where(x > 0, x, y),
+    "cat": lambda x, y: minitorch.cat([x, y]),
+    "eq": lambda x, y: x == y,
+    "setitem": lambda x, y: x.__setitem__(0, y[0]),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_mixing_devices_is_an_error_that_names_the_way_out(other, name):
+    x, y = minitorch.ones(2, device="cpu"), minitorch.ones(2, device=other)
+    with pytest.raises(RuntimeError) as error:
+        MIXED[name](x, y)
+    assert name in str(error.value)
+    assert "cpu" in str(error.value)
+    assert "other:0" in str(error.value)
+    assert ".to('cpu')" in str(error.value)
+
+
+def test_indices_of_another_device_are_an_error(other):
+    x = minitorch.ones(3, device="cpu")
+    with pytest.raises(RuntimeError, match=r"indices on other:0 .*use \.to\('cpu'\)"):
+        x[minitorch.tensor([0], device=other)]
+
+
+def test_numpy_is_for_the_cpu(other):
+    x = minitorch.ones(2, device=other)
+    with pytest.raises(TypeError, match=r"numpy: this tensor is on other:0; use \.cpu\(\) first"):
+        x.numpy()
+    assert x.tolist() == [1.0, 1.0]
+    assert x.sum().item() == 2.0
+
+
+def test_no_backend_holds_foreign_arrays():
+    with pytest.raises(TypeError, match="no backend holds arrays of"):
+        backend.of([1.0])
+
+
+def test_an_op_that_a_device_lacks(other):
+    x = minitorch.ones(2, device=other)
+    missing = backend.named(other).entries.pop("sin")
+    REGISTRY["sin"].entries.pop(OtherArray, None)
+    try:
+        with pytest.raises(NotImplementedError, match="sin: device 'other' has no such op"):
+            x.sin()
+    finally:
+        backend.named(other).entries["sin"] = missing
+
+
+def test_results_are_arrays_also_where_numpy_gives_numbers():
+    x = ours(np.array(2.0))
+    for y in (x + x, x * 2, -x, x.exp(), x.sum(), x > 1, x @ x if x.ndim else x, ours([1.0]).sum()):
+        assert type(y.array) is type(x.array)

@@ -1,0 +1,228 @@
+"""Making tensors, against PyTorch."""
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+import minitorch
+from tests.referee import DTYPES, Raised, array, attempt, compare, ours
+
+SIZES = [(), (3,), (2, 3), (0, 2), (1, 1, 4)]
+
+MAKERS = {
+    "zeros": lambda m, s: (m.zeros(s), m.zeros(*s or [()]), m.zeros(list(s))),
+    "ones": lambda m, s: (m.ones(s), m.ones(*s or [()])),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("size", SIZES)
+def test_by_size(name, size):
+    compare(lambda m: MAKERS[name](m, size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_full_and_empty(size):
+    compare(lambda m: (m.full(size, 2), m.full(size, 2.5), m.full(size, True)))
+    compare(lambda m: m.full(size, 1, dtype=m.float16))
+    assert tuple(minitorch.empty(size).shape) == tuple(minitorch.empty(*size).shape) == size
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_by_dtype(dtype):
+    def call(m):
+        d = getattr(m, dtype)
+        filled = (
+            m.zeros(2, dtype=d),
+            m.ones(2, 2, dtype=d),
+            m.full((2,), 1, dtype=d),
+            m.eye(2, dtype=d),
+        )
+        return filled, m.tensor([0, 1, 2], dtype=d), m.tensor([[0.0], [1.5]], dtype=d)
+
+    compare(call)
+    if dtype != "bool":
+        compare(
+            lambda m: (m.arange(5, dtype=getattr(m, dtype)), m.tensor(3, dtype=getattr(m, dtype)))
+        )
+        compare(lambda m: m.linspace(0, 9, 4, dtype=getattr(m, dtype)))
+
+
+DATA = [
+    3, 2.5, True, [], [1, 2], [1, 2.5], [True, False], [True, 2], [[1, 2], [3, 4]], [[1.5], [2]],
+    (1, 2, 3), [[]], [[[1]]], np.float64(2.5), np.int64(3), [np.float32(1.5)], np.arange(3),
+    np.ones((2, 2), "float32"), np.ones(2, "uint8"), np.array(True), np.ones(2, "float16"),
+    range(3), float("nan"), 2**40, [2**40, 1.0],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", DATA, ids=repr)
+def test_from_data(data):
+    compare(lambda m: (m.tensor(data), m.as_tensor(data)))
+
+
+@pytest.mark.parametrize(
+    "data", ["a", None, [1, "a"], [[1], [1, 2]], {1: 2}, [1j], object()], ids=repr
+)
+def test_from_what_is_no_data(data):
+    mine = attempt(lambda m: m.tensor(data), minitorch)
+    assert isinstance(mine, Raised)
+    assert "tensor: expected numbers" in str(mine)
+
+
+def test_tensor_copies_and_from_numpy_shares():
+    a = np.arange(3.0)
+    copied, shared, as_tensor = minitorch.tensor(a), minitorch.from_numpy(a), minitorch.as_tensor(a)
+    a[0] = 7
+    assert copied.tolist() == [0.0, 1.0, 2.0]
+    assert shared.tolist() == [7.0, 1.0, 2.0]
+    assert as_tensor.tolist() == shared.tolist() or as_tensor.device.type != "cpu"
+    shared[1] = 8.0
+    assert a.tolist() == [7.0, 8.0, 2.0]
+    assert shared.numpy() is not None
+    x = ours(a)
+    assert minitorch.as_tensor(x) is x
+    y = minitorch.tensor(x)
+    y.zero_()
+    assert x[0].item() == 7.0
+
+
+def test_strided_and_foreign_arrays():
+    a = np.arange(12.0).reshape(3, 4)
+    for b in (a.T, a[::2, 1:], a[:, ::-1], a.astype(">f8"), np.broadcast_to(a[0], (3, 4))):
+        x = minitorch.tensor(b)
+        assert x.tolist() == b.tolist()
+        assert x.is_contiguous()
+    assert minitorch.from_numpy(a.T).stride() == (1, 4)
+
+
+def test_a_tensor_of_a_tracked_tensor_is_a_leaf():
+    x = ours(np.ones(2), True)
+    y = minitorch.tensor(x * 2)
+    assert y.is_leaf
+    assert not y.requires_grad
+    assert minitorch.tensor([1.0], requires_grad=True).requires_grad
+
+
+RANGES = [
+    (5,), (0,), (1, 4), (1, 10, 3), (10, 1, -3), (0, 1, 0.25), (1.5,), (0.0, 3), (5, 5), (-3, 3),
+    (1, 2, 0.3), (0, 1, 0), (1, 0), (3, 1, 1), (-5,), (0, 2**40, 2**38),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", RANGES, ids=repr)
+def test_arange(arguments):
+    compare(lambda m: m.arange(*arguments))
+    compare(lambda m: m.arange(*arguments, dtype=m.float64))
+
+
+@pytest.mark.parametrize("arguments", [(0, 1, 5), (1, 0, 3), (-2, 2, 1), (0, 1, 0), (3, 3, 4)])
+def test_linspace(arguments):
+    compare(lambda m: (m.linspace(*arguments), m.linspace(*arguments, dtype=m.float64)))
+
+
+@pytest.mark.parametrize("size", [(3,), (2, 4), (4, 2), (0,), (1, 0)])
+def test_eye(size):
+    compare(lambda m: (m.eye(*size), m.eye(*size, dtype=m.int64)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_like(dtype):
+    a = np.ones((2, 3), dtype)
+
+    def call(m, x):
+        made = m.zeros_like(x), m.ones_like(x), m.full_like(x, 1), m.empty_like(x).zero_()
+        return made, m.zeros_like(x, dtype=m.float64), m.ones_like(x.T)
+
+    compare(call, a, grad=False)
+    x = ours(a)
+    for made in (minitorch.rand_like, minitorch.randn_like):
+        if np.dtype(dtype).kind == "f":
+            assert made(x).dtype is x.dtype
+            assert tuple(made(x).shape) == (2, 3)
+
+
+def test_requires_grad_and_device_arguments():
+    makers = (
+        lambda **k: minitorch.zeros(2, **k), lambda **k: minitorch.ones(2, **k),
+        lambda **k: minitorch.full((2,), 1.0, **k), lambda **k: minitorch.empty(2, **k),
+        lambda **k: minitorch.rand(2, **k), lambda **k: minitorch.randn(2, **k),
+        lambda **k: minitorch.eye(2, **k), lambda **k: minitorch.linspace(0, 1, 3, **k),
+        lambda **k: minitorch.arange(3.0, **k), lambda **k: minitorch.tensor([1.0], **k),
+    )  # fmt: skip
+    for make in makers:
+        x = make(requires_grad=True, device="cpu")
+        assert x.requires_grad
+        assert x.is_leaf
+        assert x.device == minitorch.device("cpu")
+        assert not make().requires_grad
+    for make in makers:
+        with pytest.raises(RuntimeError, match=r"floating[ -]point"):
+            make(requires_grad=True, dtype=minitorch.int64)
+
+
+def test_numbers_out_of_a_tensor():
+    x = ours(np.array([[1.5, 2.0]]))
+    assert x[0, 0].item() == 1.5
+    assert float(x[0, 0]) == 1.5
+    assert int(x[0, 1]) == 2
+    assert bool(x[0, 0])
+    assert f"{x[0, 0]:.3f}" == "1.500"
+    assert [10, 20, 30][ours(np.array(2))] == 30
+    assert len(x) == 1
+    assert x.numel() == x.nelement() == 2
+    assert x.nbytes == 16
+    assert x.tolist() == [[1.5, 2.0]]
+    assert np.asarray(x.cpu()).tolist() == [[1.5, 2.0]]
+    assert [row.tolist() for row in x] == [[1.5, 2.0]]
+
+
+CONVERSIONS = {
+    "item": lambda m, x: x.item(),
+    "bool": lambda m, x: bool(x),
+    "float": lambda m, x: float(x),
+    "int": lambda m, x: int(x),
+    "len of 0-d": lambda m, x: len(x[0, 0]),
+    "iterate 0-d": lambda m, x: list(x[0, 0]),
+    "index by float": lambda m, x: [1, 2][x[0, 0]],
+    "size": lambda m, x: x.size(5),
+}
+
+
+@pytest.mark.parametrize("name", CONVERSIONS)
+def test_conversions_that_cannot_be(name):
+    compare(CONVERSIONS[name], np.ones((2, 2)))
+    assert isinstance(attempt(CONVERSIONS[name], minitorch, ours(np.ones((2, 2)))), Raised)
+
+
+ERRORS = {
+    "zeros: size: lengths cannot be negative, got (-1, 2)": lambda: minitorch.zeros(-1, 2),
+    "zeros: size: expected integers, got 1.5": lambda: minitorch.zeros(1.5),
+    "full: fill_value: expected a number, got 'a'": lambda: minitorch.full((2,), "a"),
+    "arange: step must be nonzero": lambda: minitorch.arange(0, 1, 0),
+    "arange: start 1 and end 0 do not agree with the sign of step 1": lambda: minitorch.arange(
+        1, 0
+    ),
+    "linspace: steps must be non-negative, got -1": lambda: minitorch.linspace(0, 1, -1),
+    "from_numpy: expected a NumPy array, got list": lambda: minitorch.from_numpy([1]),
+    "tensor: expected numbers in lists of equal lengths": lambda: minitorch.tensor([[1], [1, 2]]),
+    "eye: size: lengths cannot be negative": lambda: minitorch.eye(-1),
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_errors_say_what_is_wrong(message):
+    with pytest.raises((TypeError, RuntimeError, ValueError)) as error:
+        ERRORS[message]()
+    assert message in str(error.value)
+
+
+def test_creation_is_on_the_default_device(device):
+    for x in (minitorch.zeros(1), minitorch.tensor(1.0), minitorch.rand(1), minitorch.arange(2)):
+        assert x.device.type == minitorch.device(device).type
+    assert array(minitorch.zeros(1)).tolist() == [0.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(itertools.islice(minitorch.arange(3).tolist(), 2)) == [0, 1]
