@@ -79,14 +79,14 @@ def _serve(module: str, contestant: str) -> None:
 
 # ---------------------------------------------------------------------- in the first process
 class _Contestant:
-    def __init__(self, module: str, name: str) -> None:
+    def __init__(self, module: str, name: str, threads: int) -> None:
         limits = ("OMP", "OPENBLAS", "MKL")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.harness", module, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {f"{x}_NUM_THREADS": str(THREADS) for x in limits},
+            env=os.environ | {f"{x}_NUM_THREADS": str(threads) for x in limits},
         )
 
     def time(self, case: str) -> float | None:
@@ -108,10 +108,10 @@ class _Contestant:
         self.process.wait()
 
 
-def measure(module: str, rounds: int) -> dict[str, dict[str, list[float]]]:
+def measure(module: str, rounds: int, threads: int) -> dict[str, dict[str, list[float]]]:
     """Seconds a call, by case, contestant and round."""
     benchmark = importlib.import_module(module)
-    contestants = {name: _Contestant(module, name) for name in benchmark.CONTESTANTS}
+    contestants = {name: _Contestant(module, name, threads) for name in benchmark.CONTESTANTS}
     found: dict[str, dict[str, list[float]]] = {}
     try:
         for case in benchmark.CASES:
@@ -150,7 +150,6 @@ def machine() -> dict[str, Any]:
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": THREADS,
         "load": [round(x, 1) for x in os.getloadavg()],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -199,6 +198,7 @@ def run(name: str) -> None:
     """Measure the benchmark `benchmarks.NAME`, print its table and save it."""
     parser = argparse.ArgumentParser(prog=f"benchmarks.{name}")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
+    parser.add_argument("--threads", type=int, default=THREADS, help=f"default: {THREADS}")
     parser.add_argument("--dry", action="store_true", help="print, but save nothing")
     parser.add_argument("--check", action="store_true", help="run each case once, time nothing")
     options = parser.parse_args()
@@ -211,11 +211,14 @@ def run(name: str) -> None:
                 if step is not None:
                     step()
         return
-    times = measure(module, options.rounds)
+    times = measure(module, options.rounds, options.threads)
     lines = table(benchmark, times)
     print("\n".join(lines))
     if not options.dry:
-        save(name, benchmark.TITLE, benchmark.NOTES, lines, {"seconds": times})
+        notes = f"{benchmark.NOTES.strip()} Threads: {options.threads}."
+        results = {"threads": options.threads, "seconds": times}
+        suffix = "" if options.threads == THREADS else f"-threads{options.threads}"
+        save(name + suffix, benchmark.TITLE, notes, lines, results)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import THREADS, run
+from benchmarks.harness import run
 
 TITLE = "A training step of a multi-layer perceptron"
 NOTES = """
 Microseconds a step (zero_grad, forward with ReLU and cross-entropy, backward, optimizer), float32,
 median of the rounds (quartiles). PyTorch is eager, once with its default optimizer and once with
 `fused=True`. NumPy is the same step written by hand, with no framework: the floor. NumPy and
-minitorch keep freed memory in the process, as minitorch's training loops do. Each contestant runs
-in a process of its own with two threads, rounds interleaved.
+minitorch keep freed memory in the process, and all flush denormal numbers, as minitorch's training
+loops do. Each contestant runs in a process of its own, rounds interleaved.
 """
 CASES = [
     f"{layers}, batch {batch}, {optimizer}"
@@ -41,15 +41,16 @@ def _problem(case: str) -> tuple[list[int], str, np.ndarray, np.ndarray]:
     return widths, optimizer, x, rng.integers(0, widths[-1], n)
 
 
-def _keep_heap() -> None:
+def _settings_of_training() -> None:
     from minitorch.backend import cpu_settings
 
     cpu_settings.keep_heap()
+    cpu_settings.set_flush_denormal(True)
 
 
 def numpy(case: str) -> Callable[[], Any]:
     """By hand, with preallocated moments and one flat buffer for all parameters."""
-    _keep_heap()
+    _settings_of_training()
     widths, optimizer, x, classes = _problem(case)
     shapes = [s for n, m in pairwise(widths) for s in ((m, n), (m,))]
     sizes = [int(np.prod(s)) for s in shapes]
@@ -138,7 +139,7 @@ def minitorch(case: str) -> Callable[[], Any]:
     """minitorch, eager."""
     import minitorch as m
 
-    _keep_heap()
+    _settings_of_training()
     return _framework(m, m.optim, case)
 
 
@@ -146,7 +147,6 @@ def pytorch(case: str, **options: Any) -> Callable[[], Any]:
     """PyTorch, eager."""
     import torch
 
-    torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
     return _framework(torch, torch.optim, case, **options)
 
