@@ -655,11 +655,7 @@ Member = tuple[Any, Any, Any, Any]
 
 def member_of(x: Tensor) -> Member | None:
     """x's entry among the tensors that share its memory; None where it has no views."""
-    member: Member
-    for member in x.version[1:]:
-        if member[0]() is x:
-            return member
-    return None
+    return getattr(x, "_member", None)
 
 
 def register_view(x: Tensor, result: Tensor, function: Function, params: dict[str, Any]) -> None:
@@ -669,10 +665,11 @@ def register_view(x: Tensor, result: Tensor, function: Function, params: dict[st
     family = x.version
     member = member_of(x)
     if member is None:
-        member = (weakref.ref(x), None, None, None)
+        x._member = member = (weakref.ref(x), None, None, None)
         family.append(member)
-    family.append((weakref.ref(result), member, function, params))
+    result._member = (weakref.ref(result), member, function, params)
     result._base = getattr(x, "_base", x)  # a base lives as long as its views
+    family.append(result._member)
     n = len(family)
     if n >= 64 and n & (n - 1) == 0:  # now and then, so that many living views cost little
         family[1:] = [m for m in family[1:] if m[0]() is not None]

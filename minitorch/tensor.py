@@ -178,10 +178,11 @@ class Tensor:
 
     array: what the backend stores. node: its place on the tape, None if untracked.
     version: a list whose first element counts in-place changes; a family of views shares it.
-    Behind the count stand the family's members, see `rules.Member`; a view holds its `_base`.
+    Behind the count stand the family's members, see `rules.Member`; a tensor knows its own, and a
+    view holds its `_base`.
     """
 
-    __slots__ = ("__weakref__", "_base", "array", "node", "version")
+    __slots__ = ("__weakref__", "_base", "_member", "array", "node", "version")
     __array_ufunc__ = None  # numpy_array + tensor comes to Tensor.__radd__, which refuses it
     if TYPE_CHECKING:  # what is used below of what `ops.methods` installs: see tensor.pyi
         __getitem__: Callable[..., Tensor]

@@ -95,6 +95,7 @@ class Size(tuple[int, ...]):
 
 class Tensor:
     _base: Tensor
+    _member: tuple[Any, Any, Any, Any]
     array: Array
     node: Node | None
     version: list[Any]
