@@ -42,10 +42,10 @@ def _problem(case: str) -> tuple[list[int], str, np.ndarray, np.ndarray]:
 
 
 def _settings_of_training() -> None:
-    from minitorch.backend import cpu_settings
+    from minitorch.backend.cpu import settings
 
-    cpu_settings.keep_heap()
-    cpu_settings.set_flush_denormal(True)
+    settings.keep_heap()
+    settings.set_flush_denormal(True)
 
 
 def numpy(case: str) -> Callable[[], Any]:

@@ -11,7 +11,7 @@ In short:
 from minitorch import autograd, func, fused, nn, ops, optim, utils
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
-from minitorch.backend.cpu_settings import set_flush_denormal
+from minitorch.backend.cpu.settings import set_flush_denormal
 from minitorch.creation import (
     arange,
     as_tensor,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minitorch import backend, viz
-from minitorch.backend import cpu_settings
+from minitorch.backend.cpu import settings
 from minitorch.data import SOURCES
 from minitorch.text import Corpus, KeyedVectors, Word2Vec
 from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
@@ -73,9 +73,9 @@ def _info(args: argparse.Namespace) -> None:
     for name in backend.device_types():
         missing = backend.why_unavailable(name)
         rows.append((f"device {name}", "available" if missing is None else f"missing: {missing}"))
-    blas = cpu_settings.blas()
+    blas = settings.blas()
     rows.append(("BLAS", f"{blas['name']} {blas['version']}, {blas['threads']} threads"))
-    flush = cpu_settings.get_flush_denormal()
+    flush = settings.get_flush_denormal()
     rows.append(("flush denormals", "not on this platform" if flush is None else "in training"))
     for name, value in rows:
         print(f"{name:16} {value}")

@@ -63,9 +63,7 @@ def test_from_data(data):
     compare(lambda m: (m.tensor(data), m.as_tensor(data)))
 
 
-@pytest.mark.parametrize(
-    "data", ["a", None, [1, "a"], [[1], [1, 2]], {1: 2}, [1j], object()], ids=repr
-)
+@pytest.mark.parametrize("data", ["a", None, [1, "a"], [[1], [1, 2]], {1: 2}, [1j], object()])
 def test_from_what_is_no_data(data):
     mine = attempt(lambda m: m.tensor(data), minitorch)
     assert isinstance(mine, Raised)

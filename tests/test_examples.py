@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minitorch.backend import cpu_settings
+from minitorch.backend.cpu import settings
 from minitorch.data import sources
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -19,7 +19,7 @@ def run(monkeypatch, capsys):
 
     def call(name, *words):
         monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
-        with cpu_settings.flush_denormal():  # which an example may leave on
+        with settings.flush_denormal():  # which an example may leave on
             runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return capsys.readouterr().out
 

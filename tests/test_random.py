@@ -6,7 +6,7 @@ from scipy import stats
 
 import minitorch
 from minitorch import Generator
-from minitorch.backend.cpu import random_words
+from minitorch.backend.cpu.source import random_words
 
 
 def seeded(seed=0):

@@ -12,7 +12,8 @@ from typing import NamedTuple, NoReturn
 from tqdm import tqdm
 
 from minitorch import dtypes
-from minitorch.backend import Device, cpu_settings, get_default_device
+from minitorch.backend import Device, get_default_device
+from minitorch.backend.cpu import settings
 from minitorch.creation import from_numpy, zeros
 from minitorch.optim import SGD
 from minitorch.random import Generator
@@ -221,12 +222,12 @@ class Word2Vec:
         sampler = self._sampler()
         optimizer = SGD(self.model.parameters(), lr=high)
         began = time.perf_counter()
-        cpu_settings.keep_heap()
+        settings.keep_heap()
         words = len(corpus.tokens)
         bar = tqdm(
             total=epochs * words, unit="word", unit_scale=True, disable=hidden(self.progress)
         )
-        with cpu_settings.flush_denormal(), bar:
+        with settings.flush_denormal(), bar:
             for epoch in range(epochs):
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")
                 self.losses.append(self._epoch(corpus, sampler, optimizer, epoch, alpha, bar))

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from minitorch import nn
-from minitorch.backend.cpu_settings import flush_denormal, keep_heap
+from minitorch.backend.cpu.settings import flush_denormal, keep_heap
 from minitorch.creation import zeros
 from minitorch.data import DataLoader
 from minitorch.nn import functional as F

@@ -160,7 +160,7 @@ def entries_of(k):
         "cross_entropy": cross_entropy,
         "cross_entropy_backward": lambda g, grad, needs, **params: [binary(b"*")(grad, g)],
         "check_range": lambda index, length, what: index,
-        "transfer": backend.cpu.transfer,
+        "transfer": backend.base.transfer,
     }  # fmt: skip
 
 

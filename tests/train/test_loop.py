@@ -8,7 +8,7 @@ import torch
 
 import minitorch
 from minitorch import nn, optim
-from minitorch.backend import cpu_settings
+from minitorch.backend.cpu import settings
 from minitorch.data import DataLoader, TensorDataset, digits
 from minitorch.serialization import load
 from minitorch.train import evaluate, fit, loop
@@ -248,19 +248,19 @@ def test_the_device_is_read_rarely(monkeypatch):
 
 
 def test_denormals_are_flushed_only_while_training(monkeypatch):
-    before, inside = cpu_settings.get_flush_denormal(), []
+    before, inside = settings.get_flush_denormal(), []
     if before is None:
         pytest.skip("not on this platform")
     forward = nn.Dropout.forward
 
     def look(self, x):
-        inside.append(cpu_settings.get_flush_denormal())
+        inside.append(settings.get_flush_denormal())
         return forward(self, x)
 
     monkeypatch.setattr(nn.Dropout, "forward", look)
     Job().fit(1)
     assert set(inside) == {True}
-    assert cpu_settings.get_flush_denormal() == before
+    assert settings.get_flush_denormal() == before
 
 
 def test_progress_prints_a_line_for_each_epoch(capsys):

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from minitorch.backend import cpu_settings
-from minitorch.backend.cpu_settings import (
+from minitorch.backend.cpu import settings
+from minitorch.backend.cpu.settings import (
     blas,
     flush_denormal,
     get_flush_denormal,
@@ -58,8 +58,8 @@ def test_block_restores_what_was():
 
 
 def test_a_platform_that_lacks_them(monkeypatch):
-    monkeypatch.setattr(cpu_settings, "_libm", None)
-    monkeypatch.setattr(cpu_settings, "_c_library", lambda: None)
+    monkeypatch.setattr(settings, "_libm", None)
+    monkeypatch.setattr(settings, "_c_library", lambda: None)
     assert get_flush_denormal() is None
     assert set_flush_denormal(True) is False
     assert keep_heap() is False
@@ -68,7 +68,7 @@ def test_a_platform_that_lacks_them(monkeypatch):
 
 
 def test_keep_heap_is_glibcs():
-    assert keep_heap() is (cpu_settings._c_library() is not None)
+    assert keep_heap() is (settings._c_library() is not None)
 
 
 def test_blas_has_a_name_and_threads():

@@ -1,0 +1,35 @@
+"""The op table in NumPy and SciPy: one entry per op of the registry.
+
+Arguments arrive normalised (dimensions non-negative, dtypes equal, indices as arrays). In a binary
+entry one of the two arguments may be a Python number, which never widens the other's dtype.
+"""
+
+import numpy as np
+
+from minitorch.backend.base import Backend
+from minitorch.backend.cpu.elementwise import ELEMENTWISE
+from minitorch.backend.cpu.fused import FUSED
+from minitorch.backend.cpu.index import INDEX, WRITES
+from minitorch.backend.cpu.reduce import REDUCTIONS
+from minitorch.backend.cpu.shape import SHAPE, VIEWS
+from minitorch.backend.cpu.source import SOURCES
+
+BACKEND = Backend(
+    name="cpu",
+    array_type=np.ndarray,
+    entries={
+        **VIEWS,
+        **ELEMENTWISE,
+        **REDUCTIONS,
+        **SHAPE,
+        **INDEX,
+        **FUSED,
+        **WRITES,
+        **SOURCES,
+    },
+    views=frozenset(VIEWS),
+    from_host=lambda array, index: array,
+    to_host=lambda array: array,
+    as_array=np.asarray,
+    address=lambda array: int(array.ctypes.data),
+)

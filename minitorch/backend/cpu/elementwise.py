@@ -1,0 +1,143 @@
+"""Elementwise entries, conversions and choices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.base import FLOAT64, transfer
+from minitorch.backend.cpu.entry import Array, Entries, clone, into, quiet, result
+
+
+def _relu(x: Array, out: Array | None = None) -> Array:
+    return np.maximum(x, 0, out=out)
+
+
+def _sigmoid(x: Array, out: Array | None = None) -> Array:
+    # 1 / (1 + exp(-x)) tends to 0 and 1 at both ends; exp may overflow to inf on the way.
+    out = np.negative(x, out=out)
+    if type(out) is not np.ndarray:
+        out = np.asarray(out)
+    np.exp(out, out=out)
+    out += 1
+    return np.reciprocal(out, out=out)
+
+
+def _softplus(x: Array) -> Array:
+    # log(1 + e^x) = max(x, 0) + log1p(e^-|x|)
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _erf(x: Array) -> Array:
+    from scipy.special import erf  # imported late: it takes longer than all of minitorch
+
+    return erf(x).astype(x.dtype, copy=False)
+
+
+def _gelu(x: Array) -> Array:
+    return x * (0.5 * (1 + _erf(x * 0.5**0.5))).astype(x.dtype, copy=False)
+
+
+def _round(x: Array, out: Array | None = None) -> Array:
+    return np.rint(x, out=out) if x.dtype.kind == "f" else result(x.copy(), out)
+
+
+def _keep_ints(function: Callable[..., Any]) -> Callable[..., Any]:
+    """floor, ceil and trunc change nothing about integers."""
+
+    def entry(x: Array, out: Array | None = None) -> Array:
+        return function(x, out=out) if x.dtype.kind == "f" else result(x.copy(), out)
+
+    return entry
+
+
+def _sign(x: Array) -> Array:
+    if x.dtype.kind == "b":
+        return x.copy()
+    out = np.asarray(np.sign(x))
+    np.copyto(out, 0, where=out != out)  # nan has the sign 0 in PyTorch
+    return out
+
+
+def _whole_quotient(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """floor_divide or remainder, which have no result for integers divided by 0."""
+
+    def entry(x: Array, y: Array, out: Array | None = None) -> Array:
+        whole = not any(np.asarray(v).dtype.kind == "f" for v in (x, y))
+        if whole and np.size(x) and not np.all(y):
+            raise RuntimeError(f"{name}: integer division by zero")
+        return function(x, y, out)
+
+    return quiet(entry)
+
+
+def _pow(x: Array, y: Array, out: Array | None = None) -> Array:
+    if getattr(y, "dtype", FLOAT64).kind == "i" and np.any(np.less(y, 0)):
+        raise RuntimeError("pow: integers to negative integer powers are not allowed")
+    powers = np.power(x, y, out)
+    return powers.astype(bool) if powers.dtype == np.int8 else powers  # of bools
+
+
+def _bce_with_logits(x: Array, y: Array) -> Array:
+    return _softplus(x) - x * y
+
+
+def _where(x: Array, y: Array, condition: Array) -> Array:
+    return np.where(condition, x, y)
+
+
+def _cast(x: Array, dtype: np.dtype[Any], source: np.dtype[Any]) -> Array:
+    return x.astype(dtype)
+
+
+ELEMENTWISE: Entries = {
+    "add": quiet(np.add),
+    "sub": quiet(np.subtract),
+    "mul": quiet(np.multiply),
+    "div": quiet(np.divide),
+    "pow": quiet(_pow),
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "floor_divide": _whole_quotient("floor_divide", np.floor_divide),
+    "remainder": _whole_quotient("remainder", np.remainder),
+    "neg": np.negative,
+    "abs": np.absolute,
+    "sign": into(_sign),
+    "floor": _keep_ints(np.floor),
+    "ceil": _keep_ints(np.ceil),
+    "trunc": _keep_ints(np.trunc),
+    "round": _round,
+    "relu": _relu,
+    "exp": quiet(np.exp),
+    "log": quiet(np.log),
+    "log1p": quiet(np.log1p),
+    "expm1": quiet(np.expm1),
+    "sqrt": quiet(np.sqrt),
+    "rsqrt": quiet(into(lambda x: np.reciprocal(np.sqrt(x)))),
+    "reciprocal": quiet(np.reciprocal),
+    "sin": quiet(np.sin),
+    "cos": quiet(np.cos),
+    "tan": quiet(np.tan),
+    "tanh": np.tanh,
+    "sigmoid": quiet(_sigmoid),
+    "erf": into(_erf),
+    "softplus": quiet(into(_softplus)),
+    "gelu": quiet(into(_gelu)),
+    "bce_with_logits": quiet(into(_bce_with_logits)),
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "bitwise_and": np.bitwise_and,
+    "bitwise_or": np.bitwise_or,
+    "bitwise_xor": np.bitwise_xor,
+    "bitwise_not": np.bitwise_not,
+    "where": into(_where),
+    "cast": quiet(into(_cast)),
+    "clone": clone,
+    "transfer": into(transfer),
+}

@@ -1,0 +1,90 @@
+"""Reductions, and entries that run along one dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.cpu.entry import Array, Entries, clone, into, quiet, result
+
+
+def _axes(function: Callable[..., Any]) -> Callable[..., Any]:
+    def entry(
+        x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array | None = None
+    ) -> Array:
+        return function(x, axis=dim, keepdims=keepdim, out=out)
+
+    return entry
+
+
+def _sum(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array = None) -> Array:
+    # NumPy would give uint64 for uint8 and int64 for int32; PyTorch gives int64 for all.
+    dtype = x.dtype if x.dtype.kind == "f" else np.int64
+    return np.add.reduce(x, axis=dim, dtype=dtype, keepdims=keepdim, out=out)
+
+
+def _arg(function: Callable[..., Any]) -> Callable[..., Any]:
+    def entry(x: Array, dim: int | None, keepdim: bool = False, out: Array | None = None) -> Array:
+        return result(function(x, axis=dim, keepdims=keepdim), out)
+
+    return entry
+
+
+def _logsumexp(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
+    top = np.max(x, axis=dim, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
+    total = np.log(np.sum(np.exp(x - top), axis=dim, keepdims=True)) + top
+    return total if keepdim else np.squeeze(total, axis=dim)
+
+
+def _softmax(x: Array, dim: int, out: Array | None = None) -> Array:
+    if not x.size:
+        return clone(x, out)
+    out = np.subtract(x, np.max(x, axis=dim, keepdims=True), out=out)
+    out = np.asarray(out)
+    np.exp(out, out=out)
+    out /= np.sum(out, axis=dim, keepdims=True)
+    return out
+
+
+def _log_softmax(x: Array, dim: int, out: Array | None = None) -> Array:
+    if not x.size:
+        return clone(x, out)
+    out = np.subtract(x, np.max(x, axis=dim, keepdims=True), out=out)
+    out = np.asarray(out)
+    out -= np.log(np.sum(np.exp(out), axis=dim, keepdims=True))
+    return out
+
+
+def _cumsum(x: Array, dim: int, out: Array | None = None) -> Array:
+    dtype = x.dtype if x.dtype.kind == "f" else np.int64
+    if x.ndim == 0:
+        return result(x.astype(dtype), out)
+    return np.cumsum(x, axis=dim, dtype=dtype, out=out)
+
+
+def _argsort(x: Array, dim: int, descending: bool = False) -> Array:
+    if x.ndim == 0:
+        return np.zeros((), np.int64)
+    if not descending:
+        return np.argsort(x, axis=dim, kind="stable")
+    flipped = np.argsort(np.flip(x, dim), axis=dim, kind="stable")
+    return np.flip(x.shape[dim] - 1 - flipped, dim).copy()
+
+
+REDUCTIONS: Entries = {
+    "sum": quiet(_sum),
+    "amax": _axes(np.maximum.reduce),
+    "amin": _axes(np.minimum.reduce),
+    "any": _axes(np.logical_or.reduce),
+    "all": _axes(np.logical_and.reduce),
+    "argmax": _arg(np.argmax),
+    "argmin": _arg(np.argmin),
+    "logsumexp": quiet(into(_logsumexp)),
+    "softmax": quiet(_softmax),
+    "log_softmax": quiet(_log_softmax),
+    "cumsum": quiet(_cumsum),
+    "argsort": into(_argsort),
+}
