@@ -52,6 +52,17 @@ class set_grad_enabled:
     ) -> None:
         grad_mode.enabled = self._previous[-1]
 
+    def __call__(self, function: F) -> F:
+        """As a decorator: the mode holds in the function, not from here on."""
+        grad_mode.enabled = self._previous[-1]
+
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with set_grad_enabled(self.mode):
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
 
 class _Mode:
     """A grad mode as a context manager or a decorator; one object may be entered repeatedly."""
@@ -111,8 +122,10 @@ enable_grad = _also_bare(_EnableGrad)
 enable_grad.__name__ = "enable_grad"
 
 
-def inference_mode(mode: bool = True) -> _Mode:
+def inference_mode(mode: Any = True) -> Any:
     """As `no_grad` (PyTorch's saves more bookkeeping; here there is none left to save)."""
+    if callable(mode):
+        return _NoGrad()(mode)
     return _NoGrad() if mode else _EnableGrad()
 
 

@@ -722,6 +722,17 @@ def test_grad_modes_as_decorators(m, make):
         """Doc."""
         return m.is_grad_enabled()
 
+    @m.set_grad_enabled(False)
+    def i():
+        return m.is_grad_enabled()
+
+    @m.inference_mode
+    def j():
+        return m.is_grad_enabled()
+
+    assert m.is_grad_enabled()
+    assert (i(), j(), i()) == (False, False, False)
+    assert m.is_grad_enabled()
     assert f() == (False, False)
     assert g(3) is False
     with m.no_grad():
