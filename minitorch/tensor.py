@@ -52,16 +52,16 @@ class set_grad_enabled:
     ) -> None:
         grad_mode.enabled = self._previous[-1]
 
-    def __call__(self, function: F) -> F:
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """As a decorator: the mode holds in the function, not from here on."""
         grad_mode.enabled = self._previous[-1]
 
         @wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             with set_grad_enabled(self.mode):
                 return function(*args, **kwargs)
 
-        return wrapped  # type: ignore[return-value]
+        return wrapped
 
 
 class _Mode:
