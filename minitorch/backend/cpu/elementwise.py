@@ -15,7 +15,7 @@ def _relu(x: Array, out: Array | None = None) -> Array:
     return np.maximum(x, 0, out=out)
 
 
-def _sigmoid(x: Array, out: Array | None = None) -> Array:
+def sigmoid(x: Array, out: Array | None = None) -> Array:
     # 1 / (1 + exp(-x)) tends to 0 and 1 at both ends; exp may overflow to inf on the way.
     out = np.negative(x, out=out)
     if type(out) is not np.ndarray:
@@ -25,7 +25,7 @@ def _sigmoid(x: Array, out: Array | None = None) -> Array:
     return np.reciprocal(out, out=out)
 
 
-def _softplus(x: Array) -> Array:
+def softplus(x: Array) -> Array:
     # log(1 + e^x) = max(x, 0) + log1p(e^-|x|)
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
@@ -81,7 +81,7 @@ def _pow(x: Array, y: Array, out: Array | None = None) -> Array:
 
 
 def _bce_with_logits(x: Array, y: Array) -> Array:
-    return _softplus(x) - x * y
+    return softplus(x) - x * y
 
 
 def _where(x: Array, y: Array, condition: Array) -> Array:
@@ -121,9 +121,9 @@ ELEMENTWISE: Entries = {
     "cos": quiet(np.cos),
     "tan": quiet(np.tan),
     "tanh": np.tanh,
-    "sigmoid": quiet(_sigmoid),
+    "sigmoid": quiet(sigmoid),
     "erf": into(_erf),
-    "softplus": quiet(into(_softplus)),
+    "softplus": quiet(into(softplus)),
     "gelu": quiet(into(_gelu)),
     "bce_with_logits": quiet(into(_bce_with_logits)),
     "eq": np.equal,

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.elementwise import _sigmoid, _softplus
+from minitorch.backend.cpu.elementwise import sigmoid, softplus
 from minitorch.backend.cpu.entry import Array, Entries, Index, quiet
-from minitorch.backend.cpu.index import _check_range
+from minitorch.backend.cpu.index import check_range
 
 
 def _linear(x: Array, weight: Array, bias: Array) -> tuple[Array, ...]:
@@ -37,7 +37,7 @@ def _cross_entropy(
     ignored = None
     if low < 0 or high >= classes or low <= ignore_index <= high:
         ignored = target == ignore_index
-        _check_range(target[~ignored], classes, "cross_entropy: target")
+        check_range(target[~ignored], classes, "cross_entropy: target")
         target = np.where(ignored, 0, target)
     grad = x - np.maximum.reduce(x, axis=1, keepdims=True)
     rows = np.arange(n)
@@ -72,7 +72,7 @@ _FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
 def _softplus_and_slope(x: Array) -> tuple[Array, Array]:
     """log(1 + e^x) and its derivative e^x / (1 + e^x), for one exp; x is overwritten."""
     if x.size and x.max() > _FAR:
-        return _softplus(x), quiet(_sigmoid)(x)
+        return softplus(x), quiet(sigmoid)(x)
     np.exp(x, out=x)
     denominator = x + 1
     np.divide(x, denominator, out=x)

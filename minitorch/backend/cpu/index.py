@@ -54,7 +54,7 @@ def _add_rows(x: Array, index: Array, source: Array, alpha: float) -> None:
     from scipy.sparse import _sparsetools  # imported late, as erf
 
     n, width = source.shape
-    index = np.ascontiguousarray(_check_range(index, len(x), "index_add_"), dtype=np.int64)
+    index = np.ascontiguousarray(check_range(index, len(x), "index_add_"), dtype=np.int64)
     source = np.ascontiguousarray(source, x.dtype)
     if np.may_share_memory(source, x):
         source = source.copy()
@@ -107,7 +107,7 @@ def _scatter_(x: Array, index: Array, source: Array, dim: int, accumulate: bool 
     return x
 
 
-def _check_range(index: Array, length: int, what: str) -> Array:
+def check_range(index: Array, length: int, what: str) -> Array:
     if index.size:
         low, high = index.min(), index.max()
         if low < 0 or high >= length:
@@ -136,7 +136,7 @@ INDEX: Entries = {
     "put": _put,
     "gather": into(_gather),
     "gather_backward": into(_gather_backward),
-    "check_range": into(_check_range),
+    "check_range": into(check_range),
     "nonzero": into(_nonzero),
     "searchsorted": into(_searchsorted),
 }
