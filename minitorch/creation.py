@@ -45,7 +45,7 @@ def from_host(array: Any, dtype: Dtype | None, device: DeviceLike, copy: bool) -
     """A tensor of a NumPy array; it shares memory unless `copy`, or dtype or device ask for it."""
     serving, index = backend.resolve(device)
     if dtype is not None and array.dtype != dtype.array_dtype:
-        array = array.astype(dtype.array_dtype)
+        array = backend.host_array(array, dtype.array_dtype)
     elif copy:
         array = array.copy(order="C")
     result = Tensor(serving.from_host(array, index))

@@ -188,3 +188,53 @@ def test_results_are_arrays_also_where_numpy_gives_numbers():
     x = ours(np.array(2.0))
     for y in (x + x, x * 2, -x, x.exp(), x.sum(), x > 1, x @ x if x.ndim else x, ours([1.0]).sum()):
         assert type(y.array) is type(x.array)
+
+
+INF, NAN = float("inf"), float("nan")
+EDGES = {
+    "index_add": lambda x, i, s: x.index_add(0, i, s),
+    "index_add_": lambda x, i, s: x.index_add_(0, i, s, alpha=10),
+    "index_add_ of rows": lambda x, i, s: x[:, None].clone().index_add_(0, i, s[:, None], alpha=9),
+    "scatter_add_": lambda x, i, s: x.scatter_add_(0, i, s),
+    "index, backward": lambda x, i, s: x.requires_grad_()[i].backward(s),
+    "gather, backward": lambda x, i, s: x.requires_grad_().gather(0, i).backward(s),
+    "inf - inf": lambda x, i, s: (x + s, x - x, x * 0, x / x, s * s, -s, abs(s)),
+    "in place": lambda x, i, s: x.add_(s).mul_(0).sub_(s).div_(0),
+    "float16": lambda x, i, s: (s.half() + s.half(), s.half() * 2, s.half().exp()),
+    "to integers": lambda x, i, s: (x.long(), s.int(), x.bool()),
+    "from too large a number": lambda x, i, s: (
+        minitorch.tensor([1e300]),
+        minitorch.tensor([1e10], dtype=minitorch.float16),
+        minitorch.full((2,), 1e300, dtype=minitorch.float32),
+        minitorch.arange(0, 1e39, 1e38),
+        minitorch.linspace(0, 1e300, 3),
+    ),
+    "writing too large a number": lambda x, i, s: (
+        x.__setitem__(0, 1e300), x.__setitem__(i, 1e300), x.fill_(1e300),
+        x.masked_fill(x > 0, 1e300), x.clamp(-1e300, 1e300), x * 1e300,
+    ),
+    "reductions": lambda x, i, s: (
+        s.sum(), s.mean(), s.var(), s.std(), s.norm(), s.cumsum(0), s.logsumexp(0), s.softmax(0),
+        s.prod(), s.max(), s.amin(), s.argsort(), s.unique(), (x @ s),
+    ),
+    "mathematics": lambda x, i, s: [
+        getattr(y, name)()
+        for y in (x, s, -s, x * NAN)
+        for name in ("exp", "log", "sqrt", "rsqrt", "reciprocal", "sin", "tan", "sigmoid", "tanh",
+                     "erf", "log1p", "expm1", "sign", "round", "relu")
+    ],
+    "powers": lambda x, i, s: (x**1.5, s**-3, (-x) ** 0.5, x % 0, x // 0, minitorch.gelu(x)),
+    "losses": lambda x, i, s: (
+        minitorch.bce_with_logits(x, x), minitorch.softplus(x), minitorch.logsigmoid(s),
+        minitorch.fused.cross_entropy(s[None], i[:1]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_numpy_s_warnings_do_not_leak(name):
+    """Warnings are errors in this suite; what overflows gives inf or nan, in silence."""
+    x = minitorch.tensor([INF, 1.0, -2.0])
+    i = minitorch.tensor([0, 0, 1])
+    s = minitorch.tensor([-INF, 3e38, 3e38])
+    EDGES[name](x, i, s)

@@ -98,8 +98,11 @@ def device_types() -> list[str]:
     return [*_by_name, *(name for name in _planned if name not in _by_name)]
 
 
-def host_array(data: Any) -> np.ndarray:
-    """Python data (numbers, nested lists) as a NumPy array in native byte order."""
+def host_array(data: Any, dtype: np.dtype | None = None) -> np.ndarray:
+    """Python data (numbers, nested lists) as a NumPy array in native byte order.
+
+    dtype: what the array is converted to; a number too large for it becomes inf, with no warning.
+    """
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -108,7 +111,10 @@ def host_array(data: Any) -> np.ndarray:
         raise TypeError(f"tensor: expected numbers, got {array.dtype} from {type(data).__name__}")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    return array
+    if dtype is None or array.dtype == dtype:
+        return array
+    with np.errstate(all="ignore"):
+        return array.astype(dtype, order="C")
 
 
 class Device:

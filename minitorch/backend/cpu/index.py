@@ -132,10 +132,10 @@ def _copy_(x: Array, source: Array) -> Array:
 INDEX: Entries = {
     "slice_backward": into(_slice_backward),
     "index": into(_index),
-    "index_backward": into(_index_backward),
+    "index_backward": quiet(into(_index_backward)),
     "put": _put,
     "gather": into(_gather),
-    "gather_backward": into(_gather_backward),
+    "gather_backward": quiet(into(_gather_backward)),
     "check_range": into(check_range),
     "nonzero": into(_nonzero),
     "searchsorted": into(_searchsorted),
@@ -143,7 +143,7 @@ INDEX: Entries = {
 
 WRITES: Entries = {
     "copy_": quiet(_copy_),
-    "index_put_": _index_put_,
-    "index_add_": _index_add_,
-    "scatter_": _scatter_,
+    "index_put_": quiet(_index_put_),
+    "index_add_": quiet(_index_add_),
+    "scatter_": quiet(_scatter_),
 }

@@ -97,8 +97,8 @@ def _randperm(n: int, dtype: np.dtype[Any], index: int, seed: int, offset: int) 
 SOURCES: Entries = {
     "empty": _empty,
     "full": quiet(_full),
-    "arange": _arange,
-    "linspace": _linspace,
+    "arange": quiet(_arange),
+    "linspace": quiet(_linspace),
     "uniform": _uniform,
     "normal": _normal,
     "randint": _randint,
