@@ -7,6 +7,7 @@ from typing import Any
 
 from minitorch import creation, dtypes
 from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
+from minitorch.rules import is_number
 from minitorch.tensor import Tensor
 
 # Public functions that are methods under the same name, by the module they stand in.
@@ -52,6 +53,18 @@ def _cuda(input: Tensor, device: Any = None) -> Tensor:
     return convert.to(input, device="cuda" if device is None else device)
 
 
+def _equal(input: Tensor, other: Any) -> Any:
+    """Elementwise; something that is neither tensor nor number is not equal, as in PyTorch."""
+    comparable = isinstance(other, Tensor) or is_number(other)
+    return elementwise.eq(input, other) if comparable else NotImplemented
+
+
+def _not_equal(input: Tensor, other: Any) -> Any:
+    """Elementwise; something that is neither tensor nor number is not equal, as in PyTorch."""
+    comparable = isinstance(other, Tensor) or is_number(other)
+    return elementwise.ne(input, other) if comparable else NotImplemented
+
+
 OTHER_NAME: dict[str, Callable[..., Any]] = {
     "multiply": elementwise.mul,
     "divide": elementwise.div,
@@ -81,8 +94,8 @@ OTHER_NAME: dict[str, Callable[..., Any]] = {
     "__neg__": elementwise.neg,
     "__pos__": lambda x: x,
     "__abs__": elementwise.abs,
-    "__eq__": elementwise.eq,
-    "__ne__": elementwise.ne,
+    "__eq__": _equal,
+    "__ne__": _not_equal,
     "__lt__": elementwise.lt,
     "__le__": elementwise.le,
     "__gt__": elementwise.gt,

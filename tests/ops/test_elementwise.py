@@ -373,3 +373,9 @@ def test_errors_say_what_is_wrong(message):
     with pytest.raises((RuntimeError, TypeError)) as error:
         ERRORS[message](ours(np.ones((2, 3), "float32")))
     assert message in str(error.value)
+
+
+def test_other_objects_are_not_equal():
+    x = minitorch.ones(2)
+    assert (x == None) is False and (x != "a") is True  # noqa: E711
+    assert x not in [None, "a"]
