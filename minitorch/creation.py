@@ -8,6 +8,7 @@ from typing import Any
 from minitorch import backend, dtypes, rules
 from minitorch.backend import Device
 from minitorch.dtypes import dtype as Dtype
+from minitorch.operands import is_number
 from minitorch.tensor import Tensor
 
 _empty = rules.source("empty")
@@ -108,7 +109,7 @@ def full(
 ) -> Tensor:
     """A tensor of this shape, every element `fill_value`, whose type decides the dtype."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    if not rules.is_number(value):
+    if not is_number(value):
         raise TypeError(f"full: fill_value: expected a number, got {fill_value!r}")
     chosen = _dtype(dtype, dtypes.of_number(value))
     shape = shape_of("full", (size,))

@@ -10,6 +10,7 @@ from typing import Any
 
 from minitorch import rules
 from minitorch.creation import arange
+from minitorch.operands import same_device
 from minitorch.ops.elementwise import logsigmoid
 from minitorch.ops.linalg import matmul
 from minitorch.tensor import Tensor
@@ -72,7 +73,7 @@ def cross_entropy(
             f"cross_entropy: expected (n, classes) and (n,), got {tuple(input.shape)} and "
             f"{tuple(target.shape)}"
         )
-    rules.same_device("cross_entropy", (input, target))
+    same_device("cross_entropy", (input, target))
     loss = _cross_entropy(
         input, target=target.array, ignore_index=ignore_index, reduction=reduction
     )
@@ -111,5 +112,5 @@ def negative_sampling(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tens
         )
     if not 1 <= width <= pairs:
         raise RuntimeError(f"negative_sampling: width {width} is not between 1 and {pairs}")
-    rules.same_device("negative_sampling", (x, y, weights))
+    same_device("negative_sampling", (x, y, weights))
     return _negative_sampling(x, y, weights, width=width)

@@ -18,14 +18,14 @@ a tracked + on tiny arrays must cost less than 1 us more than NumPy's.
 
 from __future__ import annotations
 
-import numbers
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minitorch import backend, dtypes
+from minitorch import backend
 from minitorch.backend import FLOAT32, FLOAT64, Array
+from minitorch.operands import as_floating, kind, promote
 from minitorch.tensor import Node, Tensor, grad_mode
+from minitorch.views import register_view
 
 Function = Callable[..., Any]
 TensorFunction = Callable[..., Tensor]
@@ -135,104 +135,7 @@ def _saved(node: Node) -> Any:
     return node.saved
 
 
-# ---------------------------------------------------------------------- operands
-class _Number(Tensor):
-    """A Python number among an op's operands: `array` is the number, there is no version."""
-
-    __slots__ = ()
-
-    def __init__(self, number: float) -> None:
-        self.array = number
-        self.node = None
-        self.version = None  # type: ignore[assignment]
-
-
-def is_number(x: object) -> bool:
-    """Whether x is a real number in the sense of Python (NumPy's scalars are too)."""
-    return type(x) in (float, int, bool) or isinstance(x, numbers.Real)
-
-
-def result_dtype(operands: Sequence[Any]) -> dtypes.dtype:
-    """The dtype that PyTorch gives the result of an op on these tensors and numbers."""
-    tensors = [x for x in operands if isinstance(x, Tensor) and x.version is not None]
-    return dtypes.promote_all(
-        [t.dtype for t in tensors if t.array.ndim],
-        [t.dtype for t in tensors if not t.array.ndim],
-        [dtypes.of_number(_plain(x)) for x in operands if is_number(x)],
-    )
-
-
-def _plain(number: Any) -> Any:
-    """A NumPy scalar or other real as Python's bool, int or float."""
-    if isinstance(number, (bool, int, float)):
-        return number
-    if type(number).__name__ == "bool":
-        return bool(number)
-    return int(number) if isinstance(number, numbers.Integral) else float(number)
-
-
-def same_device(name: str, tensors: Sequence[Tensor]) -> None:
-    """RuntimeError, with the way out, where the tensors do not share a device."""
-    first = tensors[0]
-    kind = type(first.array)
-    index = backend.of_type(kind).index
-    place = index(first.array)
-    for other in tensors[1:]:
-        if type(other.array) is not kind or index(other.array) != place:
-            raise RuntimeError(
-                f"{name}: expected all tensors on one device, got {first.device} and "
-                f"{other.device}; move one with .to('{first.device}')"
-            )
-
-
-def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, Tensor, type]:
-    """Bring two operands to one dtype: the slow path of every binary op.
-
-    A number stays one (as `_Number`), in the type that the dtype asks for.
-    Returns both and the array type that serves them.
-    """
-    x_is_tensor, y_is_tensor = isinstance(x, Tensor), isinstance(y, Tensor)
-    # The most common case first: a float tensor and a Python number.
-    if x_is_tensor and (type(y) is float or type(y) is int):
-        dtype = x.array.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:
-            return x, _Number(float(y)), type(x.array)
-    elif y_is_tensor and (type(x) is float or type(x) is int):
-        dtype = y.array.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:
-            return _Number(float(x)), y, type(y.array)
-    if not (x_is_tensor or y_is_tensor):
-        raise TypeError(f"{name}: expected at least one tensor, got {_kind(x)} and {_kind(y)}")
-    for z in (x, y):
-        if not isinstance(z, Tensor) and not is_number(z):
-            hint = " (use minitorch.from_numpy)" if type(z).__module__ == "numpy" else ""
-            raise TypeError(f"{name}: expected a tensor or a number, got {_kind(z)}{hint}")
-    if x_is_tensor and y_is_tensor:
-        same_device(name, (x, y))
-    common = result_dtype((x, y))
-    if name == "sub" and common is dtypes.bool_:
-        raise RuntimeError("sub: bools cannot be subtracted; use ^ or logical_not()")
-    if floating and not common.is_floating_point:
-        common = dtypes.get_default_dtype()
-    x = x.to(common) if x_is_tensor else _as_number(x, common)
-    y = y.to(common) if y_is_tensor else _as_number(y, common)
-    return x, y, type(x.array if x_is_tensor else y.array)
-
-
-def _as_number(number: Any, dtype: dtypes.dtype) -> _Number:
-    """The number in the type that `dtype` asks for; integers wrap around, as in PyTorch."""
-    if dtype.category == dtypes.INT and not isinstance(number, bool):
-        bits = 8 * dtype.itemsize
-        low = 0 if dtype is dtypes.uint8 else -(2 ** (bits - 1))
-        return _Number((int(number) - low) % 2**bits + low)
-    kind = (bool, int, float)[dtype.category]
-    return _Number(kind(number))
-
-
-def _kind(x: object) -> str:
-    return f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
-
-
+# ---------------------------------------------------------------------- shapes
 def _shapes_differ(op: Op, arrays: Sequence[Array], error: Exception) -> Exception:
     """The error for shapes that do not broadcast; the backend's own where that is not the cause."""
     shapes = [tuple(a.shape) for a in arrays if hasattr(a, "shape")]
@@ -314,7 +217,7 @@ def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFuncti
 
     def f(input: Tensor) -> Tensor:
         if not isinstance(input, Tensor):
-            raise TypeError(f"{op.name}: expected a tensor, got {_kind(input)}")
+            raise TypeError(f"{op.name}: expected a tensor, got {kind(input)}")
         a = input.array
         if floating and a.dtype is not FLOAT32 and a.dtype is not FLOAT64:
             input = as_floating(input)
@@ -391,11 +294,6 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
         return Tensor(r, Node(op, (p, q), saved, None, r.shape), version)
 
     return _named(f, op)
-
-
-def as_floating(x: Tensor) -> Tensor:
-    """x itself if it has a floating-point dtype, else in the default one."""
-    return x if x.dtype.is_floating_point else x.to(dtypes.get_default_dtype())
 
 
 # ---------------------------------------------------------------------- linear
@@ -644,43 +542,3 @@ def write(name: str) -> TensorFunction:
 
     f.__name__ = name
     return f
-
-
-# ---------------------------------------------------------------------- views
-# A view and its base share memory, so an in-place change of one changes the other's place on the
-# tape too. Behind its count, a version list holds a Member for each tensor that a change must
-# reach: (weak reference, the Member it is a view of or None for a base, view op, params).
-Member = tuple[Any, Any, Any, Any]
-
-
-def member_of(x: Tensor) -> Member | None:
-    """x's entry among the tensors that share its memory; None where it has no views."""
-    return getattr(x, "_member", None)
-
-
-def register_view(x: Tensor, result: Tensor, function: Function, params: dict[str, Any]) -> None:
-    """Note that `result` is `function(x, **params)`, a view."""
-    if view_of_leaf(x.node):
-        return  # changing it in place is an error anyway
-    family = x.version
-    member = member_of(x)
-    if member is None:
-        x._member = member = (weakref.ref(x), None, None, None)
-        family.append(member)
-    result._member = (weakref.ref(result), member, function, params)
-    result._base = getattr(x, "_base", x)  # a base lives as long as its views
-    family.append(result._member)
-    n = len(family)
-    if n >= 64 and n & (n - 1) == 0:  # now and then, so that many living views cost little
-        family[1:] = [m for m in family[1:] if m[0]() is not None]
-
-
-def view_of_leaf(node: Node | None) -> bool:
-    """Whether a node is a leaf, or a view of one."""
-    while node is not None:
-        if node.op is None:
-            return True
-        if not node.op.view:
-            return False
-        node = node.parents[0]
-    return False

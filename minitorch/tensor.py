@@ -191,7 +191,7 @@ class Tensor:
 
     array: what the backend stores. node: its place on the tape, None if untracked.
     version: a list whose first element counts in-place changes; a family of views shares it.
-    Behind the count stand the family's members, see `rules.Member`; a tensor knows its own, and a
+    Behind the count stand the family's members, see `views.Member`; a tensor knows its own, and a
     view holds its `_base`.
     """
 

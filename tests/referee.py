@@ -8,6 +8,7 @@ every floating input. Where one raises, the other must raise too.
 import warnings
 
 import numpy as np
+import pytest
 import torch
 
 import minitorch
@@ -24,6 +25,12 @@ def ours(array, requires_grad=False):
 def theirs(array, requires_grad=False):
     """The same as a PyTorch tensor."""
     return torch.tensor(np.asarray(array), requires_grad=requires_grad)
+
+
+# Runs a test in minitorch and in PyTorch: test(m, make)
+LIBRARIES = pytest.mark.parametrize(
+    ("m", "make"), [(minitorch, ours), (torch, theirs)], ids=["minitorch", "torch"]
+)
 
 
 def is_tensor(x):

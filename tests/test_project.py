@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     "backend",
     "dtypes tensor printing",
+    "operands views",
     "rules",
     "ops fused creation random",
     "autograd",

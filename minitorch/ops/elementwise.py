@@ -6,19 +6,15 @@ import math
 from typing import Any, overload
 
 from minitorch import dtypes
+from minitorch.operands import Number, is_number, promote, result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
 from minitorch.rules import (
     MINUS_ONE,
     ONE,
-    _Number,
     comparison,
     constant,
     elementwise,
     general,
-    is_number,
-    promote,
-    result_dtype,
-    same_device,
     sum_to,
     watch,
 )
@@ -146,7 +142,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         dtype = dtypes.promote_types(dtypes.of_number(input), dtypes.of_number(other))
         input = condition.new_full((), input, dtype=dtype)
     input, other, _ = promote("where", input, other)
-    same_device("where", [condition, *(t for t in (input, other) if not isinstance(t, _Number))])
+    same_device("where", [condition, *(t for t in (input, other) if not isinstance(t, Number))])
     return watch(_where(input, other, condition=condition.array), condition)
 
 
@@ -189,7 +185,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "trunc":
         quotient = div_(input, other).trunc()
         x, y, _ = promote("div", input, other)
-        whole = next(t for t in (x, y) if not isinstance(t, _Number))
+        whole = next(t for t in (x, y) if not isinstance(t, Number))
         return quotient.to(whole.dtype)
     raise RuntimeError(
         f"div: rounding_mode: expected None, 'floor' or 'trunc', got {rounding_mode!r}"

@@ -12,11 +12,13 @@ from functools import update_wrapper
 from typing import Any
 
 from minitorch import creation, dtypes, random, rules
+from minitorch.operands import is_number, same_device
 from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
-from minitorch.rules import Member, general, is_number, member_of, view_of_leaf
+from minitorch.rules import general
 from minitorch.tensor import Node, Tensor, grad_mode, no_grad
+from minitorch.views import Member, member_of, view_of_leaf
 
 
 # ---------------------------------------------------------------------- the table
@@ -358,7 +360,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
         return
     if not isinstance(value, Tensor):
         value = creation.tensor(value, dtype=input.dtype, device=input.device)
-    rules.same_device("setitem", (input, value))
+    same_device("setitem", (input, value))
     value = value.to(input.dtype)
     target = _shape_at(input, place)
     while value.ndim > len(target) and value.array.shape[0] == 1:

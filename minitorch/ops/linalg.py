@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from minitorch.operands import result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
-from minitorch.rules import TensorFunction, bilinear, result_dtype, same_device
+from minitorch.rules import TensorFunction, bilinear
 from minitorch.tensor import Tensor
 
 # Both arguments have two dimensions or more here; leading ones broadcast.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from minitorch import creation, dtypes
+from minitorch.operands import is_number
 from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
-from minitorch.rules import is_number
 from minitorch.tensor import Tensor
 
 # Public functions that are methods under the same name, by the module they stand in.

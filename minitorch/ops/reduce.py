@@ -7,9 +7,10 @@ import math
 from typing import Any, NamedTuple
 
 from minitorch import dtypes
+from minitorch.operands import as_floating, is_number
 from minitorch.ops import elementwise
 from minitorch.ops.arguments import Dims, all_dims, one_dim
-from minitorch.rules import TensorFunction, as_floating, constant, general, is_number, linear
+from minitorch.rules import TensorFunction, constant, general, linear
 from minitorch.tensor import Tensor
 
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from minitorch.operands import result_dtype, same_device
 from minitorch.ops.arguments import all_dims, need_tensor, one_dim, spread
 from minitorch.ops.convert import clone
-from minitorch.rules import TensorFunction, general, linear, result_dtype, same_device, sum_to
+from minitorch.rules import TensorFunction, general, linear, sum_to
 from minitorch.tensor import Tensor
 
 

@@ -1,0 +1,114 @@
+"""Bringing an op's operands together: one device, one dtype, numbers where there are numbers."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+from minitorch import backend, dtypes
+from minitorch.backend import FLOAT32, FLOAT64
+from minitorch.tensor import Tensor
+
+
+class Number(Tensor):
+    """A Python number among an op's operands: `array` is the number, there is no version."""
+
+    __slots__ = ()
+
+    def __init__(self, number: float) -> None:
+        self.array = number
+        self.node = None
+        self.version = None  # type: ignore[assignment]
+
+
+def is_number(x: object) -> bool:
+    """Whether x is a real number in the sense of Python (NumPy's scalars are too)."""
+    return type(x) in (float, int, bool) or isinstance(x, numbers.Real)
+
+
+def result_dtype(operands: Sequence[Any]) -> dtypes.dtype:
+    """The dtype that PyTorch gives the result of an op on these tensors and numbers."""
+    tensors = [x for x in operands if isinstance(x, Tensor) and x.version is not None]
+    return dtypes.promote_all(
+        [t.dtype for t in tensors if t.array.ndim],
+        [t.dtype for t in tensors if not t.array.ndim],
+        [dtypes.of_number(_plain(x)) for x in operands if is_number(x)],
+    )
+
+
+def _plain(number: Any) -> Any:
+    """A NumPy scalar or other real as Python's bool, int or float."""
+    if isinstance(number, (bool, int, float)):
+        return number
+    if type(number).__name__ == "bool":
+        return bool(number)
+    return int(number) if isinstance(number, numbers.Integral) else float(number)
+
+
+def same_device(name: str, tensors: Sequence[Tensor]) -> None:
+    """RuntimeError, with the way out, where the tensors do not share a device."""
+    first = tensors[0]
+    array_type = type(first.array)
+    index = backend.of_type(array_type).index
+    place = index(first.array)
+    for other in tensors[1:]:
+        if type(other.array) is not array_type or index(other.array) != place:
+            raise RuntimeError(
+                f"{name}: expected all tensors on one device, got {first.device} and "
+                f"{other.device}; move one with .to('{first.device}')"
+            )
+
+
+def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, Tensor, type]:
+    """Bring two operands to one dtype: the slow path of every binary op.
+
+    A number stays one (as `Number`), in the type that the dtype asks for.
+    Returns both and the array type that serves them.
+    """
+    x_is_tensor, y_is_tensor = isinstance(x, Tensor), isinstance(y, Tensor)
+    # The most common case first: a float tensor and a Python number.
+    if x_is_tensor and (type(y) is float or type(y) is int):
+        dtype = x.array.dtype
+        if dtype is FLOAT32 or dtype is FLOAT64:
+            return x, Number(float(y)), type(x.array)
+    elif y_is_tensor and (type(x) is float or type(x) is int):
+        dtype = y.array.dtype
+        if dtype is FLOAT32 or dtype is FLOAT64:
+            return Number(float(x)), y, type(y.array)
+    if not (x_is_tensor or y_is_tensor):
+        raise TypeError(f"{name}: expected at least one tensor, got {kind(x)} and {kind(y)}")
+    for z in (x, y):
+        if not isinstance(z, Tensor) and not is_number(z):
+            hint = " (use minitorch.from_numpy)" if type(z).__module__ == "numpy" else ""
+            raise TypeError(f"{name}: expected a tensor or a number, got {kind(z)}{hint}")
+    if x_is_tensor and y_is_tensor:
+        same_device(name, (x, y))
+    common = result_dtype((x, y))
+    if name == "sub" and common is dtypes.bool_:
+        raise RuntimeError("sub: bools cannot be subtracted; use ^ or logical_not()")
+    if floating and not common.is_floating_point:
+        common = dtypes.get_default_dtype()
+    x = x.to(common) if x_is_tensor else _as_number(x, common)
+    y = y.to(common) if y_is_tensor else _as_number(y, common)
+    return x, y, type(x.array if x_is_tensor else y.array)
+
+
+def _as_number(number: Any, dtype: dtypes.dtype) -> Number:
+    """The number in the type that `dtype` asks for; integers wrap around, as in PyTorch."""
+    if dtype.category == dtypes.INT and not isinstance(number, bool):
+        bits = 8 * dtype.itemsize
+        low = 0 if dtype is dtypes.uint8 else -(2 ** (bits - 1))
+        return Number((int(number) - low) % 2**bits + low)
+    convert = (bool, int, float)[dtype.category]
+    return Number(convert(number))
+
+
+def kind(x: object) -> str:
+    """Name of an object's type, for error messages."""
+    return f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
+
+
+def as_floating(x: Tensor) -> Tensor:
+    """x itself if it has a floating-point dtype, else in the default one."""
+    return x if x.dtype.is_floating_point else x.to(dtypes.get_default_dtype())
