@@ -8,6 +8,7 @@ from typing import Any, overload
 from minitorch import dtypes
 from minitorch.operands import Number, is_number, promote, result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
+from minitorch.ops.convert import cast
 from minitorch.rules import (
     MINUS_ONE,
     ONE,
@@ -23,7 +24,7 @@ from minitorch.tensor import Tensor
 
 # ---------------------------------------------------------------------- partials with a condition
 def _mask(condition: Tensor, like: Tensor) -> Tensor:
-    return condition.to(like.dtype)
+    return cast(condition, like.dtype)
 
 
 def _share(loses: Tensor, x: Any, y: Any) -> Tensor:
