@@ -1,4 +1,7 @@
-"""Run the benchmarks named on the command line, or all: `python -m benchmarks [NAME ...]`."""
+"""Run benchmarks: `python -m benchmarks [NAME ...] [--OPTION ...]`, all of them if none is named.
+
+Options go to each benchmark; `python -m benchmarks NAME --help` tells them.
+"""
 
 import subprocess
 import sys
@@ -8,14 +11,19 @@ FOLDER = Path(__file__).parent
 NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem[0] != "_" and p.stem != "harness")
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run each benchmark in a process of its own; returns the exit status of the first to fail."""
+    count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
+    names, options = arguments[:count], arguments[count:]
+    if not names and {"-h", "--help"} & set(options):
+        print(f"{__doc__}\nbenchmarks: {', '.join(NAMES)}")
+        return 0
     for name in names or NAMES:
         if name not in NAMES:
             print(f"no benchmark {name!r}: choose from {', '.join(NAMES)}", file=sys.stderr)
             return 2
         print(f"== {name}", flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{name}"]
+        command = [sys.executable, "-m", f"benchmarks.{name}", *options]
         status = subprocess.run(command, cwd=FOLDER.parent, check=False).returncode
         if status:
             return status
