@@ -124,8 +124,8 @@ def _train_mlp(args: argparse.Namespace) -> None:
     result = train_classifier(config, args.out, resume=args.resume, progress=not args.quiet)
     best = max(result.history, key=lambda row: row["val_accuracy"])
     print(f"best epoch {best['epoch']}, validation accuracy {best['val_accuracy']:.4f}")
-    _draw(lambda: _mlp_pictures(result, args.out))
-    print(f"weights, history and pictures in {args.out}")
+    _draw(lambda: _mlp_pictures(result, args.out), args.out)
+    print(f"weights and history in {args.out}")
     print(f"test accuracy {result.test_accuracy:.4f}")
 
 
@@ -189,7 +189,8 @@ def _train_word2vec(args: argparse.Namespace) -> None:
         print(f"{word}: {', '.join(other for other, _ in near)}")
     if len(shown) > 2:
         title = f"{args.corpus}: frequent words"
-        _draw(lambda: viz.word_map(shown, model.wv[shown], args.out / "map.png", title=title))
+        picture = args.out / "map.png"
+        _draw(lambda: viz.word_map(shown, model.wv[shown], picture, title=title), args.out)
     print(f"vectors in {path}")
 
 
@@ -298,9 +299,11 @@ def _device(name: str) -> str:
     return str(device)
 
 
-def _draw(pictures: Callable[[], object]) -> None:
+def _draw(pictures: Callable[[], object], out: Path) -> None:
     """Draw where matplotlib is installed; otherwise say how to get the pictures."""
     try:
         pictures()
     except ImportError as error:
         print(f"no pictures: {error}")
+    else:
+        print(f"pictures in {out}")

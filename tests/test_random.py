@@ -38,7 +38,10 @@ def test_uniform_is_made_of_the_words():
         lambda g: minitorch.zeros(5).normal_(generator=g),
         lambda g: minitorch.zeros(5).uniform_(generator=g),
         lambda g: minitorch.zeros(64).bernoulli_(0.5, generator=g),
+        lambda g: minitorch.zeros(5).random_(0, 1000, generator=g),
+        lambda g: minitorch.full((64,), 0.5).bernoulli(generator=g),
         lambda g: minitorch.multinomial(minitorch.ones(50), 5, generator=g),
+        lambda g: minitorch.ones(50).multinomial(5, True, generator=g),
     ],
 )
 def test_seeds_and_states(draw):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minitorch import creation, dtypes
+from minitorch import creation, dtypes, random
 from minitorch.operands import is_number
 from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
 from minitorch.tensor import Tensor
@@ -25,6 +25,7 @@ SAME_NAME: dict[Any, str] = {
         diagonal diag trace narrow split chunk unbind""",
     index: "gather index_select masked_select nonzero take_along_dim searchsorted",
     linalg: "matmul mm mv bmm dot outer",
+    random: "bernoulli multinomial",
     inplace: """add_ sub_ mul_ div_ pow_ maximum_ minimum_ clamp_ masked_fill_ addcmul addcdiv lerp
         addcmul_ addcdiv_ lerp_ copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_ masked_fill
         index_add index_add_ index_copy_ index_fill_ scatter_add scatter_add_ scatter scatter_

@@ -70,7 +70,8 @@ def test_errors_say_what_is_wrong():
 
 # ---------------------------------------------------------------------- is everything tested?
 SOURCES = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-ELSEWHERE = {"normal_", "uniform_", "bernoulli_", "random_"}  # tests/test_random.py
+# These are in tests/test_random.py.
+ELSEWHERE = {"normal_", "uniform_", "bernoulli_", "random_", "bernoulli", "multinomial"}
 
 
 def named(name):
