@@ -197,83 +197,6 @@ def test_needs_input_grad():
     assert seen == [(True, False, False)]
 
 
-def _both(make):
-    """The same Function class for minitorch and torch: make(base, m)."""
-    return make(minitorch.autograd.Function, minitorch), make(torch.autograd.Function, torch)
-
-
-def _square(base, m):
-    class Square(base):
-        @staticmethod
-        def forward(ctx, x, scale):
-            ctx.save_for_backward(x)
-            ctx.scale = scale
-            return x * x * scale
-
-        @staticmethod
-        def backward(ctx, g):
-            (x,) = ctx.saved_tensors
-            return 2 * x * g * ctx.scale, None
-
-    return Square
-
-
-def _exponential(base, m):
-    class Exponential(base):
-        @staticmethod
-        def forward(ctx, x):
-            y = x.exp()
-            ctx.save_for_backward(y)
-            return y
-
-        @staticmethod
-        def backward(ctx, g):
-            (y,) = ctx.saved_tensors
-            return g * y
-
-    return Exponential
-
-
-def _two_results(base, m):
-    class Both(base):
-        @staticmethod
-        def forward(ctx, x, y):
-            ctx.save_for_backward(x, y)
-            top = x > y
-            ctx.mark_non_differentiable(top)
-            return x * y, x + y, top
-
-        @staticmethod
-        def backward(ctx, g, h, _):
-            x, y = ctx.saved_tensors
-            return g * y + h, g * x + h
-
-    return Both
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda f, m, x: f(_square).apply(x, 3.0),
-        lambda f, m, x: f(_exponential).apply(x) * 2,
-        lambda f, m, x: f(_exponential).apply(f(_square).apply(x, 0.1)),
-        lambda f, m, x: sum(f(_two_results).apply(x, x * x)[:2]),
-        lambda f, m, x: f(_two_results).apply(x, x.detach())[1],
-    ],
-)
-@pytest.mark.parametrize("order", [1, 2, 3])
-def test_functions(use, order):
-    def call(m, x):
-        index = 0 if m is minitorch else 1
-        y = use(lambda make: _both(make)[index], m, x)
-        for _ in range(order - 1):
-            (y,) = m.autograd.grad(y.sum(), x, create_graph=True, allow_unused=True)
-            y = x * 0 if y is None else y
-        return y if y.requires_grad else y + x * 0
-
-    compare(call, X)
-
-
 def test_unused_results_get_zeros_or_none():
     seen = []
 
@@ -297,29 +220,11 @@ def test_unused_results_get_zeros_or_none():
     assert seen[1] is None
 
 
-def test_functions_notice_mistakes():
-    def make(result):
-        class Wrong(autograd.Function):
-            @staticmethod
-            def forward(ctx, x, y):
-                return x * y
-
-            @staticmethod
-            def backward(ctx, g):
-                return result
-
-        return Wrong
-
-    x, y = leaf(), leaf()
-    with pytest.raises(RuntimeError, match="returned 1 gradients, expected 2"):
-        make(x).apply(x, y).sum().backward()
-    with pytest.raises(RuntimeError, match=r"gradient 1 has shape \(2,\), expected \(3,\)"):
-        make((x.detach(), minitorch.ones(2))).apply(x, y).sum().backward()
-
+def test_forward_must_give_tensors():
     class NoTensor(autograd.Function):
         @staticmethod
         def forward(ctx, x):
             return 3
 
     with pytest.raises(TypeError, match=r"NoTensor\.forward: expected tensors, got int"):
-        NoTensor.apply(x)
+        NoTensor.apply(leaf())
