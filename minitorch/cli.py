@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
     except KeyboardInterrupt as stop:
-        print(f"\nminitorch: {stop or 'stopped'}", file=sys.stderr)
-        if hasattr(args, "resume"):
+        print(f"\nminitorch: {str(stop) or 'stopped'}", file=sys.stderr)
+        if hasattr(args, "resume") and (args.out / "last.safetensors").exists():
             again = [*words, *([] if args.resume else ["--resume"])]
             print(f"go on with: minitorch {shlex.join(again)}", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -55,10 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except USER_ERRORS as error:
         if args.traceback:
             raise
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"minitorch: error: {text}", file=sys.stderr)
+        print(f"minitorch: error: {_text(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     return 0
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"  # without Python's [Errno 2]
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
 
 
 # ---------------------------------------------------------------------- info
@@ -198,13 +203,13 @@ def _train_word2vec(args: argparse.Namespace) -> None:
 def _similar_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vectors", type=Path, help="a file that `train word2vec` saved")
     parser.add_argument("words", nargs="+", metavar="WORD", help="words to be near to")
-    parser.add_argument("--negative", nargs="+", default=[], metavar="WORD", help="to be far from")
+    parser.add_argument("--negative", nargs="+", metavar="WORD", help="to be far from")
     _topn(parser)
 
 
 def _similar(args: argparse.Namespace) -> None:
     vectors = KeyedVectors.load(args.vectors)
-    _print_words(vectors.most_similar(args.words, args.negative, topn=args.topn))
+    _print_words(vectors.most_similar(args.words, args.negative or [], topn=args.topn))
 
 
 def _analogy_arguments(parser: argparse.ArgumentParser) -> None:
@@ -221,7 +226,13 @@ def _analogy(args: argparse.Namespace) -> None:
 
 
 def _topn(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--topn", type=int, default=10, metavar="N", help="how many to print")
+    parser.add_argument("--topn", type=_count, default=10, metavar="N", help="how many to print")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer above 0, got {text!r}")
+    return int(text)
 
 
 def _print_words(found: Sequence[tuple[str, float]]) -> None:

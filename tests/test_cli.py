@@ -95,6 +95,18 @@ def test_ctrl_c_at_a_terminal(tmp_path):
     assert (tmp_path / "last.safetensors").exists()
 
 
+@pytest.mark.parametrize("words", [MLP, WORDS])
+def test_ctrl_c_before_anything_is_saved(run, tmp_path, monkeypatch, words):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "train_classifier", interrupted)
+    monkeypatch.setattr(cli, "Corpus", interrupted)
+    status, _, err = run(*words, "--quiet", "--out", tmp_path)
+    assert status == 130
+    assert err == "\nminitorch: stopped\n"
+
+
 def test_word_vectors_from_training_to_questions(run, corpus, tmp_path):
     status, out, _ = run(*WORDS, "--corpus", corpus, "--out", tmp_path / "w", "--quiet")
     assert status == 0
@@ -115,9 +127,9 @@ def test_word_vectors_from_training_to_questions(run, corpus, tmp_path):
     [
         (["train", "mlp", "--data", "digits", "--lr", "0"], "lr: expected more than 0"),
         (["train", "mlp", "--data", "digits", "--epochs", "-1"], "epochs: "),
-        (["train", "mlp", "--resume", "--out", "nowhere"], "nowhere"),
+        (["train", "mlp", "--resume", "--out", "nowhere"], "no nowhere/last.safetensors"),
         (["train", "word2vec", "--corpus", "nowhere.txt"], "nowhere.txt"),
-        (["vectors", "similar", "nowhere.npz", "frog"], "nowhere.npz"),
+        (["vectors", "similar", "nowhere.npz", "frog"], "nowhere.npz: No such file or directory"),
     ],
 )
 def test_user_errors_are_one_line(run, tmp_path, monkeypatch, words, message):
@@ -159,6 +171,7 @@ def test_traceback_option_shows_it(tmp_path):
         (["train", "mlp", "--data", "cats"], "invalid choice: 'cats'"),
         (["train", "mlp", "--hidden", "a,b"], "expected N,N,... but got 'a,b'"),
         (["train", "mlp", "--device", "warp"], "device"),
+        (["vectors", "similar", "file", "frog", "--topn", "0"], "above 0, got '0'"),
         (["train", "mlp", "--device", "cpu:7"], "cpu:7"),
     ],
 )

@@ -85,7 +85,8 @@ def train_classifier(
     test images are not even loaded before training is over. With `out`, checkpoints and
     `result.json` are written there; `resume` goes on from the checkpoint of an equal configuration.
 
-    Raises ValueError for a checkpoint of another configuration, and what `fit` raises.
+    Raises ValueError for a checkpoint of another configuration, FileNotFoundError for none, and
+    what `fit` raises.
     """
     if resume:
         _require_same_config(config, out)
@@ -131,6 +132,8 @@ def _require_same_config(config: ClassifierConfig, out: str | Path | None) -> No
     if out is None:
         raise ValueError("resume: the folder of the checkpoint is not given")
     path = Path(out) / "last.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"resume: there is no {path} to go on from")
     before: dict[str, Any] = load(path).get("config", {})
     for item in fields(config):
         ours = getattr(config, item.name)
