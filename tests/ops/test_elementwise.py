@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minitorch
-from tests.referee import DTYPES, LAYOUTS, TOLERANCE, compare, draw_array, laid_out, ours
+from tests.referee import DTYPES, LAYOUTS, compare, draw_array, laid_out, ours
 
 FLOATS = ("float16", "float32", "float64")
 # fmt: off
@@ -39,11 +39,6 @@ def quiet_gradient(name, *arrays):
     floats = [a for a in arrays if a.dtype.kind == "f"]
     special = any(not np.isfinite(a).all() for a in floats)
     return name != "floor_divide" and not (special and name in ("pow", "relu", "gelu"))
-
-
-def coarsest(*dtypes):
-    """The tolerance of the least exact dtype among these."""
-    return max(TOLERANCE.get(d, 0) for d in ("float64", *dtypes))
 
 
 def lenient(name, *dtypes):

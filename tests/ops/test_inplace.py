@@ -227,8 +227,15 @@ def _condition_kept(m, a):
     return m.where(kept, y, y * 2)
 
 
+def _view_made_before(m, a):
+    y = a * 1
+    v = y[0]
+    y.mul_(3)
+    return v * 2
+
+
 VIEWS = {
-    "the issue's case": lambda m, a: _issue(m, a),
+    "view made before": _view_made_before,
     "chain of views": _chain_of_views,
     "siblings": _siblings,
     "made before and after": _view_made_before_and_after,
@@ -251,13 +258,6 @@ VIEWS = {
     "to is no copy": lambda m, a: _through(a, lambda y: y.to(m.float64)),
     "whole": lambda m, a: _through(a, lambda y: y),
 }
-
-
-def _issue(m, a):
-    y = a * 1
-    v = y[0]
-    y.mul_(3)
-    return v * 2
 
 
 def _through(a, view):
