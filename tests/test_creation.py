@@ -140,6 +140,10 @@ def test_like(dtype):
         if np.dtype(dtype).kind == "f":
             assert made(x).dtype is x.dtype
             assert tuple(made(x).shape) == (2, 3)
+    drawn = minitorch.randint_like(x, 5, 6, dtype=minitorch.int64)
+    assert drawn.tolist() == [[5] * 3] * 2
+    below = minitorch.randint_like(x, 1)
+    assert (below.dtype, below.tolist()) == (x.dtype, [[0] * 3] * 2)
 
 
 def test_requires_grad_and_device_arguments():
