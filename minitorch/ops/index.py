@@ -67,7 +67,8 @@ def _item(x: Tensor, item: Any) -> Any:
     if isinstance(item, slice):
         return slice(*(None if v is None else int(v) for v in _ends(item)))
     if isinstance(item, (bool, list, range)) or hasattr(item, "__array_interface__"):
-        item = creation.tensor(item, device=x.device)
+        empty_list = isinstance(item, list) and not item
+        item = creation.tensor(item, dtype=dtypes.int64 if empty_list else None, device=x.device)
     if isinstance(item, Tensor):
         scalar = item.ndim == 0 and item.dtype.category == dtypes.INT
         return int(item) if scalar else item

@@ -27,7 +27,7 @@ ADVANCED = [
     (0, slice(None), a_([0, 1])), (slice(None), a_(2)), a_([9]), a_([-9]),
     (0, None, slice(0, 2), a_([0, 1])), (a_(1), slice(None)),
     (a_(0), a_([1, 2])), (slice(None), [1, 1]), (a_([-1, -3]), a_([-1, 0])),
-    a_([0, 1], dtype=np.int32), (0, slice(None), a_([0, 1]), a_([1, 1])),
+    [], (slice(None), []), a_([0, 1], dtype=np.int32), (0, slice(None), a_([0, 1]), a_([1, 1])),
 ]  # fmt: skip
 MASKS = [
     a_([True, False, True]), a_([[True, False, True, False]] * 3), a_(True), a_(False), True, False,
