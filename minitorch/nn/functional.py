@@ -421,7 +421,7 @@ def _pick(
         raise IndexError(
             f"{name}: a target is outside the classes [0, {logp.shape[dim]}): {error}"
         ) from None
-    counts = ones_like(picked) if weight is None else weight[index]
+    counts = ones_like(picked) if weight is None else weight[index.long()]
     return picked.masked_fill(ignored, 0.0), counts.masked_fill(ignored, 0.0)
 
 

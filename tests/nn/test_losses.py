@@ -45,6 +45,7 @@ CASES = {
     "ce one": ("CrossEntropyLoss", {}, REAL[0], np.array(2)),
     "ce one shares": ("CrossEntropyLoss", {}, REAL[0], SHARES[0]),
     "ce large": ("CrossEntropyLoss", {}, REAL * 1000, CLASSES),
+    "nll uint8": ("NLLLoss", {"weight": PER_CLASS}, REAL, CLASSES.astype("uint8")),
     "ce int32": ("CrossEntropyLoss", {"ignore_index": 1}, REAL, CLASSES),
 }
 for ignore, weight, smoothing in itertools.product([-100, 3], [None, PER_CLASS], [0.0, 0.2, 1.0]):
