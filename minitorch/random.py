@@ -205,10 +205,17 @@ def normal(
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     """For each element of p, 1 with that probability, else 0; dtype of p."""
-    if not bool(((p >= 0) & (p <= 1)).all()):
-        raise RuntimeError("bernoulli: expected every p to be in [0, 1]")
+    check_probabilities("bernoulli", p)
     draws = rand(p.shape, generator=generator, **like(p))
     return (draws < p).to(p.dtype)
+
+
+def check_probabilities(name: str, p: Any) -> None:
+    """RuntimeError unless p, a number or a tensor, is in [0, 1] throughout."""
+    fits = (p >= 0) & (p <= 1)
+    if not (fits.all() if isinstance(p, Tensor) else fits):
+        found = p if not isinstance(p, Tensor) else f"{p.min().item()} to {p.max().item()}"
+        raise RuntimeError(f"{name}: expected every p to be in [0, 1], got {found}")
 
 
 def multinomial(

@@ -414,7 +414,7 @@ def general(
         try:
             r = entries[t](*arrays, **params)
         except ValueError as error:
-            raise _shapes_differ(op, arrays, error) from None
+            raise _shapes_differ(op, [*arrays, *params.values()], error) from None
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         parents = tuple([x.node for x in xs])

@@ -149,6 +149,8 @@ def test_multinomial_shapes():
         (lambda: minitorch.randint(5), TypeError, r"\(high, size\)"),
         (lambda: minitorch.normal(0, -1, (2,)), RuntimeError, "std must be non-negative"),
         (lambda: minitorch.zeros(2).uniform_(3, 1), RuntimeError, "3 and 1"),
+        (lambda: minitorch.zeros(2).bernoulli_(2), RuntimeError, r"bernoulli_: .*\[0, 1\], got 2"),
+        (lambda: minitorch.full((2,), -1.0).bernoulli(), RuntimeError, "got -1.0 to -1.0"),
         (lambda: minitorch.multinomial(minitorch.ones(3), 4), RuntimeError, "4 samples"),
         (lambda: minitorch.multinomial(minitorch.zeros(3), 1), RuntimeError, "positive sum"),
         (lambda: minitorch.multinomial(-minitorch.ones(3), 1), RuntimeError, ">= 0"),

@@ -333,7 +333,8 @@ def uniform_(
 
 
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
-    """Fill with 1 (probability p) and 0."""
+    """Fill with 1 (probability p, a number or a tensor that broadcasts) and 0."""
+    random.check_probabilities("bernoulli_", p)
     dtype = input.dtype if input.dtype.is_floating_point else dtypes.float32
     draws = random.rand(input.shape, generator=generator, dtype=dtype, device=input.device)
     return _drawn(input, (draws < p).to(input.dtype))

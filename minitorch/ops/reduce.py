@@ -254,21 +254,24 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Largest element; with `dim` (values, indices) along it; with a tensor as `dim`, maximum."""
     if isinstance(dim, Tensor):
         return elementwise.maximum(input, dim)
-    if dim is None:
-        return amax(input)
-    return _along(input, argmax(input, dim, keepdim=True), dim, keepdim)
+    return _extreme("max", _amax, _argmax, input, dim, keepdim)
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Smallest element; with `dim` (values, indices) along it; with a tensor as `dim`, minimum."""
     if isinstance(dim, Tensor):
         return elementwise.minimum(input, dim)
+    return _extreme("min", _amin, _argmin, input, dim, keepdim)
+
+
+def _extreme(
+    name: str, op: TensorFunction, arg: TensorFunction, x: Tensor, dim: Any, keepdim: bool
+) -> Any:
     if dim is None:
-        return amin(input)
-    return _along(input, argmin(input, dim, keepdim=True), dim, keepdim)
-
-
-def _along(x: Tensor, index: Tensor, dim: int, keepdim: bool) -> Reduced:
+        dims = tuple(range(x.ndim))
+        _not_empty(name, x, dims)
+        return op(x, dim=dims, keepdim=False)
+    index = _arg(name, arg, x, dim, keepdim=True)
     values = x.gather(dim, index)
     if not keepdim and x.ndim:
         values, index = values.squeeze(dim), index.squeeze(dim)
@@ -340,7 +343,7 @@ def sort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Reduced:
     """(values, indices) in order along `dim`; see `argsort`."""
-    indices = argsort(input, dim, descending)
+    indices = _argsort(input, dim=one_dim("sort", input.ndim, dim), descending=descending)
     return Reduced(input.gather(dim, indices), indices)
 
 

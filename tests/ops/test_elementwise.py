@@ -369,6 +369,9 @@ def test_errors_say_what_is_wrong(message):
         ERRORS[message](ours(np.ones((2, 3), "float32")))
     assert message in str(error.value)
 
+    "where: shapes (2, 3) and (9,) do not broadcast": lambda x: x.masked_fill(
+        minitorch.ones(9) > 0, 0.0
+    ),
 
 def test_other_objects_are_not_equal():
     x = minitorch.ones(2)
