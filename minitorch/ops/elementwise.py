@@ -281,7 +281,9 @@ def isfinite(input: Tensor) -> Tensor:
 
 
 def _truth(x: Any) -> Any:
-    return x if not isinstance(x, Tensor) or x.dtype is dtypes.bool_ else ne(x, 0)
+    if isinstance(x, Tensor):
+        return x if x.dtype is dtypes.bool_ else ne(x, 0)
+    return bool(x) if is_number(x) else x
 
 
 def logical_and(input: Tensor, other: Tensor) -> Tensor:

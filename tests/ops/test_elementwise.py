@@ -135,6 +135,18 @@ def test_tensor_and_number(name, dtype):
         compare(lambda m, x, c=number: getattr(x, name)(c), a, grad=grad)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["logical_and", "logical_or", "logical_xor"])
+def test_truth_of_a_number(name, dtype):
+    a = np.array([0, 1, 2]).astype(dtype)
+    for number in (*NUMBERS, 0):  # PyTorch takes tensors only
+
+        def call(m, x, c=number):
+            return getattr(m, name)(x, c if m is minitorch else m.tensor(c))
+
+        compare(call, a, grad=False)
+
+
 OPERATORS = {
     "+": (lambda m, x: 2 + x, lambda m, x: 2.5 + x, lambda m, x: x + 2),
     "-": (lambda m, x: 2 - x, lambda m, x: 2.5 - x, lambda m, x: x - 2),
