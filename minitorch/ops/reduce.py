@@ -289,7 +289,9 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 def _arg(name: str, op: TensorFunction, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    d = None if dim is None or x.ndim == 0 else one_dim(name, x.ndim, dim)
+    d = None if dim is None else one_dim(name, x.ndim, dim)
+    if x.ndim == 0:
+        d = None
     _not_empty(name, x, tuple(range(x.ndim)) if d is None else (d,))
     return op(x, dim=d, keepdim=keepdim)
 

@@ -218,6 +218,7 @@ ERRORS = {
     "sort: dim: expected to be in range": lambda x: x.sort(2),
     "amax: cannot reduce shape (2, 0)": lambda x: x[:, :0].amax(1),
     "argmax: cannot reduce shape (0, 3)": lambda x: x[:0].argmax(),
+    "argmax: dim: expected to be in range of [-1, 0], got 1": lambda x: x[0, 0].argmax(1),
     "softmax: expected a floating-point dtype": lambda x: x.long().softmax(0),
     "topk: k: expected 0 to 3 (length of dim -1), got 4": lambda x: x.topk(4),
     "norm: p: expected a number or 'fro', got 'nuc'": lambda x: x.norm("nuc"),
