@@ -269,6 +269,15 @@ def lerp_(input: Tensor, end: Tensor, weight: float) -> Tensor:
 
 
 # ---------------------------------------------------------------------- filling
+def _fitted(name: str, value: Tensor, target: tuple[int, ...]) -> Tensor:
+    try:
+        return shape.expand(value, target)
+    except RuntimeError:
+        raise RuntimeError(
+            f"{name}: a value of shape {tuple(value.shape)} does not fit into {tuple(target)}"
+        ) from None
+
+
 def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Take over src's elements: broadcast, converted to this dtype, from whatever device."""
     _check_leaf("copy_", input)
@@ -278,7 +287,7 @@ def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     if src.dtype.category > input.dtype.category:
         src = src.detach().to(input.dtype)
     if src.array.shape != input.array.shape:
-        src = shape.expand(src, input.shape)
+        src = _fitted("copy_", src, input.shape)
     if _tracked(input, src):
         return _overwrite("copy_", input, src.clone())
     return _copy_(input, src)
@@ -366,12 +375,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     target = _shape_at(input, place)
     while value.ndim > len(target) and value.array.shape[0] == 1:
         value = value.squeeze(0)
-    try:
-        value = shape.expand(value, target)
-    except RuntimeError:
-        raise RuntimeError(
-            f"setitem: a value of shape {tuple(value.shape)} does not fit into {target}"
-        ) from None
+    value = _fitted("setitem", value, target)
     if _tracked(input, value):
         _overwrite("setitem", input, rules.watch(_put(input, value, index=place), *tensors))
     elif not tensors:

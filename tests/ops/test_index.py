@@ -287,6 +287,7 @@ ERRORS = {
     "tensors used as indices must be int64, int32 or bool, got minitorch.float64": lambda x: x[x],
     "index: a mask of shape (4,) for a tensor of shape (3, 4): 4 ≠ 3": lambda x: x[x[0] > 0],
     "setitem: a value of shape (3,) does not fit into (4,)": lambda x: x.__setitem__(0, x[:, 0]),
+    "copy_: a value of shape (3,) does not fit into (3, 4)": lambda x: x.copy_(x[:, 0]),
     "gather: index: 9 is out of range [0, 3)": lambda x: x.gather(0, ours(a_([[9]]))),
     "gather: index has 1 dimensions, expected 2": lambda x: x.gather(0, ours(a_([0]))),
     "gather: index: expected a tensor, got list": lambda x: x.gather(0, [[0]]),
