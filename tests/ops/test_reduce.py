@@ -207,6 +207,15 @@ def test_a_large_sum_is_exact_to_rounding():
     assert abs(x.sum().item() - n * float(np.float32(0.1))) < 0.1
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_running_sums_do_not_lose_their_tail(dtype):
+    ones = minitorch.ones(3000, dtype=getattr(minitorch, dtype))
+    assert ones.cumsum(0)[-1].item() == 3000
+    tenths = minitorch.full((2**17,), 0.1)
+    exact = 2**17 * float(np.float32(0.1))
+    assert abs(tenths.cumsum(0)[-1].item() - exact) < 1e-3
+
+
 ERRORS = {
     "sum: dim: expected to be in range of [-2, 1], got 2": lambda x: x.sum(2),
     "sum: dim: expected an integer, got 1.5": lambda x: x.sum(1.5),

@@ -62,7 +62,8 @@ def _cumsum(x: Array, dim: int, out: Array | None = None) -> Array:
     dtype = x.dtype if x.dtype.kind == "f" else np.int64
     if x.ndim == 0:
         return result(x.astype(dtype), out)
-    return np.cumsum(x, axis=dim, dtype=dtype, out=out)
+    wide = np.float64 if x.dtype.kind == "f" else dtype  # a float32 total soon stops growing
+    return result(np.cumsum(x, axis=dim, dtype=wide).astype(dtype, copy=False), out)
 
 
 def _argsort(x: Array, dim: int, descending: bool = False) -> Array:
