@@ -207,6 +207,15 @@ def test_a_large_sum_is_exact_to_rounding():
     assert abs(x.sum().item() - n * float(np.float32(0.1))) < 0.1
 
 
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_a_sum_over_many_rows_keeps_its_digits(keepdim):
+    x = minitorch.full((2**18 + 5, 2), 0.1)
+    exact = len(x) * float(np.float32(0.1))
+    total = x.sum(0, keepdim=keepdim)
+    assert total.shape == ((1, 2) if keepdim else (2,))
+    np.testing.assert_allclose(array(total), np.full(total.shape, exact), rtol=2e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_running_sums_do_not_lose_their_tail(dtype):
     ones = minitorch.ones(3000, dtype=getattr(minitorch, dtype))
