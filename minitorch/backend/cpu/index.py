@@ -116,6 +116,14 @@ def check_range(index: Array, length: int, what: str) -> Array:
     return index
 
 
+def _check_unit(x: Array, what: str) -> Array:
+    inside = (x >= 0) & (x <= 1)
+    if not inside.all():
+        wrong = x[~inside].flat[0]
+        raise RuntimeError(f"{what}: expected numbers between 0 and 1, got {wrong:g}")
+    return x
+
+
 def _nonzero(x: Array) -> Array:
     return np.argwhere(x)
 
@@ -137,6 +145,7 @@ INDEX: Entries = {
     "gather": into(_gather),
     "gather_backward": quiet(into(_gather_backward)),
     "check_range": into(check_range),
+    "check_unit": into(_check_unit),
     "nonzero": into(_nonzero),
     "searchsorted": into(_searchsorted),
 }
