@@ -263,8 +263,10 @@ def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 
     return _add_product(input, tensor1 / tensor2, value)
 
 
-def lerp_(input: Tensor, end: Tensor, weight: float) -> Tensor:
+def lerp_(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     """input += weight * (end - input)."""
+    if isinstance(weight, Tensor):
+        return _add_product(input, (end - input) * weight, 1)
     return _add_product(input, end - input, weight)
 
 

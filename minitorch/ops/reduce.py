@@ -133,6 +133,8 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over `dim` (all dimensions if left out); floats only."""
     input = _floating("mean", input, dtype)
+    if input.dtype is dtypes.float16:  # whose largest number a sum would soon exceed
+        return mean(input.float(), dim, keepdim).to(dtypes.float16)
     dims = all_dims("mean", input.array.ndim, dim)
     return _sum(input, dim=dims, keepdim=keepdim) / _count(input.array.shape, dims)
 

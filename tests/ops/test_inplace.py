@@ -49,6 +49,7 @@ IN_PLACE = {
     "addcmul_": lambda m, y, b: y.addcmul_(b, b, value=0.5),
     "addcdiv_": lambda m, y, b: y.addcdiv_(b, b * b + 1, value=-2),
     "lerp_": lambda m, y, b: y.lerp_(b, 0.3),
+    "lerp_ tensor": lambda m, y, b: y.lerp_(b, b * b),
     "copy_": lambda m, y, b: y.copy_(b),
     "copy_ other dtype": lambda m, y, b: y.copy_(b.float()),
     "fill_": lambda m, y, b: y.fill_(2.5),

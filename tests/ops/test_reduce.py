@@ -251,3 +251,11 @@ def test_errors_say_what_is_wrong(message):
     with pytest.raises((RuntimeError, TypeError, IndexError)) as error:
         ERRORS[message](ours(np.ones((2, 3), "float32")))
     assert message in str(error.value)
+
+
+def test_halves_are_added_up_in_float32():
+    x = np.full((5000, 2), 100.0, np.float16)
+    compare(lambda m, x: x.mean(), x, grad=False)
+    compare(lambda m, x: (x.mean(0), (x / 100).sum(0), (x[:1000] / 25).sum(0)), x, grad=False)
+    with np.errstate(over="ignore"):
+        compare(lambda m, x: x.sum(), x, grad=False)

@@ -25,6 +25,9 @@ def _sum(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array = Non
     dtype = x.dtype if x.dtype.kind == "f" else np.int64
     if dim == (0,) and x.ndim > 1 and len(x) >= MANY_ROWS and dtype is not np.int64:
         return result(_sum_rows(x, keepdim), out)
+    if dtype == np.float16:  # added up in float32, as in PyTorch
+        whole = np.sum(x, axis=dim, dtype=np.float32, keepdims=keepdim)
+        return result(np.asarray(whole, np.float16), out)
     return np.add.reduce(x, axis=dim, dtype=dtype, keepdims=keepdim, out=out)
 
 
@@ -37,9 +40,11 @@ def _sum_rows(x: Array, keepdim: bool) -> Array:
     The error grows with the square root of the number of rows, not with the number.
     """
     side = math.isqrt(len(x))
+    dtype = np.promote_types(x.dtype, np.float32)
     block = x[: side * side].reshape(side, side, *x.shape[1:])
-    total = np.add.reduce(np.add.reduce(block, axis=1), axis=0)
-    total += np.add.reduce(x[side * side :], axis=0)
+    total = np.add.reduce(np.add.reduce(block, axis=1, dtype=dtype), axis=0)
+    total += np.add.reduce(x[side * side :], axis=0, dtype=dtype)
+    total = total.astype(x.dtype, copy=False)
     return total[None] if keepdim else total
 
 
