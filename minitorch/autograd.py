@@ -114,8 +114,10 @@ def _vjp(node: Node, g: Any) -> Sequence[Any]:
 def _run_hooks(node: Node, g: Any) -> Any:
     for hook in list((node.hooks or {}).values()):
         replaced = hook(g)
-        if replaced is not None:
+        if isinstance(replaced, (Tensor, RowGrad)):
             g = replaced
+        elif replaced is not None:
+            raise TypeError(f"hook: expected a tensor or None, got {type(replaced).__name__}")
     return g
 
 
@@ -144,7 +146,7 @@ def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -
         total = _sum(node.grad, g)
         node.grad = total if grad_mode.enabled else total.detach()
         return
-    sole = references == _SOLE.get(type(g))
+    sole = references is not None and references == _SOLE.get(type(g))
     if isinstance(g, RowGrad):
         node.grad = g if sole and g.values.is_contiguous() else g.clone()
     elif grad_mode.enabled:

@@ -343,6 +343,24 @@ def test_the_given_gradient_is_not_the_one_kept():
     assert not aliased(z.grad, g)
 
 
+def test_a_parameter_given_as_gradient_is_not_kept():
+    given = minitorch.nn.Parameter(minitorch.ones(3, dtype=minitorch.float64))
+    x = leaf()
+    y = x * 1
+    y.retain_grad()
+    y.backward(given.detach_())
+    y.grad.zero_()
+    x.grad.zero_()
+    assert given.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_hook_must_return_a_gradient():
+    x = leaf()
+    x.register_hook(lambda g: 2.0)
+    with pytest.raises(TypeError, match="hook: expected a tensor or None, got float"):
+        x.sum().backward()
+
+
 def test_a_kept_gradient_is_not_changed_by_the_next_backward():
     x = ours(A, True)
     (x * 2).sum().backward()

@@ -106,9 +106,8 @@ bitwise_or = comparison("bitwise_or")
 bitwise_xor = comparison("bitwise_xor")
 bitwise_not = constant("bitwise_not")
 
+
 # ---------------------------------------------------------------------- choice
-
-
 def _where_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, condition: Any) -> list[Any]:
     chosen = Tensor(condition)
     return [
