@@ -4,7 +4,7 @@ A backend is a table of entries (one per op of the registry) for one type of arr
 has never heard of a Tensor. Above it, only data sources, text corpora and plots import NumPy.
 """
 
-from minitorch.backend import cpu
+from minitorch.backend import cpu, cuda
 from minitorch.backend.base import (
     ARRAY_DTYPES,
     FLOAT32,
@@ -21,6 +21,7 @@ from minitorch.backend.base import (
     of,
     of_type,
     register,
+    register_lazily,
     resolve,
     set_default_device,
     unregister,
@@ -43,6 +44,7 @@ __all__ = [
     "of",
     "of_type",
     "register",
+    "register_lazily",
     "resolve",
     "set_default_device",
     "unregister",
@@ -50,3 +52,5 @@ __all__ = [
 ]
 
 register(cpu.BACKEND)
+register_lazily("cuda", cuda.make)
+register_lazily("sim", cuda.make_simulated)

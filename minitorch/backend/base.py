@@ -45,17 +45,20 @@ class Backend:
 
 _by_name: dict[str, Backend] = {}
 _by_type: dict[type, Backend] = {}
-# Devices that exist in name, and what a user is told who asks for one that is not there.
-_planned = {
-    "cuda": "the CUDA backend is not part of this version of minitorch",
-    "sim": "the simulated GPU is not part of this version of minitorch",
-}
+# Backends that are only made when somebody asks for their device: what makes one. It raises
+# RuntimeError, saying what is missing and what to install, where the device cannot work.
+_makers: dict[str, Callable[[], Backend]] = {}
 
 
 def register(backend: Backend) -> None:
     """Make a backend known under its name and its array type."""
     _by_name[backend.name] = backend
     _by_type[backend.array_type] = backend
+
+
+def register_lazily(name: str, make: Callable[[], Backend]) -> None:
+    """Make a device type known whose backend `make()` gives on first use, or says why not."""
+    _makers[name] = make
 
 
 def unregister(name: str) -> None:
@@ -80,22 +83,31 @@ def of(array: Array) -> Backend:
 
 def named(name: str) -> Backend:
     """The backend of a device type, or a RuntimeError that says what is missing."""
-    try:
-        return _by_name[name]
-    except KeyError:
-        raise RuntimeError(f"device '{name}' is not available: {why_unavailable(name)}") from None
+    serving = _by_name.get(name)
+    if serving is None:
+        missing = why_unavailable(name)
+        if missing is not None:
+            raise RuntimeError(f"device '{name}' is not available: {missing}")
+        serving = _by_name[name]
+    return serving
 
 
 def why_unavailable(name: str) -> str | None:
     """What is missing for a device type, or None where it works."""
     if name in _by_name:
         return None
-    return _planned.get(name, "no backend of that name")
+    if name not in _makers:
+        return "no backend of that name"
+    try:
+        register(_makers[name]())
+    except RuntimeError as error:
+        return str(error)
+    return None
 
 
 def device_types() -> list[str]:
     """The device types that have a name, available or not."""
-    return [*_by_name, *(name for name in _planned if name not in _by_name)]
+    return list(dict.fromkeys([*_by_name, *_makers]))
 
 
 def host_array(data: Any, dtype: np.dtype | None = None) -> np.ndarray:
@@ -138,8 +150,8 @@ class Device:
                 raise RuntimeError(f"device: invalid device string {device!r}")
             index = int(number)
         if name == "auto":
-            name = "cuda" if "cuda" in _by_name else "cpu"
-        if name not in _by_name and name not in _planned:
+            name = "cuda" if why_unavailable("cuda") is None else "cpu"
+        if name not in _by_name and name not in _makers:
             raise RuntimeError(
                 f"device: expected one of {', '.join(device_types())}, got {device!r}"
             )

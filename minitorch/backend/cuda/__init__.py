@@ -1,0 +1,107 @@
+"""The op table as kernel launches, on CuPy's arrays or the simulator's.
+
+Every entry takes the Gpu first, then what the CPU's entry of that name takes. `make` binds the
+table to CuPy, `make_simulated` to the look-alike of `backend.sim`; nothing else differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.base import Array, Backend
+from minitorch.backend.cuda.gpu import Gpu
+
+Entries = dict[str, Callable[..., Any]]
+VIEWS: Entries = {}
+TABLE: Entries = {}
+
+
+def make() -> Backend:
+    """The backend of device "cuda"; RuntimeError says what is missing."""
+    try:
+        import cupy
+    except ImportError:
+        raise RuntimeError(
+            "CuPy is not installed: pip install 'minitorch-cupy[cuda12]' (or [cuda13])"
+        ) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(f"CuPy finds no NVIDIA driver or GPU: {error}") from None
+    if count == 0:
+        raise RuntimeError("CuPy finds no NVIDIA GPU")
+    return build("cuda", cupy)
+
+
+def make_simulated() -> Backend:
+    """The backend of device "sim"; RuntimeError says what is missing."""
+    from minitorch.backend import sim
+
+    sim.check_compiler()
+    return build("sim", sim)
+
+
+def build(name: str, xp: Any) -> Backend:
+    """The backend of a device type on CuPy or a module that looks like it."""
+    gpu = Gpu(name, xp)
+    entries = {op: _on_device(gpu, partial(entry, gpu)) for op, entry in TABLE.items()}
+    entries.update({op: partial(entry, gpu) for op, entry in VIEWS.items()})
+    return Backend(
+        name=name,
+        array_type=xp.ndarray,
+        entries=entries,
+        views=frozenset(VIEWS),
+        from_host=partial(_from_host, gpu),
+        to_host=partial(_to_host, gpu),
+        as_array=lambda array: array,
+        address=lambda array: int(array.data.ptr),
+        index=lambda array: int(array.device.id),
+        count=lambda: int(xp.cuda.runtime.getDeviceCount()),
+        synchronize=partial(_synchronize, gpu),
+    )
+
+
+def _on_device(gpu: Gpu, entry: Callable[..., Any]) -> Callable[..., Any]:
+    """The entry, run with the device current that holds its first array (or `index=`)."""
+    device_of = gpu.xp.cuda.Device
+    array_type = gpu.xp.ndarray
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if "index" in kwargs and type(kwargs["index"]) is int:
+            number = kwargs["index"]
+        else:
+            number = next(a.device.id for a in _flat(args) if type(a) is array_type)
+        if number == gpu.current():
+            return entry(*args, **kwargs)
+        with device_of(number):
+            return entry(*args, **kwargs)
+
+    return run
+
+
+def _flat(args: Any) -> Any:
+    for a in args:
+        if type(a) in (list, tuple):
+            yield from _flat(a)
+        else:
+            yield a
+
+
+def _from_host(gpu: Gpu, array: np.ndarray, index: int) -> Array:
+    with gpu.xp.cuda.Device(index):
+        return gpu.xp.asarray(np.ascontiguousarray(array).reshape(array.shape))
+
+
+def _to_host(gpu: Gpu, array: Array) -> np.ndarray:
+    host: np.ndarray = array.get()
+    gpu.check(array.device.id)
+    return host
+
+
+def _synchronize(gpu: Gpu, index: int) -> None:
+    gpu.xp.cuda.Device(index).synchronize()
+    gpu.check(index)

@@ -1,0 +1,62 @@
+"""Errors that kernels find: written on the device, raised at the next synchronisation.
+
+No op waits for the device to look at its data. A kernel that meets a bad index writes
+(code, value, bound) into the error word and goes on with something harmless; whoever
+synchronises next reads the word and raises what the code stands for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+_KINDS: list[tuple[type[Exception], str]] = []
+_codes: dict[tuple[type[Exception], str], np.uint64] = {}
+
+
+def code(error: type[Exception], message: str) -> np.uint64:
+    """The number that stands for an error; the message may name {value} and {bound}."""
+    key = (error, message)
+    if key not in _codes:
+        _KINDS.append(key)
+        _codes[key] = np.uint64(len(_KINDS))  # 0 means no error
+    return _codes[key]
+
+
+def out_of_range(what: str) -> np.uint64:
+    """The code of "WHAT: 7 is out of range [0, 5)", an IndexError."""
+    return code(IndexError, what + ": {value} is out of range [0, {bound})")
+
+
+class _Word(ctypes.Structure):
+    """`ErrorWord` of kernels/common.cuh."""
+
+    _fields_ = (("code", ctypes.c_uint64), ("value", ctypes.c_int64), ("bound", ctypes.c_int64))
+
+
+class ErrorWord:
+    """One device's error word, in pinned host memory that kernels write to directly."""
+
+    def __init__(self, xp: Any) -> None:
+        self._memory = xp.cuda.alloc_pinned_memory(ctypes.sizeof(_Word))
+        self._word = _Word.from_address(self._memory.ptr)
+        self.clear()
+
+    @property
+    def pointer(self) -> np.uint64:
+        """Its address, for a kernel's `ErrorWord*`."""
+        return np.uint64(self._memory.ptr)
+
+    def clear(self) -> None:
+        """Forget what was written."""
+        self._word.code = self._word.value = self._word.bound = 0
+
+    def check(self) -> None:
+        """Raise what a kernel wrote, once; the device must have been waited for."""
+        if self._word.code:
+            error, message = _KINDS[self._word.code - 1]
+            text = message.format(value=self._word.value, bound=self._word.bound)
+            self.clear()
+            raise error(text)

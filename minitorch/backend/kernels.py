@@ -1,0 +1,110 @@
+"""Load, compile and cache what is in `kernels/`: CUDA C++ sources that every GPU backend runs.
+
+A source file is compiled once for each element type, which it sees as `T`; the functions of
+`reduce.cu` for float32 are named `sum_f32`, ... Headers are put into the source, because CuPy's
+disk cache does not look into included files.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SUFFIXES = {
+    np.dtype(name): suffix
+    for name, suffix in (
+        ("float16", "f16"),
+        ("float32", "f32"),
+        ("float64", "f64"),
+        ("uint8", "u8"),
+        ("int32", "i32"),
+        ("int64", "i64"),
+        ("bool", "b8"),
+    )
+}
+_INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def folder() -> Path:
+    """Where the sources are: inside an installed package, or beside it in a checkout."""
+    inside = _PACKAGE / "kernels"
+    return inside if inside.is_dir() else _PACKAGE.parent / "kernels"
+
+
+def files() -> list[str]:
+    """The names of the source files, without `.cu`."""
+    return sorted(path.stem for path in folder().glob("*.cu"))
+
+
+@cache
+def source(file: str) -> str:
+    """The text of `kernels/FILE.cu` with its headers in it, and #line marks for the compiler."""
+    included: set[str] = set()
+
+    def read(name: str) -> str:
+        text = (folder() / name).read_text(encoding="utf-8").replace("#pragma once\n", "\n")
+        lines = [f'#line 1 "{name}"']
+        for number, line in enumerate(text.splitlines(), 1):
+            match = _INCLUDE.match(line)
+            if match is None:
+                lines.append(line)
+            elif match[1] not in included:
+                included.add(match[1])
+                lines += [read(match[1]), f'#line {number + 1} "{name}"']
+            else:
+                lines.append("")
+        return "\n".join(lines) + "\n"
+
+    return read(f"{file}.cu")
+
+
+def options(dtype: np.dtype[Any]) -> tuple[str, ...]:
+    """The compiler's options for an element type."""
+    return ("-std=c++17", f"-DMT_{SUFFIXES[dtype]}")
+
+
+class Kernels:
+    """The compiled functions of `kernels/` on one kind of device.
+
+    xp: CuPy, or the simulator's look-alike.
+    """
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        self._modules: dict[tuple[str, Any, int], Any] = {}
+        self._functions: dict[tuple[str, str, Any, int], Any] = {}
+
+    def function(self, file: str, name: str, dtype: np.dtype[Any], device: int) -> Any:
+        """`NAME_suffix` of `kernels/FILE.cu` compiled for dtype, to call as f(grid, block, args).
+
+        Raises RuntimeError with the compiler's log if the source does not compile.
+        """
+        key = (file, name, dtype, device)
+        found = self._functions.get(key)
+        if found is None:
+            module = self.module(file, dtype, device)
+            found = module.get_function(f"{name}_{SUFFIXES[dtype]}")
+            self._functions[key] = found
+        return found
+
+    def module(self, file: str, dtype: np.dtype[Any], device: int) -> Any:
+        """The module of `kernels/FILE.cu` for an element type."""
+        key = (file, dtype, device)
+        if key not in self._modules:
+            self._modules[key] = self._compile(file, dtype)
+        return self._modules[key]
+
+    def _compile(self, file: str, dtype: np.dtype[Any]) -> Any:
+        module = self.xp.RawModule(code=source(file), options=options(dtype), backend="nvrtc")
+        try:
+            module.compile()
+        except self.xp.cuda.compiler.CompileException as error:
+            raise RuntimeError(
+                f"kernels/{file}.cu does not compile for {dtype}:\n{error}"
+            ) from None
+        return module

@@ -1,0 +1,1 @@
+"""The simulated GPU: the kernels of `kernels/` run thread by thread, and checked."""
