@@ -115,11 +115,15 @@ __device__ __forceinline__ void report(ErrorWord* word, u64 code, i64 value, i64
 
 // ------------------------------------------------------------------ reductions
 #define FULL_MASK 0xffffffffu
+// A struct that is reduced has an overload of its own.
+template <class V>
+__device__ __forceinline__ V shuffle_xor(V v, int lanes) { return __shfl_xor_sync(FULL_MASK, v, lanes); }
+
 // Op has: static V start(); static V combine(V, V).
 template <class Op, class V>
 __device__ __forceinline__ V warp_reduce(V v) {
 #pragma unroll
-    for (int d = 16; d > 0; d >>= 1) v = Op::combine(v, __shfl_xor_sync(FULL_MASK, v, d));
+    for (int d = 16; d > 0; d >>= 1) v = Op::combine(v, shuffle_xor(v, d));
     return v;  // in every lane
 }
 
