@@ -79,8 +79,8 @@ __device__ __forceinline__ double infinity(double) { return __longlong_as_double
 __device__ __forceinline__ i64 first() { return (i64)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ i64 step() { return (i64)gridDim.x * blockDim.x; }
 
-// Shape and steps (in elements) of arrays that are walked together, outermost dimension first;
-// the launcher merges dimensions that lie in a row. MAX_DIMS is gpu.MAX_DIMS in Python.
+// The dimensions of a walk over strided arrays (strides.cuh), once the launcher has merged those
+// that lie in a row; gpu.MAX_DIMS in Python.
 #define MAX_DIMS 8
 
 // ------------------------------------------------------------------ 128 bits at a time

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from minitorch.backend.cuda import strides
 from minitorch.backend.cuda.errors import ErrorWord
-from minitorch.backend.kernels import Kernels
+from minitorch.backend.kernels import SUFFIXES, Kernels
 
 Array = Any
 Dims = tuple[int, ...]
+Entries = dict[str, Callable[..., Any]]
 THREADS = 256
-MAX_DIMS = 8  # as in kernels/common.cuh
+MAX_DIMS = strides.MAX_DIMS
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 
 
@@ -62,6 +65,67 @@ class Gpu:
             attributes = self.xp.cuda.Device(device).attributes
             self._processors[device] = int(attributes["MultiProcessorCount"])
         return (max(1, min(-(-n // per_block), waves * self._processors[device])),)
+
+    def contiguous(self, x: Array) -> Array:
+        """x itself if its elements lie in order in memory, else a copy for which they do."""
+        return x if x.flags.c_contiguous else self.converted(x, x.dtype)
+
+    def converted(self, x: Array, dtype: np.dtype[Any]) -> Array:
+        """A contiguous copy of x in this dtype."""
+        out = self.empty(x.shape, dtype)
+        self.copy(x, out)
+        return out
+
+    def result(self, value: Array, out: Array | None) -> Array:
+        """`value`, or `out` with the value in it: broadcast, converted, whatever its strides."""
+        if out is None or out is value:
+            return value
+        self.copy(value, out)
+        return out
+
+    def copy(self, source: Array, out: Array) -> None:
+        """Write `source` into `out`: broadcast, converted, any strides; they may overlap.
+
+        Raises ValueError where the shape does not stretch, or elements of out share memory.
+        """
+        if strides.overlap(source, out):
+            source = self.converted(source, source.dtype)
+        name = "from_" + SUFFIXES[source.dtype]
+        same = source.shape == out.shape
+        if same and source.flags.c_contiguous and out.flags.c_contiguous:
+            self.launch_contiguous("convert", name, out, (source,))
+        else:
+            strides.check_writable(out)
+            self.launch_strided("convert", name, out.dtype, out.shape, (out, source))
+
+    def launch_contiguous(
+        self,
+        file: str,
+        name: str,
+        out: Array,
+        args: tuple[Any, ...],
+        dtype: np.dtype[Any] | None = None,
+    ) -> None:
+        """Run NAME(out, *args, n) over the n elements of out, several in each thread."""
+        n = out.size
+        if n:
+            dtype = out.dtype if dtype is None else dtype
+            grid = self.blocks(-(-n * dtype.itemsize // 16))
+            self.launch(file, name, dtype, grid, (THREADS,), (out, *args, np.int64(n)))
+
+    def launch_strided(
+        self,
+        file: str,
+        name: str,
+        dtype: np.dtype[Any],
+        shape: Dims,
+        arrays: Sequence[Array | None],
+        args: tuple[Any, ...] = (),
+    ) -> None:
+        """Run NAME_strided(walk, *args) over arrays broadcast to a shape: see `strides.walks`."""
+        for walk in strides.walks(shape, arrays):
+            grid = self.blocks(int(walk["n"]))
+            self.launch(file, name + "_strided", dtype, grid, (THREADS,), (walk, *args))
 
     def error_word(self) -> np.uint64:
         """The address of the current device's error word, for a kernel's `ErrorWord*`."""

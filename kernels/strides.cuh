@@ -1,0 +1,51 @@
+// Several arrays walked together in the order of one shape: strided, broadcast (a step of 0).
+// minitorch/backend/cuda/strides.py fills the struct.
+#pragma once
+#include "common.cuh"
+
+// Dimension 0 is the innermost. Steps are in elements; a number's array is null and its steps 0.
+template <int N>
+struct Walk {
+    u64 array[N];
+    i64 n;
+    int dims, narrow;  // narrow: 32 bits hold every position
+    i64 shape[MAX_DIMS];
+    i64 step[N][MAX_DIMS];
+    template <class V> __device__ __forceinline__ V* at(int k, i64 offset) const {
+        return reinterpret_cast<V*>(array[k]) + offset;
+    }
+};
+
+// The offsets into all arrays of the element number i. U, S: unsigned and signed 32 or 64 bits.
+template <class U, class S, int N>
+__device__ __forceinline__ void offsets(const Walk<N>& walk, U i, S (&offset)[N]) {
+#pragma unroll
+    for (int k = 0; k < N; k++) offset[k] = 0;
+#pragma unroll
+    for (int d = 0; d < MAX_DIMS; d++) {
+        if (d == walk.dims) break;
+        const U length = (U)walk.shape[d], rest = i / length;
+        const S place = (S)(i - rest * length);
+#pragma unroll
+        for (int k = 0; k < N; k++) offset[k] += place * (S)walk.step[k][d];
+        i = rest;
+    }
+}
+
+// visit(offset) for every element, offset[k] into array k; a grid-stride loop.
+template <int N, class Visit>
+__device__ __forceinline__ void for_each(const Walk<N>& walk, const Visit& visit) {
+    if (walk.narrow) {
+        for (i64 i = first(); i < walk.n; i += step()) {
+            int offset[N];
+            offsets<u32, int, N>(walk, (u32)i, offset);
+            visit(offset);
+        }
+    } else {
+        for (i64 i = first(); i < walk.n; i += step()) {
+            i64 offset[N];
+            offsets<u64, i64, N>(walk, (u64)i, offset);
+            visit(offset);
+        }
+    }
+}
