@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minitorch import creation
-from minitorch.rules import fused_inputs, restore
+from minitorch.rules import fused_inputs, owned, restore, unit
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, no_grad, set_grad_enabled
 
 Gradient = Tensor | RowGrad
@@ -71,7 +71,7 @@ def _walk_backward(
         if node.hooks:
             g = _run_hooks(node, g)
         if wanted is not None and id(node) in wanted:
-            found[id(node)] = g
+            found[id(node)] = owned(g)
         if node.op is None:
             if wanted is None:
                 references = _references(g)
@@ -112,6 +112,7 @@ def _vjp(node: Node, g: Any) -> Sequence[Any]:
 
 
 def _run_hooks(node: Node, g: Any) -> Any:
+    g = owned(g)  # a hook may change it
     for hook in list((node.hooks or {}).values()):
         replaced = hook(g)
         if isinstance(replaced, (Tensor, RowGrad)):
@@ -224,7 +225,7 @@ def push_forward(
 
 
 # ---------------------------------------------------------------------- the user's calls
-def _seed(name: str, y: Tensor, g: Tensor | None) -> tuple[Node, Tensor]:
+def _seed(name: str, y: Tensor, g: Tensor | None, once: bool) -> tuple[Node, Tensor]:
     if not isinstance(y, Tensor):
         raise TypeError(f"{name}: expected a tensor to differentiate, got {type(y).__name__}")
     if y.node is None:
@@ -238,7 +239,8 @@ def _seed(name: str, y: Tensor, g: Tensor | None) -> tuple[Node, Tensor]:
                 f"{name}: grad can be implicitly created only for scalar outputs, "
                 f"got shape {tuple(y.shape)}: pass a gradient of that shape"
             )
-        return y.node, creation.ones_like(y)
+        # A graph that is kept may be walked again: its ops must not give away what they keep.
+        return y.node, unit(y) if once and not y.array.ndim else creation.ones_like(y)
     if not isinstance(g, Tensor):
         raise TypeError(f"{name}: gradient: expected a tensor, got {type(g).__name__}")
     if tuple(g.shape) != tuple(y.shape):
@@ -256,12 +258,13 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _seeds(name: str, outputs: Any, gradients: Any) -> list[tuple[Node, Tensor]]:
+def _seeds(name: str, outputs: Any, gradients: Any, once: bool) -> list[tuple[Node, Tensor]]:
+    """Where a walk begins. once: it frees the graph and is not recorded."""
     ys = _as_list(outputs)
     gs = _as_list(gradients) or [None] * len(ys)
     if len(ys) != len(gs):
         raise RuntimeError(f"{name}: got {len(ys)} tensors and {len(gs)} gradients")
-    return [_seed(name, y, g) for y, g in zip(ys, gs, strict=True)]
+    return [_seed(name, y, g, once) for y, g in zip(ys, gs, strict=True)]
 
 
 def backward(
@@ -277,8 +280,8 @@ def backward(
     retain_graph: keep what backward needs, to call it again (default: as create_graph).
     create_graph: record this walk too, for higher derivatives. inputs: only these accumulate.
     """
-    seeds = _seeds("backward", tensors, grad_tensors)
     keep = create_graph if retain_graph is None else retain_graph
+    seeds = _seeds("backward", tensors, grad_tensors, not (keep or create_graph))
     chosen = _as_list(inputs)
     if inputs is not None and not chosen:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
@@ -319,8 +322,8 @@ def grad(
             raise RuntimeError(f"grad: inputs[{i}] does not require grad")
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: materialize_grads=True needs allow_unused=True or None")
-    seeds = _seeds("grad", outputs, grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
+    seeds = _seeds("grad", outputs, grad_outputs, not (keep or create_graph))
     with set_grad_enabled(create_graph):
         found = _walk_backward(seeds, [x.node for x in chosen], keep)
     del seeds
@@ -477,7 +480,7 @@ class _FunctionOp:
                 f"trying to backward through the graph a second time: {self.name} is freed; "
                 "specify retain_graph=True the first time"
             )
-        given = [g.parts.get(i) for i in range(len(node.params))]
+        given = [owned(g.parts.get(i)) for i in range(len(node.params))]
         if node.saved._materialize:
             given = [
                 creation.zeros(shape, dtype=dtype, device=device) if part is None else part

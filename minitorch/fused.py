@@ -11,13 +11,20 @@ from typing import Any
 from minitorch import rules
 from minitorch.creation import arange
 from minitorch.operands import same_device
-from minitorch.ops.elementwise import logsigmoid
+from minitorch.ops.elementwise import gelu, logsigmoid, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
 from minitorch.tensor import Tensor
 
+_ACTIVATIONS = {"none": None, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
 
-def _linear_reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return matmul(x, weight.mT) + bias
+
+def _linear_reference(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
+    return _activate(matmul(x, weight.mT) + bias, activation)
+
+
+def _activate(x: Tensor, activation: str) -> Tensor:
+    function = _ACTIVATIONS[activation]
+    return x if function is None else function(x)
 
 
 def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reduction: str) -> Tensor:
@@ -34,17 +41,22 @@ _linear = rules.fused("linear", _linear_reference)
 _cross_entropy = rules.fused("cross_entropy", _cross_entropy_reference)
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """input @ weight.T + bias: (*, in), (out, in), (out,) -> (*, out)."""
+def linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none"
+) -> Tensor:
+    """activation(input @ weight.T + bias): (*, in), (out, in), (out,) -> (*, out).
+
+    activation: "none", "relu", "tanh", "sigmoid" or "gelu".
+    """
     if bias is None or input.ndim < 2 or not _plain(input, weight, bias):
         product = matmul(input, weight.t())
-        return product if bias is None else product + bias
+        return _activate(product if bias is None else product + bias, activation)
     if input.array.shape[-1] != weight.array.shape[-1]:
         raise RuntimeError(
             f"linear: input {tuple(input.shape)} and weight {tuple(weight.shape)}: "
             f"{input.array.shape[-1]} ≠ {weight.array.shape[-1]} features"
         )
-    return _linear(input, weight, bias)
+    return _linear(input, weight, bias, activation=activation)
 
 
 def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> bool:

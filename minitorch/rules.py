@@ -126,6 +126,31 @@ def watch(result: Tensor, *tensors: Tensor) -> Tensor:
     return result
 
 
+# ---------------------------------------------------------------------- the seed of a scalar
+class Unit(list[Any]):
+    """The version cell of a cached 1, by which it and its views are known."""
+
+
+_units: dict[tuple[type, int | None, Any], Tensor] = {}
+
+
+def unit(y: Tensor) -> Tensor:
+    """The 0-d tensor 1 of y's device and dtype, made once: nobody may change it."""
+    a = y.array
+    serving = backend.of(a)
+    key = (type(a), serving.index(a), a.dtype)
+    found = _units.get(key)
+    if found is None or found.version[0]:
+        one = serving.entries["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
+        found = _units[key] = Tensor(serving.as_array(one), None, Unit([0]))
+    return found
+
+
+def owned(g: Any) -> Any:
+    """A gradient as users may have it: a copy where it is the cached 1."""
+    return g.clone() if type(getattr(g, "version", None)) is Unit else g
+
+
 def _saved(node: Node) -> Any:
     if node.saved is None:
         raise RuntimeError(
@@ -438,16 +463,22 @@ def fused(name: str, reference: Function) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
     The entry `name` gives (result, *kept arrays); the entry `name_backward` takes the gradient,
-    the kept arrays and the params and gives a gradient for each argument (or None). Forward mode
-    and higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
+    the kept arrays and the params and gives a gradient for each argument (or None). The gradient
+    is the number 1.0 for the implicit one of a scalar's `backward()`: what was kept is not needed
+    again then, and may be the result. Forward mode and higher order differentiate
+    `reference(*tensors, **params)` instead: see `autograd`.
     """
 
     def vjp(node: Node, g: Tensor) -> list[Any]:
-        inputs, kept = _saved(node)
+        inputs, kept, output = _saved(node)
         for s in inputs:
             restore(node.op, s)  # only to see that nothing was changed in place
+        if output is not None:
+            restore(node.op, output)
         needs = tuple([p is not None for p in node.parents])
-        grads = backward.entries[type(g.array)](g.array, *kept, needs=needs, **node.params)
+        a = g.array
+        given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
+        grads = backward.entries[type(a)](given, *kept, needs=needs, **node.params)
         return [None if r is None else Tensor(r) for r in grads]
 
     op = Op(name, "fused", vjp, None, reference=reference)
@@ -458,13 +489,16 @@ def fused(name: str, reference: Function) -> TensorFunction:
         arrays = [x.array for x in xs]
         t = type(arrays[0])
         r, *kept = entries[t](*arrays, **params)
+        reads_result = any(k is r for k in kept)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         parents = tuple([x.node for x in xs])
         if not grad_mode.enabled or not any(p is not None for p in parents):
             return Tensor(r)
-        saved = ([save(x) for x in xs], kept)
-        return Tensor(r, Node(op, parents, saved, params, r.shape))
+        version = [0]
+        output = (r, None, version, 0) if reads_result else None
+        saved = ([save(x) for x in xs], kept, output)
+        return Tensor(r, Node(op, parents, saved, params, r.shape), version)
 
     return _named(f, op)
 
@@ -522,23 +556,49 @@ def source(name: str) -> TensorFunction:
     return f
 
 
+def _write(name: str, entry: Function, arrays: Sequence[Any], params: dict[str, Any]) -> None:
+    try:
+        entry(*arrays, **params)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise RuntimeError(
+            f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
+            "elements share one place in memory; clone() it before writing"
+        ) from None
+
+
 def write(name: str) -> TensorFunction:
     """An op f(x, *tensors, **params) that changes x's memory and counts its version up."""
     entries = Op(name, "write").entries
 
     def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
         arrays = [o.array if isinstance(o, Tensor) else o for o in others]
-        try:
-            entries[type(x.array)](x.array, *arrays, **params)
-        except ValueError as error:
-            if "read-only" not in str(error):
-                raise
-            raise RuntimeError(
-                f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
-                "elements share one place in memory; clone() it before writing"
-            ) from None
+        _write(name, entries[type(x.array)], (x.array, *arrays), params)
         x.version[0] += 1
         return x
+
+    f.__name__ = name
+    return f
+
+
+def update(name: str) -> Callable[..., None]:
+    """An op f(written, read, **params) on many tensors of one device and dtype at once.
+
+    written, read: lists of tensors, the i-th tensors of all lists belong together; the entry gets
+    lists of arrays in this order. It changes the memory of those in `written`, whose versions
+    are counted up. Where a list is not used it is empty.
+    """
+    entries = Op(name, "write").entries
+
+    def f(
+        written: Sequence[Sequence[Tensor]], read: Sequence[Sequence[Tensor]], **params: Any
+    ) -> None:
+        arrays = [[x.array for x in column] for column in (*written, *read)]
+        _write(name, entries[type(arrays[0][0])], arrays, params)
+        for column in written:
+            for x in column:
+                x.version[0] += 1
 
     f.__name__ = name
     return f

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import minitorch
-from minitorch import autograd
+from minitorch import autograd, rules
 from tests.referee import LIBRARIES, Raised, array, assert_close, attempt, compare, ours, theirs
 
 A = np.random.default_rng(0).normal(size=(3, 4))
@@ -300,8 +300,15 @@ def test_retained_gradients(m, make):
 
 
 # ---------------------------------------------------------------------- aliasing
+def extent(x):
+    """The addresses of the first byte of a tensor and of the one behind its last."""
+    last = sum((n - 1) * step for n, step in zip(x.shape, x.stride()))
+    return x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size()
+
+
 def aliased(a, b):
-    return np.shares_memory(array(a), array(b))
+    (begin, end), (other_begin, other_end) = extent(a), extent(b)
+    return begin < other_end and other_begin < end
 
 
 SHARING = {
@@ -410,3 +417,128 @@ def test_deepcopy_and_detach():
     assert y.detach_().is_leaf
     assert not y.requires_grad
     assert x.requires_grad_(False) is x
+
+
+# ---------------------------------------------------------------------- the implicit gradient 1
+def _one_row_loss(x):
+    return minitorch.fused.cross_entropy(x, minitorch.tensor([1, 0]))
+
+
+def _logits():
+    return minitorch.tensor([[0.5, -1.0], [2.0, 0.25]], requires_grad=True)
+
+
+def _expected_gradient():
+    x = _logits()
+    _one_row_loss(x).backward(minitorch.tensor(1.0))
+    return x.grad.tolist()
+
+
+def test_the_implicit_one_is_made_once_and_never_given_away():
+    x = _logits()
+    loss = _one_row_loss(x)
+    one = rules.unit(loss)
+    assert rules.unit(loss) is one
+    loss.retain_grad()
+    loss.backward()
+    loss.grad.mul_(5)
+    (same,) = autograd.grad(_logits().sum(), _logits().sum(), allow_unused=True)
+    assert same is None
+    y = _logits().sum()
+    (g,) = autograd.grad(y, y)
+    g.mul_(7)
+    z = minitorch.tensor(2.0, requires_grad=True)
+    z.backward()
+    z.grad.mul_(3)
+    (z * 1).reshape(1).reshape(()).backward()
+    z.grad.mul_(3)
+    assert (one.item(), one._version) == (1.0, 0)
+    assert x.grad.tolist() == _expected_gradient()
+
+
+def test_the_implicit_one_is_made_anew_after_a_change():
+    loss = _one_row_loss(_logits())
+    rules.unit(loss).mul_(3)
+    assert rules.unit(loss).item() == 1.0
+    x = _logits()
+    _one_row_loss(x).backward()
+    assert x.grad.tolist() == _expected_gradient()
+
+
+@pytest.mark.parametrize("change", [lambda g: g.mul_(2), lambda g: g.data.mul_(2)])
+def test_hooks_that_change_the_gradient_of_a_loss(change):
+    expected = 2 * minitorch.tensor(_expected_gradient())
+    for place in ("loss", "view", "input"):
+        x = _logits()
+        y = x * 1
+        loss = _one_row_loss(y)
+        end = loss.reshape(1).reshape(())
+        {"loss": loss, "view": end, "input": y}[place].register_hook(lambda g: (change(g), None)[1])
+        end.backward()
+        assert x.grad.tolist() == expected.tolist(), place
+        assert rules.unit(loss).item() == 1.0
+
+
+def test_a_function_may_change_the_implicit_one():
+    class Twice(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g.mul_(2)
+
+    x = minitorch.tensor(3.0, requires_grad=True)
+    Twice.apply(x).backward()
+    Twice.apply(x).backward()
+    assert x.grad.item() == 4.0
+
+
+def test_a_loss_that_is_walked_twice_keeps_its_gradient():
+    x = _logits()
+    expected = minitorch.tensor(_expected_gradient())
+    loss = _one_row_loss(x)
+    loss.backward(retain_graph=True)
+    x.grad.mul_(100)  # must not reach what the graph keeps
+    x.grad = None
+    loss.backward(retain_graph=True)
+    loss.backward()
+    assert x.grad.tolist() == (2 * expected).tolist()
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_a_loss_that_is_used_twice_or_scaled():
+    expected = minitorch.tensor(_expected_gradient())
+    x = _logits()
+    loss = _one_row_loss(x)
+    (loss + loss * 2).backward()
+    assert minitorch.allclose(x.grad, 3 * expected)
+    x.grad = None
+    y = x * 1
+    (_one_row_loss(y) + _one_row_loss(y)).backward()
+    assert minitorch.allclose(x.grad, 2 * expected)
+    x.grad = None
+    autograd.backward([_one_row_loss(x), _one_row_loss(x)])
+    assert minitorch.allclose(x.grad, 2 * expected)
+
+
+def test_the_gradient_of_a_loss_is_the_leaf_s_own():
+    """The kernel's gradient becomes x.grad itself; changing it changes nothing else."""
+    x = _logits()
+    _one_row_loss(x).backward()
+    first = x.grad
+    first.mul_(0)
+    x.grad = None
+    _one_row_loss(x).backward()
+    assert x.grad.tolist() == _expected_gradient()
+    assert first.tolist() == [[0, 0], [0, 0]]
+
+
+def test_derivatives_of_a_loss_under_create_graph():
+    x = _logits()
+    (g,) = autograd.grad(_one_row_loss(x), x, create_graph=True)
+    assert minitorch.allclose(g, minitorch.tensor(_expected_gradient()))
+    (h,) = autograd.grad((g * g).sum(), x)
+    assert h.abs().sum().item() > 0

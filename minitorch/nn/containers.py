@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
+from minitorch import fused
+from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
+from minitorch.nn.layers import Linear
 from minitorch.nn.module import Module
+from minitorch.tensor import Tensor
 
 L = TypeVar("L", bound="_Numbered")
 
@@ -93,9 +97,31 @@ class Sequential(_Numbered):
             self.add_module(str(name), module)
 
     def forward(self, input: Any) -> Any:
-        for module in self:
-            input = module(input)
+        modules: list[Any] = list(self)
+        while modules:
+            module = modules.pop(0)
+            activation = _fusible(module, modules[0]) if modules else None
+            if activation is not None and isinstance(input, Tensor):
+                modules.pop(0)
+                input = fused.linear(input, module.weight, module.bias, activation)
+            else:
+                input = module(input)
         return input
+
+
+_ACTIVATIONS: dict[type, str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid", GELU: "gelu"}
+
+
+def _fusible(module: Module, after: Module) -> str | None:
+    """The activation's name where a module and the one after it are one fused op."""
+    name = _ACTIVATIONS.get(type(after))
+    if name is None or type(module) is not Linear or module.bias is None:
+        return None
+    if any(
+        m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in (module, after)
+    ):
+        return None  # somebody looks at what passes between the two
+    return name if getattr(after, "approximate", "none") == "none" else None
 
 
 class ModuleList(_Numbered):

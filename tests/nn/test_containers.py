@@ -5,6 +5,7 @@ import torch
 
 import minitorch
 from minitorch import nn
+from minitorch.autograd import topological
 
 
 def kinds(modules):
@@ -89,3 +90,72 @@ def test_bad_access(library):
     ]:
         with pytest.raises(error):
             call()
+
+
+# ---------------------------------------------------------------------- fused layers
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
+
+
+def ops_of(model, x):
+    return {node.name for node in topological([model(x).node])}
+
+
+def fuses(model):
+    """Whether the first two layers are one op."""
+    return not ops_of(model, minitorch.ones(2, 3)) & set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("shape", [(4, 3), (2, 4, 3), (3,), (0, 3)])
+def test_linear_and_activation_are_one_op_with_the_same_results(name, shape):
+    first, second = nn.Linear(3, 5).double(), ACTIVATIONS[name]()
+    model = nn.Sequential(first, second)
+    x = minitorch.randn(*shape, dtype=minitorch.float64, requires_grad=True)
+    if len(shape) > 1:
+        assert ops_of(model, x) == {"leaf", "linear"}
+    results = []
+    for y in (model(x), second(first(x))):
+        weights = minitorch.linspace(-1, 2, max(y.numel(), 1), dtype=minitorch.float64)
+        loss = (y * weights[: y.numel()].reshape(y.shape)).sum()
+        results.append([y, *minitorch.autograd.grad(loss, [x, first.weight, first.bias])])
+    for a, b in zip(*results):
+        assert minitorch.allclose(a, b, rtol=1e-13, atol=1e-13)
+
+
+def test_what_is_not_fused():
+    def linear():
+        return nn.Linear(3, 3)
+
+    class Louder(nn.ReLU):
+        pass
+
+    class Wider(nn.Linear):
+        pass
+
+    assert fuses(nn.Sequential(linear(), nn.ReLU(), nn.Flatten()))
+    assert fuses(nn.Sequential(linear(), nn.ReLU(inplace=True)))
+    assert not fuses(nn.Sequential(linear(), nn.GELU(approximate="tanh")))
+    assert not fuses(nn.Sequential(linear(), Louder()))
+    assert not fuses(nn.Sequential(Wider(3, 3), nn.ReLU()))
+    seen = []
+    for place in (0, 1):
+        for register in ("register_forward_hook", "register_forward_pre_hook"):
+            model = nn.Sequential(linear(), nn.ReLU())
+            handle = getattr(model[place], register)(lambda *args: seen.append(args))
+            assert not fuses(model)
+            handle.remove()
+            assert fuses(model)
+    assert len(seen) == 4
+    model = nn.Sequential(linear(), nn.Tanh())
+    model[0].forward = lambda x: x * 2
+    assert model(minitorch.ones(1, 3)).tolist() == minitorch.ones(1, 3).mul(2).tanh().tolist()
+    assert "none" not in repr(nn.Sequential(linear(), nn.ReLU()))
+
+
+def test_the_result_of_fused_layers_is_not_changed_before_backward():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    y = model(minitorch.ones(2, 3))
+    with minitorch.no_grad():
+        y.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

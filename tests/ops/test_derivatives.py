@@ -4,6 +4,8 @@ A row is (op, function, shapes of its inputs, domain). The function is run throu
 `check_derivatives` on contiguous, transposed, sliced and expanded inputs.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -182,6 +184,10 @@ TABLE = [
         ANY,
     ),
     ("linear", fused.linear, ([(3, 4), (2, 4), (2,)], [(2, 3, 4), (5, 4), (5,)]), ANY),
+    *[
+        ("linear", partial(fused.linear, activation=name), ([(2, 3, 4), (5, 4), (5,)],), ANY)
+        for name in ("relu", "tanh", "sigmoid", "gelu")
+    ],
     ("cross_entropy", lambda x: fused.cross_entropy(x, targets()), ([(3, 4)],), ANY),
     ("negative_sampling", _negative_sampling, ([(2, 4, 3), (2, 8, 3), (2, 5, 4)],), SMALL),
 ]

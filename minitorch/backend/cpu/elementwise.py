@@ -36,8 +36,13 @@ def _erf(x: Array) -> Array:
     return erf(x).astype(x.dtype, copy=False)
 
 
-def _gelu(x: Array) -> Array:
-    return x * (0.5 * (1 + _erf(x * 0.5**0.5))).astype(x.dtype, copy=False)
+def normal_below(x: Array) -> Array:
+    """Phi(x), the standard normal distribution's share below x."""
+    return (0.5 * (1 + _erf(x * 0.5**0.5))).astype(x.dtype, copy=False)
+
+
+def gelu(x: Array) -> Array:
+    return x * normal_below(x)
 
 
 def _round(x: Array, out: Array | None = None) -> Array:
@@ -124,7 +129,7 @@ ELEMENTWISE: Entries = {
     "sigmoid": quiet(sigmoid),
     "erf": into(_erf),
     "softplus": quiet(into(softplus)),
-    "gelu": quiet(into(_gelu)),
+    "gelu": quiet(into(gelu)),
     "bce_with_logits": quiet(into(_bce_with_logits)),
     "eq": quiet(np.equal),
     "ne": quiet(np.not_equal),

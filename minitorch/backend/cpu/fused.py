@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.elementwise import sigmoid, softplus
+from minitorch.backend.cpu.elementwise import gelu, normal_below, sigmoid, softplus
 from minitorch.backend.cpu.entry import Array, Entries, Index, quiet
 from minitorch.backend.cpu.index import check_range
 
 
-def _linear(x: Array, weight: Array, bias: Array) -> tuple[Array, ...]:
-    out = np.matmul(x, weight.T)
-    out += bias
-    return out, x, weight
+# ------------------------------------------------------------------ linear
+# An activation in place, and g times its derivative, from the result y (of gelu: from its
+# argument) into y's shape.
+def _tanh_slope(g: Array, y: Array) -> Array:
+    slope = y * y
+    np.subtract(1, slope, out=slope)
+    return np.multiply(slope, g, out=slope)
+
+
+def _sigmoid_slope(g: Array, y: Array) -> Array:
+    slope = 1 - y
+    slope *= y
+    return np.multiply(slope, g, out=slope)
+
+
+def _gelu_slope(g: Array, x: Array) -> Array:
+    # Phi(x) + x phi(x), with the normal distribution's Phi and phi
+    slope = x * x
+    slope *= -0.5
+    np.exp(slope, out=slope)
+    slope *= x
+    slope *= (2 * math.pi) ** -0.5
+    slope += normal_below(x)
+    return np.multiply(slope, g, out=slope)
+
+
+_ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
+    "none": (lambda x: x, lambda g, y: g),
+    "relu": (lambda x: np.maximum(x, 0, out=x), lambda g, y: np.multiply(g, y > 0)),
+    "tanh": (lambda x: np.tanh(x, out=x), _tanh_slope),
+    "sigmoid": (lambda x: sigmoid(x, out=x), _sigmoid_slope),
+    "gelu": (gelu, _gelu_slope),
+}
+
+
+def _linear(x: Array, weight: Array, bias: Array, activation: str) -> tuple[Array, ...]:
+    before = np.matmul(x, weight.T)
+    before += bias
+    out = _ACTIVATIONS[activation][0](before)
+    # backward reads `before`, which is `out` but for gelu, and nothing of it without activation
+    return out, x, weight, None if activation == "none" else before
 
 
 def _linear_backward(
-    g: Array, x: Array, weight: Array, needs: tuple[bool, ...]
+    g: Array, x: Array, weight: Array, seen: Array, needs: tuple[bool, ...], activation: str
 ) -> list[Array | None]:
+    g = _ACTIVATIONS[activation][1](g, seen)
     rows = g.reshape(-1, g.shape[-1])
     return [
         np.matmul(g, weight) if needs[0] else None,
@@ -28,6 +68,7 @@ def _linear_backward(
     ]
 
 
+# ------------------------------------------------------------------ cross entropy
 def _cross_entropy(
     x: Array, target: Array, ignore_index: int, reduction: str
 ) -> tuple[Array, Array]:
@@ -61,9 +102,14 @@ def _cross_entropy(
 
 
 def _cross_entropy_backward(
-    g: Array, grad: Array, needs: tuple[bool, ...], **params: Any
+    g: Array | float, grad: Array, needs: tuple[bool, ...], **params: Any
 ) -> list[Array | None]:
+    if isinstance(g, float):
+        return [grad if g == 1 else grad * g]
     return [grad * (g[:, None] if g.ndim else g)]
+
+
+# ------------------------------------------------------------------ word vectors
 
 
 _FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
@@ -102,7 +148,7 @@ def _negative_sampling(x: Array, y: Array, weights: Array, width: int) -> tuple[
 
 
 def _negative_sampling_backward(
-    g: Array, slopes: Array, x: Array, y: Array, losses: Array, needs: Index, width: int
+    g: Array | float, slopes: Array, x: Array, y: Array, losses: Array, needs: Index, width: int
 ) -> tuple[Array | None, ...]:
     factor = float(g)
     grads = (
