@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+import minitorch
+from minitorch import backend
+
 # What CI installs: a test that is skipped for want of one of these has not been run at all.
 REFEREES = re.compile(
     r"\b(torch|pytorch|gensim|sympy|sklearn|scikit-learn|matplotlib|debian)\b|g\+\+", re.IGNORECASE
@@ -20,6 +23,21 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    """Make the device under test the default one, for fixtures and tables of a module as well."""
+    try:
+        minitorch.set_default_device(config.getoption("--device"))
+    except RuntimeError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_runtest_setup(item):
+    """Skip what is said to be about the CPU on every other device; a test lists these."""
+    mark = item.get_closest_marker("cpu_only")
+    if mark is not None and item.config.getoption("--device") != "cpu":
+        pytest.skip(f"about the cpu only: {mark.args[0]}")
+
+
 @pytest.fixture(scope="session")
 def device(request):
     """The name of the device under test."""
@@ -28,12 +46,14 @@ def device(request):
 
 @pytest.fixture(autouse=True)
 def _default_device_and_seeds(device):
-    import minitorch
-
     minitorch.set_default_device(device)
     minitorch.manual_seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+    yield
+    # What a kernel found wrong and no test has looked for is raised here, in the test's name.
+    serving, index = backend.resolve(device)
+    serving.synchronize(index)
 
 
 def _reason(report):

@@ -19,7 +19,8 @@ DTYPES = ["float32", "float64", "float16", "int64", "int32", "uint8", "bool"]
 def _same_names_and_fresh_options(monkeypatch):
     # Lines are broken by length, so that both libraries need names of one length.
     monkeypatch.setattr(minitorch.dtype, "__repr__", lambda dtype: f"torch.{dtype.name}")
-    yield
+    with minitorch.device("cpu"):  # as PyTorch's tensors: another device would be named
+        yield
     set_both(profile="default")
 
 
@@ -133,6 +134,19 @@ def test_default_dtype_is_not_named():
     finally:
         minitorch.set_default_dtype(minitorch.float32)
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_text_of_a_tensor_of_the_device_under_test(name, device):
+    """It has the elements of the same tensor of the cpu, and names the device if it is another."""
+    set_both(linewidth=400)  # so that no line is broken for the device's sake
+    host = minitorch.tensor(TABLE[name])
+    x = host.to(device)
+    where = "" if x.device.type == "cpu" else f"device='{x.device}'"
+    text = repr(x)
+    assert where in text
+    shown = [part for part in text[:-1].split(", ") if part != where]
+    assert ", ".join(shown) == repr(host)[:-1]
 
 
 @pytest.mark.parametrize("n", [2, 9, 12, 13])  # from some length on the remark has its own line

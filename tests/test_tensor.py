@@ -168,7 +168,7 @@ def test_a_sparse_embedding_gives_rows():
     assert merged.indices.tolist() == [0, 1, 4]
     assert_close(array(merged.to_dense()), array(dense.grad))
     assert_close(array((g * 2).to_dense()), 2 * array(dense.grad))
-    assert repr(g).startswith("RowGrad(indices=tensor([1, 4, 1, 0])")
+    assert repr(g).startswith("RowGrad(indices=tensor([1, 4, 1, 0]")
 
 
 @pytest.mark.parametrize("order", ["rows, rows", "rows, dense", "dense, rows"])

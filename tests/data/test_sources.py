@@ -12,21 +12,22 @@ import pytest
 from sklearn.datasets import load_digits
 
 from minitorch.data import SOURCES, digits, fashion_mnist, read_idx, sources
+from tests.referee import array
 
 CODES = {"u1": 0x08, "i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
 KINDS = ("images-idx3", "labels-idx1")
 NAMES = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in KINDS]
 
 
-def idx(array, dtype="u1"):
-    head = struct.pack(">BBBB", 0, 0, CODES[dtype], array.ndim)
-    return head + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(dtype).tobytes()
+def idx(a, dtype="u1"):
+    head = struct.pack(">BBBB", 0, 0, CODES[dtype], a.ndim)
+    return head + struct.pack(f">{a.ndim}I", *a.shape) + a.astype(dtype).tobytes()
 
 
 def write_set(folder, images, labels, part="train"):
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, array in zip(KINDS, (images, labels)):
-        (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(idx(array)))
+    for kind, a in zip(KINDS, (images, labels)):
+        (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(idx(a)))
 
 
 @pytest.fixture
@@ -70,12 +71,12 @@ def server(tmp_path, monkeypatch):
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (0, 5), (2, 3, 4)])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["raw", "gzip"])
 def test_read_idx_round_trip(tmp_path, dtype, shape, pack):
-    array = (np.arange(np.prod(shape)).reshape(shape) * 3 % 100).astype(dtype)
+    a = (np.arange(np.prod(shape)).reshape(shape) * 3 % 100).astype(dtype)
     path = tmp_path / "file"
-    path.write_bytes(pack(idx(array, dtype)))
+    path.write_bytes(pack(idx(a, dtype)))
     found = read_idx(path)
     assert found.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(found, array)
+    np.testing.assert_array_equal(found, a)
 
 
 GOOD = idx(np.ones((2, 3)))
@@ -111,8 +112,8 @@ def test_digits_are_scikit_learns():
     theirs = load_digits()
     parts = [digits(train=True), digits(train=False)]
     assert [len(part) for part in parts] == [1437, 360]
-    x = np.concatenate([part.tensors[0].numpy() for part in parts])
-    y = np.concatenate([part.tensors[1].numpy() for part in parts])
+    x = np.concatenate([array(part.tensors[0]) for part in parts])
+    y = np.concatenate([array(part.tensors[1]) for part in parts])
     assert x.dtype == np.float32
     assert y.dtype == np.int64
     np.testing.assert_array_equal(x * 16, theirs.images)
@@ -130,7 +131,7 @@ def test_fashion_mnist_of_the_system():
         pytest.skip("Debian's dataset-fashion-mnist is not installed")
     for train, n in ((True, 60_000), (False, 10_000)):
         data = fashion_mnist(train=train, root=sources.SYSTEM_FOLDER)
-        x, y = (t.numpy() for t in data.tensors)
+        x, y = map(array, data.tensors)
         assert x.shape == (n, 28, 28)
         assert x.dtype == np.float32
         assert (x.min(), x.max()) == (0, 1)
@@ -143,7 +144,7 @@ def test_fashion_mnist_of_the_system():
 def test_images_are_scaled(tmp_path, tiny):
     write_set(tmp_path, *tiny)
     x, y = fashion_mnist(root=tmp_path).tensors
-    np.testing.assert_allclose(x.numpy(), tiny[0] / 255, rtol=1e-6)
+    np.testing.assert_allclose(array(x), tiny[0] / 255, rtol=1e-6)
     assert y.tolist() == [0, 9, 4]
 
 
@@ -162,8 +163,8 @@ def test_places_are_tried_in_order(nowhere, monkeypatch, tmp_path, tiny):
 
 
 def test_uncompressed_files_are_found(tmp_path, tiny):
-    for name, array in zip(NAMES, tiny):
-        (tmp_path / name.removesuffix(".gz")).write_bytes(idx(array))
+    for name, a in zip(NAMES, tiny):
+        (tmp_path / name.removesuffix(".gz")).write_bytes(idx(a))
     assert len(fashion_mnist(root=tmp_path)) == 3
 
 

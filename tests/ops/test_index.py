@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minitorch
-from tests.referee import DTYPES, array, compare, draw_array, ours
+from tests.referee import DTYPES, array, compare, draw_array, ours, settle
 
 a_ = np.array
 RNG = np.random.default_rng(0)
@@ -213,7 +213,7 @@ def test_embedding():
     for index in (a_([0, 4, 4]), a_([[1, 2], [2, 2]]), a_(3), np.zeros((0, 2), int)):
         compare(call, table, index)
     with pytest.raises(IndexError, match=r"embedding: indices: 5 is out of range \[0, 5\)"):
-        minitorch.embedding(ours(table), ours(a_([0, 5])))
+        minitorch.embedding(ours(table), ours(a_([0, 5]))).tolist()
     with pytest.raises(TypeError, match=r"embedding: indices: expected integers"):
         minitorch.embedding(ours(table), ours(a_([0.5])))
 
@@ -307,5 +307,5 @@ ERRORS = {
 @pytest.mark.parametrize("message", ERRORS)
 def test_errors_say_what_is_wrong(message):
     with pytest.raises((RuntimeError, TypeError, IndexError, ValueError)) as error:
-        ERRORS[message](ours(np.ones((3, 4))))
+        settle(ERRORS[message](ours(np.ones((3, 4)))))
     assert message in str(error.value)

@@ -13,6 +13,7 @@ from minitorch.optim import SGD
 from minitorch.testing import gradcheck
 from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
 from minitorch.text.vocab import alias_table
+from tests.referee import array
 
 F64 = minitorch.float64
 
@@ -32,7 +33,7 @@ def sampler(num_words, noise=None, keep=None, dtype=minitorch.float32, **options
 
 def arrays(blocks):
     """centres, others, and weights as (n, L, 2w + 1 + K)."""
-    centres, others, weights = (part.numpy() for part in blocks)
+    centres, others, weights = map(array, blocks)
     return [centres, others, weights.transpose(0, 2, 1)]
 
 
@@ -120,7 +121,7 @@ def test_subsampling_keeps_words_with_their_probability_and_closes_the_gaps():
 
 def test_noise_passes_chi_square():
     p = np.array([0.5, 0.25, 0.15, 0.06, 0.04])
-    drawn = sampler(5, noise=p).noise(200, 500).numpy().ravel()
+    drawn = array(sampler(5, noise=p).noise(200, 500)).ravel()
     assert stats.chisquare(np.bincount(drawn, minlength=5), p * len(drawn)).pvalue > 1e-3
 
 
@@ -189,7 +190,7 @@ def torch_loss(x, y, weights, width):
 def test_fused_loss_equals_its_reference_and_torch(dtype, tolerance, scale):
     given = loss_inputs(dtype, scale)
     references = [t.detach().requires_grad_() for t in given]
-    expected = [torch.tensor(t.detach().numpy(), requires_grad=True) for t in given]
+    expected = [torch.tensor(array(t), requires_grad=True) for t in given]
     losses = (
         fused.negative_sampling(*given, width=5),
         fused._negative_sampling.op.reference(*references, width=5),
@@ -201,8 +202,8 @@ def test_fused_loss_equals_its_reference_and_torch(dtype, tolerance, scale):
         assert loss.item() == pytest.approx(losses[-1].item(), rel=tolerance)
     for ours, reference, theirs in zip(given, references, expected):
         atol = tolerance * float(theirs.grad.abs().max())
-        assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=tolerance, atol=atol)
-        assert_allclose(reference.grad.numpy(), theirs.grad.numpy(), rtol=tolerance, atol=atol)
+        assert_allclose(array(ours.grad), theirs.grad.numpy(), rtol=tolerance, atol=atol)
+        assert_allclose(array(reference.grad), theirs.grad.numpy(), rtol=tolerance, atol=atol)
 
 
 def test_fused_loss_passes_gradcheck():
@@ -274,7 +275,7 @@ def test_one_step_by_hand(dtype):
     model = SkipGram(12, 5, window=window, dtype=dtype)
     minitorch.nn.init.normal_(model.input.weight)
     minitorch.nn.init.normal_(model.output.weight)
-    inputs, outputs = (t.weight.detach().numpy().copy() for t in (model.input, model.output))
+    inputs, outputs = (array(t.weight).copy() for t in (model.input, model.output))
     new_inputs, new_outputs = inputs.copy(), outputs.copy()
     centres, others, weights = arrays(blocks)
     width = 2 * window + 1
@@ -288,10 +289,8 @@ def test_one_step_by_hand(dtype):
     model(blocks).backward()
     SGD(model.parameters(), lr=lr).step()
     tolerance = 1e-12 if dtype is F64 else 1e-5
-    assert_allclose(model.input.weight.detach().numpy(), new_inputs, rtol=tolerance, atol=tolerance)
-    assert_allclose(
-        model.output.weight.detach().numpy(), new_outputs, rtol=tolerance, atol=tolerance
-    )
+    assert_allclose(array(model.input.weight), new_inputs, rtol=tolerance, atol=tolerance)
+    assert_allclose(array(model.output.weight), new_outputs, rtol=tolerance, atol=tolerance)
 
 
 def test_vectors_trained_with_the_reference_are_the_same(monkeypatch):
@@ -308,7 +307,7 @@ def test_vectors_trained_with_the_reference_are_the_same(monkeypatch):
         tables.append((model.input.weight, model.output.weight))
     for ours, reference in zip(*tables):
         assert ours.abs().max() > 0.1
-        assert_allclose(ours.detach().numpy(), reference.detach().numpy(), atol=1e-12)
+        assert_allclose(array(ours), array(reference), atol=1e-12)
 
 
 def test_tables_are_embeddings():

@@ -78,7 +78,7 @@ def test_what_is_saved(tmp_path):
     assert saved["history"] == result.history
     assert saved["config"]["hidden"] == [16]
     best = load(tmp_path / "best.safetensors")
-    model = mlp(64, best["config"]["hidden"], 10)
+    model = mlp(64, best["config"]["hidden"], 10).to(result.config.device)
     model.load_state_dict(best["model"])
     accuracy = evaluate(model, DataLoader(result.test, 360))[1]
     assert accuracy == pytest.approx(result.test_accuracy)
