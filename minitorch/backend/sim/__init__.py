@@ -1,1 +1,26 @@
-"""The simulated GPU: the kernels of `kernels/` run thread by thread, and checked."""
+"""The simulated GPU: the kernels of `kernels/` run thread by thread, and checked.
+
+It looks like CuPy, as far as `backend.cuda` needs it: every name here is one of CuPy's, with its
+meaning (`SimError` and `check_compiler` aside), and it is stricter wherever CuPy is lenient.
+"""
+
+from minitorch.backend.sim import cuda
+from minitorch.backend.sim.array import argsort, asarray, empty, matmul, ndarray
+from minitorch.backend.sim.build import check_compiler
+from minitorch.backend.sim.cuda.memory import get_default_memory_pool
+from minitorch.backend.sim.machine import SimError
+from minitorch.backend.sim.module import RawKernel, RawModule
+
+__all__ = [
+    "RawKernel",
+    "RawModule",
+    "SimError",
+    "argsort",
+    "asarray",
+    "check_compiler",
+    "cuda",
+    "empty",
+    "get_default_memory_pool",
+    "matmul",
+    "ndarray",
+]

@@ -1,0 +1,75 @@
+"""`cupy.cuda.Device`: a simulated device, current for a block of code or from now on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minitorch.backend.sim import work
+from minitorch.backend.sim.cuda import memory, runtime
+from minitorch.backend.sim.machine import checked_device
+
+COMPUTE_CAPABILITY = "90"
+
+
+class Device:
+    """A device by its number (None: the current one); as a context manager, the current one."""
+
+    __slots__ = ("_previous", "id")
+
+    def __init__(self, device: int | Device | None = None) -> None:
+        if device is None:
+            device = runtime.getDevice()
+        self.id = int(device)
+        self._previous: list[int] = []
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __enter__(self) -> Device:
+        self._previous.append(runtime.getDevice())
+        runtime.setDevice(self.id)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        runtime.setDevice(self._previous.pop())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(("Device", self.id))
+
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
+    def use(self) -> None:
+        """Make this device the thread's current one."""
+        runtime.setDevice(self.id)
+
+    def synchronize(self) -> None:
+        """Wait for all work of this device."""
+        work.finish(checked_device(self.id))
+
+    @property
+    def compute_capability(self) -> str:
+        """Major and minor version in one string."""
+        return COMPUTE_CAPABILITY
+
+    @property
+    def mem_info(self) -> tuple[int, int]:
+        """Free and total bytes."""
+        return memory.info(checked_device(self.id))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """CUDA's device attributes by name, without their `cudaDevAttr`."""
+        properties = runtime.getDeviceProperties(self.id)
+        return {
+            "MultiProcessorCount": properties["multiProcessorCount"],
+            "MaxThreadsPerBlock": properties["maxThreadsPerBlock"],
+            "MaxSharedMemoryPerBlock": properties["sharedMemPerBlock"],
+            "MaxSharedMemoryPerBlockOptin": properties["sharedMemPerBlockOptin"],
+            "WarpSize": properties["warpSize"],
+            "ComputeCapabilityMajor": properties["major"],
+            "ComputeCapabilityMinor": properties["minor"],
+        }

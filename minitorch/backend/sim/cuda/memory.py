@@ -1,0 +1,441 @@
+"""`cupy.cuda.memory`: device memory, pointers into it, the pool that hands it out.
+
+Every array gets memory of its own, fenced by the driver, and gives it back when it dies: a pool
+that handed the same bytes out again would hide their use after that. The pool keeps CuPy's books
+all the same. A pool made by hand does reuse its memory, as a captured graph needs it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from minitorch.backend.sim import driver, work
+from minitorch.backend.sim.cuda.memory_hook import MemoryHook
+from minitorch.backend.sim.cuda.stream import Stream, current_queue
+from minitorch.backend.sim.machine import (
+    MACHINE,
+    SimError,
+    current_device,
+)
+
+if TYPE_CHECKING:
+    from minitorch.backend.sim.cuda.device import Device
+
+HOST = -1  # where a device's number would stand
+ROUND = 512  # CuPy allocates multiples of this
+
+
+class OutOfMemoryError(MemoryError):
+    """The device, or the limit that was set, has too little left."""
+
+    def __init__(self, size: int, total: int, limit: int = 0) -> None:
+        limited = f", limit set to: {limit:,} bytes" if limit else ""
+        super().__init__(
+            f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes{limited})."
+        )
+
+
+# ------------------------------------------------------------------ what is allocated where
+class Memory:
+    """Bytes on a device, of the current one; released when the last reference dies."""
+
+    def __init__(self, size: int, label: str = "memory") -> None:
+        self.size = size
+        self.label = label
+        self.device_id = current_device()
+        self.alive = True
+        self.ptr = driver.allocate(size, label, self.device_id) if size else 0
+        if size:
+            _known.add(self)
+
+    @property
+    def device(self) -> Device:
+        """The device that holds it."""
+        from minitorch.backend.sim.cuda.device import Device  # it asks how much memory is free
+
+        return Device(self.device_id)
+
+    def buffer(self) -> Any:
+        """The bytes, for NumPy; SimError if they were given back."""
+        if not self.alive:
+            raise SimError(f"{self.label} is used after it was given back")
+        return (ctypes.c_uint8 * self.size).from_address(self.ptr)
+
+    def release(self) -> None:
+        """Give the bytes back."""
+        if self.alive and self.size:
+            self.alive = False
+            _known.remove(self)
+            driver.release(self.ptr)
+
+
+class _Known:
+    """All memory that a kernel may be given, by address."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._memories: dict[int, Any] = {}
+        self._lock = threading.RLock()
+
+    def add(self, memory: Any) -> None:
+        with self._lock:
+            bisect.insort(self._starts, memory.ptr)
+            self._memories[memory.ptr] = memory
+
+    def remove(self, memory: Any) -> None:
+        with self._lock:
+            del self._starts[bisect.bisect_left(self._starts, memory.ptr)]
+            del self._memories[memory.ptr]
+
+    def at(self, address: int) -> Any:
+        """The memory that an address points into, or None."""
+        place = bisect.bisect_right(self._starts, address) - 1
+        if place < 0:
+            return None
+        memory = self._memories[self._starts[place]]
+        return memory if address < memory.ptr + memory.size else None
+
+
+_known = _Known()
+memory_at = _known.at
+add_host_memory = _known.add
+remove_host_memory = _known.remove
+
+
+class _Share:
+    """A pool's part of one device: its books, and for a pool made by hand its free memory."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.limit = 0
+        self.free: dict[int, list[Memory | None]] = {}  # by size; None: only in the books
+
+    @property
+    def free_bytes(self) -> int:
+        return sum(size * len(blocks) for size, blocks in self.free.items())
+
+    @property
+    def total(self) -> int:
+        return self.used + self.free_bytes
+
+
+class PooledMemory:
+    """Memory that goes back to its pool when the last reference dies."""
+
+    def __init__(self, pool: MemoryPool, memory: Memory, size: int) -> None:
+        self._pool, self._memory, self._size = pool, memory, size
+        # Freed memory is reused in the order of the stream that asked for it.
+        self._queue = current_queue(memory.device_id)
+
+    ptr = property(lambda self: self._memory.ptr)
+    size = property(lambda self: self._memory.size)
+    device_id = property(lambda self: self._memory.device_id)
+    device = property(lambda self: self._memory.device)
+    label = property(lambda self: self._memory.label)
+    alive = property(lambda self: self._memory.alive)
+
+    def buffer(self) -> Any:
+        """The bytes, for NumPy."""
+        return self._memory.buffer()
+
+    def __del__(self) -> None:
+        self._pool._take_back(self._memory, self._size, self._queue)
+
+
+class MemoryPool:
+    """Hands out device memory and keeps the books on it, for each device."""
+
+    def __init__(self, allocator: Any = None) -> None:
+        if allocator is not None:
+            raise NotImplementedError("the simulated GPU has one kind of memory")
+        self._shares: dict[int, _Share] = {}
+        self._reuses = True
+        _pools.append(self)
+
+    def _share(self) -> _Share:
+        return self._shares.setdefault(current_device(), _Share())
+
+    def malloc(self, size: int, label: str = "memory") -> MemoryPointer:
+        """Memory of the current device; OutOfMemoryError if too little is left."""
+        device = current_device()
+        if size == 0:
+            return MemoryPointer(Memory(0), 0)
+        queue = current_queue(device)
+        if queue.recording is not None and not self._reuses:
+            queue.recording.broken = True
+            raise SimError(
+                f"{label}: memory allocated while a stream is captured must outlive the graph: "
+                "use a pool of its own, with cuda.using_allocator(cuda.MemoryPool().malloc)"
+            )
+        rounded = -(-size // ROUND) * ROUND
+        memory = self._take(self._share(), size, rounded, label)
+        pooled = PooledMemory(self, memory, rounded)
+        MemoryHook._malloced(device, size, rounded, memory.ptr, id(pooled))
+        return MemoryPointer(pooled, 0)
+
+    def _take(self, share: _Share, size: int, rounded: int, label: str) -> Memory:
+        blocks = share.free.get(rounded)
+        kept = blocks.pop() if blocks else None
+        if blocks is None or not blocks:
+            share.free.pop(rounded, None)
+        if kept is None and not (blocks is not None) and self._lacks(share, rounded):
+            for pool in _pools:
+                pool.free_all_blocks()
+            if self._lacks(share, rounded):
+                raise OutOfMemoryError(rounded, share.total, share.limit)
+        share.used += rounded
+        if kept is not None:
+            return kept
+        return Memory(rounded if self._reuses else size, label)
+
+    def _lacks(self, share: _Share, size: int) -> bool:
+        if share.limit and share.total + size > share.limit:
+            return True
+        return size > info(current_device())[0]
+
+    def _take_back(self, memory: Memory, size: int, queue: work.Queue) -> None:
+        share = self._shares[memory.device_id]
+        share.used -= size
+        share.free.setdefault(size, []).append(memory if self._reuses else None)
+        MemoryHook._freed(memory.device_id, size, memory.ptr)
+        if not self._reuses:
+            if MACHINE.deferred and queue.recording is None:
+                queue.submit(memory.release)
+            else:
+                memory.release()
+
+    def free_all_blocks(self, stream: Stream | None = None) -> None:
+        """Give free memory of the current device back to it."""
+        share = self._share()
+        for blocks in share.free.values():
+            for memory in blocks:
+                if memory is not None:
+                    memory.release()
+        share.free.clear()
+
+    def n_free_blocks(self) -> int:
+        """The number of free blocks."""
+        return sum(len(blocks) for blocks in self._share().free.values())
+
+    def used_bytes(self) -> int:
+        """Bytes that arrays hold."""
+        return self._share().used
+
+    def free_bytes(self) -> int:
+        """Bytes that the pool holds for arrays to come."""
+        return self._share().free_bytes
+
+    def total_bytes(self) -> int:
+        """Bytes that the pool took from the device."""
+        return self._share().total
+
+    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
+        """Allow only so many bytes, or this part of the device's; 0 or nothing: all of them."""
+        self._share().limit = int(fraction * MACHINE.memory) if fraction else (size or 0)
+
+    def get_limit(self) -> int:
+        """The most bytes that are allowed; 0: all of them."""
+        return self._share().limit
+
+
+_pools: list[MemoryPool] = []
+_default_pool = MemoryPool()
+_default_pool._reuses = False
+
+
+def get_default_memory_pool() -> MemoryPool:
+    """The pool from which arrays take their memory."""
+    return _default_pool
+
+
+def info(device: int) -> tuple[int, int]:
+    """Free and total bytes of a device."""
+    used = sum(p._shares[device].total for p in _pools if device in p._shares)
+    return MACHINE.memory - used, MACHINE.memory
+
+
+# ------------------------------------------------------------------ who allocates
+Allocator = Callable[[int], "MemoryPointer"]
+
+
+class _Allocators(threading.local):
+    chosen: Allocator | None = None
+
+
+_allocators = _Allocators()
+_process_allocator: Allocator = _default_pool.malloc
+
+
+def alloc(size: int, label: str = "memory") -> MemoryPointer:
+    """Memory from the current allocator."""
+    allocator = _allocators.chosen or _process_allocator
+    if isinstance(getattr(allocator, "__self__", None), MemoryPool):
+        return allocator(size, label)  # type: ignore[call-arg]
+    return allocator(size)
+
+
+def get_allocator() -> Allocator:
+    """The current allocator."""
+    return _allocators.chosen or _process_allocator
+
+
+def set_allocator(allocator: Allocator | None = None) -> None:
+    """Make a function of a size the allocator; None: no pool."""
+    global _process_allocator
+    _process_allocator = allocator or _unpooled
+
+
+@contextmanager
+def using_allocator(allocator: Allocator | None = None) -> Iterator[None]:
+    """The same for a block of code in this thread."""
+    previous = _allocators.chosen
+    _allocators.chosen = allocator or _unpooled
+    try:
+        yield
+    finally:
+        _allocators.chosen = previous
+
+
+def _unpooled(size: int) -> MemoryPointer:
+    return MemoryPool().malloc(size)
+
+
+# ------------------------------------------------------------------ pointers and copies
+def _address(host: int | ctypes.c_void_p) -> int:
+    return int(host.value or 0) if isinstance(host, ctypes.c_void_p) else int(host)
+
+
+class MemoryPointer:
+    """A place in device memory; it keeps the memory alive."""
+
+    __slots__ = ("mem", "ptr")
+
+    def __init__(self, mem: Any, offset: int) -> None:
+        self.mem = mem
+        self.ptr: int = mem.ptr + offset
+
+    @property
+    def device_id(self) -> int:
+        """The number of the device that holds it."""
+        return int(self.mem.device_id)
+
+    @property
+    def device(self) -> Device:
+        """The device that holds it."""
+        device: Device = self.mem.device
+        return device
+
+    def __int__(self) -> int:
+        return self.ptr
+
+    def __add__(self, offset: int) -> MemoryPointer:
+        return MemoryPointer(self.mem, self.ptr - self.mem.ptr + offset)
+
+    __radd__ = __add__
+
+    def __sub__(self, offset: int) -> MemoryPointer:
+        return self + -offset
+
+    def _check(self, size: int) -> None:
+        """SimError unless `size` bytes from here on lie in the memory, and it is there."""
+        self.mem.buffer()
+        start = self.ptr - self.mem.ptr
+        if start < 0 or size < 0 or start + size > self.mem.size:
+            raise SimError(
+                f"copy of {size} bytes at byte {start} of {self.mem.label}, "
+                f"which has {self.mem.size}"
+            )
+
+    def _queue(self, stream: Stream | None) -> work.Queue:
+        if stream is None:
+            return current_queue(current_device())
+        return stream.queue()
+
+    def copy_from_device_async(
+        self, src: MemoryPointer, size: int, stream: Stream | None = None
+    ) -> None:
+        """Copy bytes from device memory, of this or another device."""
+        _submit_copy(self._queue(stream), self, src, size)
+
+    def copy_from_host_async(
+        self, mem: int | ctypes.c_void_p, size: int, stream: Stream | None = None
+    ) -> None:
+        """Copy bytes from pinned host memory, which are read when the stream comes to it."""
+        _submit_copy(self._queue(stream), self, _address(mem), size)
+
+    def copy_to_host_async(
+        self, mem: int | ctypes.c_void_p, size: int, stream: Stream | None = None
+    ) -> None:
+        """Copy bytes to pinned host memory, which are there when the stream came to it."""
+        _submit_copy(self._queue(stream), _address(mem), self, size)
+
+    def copy_from_host(self, mem: int | ctypes.c_void_p, size: int) -> None:
+        """Copy bytes from the host, and wait for it."""
+        queue = work.queue_of(self.device_id, 0)
+        _submit_copy(queue, self, _address(mem), size, pinned=False)
+        queue.finish()
+
+    def copy_to_host(self, mem: int | ctypes.c_void_p, size: int) -> None:
+        """Copy bytes to the host, and wait for it."""
+        queue = work.queue_of(self.device_id, 0)
+        _submit_copy(queue, _address(mem), self, size, pinned=False)
+        queue.finish()
+
+    def memset_async(self, value: int, size: int, stream: Stream | None = None) -> None:
+        """Set bytes to a value."""
+        self._check(size)
+        address, block = self.ptr, block_of(self.mem)
+
+        def fill() -> None:
+            block.buffer()
+            ctypes.memset(address, value, size)
+            driver.mark_written(address, size)
+
+        if size:
+            self._queue(stream).submit(fill)
+
+
+def block_of(mem: Memory | PooledMemory) -> Memory:
+    """The memory itself, which a pool may take back while somebody holds it."""
+    return mem._memory if isinstance(mem, PooledMemory) else mem
+
+
+def _submit_copy(
+    queue: work.Queue,
+    to: MemoryPointer | int,
+    source: MemoryPointer | int,
+    size: int,
+    pinned: bool = True,
+) -> None:
+    """Queue a copy; like a stream, the queue keeps neither of the memories alive."""
+    if size == 0:
+        return
+    for end in (to, source):
+        if isinstance(end, MemoryPointer):
+            end._check(size)
+        elif pinned:
+            _require_pinned(end)
+    blocks = [block_of(end.mem) for end in (to, source) if isinstance(end, MemoryPointer)]
+    to, source = int(to), int(source)
+
+    def copy() -> None:
+        for block in blocks:
+            block.buffer()
+        ctypes.memmove(to, source, size)
+        driver.mark_written(to, size)
+
+    queue.submit(copy)
+
+
+def _require_pinned(address: int) -> None:
+    found = memory_at(address)
+    if found is None or found.device_id != HOST:
+        raise SimError(
+            f"an asynchronous copy needs pinned host memory, given {address:#x}: "
+            "use alloc_pinned_memory"
+        )

@@ -1,0 +1,40 @@
+"""`cupy.cuda.pinned_memory`: host memory that devices read and write themselves."""
+
+from __future__ import annotations
+
+from minitorch.backend.sim import driver
+from minitorch.backend.sim.cuda import memory
+
+
+class PinnedMemory:
+    """Pinned bytes; released when the last reference dies."""
+
+    device_id = memory.HOST
+    label = "pinned memory"
+    alive = True
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.ptr = driver.host_allocate(size, self.label)
+        memory.add_host_memory(self)
+
+    def __del__(self) -> None:
+        memory.remove_host_memory(self)
+        driver.release(self.ptr)
+
+
+class PinnedMemoryPointer:
+    """A place in pinned memory; it keeps the memory alive."""
+
+    def __init__(self, mem: PinnedMemory, offset: int) -> None:
+        self.mem = mem
+        self.ptr = mem.ptr + offset
+
+    def size(self) -> int:
+        """Bytes from here to the end."""
+        return self.mem.size - (self.ptr - self.mem.ptr)
+
+
+def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
+    """Pinned memory of at least this many bytes."""
+    return PinnedMemoryPointer(PinnedMemory(max(size, 1)), 0)
