@@ -23,7 +23,7 @@ from typing import Any
 
 from minitorch import backend
 from minitorch.backend import FLOAT32, FLOAT64, Array
-from minitorch.operands import as_floating, kind, promote
+from minitorch.operands import as_floating, kind, promote, same_device
 from minitorch.tensor import Node, Tensor, grad_mode
 from minitorch.views import register_view
 
@@ -594,7 +594,9 @@ def update(name: str) -> Callable[..., None]:
     def f(
         written: Sequence[Sequence[Tensor]], read: Sequence[Sequence[Tensor]], **params: Any
     ) -> None:
-        arrays = [[x.array for x in column] for column in (*written, *read)]
+        columns = (*written, *read)
+        same_device(name, [x for column in columns for x in column])
+        arrays = [[x.array for x in column] for column in columns]
         _write(name, entries[type(arrays[0][0])], arrays, params)
         for column in written:
             for x in column:

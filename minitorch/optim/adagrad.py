@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from minitorch import rules
 from minitorch.creation import full_like
-from minitorch.optim.optimizer import Group, Optimizer, State, refuse_weight_decay, regularised
+from minitorch.optim.optimizer import (
+    Batch,
+    Group,
+    Optimizer,
+    State,
+    options,
+    refuse_weight_decay,
+)
 from minitorch.tensor import RowGrad, Tensor
+
+_adagrad_ = rules.update("adagrad_")
+_adagrad_rows_ = rules.update("adagrad_rows_")
 
 
 class Adagrad(Optimizer):
@@ -39,27 +50,35 @@ class Adagrad(Optimizer):
             },
         )
 
-    def _next_rate(self, p: Tensor, group: Group, state: State) -> float:
-        """Count the step and return its learning rate."""
+    def _prepare(self, p: Tensor, group: Group, state: State) -> int:
+        """Count the step and return its number."""
         if not state:
             state["step"] = 0
             state["sum"] = full_like(p, group["initial_accumulator_value"])
         state["step"] += 1
-        rate: float = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
-        return rate
+        step: int = state["step"]
+        return step
 
-    def _update(self, p: Tensor, grad: Tensor, group: Group, state: State) -> None:
-        grad = regularised(p, grad, group)
-        rate = self._next_rate(p, group, state)
-        total = state["sum"].addcmul_(grad, grad)
-        p.addcdiv_(grad, total.sqrt().add_(group["eps"]), value=-rate)
+    def _update(self, batch: Batch, group: Group, age: int) -> None:
+        _adagrad_(
+            (batch.params, batch.all("sum")),
+            (batch.grads,),
+            lr=_rate(group, age),
+            **options(group, ("weight_decay", "eps", "maximize")),
+        )
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         refuse_weight_decay(group, "Adagrad")
-        rate = self._next_rate(p, group, state)
-        grad = grad.coalesce()
-        rows, values = grad.indices, grad.values
-        total = state["sum"].index_select(0, rows).addcmul_(values, values)
-        state["sum"].index_copy_(0, rows, total)
-        alpha = rate if group["maximize"] else -rate
-        p.index_add_(0, rows, values / total.sqrt_().add_(group["eps"]), alpha=alpha)
+        rate = _rate(group, self._prepare(p, group, state))
+        _adagrad_rows_(
+            ([p], [state["sum"]]),
+            ([grad.indices], [grad.values]),
+            lr=rate,
+            **options(group, ("eps", "maximize")),
+        )
+
+
+def _rate(group: Group, step: int) -> float:
+    """The learning rate of a step."""
+    rate: float = group["lr"] / (1 + (step - 1) * group["lr_decay"])
+    return rate

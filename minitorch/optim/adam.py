@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import sqrt
 from typing import Any
 
-from minitorch import ops
+from minitorch import rules
 from minitorch.creation import zeros_like
-from minitorch.optim.optimizer import Group, Optimizer, State, regularised
+from minitorch.optim.optimizer import Batch, Group, Optimizer, State, options
 from minitorch.tensor import RowGrad, Tensor
 
+_adam_ = rules.update("adam_")
+_adam_rows_ = rules.update("adam_rows_")
+MOMENTS = ("exp_avg", "exp_avg_sq")
+LARGEST = "max_exp_avg_sq"
 
-def _step_sizes(group: Group, state: State) -> tuple[float, float]:
-    """Count the step t; return lr / (1 - β₁ᵗ) and √(1 - β₂ᵗ), which undo the start at zero."""
+
+def _count(p: Tensor, state: State, names: Iterable[str]) -> int:
+    """Fill a state at the first step; count the step and return its number."""
+    if not state:
+        state["step"] = 0
+        for name in names:
+            state[name] = zeros_like(p)
     state["step"] += 1
-    beta1, beta2 = group["betas"]
-    step = state["step"]
-    return group["lr"] / (1 - beta1**step), sqrt(1 - beta2**step)
+    step: int = state["step"]
+    return step
+
+
+def _betas(group: Group) -> dict[str, float]:
+    return dict(zip(("beta1", "beta2"), group["betas"], strict=True))
 
 
 class Adam(Optimizer):
@@ -51,28 +62,19 @@ class Adam(Optimizer):
             },
         )
 
-    def _update(self, p: Tensor, grad: Tensor, group: Group, state: State) -> None:
-        if self.decoupled:
-            p.mul_(1 - group["lr"] * group["weight_decay"])
-            grad = -grad if group["maximize"] else grad
-        else:
-            grad = regularised(p, grad, group)
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = zeros_like(p)
-            state["exp_avg_sq"] = zeros_like(p)
-            if group["amsgrad"]:
-                state["max_exp_avg_sq"] = zeros_like(p)
-        size, unbias = _step_sizes(group, state)
-        beta1, beta2 = group["betas"]
-        mean = state["exp_avg"].lerp_(grad, 1 - beta1)
-        square = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        if group["amsgrad"]:
-            largest = state["max_exp_avg_sq"]
-            square = largest.copy_(ops.maximum(largest, square))
-        # With v̂ = v / unbias², √v̂ + eps is (√v + eps · unbias) / unbias: one op less.
-        scale = square.sqrt().add_(group["eps"] * unbias)
-        p.addcdiv_(mean, scale, value=-size * unbias)
+    def _prepare(self, p: Tensor, group: Group, state: State) -> int:
+        return _count(p, state, MOMENTS + (LARGEST,) * group["amsgrad"])
+
+    def _update(self, batch: Batch, group: Group, age: int) -> None:
+        largest = batch.all(LARGEST) if group["amsgrad"] else []
+        _adam_(
+            (batch.params, *map(batch.all, MOMENTS), largest),
+            (batch.grads,),
+            step=age,
+            decoupled=self.decoupled,
+            **_betas(group),
+            **options(group, ("lr", "eps", "weight_decay", "maximize")),
+        )
 
 
 class AdamW(Adam):
@@ -115,23 +117,17 @@ class SparseAdam(Optimizer):
             params, {"lr": lr, "betas": tuple(betas), "eps": eps, "maximize": maximize}
         )
 
-    def _update(self, p: Tensor, grad: Tensor, group: Group, state: State) -> None:
+    def _update(self, batch: Batch, group: Group, age: None) -> None:
         raise RuntimeError(
             "SparseAdam does not support dense gradients, please consider Adam instead"
         )
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = zeros_like(p)
-            state["exp_avg_sq"] = zeros_like(p)
-        size, unbias = _step_sizes(group, state)
-        beta1, beta2 = group["betas"]
-        grad = grad.coalesce()
-        rows, values = grad.indices, -grad.values if group["maximize"] else grad.values
-        mean = state["exp_avg"].index_select(0, rows).lerp_(values, 1 - beta1)
-        square = state["exp_avg_sq"].index_select(0, rows)
-        square.mul_(beta2).addcmul_(values, values, value=1 - beta2)
-        state["exp_avg"].index_copy_(0, rows, mean)
-        state["exp_avg_sq"].index_copy_(0, rows, square)
-        p.index_add_(0, rows, mean / square.sqrt_().add_(group["eps"]), alpha=-size * unbias)
+        step = _count(p, state, MOMENTS)
+        _adam_rows_(
+            ([p], *[[state[name]] for name in MOMENTS]),
+            ([grad.indices], [grad.values]),
+            step=step,
+            **_betas(group),
+            **options(group, ("lr", "eps", "maximize")),
+        )

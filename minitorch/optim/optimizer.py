@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any
 
+from minitorch import backend
 from minitorch.nn.module import zero_grads
 from minitorch.tensor import RowGrad, Tensor, enable_grad, no_grad
 
@@ -14,12 +15,32 @@ Group = dict[str, Any]
 State = dict[str, Any]
 
 
+class Batch:
+    """Parameters of one device and dtype with their dense gradients and states."""
+
+    def __init__(self) -> None:
+        self.params: list[Tensor] = []
+        self.grads: list[Tensor] = []
+        self.states: list[State] = []
+
+    def append(self, p: Tensor, grad: Tensor, state: State) -> None:
+        """Take a parameter in."""
+        self.params.append(p)
+        self.grads.append(grad)
+        self.states.append(state)
+
+    def all(self, key: str) -> list[Tensor]:
+        """The tensors that the states hold under `key`."""
+        return [state[key] for state in self.states]
+
+
 class Optimizer:
     """Holds parameters in groups and changes them by their gradients.
 
     params: tensors, or dicts `{"params": tensors, option: value, ...}`, one for each group.
-    defaults: the options of groups that do not say otherwise. A subclass gives the rule for one
-    parameter in `_update`, and in `_update_rows` if it can use row-sparse gradients.
+    defaults: the options of groups that do not say otherwise. A subclass gives the rule for many
+    parameters in `_update`, what it keeps for one in `_prepare`, and in `_update_rows` the rule
+    for row-sparse gradients if it can use them.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -92,17 +113,34 @@ class Optimizer:
                 loss = closure()
         with no_grad():
             for group in self.param_groups:
-                for p in group["params"]:
-                    grad = p.grad
-                    if grad is None:
-                        continue
-                    if type(grad) is RowGrad:
-                        self._update_rows(p, grad, group, self.state[p])
-                    else:
-                        self._update(p, grad, group, self.state[p])
+                self._step(group)
         return loss
 
-    def _update(self, p: Tensor, grad: Tensor, group: Group, state: State) -> None:
+    def _step(self, group: Group) -> None:
+        """One step of a group: parameters that have all in common are one batch."""
+        batches: dict[Any, Batch] = {}
+        for p in group["params"]:
+            grad = p.grad
+            if grad is None:
+                continue
+            state = self.state[p]
+            if type(grad) is RowGrad:
+                self._update_rows(p, grad, group, state)
+                continue
+            age = self._prepare(p, group, state)
+            array = p.array
+            key = (type(array), backend.of(array).index(array), array.dtype, age)
+            if key not in batches:
+                batches[key] = Batch()
+            batches[key].append(p, grad, state)
+        for key, batch in batches.items():
+            self._update(batch, group, key[-1])
+
+    def _prepare(self, p: Tensor, group: Group, state: State) -> Any:
+        """Fill the state at the first step, count steps; return what a batch has in common."""
+
+    def _update(self, batch: Batch, group: Group, age: Any) -> None:
+        """Change the parameters of a batch. age: what `_prepare` returned for them."""
         raise NotImplementedError(f"{type(self).__name__} has no rule: write its _update")
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
@@ -192,12 +230,9 @@ def _adopt(key: str, value: Any, param: Tensor) -> Any:
     return copied.to(param.device).to(param.dtype) if copied.is_floating_point() else copied
 
 
-def regularised(p: Tensor, grad: Tensor, group: Group) -> Tensor:
-    """Return the gradient to descend: turned round if `maximize`, plus weight_decay · p."""
-    if group["maximize"]:
-        grad = -grad
-    decay = group["weight_decay"]
-    return grad.add(p, alpha=decay) if decay else grad
+def options(group: Group, names: Iterable[str]) -> dict[str, Any]:
+    """The options of these names, as an op takes them."""
+    return {name: group[name] for name in names}
 
 
 def refuse_weight_decay(group: Group, name: str) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from minitorch import rules
 from minitorch.creation import zeros_like
-from minitorch.optim.optimizer import Group, Optimizer, State, regularised
+from minitorch.optim.optimizer import Batch, Group, Optimizer, State, options
 from minitorch.tensor import Tensor
+
+_rmsprop_ = rules.update("rmsprop_")
+OPTIONS = ("lr", "alpha", "eps", "weight_decay", "momentum", "maximize")
 
 
 class RMSprop(Optimizer):
@@ -42,8 +46,7 @@ class RMSprop(Optimizer):
             },
         )
 
-    def _update(self, p: Tensor, grad: Tensor, group: Group, state: State) -> None:
-        grad = regularised(p, grad, group)
+    def _prepare(self, p: Tensor, group: Group, state: State) -> None:
         if not state:
             state["step"] = 0
             state["square_avg"] = zeros_like(p)
@@ -52,14 +55,12 @@ class RMSprop(Optimizer):
             if group["centered"]:
                 state["grad_avg"] = zeros_like(p)
         state["step"] += 1
-        alpha = group["alpha"]
-        square = state["square_avg"].mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
-        if group["centered"]:
-            mean = state["grad_avg"].lerp_(grad, 1 - alpha)
-            square = square.addcmul(mean, mean, value=-1)
-        scale = square.sqrt().add_(group["eps"])
-        if group["momentum"]:
-            buffer = state["momentum_buffer"].mul_(group["momentum"]).addcdiv_(grad, scale)
-            p.add_(buffer, alpha=-group["lr"])
-        else:
-            p.addcdiv_(grad, scale, value=-group["lr"])
+
+    def _update(self, batch: Batch, group: Group, age: None) -> None:
+        means = batch.all("grad_avg") if group["centered"] else []
+        buffers = batch.all("momentum_buffer") if group["momentum"] else []
+        _rmsprop_(
+            (batch.params, batch.all("square_avg"), means, buffers),
+            (batch.grads,),
+            **options(group, OPTIONS),
+        )

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minitorch.optim.optimizer import Group, Optimizer, State, refuse_weight_decay, regularised
+from minitorch import rules
+from minitorch.creation import empty_like
+from minitorch.optim.optimizer import (
+    Batch,
+    Group,
+    Optimizer,
+    State,
+    options,
+    refuse_weight_decay,
+)
 from minitorch.tensor import RowGrad, Tensor
+
+_sgd_ = rules.update("sgd_")
+_sgd_rows_ = rules.update("sgd_rows_")
+OPTIONS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
 
 
 class SGD(Optimizer):
@@ -44,17 +57,16 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
-    def _update(self, p: Tensor, grad: Tensor, group: Group, state: State) -> None:
-        grad = regularised(p, grad, group)
-        momentum = group["momentum"]
-        if momentum:
-            buffer = state.get("momentum_buffer")
-            if buffer is None:
-                buffer = state["momentum_buffer"] = grad.detach().clone()
-            else:
-                buffer.mul_(momentum).add_(grad, alpha=1 - group["dampening"])
-            grad = grad.add(buffer, alpha=momentum) if group["nesterov"] else buffer
-        p.add_(grad, alpha=-group["lr"])
+    def _prepare(self, p: Tensor, group: Group, state: State) -> bool:
+        """Whether the momentum begins with this step."""
+        if not group["momentum"] or state.get("momentum_buffer") is not None:
+            return False
+        state["momentum_buffer"] = empty_like(p)
+        return True
+
+    def _update(self, batch: Batch, group: Group, age: bool) -> None:
+        buffers = batch.all("momentum_buffer") if group["momentum"] else []
+        _sgd_((batch.params, buffers), (batch.grads,), first=age, **options(group, OPTIONS))
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         if group["momentum"]:
@@ -63,5 +75,4 @@ class SGD(Optimizer):
                 "(or use Adagrad or SparseAdam)"
             )
         refuse_weight_decay(group, "SGD")
-        alpha = group["lr"] if group["maximize"] else -group["lr"]
-        p.index_add_(0, grad.indices, grad.values, alpha=alpha)
+        _sgd_rows_(([p],), ([grad.indices], [grad.values]), **options(group, ("lr", "maximize")))

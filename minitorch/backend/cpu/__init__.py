@@ -10,6 +10,7 @@ from minitorch.backend.base import Backend
 from minitorch.backend.cpu.elementwise import ELEMENTWISE
 from minitorch.backend.cpu.fused import FUSED
 from minitorch.backend.cpu.index import INDEX, WRITES
+from minitorch.backend.cpu.optim import OPTIMIZERS
 from minitorch.backend.cpu.reduce import REDUCTIONS
 from minitorch.backend.cpu.shape import SHAPE, VIEWS
 from minitorch.backend.cpu.source import SOURCES
@@ -25,6 +26,7 @@ BACKEND = Backend(
         **INDEX,
         **FUSED,
         **WRITES,
+        **OPTIMIZERS,
         **SOURCES,
     },
     views=frozenset(VIEWS),

@@ -33,7 +33,7 @@ def _index_put_(x: Array, value: Array, index: Index, accumulate: bool = False) 
         rows = index[0].ravel()
         rows = np.where(rows < 0, rows + len(x), rows)
         value = np.broadcast_to(value, index[0].shape + x.shape[1:])
-        _index_add_(x, rows, value.reshape(len(rows), x.shape[1]), 0)
+        index_add_(x, rows, value.reshape(len(rows), x.shape[1]), 0)
     else:
         np.add.at(x, index, value)
     return x
@@ -69,7 +69,7 @@ def _add_rows(x: Array, index: Array, source: Array, alpha: float) -> None:
     )
 
 
-def _index_add_(x: Array, index: Array, source: Array, dim: int, alpha: float = 1) -> Array:
+def index_add_(x: Array, index: Array, source: Array, dim: int, alpha: float = 1) -> Array:
     """x[index[i]] += alpha * source[i] along `dim`; duplicates add up."""
     real = x.dtype.kind == "f" and x.dtype.itemsize > 2
     if dim == 0 and x.ndim == 2 and real and x.flags.c_contiguous and x.flags.writeable:
@@ -153,6 +153,6 @@ INDEX: Entries = {
 WRITES: Entries = {
     "copy_": quiet(_copy_),
     "index_put_": quiet(_index_put_),
-    "index_add_": quiet(_index_add_),
+    "index_add_": quiet(index_add_),
     "scatter_": quiet(_scatter_),
 }

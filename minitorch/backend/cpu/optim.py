@@ -1,0 +1,320 @@
+"""Steps of optimizers: parameters and state are changed in place, many tensors in one call.
+
+The arguments are lists of arrays, one item for each parameter: parameters, states, gradients. A
+state that the options do not use is an empty list. The formulas and their sources stand at the
+classes of `minitorch.optim`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.cpu.entry import Array, Entries, quiet
+from minitorch.backend.cpu.index import check_range, index_add_
+
+Arrays = Sequence[Array]
+Rule = Callable[..., None]
+CHUNK = 1 << 14  # elements; the pieces of all arrays together stay in a core's cache
+
+
+# ------------------------------------------------------------------ the rules
+# Each works on one piece of a parameter: p, its states (None where there is none), the gradient g
+# and two pieces of scratch memory a and b.
+def _gradient(p: Array, g: Array, a: Array, weight_decay: float, maximize: bool) -> Array:
+    """The gradient to descend: turned round if `maximize`, plus weight_decay · p; maybe in a."""
+    if weight_decay:
+        np.multiply(p, weight_decay, out=a)
+        return np.subtract(a, g, out=a) if maximize else np.add(a, g, out=a)
+    return np.negative(g, out=a) if maximize else g
+
+
+def _sgd(
+    p: Array,
+    buffer: Array | None,
+    g: Array,
+    a: Array,
+    b: Array,
+    *,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+    first: bool,
+) -> None:
+    g = _gradient(p, g, a, weight_decay, maximize)
+    if buffer is not None:
+        if first:
+            buffer[...] = g
+        else:
+            np.multiply(g, 1 - dampening, out=b)
+            buffer *= momentum
+            buffer += b
+        if nesterov:
+            np.multiply(buffer, momentum, out=b)
+            g = np.add(b, g, out=b)
+        else:
+            g = buffer
+    p -= np.multiply(g, lr, out=b)
+
+
+def _adagrad(
+    p: Array,
+    total: Array,
+    g: Array,
+    a: Array,
+    b: Array,
+    *,
+    lr: float,
+    eps: float,
+    weight_decay: float,
+    maximize: bool,
+) -> None:
+    g = _gradient(p, g, a, weight_decay, maximize)
+    total += np.multiply(g, g, out=b)
+    np.sqrt(total, out=b)
+    b += eps
+    np.divide(g, b, out=b)
+    b *= lr
+    p -= b
+
+
+def _rmsprop(
+    p: Array,
+    square: Array,
+    mean: Array | None,
+    buffer: Array | None,
+    g: Array,
+    a: Array,
+    b: Array,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    maximize: bool,
+) -> None:
+    g = _gradient(p, g, a, weight_decay, maximize)
+    np.multiply(g, g, out=b)
+    b *= 1 - alpha
+    square *= alpha
+    square += b
+    if mean is None:
+        np.sqrt(square, out=b)
+    else:
+        np.subtract(g, mean, out=b)
+        b *= 1 - alpha
+        mean += b
+        np.multiply(mean, mean, out=b)
+        np.subtract(square, b, out=b)
+        np.sqrt(b, out=b)
+    b += eps
+    np.divide(g, b, out=b)
+    if buffer is not None:
+        buffer *= momentum
+        buffer += b
+        np.multiply(buffer, lr, out=b)
+    else:
+        b *= lr
+    p -= b
+
+
+def _adam(
+    p: Array,
+    mean: Array,
+    square: Array,
+    largest: Array | None,
+    g: Array,
+    a: Array,
+    b: Array,
+    *,
+    size: float,
+    eps: float,
+    beta1: float,
+    beta2: float,
+    keep: float,
+    weight_decay: float,
+    maximize: bool,
+) -> None:
+    if keep != 1:
+        p *= keep
+    g = _gradient(p, g, a, weight_decay, maximize)
+    np.subtract(g, mean, out=b)
+    b *= 1 - beta1
+    mean += b
+    np.multiply(g, g, out=b)
+    b *= 1 - beta2
+    square *= beta2
+    square += b
+    if largest is not None:
+        square = np.maximum(largest, square, out=largest)
+    np.sqrt(square, out=b)
+    b += eps
+    np.divide(mean, b, out=b)
+    b *= size
+    p -= b
+
+
+def adam_numbers(lr: float, beta1: float, beta2: float, step: int) -> tuple[float, float]:
+    """What undoes the moments' start at zero, at step t: (lr · u / (1 - β₁ᵗ), u = √(1 - β₂ᵗ)).
+
+    With v̂ = v / u², √v̂ + eps is (√v + eps · u) / u: one operation less.
+    """
+    unbias = sqrt(1 - beta2**step)
+    return lr * unbias / (1 - beta1**step), unbias
+
+
+# ------------------------------------------------------------------ all of many parameters
+def _run(rule: Rule, columns: Sequence[Arrays], **options: Any) -> None:
+    """The rule on every parameter; columns: parameters, states, gradients."""
+    for i in range(len(columns[0])):
+        arrays = [column[i] if len(column) else None for column in columns]
+        for piece in _pieces(arrays):
+            _run_piece(rule, piece, options)
+
+
+def _pieces(arrays: list[Array | None]) -> Iterator[list[Array | None]]:
+    """One parameter's arrays in flat pieces where they lie in order, else as they are."""
+    if not all(a is None or a.flags.c_contiguous for a in arrays):
+        yield arrays
+        return
+    flat = [None if a is None else a.reshape(-1) for a in arrays]
+    for i in range(0, flat[0].size, CHUNK):  # type: ignore[union-attr]
+        yield [None if a is None else a[i : i + CHUNK] for a in flat]
+
+
+def _run_piece(rule: Rule, piece: list[Array | None], options: dict[str, Any]) -> None:
+    p = piece[0]
+    assert p is not None
+    if p.dtype != np.float16:
+        rule(*piece, np.empty(p.shape, p.dtype), np.empty(p.shape, p.dtype), **options)
+        return
+    # halves are computed in float32: their squares would vanish
+    wide = [None if a is None else a.astype(np.float32) for a in piece]
+    rule(*wide, np.empty(p.shape, np.float32), np.empty(p.shape, np.float32), **options)
+    for a, result in zip(piece[:-1], wide[:-1], strict=True):
+        if a is not None:
+            np.copyto(a, result, casting="unsafe")
+
+
+def _sgd_(params: Arrays, buffers: Arrays, grads: Arrays, **options: Any) -> None:
+    _run(_sgd, (params, buffers, grads), **options)
+
+
+def _adagrad_(params: Arrays, sums: Arrays, grads: Arrays, **options: Any) -> None:
+    _run(_adagrad, (params, sums, grads), **options)
+
+
+def _rmsprop_(
+    params: Arrays,
+    squares: Arrays,
+    means: Arrays,
+    buffers: Arrays,
+    grads: Arrays,
+    **options: Any,
+) -> None:
+    _run(_rmsprop, (params, squares, means, buffers, grads), **options)
+
+
+def _adam_(
+    params: Arrays,
+    means: Arrays,
+    squares: Arrays,
+    largest: Arrays,
+    grads: Arrays,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+    step: int,
+) -> None:
+    """decoupled: the weight decay of AdamW. step: the number of this step, from 1 on."""
+    size, unbias = adam_numbers(lr, beta1, beta2, step)
+    _run(
+        _adam,
+        (params, means, squares, largest, grads),
+        size=size,
+        eps=eps * unbias,
+        beta1=beta1,
+        beta2=beta2,
+        keep=1 - lr * weight_decay if decoupled else 1,
+        weight_decay=0 if decoupled else weight_decay,
+        maximize=maximize,
+    )
+
+
+# ------------------------------------------------------------------ some rows of parameters
+def _coalesced(rows: Array, values: Array, length: int, what: str) -> tuple[Array, Array]:
+    """Distinct rows, and the sums of their values."""
+    check_range(rows, length, what)
+    distinct, place = np.unique(rows, return_inverse=True)
+    total = np.zeros((len(distinct), *values.shape[1:]), values.dtype)
+    return distinct, index_add_(total, place, values, 0)
+
+
+def _run_rows(
+    name: str, rule: Rule, columns: Sequence[Arrays], rows: Arrays, values: Arrays, **options: Any
+) -> None:
+    """The rule on the rows that have a gradient; columns: parameters, states."""
+    for i, index in enumerate(rows):
+        whole = [column[i] if len(column) else None for column in columns]
+        distinct, total = _coalesced(index, values[i], len(columns[0][i]), f"{name}: row")
+        parts = [None if a is None else a[distinct] for a in whole]
+        _run_piece(rule, [*parts, total], options)
+        for a, part in zip(whole, parts, strict=True):
+            if a is not None:
+                a[distinct] = part
+
+
+def _sgd_rows_(params: Arrays, rows: Arrays, values: Arrays, *, lr: float, maximize: bool) -> None:
+    for p, index, value in zip(params, rows, values, strict=True):
+        check_range(index, len(p), "sgd_rows_: row")
+        index_add_(p, index, value, 0, lr if maximize else -lr)
+
+
+def _adagrad_rows_(
+    params: Arrays, sums: Arrays, rows: Arrays, values: Arrays, **options: Any
+) -> None:
+    _run_rows("adagrad_rows_", _adagrad, (params, sums), rows, values, weight_decay=0, **options)
+
+
+def _adam_rows_(
+    params: Arrays,
+    means: Arrays,
+    squares: Arrays,
+    rows: Arrays,
+    values: Arrays,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    maximize: bool,
+    step: int,
+) -> None:
+    size, _ = adam_numbers(lr, beta1, beta2, step)
+    options = {"beta1": beta1, "beta2": beta2, "maximize": maximize}
+    columns = (params, means, squares, ())
+    more = {"keep": 1, "weight_decay": 0}
+    _run_rows("adam_rows_", _adam, columns, rows, values, size=size, eps=eps, **options, **more)
+
+
+OPTIMIZERS: Entries = {
+    "sgd_": quiet(_sgd_),
+    "adagrad_": quiet(_adagrad_),
+    "rmsprop_": quiet(_rmsprop_),
+    "adam_": quiet(_adam_),
+    "sgd_rows_": quiet(_sgd_rows_),
+    "adagrad_rows_": quiet(_adagrad_rows_),
+    "adam_rows_": quiet(_adam_rows_),
+}
