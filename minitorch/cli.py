@@ -13,7 +13,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from minitorch import backend, viz
+from minitorch import backend, kernel_commands, viz
 from minitorch.backend.cpu import settings
 from minitorch.data import SOURCES
 from minitorch.text import Corpus, KeyedVectors, Word2Vec
@@ -31,18 +31,19 @@ class Command:
 
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
+    run: Callable[[argparse.Namespace], int | None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (None: the process's own) and return the exit status.
 
-    0 for success, 2 for what the user can mend (one line on stderr), 130 for Ctrl-C.
+    0 for success, 1 for a check that failed, 2 for what the user can mend (one line on stderr),
+    130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(words)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except KeyboardInterrupt as stop:
         print(f"\nminitorch: {str(stop) or 'stopped'}", file=sys.stderr)
         if hasattr(args, "resume") and (args.out / "last.safetensors").exists():
@@ -57,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"minitorch: error: {_text(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
-    return 0
 
 
 def _text(error: Exception) -> str:
@@ -253,8 +253,17 @@ COMMANDS = {
     ),
     "vectors similar": Command("print the words nearest to words", _similar_arguments, _similar),
     "vectors analogy": Command("A is to B as C is to which word?", _analogy_arguments, _analogy),
+    "kernels check": Command(
+        "compile the CUDA kernels for many GPUs, with none there, and check what came out",
+        kernel_commands.check_arguments,
+        kernel_commands.check,
+    ),
 }
-GROUPS = {"train": "train a model", "vectors": "ask saved word vectors"}
+GROUPS = {
+    "train": "train a model",
+    "vectors": "ask saved word vectors",
+    "kernels": "check, compile and count the CUDA kernels",
+}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,6 +27,7 @@ LAYERS = [
     "compile utils",
     "text train",
     "viz distributed",
+    "kernel_commands",
     "cli",
     "__init__ __main__",
 ]

@@ -1,0 +1,148 @@
+"""Word vectors: skip-gram with negative sampling, loss and gradients in one launch."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Entries, Gpu
+
+BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
+    [("n", np.int64)]
+    + [
+        (name, np.int32)
+        for name in (
+            *("centres", "width", "pool", "depth"),
+            *("tile_centres", "tile_span", "tile_depth", "stride", "pitch"),
+        )
+    ],
+    align=True,
+)
+_PACK_BYTES = 16
+_BANKS_BYTES = 128  # one row of shared memory's 32 banks
+_SHARED_BYTES = 48 * 1024  # what every kernel may have
+_STATIC_BYTES = 512  # at most, of the kernel itself
+_SIDE = 4  # as in kernels/word2vec.cu
+
+
+class Tiles(NamedTuple):
+    """What a thread block holds in shared memory at once, and how it lies there.
+
+    centres, span, depth: of the rows X and Y. stride, pitch: elements from one row to the next,
+    of X and Y and of the scores. bytes: all of it.
+    """
+
+    centres: int
+    span: int
+    depth: int
+    stride: int
+    pitch: int
+    bytes: int
+
+
+def tiles(centres: int, span: int, depth: int, piece: int, itemsize: int, room: int) -> Tiles:
+    """The largest tiles that fit into `room` bytes: all of a word block, if it fits.
+
+    piece: how many elements are moved at once.
+    """
+    while True:
+        # An odd number of pieces, so that equal places of neighbouring rows are in other banks.
+        stride = (-(-depth // piece) | 1) * piece
+        banks = _BANKS_BYTES // itemsize
+        pitch = centres + (-(-centres // _SIDE) - centres) % banks
+        total = ((centres + span) * stride + span * pitch) * itemsize
+        if total <= room:
+            return Tiles(centres, span, depth, stride, pitch, total)
+        if depth > 32:
+            depth = max(32, -(-depth // 8) * 4)
+        elif span > 64:
+            span = -(-span // 2)
+        elif centres > 32:
+            centres = -(-centres // 2)
+        else:
+            raise ValueError(f"tiles: {room} bytes of shared memory are too few")
+
+
+def _negative_sampling(
+    gpu: Gpu, x: Array, y: Array, weights: Array, width: int
+) -> tuple[Array, ...]:
+    """The loss, its gradients by x and y, and what the one by the weights is made from."""
+    x, y, weights = (gpu.contiguous(a) for a in (x, y, weights))
+    loss, dx, dy = _loss_and_gradients(gpu, x, y, weights, width, None)
+    return loss, dx, dy, x, y, weights
+
+
+def _loss_and_gradients(
+    gpu: Gpu, x: Array, y: Array, weights: Array, width: int, losses: Array | None
+) -> tuple[Array, Array, Array]:
+    dtype = x.dtype
+    dx, dy = gpu.empty(x.shape, dtype), gpu.empty(y.shape, dtype)
+    loss = gpu.empty((), np.float64)
+    n, centres, depth = x.shape
+    pairs = weights.shape[1]
+    piece = _PACK_BYTES // dtype.itemsize
+    if depth % piece or any(a.data.ptr % _PACK_BYTES for a in (x, y)):
+        piece = 1
+    tile = tiles(centres, y.shape[1], depth, piece, dtype.itemsize, _room(gpu, gpu.current()))
+    sizes = (n, centres, width, pairs - width, depth)
+    grid = gpu.blocks(n, per_block=1)
+    name = "negative_sampling" if piece == 1 else "negative_sampling_packed"
+    if tile.bytes > _SHARED_BYTES:
+        function = gpu.kernels.function("word2vec", name, dtype, gpu.current())
+        function.max_dynamic_shared_size_bytes = tile.bytes
+    args = (
+        *(x, y, weights, dx, dy),
+        NULL if losses is None else losses,
+        *(gpu.empty(grid, np.float64), loss, _finished(gpu, gpu.current())),
+        np.array((*sizes, *tile[:-1]), BLOCKS)[()],
+    )
+    gpu.launch("word2vec", name, dtype, grid, (THREADS,), args, tile.bytes)
+    return loss, dx, dy
+
+
+@cache
+def _room(gpu: Gpu, device: int) -> int:
+    """Bytes of shared memory for the tiles of a thread block."""
+    attributes = gpu.xp.cuda.Device(device).attributes
+    return int(attributes["MaxSharedMemoryPerBlockOptin"]) - _STATIC_BYTES
+
+
+@cache
+def _finished(gpu: Gpu, device: int) -> Array:
+    """How many thread blocks of a launch have ended: 0 between launches."""
+    return gpu.xp.zeros(1, np.uint32)
+
+
+def _negative_sampling_backward(
+    gpu: Gpu,
+    g: Array | float,
+    dx: Array,
+    dy: Array,
+    x: Array,
+    y: Array,
+    weights: Array,
+    needs: tuple[bool, ...],
+    width: int,
+) -> list[Array | None]:
+    losses = None
+    if needs[2]:
+        losses = gpu.empty(weights.shape, weights.dtype)
+        _loss_and_gradients(gpu, x, y, weights, width, losses)
+    found = [d if needed else None for d, needed in zip((dx, dy, losses), needs)]
+    if isinstance(g, float):
+        return found  # nobody but `backward` itself passes a number, and it passes 1
+    return [None if d is None else _scaled(gpu, d, g) for d in found]
+
+
+def _scaled(gpu: Gpu, x: Array, factor: Array) -> Array:
+    out = gpu.empty(x.shape, x.dtype)
+    gpu.launch_contiguous("word2vec", "scaled_packed", out, (x, factor))
+    return out
+
+
+WORD2VEC: Entries = {
+    "negative_sampling": _negative_sampling,
+    "negative_sampling_backward": _negative_sampling_backward,
+}
