@@ -16,6 +16,8 @@ Dims = tuple[int, ...]
 Entries = dict[str, Callable[..., Any]]
 THREADS = 256
 MAX_DIMS = strides.MAX_DIMS
+STREAMS = 64  # more streams than this share their tickets
+MOST_BLOCKS = 1 << 62  # asks `blocks` for as many as the device holds
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 
 
@@ -31,6 +33,8 @@ class Gpu:
         self.kernels = Kernels(xp)
         self._processors: dict[int, int] = {}
         self._error_words: dict[int, ErrorWord] = {}
+        self._tickets: dict[int, Array] = {}
+        self._streams: dict[tuple[int, int], int] = {}
 
     def current(self) -> int:
         """The number of the current device."""
@@ -56,7 +60,11 @@ class Gpu:
         a structured np.void, NULL); CuPy checks none of them. shared: bytes of dynamic memory.
         """
         function = self.kernels.function(file, name, dtype, self.current())
-        function(grid, block, args, shared_mem=shared)
+        try:
+            function(grid, block, args, shared_mem=shared)
+        except Exception:
+            self._tickets.clear()  # a launch that broke off leaves them uneven
+            raise
 
     def blocks(self, n: int, per_block: int = THREADS, waves: int = 8) -> Dims:
         """A grid for a grid-stride loop over n: as many blocks as the device holds, not more."""
@@ -65,6 +73,21 @@ class Gpu:
             attributes = self.xp.cuda.Device(device).attributes
             self._processors[device] = int(attributes["MultiProcessorCount"])
         return (max(1, min(-(-n // per_block), waves * self._processors[device])),)
+
+    def tickets(self) -> Array:
+        """Zeros (uint32), as many as blocks the device holds, for the current stream's kernels.
+
+        The blocks of a launch count in them which comes last; the kernel leaves zeros. They are
+        made for STREAMS streams at once, because a stream that is being captured cannot.
+        """
+        device = self.current()
+        most = self.blocks(MOST_BLOCKS, 1)[0]
+        if device not in self._tickets:
+            zeros = np.zeros((STREAMS, most), np.uint32)
+            self._tickets[device] = self.xp.asarray(zeros, blocking=True)
+        stream = (device, int(self.xp.cuda.get_current_stream().ptr))
+        row = self._streams.setdefault(stream, len(self._streams) % STREAMS)
+        return self._tickets[device][row]
 
     def contiguous(self, x: Array) -> Array:
         """x itself if its elements lie in order in memory, else a copy for which they do."""
