@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.base import Array, Backend
-from minitorch.backend.cuda.gpu import Gpu
+from minitorch.backend.cuda.gpu import Entries, Gpu
+from minitorch.backend.cuda.index import INDEX, WRITES
+from minitorch.backend.cuda.shape import SHAPE, VIEWS
 
-Entries = dict[str, Callable[..., Any]]
-VIEWS: Entries = {}
-TABLE: Entries = {}
+TABLE: Entries = {
+    **SHAPE,
+    **INDEX,
+    **WRITES,
+}
 
 
 def make() -> Backend:

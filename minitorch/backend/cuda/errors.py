@@ -8,6 +8,7 @@ synchronises next reads the word and raises what the code stands for.
 from __future__ import annotations
 
 import ctypes
+import struct
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ _codes: dict[tuple[type[Exception], str], np.uint64] = {}
 
 
 def code(error: type[Exception], message: str) -> np.uint64:
-    """The number that stands for an error; the message may name {value} and {bound}."""
+    """The number that stands for an error.
+
+    Its message may name {value} and {bound}, and {number}: the value's bits as a double's.
+    """
     key = (error, message)
     if key not in _codes:
         _KINDS.append(key)
@@ -28,6 +32,14 @@ def code(error: type[Exception], message: str) -> np.uint64:
 def out_of_range(what: str) -> np.uint64:
     """The code of "WHAT: 7 is out of range [0, 5)", an IndexError."""
     return code(IndexError, what + ": {value} is out of range [0, {bound})")
+
+
+def out_of_unit(what: str) -> np.uint64:
+    """The code of "WHAT: expected numbers between 0 and 1, got 1.5", a RuntimeError.
+
+    The value is reported as the bits of a double.
+    """
+    return code(RuntimeError, what + ": expected numbers between 0 and 1, got {number:g}")
 
 
 class _Word(ctypes.Structure):
@@ -57,6 +69,8 @@ class ErrorWord:
         """Raise what a kernel wrote, once; the device must have been waited for."""
         if self._word.code:
             error, message = _KINDS[self._word.code - 1]
-            text = message.format(value=self._word.value, bound=self._word.bound)
+            value, bound = self._word.value, self._word.bound
+            (number,) = struct.unpack("d", struct.pack("q", value))
+            text = message.format(value=value, bound=bound, number=number)
             self.clear()
             raise error(text)

@@ -1,0 +1,543 @@
+"""Reading and writing by position, with the kernels of index.cu.
+
+Every op is a walk over the elements of its result, or of what it writes. A `_Walk` says where each
+of them lies in the indexed array: along its own dimensions by steps, along the others by what an
+index array holds. Indices out of range are found on the device, see `errors`.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minitorch.backend.base import Array
+from minitorch.backend.cuda import errors, strides
+from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu
+from minitorch.backend.cuda.shape import slice_backward
+from minitorch.backend.determinism import are_deterministic_algorithms_enabled
+
+Index = tuple[Any, ...]
+_CHUNK = 2048  # elements that a block of count_nonzero looks at, as in kernels/index.cu
+
+# ------------------------------------------------------------------ structs of kernels/index.cu
+_STEPS = (np.int64, (MAX_DIMS,))
+_SPACE = np.dtype([("n", np.int64), ("ndim", np.int64), ("shape", *_STEPS)], align=True)
+_ARRAY = np.dtype([("data", np.uint64), ("steps", *_STEPS), ("by_index", *_STEPS)], align=True)
+_INDEX = np.dtype(
+    [
+        ("data", np.uint64),
+        ("width", np.int64),
+        ("steps", *_STEPS),
+        ("length", np.int64),
+        ("code", np.uint64),
+    ],
+    align=True,
+)
+_LOOKUP = np.dtype(
+    [("word", np.uint64), ("count", np.int64), ("array", _INDEX, (MAX_DIMS,))], align=True
+)
+_ATOMIC = frozenset(map(np.dtype, ("float32", "float64", "int32", "int64")))
+
+
+def _space(shape: Dims) -> Any:
+    if len(shape) > MAX_DIMS:
+        raise RuntimeError(f"indexing: more than {MAX_DIMS} dimensions that do not lie in a row")
+    space = np.zeros((), _SPACE)
+    space["n"] = prod(shape)
+    space["ndim"] = len(shape)
+    space["shape"][: len(shape)] = shape
+    return space[()]
+
+
+def _array(pointer: int, steps: Dims, by_index: Dims = ()) -> Any:
+    array = np.zeros((), _ARRAY)
+    array["data"] = pointer
+    array["steps"][: len(steps)] = steps
+    array["by_index"][: len(by_index)] = by_index
+    return array[()]
+
+
+_NO_ARRAY = _array(0, ())
+
+
+def _index_array(index: Array, steps: Dims, length: int, axis: int) -> Any:
+    """`IndexArray` for an index array that addresses this axis, which has this length."""
+    array = np.zeros((), _INDEX)
+    array["data"] = index.data.ptr
+    array["width"] = index.itemsize
+    array["steps"][: len(steps)] = steps
+    array["length"] = length
+    array["code"] = errors.code(
+        IndexError, f"index: index {{value}} is out of bounds for axis {axis} with size {{bound}}"
+    )
+    return array[()]
+
+
+def _element_steps(x: Array) -> Dims:
+    return tuple(stride // x.itemsize for stride in x.strides)
+
+
+# ------------------------------------------------------------------ walks
+class _Lookup(NamedTuple):
+    """An index array of a walk: its steps along the walk, and the dimension of x it addresses."""
+
+    index: Array
+    steps: Dims
+    axis: int
+
+
+class _Walk(NamedTuple):
+    """A walk of this shape over those elements of x that index arrays pick.
+
+    steps: of x along each dimension of the walk, 0 where index arrays say where to go.
+    positions: the dimensions of the walk that are the index arrays'; along the others nothing
+    ever meets. numbers: how many places in x index arrays tell apart; a place's number is found as
+    its address is, by number_steps and, for each index array, number_by_index.
+    """
+
+    x: Array
+    shape: Dims
+    steps: Dims
+    positions: Dims
+    lookups: tuple[_Lookup, ...]
+    numbers: int
+    number_steps: Dims
+    number_by_index: Dims
+
+    def by_index(self) -> Dims:
+        """The step in x of each index array."""
+        return tuple(self.x.strides[one.axis] // self.x.itemsize for one in self.lookups)
+
+    def array(self, steps: Dims) -> Any:
+        """x as the kernels take it."""
+        return _array(self.x.data.ptr, steps, self.by_index())
+
+    def structs(self, gpu: Gpu, *steps: Dims, dims: Dims | None = None) -> list[Any]:
+        """`Space` and `Lookup` of the walk, or of some of its dimensions; then `steps` along it.
+
+        Dimensions are merged where they can be.
+        """
+        chosen = range(len(self.shape)) if dims is None else dims
+        along = [tuple(s[d] for d in chosen) for s in (*self._index_steps(), *steps)]
+        shape, merged = strides.merge(tuple(self.shape[d] for d in chosen), *along)
+        lookup = np.zeros((), _LOOKUP)
+        lookup["word"] = gpu.error_word()
+        lookup["count"] = len(self.lookups)
+        for k, one in enumerate(self.lookups):
+            length = self.x.shape[one.axis]
+            lookup["array"][k] = _index_array(one.index, merged[k], length, one.axis)
+        return [_space(shape), lookup[()], *merged[len(self.lookups) :]]
+
+    def _index_steps(self) -> list[Dims]:
+        return [one.steps for one in self.lookups]
+
+    def size(self) -> int:
+        """The number of positions."""
+        return prod(self.shape[d] for d in self.positions)
+
+
+def _contiguous_steps(shape: Dims) -> Dims:
+    return tuple(prod(shape[d + 1 :]) for d in range(len(shape)))
+
+
+def _adjacent(index: Index) -> bool:
+    """Whether the index arrays stand side by side: then so do their dimensions in the result."""
+    places = [i for i, item in enumerate(index) if hasattr(item, "dtype")]
+    return places[-1] - places[0] == len(places) - 1
+
+
+def _apart(x: Array, index: Index) -> tuple[Array, dict[int, Array], bool]:
+    """Of x[index]: a view of x, the index arrays by the view's dimension, if they are adjacent."""
+    view = x[tuple(slice(None) if hasattr(item, "dtype") else item for item in index)]
+    index = tuple(item for item in index if type(item) is not int)
+    arrays: dict[int, Array] = {}
+    d = 0
+    for item in index:
+        if item is Ellipsis:
+            d += view.ndim - (len(index) - 1)
+        else:
+            if hasattr(item, "dtype"):
+                arrays[d] = item
+            d += 1
+    return view, arrays, bool(arrays) and _adjacent(index)
+
+
+def _walk_of_index(x: Array, arrays: dict[int, Array], adjacent: bool) -> _Walk:
+    """The walk over x[index], where index has arrays for these dimensions of x."""
+    try:
+        common = strides.broadcast_shape(*(a.shape for a in arrays.values()))
+    except ValueError:
+        shapes = " ".join(str(a.shape) for a in arrays.values())
+        raise IndexError(
+            f"shape mismatch: indexing arrays could not be broadcast together with shapes {shapes}"
+        ) from None
+    lengths = tuple(x.shape[axis] for axis in arrays)
+    if 0 in lengths and 0 not in common:
+        axis = list(arrays)[lengths.index(0)]
+        raise IndexError(f"index 0 is out of bounds for axis {axis} with size 0")
+    rest = [d for d in range(x.ndim) if d not in arrays]
+    lead = [d for d in rest if adjacent and d < min(arrays)]
+    tail = rest[len(lead) :]
+    before, between, after = ((0,) * n for n in (len(lead), len(common), len(tail)))
+    own = _element_steps(x)
+    return _Walk(
+        x,
+        shape=(*(x.shape[d] for d in lead), *common, *(x.shape[d] for d in tail)),
+        steps=(*(own[d] for d in lead), *between, *(own[d] for d in tail)),
+        positions=tuple(range(len(lead), len(lead) + len(common))),
+        lookups=tuple(
+            _Lookup(a, (*before, *strides.element_steps(a, common), *after), axis)
+            for axis, a in arrays.items()
+        ),
+        numbers=prod(lengths),
+        number_steps=(*before, *between, *after),
+        number_by_index=_contiguous_steps(lengths),
+    )
+
+
+def _walk_along(x: Array, index: Array, dim: int) -> _Walk:
+    """The walk of `gather`: index says where along dim, the other coordinates are its own."""
+    if not x.ndim:
+        still = (0,) * index.ndim
+        return _Walk(x, index.shape, still, tuple(range(index.ndim)), (), 1, still, ())
+    numbers = _contiguous_steps(x.shape)
+    return _Walk(
+        x,
+        shape=index.shape,
+        steps=_without(dim, _element_steps(x)),
+        positions=tuple(range(index.ndim)),
+        lookups=(_Lookup(index, _element_steps(index), dim),),
+        numbers=x.size,
+        number_steps=_without(dim, numbers),
+        number_by_index=(numbers[dim],),
+    )
+
+
+def _walk_over_rows(x: Array, index: Array, dim: int) -> _Walk:
+    """The walk of `index_add_`: index (1-D) says which places along dim, each with all there is."""
+    if not x.ndim:
+        return _walk_along(x, index, dim)
+    line = index.reshape(1) if index.ndim == 0 else index
+    still = (0,) * x.ndim
+    along = (*still[:dim], *_element_steps(line), *still[dim + 1 :])
+    return _Walk(
+        x,
+        shape=(*x.shape[:dim], line.size, *x.shape[dim + 1 :]),
+        steps=_without(dim, _element_steps(x)),
+        positions=(dim,),
+        lookups=(_Lookup(line, along, dim),),
+        numbers=x.shape[dim],
+        number_steps=still,
+        number_by_index=(1,),
+    )
+
+
+def _without(dim: int, steps: Dims) -> Dims:
+    return (*steps[:dim], 0, *steps[dim + 1 :])
+
+
+# ------------------------------------------------------------------ rows of a matrix
+class _Rows(NamedTuple):
+    """A walk that is: of each row that an index array names, all columns."""
+
+    rows: int
+    columns: int
+    row_step: int
+    index: Any  # `IndexArray` of kernels/index.cu
+
+    def blocks(self, gpu: Gpu, columns: int) -> tuple[Dims, Dims]:
+        """Grid and block: a row of threads to each row."""
+        wide = min(THREADS, 1 << max(columns - 1, 0).bit_length())
+        return gpu.blocks(self.rows, THREADS // wide), (wide, THREADS // wide)
+
+
+def _as_rows(walk: _Walk) -> _Rows | None:
+    """The walk as rows and columns next to each other, where it is that."""
+    if len(walk.lookups) != 1:
+        return None
+    (one,) = walk.lookups
+    shape, (indices, own) = strides.merge(walk.shape, one.steps, walk.steps)
+    if len(shape) != 2 or own != (0, 1) or indices[1] != 0:
+        return None
+    length = walk.x.shape[one.axis]
+    index = _index_array(one.index, indices[:1], length, one.axis)
+    return _Rows(*shape, walk.by_index()[0], index)
+
+
+def _take_rows(gpu: Gpu, walk: _Walk, rows: _Rows, out: Array) -> None:
+    size = walk.x.itemsize
+    packed = not any(
+        n % 16 for n in (walk.x.data.ptr, out.data.ptr, rows.columns * size, rows.row_step * size)
+    )
+    unit = 16 // size if packed else 1
+    columns = rows.columns // unit
+    sizes = (np.int64(n) for n in (rows.rows, columns, rows.row_step // unit))
+    args = (_pointer(walk.x), out, *sizes, rows.index, gpu.error_word())
+    name = "take_packs" if packed else "take_rows"
+    gpu.launch("index", name, out.dtype, *rows.blocks(gpu, columns), args)
+
+
+def _add_rows(gpu: Gpu, walk: _Walk, rows: _Rows, value: Array, alpha: float) -> None:
+    sizes = (np.int64(n) for n in (rows.rows, rows.columns, rows.row_step))
+    scale = np.float64(alpha)
+    args = (_pointer(walk.x), value, *sizes, rows.index, gpu.error_word(), scale)
+    gpu.launch("index", "add_rows", walk.x.dtype, *rows.blocks(gpu, rows.columns), args)
+
+
+def _pointer(x: Array) -> np.uint64:
+    return np.uint64(x.data.ptr)
+
+
+# ------------------------------------------------------------------ reading and writing
+def _launch(gpu: Gpu, name: str, dtype: np.dtype[Any], n: int, *args: Any) -> None:
+    if n:
+        gpu.launch("index", name, dtype, gpu.blocks(n), (THREADS,), args)
+
+
+def _take(gpu: Gpu, walk: _Walk) -> Array:
+    """The elements of a walk."""
+    out = gpu.empty(walk.shape, walk.x.dtype)
+    if not out.size:
+        return out
+    rows = _as_rows(walk)
+    if rows is not None:
+        _take_rows(gpu, walk, rows, out)
+        return out
+    space, lookup, steps, own = walk.structs(gpu, walk.steps, _element_steps(out))
+    result = _array(out.data.ptr, own)
+    _launch(gpu, "take", out.dtype, out.size, space, lookup, walk.array(steps), result)
+    return out
+
+
+def _share(a: Array, b: Array) -> bool:
+    """Whether two arrays may share memory."""
+    if not a.size or not b.size:
+        return False
+    (low, high), (other_low, other_high) = strides.bounds(a), strides.bounds(b)
+    return low < other_high and other_low < high
+
+
+def _ready(gpu: Gpu, value: Array, x: Array) -> Array:
+    """A value to be written: in x's dtype, and in memory that writing to x leaves alone."""
+    return gpu.converted(value, x.dtype) if value.dtype != x.dtype else _kept(gpu, value, x)
+
+
+def _kept(gpu: Gpu, a: Array, x: Array) -> Array:
+    """`a`, or a copy of it where writing to x may change it."""
+    if _share(a, x):
+        return gpu.converted(a, a.dtype)
+    return a
+
+
+def _put(gpu: Gpu, walk: _Walk, value: Array) -> None:
+    """Write value to the elements of a walk; of several for one place the last one stays."""
+    value = _ready(gpu, value, walk.x)
+    along = strides.element_steps(value, walk.shape)
+    n = prod(walk.shape)
+    if not n:
+        return
+    position = [0] * len(walk.shape)
+    order = _contiguous_steps(tuple(walk.shape[d] for d in walk.positions))
+    for d, step in zip(walk.positions, order, strict=True):
+        position[d] = step
+    space, lookup, steps, values, numbers, places = walk.structs(
+        gpu, walk.steps, along, walk.number_steps, tuple(position)
+    )
+    claims = _NO_ARRAY
+    if walk.size() > 1:
+        memory = _claims(gpu, walk)
+        claims = _array(memory.data.ptr, numbers, walk.number_by_index)
+    target, source = walk.array(steps), _array(value.data.ptr, values)
+    args = (space, lookup, target, source, claims, _array(0, places))
+    _launch(gpu, "put", walk.x.dtype, n, *args)
+
+
+def _claims(gpu: Gpu, walk: _Walk) -> Array:
+    """For each place, 1 + the last position that writes to it."""
+    claims = _zeros(gpu, (walk.numbers,), np.dtype(np.int64))
+    space, lookup, numbers = walk.structs(gpu, walk.number_steps, dims=walk.positions)
+    array = _array(claims.data.ptr, numbers, walk.number_by_index)
+    _launch(gpu, "claim", claims.dtype, walk.size(), space, lookup, array)
+    return claims
+
+
+def _add(gpu: Gpu, walk: _Walk, value: Array, alpha: float = 1) -> None:
+    """Add alpha * value to the elements of a walk; duplicates add up."""
+    value = _ready(gpu, value, walk.x)
+    along = strides.element_steps(value, walk.shape)
+    n = prod(walk.shape)
+    if not n:
+        return
+    if are_deterministic_algorithms_enabled() or walk.x.dtype not in _ATOMIC:
+        _add_sorted(gpu, walk, value, along, alpha)
+        return
+    rows = _as_rows(walk)
+    if rows is not None and value.flags.c_contiguous and value.shape == walk.shape:
+        _add_rows(gpu, walk, rows, value, alpha)
+        return
+    space, lookup, steps, values = walk.structs(gpu, walk.steps, along)
+    args = (walk.array(steps), _array(value.data.ptr, values), np.float64(alpha))
+    _launch(gpu, "add", walk.x.dtype, n, space, lookup, *args)
+
+
+def _add_sorted(gpu: Gpu, walk: _Walk, value: Array, along: Dims, alpha: float) -> None:
+    """The same, each place's values summed by one thread in their order."""
+    n = walk.size()
+    keys = gpu.empty((n,), np.int64)
+    space, lookup, steps, values, numbers = walk.structs(
+        gpu, walk.steps, along, walk.number_steps, dims=walk.positions
+    )
+    number = _array(0, numbers, walk.number_by_index)
+    _launch(gpu, "keys", keys.dtype, n, space, lookup, number, keys)
+    order = gpu.xp.argsort(keys)  # stable
+    rest = [d for d in range(len(walk.shape)) if d not in walk.positions]
+    shape, (own, theirs) = strides.merge(
+        *(tuple(of[d] for d in rest) for of in (walk.shape, walk.steps, along))
+    )
+    pairs = ((walk.x, steps), (value, values), (walk.x, own), (value, theirs))
+    arrays = [_array(a.data.ptr, s, walk.by_index() if a is walk.x else ()) for a, s in pairs]
+    args = (space, lookup, _space(shape), *arrays, keys, order, np.float64(alpha))
+    _launch(gpu, "add_sorted", walk.x.dtype, prod(walk.shape), *args)
+
+
+# ------------------------------------------------------------------ entries
+def _index(gpu: Gpu, x: Array, index: Index, out: Array | None = None) -> Array:
+    return gpu.result(_take(gpu, _walk_of_index(*_apart(x, index))), out)
+
+
+def _index_put_(gpu: Gpu, x: Array, value: Array, index: Index, accumulate: bool = False) -> Array:
+    strides.check_writable(x)
+    view, arrays, adjacent = _apart(x, index)
+    arrays = {d: _kept(gpu, a, x) for d, a in arrays.items()}
+    if not arrays:
+        gpu.copy(value, view)
+    else:
+        (_add if accumulate else _put)(gpu, _walk_of_index(view, arrays, adjacent), value)
+    return x
+
+
+def _zeros(gpu: Gpu, shape: Dims, dtype: np.dtype[Any]) -> Array:
+    whole = gpu.empty(shape, dtype)
+    if whole.nbytes:
+        whole.data.memset_async(0, whole.nbytes)
+    return whole
+
+
+def _index_backward(
+    gpu: Gpu, g: Array, shape: Dims, index: Index, out: Array | None = None
+) -> Array:
+    whole = _zeros(gpu, shape, g.dtype)
+    return gpu.result(_index_put_(gpu, whole, g, index, accumulate=True), out)
+
+
+def _put_entry(gpu: Gpu, x: Array, value: Array, index: Index, out: Array | None = None) -> Array:
+    written = gpu.converted(x, x.dtype) if out is None else gpu.result(x, out)
+    return _index_put_(gpu, written, value, index)
+
+
+def _index_add_(
+    gpu: Gpu, x: Array, index: Array, source: Array, dim: int, alpha: float = 1
+) -> Array:
+    strides.check_writable(x)
+    _add(gpu, _walk_over_rows(x, _kept(gpu, index, x), dim), source, alpha)
+    return x
+
+
+def _gather(gpu: Gpu, x: Array, index: Array, dim: int, out: Array | None = None) -> Array:
+    return gpu.result(_take(gpu, _walk_along(x, index, dim)), out)
+
+
+def _gather_backward(
+    gpu: Gpu, g: Array, shape: Dims, index: Array, dim: int, out: Array | None = None
+) -> Array:
+    whole = _zeros(gpu, shape, g.dtype)
+    return gpu.result(_scatter_(gpu, whole, index, g, dim, accumulate=True), out)
+
+
+def _scatter_(
+    gpu: Gpu, x: Array, index: Array, source: Any, dim: int, accumulate: bool = False
+) -> Array:
+    strides.check_writable(x)
+    if not isinstance(source, gpu.xp.ndarray):
+        source = gpu.xp.asarray(np.asarray(source, x.dtype))
+    elif source.ndim == index.ndim:
+        source = source[tuple(slice(n) for n in index.shape)]
+    (_add if accumulate else _put)(gpu, _walk_along(x, _kept(gpu, index, x), dim), source)
+    return x
+
+
+def _slice_backward(
+    gpu: Gpu, g: Array, shape: Dims, index: Index, out: Array | None = None
+) -> Array:
+    return gpu.result(slice_backward(gpu, g, shape, index), out)
+
+
+# ------------------------------------------------------------------ checks and searches
+def _read(x: Array) -> tuple[Any, Any]:
+    """`Space` and `Source` of a walk over all of x."""
+    shape, (steps,) = strides.merge(x.shape, _element_steps(x))
+    return _space(shape), _array(x.data.ptr, steps)
+
+
+def _check_range(gpu: Gpu, index: Array, length: int, what: str, out: Array | None = None) -> Array:
+    args = (np.int64(length), errors.out_of_range(what), gpu.error_word())
+    _launch(gpu, "check_range", index.dtype, index.size, *_read(index), *args)
+    return gpu.result(index, out)
+
+
+def _check_unit(gpu: Gpu, x: Array, what: str, out: Array | None = None) -> Array:
+    args = (errors.out_of_unit(what), gpu.error_word())
+    _launch(gpu, "check_unit", x.dtype, x.size, *_read(x), *args)
+    return gpu.result(x, out)
+
+
+def _nonzero(gpu: Gpu, x: Array, out: Array | None = None) -> Array:
+    """Waits for the device: the result's shape is the number of elements found."""
+    chunks = -(-x.size // _CHUNK)
+    counts = gpu.empty((chunks + 1,), np.int64)
+    walk, grid = _read(x), gpu.blocks(chunks, 1)
+    if chunks:
+        args = (*walk, np.int64(chunks), counts)
+        gpu.launch("index", "count_nonzero", x.dtype, grid, (THREADS,), args)
+    one_block = (counts, np.int64(chunks))
+    gpu.launch("index", "sums_before", counts.dtype, (1,), (THREADS,), one_block)
+    found = gpu.empty((int(counts[chunks:].get()[0]), x.ndim), np.int64)
+    gpu.check(gpu.current())
+    if found.size:
+        whole = (_space(x.shape), np.int64(chunks), counts, found)
+        gpu.launch("index", "write_nonzero", x.dtype, grid, (THREADS,), (*walk, *whole))
+    return gpu.result(found, out)
+
+
+def _searchsorted(
+    gpu: Gpu, x: Array, values: Array, right: bool = False, out: Array | None = None
+) -> Array:
+    dtype = np.result_type(x.dtype, values.dtype)
+    x, values = (a if a.dtype == dtype else gpu.converted(a, dtype) for a in (x, values))
+    found = gpu.empty(values.shape, np.int64)
+    x_array = _array(x.data.ptr, _element_steps(x))
+    args = (x_array, np.int64(x.size), *_read(values), np.int32(right), found)
+    _launch(gpu, "searchsorted", dtype, found.size, *args)
+    return gpu.result(found, out)
+
+
+INDEX: Entries = {
+    "slice_backward": _slice_backward,
+    "index": _index,
+    "index_backward": _index_backward,
+    "put": _put_entry,
+    "gather": _gather,
+    "gather_backward": _gather_backward,
+    "check_range": _check_range,
+    "check_unit": _check_unit,
+    "nonzero": _nonzero,
+    "searchsorted": _searchsorted,
+}
+
+WRITES: Entries = {
+    "index_put_": _index_put_,
+    "index_add_": _index_add_,
+    "scatter_": _scatter_,
+}

@@ -1,0 +1,21 @@
+"""Whether ops on a GPU may add up duplicates in no fixed order."""
+
+from __future__ import annotations
+
+_required = False
+
+
+def use_deterministic_algorithms(mode: bool) -> None:
+    """Make ops give the same bits in every run, on a GPU too, where that is slower.
+
+    It concerns the ops that add up duplicates: index_add_, index_put_ with accumulate,
+    scatter_add_, and the gradients of indexing, gather and embeddings. They sort their indices
+    then, and sum in that order, instead of adding atomically. The CPU always does.
+    """
+    global _required
+    _required = bool(mode)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Whether `use_deterministic_algorithms(True)` is in force."""
+    return _required
