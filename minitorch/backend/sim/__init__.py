@@ -8,7 +8,7 @@ from minitorch.backend.sim import cuda
 from minitorch.backend.sim.array import argsort, asarray, empty, matmul, ndarray
 from minitorch.backend.sim.build import check_compiler
 from minitorch.backend.sim.cuda.memory import get_default_memory_pool
-from minitorch.backend.sim.machine import SimError
+from minitorch.backend.sim.driver import SimError
 from minitorch.backend.sim.module import RawKernel, RawModule
 
 __all__ = [

@@ -12,25 +12,16 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.sim.array import ndarray
+from minitorch.backend.sim.build import Param
 from minitorch.backend.sim.cuda import memory
-from minitorch.backend.sim.machine import SimError, current_device
+from minitorch.backend.sim.driver import SimError
+from minitorch.backend.sim.machine import current_device
 
 # The compiler's letter for a type of elements, by NumPy's.
 LETTERS = {"f": "f", "i": "i", "u": "u", "b": "?"}
-NAMES = {
-    ("f", 4): "float",
-    ("f", 8): "double",
-    ("i", 4): "int",
-    ("i", 8): "long long",
-    ("u", 1): "unsigned char",
-    ("u", 4): "unsigned int",
-    ("u", 8): "unsigned long long",
-    ("?", 1): "bool",
-    ("h", 2): "half",
-}
 
 
-def pack(kernel: str, params: Sequence[Any], args: Sequence[Any]) -> list[bytes]:
+def pack(kernel: str, params: Sequence[Param], args: Sequence[Any]) -> list[bytes]:
     """The bytes of each argument; SimError names the kernel, the argument, what it should be."""
     if len(args) != len(params):
         raise SimError(f"{kernel}: {len(args)} arguments given, {len(params)} declared")
@@ -41,7 +32,7 @@ def pack(kernel: str, params: Sequence[Any], args: Sequence[Any]) -> list[bytes]
             packed.append(_pack(param, arg, device))
         except _Mismatch as error:
             raise SimError(
-                f"{kernel}, argument {number}: expected {_declared(param)}, given {error}"
+                f"{kernel}, argument {number}: expected {param}, given {error}"
             ) from None
     return packed
 
@@ -50,14 +41,7 @@ class _Mismatch(Exception):
     """What was given, in words."""
 
 
-def _declared(param: Any) -> str:
-    if param.kind != "p":
-        return NAMES.get((param.kind, param.size), f"a struct of {param.size} bytes")
-    const = "const " if param.const else ""
-    return const + NAMES.get((param.pointee, param.pointee_size), "struct") + "*"
-
-
-def _pack(param: Any, arg: Any, device: int) -> bytes:
+def _pack(param: Param, arg: Any, device: int) -> bytes:
     if isinstance(arg, ndarray):
         return _array(param, arg, device)
     if isinstance(arg, np.ndarray):
@@ -69,7 +53,7 @@ def _pack(param: Any, arg: Any, device: int) -> bytes:
     raise _Mismatch(f"{arg!r} of type {type(arg).__name__}, which has no size: use NumPy's scalars")
 
 
-def _array(param: Any, array: ndarray, device: int) -> bytes:
+def _array(param: Param, array: ndarray, device: int) -> bytes:
     what = f"an array ({array.dtype}{list(array.shape)})"
     if param.kind != "p":
         raise _Mismatch(what)
@@ -84,7 +68,7 @@ def _array(param: Any, array: ndarray, device: int) -> bytes:
     return np.uint64(array._address).tobytes()
 
 
-def _may_point_to(param: Any, dtype: np.dtype[Any]) -> bool:
+def _may_point_to(param: Param, dtype: np.dtype[Any]) -> bool:
     if dtype == np.float16:
         return param.pointee_size == 2 and param.pointee in "hs"
     if param.pointee in LETTERS.values():
@@ -92,7 +76,7 @@ def _may_point_to(param: Any, dtype: np.dtype[Any]) -> bool:
     return bool(param.pointee != "h" and param.pointee_size != 2)  # void or a struct
 
 
-def _struct(param: Any, struct: np.void) -> bytes:
+def _struct(param: Param, struct: np.void) -> bytes:
     what = f"a struct of {struct.dtype.itemsize} bytes"
     if param.kind != "s" or struct.dtype.itemsize != param.size:
         raise _Mismatch(what)
@@ -104,7 +88,7 @@ def _struct(param: Any, struct: np.void) -> bytes:
     return struct.tobytes()
 
 
-def _scalar(param: Any, scalar: np.generic, device: int) -> bytes:
+def _scalar(param: Param, scalar: np.generic, device: int) -> bytes:
     if param.kind == "p":
         return _pointer(param, scalar, device)
     letter = "h" if scalar.dtype == np.float16 else LETTERS.get(scalar.dtype.kind, "")
@@ -113,7 +97,7 @@ def _scalar(param: Any, scalar: np.generic, device: int) -> bytes:
     return scalar.tobytes()
 
 
-def _pointer(param: Any, scalar: np.generic, device: int) -> bytes:
+def _pointer(param: Param, scalar: np.generic, device: int) -> bytes:
     if scalar.dtype != np.uint64:
         raise _Mismatch(f"{scalar} of type {scalar.dtype}, where np.uint64 is a pointer")
     address = int(scalar)

@@ -15,7 +15,8 @@ import numpy as np
 from minitorch.backend.sim import driver, work
 from minitorch.backend.sim.cuda import memory
 from minitorch.backend.sim.cuda.stream import Stream, current_queue
-from minitorch.backend.sim.machine import SimError, current_device
+from minitorch.backend.sim.driver import Record, SimError
+from minitorch.backend.sim.machine import current_device
 
 if TYPE_CHECKING:
     from minitorch.backend.sim.cuda.device import Device
@@ -158,9 +159,9 @@ class ndarray:
         if not blocking and not _pinned(out):
             raise SimError("get(blocking=False) needs out= in pinned memory: alloc_pinned_memory")
         queue = _queue(stream)
-        _submit(queue, partial(np.copyto, out, self._array), [self])
+        _submit(queue, partial(_to_host, self._array, out, self._memory.device_id), [self])
         if blocking:
-            queue.finish()
+            queue.synchronize()
         return out
 
     def set(self, arr: np.ndarray, stream: Stream | None = None) -> None:
@@ -179,7 +180,7 @@ class ndarray:
             raise SimError("set: a captured stream can only copy from pinned memory")
         # CUDA takes the bytes of pageable memory at once, those of pinned memory in its turn.
         source = arr if _pinned(arr) else arr.copy()
-        _submit(queue, partial(np.copyto, self._array, source), [], self)
+        _submit(queue, partial(_to_device, source, self._array, self._memory.device_id), [], self)
 
     def copy(self, order: str = "C") -> ndarray:
         """A copy in memory of the current device, for an array that lies in order."""
@@ -248,6 +249,16 @@ def _pinned(array: np.ndarray) -> bool:
     return found is not None and found.device_id == memory.HOST
 
 
+def _to_host(array: np.ndarray, out: np.ndarray, device: int) -> None:
+    np.copyto(out, array)
+    memory.record_copy(array.nbytes, device, memory.HOST)
+
+
+def _to_device(host: np.ndarray, array: np.ndarray, device: int) -> None:
+    np.copyto(array, host)
+    memory.record_copy(array.nbytes, memory.HOST, device)
+
+
 def _submit(
     queue: work.Queue,
     action: Callable[[], object],
@@ -296,9 +307,10 @@ def asarray(
         raise SimError("asarray: a captured stream can only copy from pinned memory")
     result = ndarray(host.shape, host.dtype)
     # CuPy copies into a pinned buffer of its own at once, so that the caller's is free again.
-    _submit(queue, partial(np.copyto, result._array, host.copy()), [], result)
+    copy_now = partial(_to_device, host.copy(), result._array, result._memory.device_id)
+    _submit(queue, copy_now, [], result)
     if blocking:
-        queue.finish()
+        queue.synchronize()
     return result
 
 
@@ -323,7 +335,7 @@ def matmul(x1: ndarray, x2: ndarray, /, out: ndarray | None = None) -> ndarray:
         raise SimError(f"matmul: out is {out.shape}, need {shape}, contiguous")
     if any(x._memory.device_id != out._memory.device_id for x in (x1, x2)):
         raise SimError("matmul: arrays of different devices")
-    _submit(queue, partial(_multiply, a, b, out._array), [x1, x2], out)
+    _submit(queue, partial(_multiply, a, b, out._array, (m, n, k), queue.device), [x1, x2], out)
     return out
 
 
@@ -339,11 +351,18 @@ def _product_shape(a: Dims, b: Dims) -> tuple[Dims, tuple[int, int, int]]:
     return (*batch, *rows, *columns), (_length(rows), _length(columns), inner)
 
 
-def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+def _multiply(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray, sizes: tuple[int, int, int], device: int
+) -> None:
     """Halves are multiplied exactly and added up in float32, as on tensor cores."""
+    read = a.nbytes + b.nbytes
     if a.dtype == np.float16:
         a, b = a.astype(np.float32), b.astype(np.float32)
     out[...] = np.matmul(a, b)
+    m, n, k = sizes
+    batch = out.size // max(1, m * n)
+    name = f"gemm_{out.dtype} m={m} n={n} k={k} batch={batch}"
+    driver.record(Record("gemm", name, device, read=read, written=out.nbytes))
 
 
 def argsort(a: ndarray, axis: int = -1, kind: None = None) -> ndarray:
@@ -351,10 +370,12 @@ def argsort(a: ndarray, axis: int = -1, kind: None = None) -> ndarray:
     if not isinstance(a, ndarray):
         raise TypeError(f"Unsupported type {type(a)}")
     result = ndarray(a.shape, np.int64)
-    sort = partial(_sort, a._array, axis, result._array)
+    sort = partial(_sort, a._array, axis, result._array, a._memory.device_id)
     _submit(current_queue(current_device()), sort, [a], result)
     return result
 
 
-def _sort(a: np.ndarray, axis: int, out: np.ndarray) -> None:
+def _sort(a: np.ndarray, axis: int, out: np.ndarray, device: int) -> None:
     out[...] = np.argsort(a, axis=axis, kind="stable")
+    name = f"argsort_{a.dtype}"
+    driver.record(Record("argsort", name, device, read=a.nbytes, written=out.nbytes))

@@ -1,15 +1,10 @@
-"""The simulated machine: how many devices, how large, and whether they work behind the host."""
+"""Which of the simulated devices is current, and the error of CUDA's runtime."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
-GIB = 1024**3
-
-
-class SimError(RuntimeError):
-    """A mistake that a GPU would let pass, or would answer with a wrong result or a crash."""
+from minitorch.backend.sim.settings import settings
 
 
 class CUDARuntimeError(RuntimeError):
@@ -17,24 +12,6 @@ class CUDARuntimeError(RuntimeError):
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"{name}: {text}")
-
-
-@dataclass
-class Machine:
-    """What the devices are like.
-
-    devices: how many. memory: bytes of each. processors: multiprocessors of each; few, so that
-    grids are smaller than the data. deferred: launches and copies wait until something
-    synchronises, as on a device that is slower than its host.
-    """
-
-    devices: int = 1
-    memory: int = 16 * GIB
-    processors: int = 4
-    deferred: bool = False
-
-
-MACHINE = Machine()
 
 
 class _Current(threading.local):
@@ -56,6 +33,6 @@ def set_current_device(device: int) -> None:
 
 def checked_device(device: int) -> int:
     """The number of a device that exists."""
-    if not 0 <= device < MACHINE.devices:
+    if not 0 <= device < settings.devices:
         raise CUDARuntimeError("cudaErrorInvalidDevice", "invalid device ordinal")
     return device

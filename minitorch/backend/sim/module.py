@@ -9,9 +9,9 @@ from minitorch.backend.sim.arguments import pack
 from minitorch.backend.sim.cuda.compiler import CompileException
 from minitorch.backend.sim.cuda.driver import CUDADriverError
 from minitorch.backend.sim.cuda.stream import current_queue
-from minitorch.backend.sim.machine import SimError, current_device
-
-STATIC_SHARED = 48 * 1024  # dynamic shared memory above this has to be asked for
+from minitorch.backend.sim.driver import SimError
+from minitorch.backend.sim.machine import current_device
+from minitorch.backend.sim.settings import settings
 
 
 class RawModule:
@@ -41,7 +41,7 @@ class RawModule:
         self._module()
 
     def _module(self) -> build.CompiledModule:
-        checked = driver.CONFIG.checked
+        checked = settings.checked
         if checked not in self._compiled:
             try:
                 self._compiled[checked] = build.CompiledModule(self.code, self.options, checked)
@@ -60,7 +60,7 @@ class RawModule:
         self._kernel(name)
         kernel = RawKernel.__new__(RawKernel)
         kernel._module, kernel.name = self, name
-        kernel._max_dynamic = STATIC_SHARED
+        kernel._max_dynamic = None
         return kernel
 
 
@@ -69,18 +69,21 @@ class RawKernel:
 
     _module: RawModule
     name: str
-    _max_dynamic: int
+    _max_dynamic: int | None
 
     def __init__(
         self, code: str, name: str, options: tuple[str, ...] = (), backend: str = "nvrtc"
     ) -> None:
         self._module = RawModule(code, options=options, backend=backend)
         self.name = name
-        self._max_dynamic = STATIC_SHARED
+        self._max_dynamic = None
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
         """The most dynamic shared memory that a launch may ask for."""
+        if self._max_dynamic is None:
+            static = int(self._module._kernel(self.name).shared_bytes)
+            return driver.SHARED_BYTES - static
         return self._max_dynamic
 
     @max_dynamic_shared_size_bytes.setter
@@ -97,14 +100,9 @@ class RawKernel:
     ) -> None:
         """Launch it in the current stream; SimError if an argument is not what it declares."""
         kernel = self._module._kernel(self.name)
-        if shared_mem > self._max_dynamic:
-            raise CUDADriverError(
-                "CUDA_ERROR_INVALID_VALUE",
-                f"{self.name}: {shared_mem} bytes of dynamic shared memory, allowed are "
-                f"{self._max_dynamic} (max_dynamic_shared_size_bytes)",
-            )
+        kernel.max_dynamic_shared = self._max_dynamic
         packed = pack(self.name, kernel.params, args)
         device = current_device()
         current_queue(device).submit(
-            lambda: driver.launch(kernel, grid, block, packed, shared=shared_mem)
+            lambda: driver.launch(kernel, grid, block, packed, shared_mem, device)
         )

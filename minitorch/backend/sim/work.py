@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from minitorch.backend.sim.machine import MACHINE, CUDARuntimeError
+from minitorch.backend.sim.driver import Record, record
+from minitorch.backend.sim.machine import CUDARuntimeError
+from minitorch.backend.sim.settings import settings
 
-Action = Callable[[], None]
+Action = Callable[[], object]
 
 
 class Work:
@@ -73,7 +75,7 @@ class Queue:
         self.last, self.waits = work, ()
         if self.recording is not None:
             self.recording.works.append(work)
-        elif not MACHINE.deferred:
+        elif not settings.deferred:
             complete(work)
         return work
 
@@ -109,8 +111,13 @@ class Queue:
         recording.queues.append((self, self.last))
         self.recording, self.last = recording, None
 
+    def synchronize(self) -> None:
+        """Let the host wait for all work of this queue."""
+        record(Record("sync", "stream", self.device))
+        self.finish()
+
     def finish(self) -> None:
-        """Wait for all work of this queue."""
+        """Do all work of this queue."""
         if self.recording is not None:
             self.recording.broken = True
             raise CUDARuntimeError(
@@ -199,8 +206,9 @@ def queues(device: int) -> list[Queue]:
     return [queue for queue in _queues.values() if queue.device == device]
 
 
-def finish(device: int) -> None:
-    """Wait for all work of a device."""
+def synchronize(device: int) -> None:
+    """Let the host wait for all work of a device."""
+    record(Record("sync", "device", device))
     for queue in queues(device):
         queue.finish()
         if queue.closed:

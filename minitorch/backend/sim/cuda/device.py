@@ -48,7 +48,7 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait for all work of this device."""
-        work.finish(checked_device(self.id))
+        work.synchronize(checked_device(self.id))
 
     @property
     def compute_capability(self) -> str:

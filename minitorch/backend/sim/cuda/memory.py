@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any
 from minitorch.backend.sim import driver, work
 from minitorch.backend.sim.cuda.memory_hook import MemoryHook
 from minitorch.backend.sim.cuda.stream import Stream, current_queue
-from minitorch.backend.sim.machine import (
-    MACHINE,
-    SimError,
-    current_device,
-)
+from minitorch.backend.sim.driver import Record, SimError
+from minitorch.backend.sim.machine import current_device
+from minitorch.backend.sim.settings import settings
 
 if TYPE_CHECKING:
     from minitorch.backend.sim.cuda.device import Device
@@ -49,7 +47,10 @@ class Memory:
         self.label = label
         self.device_id = current_device()
         self.alive = True
-        self.ptr = driver.allocate(size, label, self.device_id) if size else 0
+        try:
+            self.ptr = driver.allocate(size, label, self.device_id) if size else 0
+        except driver.OutOfMemory:
+            raise OutOfMemoryError(size, driver.allocated(self.device_id)) from None
         if size:
             _known.add(self)
 
@@ -204,7 +205,7 @@ class MemoryPool:
         share.free.setdefault(size, []).append(memory if self._reuses else None)
         MemoryHook._freed(memory.device_id, size, memory.ptr)
         if not self._reuses:
-            if MACHINE.deferred and queue.recording is None:
+            if settings.deferred and queue.recording is None:
                 queue.submit(memory.release)
             else:
                 memory.release()
@@ -236,7 +237,7 @@ class MemoryPool:
 
     def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
         """Allow only so many bytes, or this part of the device's; 0 or nothing: all of them."""
-        self._share().limit = int(fraction * MACHINE.memory) if fraction else (size or 0)
+        self._share().limit = int(fraction * settings.memory) if fraction else (size or 0)
 
     def get_limit(self) -> int:
         """The most bytes that are allowed; 0: all of them."""
@@ -256,7 +257,7 @@ def get_default_memory_pool() -> MemoryPool:
 def info(device: int) -> tuple[int, int]:
     """Free and total bytes of a device."""
     used = sum(p._shares[device].total for p in _pools if device in p._shares)
-    return MACHINE.memory - used, MACHINE.memory
+    return settings.memory - used, settings.memory
 
 
 # ------------------------------------------------------------------ who allocates
@@ -378,13 +379,13 @@ class MemoryPointer:
         """Copy bytes from the host, and wait for it."""
         queue = work.queue_of(self.device_id, 0)
         _submit_copy(queue, self, _address(mem), size, pinned=False)
-        queue.finish()
+        queue.synchronize()
 
     def copy_to_host(self, mem: int | ctypes.c_void_p, size: int) -> None:
         """Copy bytes to the host, and wait for it."""
         queue = work.queue_of(self.device_id, 0)
         _submit_copy(queue, _address(mem), self, size, pinned=False)
-        queue.finish()
+        queue.synchronize()
 
     def memset_async(self, value: int, size: int, stream: Stream | None = None) -> None:
         """Set bytes to a value."""
@@ -421,6 +422,9 @@ def _submit_copy(
         elif pinned:
             _require_pinned(end)
     blocks = [block_of(end.mem) for end in (to, source) if isinstance(end, MemoryPointer)]
+    to_device, source_device = (
+        end.device_id if isinstance(end, MemoryPointer) else HOST for end in (to, source)
+    )
     to, source = int(to), int(source)
 
     def copy() -> None:
@@ -428,8 +432,17 @@ def _submit_copy(
             block.buffer()
         ctypes.memmove(to, source, size)
         driver.mark_written(to, size)
+        record_copy(size, source_device, to_device)
 
     queue.submit(copy)
+
+
+def record_copy(size: int, source_device: int, to_device: int) -> None:
+    """Write a copy into the log. Devices by number, HOST for the host."""
+    kind = f"copy {'DH'[source_device == HOST]}2{'DH'[to_device == HOST]}"
+    device = to_device if source_device == HOST else source_device
+    read = 0 if source_device == HOST else size
+    driver.record(Record(kind, device=device, read=read, written=0 if to_device == HOST else size))
 
 
 def _require_pinned(address: int) -> None:

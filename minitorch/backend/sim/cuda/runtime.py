@@ -7,12 +7,12 @@ from typing import Any
 from minitorch.backend.sim import work
 from minitorch.backend.sim.cuda import memory
 from minitorch.backend.sim.machine import (
-    MACHINE,
     CUDARuntimeError,
     checked_device,
     current_device,
     set_current_device,
 )
+from minitorch.backend.sim.settings import settings
 
 __all__ = [
     "CUDARuntimeError",
@@ -27,7 +27,7 @@ __all__ = [
 
 def getDeviceCount() -> int:
     """The number of simulated devices."""
-    return MACHINE.devices
+    return settings.devices
 
 
 def getDevice() -> int:
@@ -42,7 +42,7 @@ def setDevice(device: int) -> None:
 
 def deviceSynchronize() -> None:
     """Wait for all work of the current device."""
-    work.finish(current_device())
+    work.synchronize(current_device())
 
 
 def getDeviceProperties(device: int) -> dict[str, Any]:
@@ -50,10 +50,10 @@ def getDeviceProperties(device: int) -> dict[str, Any]:
     checked_device(device)
     return {
         "name": b"Simulated GPU",
-        "totalGlobalMem": MACHINE.memory,
+        "totalGlobalMem": settings.memory,
         "major": 9,
         "minor": 0,
-        "multiProcessorCount": MACHINE.processors,
+        "multiProcessorCount": settings.processors,
         "maxThreadsPerBlock": 1024,
         "sharedMemPerBlock": 48 * 1024,
         "sharedMemPerBlockOptin": 227 * 1024,

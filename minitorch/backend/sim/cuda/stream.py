@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from minitorch.backend.sim import work
+from minitorch.backend.sim.driver import Record, record
 from minitorch.backend.sim.machine import CUDARuntimeError, current_device
 
 _numbers = itertools.count(3)  # CUDA's own streams have the handles 0, 1 and 2
@@ -78,6 +79,7 @@ class Event:
     def synchronize(self) -> None:
         """Wait for the work up to this event."""
         self._refuse_captured()
+        record(Record("sync", "event"))
         work.complete(self._work)
 
 
@@ -185,7 +187,7 @@ class Stream:
 
     def synchronize(self) -> None:
         """Wait for all work that this stream was given."""
-        self.queue().finish()
+        self.queue().synchronize()
 
     def record(self, event: Event | None = None) -> Event:
         """An event (None: a new one) that stands for all work that this stream was given."""
