@@ -1,32 +1,18 @@
 // Copies, to any layout and from any element type.
 #include "strides.cuh"
 #include "convert.cuh"
-
-// ------------------------------------------------------------------ several elements at a time
-// G elements of V as one load or store of up to 128 bits.
-template <int BYTES> struct Word;
-template <> struct Word<1> { typedef u8 type; };
-template <> struct Word<2> { typedef unsigned short type; };
-template <> struct Word<4> { typedef u32 type; };
-template <> struct Word<8> { typedef uint2 type; };
-template <> struct Word<16> { typedef uint4 type; };
+#include "groups.cuh"
 
 template <class S>
 __device__ __forceinline__ void copy_contiguous(T* out, const S* x, i64 n) {
     constexpr int G = 16 / (sizeof(S) > sizeof(T) ? sizeof(S) : sizeof(T));
-    typedef typename Word<G * (int)sizeof(S)>::type From;
-    typedef typename Word<G * (int)sizeof(T)>::type To;
-    const i64 groups = (((u64)out | (u64)x) & 15) == 0 ? n / G : 0;
+    const i64 groups = aligned(out) && aligned(x) ? n / G : 0;
     for (i64 i = first(); i < groups; i += step()) {
-        const From from = reinterpret_cast<const From*>(x)[i];
-        S source[G];
-        T result[G];
-        memcpy(source, &from, sizeof(from));
+        const Group<S, G> from = load_group<G>(x + i * G);
+        Group<T, G> to;
 #pragma unroll
-        for (int j = 0; j < G; j++) result[j] = convert<T>(source[j]);
-        To to;
-        memcpy(&to, result, sizeof(to));
-        reinterpret_cast<To*>(out)[i] = to;
+        for (int j = 0; j < G; j++) to.v[j] = convert<T>(from.v[j]);
+        store_group<G>(out + i * G, to);
     }
     for (i64 i = groups * G + first(); i < n; i += step()) out[i] = convert<T>(x[i]);
 }
@@ -51,7 +37,7 @@ FROM(b8, bool)
 
 // ------------------------------------------------------------------ one number everywhere
 KERNEL(fill)(T* out, C value, i64 n) {
-    const i64 packs = ((u64)out & 15) == 0 ? n / PACK : 0;
+    const i64 packs = aligned(out) ? n / PACK : 0;
     Pack pack;
 #pragma unroll
     for (int j = 0; j < PACK; j++) pack.v[j] = T(value);

@@ -1,0 +1,124 @@
+// From one row of an op table, the kernels of that op: NAME(name) over contiguous arrays, 128 bits
+// at a time, and NAME(name_strided) over any others.
+//
+// A row is X(name, R, expression): R is the result's type, the expression is of x (and y), both C.
+#pragma once
+#include "strides.cuh"
+#include "groups.cuh"
+
+// Rows that only some element types have.
+#if MT_FLOATING
+#define FLOATS(...) __VA_ARGS__
+#define WHOLE(...)
+#define BOOLS(...)
+#define NUMBERS(...) __VA_ARGS__
+#define BITS(...)
+#elif defined(MT_b8)
+#define FLOATS(...)
+#define WHOLE(...)
+#define BOOLS(...) __VA_ARGS__
+#define NUMBERS(...)
+#define BITS(...) __VA_ARGS__
+#else
+#define FLOATS(...)
+#define WHOLE(...) __VA_ARGS__
+#define BOOLS(...)
+#define NUMBERS(...) __VA_ARGS__
+#define BITS(...) __VA_ARGS__
+#endif
+
+// M(exp) is the function of C's precision.
+#if defined(MT_f64)
+#define M(name) name
+#else
+#define M(name) name##f
+#endif
+
+// ------------------------------------------------------------------ operands
+// One operand of an op with several: an array, or a number where the array is null.
+struct Operand {
+    const T* array;
+    C number;
+    __device__ __forceinline__ C at(i64 i) const { return array ? C(array[i]) : number; }
+    __device__ __forceinline__ Pack pack(i64 i) const {
+        if (array) return load_pack(array + i * PACK);
+        Pack same;
+#pragma unroll
+        for (int j = 0; j < PACK; j++) same.v[j] = T(number);
+        return same;
+    }
+};
+
+// ------------------------------------------------------------------ one argument
+template <class R, class Op>
+__device__ __forceinline__ void unary(const Op& op, R* out, const T* x, i64 n) {
+    const i64 packs = aligned(out) && aligned(x) ? n / PACK : 0;
+    for (i64 i = first(); i < packs; i += step()) {
+        const Pack p = load_pack(x + i * PACK);
+        Group<R, PACK> r;
+#pragma unroll
+        for (int j = 0; j < PACK; j++) r.v[j] = R(op(C(p.v[j])));
+        store_group<PACK>(out + i * PACK, r);
+    }
+    for (i64 i = packs * PACK + first(); i < n; i += step()) out[i] = R(op(C(x[i])));
+}
+template <class R, class Op>
+__device__ __forceinline__ void unary_strided(const Op& op, const Walk<2>& walk) {
+    for_each(walk, [&](const auto& at) {
+        *walk.at<R>(0, at[0]) = R(op(C(*walk.at<const T>(1, at[1]))));
+    });
+}
+#define DEFINE_UNARY(name, R, expression) \
+    struct name##_op { \
+        __device__ __forceinline__ auto operator()(C x) const { return expression; } \
+    }; \
+    KERNEL(name)(R* out, const T* x, i64 n) { unary<R>(name##_op(), out, x, n); } \
+    KERNEL(name##_strided)(Walk<2> walk) { unary_strided<R>(name##_op(), walk); }
+
+// ------------------------------------------------------------------ two arguments
+template <class R, class Op>
+__device__ __forceinline__ void binary(const Op& op, R* out, Operand x, Operand y, i64 n) {
+    const bool packed = aligned(out) && aligned(x.array) && aligned(y.array);
+    const i64 packs = packed ? n / PACK : 0;
+    for (i64 i = first(); i < packs; i += step()) {
+        const Pack p = x.pack(i), q = y.pack(i);
+        Group<R, PACK> r;
+#pragma unroll
+        for (int j = 0; j < PACK; j++) r.v[j] = R(op(C(p.v[j]), C(q.v[j])));
+        store_group<PACK>(out + i * PACK, r);
+    }
+    for (i64 i = packs * PACK + first(); i < n; i += step()) out[i] = R(op(x.at(i), y.at(i)));
+}
+template <class R, class Op>
+__device__ __forceinline__ void binary_strided(const Op& op, const Walk<3>& walk, C a, C b) {
+    const Operand x = {walk.at<const T>(1, 0), a}, y = {walk.at<const T>(2, 0), b};
+    for_each(walk, [&](const auto& at) {
+        *walk.at<R>(0, at[0]) = R(op(x.at(at[1]), y.at(at[2])));
+    });
+}
+#define DEFINE_BINARY(name, R, expression) \
+    struct name##_op { \
+        __device__ __forceinline__ auto operator()(C x, C y) const { return expression; } \
+    }; \
+    KERNEL(name)(R* out, const T* x, const T* y, C a, C b, i64 n) { \
+        binary<R>(name##_op(), out, Operand{x, a}, Operand{y, b}, n); \
+    } \
+    KERNEL(name##_strided)(Walk<3> walk, C a, C b) { binary_strided<R>(name##_op(), walk, a, b); }
+
+// Ops that have no result for some operands: the expression calls fault.found(value).
+struct Fault {
+    ErrorWord* word;
+    u64 code;
+    __device__ __forceinline__ void found(i64 value) const { report(word, code, value, 0); }
+};
+#define DEFINE_CHECKED(name, R, expression) \
+    struct name##_op { \
+        Fault fault; \
+        __device__ __forceinline__ auto operator()(C x, C y) const { return expression; } \
+    }; \
+    KERNEL(name)(R* out, const T* x, const T* y, C a, C b, ErrorWord* word, u64 code, i64 n) { \
+        binary<R>(name##_op{{word, code}}, out, Operand{x, a}, Operand{y, b}, n); \
+    } \
+    KERNEL(name##_strided)(Walk<3> walk, C a, C b, ErrorWord* word, u64 code) { \
+        binary_strided<R>(name##_op{{word, code}}, walk, a, b); \
+    }

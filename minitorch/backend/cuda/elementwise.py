@@ -1,0 +1,239 @@
+"""Elementwise entries, conversions and choices: launches of elementwise.cu and functions.cu."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minitorch.backend.base import Device, transfer
+from minitorch.backend.cuda import errors
+from minitorch.backend.cuda.gpu import NULL, Array, Dims, Entries, Gpu
+from minitorch.backend.cuda.strides import broadcast_shape, check_writable, overlap
+
+BOOL = np.dtype("bool")
+# How a kernel gets a Python number: as C of kernels/common.cuh, rounded to the element type.
+_NUMBERS: dict[Any, Callable[[Any], Any]] = {
+    np.dtype("float16"): lambda number: np.float32(np.float16(number)),
+    **{np.dtype(name): getattr(np, name) for name in ("float32", "float64", "uint8", "int32")},
+    np.dtype("int64"): np.int64,
+    BOOL: np.bool_,
+}
+_ZEROS = {dtype: of(0) for dtype, of in _NUMBERS.items()}
+
+
+class Kernel(NamedTuple):
+    """One op's kernels: where they are, and which kinds of dtype ("biuf") have them.
+
+    compares: the result is of bools. same: the kinds that the op leaves as they are. checked:
+    the kinds whose kernels report operands without a result, and that error's message.
+    """
+
+    file: str
+    name: str
+    kinds: str
+    compares: bool = False
+    same: str = ""
+    checked: str = ""
+    message: str = ""
+
+
+# ------------------------------------------------------------------ launches
+def number_of(dtype: np.dtype[Any], number: Any) -> Any:
+    """A Python number as a kernel's argument of type C; too large a float becomes inf."""
+    with np.errstate(all="ignore"):
+        return _NUMBERS[dtype](number)
+
+
+def _fits(out: Array, shape: Dims, dtype: np.dtype[Any], arrays: Sequence[Array | None]) -> bool:
+    """Whether a kernel may write its result straight into `out`."""
+    check_writable(out)
+    if out.dtype != dtype or out.shape != shape:
+        return False
+    return not any(x is not None and overlap(x, out) for x in arrays)
+
+
+def _run(
+    gpu: Gpu,
+    kernel: Kernel,
+    dtype: np.dtype[Any],
+    arrays: tuple[Array | None, ...],
+    extra: tuple[Any, ...],
+    out: Array | None,
+) -> Array:
+    """Launch a kernel over its operands (None: a number, among `extra`), broadcast to one shape."""
+    shapes = [x.shape for x in arrays if x is not None]
+    shape = shapes[0]
+    same = True
+    for other in shapes:
+        if other != shape:
+            shape, same = broadcast_shape(*shapes), False
+            break
+    to = BOOL if kernel.compares else dtype
+    direct = out is not None and _fits(out, shape, to, arrays)
+    target = out if direct else gpu.empty(shape, to)
+    assert target is not None
+    if same and all(x is None or x.flags.c_contiguous for x in (target, *arrays)):
+        pointers = tuple([NULL if x is None else x for x in arrays])
+        gpu.launch_contiguous(kernel.file, kernel.name, target, (*pointers, *extra), dtype)
+    else:
+        gpu.launch_strided(kernel.file, kernel.name, dtype, shape, (target, *arrays), extra)
+    return target if direct else gpu.result(target, out)
+
+
+def _refuse(kernel: Kernel, dtype: np.dtype[Any]) -> TypeError:
+    return TypeError(f"{kernel.name}: not supported for {dtype}")
+
+
+def _unary(kernel: Kernel) -> Callable[..., Array]:
+    def entry(gpu: Gpu, x: Array, out: Array | None = None) -> Array:
+        dtype = x.dtype
+        if dtype.kind in kernel.same:
+            return _clone(gpu, x, out)
+        if dtype.kind not in kernel.kinds:
+            raise _refuse(kernel, dtype)
+        return _run(gpu, kernel, dtype, (x,), (), out)
+
+    return entry
+
+
+def _binary(kernel: Kernel) -> Callable[..., Array]:
+    kinds, checked = kernel.kinds, kernel.checked
+    code = errors.code(RuntimeError, kernel.message) if checked else NULL
+
+    def entry(gpu: Gpu, x: Any, y: Any, out: Array | None = None) -> Array:
+        array = gpu.xp.ndarray
+        if type(x) is array:
+            dtype = x.dtype
+            a = b = _ZEROS[dtype]
+            if type(y) is not array:
+                y, b = None, number_of(dtype, y)
+            elif y.dtype != dtype:
+                raise TypeError(f"{kernel.name}: expected one dtype, got {dtype} and {y.dtype}")
+        else:
+            dtype = y.dtype
+            x, a, b = None, number_of(dtype, x), _ZEROS[dtype]
+        kind = dtype.kind
+        if kind not in kinds:
+            raise _refuse(kernel, dtype)
+        if kind in checked:
+            _check_number(kernel, x if y is None else y, y is None, b)
+            return _run(gpu, kernel, dtype, (x, y), (a, b, gpu.error_word(), code), out)
+        return _run(gpu, kernel, dtype, (x, y), (a, b), out)
+
+    return entry
+
+
+def _check_number(kernel: Kernel, array: Array, given: bool, number: Any) -> None:
+    """Raise at once what the kernel would report of a second operand that is a number."""
+    wrong = number < 0 if kernel.name == "pow" else number == 0
+    if given and wrong and array.size:
+        raise RuntimeError(kernel.message)
+
+
+_WHERE = Kernel("elementwise", "where", "biuf")
+
+
+def _where(gpu: Gpu, x: Any, y: Any, condition: Array, out: Array | None = None) -> Array:
+    array = gpu.xp.ndarray
+    dtype = x.dtype if type(x) is array else y.dtype
+    a = b = _ZEROS[dtype]
+    if type(x) is not array:
+        x, a = None, number_of(dtype, x)
+    elif type(y) is not array:
+        y, b = None, number_of(dtype, y)
+    elif y.dtype != dtype:
+        raise TypeError(f"where: expected one dtype, got {dtype} and {y.dtype}")
+    if condition.dtype != BOOL:
+        condition = gpu.converted(condition, BOOL)
+    return _run(gpu, _WHERE, dtype, (x, y, condition), (a, b), out)
+
+
+# ------------------------------------------------------------------ copies
+def _clone(gpu: Gpu, x: Array, out: Array | None = None) -> Array:
+    return gpu.converted(x, x.dtype) if out is None else gpu.result(x, out)
+
+
+def _cast(
+    gpu: Gpu, x: Array, dtype: np.dtype[Any], source: np.dtype[Any], out: Array | None = None
+) -> Array:
+    if out is None or out.dtype != dtype:
+        return gpu.result(gpu.converted(x, dtype), out)
+    return gpu.result(x, out)
+
+
+def _transfer(gpu: Gpu, x: Array, device: Device, out: Array | None = None) -> Array:
+    moved = transfer(x, device)
+    return moved if out is None else gpu.result(moved, out)
+
+
+def fill(gpu: Gpu, x: Array, value: Any) -> Array:
+    """Make every element of x the number `value`, converted as NumPy does it; returns x."""
+    with np.errstate(all="ignore"):
+        number = number_of(x.dtype, np.full((), value, x.dtype)[()])
+    if x.flags.c_contiguous:
+        gpu.launch_contiguous("convert", "fill", x, (number,))
+    else:
+        check_writable(x)
+        gpu.launch_strided("convert", "fill", x.dtype, x.shape, (x,), (number,))
+    return x
+
+
+def _copy_(gpu: Gpu, x: Array, source: Any) -> Array:
+    if type(source) is gpu.xp.ndarray:
+        gpu.copy(source, x)
+        return x
+    return fill(gpu, x, source)
+
+
+# ------------------------------------------------------------------ the tables
+_ARITHMETIC, _REAL = "elementwise", "functions"
+_BY_ZERO = "integer division by zero"
+_UNARY = [
+    Kernel(_ARITHMETIC, "neg", "iuf"),
+    Kernel(_ARITHMETIC, "abs", "iuf", same="b"),
+    Kernel(_ARITHMETIC, "sign", "iuf", same="b"),
+    *[Kernel(_ARITHMETIC, name, "f", same="biu") for name in ("floor", "ceil", "trunc", "round")],
+    Kernel(_ARITHMETIC, "relu", "iuf"),
+    Kernel(_ARITHMETIC, "bitwise_not", "biu"),
+    *[
+        Kernel(_REAL, name, "f")
+        for name in (
+            *("exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan"),
+            *("tanh", "sigmoid", "erf", "softplus", "gelu"),
+        )
+    ],
+]
+_BINARY = [
+    *[Kernel(_ARITHMETIC, name, "biuf") for name in ("add", "mul", "maximum", "minimum")],
+    Kernel(_ARITHMETIC, "sub", "iuf"),
+    Kernel(_ARITHMETIC, "div", "f"),
+    *[
+        Kernel(_ARITHMETIC, name, "iuf", checked="iu", message=f"{name}: {_BY_ZERO}")
+        for name in ("floor_divide", "remainder")
+    ],
+    Kernel(
+        _ARITHMETIC,
+        "pow",
+        "biuf",
+        checked="iu",
+        message="pow: integers to negative integer powers are not allowed",
+    ),
+    *[Kernel(_ARITHMETIC, name, "biu") for name in ("bitwise_and", "bitwise_or", "bitwise_xor")],
+    *[
+        Kernel(_ARITHMETIC, name, "biuf", compares=True)
+        for name in ("eq", "ne", "lt", "le", "gt", "ge")
+    ],
+    Kernel(_REAL, "bce_with_logits", "f"),
+]
+
+ELEMENTWISE: Entries = {
+    **{kernel.name: _unary(kernel) for kernel in _UNARY},
+    **{kernel.name: _binary(kernel) for kernel in _BINARY},
+    "where": _where,
+    "cast": _cast,
+    "clone": _clone,
+    "transfer": _transfer,
+}
+COPIES: Entries = {"copy_": _copy_}

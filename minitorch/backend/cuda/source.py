@@ -1,0 +1,116 @@
+"""Arrays made of numbers, random ones among them: launches of source.cu.
+
+The random numbers are the CPU's: the same words of Philox 4x64-10, made into numbers in the same
+way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.base import FLOAT64
+from minitorch.backend.cuda.elementwise import fill, number_of
+from minitorch.backend.cuda.gpu import Array, Dims, Entries, Gpu
+
+DType = np.dtype[Any]
+INT64 = np.dtype("int64")
+THREADS = 256  # RANDOM_THREADS of kernels/philox.cuh
+
+
+def _empty(gpu: Gpu, shape: Dims, dtype: DType, index: int) -> Array:
+    return gpu.empty(shape, dtype)
+
+
+def _full(gpu: Gpu, shape: Dims, dtype: DType, index: int, value: complex) -> Array:
+    return fill(gpu, gpu.empty(shape, dtype), value)
+
+
+def _arange(gpu: Gpu, n: int, dtype: DType, index: int, start: float, step: float) -> Array:
+    out = gpu.empty((n,), dtype)
+    ends: tuple[Any, Any]
+    if dtype.kind in "iu":  # NumPy takes the step between the first two numbers, as integers
+        first, second = (int(dtype.type(v)) for v in (start, start + step))
+        ends = np.int64(first), np.int64(second - first)
+    else:
+        ends = np.float64(start), np.float64(step)
+    gpu.launch_contiguous("source", "arange", out, ends)
+    return out
+
+
+def _linspace(gpu: Gpu, n: int, dtype: DType, index: int, start: float, end: float) -> Array:
+    out = gpu.empty((n,), dtype)
+    step = (end - start) / (n - 1) if n > 1 else 0.0
+    gpu.launch_contiguous(
+        "source", "linspace", out, (np.float64(start), np.float64(step), np.float64(end))
+    )
+    return out
+
+
+# ------------------------------------------------------------------ random numbers
+def _draw(
+    gpu: Gpu,
+    name: str,
+    out: Array,
+    n: int,
+    word: int,
+    args: tuple[Any, ...],
+    place: tuple[int, int],
+) -> Array:
+    """Launch a kernel of n steps that reads words of `word` bytes from a place in a stream."""
+    if n:
+        grid = gpu.blocks(n, THREADS * (32 // word))
+        seed, offset = place
+        args = (*args, np.uint64(seed), np.uint64(offset), np.int64(out.size))
+        gpu.launch("source", name, out.dtype, grid, (THREADS,), (out, *args))
+    return out
+
+
+def _word(dtype: DType) -> int:
+    """How many bytes of the stream a real number is made of."""
+    return 8 if dtype == FLOAT64 else 4
+
+
+def _uniform(gpu: Gpu, shape: Dims, dtype: DType, index: int, seed: int, offset: int) -> Array:
+    out = gpu.empty(shape, dtype)
+    return _draw(gpu, "uniform", out, out.size, _word(dtype), (), (seed, offset))
+
+
+def _normal(gpu: Gpu, shape: Dims, dtype: DType, index: int, seed: int, offset: int) -> Array:
+    out = gpu.empty(shape, dtype)
+    return _draw(gpu, "normal", out, (out.size + 1) // 2, _word(dtype), (), (seed, offset))
+
+
+def _randint(
+    gpu: Gpu, shape: Dims, dtype: DType, index: int, seed: int, offset: int, low: int, high: int
+) -> Array:
+    out = gpu.empty(shape, dtype)
+    limits = (np.int64(low), np.uint64(high - low))
+    return _draw(gpu, "randint", out, out.size, 8, limits, (seed, offset))
+
+
+def _randperm(gpu: Gpu, n: int, dtype: DType, index: int, seed: int, offset: int) -> Array:
+    keys = _draw(gpu, "sort_keys", gpu.empty((n,), INT64), n, 8, (), (seed, offset))
+    order = gpu.xp.argsort(keys)  # stable
+    return order if dtype == INT64 else gpu.converted(order, dtype)
+
+
+def dropped(gpu: Gpu, x: Array, p: float, seed: int, offset: int) -> Array:
+    """x / (1 - p) where the stream's number is below 1 - p, else 0."""
+    x = gpu.contiguous(x)
+    out = gpu.empty(x.shape, x.dtype)
+    factors = (number_of(x.dtype, 1 - p), number_of(x.dtype, 1 / (1 - p)))
+    return _draw(gpu, "dropout", out, out.size, _word(x.dtype), (x, *factors), (seed, offset))
+
+
+SOURCES: Entries = {
+    "empty": _empty,
+    "full": _full,
+    "arange": _arange,
+    "linspace": _linspace,
+    "uniform": _uniform,
+    "normal": _normal,
+    "randint": _randint,
+    "randperm": _randperm,
+}
