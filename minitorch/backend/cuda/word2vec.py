@@ -23,7 +23,7 @@ BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
 _PACK_BYTES = 16
 _BANKS_BYTES = 128  # one row of shared memory's 32 banks
 _SHARED_BYTES = 48 * 1024  # what every kernel may have
-_STATIC_BYTES = 512  # at most, of the kernel itself
+_STATIC_BYTES = 1024  # at most, of the kernel itself
 _SIDE = 4  # as in kernels/word2vec.cu
 
 
@@ -95,7 +95,7 @@ def _loss_and_gradients(
     args = (
         *(x, y, weights, dx, dy),
         NULL if losses is None else losses,
-        *(gpu.empty(grid, np.float64), loss, _finished(gpu, gpu.current())),
+        *(gpu.empty(grid, np.float64), loss, gpu.tickets()),
         np.array((*sizes, *tile[:-1]), BLOCKS)[()],
     )
     gpu.launch("word2vec", name, dtype, grid, (THREADS,), args, tile.bytes)
@@ -107,12 +107,6 @@ def _room(gpu: Gpu, device: int) -> int:
     """Bytes of shared memory for the tiles of a thread block."""
     attributes = gpu.xp.cuda.Device(device).attributes
     return int(attributes["MaxSharedMemoryPerBlockOptin"]) - _STATIC_BYTES
-
-
-@cache
-def _finished(gpu: Gpu, device: int) -> Array:
-    """How many thread blocks of a launch have ended: 0 between launches."""
-    return gpu.xp.zeros(1, np.uint32)
 
 
 def _negative_sampling_backward(
