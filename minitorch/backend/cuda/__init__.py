@@ -13,11 +13,16 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.base import Array, Backend
+from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
 from minitorch.backend.cuda.gpu import Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, WRITES
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
+from minitorch.backend.cuda.source import SOURCES
 
 TABLE: Entries = {
+    **ELEMENTWISE,
+    **COPIES,
+    **SOURCES,
     **SHAPE,
     **INDEX,
     **WRITES,
