@@ -5,11 +5,15 @@ TESTS ?=
 WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests that never ask which device is the default one: no need to run them twice.
+SAME := --ignore=tests/backend $(foreach name,benchmarks environments packaging project stub,--ignore=tests/test_$(name).py)
+NO_TESTS := 5 # pytest's exit status where TESTS chooses none but these
 # BLAS threads gain nothing at these sizes, and disturb each other beside other busy processes.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test sim gpu lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +30,16 @@ demo: $(VENV)/stamp-viz ## Train both models on data at hand; pictures go to dem
 	$(ONE_THREAD) $(BIN)/python examples/mlp_classification.py --out demo
 	$(ONE_THREAD) $(BIN)/python examples/word2vec.py --out demo
 
-test: $(VENV)/stamp-test ## Run the tests (TESTS="..." chooses some)
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+test: $(VENV)/stamp-test ## Run the tests on the cpu, then on the simulated GPU (TESTS="..." chooses some)
+	$(PYTEST) $(TESTS)
+	$(PYTEST) --device sim $(SAME) $(TESTS) || [ $$? = $(NO_TESTS) ]
+
+sim: $(VENV)/stamp-test ## Run all tests on the simulated GPU
+	$(PYTEST) --device sim $(TESTS)
+
+gpu: $(VENV)/stamp-test,bench,cuda12 ## Run all tests and the benchmarks on an NVIDIA GPU
+	$(PYTEST) --device cuda $(TESTS)
+	$(BIN)/python -m benchmarks gpu --device cuda
 
 lint: $(VENV)/stamp-lint ## Check style, format and types
 	$(BIN)/ruff check .
@@ -41,6 +53,8 @@ format: $(VENV)/stamp-lint ## Rewrite the sources in the project's format
 
 bench: $(VENV)/stamp-bench ## Time the benchmarks against PyTorch and gensim
 	$(BIN)/python -m benchmarks
+
+gpu: WORKERS = 4 # each holds a CUDA context of its own
 
 clean: ## Remove the virtual environment, caches and the demo's output
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -115,17 +115,19 @@ def numpy(case: str) -> Callable[[], Any]:
     return {"SGD": sgd, "Adam": adam}[optimizer]
 
 
-def _framework(library: Any, optim: Any, case: str, **options: Any) -> Callable[[], Any]:
+def framework(
+    library: Any, optim: Any, case: str, device: str = "cpu", **options: Any
+) -> Callable[[], Any]:
     """The same source for both libraries: PyTorch's names."""
     widths, optimizer_name, x_array, classes = _problem(case)
     nn = library.nn
     layers: list[Any] = []
     for n, m in pairwise(widths):
         layers += [nn.Linear(n, m), nn.ReLU()]
-    model = nn.Sequential(*layers[:-1])
+    model = nn.Sequential(*layers[:-1]).to(device)
     loss_of = nn.CrossEntropyLoss()
     optimizer = getattr(optim, optimizer_name)(model.parameters(), lr=LR, **options)
-    x, y = library.from_numpy(x_array), library.from_numpy(classes)
+    x, y = (library.from_numpy(array).to(device) for array in (x_array, classes))
 
     def step() -> None:
         optimizer.zero_grad()
@@ -140,7 +142,7 @@ def minitorch(case: str) -> Callable[[], Any]:
     import minitorch as m
 
     _settings_of_training()
-    return _framework(m, m.optim, case)
+    return framework(m, m.optim, case)
 
 
 def pytorch(case: str, **options: Any) -> Callable[[], Any]:
@@ -148,7 +150,7 @@ def pytorch(case: str, **options: Any) -> Callable[[], Any]:
     import torch
 
     torch.set_flush_denormal(True)
-    return _framework(torch, torch.optim, case, **options)
+    return framework(torch, torch.optim, case, **options)
 
 
 def pytorch_fused(case: str) -> Callable[[], Any]:

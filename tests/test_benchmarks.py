@@ -1,5 +1,6 @@
 """The benchmarks run, and their tables say what was measured; no test looks at a time."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,16 @@ ROOT = Path(__file__).parent.parent
 def test_every_case_of_every_contestant_runs(name):
     command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", "--check"]
     subprocess.run(command, cwd=ROOT, check=True)
+
+
+def test_the_gpu_benchmark_runs_every_case_on_sim_and_times_nothing():
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.gpu", "--device", "sim"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 16
+    assert all(": ran" in line for line in lines)
 
 
 def test_table_compares_within_a_round(monkeypatch):

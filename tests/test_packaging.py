@@ -57,7 +57,7 @@ def test_the_sdist_holds_what_the_wheel_is_made_of(built):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The interpreter of a fresh environment with the wheel; dependencies are those of the tests."""
+    """The interpreter of a fresh environment: the wheel, and the dependencies of the tests."""
     folder = tmp_path_factory.mktemp("environment") / "venv"
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
