@@ -12,6 +12,10 @@ from minitorch import autograd, func, fused, nn, ops, optim, utils
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
 from minitorch.backend.cpu.settings import set_flush_denormal
+from minitorch.backend.determinism import (
+    are_deterministic_algorithms_enabled,
+    use_deterministic_algorithms,
+)
 from minitorch.creation import (
     arange,
     as_tensor,
@@ -82,6 +86,7 @@ __all__ = [
     "Size",
     "Tensor",
     "arange",
+    "are_deterministic_algorithms_enabled",
     "as_tensor",
     "autograd",
     "bernoulli",
@@ -137,6 +142,7 @@ __all__ = [
     "set_rng_state",
     "tensor",
     "uint8",
+    "use_deterministic_algorithms",
     "utils",
     "zeros",
     "zeros_like",

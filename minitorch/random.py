@@ -17,6 +17,7 @@ _uniform = rules.source("uniform")
 _normal = rules.source("normal")
 _randint = rules.source("randint")
 _randperm = rules.source("randperm")
+_check_unit = rules.constant("check_unit")  # RuntimeError where an element is not in [0, 1]
 
 WORDS_PER_BLOCK = 4  # of 64 bits
 
@@ -205,17 +206,20 @@ def normal(
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     """For each element of p, 1 with that probability, else 0; dtype of p."""
-    check_probabilities("bernoulli", p)
+    check_probabilities("bernoulli: p", p)
     draws = rand(p.shape, generator=generator, **like(p))
     return (draws < p).to(p.dtype)
 
 
-def check_probabilities(name: str, p: Any) -> None:
-    """RuntimeError unless p, a number or a tensor, is in [0, 1] throughout."""
-    fits = (p >= 0) & (p <= 1)
-    if not (fits.all() if isinstance(p, Tensor) else fits):
-        found = p if not isinstance(p, Tensor) else f"{p.min().item()} to {p.max().item()}"
-        raise RuntimeError(f"{name}: expected every p to be in [0, 1], got {found}")
+def check_probabilities(what: str, p: Any) -> None:
+    """RuntimeError unless p, a number or a tensor, is in [0, 1] throughout.
+
+    A GPU need not wait to find out: it raises at the next synchronisation.
+    """
+    if isinstance(p, Tensor):
+        _check_unit(p, what=what)
+    elif not 0 <= p <= 1:
+        raise RuntimeError(f"{what}: expected numbers between 0 and 1, got {p:g}")
 
 
 def multinomial(

@@ -536,10 +536,31 @@ class RowGrad:
         return self.values.device
 
     def coalesce(self) -> RowGrad:
-        """The same gradient with distinct, ascending indices and their values summed."""
-        unique, inverse = self.indices.unique(return_inverse=True)
-        values = self.values.new_zeros((len(unique), *self.values.shape[1:]))
-        return RowGrad(unique, values.index_add_(0, inverse, self.values), self.shape)
+        """The same gradient with distinct, ascending indices and their values summed.
+
+        A GPU is waited for, because the number of distinct indices depends on data.
+        """
+        rows, group = self._grouped()
+        n = int(group[-1]) + 1 if len(group) else 0
+        return RowGrad(rows.indices[:n], rows.values[:n], self.shape)
+
+    def sum_duplicates(self) -> RowGrad:
+        """The same gradient, no longer and no shorter, in which no row has two values that count.
+
+        First come the distinct indices and their sums, as of `coalesce`; the places left over
+        hold zeros for the first of these indices. A GPU is not waited for.
+        """
+        return self._grouped()[0]
+
+    def _grouped(self) -> tuple[RowGrad, Tensor]:
+        """`sum_duplicates`, and for each sorted index which of the distinct ones it is."""
+        order = self.indices.argsort()
+        ordered = self.indices[order]
+        group = ordered.new_zeros(ordered.shape)
+        group[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)
+        indices = ordered[:1].expand(ordered.shape).clone().scatter_(0, group, ordered)
+        values = self.values.new_zeros(self.values.shape).index_add_(0, group, self.values[order])
+        return RowGrad(indices, values, self.shape), group
 
     def to_dense(self) -> Tensor:
         """The whole gradient, zeros included."""

@@ -7,6 +7,7 @@ from scipy import stats
 import minitorch
 from minitorch import Generator
 from minitorch.backend.cpu.source import random_words
+from tests.referee import settle
 
 
 def seeded(seed=0):
@@ -113,8 +114,8 @@ def test_bernoulli():
     p = minitorch.full((100_000,), 0.3)
     drawn = minitorch.bernoulli(p, generator=seeded(1))
     assert drawn.dtype is minitorch.float32 and abs(drawn.mean().item() - 0.3) < 0.01
-    with pytest.raises(RuntimeError, match=r"every p to be in \[0, 1\]"):
-        minitorch.bernoulli(p + 1)
+    with pytest.raises(RuntimeError, match="between 0 and 1, got 1"):
+        settle(minitorch.bernoulli(p + 1))
 
 
 @pytest.mark.parametrize("replacement", [True, False])
@@ -149,8 +150,8 @@ def test_multinomial_shapes():
         (lambda: minitorch.randint(5), TypeError, r"\(high, size\)"),
         (lambda: minitorch.normal(0, -1, (2,)), RuntimeError, "std must be non-negative"),
         (lambda: minitorch.zeros(2).uniform_(3, 1), RuntimeError, "3 and 1"),
-        (lambda: minitorch.zeros(2).bernoulli_(2), RuntimeError, r"bernoulli_: .*\[0, 1\], got 2"),
-        (lambda: minitorch.full((2,), -1.0).bernoulli(), RuntimeError, "got -1.0 to -1.0"),
+        (lambda: minitorch.zeros(2).bernoulli_(2), RuntimeError, "bernoulli_: p: .*1, got 2"),
+        (lambda: minitorch.full((2,), -1.0).bernoulli(), RuntimeError, "bernoulli: p: .*got -1"),
         (lambda: minitorch.multinomial(minitorch.ones(3), 4), RuntimeError, "4 samples"),
         (lambda: minitorch.multinomial(minitorch.zeros(3), 1), RuntimeError, "positive sum"),
         (lambda: minitorch.multinomial(-minitorch.ones(3), 1), RuntimeError, ">= 0"),
@@ -158,4 +159,4 @@ def test_multinomial_shapes():
 )
 def test_bad_input(call, error, match):
     with pytest.raises(error, match=match):
-        call()
+        settle(call())

@@ -167,6 +167,10 @@ def test_a_sparse_embedding_gives_rows():
     merged = g.coalesce()
     assert merged.indices.tolist() == [0, 1, 4]
     assert_close(array(merged.to_dense()), array(dense.grad))
+    summed = g.sum_duplicates()
+    assert summed.indices.tolist() == [0, 1, 4, 0]
+    assert_close(array(summed.values[:3]), array(merged.values))
+    assert summed.values[3].tolist() == [0, 0, 0]
     assert_close(array((g * 2).to_dense()), 2 * array(dense.grad))
     assert repr(g).startswith("RowGrad(indices=tensor([1, 4, 1, 0]")
 

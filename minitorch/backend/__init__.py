@@ -27,6 +27,7 @@ from minitorch.backend.base import (
     unregister,
     why_unavailable,
 )
+from minitorch.backend.indexing import indexed_shape
 
 __all__ = [
     "ARRAY_DTYPES",
@@ -40,6 +41,7 @@ __all__ = [
     "device_types",
     "get_default_device",
     "host_array",
+    "indexed_shape",
     "named",
     "of",
     "of_type",

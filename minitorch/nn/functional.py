@@ -12,7 +12,7 @@ from minitorch import fused, ops
 from minitorch.creation import empty_like, ones_like, zeros_like
 from minitorch.dtypes import bool_
 from minitorch.dtypes import dtype as DType
-from minitorch.ops.arguments import need_unit
+from minitorch.random import check_probabilities
 from minitorch.tensor import Tensor, no_grad
 
 # ------------------------------------------------------------------ linear maps and look-ups
@@ -288,8 +288,8 @@ def binary_cross_entropy(
     Raises RuntimeError for x or y outside [0, 1].
     """
     _check_same_shape("binary_cross_entropy", input, target)
-    need_unit("binary_cross_entropy", "input", input)
-    need_unit("binary_cross_entropy", "target", target)
+    check_probabilities("binary_cross_entropy: input", input)
+    check_probabilities("binary_cross_entropy: target", target)
     loss = -(target * _log_above_100(input) + (1 - target) * _log_above_100(1 - input))
     return _reduce(loss if weight is None else loss * weight, reduction)
 

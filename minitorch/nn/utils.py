@@ -15,7 +15,7 @@ def _values(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     values = []
     for p in [parameters] if isinstance(parameters, Tensor) else parameters:
         if isinstance(p.grad, RowGrad):
-            p.grad = p.grad.coalesce()
+            p.grad = p.grad.sum_duplicates()
             values.append(p.grad.values)
         elif p.grad is not None:
             values.append(p.grad.detach())

@@ -10,7 +10,6 @@ from minitorch.tensor import Tensor
 
 # Raises IndexError where an element is not in [0, length); a GPU need not wait to find out.
 _check_range = constant("check_range")
-_check_unit = constant("check_unit")  # RuntimeError where an element is not in [0, 1]
 
 Dims = int | Sequence[int] | None
 
@@ -61,8 +60,3 @@ def need_indices(name: str, argument: str, x: Any, length: int) -> Tensor:
         raise TypeError(f"{name}: {argument}: expected integers (int64), got {index.dtype}")
     _check_range(index, length=length, what=f"{name}: {argument}")
     return index
-
-
-def need_unit(name: str, argument: str, x: Tensor) -> None:
-    """RuntimeError where an element is not in [0, 1]."""
-    _check_unit(x, what=f"{name}: {argument}")

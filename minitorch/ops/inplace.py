@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-from minitorch import creation, dtypes, random, rules
+from minitorch import backend, creation, dtypes, random, rules
 from minitorch.operands import is_number, same_device
 from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
@@ -345,7 +345,7 @@ def uniform_(
 
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fill with 1 (probability p, a number or a tensor that broadcasts) and 0."""
-    random.check_probabilities("bernoulli_", p)
+    random.check_probabilities("bernoulli_: p", p)
     dtype = input.dtype if input.dtype.is_floating_point else dtypes.float32
     draws = random.rand(input.shape, generator=generator, dtype=dtype, device=input.device)
     return _drawn(input, (draws < p).to(input.dtype))
@@ -378,25 +378,24 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     while value.ndim > len(target) and value.array.shape[0] == 1:
         value = value.squeeze(0)
     value = _fitted("setitem", value, target)
-    if _tracked(input, value):
-        _overwrite("setitem", input, rules.watch(_put(input, value, index=place), *tensors))
-    elif not tensors:
-        with no_grad():
-            _copy_(indexing._slice(input, index=place), value)
-    else:
-        _index_put_(input, value, index=place)
+    try:
+        if _tracked(input, value):
+            _overwrite("setitem", input, rules.watch(_put(input, value, index=place), *tensors))
+        elif not tensors:
+            with no_grad():
+                _copy_(indexing._slice(input, index=place), value)
+        else:
+            _index_put_(input, value, index=place)
+    except IndexError as error:
+        raise indexing._explain(input, error) from None
 
 
 def _shape_at(x: Tensor, place: tuple[Any, ...]) -> tuple[int, ...]:
-    """The shape of x[place], found on a tensor that takes no memory."""
-    probe = Tensor(x.array)
+    """The shape of x[place]."""
     try:
-        with no_grad():
-            light = shape._expand(creation.zeros((), device=x.device), shape=x.array.shape)
-            found = indexing._index if any(hasattr(i, "dtype") for i in place) else indexing._slice
-            return tuple(found(light, index=place).shape)
+        return backend.indexed_shape(tuple(x.array.shape), place)
     except IndexError as error:
-        raise indexing._explain(probe, error) from None
+        raise indexing._explain(x, error) from None
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:

@@ -17,6 +17,7 @@ from minitorch.backend.cuda import errors, strides
 from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu
 from minitorch.backend.cuda.shape import slice_backward
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
+from minitorch.backend.indexing import apart, layout
 
 Index = tuple[Any, ...]
 _CHUNK = 2048  # elements that a block of count_nonzero looks at, as in kernels/index.cu
@@ -142,44 +143,10 @@ def _contiguous_steps(shape: Dims) -> Dims:
     return tuple(prod(shape[d + 1 :]) for d in range(len(shape)))
 
 
-def _adjacent(index: Index) -> bool:
-    """Whether the index arrays stand side by side: then so do their dimensions in the result."""
-    places = [i for i, item in enumerate(index) if hasattr(item, "dtype")]
-    return places[-1] - places[0] == len(places) - 1
-
-
-def _apart(x: Array, index: Index) -> tuple[Array, dict[int, Array], bool]:
-    """Of x[index]: a view of x, the index arrays by the view's dimension, if they are adjacent."""
-    view = x[tuple(slice(None) if hasattr(item, "dtype") else item for item in index)]
-    index = tuple(item for item in index if type(item) is not int)
-    arrays: dict[int, Array] = {}
-    d = 0
-    for item in index:
-        if item is Ellipsis:
-            d += view.ndim - (len(index) - 1)
-        else:
-            if hasattr(item, "dtype"):
-                arrays[d] = item
-            d += 1
-    return view, arrays, bool(arrays) and _adjacent(index)
-
-
 def _walk_of_index(x: Array, arrays: dict[int, Array], adjacent: bool) -> _Walk:
     """The walk over x[index], where index has arrays for these dimensions of x."""
-    try:
-        common = strides.broadcast_shape(*(a.shape for a in arrays.values()))
-    except ValueError:
-        shapes = " ".join(str(a.shape) for a in arrays.values())
-        raise IndexError(
-            f"shape mismatch: indexing arrays could not be broadcast together with shapes {shapes}"
-        ) from None
+    lead, common, tail = layout(x.shape, arrays, adjacent)
     lengths = tuple(x.shape[axis] for axis in arrays)
-    if 0 in lengths and 0 not in common:
-        axis = list(arrays)[lengths.index(0)]
-        raise IndexError(f"index 0 is out of bounds for axis {axis} with size 0")
-    rest = [d for d in range(x.ndim) if d not in arrays]
-    lead = [d for d in rest if adjacent and d < min(arrays)]
-    tail = rest[len(lead) :]
     before, between, after = ((0,) * n for n in (len(lead), len(common), len(tail)))
     own = _element_steps(x)
     return _Walk(
@@ -404,12 +371,12 @@ def _add_sorted(gpu: Gpu, walk: _Walk, value: Array, along: Dims, alpha: float) 
 
 # ------------------------------------------------------------------ entries
 def _index(gpu: Gpu, x: Array, index: Index, out: Array | None = None) -> Array:
-    return gpu.result(_take(gpu, _walk_of_index(*_apart(x, index))), out)
+    return gpu.result(_take(gpu, _walk_of_index(*apart(x, index))), out)
 
 
 def _index_put_(gpu: Gpu, x: Array, value: Array, index: Index, accumulate: bool = False) -> Array:
     strides.check_writable(x)
-    view, arrays, adjacent = _apart(x, index)
+    view, arrays, adjacent = apart(x, index)
     arrays = {d: _kept(gpu, a, x) for d, a in arrays.items()}
     if not arrays:
         gpu.copy(value, view)
