@@ -157,5 +157,9 @@ def overlap(x: Array, out: Array) -> bool:
 
 def check_writable(x: Array) -> None:
     """ValueError, as NumPy's, where several elements of x share one place in memory."""
-    if 0 in x.strides and any(s == 0 and n > 1 for n, s in zip(x.shape, x.strides, strict=True)):
+    if (
+        0 in x.strides
+        and x.size
+        and any(s == 0 and n > 1 for n, s in zip(x.shape, x.strides, strict=True))
+    ):
         raise ValueError("assignment destination is read-only")
