@@ -34,7 +34,7 @@ CHECKED_FLAGS = (
     *("-O1", "-g", "-gdwarf-4", "-DSIM_CHECKED"),
     *("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
     *("-fno-tree-sra", "-fno-ipa-sra", "-fno-tree-vectorize", "-fno-tree-slp-vectorize"),
-    "-fsanitize=bounds,shift,integer-divide-by-zero,signed-integer-overflow",
+    "-fsanitize=bounds,shift-exponent,integer-divide-by-zero,signed-integer-overflow",
 )
 RUNTIME_FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti", "-w")
 _OPTION = re.compile(r"-[DU]\w+(=.*)?$")  # g++ need not know the rest of NVRTC's options
@@ -209,7 +209,7 @@ class CompiledModule:
                 found.append([])
             elif found:
                 place = line.split(" (")[0].rsplit("/", 1)[-1]
-                if not place.startswith(("device.h:", "??")) and place not in found[-1]:
+                if not place.startswith(("device.h:", "?")) and place not in found[-1]:
                     found[-1].append(place)
         return [", ".join(frames) for frames in found]
 
@@ -370,6 +370,8 @@ def runtime() -> Any:
         "sim_empty_pool": (None, ()),
         "sim_add_shared": (c_u64, (c_u64, c_u64, c_char_p)),
         "sim_add_module": (None, (c_u64, c_u64)),
+        "sim_line_counts": (c_u64, (c_void_p, c_u64)),
+        "sim_sectors": (None, (c_void_p,)),
         "sim_launch": (
             c_int,
             (c_u64, c_char_p, c_void_p, c_void_p, c_u64, c_void_p, c_u64, c_void_p),

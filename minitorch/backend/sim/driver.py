@@ -6,11 +6,10 @@ Addresses are integers. Arrays, streams and modules as CuPy has them are built o
 from __future__ import annotations
 
 import ctypes
-import re
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
+from minitorch.backend.sim import report
 from minitorch.backend.sim.build import CompiledModule, CompileError, Kernel, Param, runtime
 from minitorch.backend.sim.settings import SCHEDULES, settings
 
@@ -43,7 +42,6 @@ SHARED_BYTES = 48 << 10  # static and dynamic together
 SHARED_BYTES_OPT_IN = 227 << 10
 LOG_LENGTH = 1_000_000
 _AXES = "xyz"
-_PC = re.compile(r"<pc (0x[0-9a-f]+)>")
 
 
 class SimError(RuntimeError):
@@ -150,7 +148,7 @@ class Record:
     args: tuple[bytes, ...] = ()
     read: int | None = None
     written: int | None = None
-    lines: list[Any] = field(default_factory=list)
+    lines: list[report.LineCount] = field(default_factory=list)
 
 
 _log: deque[Record] = deque(maxlen=LOG_LENGTH)
@@ -184,18 +182,6 @@ class _Options(ctypes.Structure):
         ("checked", ctypes.c_uint32),
         ("counted", ctypes.c_uint32),
         ("device", ctypes.c_uint32),
-    )
-
-
-class _Failure(ctypes.Structure):
-    """`Failure` of native/state.h."""
-
-    _fields_ = (
-        ("text", ctypes.c_char * 2048),
-        ("address", ctypes.c_uint64),
-        ("pc", ctypes.c_uint64),
-        ("block", ctypes.c_uint32 * 3),
-        ("thread", ctypes.c_uint32 * 3),
     )
 
 
@@ -242,8 +228,12 @@ def launch(
         kernel.shared_count,
         ctypes.byref(options),
     )
+    if kernel.module.checked:
+        entry.read, entry.written = report.sectors()
+        if settings.counted:
+            entry.lines = report.line_counts(kernel)
     if failed:
-        raise SimError(_failure(kernel, _Failure.in_dll(library, "sim_failure")))
+        raise SimError(report.failure(kernel))
     return entry
 
 
@@ -285,17 +275,3 @@ def _check_launch(
                 f"{kernel.name}: parameter {number} is {param} ({param.size} bytes), "
                 f"but {len(arg)} bytes were given"
             )
-
-
-def _failure(kernel: Kernel, failure: _Failure) -> str:
-    """ "sum_f32: block (3,0,0) thread (7,0,0) at reduce.cu:31: ... [random schedule, seed 0]" """
-    text = failure.text.decode(errors="replace")
-    addresses = [int(address, 16) for address in _PC.findall(text)]
-    places = kernel.module.places([failure.pc or 1, *addresses])
-    remaining = iter(places[1:])
-    text = _PC.sub(lambda match: next(remaining, "") or "an unknown line", text)
-    block, thread = (",".join(map(str, t)) for t in (failure.block, failure.thread))
-    order = settings.schedule + " schedule"
-    order += f", seed {settings.seed}" if settings.schedule == "random" else ""
-    place = f" at {places[0]}" if places and places[0] else ""
-    return f"{kernel.name}: block ({block}) thread ({thread}){place}: {text} [{order}]"

@@ -103,7 +103,7 @@ SIM_SHUFFLES(double)
 // tells the runtime, and does not look at the update itself.
 #ifdef SIM_CHECKED
 #define SIM_ATOMIC_FUNCTION __attribute__((noinline, no_sanitize("thread"), unused)) static
-#define SIM_TOUCH(p) sim_atomic(p, sizeof(*p))
+#define SIM_TOUCH(p) sim_atomic(p, sizeof(*p), __builtin_return_address(0))
 #else
 #define SIM_ATOMIC_FUNCTION __forceinline__
 #define SIM_TOUCH(p) ((void)0)

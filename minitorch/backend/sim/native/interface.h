@@ -26,7 +26,7 @@ sim::u64 sim_warp(const char* file, int line, int exchange, unsigned mask, sim::
                   int argument, int width);
 unsigned sim_active_mask();
 void* sim_dynamic_shared();
-void sim_fence();                              // __threadfence()
-void sim_atomic(const void* p, unsigned size);  // checked builds call it before each atomic
+void sim_fence();  // __threadfence()
+void sim_atomic(const void* p, unsigned size, void* caller);  // checked builds: before each atomic
 void sim_trap();
 }

@@ -93,14 +93,16 @@ class FlushSubnormals {
 // ------------------------------------------------------------------ shared memory
 static const size_t SHARED_LIMIT = 256 << 10;
 static char* dynamic_end;  // a guard page follows
-static Region dynamic_shared;
 static std::vector<Region*> shared_arrays;  // of the kernel that runs
 
 static void set_dynamic_shared(size_t bytes) {
+    regions.erase(dynamic_shared.low);
+    for (auto& r : recent_regions) r = nullptr;
     dynamic_shared.low = (uintptr_t)dynamic_end - (bytes + 15) / 16 * 16;
     dynamic_shared.high = dynamic_shared.low + bytes;
     dynamic_shared.written.clear();
     dynamic_shared.cells.clear();
+    if (bytes) add_region(&dynamic_shared);
 }
 static void poison_shared_memory() {
     for (Region* r : shared_arrays) {

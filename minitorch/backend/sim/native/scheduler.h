@@ -1,7 +1,9 @@
 // Runs the threads of a block on fibers. A fiber runs one thread after the other; a new fiber
 // starts only when a thread has to wait, so a kernel without barriers is a plain loop.
 #pragma once
+#include <algorithm>
 #include <map>
+#include <memory>
 #include <numeric>
 
 #include "state.h"
@@ -132,8 +134,22 @@ static void check_barrier() {
         fail(first->site.pc, "divergent __syncthreads() at %s:%d: %d of %d threads have ended already",
              first->site.file, first->site.line, thread_count - live_count, thread_count);
 }
+// What fences before a barrier cover, the whole block has behind it (races.h).
+static bool any_fence, block_fenced;
+static std::shared_ptr<const std::vector<u32>> fences_at_barrier;
+static u32 covered_at_barrier;
+static void note_fences() {
+    std::vector<u32> fences(thread_count);
+    for (int i = 0; i < thread_count; i++) {
+        fences[i] = threads[i].fences;
+        if (fences[i]) covered_at_barrier = std::max(covered_at_barrier, threads[i].fence_barriers);
+    }
+    fences_at_barrier = std::make_shared<const std::vector<u32>>(std::move(fences));
+    block_fenced = false;
+}
 static void release_barrier() {
     check_barrier();
+    if (block_fenced) note_fences();
     block_barriers++;
     for (int i = thread_count; i-- > 0;)  // the last made ready goes first
         if (threads[i].state == State::barrier && i != current) make_ready(i);
@@ -247,7 +263,9 @@ static void start_block() {
     }
     live_count = unstarted = thread_count;
     waiting_count = ready_count = 0;
-    block_barriers = 0;
+    block_barriers = covered_at_barrier = 0;
+    block_fenced = false;
+    fences_at_barrier.reset();
     block_failed = false;
     thread_order = Order(thread_count);
     free_fiber_count = 0;
@@ -305,5 +323,12 @@ u64 sim_warp(const char* file, int line, int kind, unsigned mask, u64 value, int
     return threads[me].exchanged.value;
 }
 unsigned sim_active_mask() { return warps[current / WARP].live; }
+void sim_fence() {
+    Thread& t = threads[current];
+    t.fences++;
+    t.fence_barriers = block_barriers;
+    t.fence_warp_barriers = warps[current / WARP].barriers;
+    any_fence = block_fenced = true;
+}
 void sim_trap() { fail(CALLER, "__trap()"); }
 }
