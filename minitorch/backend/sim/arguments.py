@@ -107,7 +107,7 @@ def _pointer(param: Param, scalar: np.generic, device: int) -> bytes:
             raise _Mismatch(f"{address:#x}, where no memory is: was its array freed?")
         if found.device_id not in (device, memory.HOST):
             raise _Mismatch(
-                f"a pointer into {found.label} of device {found.device_id} "
+                f"a pointer into {found._label} of device {found.device_id} "
                 f"in a launch on device {device}"
             )
     return scalar.tobytes()

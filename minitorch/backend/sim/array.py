@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from minitorch.backend.sim.cuda.device import Device
 
 Dims = tuple[int, ...]
+_INDICES = (int, np.integer, slice, type(None), type(Ellipsis))
 GEMM_DTYPES = tuple(np.dtype(name) for name in ("float16", "float32", "float64"))
 
 
@@ -55,7 +56,7 @@ class ndarray:
             self._array = np.ndarray(shape, dtype)
         else:
             offset = memptr.ptr - self._memory.ptr
-            self._array = np.ndarray(shape, dtype, self._memory.buffer(), offset, strides)
+            self._array = np.ndarray(shape, dtype, self._memory._buffer(), offset, strides)
 
     def _view(self, array: np.ndarray) -> ndarray:
         """Another array in the same memory."""
@@ -104,7 +105,7 @@ class ndarray:
     def __getitem__(self, slices: Any) -> ndarray:
         index = slices if isinstance(slices, tuple) else (slices,)
         for part in index:
-            if not (part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer))):
+            if type(part) is bool or not isinstance(part, _INDICES):
                 raise SimError(
                     f"x[{type(part).__name__}] is a kernel of CuPy's own: index with numbers, "
                     "slices, None and ..., or write a kernel"
@@ -210,9 +211,6 @@ class ndarray:
     def __int__(self) -> int:
         self._refuse("int")
 
-    def __index__(self) -> int:
-        self._refuse("int")
-
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         raise TypeError(
             f"numpy.{ufunc.__name__} on a simulated array: arithmetic is done by kernels only"
@@ -240,7 +238,7 @@ def _length(shape: Dims) -> int:
 
 
 def _queue(stream: Stream | None) -> work.Queue:
-    return current_queue(current_device()) if stream is None else stream.queue()
+    return current_queue(current_device()) if stream is None else stream._queue()
 
 
 def _pinned(array: np.ndarray) -> bool:
@@ -272,7 +270,7 @@ def _submit(
 
     def run() -> None:
         for block in blocks:
-            block.buffer()
+            block._buffer()
         with np.errstate(all="ignore"):
             action()
         if written is not None and written[1]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -44,9 +46,9 @@ class Memory:
 
     def __init__(self, size: int, label: str = "memory") -> None:
         self.size = size
-        self.label = label
+        self._label = label
         self.device_id = current_device()
-        self.alive = True
+        self._alive = True
         try:
             self.ptr = driver.allocate(size, label, self.device_id) if size else 0
         except driver.OutOfMemory:
@@ -61,16 +63,16 @@ class Memory:
 
         return Device(self.device_id)
 
-    def buffer(self) -> Any:
+    def _buffer(self) -> Any:
         """The bytes, for NumPy; SimError if they were given back."""
-        if not self.alive:
-            raise SimError(f"{self.label} is used after it was given back")
+        if not self._alive:
+            raise SimError(f"{self._label} is used after it was given back")
         return (ctypes.c_uint8 * self.size).from_address(self.ptr)
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Give the bytes back."""
-        if self.alive and self.size:
-            self.alive = False
+        if self._alive and self.size:
+            self._alive = False
             _known.remove(self)
             driver.release(self.ptr)
 
@@ -124,6 +126,14 @@ class _Share:
     def total(self) -> int:
         return self.used + self.free_bytes
 
+    def release(self) -> None:
+        """Give free memory back to the device."""
+        for blocks in self.free.values():
+            for memory in blocks:
+                if memory is not None:
+                    memory._release()
+        self.free.clear()
+
 
 class PooledMemory:
     """Memory that goes back to its pool when the last reference dies."""
@@ -137,14 +147,16 @@ class PooledMemory:
     size = property(lambda self: self._memory.size)
     device_id = property(lambda self: self._memory.device_id)
     device = property(lambda self: self._memory.device)
-    label = property(lambda self: self._memory.label)
-    alive = property(lambda self: self._memory.alive)
+    _label = property(lambda self: self._memory._label)
+    _alive = property(lambda self: self._memory._alive)
 
-    def buffer(self) -> Any:
+    def _buffer(self) -> Any:
         """The bytes, for NumPy."""
-        return self._memory.buffer()
+        return self._memory._buffer()
 
-    def __del__(self) -> None:
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if finalizing():
+            return
         self._pool._take_back(self._memory, self._size, self._queue)
 
 
@@ -156,7 +168,12 @@ class MemoryPool:
             raise NotImplementedError("the simulated GPU has one kind of memory")
         self._shares: dict[int, _Share] = {}
         self._reuses = True
-        _pools.append(self)
+        _pools.add(self)
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not finalizing():
+            for share in self._shares.values():
+                share.release()
 
     def _share(self) -> _Share:
         return self._shares.setdefault(current_device(), _Share())
@@ -185,7 +202,7 @@ class MemoryPool:
         if blocks is None or not blocks:
             share.free.pop(rounded, None)
         if kept is None and not (blocks is not None) and self._lacks(share, rounded):
-            for pool in _pools:
+            for pool in list(_pools):
                 pool.free_all_blocks()
             if self._lacks(share, rounded):
                 raise OutOfMemoryError(rounded, share.total, share.limit)
@@ -206,18 +223,13 @@ class MemoryPool:
         MemoryHook._freed(memory.device_id, size, memory.ptr)
         if not self._reuses:
             if settings.deferred and queue.recording is None:
-                queue.submit(memory.release)
+                queue.submit(memory._release)
             else:
-                memory.release()
+                memory._release()
 
     def free_all_blocks(self, stream: Stream | None = None) -> None:
         """Give free memory of the current device back to it."""
-        share = self._share()
-        for blocks in share.free.values():
-            for memory in blocks:
-                if memory is not None:
-                    memory.release()
-        share.free.clear()
+        self._share().release()
 
     def n_free_blocks(self) -> int:
         """The number of free blocks."""
@@ -244,7 +256,7 @@ class MemoryPool:
         return self._share().limit
 
 
-_pools: list[MemoryPool] = []
+_pools: weakref.WeakSet[MemoryPool] = weakref.WeakSet()
 _default_pool = MemoryPool()
 _default_pool._reuses = False
 
@@ -344,18 +356,18 @@ class MemoryPointer:
 
     def _check(self, size: int) -> None:
         """SimError unless `size` bytes from here on lie in the memory, and it is there."""
-        self.mem.buffer()
+        self.mem._buffer()
         start = self.ptr - self.mem.ptr
         if start < 0 or size < 0 or start + size > self.mem.size:
             raise SimError(
-                f"copy of {size} bytes at byte {start} of {self.mem.label}, "
+                f"copy of {size} bytes at byte {start} of {self.mem._label}, "
                 f"which has {self.mem.size}"
             )
 
     def _queue(self, stream: Stream | None) -> work.Queue:
         if stream is None:
             return current_queue(current_device())
-        return stream.queue()
+        return stream._queue()
 
     def copy_from_device_async(
         self, src: MemoryPointer, size: int, stream: Stream | None = None
@@ -393,7 +405,7 @@ class MemoryPointer:
         address, block = self.ptr, block_of(self.mem)
 
         def fill() -> None:
-            block.buffer()
+            block._buffer()
             ctypes.memset(address, value, size)
             driver.mark_written(address, size)
 
@@ -429,7 +441,7 @@ def _submit_copy(
 
     def copy() -> None:
         for block in blocks:
-            block.buffer()
+            block._buffer()
         ctypes.memmove(to, source, size)
         driver.mark_written(to, size)
         record_copy(size, source_device, to_device)

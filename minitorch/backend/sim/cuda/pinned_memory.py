@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 from minitorch.backend.sim import driver
 from minitorch.backend.sim.cuda import memory
 
@@ -10,15 +13,17 @@ class PinnedMemory:
     """Pinned bytes; released when the last reference dies."""
 
     device_id = memory.HOST
-    label = "pinned memory"
-    alive = True
+    _label = "pinned memory"
+    _alive = True
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.ptr = driver.host_allocate(size, self.label)
+        self.ptr = driver.host_allocate(size, self._label)
         memory.add_host_memory(self)
 
-    def __del__(self) -> None:
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if finalizing():
+            return
         memory.remove_host_memory(self)
         driver.release(self.ptr)
 

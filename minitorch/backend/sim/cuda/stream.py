@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from minitorch.backend.sim import work
@@ -34,7 +36,7 @@ def get_current_stream(device_id: int = -1) -> Stream:
 
 def current_queue(device: int) -> work.Queue:
     """The queue of this thread's current stream on a device."""
-    return _stack(device)[-1].queue(device)
+    return _stack(device)[-1]._queue(device)
 
 
 class Event:
@@ -55,7 +57,7 @@ class Event:
         """Stand for all that the stream (None: the current one) was given so far."""
         if stream is None:
             stream = get_current_stream()
-        queue = stream.queue()
+        queue = stream._queue()
         self._recording, self._time = queue.recording, None
         self._work = queue.submit(self._stamp)
 
@@ -105,7 +107,7 @@ class Graph:
     def launch(self, stream: Stream | None = None) -> None:
         """Do the captured work in a stream (None: the current one)."""
         chosen = get_current_stream() if stream is None else stream
-        self._recording.replay(chosen.queue())
+        self._recording.replay(chosen._queue())
 
 
 class Stream:
@@ -129,7 +131,7 @@ class Stream:
         self.device_id = -1 if null else current_device()
         self._blocking = not non_blocking
 
-    def queue(self, device: int | None = None) -> work.Queue:
+    def _queue(self, device: int | None = None) -> work.Queue:
         """Where its work waits; the default stream has a queue on every device."""
         if self.device_id != -1:
             device = self.device_id
@@ -137,7 +139,9 @@ class Stream:
             device = current_device()
         return work.queue_of(device, self.ptr, self._blocking)
 
-    def __del__(self) -> None:
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if finalizing():
+            return
         if self.ptr:
             work.forget(self.device_id, self.ptr)
 
@@ -176,7 +180,7 @@ class Stream:
     @property
     def done(self) -> bool:
         """Whether all work is over; each question lets one piece be done."""
-        last = self.queue().last
+        last = self._queue().last
         work.complete(last, steps=1)
         return last is None or last.done
 
@@ -187,7 +191,7 @@ class Stream:
 
     def synchronize(self) -> None:
         """Wait for all work that this stream was given."""
-        self.queue().synchronize()
+        self._queue().synchronize()
 
     def record(self, event: Event | None = None) -> Event:
         """An event (None: a new one) that stands for all work that this stream was given."""
@@ -198,11 +202,11 @@ class Stream:
 
     def wait_event(self, event: Event) -> None:
         """Let what this stream is given from now on come after an event."""
-        self.queue().wait_for(event._work, event._recording)
+        self._queue().wait_for(event._work, event._recording)
 
     def launch_host_func(self, callback: Any, arg: Any) -> None:
         """Call `callback(arg)` on the host after the work so far."""
-        self.queue().submit(lambda: callback(arg))
+        self._queue().submit(lambda: callback(arg))
 
     # ---- graphs
 
@@ -210,15 +214,15 @@ class Stream:
         """Record what this stream is given, instead of doing it, until `end_capture`."""
         if self.ptr == 0:
             raise RuntimeError("cannot capture on the default (legacy) stream")
-        self.queue().begin()
+        self._queue().begin()
 
     def end_capture(self) -> Graph:
         """The work that was recorded, to be launched as one."""
-        return Graph(self.queue().end())
+        return Graph(self._queue().end())
 
     def is_capturing(self) -> bool:
         """Whether work is being recorded."""
-        return self.queue().recording is not None
+        return self._queue().recording is not None
 
 
 Stream.null = Stream(null=True)
