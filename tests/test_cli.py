@@ -16,11 +16,14 @@ WORDS = ["train", "word2vec", "--vector-size", "8", "--epochs", "2", "--min-coun
 
 
 @pytest.fixture
-def run(capsys):
-    """Run a command line; return (status, lines of stdout, stderr)."""
+def run(capsys, device):
+    """Run a command line; return (status, lines of stdout, stderr). It trains on the device."""
 
     def call(*words):
-        status = cli.main([str(word) for word in words])
+        words = [str(word) for word in words]
+        if words[0] == "train":
+            words[2:2] = ["--device", device]
+        status = cli.main(words)
         out, err = capsys.readouterr()
         return status, out.splitlines(), err
 
@@ -47,10 +50,10 @@ def test_info(run):
     assert "threads" in rows["BLAS"]
 
 
-def test_train_mlp(run, tmp_path):
+def test_train_mlp(run, tmp_path, device):
     status, out, _ = run(*MLP, "--out", tmp_path)
     assert status == 0
-    assert out[0] == "digits, 16, on cpu, seed 0"
+    assert out[0] == f"digits, 16, on {device}, seed 0"
     assert re.fullmatch(r"test accuracy 0\.\d{4}", out[-1])
     names = {path.name for path in tmp_path.iterdir()}
     assert {"best.safetensors", "result.json", "curves.png", "predictions.png"} <= names
@@ -79,8 +82,9 @@ def test_train_mlp_resumes_after_ctrl_c(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_ctrl_c_at_a_terminal(tmp_path):
-    command = [sys.executable, "-m", "minitorch", *MLP, "--epochs", "100000", "--out", tmp_path]
+def test_ctrl_c_at_a_terminal(tmp_path, device):
+    command = [sys.executable, "-m", "minitorch", *MLP, "--device", device]
+    command += ["--epochs", "100000", "--out", tmp_path]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     )

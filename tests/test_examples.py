@@ -14,11 +14,11 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run an example as a script; return what it prints."""
+def run(monkeypatch, capsys, device):
+    """Run an example as a script on the device under test; return what it prints."""
 
     def call(name, *words):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+        monkeypatch.setattr(sys, "argv", [name, "--device", device, *map(str, words)])
         with settings.flush_denormal():  # which an example may leave on
             runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return capsys.readouterr().out

@@ -15,6 +15,8 @@ SMALL = ClassifierConfig(data="digits", hidden=(16,), epochs=3, batch_size=64)
 
 
 def run(config=SMALL, *args, **options):
+    """Train on the device under test."""
+    config = replace(config, device=str(minitorch.get_default_device()))
     return train_classifier(config, *args, progress=False, **options)
 
 
@@ -37,6 +39,13 @@ def test_equal_seeds_give_equal_results():
     assert weights(first.model) == weights(second.model)
     assert first.test_accuracy == second.test_accuracy
     assert weights(first.model) != weights(other.model)
+
+
+def test_it_trains_on_the_device_of_the_configuration(device):
+    with minitorch.device("cpu"):  # which is not the default one
+        result = train_classifier(replace(SMALL, epochs=1, device=device), progress=False)
+    assert {p.device.type for p in result.model.parameters()} == {device.partition(":")[0]}
+    assert result.test.tensors[0].device.type == device.partition(":")[0]
 
 
 def test_default_network_on_digits():
