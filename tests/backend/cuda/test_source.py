@@ -1,0 +1,149 @@
+"""Sources on the simulated GPU: the CPU's numbers, random ones from the same Philox words."""
+
+import numpy as np
+import pytest
+
+import minitorch
+from minitorch import backend
+from minitorch.backend import sim
+from minitorch.backend.cpu.source import random_words
+from minitorch.backend.sim.settings import config
+
+try:
+    sim.check_compiler()
+except RuntimeError:
+    pytest.skip("g++ is not installed", allow_module_level=True)
+
+CPU = backend.named("cpu").entries
+SIM = backend.named("sim").entries
+FLOATS = ["float16", "float32", "float64"]
+WHOLE = ["uint8", "int32", "int64"]
+DTYPES = [*FLOATS, *WHOLE, "bool"]
+# Around a block of the stream, a warp's and a thread block's stretch of it, and several of these.
+LENGTHS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 33, 255, 1023, 1025, 2047, 2048, 2049, 4100, 20_001]
+PLACES = [(0, 0), (7, 3), (2**64 - 1, 2**40 + 1), (2**63 + 12345, 1)]
+
+
+@pytest.fixture(autouse=True)
+def checked():
+    with config(checked=True, processors=1):
+        yield
+
+
+def both(name, *args, **params):
+    """An entry's result on both devices, as NumPy arrays of the same shape and dtype."""
+    with np.errstate(all="ignore"):
+        expected = np.asarray(CPU[name](*args, index=0, **params))
+    given = SIM[name](*args, index=0, **params)
+    assert given.flags.c_contiguous
+    given = given.get()
+    assert (given.shape, given.dtype) == (expected.shape, expected.dtype)
+    return given, expected
+
+
+def assert_equal(name, *args, **params):
+    np.testing.assert_array_equal(*both(name, *args, **params))
+
+
+# ------------------------------------------------------------------ numbers
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [0, 1, True, 3, 2.75])
+def test_full(dtype, value):
+    for shape in ((), (0, 3), (1,), (5, 7), (70,), (3, 1001)):
+        assert_equal("full", shape, np.dtype(dtype), value=value)
+
+
+def test_full_of_special_values():
+    for value in (np.nan, np.inf, -np.inf, -0.0, 1e300, -1e-42):
+        for dtype in FLOATS:
+            assert_equal("full", (9,), np.dtype(dtype), value=value)
+    for dtype in ("int32", "int64"):
+        for value in (np.iinfo(dtype).min, np.iinfo(dtype).max):
+            assert_equal("full", (9,), np.dtype(dtype), value=value)
+    with pytest.raises(OverflowError):
+        SIM["full"]((2,), np.dtype("int32"), index=0, value=2**40)
+
+
+def test_empty():
+    x = SIM["empty"]((2, 3), np.dtype("float16"), index=1)
+    assert (x.shape, x.dtype, x.device.id) == ((2, 3), np.float16, 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arange(dtype):
+    for n, start, step in ((0, 0, 1), (1, 5, 2), (20, 3, 1), (9, 40, -5), (2000, 0, 1)):
+        if dtype != "uint8" or 0 <= start + n * step < 256:
+            assert_equal("arange", n, np.dtype(dtype), start=start, step=step)
+    for n, start, step in ((11, 0.0, 0.1), (1000, 0.5, 1 / 3), (9, 5.0, -0.5)):
+        assert_equal("arange", n, np.dtype(dtype), start=start, step=step)
+
+
+def test_arange_of_large_integers():
+    assert_equal("arange", 5, np.dtype("int64"), start=2**62, step=3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_linspace(dtype):
+    for n, start, end in ((0, 0, 1), (1, 3, 7), (2, 0, 1), (7, 0, 1), (1001, 0.1, 9.3), (5, 4, 4)):
+        assert_equal("linspace", n, np.dtype(dtype), start=start, end=end)
+
+
+# ------------------------------------------------------------------ random numbers
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("place", PLACES)
+def test_uniform_is_the_cpu_s_bit_for_bit(dtype, place):
+    seed, offset = place
+    for n in LENGTHS:
+        assert_equal("uniform", (n,), np.dtype(dtype), seed=seed, offset=offset)
+    assert_equal("uniform", (3, 5, 7), np.dtype(dtype), seed=seed, offset=offset)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("place", PLACES)
+def test_normal_is_the_cpu_s_to_a_few_ulps(dtype, place):
+    seed, offset = place
+    tolerance = {"float16": 1e-3, "float32": 5e-7, "float64": 2e-15}[dtype]
+    for n in LENGTHS:
+        given, expected = both("normal", (n,), np.dtype(dtype), seed=seed, offset=offset)
+        np.testing.assert_allclose(given, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ends", [(0, 2), (-5, 6), (0, 256), (3, 4)])
+def test_randint(dtype, ends):
+    low, high = (0, 5) if dtype == "uint8" and ends[0] < 0 else ends
+    for n in LENGTHS:
+        assert_equal("randint", (n,), np.dtype(dtype), seed=9, offset=2, low=low, high=high)
+
+
+def test_randint_of_wide_ranges():
+    for low, high in ((0, 2**32), (0, 2**32 + 1), (-(2**63), 2**63 - 1), (-(2**31), 2**31)):
+        assert_equal("randint", (999,), np.dtype("int64"), seed=1, offset=0, low=low, high=high)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "float32"])
+def test_randperm(dtype):
+    for n in (0, 1, 2, 9, 1025, 5000):
+        assert_equal("randperm", n, np.dtype(dtype), seed=4, offset=1)
+
+
+def test_the_words_are_numpy_s():
+    words = random_words(11, 6, 4100)
+    drawn = SIM["randint"](
+        (4100,), np.dtype("int64"), index=0, seed=11, offset=6, low=0, high=2**63
+    )
+    np.testing.assert_array_equal(drawn.get(), (words % np.uint64(2**63)).astype(np.int64))
+
+
+def test_a_seed_means_the_same_on_every_device():
+    def draw(device):
+        minitorch.manual_seed(3)
+        return [
+            minitorch.rand(5, device=device),
+            minitorch.randint(9, (4, 2), device=device),
+            minitorch.randperm(6, device=device),
+            minitorch.bernoulli(minitorch.full((50,), 0.3, device=device)),
+        ]
+
+    for given, expected in zip(draw("sim"), draw("cpu"), strict=True):
+        assert given.tolist() == expected.tolist()
