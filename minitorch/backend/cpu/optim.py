@@ -200,7 +200,7 @@ def _run_piece(rule: Rule, piece: list[Array | None], options: dict[str, Any]) -
     rule(*wide, np.empty(p.shape, np.float32), np.empty(p.shape, np.float32), **options)
     for a, result in zip(piece[:-1], wide[:-1], strict=True):
         if a is not None:
-            np.copyto(a, result, casting="unsafe")
+            a[...] = result
 
 
 def _sgd_(params: Arrays, buffers: Arrays, grads: Arrays, **options: Any) -> None:

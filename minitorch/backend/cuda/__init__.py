@@ -14,18 +14,24 @@ import numpy as np
 
 from minitorch.backend.base import Array, Backend
 from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
+from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, WRITES
+from minitorch.backend.cuda.optim import OPTIMIZERS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
+from minitorch.backend.cuda.word2vec import WORD2VEC
 
 TABLE: Entries = {
+    **FUSED,
+    **OPTIMIZERS,
     **ELEMENTWISE,
     **COPIES,
     **SOURCES,
     **SHAPE,
     **INDEX,
     **WRITES,
+    **WORD2VEC,
 }
 
 

@@ -31,6 +31,7 @@ class Gpu:
         self.name = name
         self.xp = xp
         self.kernels = Kernels(xp)
+        self.own_gemm = False  # cuBLAS is refused while a stream is captured
         self._processors: dict[int, int] = {}
         self._error_words: dict[int, ErrorWord] = {}
         self._tickets: dict[int, Array] = {}

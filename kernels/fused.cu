@@ -1,0 +1,260 @@
+// Bias and activation of a linear layer, both ways; softmax cross-entropy with its gradient.
+#include "special.cuh"
+#if MT_FLOATING
+
+// ------------------------------------------------------------------ activations
+// The numbers are those of ACTIVATIONS in minitorch/backend/cuda/fused.py.
+enum Activation { NONE, RELU, TANH, SIGMOID, GELU };
+
+__device__ __forceinline__ C activate(int activation, C x) {
+    switch (activation) {
+    case RELU: return x > 0 || x != x ? x : C(0);
+    case TANH: return M(tanh)(x);
+    case SIGMOID: return sigmoid_of(x);
+    case GELU: return x * normal_below(x);
+    default: return x;
+    }
+}
+// The derivative, from the result y (of gelu: from its argument) times g.
+__device__ __forceinline__ C pull_back(int activation, C g, C y) {
+    switch (activation) {
+    case RELU: return y > 0 ? g : C(0);
+    case TANH: return g * (1 - y * y);
+    case SIGMOID: return g * ((1 - y) * y);
+    case GELU: return g * (normal_below(y) + y * normal_density(y));
+    default: return g;
+    }
+}
+
+// ------------------------------------------------------------------ linear, forward
+// x += bias along rows of `columns` elements; the activation of that is in x, or in out if given.
+template <class U>
+__device__ __forceinline__ void add_bias(
+    T* x, T* out, const T* bias, i64 n, U columns, int activation
+) {
+    T* const result = out ? out : x;
+    const bool packed = columns % PACK == 0 && aligned(x) && aligned(out) && aligned(bias);
+    const i64 packs = packed ? n / PACK : 0;
+    for (i64 i = first(); i < packs; i += step()) {
+        Pack p = load_pack(x + i * PACK);
+        const Pack b = load_pack(bias + (U)i % (columns / PACK) * PACK);
+        Pack r;
+#pragma unroll
+        for (int j = 0; j < PACK; j++) {
+            const C sum = C(p.v[j]) + C(b.v[j]);
+            p.v[j] = T(sum);
+            r.v[j] = T(activate(activation, sum));
+        }
+        if (out) store_pack(x + i * PACK, p);
+        store_pack(result + i * PACK, r);
+    }
+    for (i64 i = packs * PACK + first(); i < n; i += step()) {
+        const C sum = C(x[i]) + C(bias[(U)i % columns]);
+        if (out) x[i] = T(sum);
+        result[i] = T(activate(activation, sum));
+    }
+}
+KERNEL(bias_activation)(T* x, T* out, const T* bias, i64 n, i64 columns, int activation) {
+    if (n <= 0x7fffffff) add_bias<u32>(x, out, bias, n, (u32)columns, activation);
+    else add_bias<u64>(x, out, bias, n, (u64)columns, activation);
+}
+
+// ------------------------------------------------------------------ linear, backward
+constexpr int WIDE = 32, HIGH = 16;  // a block's threads: columns and rows
+
+// The sum over a block's rows of threads, for its columns, in the first row; in a fixed order.
+__device__ __forceinline__ Acc sum_down(Acc value) {
+    __shared__ Acc values[HIGH][WIDE];
+    values[threadIdx.y][threadIdx.x] = value;
+    __syncthreads();
+    Acc total = 0;
+    if (threadIdx.y == 0)
+#pragma unroll
+        for (int i = 0; i < HIGH; i++) total += values[i][threadIdx.x];
+    return total;
+}
+// dz = g times the activation's derivative (not written where null), and its sums over the rows:
+// into sums, or (blockIdx.y of gridDim.y parts of the rows) into parts[blockIdx.y].
+KERNEL(activation_backward)(
+    T* dz, T* sums, Acc* parts, const T* g, const T* seen, i64 rows, i64 columns, int activation
+) {
+    const i64 column = (i64)blockIdx.x * WIDE + threadIdx.x;
+    Acc total = 0;
+    if (column < columns)
+        for (i64 row = blockIdx.y * HIGH + threadIdx.y; row < rows; row += gridDim.y * HIGH) {
+            const i64 i = row * columns + column;
+            const C slope = seen ? pull_back(activation, C(g[i]), C(seen[i])) : C(g[i]);
+            if (dz) dz[i] = T(slope);
+            total += slope;
+        }
+    total = sum_down(total);
+    if (threadIdx.y == 0 && column < columns) {
+        if (sums) sums[column] = T(total);
+        if (parts) parts[blockIdx.y * columns + column] = total;
+    }
+}
+KERNEL(sum_parts)(T* sums, const Acc* parts, i64 rows, i64 columns) {
+    const i64 column = (i64)blockIdx.x * WIDE + threadIdx.x;
+    Acc total = 0;
+    if (column < columns)
+        for (i64 row = threadIdx.y; row < rows; row += HIGH) total += parts[row * columns + column];
+    total = sum_down(total);
+    if (threadIdx.y == 0 && column < columns) sums[column] = T(total);
+}
+
+// ------------------------------------------------------------------ cross entropy
+enum Reduction { EVERY, SUM, MEAN };  // REDUCTIONS in minitorch/backend/cuda/fused.py
+
+struct Largest {
+    template <class V> static __device__ __forceinline__ V start() { return -infinity(V()); }
+    template <class V> static __device__ __forceinline__ V combine(V a, V b) { return a > b ? a : b; }
+};
+struct Job {
+    u64 x, target, grad, loss;  // const T*, const i64*, T*, T*
+    u64 partial;                // double*: the loss of each block's rows
+    u64 finished;               // u32*: how many blocks have ended; 0 between launches
+    u64 counts;                 // const i64*: how many targets count in each of `parts`, or null
+    u64 word, code;             // where and what to report of a bad target
+    i64 n, classes, ignored;
+    int parts, reduction, rows, cached;
+};
+template <class V> __device__ __forceinline__ V* pointer(u64 address) {
+    return reinterpret_cast<V*>(address);
+}
+
+// How many of the targets number first, first + step, ... count; in every thread of the block.
+__device__ __forceinline__ i64 count(const i64* target, i64 n, i64 ignored, i64 first, i64 step) {
+    __shared__ i64 scratch[32];
+    i64 found = 0;
+    for (i64 i = first; i < n; i += step) found += target[i] != ignored;
+    return block_reduce<Sum>(found, scratch);
+}
+KERNEL(count_targets)(i64* counts, const i64* target, i64 n, i64 ignored) {
+    const i64 found = count(target, n, ignored, first(), step());
+    if (threadIdx.x == 0) counts[blockIdx.x] = found;
+}
+// What the gradient is divided by.
+__device__ __forceinline__ i64 divisor(const Job& job) {
+    if (job.reduction != MEAN) return 1;
+    if (!job.counts)
+        return count(pointer<const i64>(job.target), job.n, job.ignored, threadIdx.x, blockDim.x);
+    __shared__ i64 scratch[32];
+    i64 found = 0;
+    for (int i = threadIdx.x; i < job.parts; i += blockDim.x)
+        found += pointer<const i64>(job.counts)[i];
+    return block_reduce<Sum>(found, scratch);
+}
+// A row's target, or -1 where it does not count; `reporter` reports one that is out of range.
+__device__ __forceinline__ i64 target_of(const Job& job, i64 row, bool reporter) {
+    const i64 target = pointer<const i64>(job.target)[row];
+    if (target == job.ignored) return -1;
+    if (target >= 0 && target < job.classes) return target;
+    if (reporter) report(pointer<ErrorWord>(job.word), job.code, target, job.classes);
+    return -1;
+}
+__device__ __forceinline__ C slope(C power, C total, bool counts, bool hit, C scale) {
+    return (counts ? power / total - (hit ? C(1) : C(0)) : C(0)) * scale;
+}
+// The sum of all losses by the block that ends last, in the order of the blocks.
+__device__ __forceinline__ void sum_losses(const Job& job, double mine, i64 divisor) {
+    if (job.reduction == EVERY) return;
+    __shared__ double scratch[32];
+    __shared__ bool last;
+    double* partial = pointer<double>(job.partial);
+    u32* finished = pointer<u32>(job.finished);
+    mine = block_reduce<Sum>(mine, scratch);
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = mine;
+        __threadfence();
+        last = atomicAdd(finished, 1u) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (!last) return;
+    __threadfence();
+    double total = 0;
+    for (int i = threadIdx.x; i < gridDim.x; i += blockDim.x) total += partial[i];
+    total = block_reduce<Sum>(total, scratch);
+    if (threadIdx.x == 0) {
+        *pointer<T>(job.loss) = T(C(job.reduction == MEAN ? total / divisor : total));
+        *finished = 0;
+    }
+}
+
+// A warp for each row; job.rows rows at a time lie in shared memory.
+KERNEL(cross_entropy_short)(Job job) {
+    extern __shared__ C tile[];
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
+    const int classes = (int)job.classes;
+    const i64 counted = divisor(job);
+    const C scale = C(1) / C(counted);
+    double mine = 0;
+    for (i64 begin = (i64)blockIdx.x * job.rows; begin < job.n; begin += (i64)gridDim.x * job.rows) {
+        const int rows = (int)(job.n - begin < job.rows ? job.n - begin : job.rows);
+        const T* x = pointer<const T>(job.x) + begin * classes;
+        T* grad = pointer<T>(job.grad) + begin * classes;
+        __syncthreads();
+        for (int i = threadIdx.x; i < rows * classes; i += blockDim.x) tile[i] = C(x[i]);
+        __syncthreads();
+        for (int row = warp; row < rows; row += warps) {
+            C* values = tile + row * classes;
+            const i64 target = target_of(job, begin + row, lane == 0);
+            C high = -infinity(C());
+            for (int c = lane; c < classes; c += 32) high = Largest::combine(high, values[c]);
+            high = warp_reduce<Largest>(high);
+            const C picked = target < 0 ? C(0) : values[target] - high;
+            __syncwarp();
+            C total = 0;
+            for (int c = lane; c < classes; c += 32) total += values[c] = M(exp)(values[c] - high);
+            total = warp_reduce<Sum>(total);
+            for (int c = lane; c < classes; c += 32)
+                values[c] = slope(values[c], total, target >= 0, c == target, scale);
+            const C loss = target < 0 ? C(0) : M(log)(total) - picked;
+            if (lane == 0) {
+                if (job.reduction == EVERY) pointer<T>(job.loss)[begin + row] = T(loss);
+                mine += loss;
+            }
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < rows * classes; i += blockDim.x) grad[i] = T(tile[i]);
+    }
+    sum_losses(job, mine, counted);
+}
+
+// A block for each row, which lies in shared memory if job.cached, else is read again.
+KERNEL(cross_entropy_long)(Job job) {
+    extern __shared__ C cache[];
+    __shared__ C scratch[32];
+    const i64 counted = divisor(job), classes = job.classes;
+    const C scale = C(1) / C(counted);
+    double mine = 0;
+    for (i64 row = blockIdx.x; row < job.n; row += gridDim.x) {
+        const T* x = pointer<const T>(job.x) + row * classes;
+        T* grad = pointer<T>(job.grad) + row * classes;
+        const i64 target = target_of(job, row, threadIdx.x == 0);
+        C high = -infinity(C());
+        for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
+            const C value = x[c];
+            if (job.cached) cache[c] = value;
+            high = Largest::combine(high, value);
+        }
+        high = block_reduce<Largest>(high, scratch);
+        C total = 0;
+        for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
+            const C power = M(exp)((job.cached ? cache[c] : C(x[c])) - high);
+            if (job.cached) cache[c] = power;
+            total += power;
+        }
+        total = block_reduce<Sum>(total, scratch);
+        if (threadIdx.x == 0) {
+            const C loss = target < 0 ? C(0) : M(log)(total) - (C(x[target]) - high);
+            if (job.reduction == EVERY) pointer<T>(job.loss)[row] = T(loss);
+            mine += loss;
+        }
+        for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
+            const C power = job.cached ? cache[c] : M(exp)(C(x[c]) - high);
+            grad[c] = T(slope(power, total, target >= 0, c == target, scale));
+        }
+    }
+    sum_losses(job, mine, counted);
+}
+#endif

@@ -1,0 +1,164 @@
+// Steps of optimizers: every parameter of a group in one launch; some rows of one parameter.
+#include "groups.cuh"
+#if MT_FLOATING
+#if defined(MT_f64)
+#define SQRT sqrt
+#else
+#define SQRT sqrtf
+#endif
+
+// ------------------------------------------------------------------ the rules
+// Each changes one element p and its states a, b, c by its gradient g; a state that the options
+// do not use is not stored. The formulas stand at the classes of minitorch/optim; options are
+// filled by minitorch/backend/cuda/optim.py.
+__device__ __forceinline__ C direction(C p, C g, C weight_decay, int maximize) {
+    return (maximize ? -g : g) + (weight_decay != 0 ? weight_decay * p : C(0));
+}
+struct Sgd {
+    C lr, momentum, fresh, weight_decay;
+    int nesterov, maximize, begins, pad;
+    __device__ __forceinline__ bool reads_states() const { return !begins; }
+    __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
+        g = direction(p, g, weight_decay, maximize);
+        if (momentum != 0) {
+            a = begins ? g : momentum * a + fresh * g;
+            g = nesterov ? g + momentum * a : a;
+        }
+        p -= lr * g;
+    }
+};
+struct Adagrad {
+    C lr, eps, weight_decay;
+    int maximize;
+    __device__ __forceinline__ bool reads_states() const { return true; }
+    __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
+        g = direction(p, g, weight_decay, maximize);
+        a += g * g;
+        p -= lr * (g / (SQRT(a) + eps));
+    }
+};
+struct RmsProp {  // a: running mean of g², b: of g, c: of the steps
+    C lr, alpha, fresh, eps, weight_decay, momentum;
+    int centered, maximize;
+    __device__ __forceinline__ bool reads_states() const { return true; }
+    __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
+        g = direction(p, g, weight_decay, maximize);
+        a = alpha * a + fresh * (g * g);
+        C square = a;
+        if (centered) {
+            b += fresh * (g - b);
+            square -= b * b;
+        }
+        C move = g / (SQRT(square) + eps);
+        if (momentum != 0) move = c = momentum * c + move;
+        p -= lr * move;
+    }
+};
+struct Adam {  // a: running mean of g, b: of g², c: the largest b
+    C size, eps, beta2, fresh1, fresh2, keep, weight_decay;
+    int amsgrad, maximize, pad;
+    __device__ __forceinline__ bool reads_states() const { return true; }
+    __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
+        p *= keep;
+        g = direction(p, g, weight_decay, maximize);
+        a += fresh1 * (g - a);
+        b = beta2 * b + fresh2 * (g * g);
+        if (amsgrad) c = c > b ? c : b;
+        p -= size * (a / (SQRT(amsgrad ? c : b) + eps));
+    }
+};
+
+// ------------------------------------------------------------------ many tensors
+constexpr int MAX_TENSORS = 64, STATES = 3;
+constexpr int CHUNK = 2048;  // elements that a block takes at once
+struct Table {
+    u64 param[MAX_TENSORS], grad[MAX_TENSORS], state[STATES][MAX_TENSORS];  // null: not used
+    i64 n[MAX_TENSORS];
+    int first[MAX_TENSORS + 1];  // chunk of each tensor, then the number of chunks
+    int tensors;
+};
+
+// One element, or PACK of them, of all the arrays.
+template <int G, class Rule>
+__device__ __forceinline__ void change(
+    const Rule& rule, T* p, const T* g, T* a, T* b, T* c, i64 i
+) {
+    const bool reads = rule.reads_states();
+    Group<T, G> ps = load_group<G>(p + i), as = {}, bs = {}, cs = {};
+    const Group<T, G> gs = load_group<G>(g + i);
+    if (a && reads) as = load_group<G>(a + i);
+    if (b && reads) bs = load_group<G>(b + i);
+    if (c && reads) cs = load_group<G>(c + i);
+#pragma unroll
+    for (int j = 0; j < G; j++) {
+        C x = ps.v[j], u = as.v[j], v = bs.v[j], w = cs.v[j];
+        rule(x, C(gs.v[j]), u, v, w);
+        ps.v[j] = T(x), as.v[j] = T(u), bs.v[j] = T(v), cs.v[j] = T(w);
+    }
+    store_group<G>(p + i, ps);
+    if (a) store_group<G>(a + i, as);
+    if (b) store_group<G>(b + i, bs);
+    if (c) store_group<G>(c + i, cs);
+}
+template <class Rule>
+__device__ __forceinline__ void change_all(const Table& table, const Rule& rule) {
+    for (int chunk = blockIdx.x; chunk < table.first[table.tensors]; chunk += gridDim.x) {
+        int k = 0;
+        while (chunk >= table.first[k + 1]) k++;
+        const i64 begin = (i64)(chunk - table.first[k]) * CHUNK;
+        const i64 end = begin + CHUNK < table.n[k] ? begin + CHUNK : table.n[k];
+        T *p = (T*)table.param[k], *a = (T*)table.state[0][k], *b = (T*)table.state[1][k];
+        T* c = (T*)table.state[2][k];
+        const T* g = (const T*)table.grad[k];
+        const bool packed = aligned(p) && aligned(g) && aligned(a) && aligned(b) && aligned(c);
+        const i64 middle = packed ? end - (end - begin) % PACK : begin;
+        for (i64 i = begin + threadIdx.x * PACK; i < middle; i += blockDim.x * PACK)
+            change<PACK>(rule, p, g, a, b, c, i);
+        for (i64 i = middle + threadIdx.x; i < end; i += blockDim.x)
+            change<1>(rule, p, g, a, b, c, i);
+    }
+}
+KERNEL(sgd)(Table table, Sgd rule) { change_all(table, rule); }
+KERNEL(adagrad)(Table table, Adagrad rule) { change_all(table, rule); }
+KERNEL(rmsprop)(Table table, RmsProp rule) { change_all(table, rule); }
+KERNEL(adam)(Table table, Adam rule) { change_all(table, rule); }
+
+// ------------------------------------------------------------------ some rows
+// values[i] belongs to the row rows[i]; order sorts rows. The threads at the first of equal rows
+// add up the values of all of them, in order, and change the row.
+struct Sparse {
+    u64 param, state[2], values;
+    u64 rows, order;  // const i64*
+    u64 word, code;   // where and what to report of a row that there is not
+    i64 n, length, width;
+};
+template <class Rule>
+__device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule) {
+    const i64 *rows = (const i64*)job.rows, *order = (const i64*)job.order;
+    const T* values = (const T*)job.values;
+    T *p = (T*)job.param, *a = (T*)job.state[0], *b = (T*)job.state[1];
+    const i64 stride = (i64)gridDim.x * blockDim.y;
+    for (i64 i = (i64)blockIdx.x * blockDim.y + threadIdx.y; i < job.n; i += stride) {
+        const i64 row = rows[order[i]];
+        if (i > 0 && rows[order[i - 1]] == row) continue;
+        if (row < 0 || row >= job.length) {
+            if (threadIdx.x == 0) report((ErrorWord*)job.word, job.code, row, job.length);
+            continue;
+        }
+        for (i64 c = threadIdx.x; c < job.width; c += blockDim.x) {
+            Acc sum = 0;
+            for (i64 j = i; j < job.n && rows[order[j]] == row; j++)
+                sum += C(values[order[j] * job.width + c]);
+            const i64 place = row * job.width + c;
+            C x = p[place], u = a ? C(a[place]) : C(0), v = b ? C(b[place]) : C(0), w = 0;
+            rule(x, sum, u, v, w);
+            p[place] = T(x);
+            if (a) a[place] = T(u);
+            if (b) b[place] = T(v);
+        }
+    }
+}
+KERNEL(sgd_rows)(Sparse job, Sgd rule) { change_rows(job, rule); }
+KERNEL(adagrad_rows)(Sparse job, Adagrad rule) { change_rows(job, rule); }
+KERNEL(adam_rows)(Sparse job, Adam rule) { change_rows(job, rule); }
+#endif

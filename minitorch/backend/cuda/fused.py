@@ -1,0 +1,255 @@
+"""Matrix products and fused entries: several ops in one. See kernels/matmul.cu and fused.cu."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.base import FLOAT64
+from minitorch.backend.cuda import errors
+from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
+from minitorch.backend.cuda.gpu import MAX_DIMS, NULL, THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap
+
+INT64 = np.dtype(np.int64)
+
+# ---------------------------------------------------------------------- matrix products
+_MATRICES = np.dtype(
+    [
+        ("array", np.uint64),
+        ("row", np.int64),
+        ("column", np.int64),
+        ("batch", np.int64, (MAX_DIMS,)),
+    ],
+    align=True,
+)
+PRODUCT = np.dtype(  # `Product` of kernels/matmul.cu
+    [
+        ("a", _MATRICES),
+        ("b", _MATRICES),
+        ("batches", np.int64),
+        ("rows", np.int64),
+        ("columns", np.int64),
+        ("inner", np.int64),
+        ("shape", np.int64, (MAX_DIMS,)),
+        ("dims", np.int32),
+        ("pad", np.int32),
+    ],
+    align=True,
+)
+_TILE, _SIDE = 64, 16  # as in kernels/matmul.cu
+
+
+def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
+    batch = broadcast_shape(x.shape[:-2], y.shape[:-2])
+    shape = (*batch, x.shape[-2], y.shape[-1])
+    fits = out is not None and (out.dtype, out.shape) == (x.dtype, shape)
+    fits = fits and out.flags.c_contiguous and not overlap(x, out) and not overlap(y, out)
+    product = out if fits else gpu.empty(shape, x.dtype)
+    if not product.size or not x.shape[-1]:
+        fill(gpu, product, 0)
+    elif x.dtype.kind == "f" and not gpu.own_gemm:
+        _cublas(gpu, x, y, product)
+    else:
+        _gemm(gpu, x, y, product)
+    return gpu.result(product, out)
+
+
+def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
+    """x @ y into a contiguous out; a stack of matrices times one matrix is one product."""
+    if y.ndim == 2 and x.ndim > 2 and x.flags.c_contiguous:
+        x, out = x.reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1])
+    x, y = (_in_order(gpu, a) for a in (x, y))
+    gpu.xp.matmul(x, y, out=out)
+
+
+def _in_order(gpu: Gpu, x: Array) -> Array:
+    """x as cuBLAS takes it: contiguous, or a matrix whose transpose is."""
+    return x if x.ndim == 2 and x.flags.f_contiguous else gpu.contiguous(x)
+
+
+def _gemm(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
+    """x @ y into a contiguous out, by the kernel of our own."""
+    job = np.zeros((), PRODUCT)
+    batch = out.shape[:-2]
+    steps = [element_steps(_stack(a), batch) for a in (x, y)]
+    shape, steps = merge(batch, *steps)
+    if len(shape) > MAX_DIMS:
+        raise RuntimeError(f"matmul: more than {MAX_DIMS} leading dimensions")
+    for name, a, step in zip("ab", (x, y), steps):
+        job[name]["array"] = a.data.ptr
+        job[name]["row"], job[name]["column"] = (s // a.itemsize for s in a.strides[-2:])
+        job[name]["batch"][: len(shape)] = step[::-1]
+    job["batches"], job["inner"] = prod(batch), x.shape[-1]
+    job["rows"], job["columns"] = out.shape[-2:]
+    job["shape"][: len(shape)], job["dims"] = shape[::-1], len(shape)
+    tiles = prod(batch) * prod(-(-n // _TILE) for n in out.shape[-2:])
+    gpu.launch("matmul", "matmul", x.dtype, gpu.blocks(tiles, 1), (_SIDE, _SIDE), (out, job[()]))
+
+
+def _stack(x: Array) -> Array:
+    """The first elements of a stack of matrices: an array of its leading dimensions."""
+    return x[..., 0, 0]
+
+
+# ---------------------------------------------------------------------- linear
+ACTIVATIONS = ("none", "relu", "tanh", "sigmoid", "gelu")  # numbers of kernels/fused.cu
+_WIDE, _HIGH = 32, 16  # as in kernels/fused.cu
+_PART = 1024  # rows that one thread block adds up, where there are several
+_ONE_STAGE = 4096  # rows
+
+
+def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> tuple[Any, ...]:
+    before = _matmul(gpu, x, weight.T)
+    bias = gpu.contiguous(bias)
+    out = gpu.empty(before.shape, before.dtype) if activation == "gelu" else before
+    if before.size:
+        args = (
+            *(before, NULL if out is before else out, bias),
+            *(np.int64(before.size), np.int64(bias.size), _number(activation)),
+        )
+        grid = gpu.blocks(-(-before.nbytes // 16))
+        gpu.launch("fused", "bias_activation", before.dtype, grid, (THREADS,), args)
+    return out, x, weight, None if activation == "none" else before
+
+
+def _number(activation: str) -> np.int32:
+    return np.int32(ACTIVATIONS.index(activation))
+
+
+def _linear_backward(
+    gpu: Gpu,
+    g: Array,
+    x: Array,
+    weight: Array,
+    seen: Array | None,
+    needs: tuple[bool, ...],
+    activation: str,
+) -> list[Array | None]:
+    g = gpu.contiguous(g)
+    dz, sums = _through_activation(gpu, g, seen, needs[2], activation)
+    rows = dz.reshape(-1, dz.shape[-1])
+    return [
+        _matmul(gpu, dz, weight) if needs[0] else None,
+        _matmul(gpu, rows.T, _rows(gpu, x)) if needs[1] else None,
+        sums,
+    ]
+
+
+def _rows(gpu: Gpu, x: Array) -> Array:
+    return x if x.ndim == 2 else gpu.contiguous(x).reshape(-1, x.shape[-1])
+
+
+def _through_activation(
+    gpu: Gpu, g: Array, seen: Array | None, summed: bool, activation: str
+) -> tuple[Array, Array | None]:
+    """g times the activation's derivative, and the sums of that over the rows."""
+    if seen is None and not summed:
+        return g, None
+    columns = g.shape[-1]
+    n = g.size // columns if columns else 0
+    dz = g if seen is None else gpu.empty(g.shape, g.dtype)
+    sums = gpu.empty((columns,), g.dtype) if summed else None
+    if not n:
+        return dz, None if sums is None else fill(gpu, sums, 0)
+    parts = 1 if n <= _ONE_STAGE else min(64, -(-n // _PART))
+    partial = NULL
+    if sums is not None and parts > 1:
+        partial = gpu.empty((parts, columns), FLOAT64 if g.dtype == FLOAT64 else np.float32)
+    across = -(-columns // _WIDE)
+    args = (
+        NULL if seen is None else dz,
+        NULL if sums is None or parts > 1 else sums,
+        *(partial, g, NULL if seen is None else seen),
+        *(np.int64(n), np.int64(columns), _number(activation)),
+    )
+    block = (_WIDE, _HIGH)
+    gpu.launch("fused", "activation_backward", g.dtype, (across, parts), block, args)
+    if partial is not NULL:
+        sizes = (np.int64(parts), np.int64(columns))
+        gpu.launch("fused", "sum_parts", g.dtype, (across,), block, (sums, partial, *sizes))
+    return dz, sums
+
+
+# ---------------------------------------------------------------------- cross entropy
+REDUCTIONS = ("none", "sum", "mean")  # numbers of kernels/fused.cu
+JOB = np.dtype(  # `Job` of kernels/fused.cu
+    [
+        (name, np.uint64)
+        for name in ("x", "target", "grad", "loss", "partial", "finished", "counts", "word", "code")
+    ]
+    + [(name, np.int64) for name in ("n", "classes", "ignored")]
+    + [(name, np.int32) for name in ("parts", "reduction", "rows", "cached")],
+    align=True,
+)
+_SHARED = 47 * 1024  # bytes of rows in shared memory; the rest is the kernel's own
+_FEW = 4096  # targets that every thread block counts itself
+_WARPS = THREADS // 32
+
+
+def _cross_entropy(
+    gpu: Gpu, x: Array, target: Array, ignore_index: int, reduction: str
+) -> tuple[Array, Array]:
+    """The loss, and its derivative by x."""
+    n, classes = x.shape
+    x = gpu.contiguous(x)
+    target = gpu.contiguous(target) if target.dtype == INT64 else gpu.converted(target, INT64)
+    grad = gpu.empty(x.shape, x.dtype)
+    loss = gpu.empty((n,) if reduction == "none" else (), x.dtype)
+    if not n:
+        return fill(gpu, loss, np.nan if reduction == "mean" else 0), grad
+    row = classes * (8 if x.dtype == FLOAT64 else 4)
+    short = _WARPS * row <= _SHARED
+    rows = _WARPS if short else 1
+    grid = gpu.blocks(n, rows)
+    partial = gpu.empty(grid, FLOAT64)
+    counts = _count_targets(gpu, target, ignore_index) if reduction == "mean" else None
+    cached = row <= _SHARED
+    job = np.zeros((), JOB)
+    arrays = {"x": x, "target": target, "grad": grad, "loss": loss, "partial": partial}
+    arrays |= {"finished": gpu.tickets()} | ({} if counts is None else {"counts": counts})
+    for name, array in arrays.items():
+        job[name] = array.data.ptr
+    job["word"], job["code"] = gpu.error_word(), errors.out_of_range("cross_entropy: target")
+    job["n"], job["classes"], job["ignored"] = n, classes, ignore_index
+    job["parts"] = 0 if counts is None else counts.size
+    job["reduction"], job["rows"], job["cached"] = REDUCTIONS.index(reduction), rows, cached
+    name = "cross_entropy_short" if short else "cross_entropy_long"
+    shared = rows * row if cached else 0
+    gpu.launch("fused", name, x.dtype, grid, (THREADS,), (job[()],), shared)
+    return loss, grad
+
+
+def _count_targets(gpu: Gpu, target: Array, ignored: int) -> Array | None:
+    """How many targets count, in parts; None where every block of the loss counts by itself."""
+    n = target.size
+    if n <= _FEW:
+        return None
+    grid = gpu.blocks(n, 16 * THREADS, waves=2)
+    counts = gpu.empty(grid, INT64)
+    args = (counts, target, np.int64(n), np.int64(ignored))
+    gpu.launch("fused", "count_targets", np.dtype(np.float32), grid, (THREADS,), args)
+    return counts
+
+
+def _cross_entropy_backward(
+    gpu: Gpu, g: Array | float, grad: Array, needs: tuple[bool, ...], **params: Any
+) -> list[Array | None]:
+    if isinstance(g, float):
+        return [grad]  # nobody but `backward` itself passes a number, and it passes 1
+    return [ELEMENTWISE["mul"](gpu, grad, _column(g) if g.ndim else g)]
+
+
+def _column(x: Array) -> Array:
+    return x.reshape(-1, 1) if x.flags.c_contiguous else x[:, None]
+
+
+FUSED: Entries = {
+    "matmul": _matmul,
+    "linear": _linear,
+    "linear_backward": _linear_backward,
+    "cross_entropy": _cross_entropy,
+    "cross_entropy_backward": _cross_entropy_backward,
+}
