@@ -45,9 +45,7 @@ _TILE, _SIDE = 64, 16  # as in kernels/matmul.cu
 def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
     batch = broadcast_shape(x.shape[:-2], y.shape[:-2])
     shape = (*batch, x.shape[-2], y.shape[-1])
-    fits = out is not None and (out.dtype, out.shape) == (x.dtype, shape)
-    fits = fits and out.flags.c_contiguous and not overlap(x, out) and not overlap(y, out)
-    product = out if fits else gpu.empty(shape, x.dtype)
+    product: Array = out if _fits(out, shape, x, y) else gpu.empty(shape, x.dtype)
     if not product.size or not x.shape[-1]:
         fill(gpu, product, 0)
     elif x.dtype.kind == "f" and not gpu.own_gemm:
@@ -55,6 +53,13 @@ def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
     else:
         _gemm(gpu, x, y, product)
     return gpu.result(product, out)
+
+
+def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:
+    """Whether a product can be written to `out` at once."""
+    if out is None or (out.dtype, out.shape) != (x.dtype, shape) or not out.flags.c_contiguous:
+        return False
+    return not overlap(x, out) and not overlap(y, out)
 
 
 def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
@@ -74,8 +79,7 @@ def _gemm(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     """x @ y into a contiguous out, by the kernel of our own."""
     job = np.zeros((), PRODUCT)
     batch = out.shape[:-2]
-    steps = [element_steps(_stack(a), batch) for a in (x, y)]
-    shape, steps = merge(batch, *steps)
+    shape, steps = merge(batch, *[element_steps(_stack(a), batch) for a in (x, y)])
     if len(shape) > MAX_DIMS:
         raise RuntimeError(f"matmul: more than {MAX_DIMS} leading dimensions")
     for name, a, step in zip("ab", (x, y), steps):
