@@ -56,12 +56,14 @@ __device__ __forceinline__ C power(C x, C y, const Fault& fault) {
 
 // ------------------------------------------------------------------ the tables
 // On bools + is "or", * is "and". A nan stays one in maximum and minimum; its sign is 0.
+// Integers wrap around, which C++ defines for unsigned ones only.
 #define ONE_ARGUMENT(X) \
-    NUMBERS(X(neg, T, -x)) \
+    FLOATS(X(neg, T, -x)) \
+    WHOLE(X(neg, T, 0 - (u64)x)) \
     NUMBERS(X(sign, T, (x > 0) - (x < 0))) \
     NUMBERS(X(relu, T, x > 0 || x != x ? x : C(0))) \
     FLOATS(X(abs, T, M(fabs)(x))) \
-    WHOLE(X(abs, T, x < 0 ? -x : x)) \
+    WHOLE(X(abs, T, x < 0 ? 0 - (u64)x : (u64)x)) \
     FLOATS(X(floor, T, M(floor)(x))) \
     FLOATS(X(ceil, T, M(ceil)(x))) \
     FLOATS(X(trunc, T, M(trunc)(x))) \
@@ -70,10 +72,15 @@ __device__ __forceinline__ C power(C x, C y, const Fault& fault) {
     BOOLS(X(bitwise_not, T, !x))
 
 #define TWO_ARGUMENTS(X) \
-    X(add, T, x + y) \
-    NUMBERS(X(sub, T, x - y)) \
-    X(mul, T, x * y) \
+    FLOATS(X(add, T, x + y)) \
+    FLOATS(X(sub, T, x - y)) \
+    FLOATS(X(mul, T, x * y)) \
     FLOATS(X(div, T, x / y)) \
+    WHOLE(X(add, T, (u64)x + (u64)y)) \
+    WHOLE(X(sub, T, (u64)x - (u64)y)) \
+    WHOLE(X(mul, T, (u64)x * (u64)y)) \
+    BOOLS(X(add, T, x || y)) \
+    BOOLS(X(mul, T, x && y)) \
     X(maximum, T, x >= y || x != x ? x : y) \
     X(minimum, T, x <= y || x != x ? x : y) \
     FLOATS(X(floor_divide, T, floor_divided(x, y))) \

@@ -13,7 +13,7 @@ KERNEL(arange)(T* out, double start, double step_by, i64 n) {
 }
 #else
 KERNEL(arange)(T* out, i64 start, i64 step_by, i64 n) {
-    for (i64 i = first(); i < n; i += step()) out[i] = (T)(start + i * step_by);
+    for (i64 i = first(); i < n; i += step()) out[i] = (T)((u64)start + (u64)i * (u64)step_by);
 }
 #endif
 KERNEL(linspace)(T* out, double start, double step_by, double end, i64 n) {
