@@ -80,14 +80,19 @@ def test_bad_names(name, message):
         minitorch.device(name)
 
 
-def test_a_device_that_is_not_there():
-    if "sim" not in base._by_name:
-        with pytest.raises(RuntimeError, match="device 'sim' is not available"):
-            minitorch.zeros(1, device="sim")
-        with pytest.raises(RuntimeError, match="device 'sim' is not available"):
-            minitorch.set_default_device("sim")
-        with pytest.raises(RuntimeError, match="device 'sim' is not available"):
-            minitorch.device("sim").__enter__()
+def _absent():
+    raise RuntimeError("nobody has one")
+
+
+def test_a_device_that_is_not_there(monkeypatch):
+    monkeypatch.setitem(base._makers, "absent", _absent)
+    for ask in (
+        lambda: minitorch.zeros(1, device="absent"),
+        lambda: minitorch.set_default_device("absent"),
+        minitorch.device("absent").__enter__,
+    ):
+        with pytest.raises(RuntimeError, match="device 'absent' is not available: nobody has one"):
+            ask()
     with pytest.raises(RuntimeError, match="device 'cpu:5' does not exist: there are 1 of 'cpu'"):
         minitorch.zeros(1, device="cpu:5")
 

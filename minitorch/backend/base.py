@@ -25,7 +25,9 @@ class Backend:
 
     `entries` maps the name of an op to a function on arrays; every entry that allocates its
     result takes `out=`. `views` names the entries whose result shares its argument's memory.
-    `to_host` gives a NumPy array that shares no memory with a GPU; `from_host` the reverse.
+    `to_host` gives a NumPy array that shares no memory with a GPU; `from_host` the reverse. A
+    backend with pinned memory (`pin`, `is_pinned`) has `non_blocking=` in both, and copies
+    `across` its own devices. `current` is the device that a name without a number means.
     `as_array` mends a result that is not of `array_type` (NumPy returns scalars for 0-d arrays).
     `address` is that of the first element.
     """
@@ -34,13 +36,17 @@ class Backend:
     array_type: type
     entries: dict[str, Callable[..., Any]]
     views: frozenset[str]
-    from_host: Callable[[np.ndarray, int], Array]
-    to_host: Callable[[Array], np.ndarray]
+    from_host: Callable[..., Array]
+    to_host: Callable[..., np.ndarray]
     as_array: Callable[[Any], Array]
     address: Callable[[Array], int]
     index: Callable[[Array], int | None] = field(default=lambda array: None)
     count: Callable[[], int] = field(default=lambda: 1)
     synchronize: Callable[[int], None] = field(default=lambda index: None)
+    current: Callable[[], int] = field(default=lambda: 0)
+    across: Callable[[Array, int], Array] | None = None
+    pin: Callable[[np.ndarray], np.ndarray] | None = None
+    is_pinned: Callable[[np.ndarray], bool] | None = None
 
 
 _by_name: dict[str, Backend] = {}
@@ -159,6 +165,13 @@ class Device:
         self.index: int | None = index
         self._previous: list[Device | None] = []
 
+    @classmethod
+    def cuda(cls, device: str | int | Device | None = None) -> Device:
+        """A GPU by its number or name; None: the current one."""
+        if device is None or isinstance(device, int):
+            return cls("cuda", device)
+        return cls(device)
+
     def __repr__(self) -> str:
         index = "" if self.index is None else f", index={self.index}"
         return f"device(type={self.type!r}{index})"
@@ -224,13 +237,43 @@ def get_default_device() -> Device:
 def resolve(device: str | Device | None) -> tuple[Backend, int]:
     """Backend and device number for a `device=` argument (None: the default device)."""
     chosen = get_default_device() if device is None else Device(device)
-    return available(chosen), chosen.index or 0
+    serving = available(chosen)
+    return serving, serving.current() if chosen.index is None else chosen.index
 
 
-def transfer(array: Array, device: Device) -> Array:
-    """The same elements on another device, by way of the host; every backend's entry."""
-    serving, index = resolve(device)
-    return serving.from_host(of(array).to_host(array), index)
+def transfer(array: Array, device: Device, non_blocking: bool = False) -> Array:
+    """The same elements on another device; every backend's entry.
+
+    non_blocking: where pinned memory allows it, the host does not wait for the copy.
+    """
+    here = of(array)
+    there, index = resolve(device)
+    if here is there and here.across is not None:
+        return here.across(array, index)
+    waits_for = {} if here.pin is None or not non_blocking else {"non_blocking": True}
+    host = here.to_host(array, **waits_for)
+    waits_for = {} if there.pin is None or not non_blocking else {"non_blocking": True}
+    return there.from_host(host, index, **waits_for)
+
+
+def pin(array: Array, device: str | Device | None = None) -> np.ndarray:
+    """A host array in memory that GPUs copy from and to by themselves.
+
+    device: whose pinned memory; None: the default device's, or cuda's. Raises RuntimeError where
+    the device is not available, or has no such memory.
+    """
+    chosen = get_default_device() if device is None else Device(device)
+    serving = named("cuda" if device is None and chosen.type == "cpu" else chosen.type)
+    if serving.pin is None:
+        raise RuntimeError(f"pin_memory: device '{serving.name}' has no pinned memory")
+    return serving.pin(of(array).to_host(array))
+
+
+def is_pinned(array: Array) -> bool:
+    """Whether an array is in pinned memory of some device."""
+    return type(array) is np.ndarray and any(
+        serving.is_pinned(array) for serving in _by_name.values() if serving.is_pinned is not None
+    )
 
 
 def device_of(array: Array) -> Device:

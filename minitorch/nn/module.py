@@ -287,14 +287,17 @@ class Module:
         """Move to a device and/or cast floating-point parameters and buffers to a dtype.
 
         `to(device)`, `to(dtype)`, `to(device, dtype)`, `to(tensor)`, or by keyword. Parameters
-        stay the same objects, so an optimizer made before goes on working.
+        stay the same objects, so an optimizer made before goes on working. `non_blocking` is
+        that of `Tensor.to`.
         """
-        device, dtype = _parse_to(*args, **kwargs)
+        device, dtype, non_blocking = _parse_to(*args, **kwargs)
 
         def convert(tensor: Tensor) -> Tensor:
             if dtype is not None and tensor.is_floating_point():
                 tensor = tensor.to(dtype)
-            return tensor if device is None else tensor.to(device)
+            if device is None:
+                return tensor
+            return tensor.to(device, non_blocking=non_blocking)
 
         return self._convert(convert)
 
@@ -330,8 +333,7 @@ class Module:
 
     def cuda(self: T, device: int | str | Device | None = None) -> T:
         """Move parameters and buffers to a GPU, given by number or name; None: the current one."""
-        name = f"cuda:{device}" if isinstance(device, int) else device
-        return self.to("cuda" if name is None else name)
+        return self.to(Device.cuda(device))
 
     # ---- state
 
@@ -489,16 +491,16 @@ def _add_hook(
 
 def _parse_to(
     *args: Any, device: Any = None, dtype: DType | None = None, non_blocking: bool = False
-) -> tuple[Any, DType | None]:
+) -> tuple[Any, DType | None, bool]:
     for arg in args:
         if isinstance(arg, Tensor):
             device, dtype = arg.device, arg.dtype
         elif isinstance(arg, DType):
             dtype = arg
         elif isinstance(arg, bool):
-            pass  # non_blocking by position
+            non_blocking = arg
         elif arg is not None:
             device = arg
     if dtype is not None and not dtype.is_floating_point:
         raise TypeError(f"nn.Module.to only accepts floating point dtypes, got {dtype}")
-    return device, dtype
+    return device, dtype, non_blocking

@@ -29,9 +29,9 @@ def _transfer_jvp(node: Node, tangents: Sequence[Any]) -> Tensor:
 _transfer = Op("transfer", "linear", _transfer_vjp, _transfer_jvp)
 
 
-def transfer(input: Tensor, device: Device) -> Tensor:
+def transfer(input: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
     """A copy of the tensor on another device; its gradient travels back."""
-    array = _transfer.entries[type(input.array)](input.array, device)
+    array = _transfer.entries[type(input.array)](input.array, device, non_blocking=non_blocking)
     if input.node is None or not grad_mode.enabled:
         return Tensor(array)
     return Tensor(array, Node(_transfer, (input.node,), (), input.device, array.shape))
@@ -48,21 +48,28 @@ def to(
     """The tensor in another dtype or on another device: `to(dtype)`, `to(device)`, `to(other)`.
 
     The tensor itself where nothing changes, unless `copy`. Differentiable between floats.
+    non_blocking: the host does not wait for a copy from pinned memory to a GPU, nor for one from
+    a GPU, whose result (in pinned memory) is there after the next synchronisation.
     """
+    flags = []
     for value in args:
         if isinstance(value, Tensor):
             dtype, device = value.dtype, value.device
+        elif isinstance(value, bool):
+            flags.append(value)
         elif isinstance(value, dtypes.dtype) or value in (float, int, bool):
             dtype = value
         else:
             device = value
+    non_blocking, copy = (*flags, *(non_blocking, copy)[len(flags) :])
     result = input
     if device is not None:
         wanted = Device(device)
         serving = backend.available(wanted)
         here = input.device
-        if serving.name != here.type or wanted.index not in (None, here.index):
-            result = transfer(input, wanted)
+        number = serving.current() if wanted.index is None else wanted.index
+        if serving.name != here.type or number != (here.index or 0):
+            result = transfer(input, wanted, non_blocking)
     if dtype is not None:
         result = cast(result, dtypes.as_dtype(dtype))
     return clone(result) if copy and result is input else result
@@ -86,3 +93,20 @@ def clone(input: Tensor) -> Tensor:
 def contiguous(input: Tensor) -> Tensor:
     """The tensor itself if its elements lie in order in memory, else a copy for which they do."""
     return input if input.is_contiguous() else clone(input)
+
+
+def pin_memory(input: Tensor, device: Any = None) -> Tensor:
+    """A copy in host memory from which GPUs copy by themselves; the tensor itself if it is there.
+
+    device: the GPU's type; None: the default device's, or "cuda". RuntimeError without a GPU.
+    """
+    if backend.of(input.array).name != "cpu":
+        raise RuntimeError(f"pin_memory: only tensors on cpu can be pinned, got {input.device}")
+    if backend.is_pinned(input.array):
+        return input
+    return Tensor(backend.pin(input.array, device))
+
+
+def is_pinned(input: Tensor, device: Any = None) -> bool:
+    """Whether the tensor is in pinned host memory."""
+    return backend.is_pinned(input.array)

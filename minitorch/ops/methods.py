@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minitorch import creation, dtypes, random
+from minitorch.backend import Device
 from minitorch.operands import is_number
 from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
 from minitorch.tensor import Tensor
@@ -17,7 +18,7 @@ SAME_NAME: dict[Any, str] = {
         erf square clamp eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not
         logical_and logical_or logical_xor logical_not isnan isinf isfinite isclose allclose
         equal""",
-    convert: "to clone contiguous",
+    convert: "to clone contiguous pin_memory is_pinned",
     reduce: """sum mean var std prod cumsum norm amax amin max min argmax argmin any all softmax
         log_softmax logsumexp argsort sort topk unique bincount""",
     shape: """view reshape view_as reshape_as flatten unflatten squeeze unsqueeze expand expand_as
@@ -49,9 +50,9 @@ def _cpu(input: Tensor) -> Tensor:
     return convert.to(input, device="cpu")
 
 
-def _cuda(input: Tensor, device: Any = None) -> Tensor:
-    """The tensor on the GPU."""
-    return convert.to(input, device="cuda" if device is None else device)
+def _cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """The tensor on the GPU, given by number or name; None: the current one."""
+    return convert.to(input, device=Device.cuda(device), non_blocking=non_blocking)
 
 
 def _equal(input: Tensor, other: Any) -> Any:

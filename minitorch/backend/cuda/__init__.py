@@ -10,9 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from minitorch.backend.base import Array, Backend
+from minitorch.backend.base import Backend
+from minitorch.backend.cuda import transfer
 from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
 from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Entries, Gpu
@@ -70,8 +69,12 @@ def build(name: str, xp: Any) -> Backend:
         array_type=xp.ndarray,
         entries=entries,
         views=frozenset(VIEWS),
-        from_host=partial(_from_host, gpu),
-        to_host=partial(_to_host, gpu),
+        from_host=partial(transfer.from_host, gpu),
+        to_host=partial(transfer.to_host, gpu),
+        current=gpu.current,
+        across=partial(transfer.across, gpu),
+        pin=partial(transfer.pin, gpu),
+        is_pinned=transfer.is_pinned,
         as_array=lambda array: array,
         address=lambda array: int(array.data.ptr),
         index=lambda array: int(array.device.id),
@@ -104,17 +107,6 @@ def _flat(args: Any) -> Any:
             yield from _flat(a)
         else:
             yield a
-
-
-def _from_host(gpu: Gpu, array: np.ndarray, index: int) -> Array:
-    with gpu.xp.cuda.Device(index):
-        return gpu.xp.asarray(np.ascontiguousarray(array).reshape(array.shape))
-
-
-def _to_host(gpu: Gpu, array: Array) -> np.ndarray:
-    host: np.ndarray = array.get()
-    gpu.check(array.device.id)
-    return host
 
 
 def _synchronize(gpu: Gpu, index: int) -> None:

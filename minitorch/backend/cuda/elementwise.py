@@ -163,8 +163,10 @@ def _cast(
     return gpu.result(x, out)
 
 
-def _transfer(gpu: Gpu, x: Array, device: Device, out: Array | None = None) -> Array:
-    moved = transfer(x, device)
+def _transfer(
+    gpu: Gpu, x: Array, device: Device, non_blocking: bool = False, out: Array | None = None
+) -> Array:
+    moved = transfer(x, device, non_blocking)
     return moved if out is None else gpu.result(moved, out)
 
 
@@ -225,7 +227,11 @@ _BINARY = [
         Kernel(_ARITHMETIC, name, "biuf", compares=True)
         for name in ("eq", "ne", "lt", "le", "gt", "ge")
     ],
-    Kernel(_REAL, "bce_with_logits", "f"),
+    Kernel(_ARITHMETIC, "relu_backward", "f"),
+    *[
+        Kernel(_REAL, name, "f")
+        for name in ("bce_with_logits", "tanh_backward", "sigmoid_backward", "gelu_backward")
+    ],
 ]
 
 ELEMENTWISE: Entries = {

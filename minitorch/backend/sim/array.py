@@ -159,7 +159,7 @@ class ndarray:
             raise RuntimeError("out must be C-contiguous")
         if not blocking and not _pinned(out):
             raise SimError("get(blocking=False) needs out= in pinned memory: alloc_pinned_memory")
-        queue = _queue(stream)
+        queue = _queue(self, stream)
         _submit(queue, partial(_to_host, self._array, out, self._memory.device_id), [self])
         if blocking:
             queue.synchronize()
@@ -175,7 +175,7 @@ class ndarray:
             raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
         if not self.flags.c_contiguous:
             raise RuntimeError("Cannot set to non-contiguous array")
-        queue = _queue(stream)
+        queue = _queue(self, stream)
         if queue.recording is not None and not _pinned(arr):
             queue.recording.broken = True
             raise SimError("set: a captured stream can only copy from pinned memory")
@@ -237,8 +237,9 @@ def _length(shape: Dims) -> int:
     return n
 
 
-def _queue(stream: Stream | None) -> work.Queue:
-    return current_queue(current_device()) if stream is None else stream._queue()
+def _queue(array: ndarray, stream: Stream | None) -> work.Queue:
+    """A stream's queue; None: the current stream's of the array's device."""
+    return current_queue(array._memory.device_id) if stream is None else stream._queue()
 
 
 def _pinned(array: np.ndarray) -> bool:

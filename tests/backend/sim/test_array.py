@@ -1,4 +1,4 @@
-"""Arrays of the simulated GPU: views, copies, products and sorts against NumPy; what they refuse."""
+"""Arrays of the simulated GPU: views, copies, products, sorts against NumPy; what they refuse."""
 
 import gc
 

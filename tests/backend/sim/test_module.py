@@ -41,7 +41,7 @@ def test_dynamic_shared_memory():
 
 
 def test_a_kernel_that_is_not_there():
-    with pytest.raises(RuntimeError, match="CUDA_ERROR_NOT_FOUND.*subtract"):
+    with pytest.raises(RuntimeError, match=r"CUDA_ERROR_NOT_FOUND.*subtract"):
         MODULE.get_function("subtract")
 
 
@@ -75,13 +75,17 @@ def other_device():
 
 
 WRONG = {
-    "a host array": (0, lambda: np.ones(2, np.float32), "const float32*", "NumPy array (float32[2])"),
+    "a host array": (
+        0, lambda: np.ones(2, np.float32), "const float32*", "NumPy array (float32[2])",
+    ),
     "another dtype": (0, lambda: sim.empty(2, np.float64), "const float32*", "float64[2]"),
     "integers": (0, lambda: sim.empty(2, np.int32), "const float32*", "int32[2]"),
     "a half": (0, lambda: sim.empty(2, np.float16), "const float32*", "float16[2]"),
     "a strided array": (1, lambda: sim.empty((2, 3), np.float32).T, "float32*", "strides (4, 12)"),
     "every other": (1, lambda: sim.empty(4, np.float32)[::2], "float32*", "strides (8,)"),
-    "an array of another device": (1, other_device, "float32*", "of device 1 in a launch on device 0"),
+    "an array of another device": (
+        1, other_device, "float32*", "of device 1 in a launch on device 0",
+    ),
     "a pointer into another device": (
         1, lambda: np.uint64(OTHER.data.ptr), "float32*", "of device 1 in a launch on device 0",
     ),
