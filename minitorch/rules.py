@@ -187,12 +187,18 @@ def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _times(g: Tensor, partial: Partial, values: dict[str, Any], names: tuple[str, ...]) -> Tensor:
     if isinstance(partial, str):
         return g if partial == ONE else -g
+    if names[:1] == ("g",):
+        product: Tensor = partial(g, *[values[name] for name in names[1:]])
+        return product
     factor: Tensor = partial(*[values[name] for name in names])
     return g * factor
 
 
 def _reads(partial: Partial) -> tuple[str, ...]:
-    """A partial's parameter names say what it reads: x, y (the arguments), z (the result)."""
+    """A partial's parameter names say what it reads: x, y (the arguments), z (the result).
+
+    One whose first is g gives the product with g instead.
+    """
     if isinstance(partial, str):
         return ()
     return partial.__code__.co_varnames[: partial.__code__.co_argcount]
@@ -203,7 +209,8 @@ def elementwise(name: str, *partials: Partial, floating: bool = False) -> Tensor
     """An op with a diagonal Jacobian: one partial derivative per argument serves both modes.
 
     A partial is a function whose parameter names say what it reads: x, y (arguments), z (result);
-    only that is saved. `floating`: integers become the default float first.
+    only that is saved. If its first is g, it gives the product of g and the partial: for those
+    that have an op for that. `floating`: integers become the default float first.
     """
     reads = [_reads(p) for p in partials]
 

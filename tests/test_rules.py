@@ -28,7 +28,8 @@ ARGUMENTS = {
     )},
     **{name: ((X, Y), {}) for name in (
         "add", "sub", "mul", "div", "pow", "maximum", "minimum", "floor_divide", "remainder",
-        "bce_with_logits", "eq", "ne", "lt", "le", "gt", "ge",
+        "bce_with_logits", "relu_backward", "tanh_backward", "sigmoid_backward", "gelu_backward",
+        "eq", "ne", "lt", "le", "gt", "ge",
     )},
     **{name: ((BITS, ~BITS), {}) for name in ("bitwise_and", "bitwise_or", "bitwise_xor")},
     "bitwise_not": ((BITS,), {}),

@@ -8,10 +8,10 @@ from typing import Any, overload
 from minitorch import dtypes
 from minitorch.operands import Number, is_number, promote, result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
-from minitorch.ops.convert import cast
 from minitorch.rules import (
     MINUS_ONE,
     ONE,
+    TensorFunction,
     comparison,
     constant,
     elementwise,
@@ -23,10 +23,6 @@ from minitorch.tensor import Tensor
 
 
 # ---------------------------------------------------------------------- partials with a condition
-def _mask(condition: Tensor, like: Tensor) -> Tensor:
-    return cast(condition, like.dtype)
-
-
 def _share(loses: Tensor, x: Any, y: Any) -> Tensor:
     """Share of one of x and y in their maximum or minimum: 0 where it loses, a half if equal."""
     equal: Tensor = x == y
@@ -69,7 +65,7 @@ floor = elementwise("floor", lambda x: x.new_zeros(x.shape))
 ceil = elementwise("ceil", lambda x: x.new_zeros(x.shape))
 trunc = elementwise("trunc", lambda x: x.new_zeros(x.shape))
 _round = elementwise("round", lambda x: x.new_zeros(x.shape))
-relu = elementwise("relu", lambda z: _mask(z > 0, z))
+relu = elementwise("relu", lambda g, z: relu_backward(g, z.detach()))
 exp = elementwise("exp", lambda z: z, floating=True)
 log = elementwise("log", lambda x: x.reciprocal(), floating=True)
 log1p = elementwise("log1p", lambda x: (x + 1).reciprocal(), floating=True)
@@ -80,18 +76,28 @@ reciprocal = elementwise("reciprocal", lambda z: -z * z, floating=True)
 sin = elementwise("sin", lambda x: x.cos(), floating=True)
 cos = elementwise("cos", lambda x: -x.sin(), floating=True)
 tan = elementwise("tan", lambda z: z * z + 1, floating=True)
-tanh = elementwise("tanh", lambda z: 1 - z * z, floating=True)
-sigmoid = elementwise("sigmoid", lambda z: z * (1 - z), floating=True)
+tanh = elementwise("tanh", lambda g, z: tanh_backward(g, z), floating=True)
+sigmoid = elementwise("sigmoid", lambda g, z: sigmoid_backward(g, z), floating=True)
 erf = elementwise("erf", lambda x: (-x * x).exp() * (2 / math.sqrt(math.pi)), floating=True)
 softplus_ = elementwise("softplus", lambda x: x.sigmoid(), floating=True)
-# x * Phi(x) has the derivative Phi(x) + x * phi(x), with the normal distribution's Phi and phi.
-gelu_ = elementwise(
-    "gelu",
-    lambda x: (
-        0.5 * ((x * math.sqrt(0.5)).erf() + 1)
-        + x * (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
-    ),
-    floating=True,
+gelu_ = elementwise("gelu", lambda g, x: gelu_backward(g, x), floating=True)
+
+# ---------------------------------------------------------------------- derivatives in one op
+# x times the derivative of relu, tanh and sigmoid where their result is y; of gelu, Phi(y) +
+# y * phi(y) with the normal distribution's Phi and phi, at y.
+relu_backward: TensorFunction = elementwise(
+    "relu_backward", lambda g, y: relu_backward(g, y), lambda y: y.new_zeros(y.shape)
+)
+tanh_backward: TensorFunction = elementwise(
+    "tanh_backward", lambda g, y: tanh_backward(g, y), lambda x, y: x * y * -2
+)
+sigmoid_backward: TensorFunction = elementwise(
+    "sigmoid_backward", lambda g, y: sigmoid_backward(g, y), lambda x, y: x * (1 - 2 * y)
+)
+gelu_backward: TensorFunction = elementwise(
+    "gelu_backward",
+    lambda g, y: gelu_backward(g, y),
+    lambda x, y: x * (2 - y * y) * (y * y * -0.5).exp() * (1 / math.sqrt(2 * math.pi)),
 )
 
 # ---------------------------------------------------------------------- no derivative

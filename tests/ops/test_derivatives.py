@@ -12,6 +12,7 @@ import pytest
 import minitorch
 from minitorch import fused, ops
 from minitorch.autograd import topological
+from minitorch.ops import elementwise
 from minitorch.rules import REGISTRY
 from minitorch.testing import check_derivatives
 from tests.referee import ours
@@ -87,6 +88,10 @@ TABLE = [
     ("remainder", ops.remainder, ([(3, 4), (3, 4)], [(3, 1), (4,)]), POSITIVE),
     ("remainder", lambda x: x % 0.7, UNARY, POSITIVE),
     ("bce_with_logits", ops.bce_with_logits, BINARY, ANY),
+    ("relu_backward", elementwise.relu_backward, BINARY, POSITIVE),
+    ("tanh_backward", elementwise.tanh_backward, BINARY, ANY),
+    ("sigmoid_backward", elementwise.sigmoid_backward, BINARY, ANY),
+    ("gelu_backward", elementwise.gelu_backward, BINARY, ANY),
     ("neg", ops.neg, UNARY, ANY),
     ("abs", ops.abs, UNARY, ANY),
     ("sign", ops.sign, UNARY, ANY),

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.elementwise import gelu, normal_below, sigmoid, softplus
+from minitorch.backend.cpu.elementwise import (
+    gelu,
+    gelu_backward,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    softplus,
+    tanh_backward,
+)
 from minitorch.backend.cpu.entry import Array, Entries, Index, quiet
 from minitorch.backend.cpu.index import check_range
 
-
 # ------------------------------------------------------------------ linear
-# An activation in place, and g times its derivative, from the result y (of gelu: from its
-# argument) into y's shape.
-def _tanh_slope(g: Array, y: Array) -> Array:
-    slope = y * y
-    np.subtract(1, slope, out=slope)
-    return np.multiply(slope, g, out=slope)
-
-
-def _sigmoid_slope(g: Array, y: Array) -> Array:
-    slope = 1 - y
-    slope *= y
-    return np.multiply(slope, g, out=slope)
-
-
-def _gelu_slope(g: Array, x: Array) -> Array:
-    # Phi(x) + x phi(x), with the normal distribution's Phi and phi
-    slope = x * x
-    slope *= -0.5
-    np.exp(slope, out=slope)
-    slope *= x
-    slope *= (2 * math.pi) ** -0.5
-    slope += normal_below(x)
-    return np.multiply(slope, g, out=slope)
-
-
+# An activation in place, and g times its derivative.
 _ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
     "none": (lambda x: x, lambda g, y: g),
-    "relu": (lambda x: np.maximum(x, 0, out=x), lambda g, y: np.multiply(g, y > 0)),
-    "tanh": (lambda x: np.tanh(x, out=x), _tanh_slope),
-    "sigmoid": (lambda x: sigmoid(x, out=x), _sigmoid_slope),
-    "gelu": (gelu, _gelu_slope),
+    "relu": (lambda x: np.maximum(x, 0, out=x), relu_backward),
+    "tanh": (lambda x: np.tanh(x, out=x), tanh_backward),
+    "sigmoid": (lambda x: sigmoid(x, out=x), sigmoid_backward),
+    "gelu": (gelu, gelu_backward),
 }
 
 
