@@ -253,7 +253,7 @@ def _compile(code: str, options: tuple[str, ...], checked: bool) -> Path:
         text = _DYNAMIC.sub(r"\1* const \2 = (\1*)sim_dynamic_shared();", text)
         rows = "".join(f"    SIM_KERNEL({name}),\n" for name in names)
         table = '\n#line 1 "device.h"\nextern "C" __attribute__((visibility("default"))) '
-        table += f"const sim::Kernel sim_kernels[] = {{\n{rows}}};\n"
+        table += f"const sim::Kernel sim_kernels[] = {{\n{rows}    {{}}}};\n"
         _run_compiler([*flags, "-include", str(NATIVE / "device.h")], text + table, target)
         description = {"kernels": names, **_symbols(target)}
         target.with_suffix(".json").write_text(json.dumps(description))
@@ -280,10 +280,7 @@ def _kernel_names(text: str, options: tuple[str, ...]) -> list[str]:
     """The `extern "C" __global__` functions, after macros have been expanded."""
     call = ["g++", "-E", "-P", "-x", "c++", "-std=c++17", "-w", "-D__global__=sim_is_kernel"]
     call += [*options, "-"]
-    names = list(dict.fromkeys(_KERNEL.findall(_run(call, text))))
-    if not names:
-        raise CompileError('the source holds no extern "C" __global__ void function')
-    return names
+    return list(dict.fromkeys(_KERNEL.findall(_run(call, text))))
 
 
 def _symbols(library: Path) -> dict[str, Any]:

@@ -86,6 +86,8 @@ static void forget_region(Region* region) {
     delete region;
 }
 
+static const size_t FAR = 1ull << 38;
+
 // "12 bytes past the end of x (float32, shape (3,))"
 static std::string describe_address(uintptr_t address) {
     if (address < PAGE) return "a null pointer";
@@ -101,7 +103,7 @@ static std::string describe_address(uintptr_t address) {
         const size_t before = next ? next->low - address : SIZE_MAX;
         if (past == SIZE_MAX && before == SIZE_MAX)
             snprintf(text, sizeof text, "address %p, and there is no array at all", (void*)address);
-        else if (past > (1u << 30) && before > (1u << 30))
+        else if (past > FAR && before > FAR)
             snprintf(text, sizeof text, "address %p, far from every array (freed, or of the host?)",
                      (void*)address);
         else if (past <= before)
