@@ -196,6 +196,7 @@ def slice_backward(gpu: Gpu, g: Array, shape: Dims, index: Index) -> Array:
     steps = iter(zip(g.shape, _steps(g), strict=True))
     taken = sum(item is not None and item is not Ellipsis for item in index)
     dims: list[Dim] = []
+    offset = 0
     for item in index if Ellipsis in index else (*index, Ellipsis):
         lengths = shape[len(dims) : len(dims) + (len(shape) - taken)]
         if item is None:
@@ -204,11 +205,15 @@ def slice_backward(gpu: Gpu, g: Array, shape: Dims, index: Index) -> Array:
             dims += [Dim(n, 0, 1, *next(steps)) for n in lengths]
         elif isinstance(item, slice):
             start, _, every = item.indices(shape[len(dims)])
-            dims.append(Dim(shape[len(dims)], start, every, *next(steps)))
+            count, step = next(steps)
+            if every < 0:  # the same elements, from the last to the first
+                start, every = start + max(count - 1, 0) * every, -every
+                offset, step = offset + max(count - 1, 0) * step, -step
+            dims.append(Dim(shape[len(dims)], start, every, count, step))
         else:
             length = shape[len(dims)]
             dims.append(Dim(length, item % length, 1, 1, 0))
-    return _rearranged(gpu, "among_zeros", g, dims)
+    return _rearranged(gpu, "among_zeros", g, dims, offset=offset * g.itemsize)
 
 
 def _into(function: Callable[..., Array]) -> Callable[..., Array]:
