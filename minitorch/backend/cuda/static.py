@@ -11,30 +11,47 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatch
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from minitorch.backend import kernels
 from minitorch.backend.cuda import cubin
+from minitorch.backend.sim import build
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 # What CuPy adds to the options of a RawModule.
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 MAX_PARAMETER_BYTES = 4096  # before CUDA 12.1, and of sm_60 to sm_75
-# Functions of the double-precision mathematics library that are rarely called and keep an array.
-SLOW_PATHS = ("__internal_trig_reduction_slowpathd", "__internal_lgamma_pos")
-# The kernels that have to move 128 bits at a time, as FILE:KERNEL patterns; where both fit, the
-# first counts.
+# Functions of the mathematics library that are rarely called and keep an array in local memory.
+SLOW_PATHS = ("__internal_trig_reduction_slowpathd",)
+# Kernels that may use local memory in their own code, as FILE:KERNEL patterns.
+LOCAL = {
+    "functions:sin_*": "reduces large arguments with the digits of 2/pi in an array, inlined",
+    "functions:cos_*": "as sin",
+    "functions:tan_*": "as sin",
+}
+# What has to move 128 bits at a time, as FILE:KERNEL patterns; the first that fits counts.
 LOADS, STORES, BOTH, NEITHER = ("loads",), ("stores",), ("loads", "stores"), ()
 VECTORISED: dict[str, tuple[str, ...]] = {
+    "*_strided_*": NEITHER,
+    "convert:fill_*": STORES,
+    **{f"convert:from_{suffix}_{suffix}": BOTH for suffix in kernels.SUFFIXES.values()},
+    **{f"elementwise:{name}_*": LOADS for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    "elementwise:*": BOTH,
+    "functions:*": BOTH,
+    "index:take_packs_*": BOTH,
+    "reduce:*_row_*": LOADS,
     "word2vec:*_packed_*": BOTH,
 }
 _PROPERTIES = re.compile(
@@ -224,6 +241,15 @@ def _number(counts: Counter[str], pattern: str) -> int:
 
 
 # ---------------------------------------------------------------------- checking
+V = TypeVar("V")
+
+
+def _matching(kernel: Compiled, patterns: Mapping[str, V]) -> V | None:
+    """The value of the first FILE:KERNEL pattern that fits."""
+    name = f"{kernel.file}:{kernel.name}"
+    return next((value for pattern, value in patterns.items() if fnmatch(name, pattern)), None)
+
+
 def _spills(kernel: Compiled) -> str | None:
     if kernel.spill_stores or kernel.spill_loads:
         return f"spills {kernel.spill_stores} bytes, reloads {kernel.spill_loads}"
@@ -231,15 +257,14 @@ def _spills(kernel: Compiled) -> str | None:
 
 
 def _local(kernel: Compiled) -> str | None:
-    places = [place or "its own code" for place in kernel.local if place not in SLOW_PATHS]
+    allowed = [*SLOW_PATHS, *([""] if _matching(kernel, LOCAL) else [])]
+    places = [place or "its own code" for place in kernel.local if place not in allowed]
     return f"uses local memory in {', '.join(places)}" if places else None
 
 
 def _wide(kernel: Compiled) -> str | None:
-    name = f"{kernel.file}:{kernel.name}"
-    expected = next((what for pattern, what in VECTORISED.items() if fnmatch(name, pattern)), ())
     present = {"loads": kernel.wide_loads, "stores": kernel.wide_stores}
-    missing = [what for what in expected if not present[what]]
+    missing = [what for what in _matching(kernel, VECTORISED) or () if not present[what]]
     return f"has no 128-bit {' and '.join(missing)}" if missing else None
 
 
@@ -248,7 +273,41 @@ def _size(kernel: Compiled) -> str | None:
     return f"has {end} bytes of parameters" if end > MAX_PARAMETER_BYTES else None
 
 
-CHECKS = (_spills, _local, _wide, _size)
+@cache
+def simulated_parameters(file: str) -> dict[str, tuple[tuple[int, int], ...]]:
+    """(offset, bytes) of every parameter of a file's kernels as g++ lays them out.
+
+    The simulator compares these with what launchers pass, structs included.
+    """
+    found = {}
+    for dtype in kernels.SUFFIXES:
+        with suppress(build.CompileError):  # most often there is no kernel for this type
+            module = build.CompiledModule(kernels.source(file), kernels.options(dtype))
+            found.update({name: _layout(k.params) for name, k in module.kernels.items()})
+    return found
+
+
+def _layout(params: Iterable[build.Param]) -> tuple[tuple[int, int], ...]:
+    places, end = [], 0
+    for param in params:
+        start = -(-end // param.align) * param.align
+        places.append((start, param.size))
+        end = start + param.size
+    return tuple(places)
+
+
+def _parameters(kernel: Compiled) -> str | None:
+    if shutil.which("g++") is None:
+        return None
+    expected = simulated_parameters(kernel.file).get(kernel.name)
+    if expected is None:
+        return "does not compile with g++"
+    if expected != kernel.parameters:
+        return f"has parameters at {kernel.parameters}, but on the simulator at {expected}"
+    return None
+
+
+CHECKS = (_spills, _local, _wide, _size, _parameters)
 
 
 def violations(compiled: Iterable[Compiled]) -> list[str]:
