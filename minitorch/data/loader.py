@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minitorch import ops
+from minitorch.backend import Device, get_default_device, why_unavailable
 from minitorch.creation import from_numpy, tensor
 from minitorch.data.dataset import Dataset, rows
 from minitorch.dtypes import float64
@@ -19,13 +21,11 @@ from minitorch.tensor import Tensor
 _UNSUPPORTED: dict[str, Any] = {
     "batch_sampler": None,
     "num_workers": 0,
-    "pin_memory": False,
     "timeout": 0,
     "worker_init_fn": None,
     "multiprocessing_context": None,
     "prefetch_factor": None,
     "persistent_workers": False,
-    "pin_memory_device": "",
     "in_order": True,
 }
 
@@ -39,8 +39,13 @@ class DataLoader:
     samples. `collate_fn` makes a batch of a list of samples. Without one, a TensorDataset (and a
     Subset of one) is not read sample by sample: each batch is one slice or one gather.
 
-    Everything runs in the calling thread. PyTorch's arguments for worker processes and pinned
-    memory raise ValueError unless they have their default value.
+    With `pin_memory`, batches (of tensors on the cpu) come in pinned memory, from which
+    `x.to("cuda", non_blocking=True)` copies without waiting. `pin_memory_device` names the device
+    whose memory that is ("": the default device's, or cuda's); where there is none, a warning says
+    so and the batches come as they are.
+
+    Everything runs in the calling thread. PyTorch's arguments for worker processes raise
+    ValueError unless they have their default value.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class DataLoader:
         collate_fn: Callable[[list[Any]], Any] | None = None,
         drop_last: bool = False,
         generator: Generator | None = None,
+        pin_memory: bool = False,
+        pin_memory_device: str = "",
         **unsupported: Any,
     ) -> None:
         for name, value in unsupported.items():
@@ -74,6 +81,8 @@ class DataLoader:
         self.sampler = sampler
         self.drop_last = drop_last
         self.generator = generator
+        self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
         self.collate_fn = collate_fn or default_collate
         self._rows = rows(dataset) if collate_fn is None and sampler is None else None
 
@@ -85,6 +94,20 @@ class DataLoader:
         return (samples if self.drop_last else samples + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[Any]:
+        batches = self._batches()
+        if not self.pin_memory:
+            return batches
+        device = Device(self.pin_memory_device or get_default_device())
+        device = Device("cuda") if device.type == "cpu" else device
+        missing = why_unavailable(device.type)
+        if missing is not None:
+            warnings.warn(
+                f"DataLoader: pin_memory=True has no effect without a GPU: {missing}", stacklevel=2
+            )
+            return batches
+        return (pinned(batch, device) for batch in batches)
+
+    def _batches(self) -> Iterator[Any]:
         if self.batch_size is None:
             return (self.dataset[i] for i in self._order())
         if self._rows is None:
@@ -121,6 +144,18 @@ class DataLoader:
             else:
                 numbers = order[part]
                 yield [ops.index_select(t, 0, numbers) for t in tensors]
+
+
+def pinned(batch: Any, device: Device) -> Any:
+    """A batch whose tensors, in whatever tuples, lists and mappings, are in pinned memory."""
+    if isinstance(batch, Tensor):
+        return batch.pin_memory(device)
+    if isinstance(batch, Mapping):
+        return {key: pinned(value, device) for key, value in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        fields = [pinned(field, device) for field in batch]
+        return type(batch)(*fields) if hasattr(batch, "_fields") else type(batch)(fields)
+    return batch
 
 
 def default_collate(batch: list[Any]) -> Any:

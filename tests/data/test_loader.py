@@ -1,5 +1,6 @@
 """The loader, against PyTorch's."""
 
+import shutil
 from collections import namedtuple
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_a_subclass_of_tensor_dataset_keeps_its_getitem():
         ({"batch_size": 0}, ValueError, "batch_size .* 0"),
         ({"batch_size": 2.5}, ValueError, r"batch_size .* 2\.5"),
         ({"num_workers": 2}, ValueError, "num_workers=2 is not supported, only 0"),
-        ({"pin_memory": True}, ValueError, "pin_memory=True is not supported"),
+        ({"prefetch_factor": 2}, ValueError, "prefetch_factor=2 is not supported, only None"),
         ({"shuffle": True, "sampler": [1]}, ValueError, "exclude each other"),
         ({"batch_size": None, "drop_last": True}, ValueError, "drop_last"),
         ({"colour": 1}, TypeError, "unexpected argument 'colour'"),
@@ -199,3 +200,52 @@ def test_default_collate_refuses():
 def test_pytorchs_name_is_the_same_thing():
     assert pytorch_name.DataLoader is DataLoader
     assert minitorch.utils.data.TensorDataset is TensorDataset
+
+
+# ---------------------------------------------------------------------- pinned memory
+Point = namedtuple("Point", "x label")
+
+
+class Points(Dataset):
+    """Samples of nested fields on the cpu."""
+
+    def __getitem__(self, i):
+        point = Point(minitorch.tensor([float(i)], device="cpu"), i)
+        return {"point": point, "name": str(i), "list": [point.x * 2]}
+
+    def __len__(self):
+        return 5
+
+
+def test_batches_come_in_pinned_memory():
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    with minitorch.device("cpu"):
+        dataset = pair()
+        loader = DataLoader(dataset, 4, pin_memory=True, pin_memory_device="sim")
+        assert lists(loader) == lists(DataLoader(dataset, 4))
+        for batch in loader:
+            assert all(t.is_pinned() for t in batch)
+        for x, _ in loader:
+            assert x.to("sim", non_blocking=True).tolist() == x.tolist()
+        (batch,) = DataLoader(Points(), 5, pin_memory=True, pin_memory_device="sim")
+        assert type(batch["point"]) is Point
+        assert batch["name"] == list("01234")
+        for tensor in (*batch["point"], *batch["list"]):
+            assert tensor.is_pinned()
+        assert batch["list"][0].flatten().tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
+        assert not any(t.is_pinned() for t in next(iter(DataLoader(dataset, 4))))
+    with minitorch.device("sim"):  # then its pinned memory is meant
+        (x, _), *_ = DataLoader(dataset, 4, pin_memory=True)
+        assert x.is_pinned()
+        with pytest.raises(RuntimeError, match="only tensors on cpu can be pinned, got sim:0"):
+            list(DataLoader(pair(), 4, pin_memory=True))
+
+
+def test_pinned_memory_without_a_gpu_is_a_warning():
+    if minitorch.backend.why_unavailable("cuda") is None:
+        pytest.skip("there is a GPU")
+    with minitorch.device("cpu"):
+        loader = DataLoader(pair(), 4, pin_memory=True)
+        with pytest.warns(UserWarning, match="pin_memory=True has no effect without a GPU: CuPy"):
+            assert len(list(loader)) == 3
