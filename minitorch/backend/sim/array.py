@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from minitorch.backend.sim import driver, work
 from minitorch.backend.sim.cuda import memory
+from minitorch.backend.sim.cuda.device import Device
 from minitorch.backend.sim.cuda.stream import Stream, current_queue
 from minitorch.backend.sim.driver import Record, SimError
 from minitorch.backend.sim.machine import current_device
-
-if TYPE_CHECKING:
-    from minitorch.backend.sim.cuda.device import Device
 
 Dims = tuple[int, ...]
 _INDICES = (int, np.integer, slice, type(None), type(Ellipsis))

@@ -1,8 +1,10 @@
-"""Which of the simulated devices is current, and the error of CUDA's runtime."""
+"""What all devices share: which is current, how much memory is left, CUDA's runtime error."""
 
 from __future__ import annotations
 
 import threading
+import weakref
+from typing import Any
 
 from minitorch.backend.sim.settings import settings
 
@@ -36,3 +38,12 @@ def checked_device(device: int) -> int:
     if not 0 <= device < settings.devices:
         raise CUDARuntimeError("cudaErrorInvalidDevice", "invalid device ordinal")
     return device
+
+
+pools: weakref.WeakSet[Any] = weakref.WeakSet()  # all memory pools
+
+
+def memory_info(device: int) -> tuple[int, int]:
+    """Free and total bytes of a device."""
+    taken = sum(pool._taken(device) for pool in pools)
+    return settings.memory - taken, settings.memory

@@ -65,7 +65,7 @@ def defined(module):
 
 # Helpers for the rest of the simulator, in modules that have no __all__.
 HELPERS = {"cuda.memory.memory_at", "cuda.memory.add_host_memory", "cuda.memory.block_of"}
-HELPERS |= {"cuda.memory.remove_host_memory", "cuda.memory.info", "cuda.memory.record_copy"}
+HELPERS |= {"cuda.memory.remove_host_memory", "cuda.memory.record_copy"}
 # CuPy has these in the package that exports them.
 HELPERS |= {"cuda.memory.get_default_memory_pool", "cuda.memory.using_allocator"}
 

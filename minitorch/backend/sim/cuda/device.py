@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from minitorch.backend.sim import work
-from minitorch.backend.sim.cuda import memory, runtime
-from minitorch.backend.sim.machine import checked_device
+from minitorch.backend.sim import driver, work
+from minitorch.backend.sim.machine import (
+    checked_device,
+    current_device,
+    memory_info,
+    set_current_device,
+)
+from minitorch.backend.sim.settings import settings
 
-COMPUTE_CAPABILITY = "90"
+COMPUTE_CAPABILITY = (9, 0)
 
 
 class Device:
@@ -18,7 +23,7 @@ class Device:
 
     def __init__(self, device: int | Device | None = None) -> None:
         if device is None:
-            device = runtime.getDevice()
+            device = current_device()
         self.id = int(device)
         self._previous: list[int] = []
 
@@ -26,12 +31,12 @@ class Device:
         return self.id
 
     def __enter__(self) -> Device:
-        self._previous.append(runtime.getDevice())
-        runtime.setDevice(self.id)
+        self._previous.append(current_device())
+        set_current_device(self.id)
         return self
 
     def __exit__(self, *error: object) -> None:
-        runtime.setDevice(self._previous.pop())
+        set_current_device(self._previous.pop())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and self.id == other.id
@@ -44,7 +49,7 @@ class Device:
 
     def use(self) -> None:
         """Make this device the thread's current one."""
-        runtime.setDevice(self.id)
+        set_current_device(self.id)
 
     def synchronize(self) -> None:
         """Wait for all work of this device."""
@@ -53,23 +58,23 @@ class Device:
     @property
     def compute_capability(self) -> str:
         """Major and minor version in one string."""
-        return COMPUTE_CAPABILITY
+        return "".join(map(str, COMPUTE_CAPABILITY))
 
     @property
     def mem_info(self) -> tuple[int, int]:
         """Free and total bytes."""
-        return memory.info(checked_device(self.id))
+        return memory_info(checked_device(self.id))
 
     @property
     def attributes(self) -> dict[str, Any]:
         """CUDA's device attributes by name, without their `cudaDevAttr`."""
-        properties = runtime.getDeviceProperties(self.id)
+        checked_device(self.id)
         return {
-            "MultiProcessorCount": properties["multiProcessorCount"],
-            "MaxThreadsPerBlock": properties["maxThreadsPerBlock"],
-            "MaxSharedMemoryPerBlock": properties["sharedMemPerBlock"],
-            "MaxSharedMemoryPerBlockOptin": properties["sharedMemPerBlockOptin"],
-            "WarpSize": properties["warpSize"],
-            "ComputeCapabilityMajor": properties["major"],
-            "ComputeCapabilityMinor": properties["minor"],
+            "MultiProcessorCount": settings.processors,
+            "MaxThreadsPerBlock": driver.MAX_THREADS,
+            "MaxSharedMemoryPerBlock": driver.SHARED_BYTES,
+            "MaxSharedMemoryPerBlockOptin": driver.SHARED_BYTES_OPT_IN,
+            "WarpSize": 32,
+            "ComputeCapabilityMajor": COMPUTE_CAPABILITY[0],
+            "ComputeCapabilityMinor": COMPUTE_CAPABILITY[1],
         }

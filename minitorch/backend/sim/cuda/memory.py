@@ -11,20 +11,17 @@ import bisect
 import ctypes
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minitorch.backend.sim import driver, work
+from minitorch.backend.sim.cuda.device import Device
 from minitorch.backend.sim.cuda.memory_hook import MemoryHook
 from minitorch.backend.sim.cuda.stream import Stream, current_queue
 from minitorch.backend.sim.driver import Record, SimError
-from minitorch.backend.sim.machine import current_device
+from minitorch.backend.sim.machine import current_device, memory_info, pools
 from minitorch.backend.sim.settings import settings
-
-if TYPE_CHECKING:
-    from minitorch.backend.sim.cuda.device import Device
 
 HOST = -1  # where a device's number would stand
 ROUND = 512  # CuPy allocates multiples of this
@@ -59,8 +56,6 @@ class Memory:
     @property
     def device(self) -> Device:
         """The device that holds it."""
-        from minitorch.backend.sim.cuda.device import Device  # it asks how much memory is free
-
         return Device(self.device_id)
 
     def _buffer(self) -> Any:
@@ -168,7 +163,7 @@ class MemoryPool:
             raise NotImplementedError("the simulated GPU has one kind of memory")
         self._shares: dict[int, _Share] = {}
         self._reuses = True
-        _pools.add(self)
+        pools.add(self)
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not finalizing():
@@ -177,6 +172,10 @@ class MemoryPool:
 
     def _share(self) -> _Share:
         return self._shares.setdefault(current_device(), _Share())
+
+    def _taken(self, device: int) -> int:
+        """Bytes that it took from a device."""
+        return self._shares[device].total if device in self._shares else 0
 
     def malloc(self, size: int, label: str = "memory") -> MemoryPointer:
         """Memory of the current device; OutOfMemoryError if too little is left."""
@@ -202,7 +201,7 @@ class MemoryPool:
         if blocks is None or not blocks:
             share.free.pop(rounded, None)
         if kept is None and not (blocks is not None) and self._lacks(share, rounded):
-            for pool in list(_pools):
+            for pool in list(pools):
                 pool.free_all_blocks()
             if self._lacks(share, rounded):
                 raise OutOfMemoryError(rounded, share.total, share.limit)
@@ -214,7 +213,7 @@ class MemoryPool:
     def _lacks(self, share: _Share, size: int) -> bool:
         if share.limit and share.total + size > share.limit:
             return True
-        return size > info(current_device())[0]
+        return size > memory_info(current_device())[0]
 
     def _take_back(self, memory: Memory, size: int, queue: work.Queue) -> None:
         share = self._shares[memory.device_id]
@@ -256,7 +255,6 @@ class MemoryPool:
         return self._share().limit
 
 
-_pools: weakref.WeakSet[MemoryPool] = weakref.WeakSet()
 _default_pool = MemoryPool()
 _default_pool._reuses = False
 
@@ -264,12 +262,6 @@ _default_pool._reuses = False
 def get_default_memory_pool() -> MemoryPool:
     """The pool from which arrays take their memory."""
     return _default_pool
-
-
-def info(device: int) -> tuple[int, int]:
-    """Free and total bytes of a device."""
-    used = sum(p._shares[device].total for p in _pools if device in p._shares)
-    return settings.memory - used, settings.memory
 
 
 # ------------------------------------------------------------------ who allocates

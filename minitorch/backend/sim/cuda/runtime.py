@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from minitorch.backend.sim import work
-from minitorch.backend.sim.cuda import memory
+from minitorch.backend.sim.cuda.device import Device
 from minitorch.backend.sim.machine import (
     CUDARuntimeError,
-    checked_device,
     current_device,
+    memory_info,
     set_current_device,
 )
 from minitorch.backend.sim.settings import settings
@@ -47,20 +47,20 @@ def deviceSynchronize() -> None:
 
 def getDeviceProperties(device: int) -> dict[str, Any]:
     """What CUDA tells of a device; only what the framework asks for."""
-    checked_device(device)
+    attributes = Device(device).attributes
     return {
         "name": b"Simulated GPU",
         "totalGlobalMem": settings.memory,
-        "major": 9,
-        "minor": 0,
-        "multiProcessorCount": settings.processors,
-        "maxThreadsPerBlock": 1024,
-        "sharedMemPerBlock": 48 * 1024,
-        "sharedMemPerBlockOptin": 227 * 1024,
-        "warpSize": 32,
+        "major": attributes["ComputeCapabilityMajor"],
+        "minor": attributes["ComputeCapabilityMinor"],
+        "multiProcessorCount": attributes["MultiProcessorCount"],
+        "maxThreadsPerBlock": attributes["MaxThreadsPerBlock"],
+        "sharedMemPerBlock": attributes["MaxSharedMemoryPerBlock"],
+        "sharedMemPerBlockOptin": attributes["MaxSharedMemoryPerBlockOptin"],
+        "warpSize": attributes["WarpSize"],
     }
 
 
 def memGetInfo() -> tuple[int, int]:
     """Free and total bytes of the current device."""
-    return memory.info(current_device())
+    return memory_info(current_device())
