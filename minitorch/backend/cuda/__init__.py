@@ -17,15 +17,17 @@ from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, WRITES
 from minitorch.backend.cuda.optim import OPTIMIZERS
+from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
 from minitorch.backend.cuda.word2vec import WORD2VEC
 
 TABLE: Entries = {
-    **FUSED,
-    **OPTIMIZERS,
     **ELEMENTWISE,
     **COPIES,
+    **REDUCTIONS,
+    **FUSED,
+    **OPTIMIZERS,
     **SOURCES,
     **SHAPE,
     **INDEX,
