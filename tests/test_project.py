@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -155,6 +156,57 @@ def test_make_lists_every_target():
         assert f"make {target} " in listed.stdout
 
 
+# Tests that are about the cpu alone: every other test must pass on every device.
+CPU_ONLY: dict[str, str] = {}
+
+
+def test_the_tests_of_the_cpu_alone_are_these():
+    marked, marks = {}, 0
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        file = path.relative_to(ROOT / "tests").as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            marks += isinstance(node, ast.Attribute) and node.attr == "cpu_only"
+            for mark in getattr(node, "decorator_list", []):
+                if ast.unparse(mark).startswith("pytest.mark.cpu_only("):
+                    marked[f"{file}::{node.name}"] = mark.args[0].value
+    assert marked == CPU_ONLY
+    assert marks == len(marked), "the mark stands on functions and classes only"
+
+
+MARKED_TEST = """
+import pytest
+@pytest.mark.cpu_only("it looks at NumPy's arrays")
+def test_cpu(): assert False
+def test_other(device):
+    import minitorch
+    assert minitorch.zeros(1).device.type == device
+"""
+
+
+def run_tests(folder, text, *options):
+    """Run a file of tests under the conftest of this suite."""
+    (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (folder / "test_some.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = cpu_only\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_test_of_the_cpu_alone_is_skipped_elsewhere(tmp_path):
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    done = run_tests(tmp_path, MARKED_TEST, "--device", "sim")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "about the cpu only: it looks at NumPy's arrays" in done.stdout
+    assert run_tests(tmp_path, MARKED_TEST).returncode == 1
+
+
+def test_a_device_that_is_missing_stops_the_suite_at_once(tmp_path):
+    done = run_tests(tmp_path, MARKED_TEST, "--device", "warp")
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[0].startswith("ERROR: device: expected one of cpu, cuda, sim")
+
+
 SKIPPED_TEST = """
 import pytest
 @pytest.mark.skip(reason="gensim is not installed")
@@ -179,9 +231,5 @@ pytest.skip("no sympy", allow_module_level=True)
     ],
 )
 def test_a_skipped_referee_fails_where_referees_are_required(tmp_path, text, options, status):
-    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
-    (tmp_path / "test_skips.py").write_text(text)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_tests(tmp_path, text, *options)
     assert done.returncode == status, done.stdout + done.stderr
