@@ -122,8 +122,9 @@ template <int W>
 __device__ __forceinline__ void add_product(T* to, int length, int rows, const C* factors,
                                             int row_step, int sum_step, const T* from, int terms,
                                             int depth, int stride, bool first_part) {
-    const int down = (rows + SIDE - 1) / SIDE, pieces = depth / W;
-    for (int i = threadIdx.x; i < down * pieces; i += blockDim.x) {
+    // Any eight rows end with a sector of 32 bytes, so that a warp's writes begin with one.
+    const int down = ((rows + SIDE - 1) / SIDE + 7) / 8 * 8, pieces = depth / W;
+    for (int i = threadIdx.x; i < min(down, rows) * pieces; i += blockDim.x) {
         const int row = i / pieces, d = (i - row * pieces) * W;
         C sum[SIDE][W] = {};
         for (int k = 0; k < terms; ++k) {
