@@ -201,15 +201,17 @@ KERNEL(cross_entropy_short)(Job job) {
             C high = -infinity(C());
             for (int c = lane; c < classes; c += 32) high = Largest::combine(high, values[c]);
             high = warp_reduce<Largest>(high);
-            const C picked = target < 0 ? C(0) : values[target] - high;
-            __syncwarp();
-            C total = 0;
-            for (int c = lane; c < classes; c += 32) total += values[c] = M(exp)(values[c] - high);
+            C picked = 0, total = 0;  // picked: in the lane that has the target
+            for (int c = lane; c < classes; c += 32) {
+                const C below = values[c] - high;
+                if (c == target) picked = below;
+                total += values[c] = M(exp)(below);
+            }
             total = warp_reduce<Sum>(total);
             for (int c = lane; c < classes; c += 32)
                 values[c] = slope(values[c], total, target >= 0, c == target, scale);
-            const C loss = target < 0 ? C(0) : M(log)(total) - picked;
-            if (lane == 0) {
+            if (lane == (target < 0 ? 0 : (int)target & 31)) {
+                const C loss = target < 0 ? C(0) : M(log)(total) - picked;
                 if (job.reduction == EVERY) pointer<T>(job.loss)[begin + row] = T(loss);
                 mine += loss;
             }

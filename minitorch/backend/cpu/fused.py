@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,18 @@ def _linear(x: Array, weight: Array, bias: Array, activation: str) -> tuple[Arra
     return out, x, weight, None if activation == "none" else before
 
 
+def _rows(x: Array) -> Array:
+    return x.reshape(prod(x.shape[:-1]), x.shape[-1])
+
+
 def _linear_backward(
     g: Array, x: Array, weight: Array, seen: Array, needs: tuple[bool, ...], activation: str
 ) -> list[Array | None]:
     g = _ACTIVATIONS[activation][1](g, seen)
-    rows = g.reshape(-1, g.shape[-1])
+    rows = _rows(g)
     return [
         np.matmul(g, weight) if needs[0] else None,
-        np.matmul(rows.T, x.reshape(-1, x.shape[-1])) if needs[1] else None,
+        np.matmul(rows.T, _rows(x)) if needs[1] else None,
         np.add.reduce(rows, axis=0) if needs[2] else None,
     ]
 

@@ -65,7 +65,7 @@ def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:
 def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     """x @ y into a contiguous out; a stack of matrices times one matrix is one product."""
     if y.ndim == 2 and x.ndim > 2 and x.flags.c_contiguous:
-        x, out = x.reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1])
+        x, out = _rows(gpu, x), _rows(gpu, out)
     x, y = (_in_order(gpu, a) for a in (x, y))
     gpu.xp.matmul(x, y, out=out)
 
@@ -134,7 +134,7 @@ def _linear_backward(
 ) -> list[Array | None]:
     g = gpu.contiguous(g)
     dz, sums = _through_activation(gpu, g, seen, needs[2], activation)
-    rows = dz.reshape(-1, dz.shape[-1])
+    rows = _rows(gpu, dz)
     return [
         _matmul(gpu, dz, weight) if needs[0] else None,
         _matmul(gpu, rows.T, _rows(gpu, x)) if needs[1] else None,
@@ -143,7 +143,7 @@ def _linear_backward(
 
 
 def _rows(gpu: Gpu, x: Array) -> Array:
-    return x if x.ndim == 2 else gpu.contiguous(x).reshape(-1, x.shape[-1])
+    return x if x.ndim == 2 else gpu.contiguous(x).reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
 def _through_activation(
