@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minitorch import rules
+from minitorch import random, rules
 from minitorch.creation import arange
 from minitorch.operands import same_device
 from minitorch.ops.elementwise import gelu, logsigmoid, relu, sigmoid, tanh
@@ -90,6 +90,22 @@ def cross_entropy(
         input, target=target.array, ignore_index=ignore_index, reduction=reduction
     )
     return rules.watch(loss, target)
+
+
+# ---------------------------------------------------------------------- dropout
+_dropout: rules.TensorFunction = rules.linear(
+    "dropout", lambda g, shape, **params: _dropout(g, **params)
+)
+
+
+def dropout(input: Tensor, p: float) -> Tensor:
+    """input / (1 - p) where as many numbers as `rand` would draw are below 1 - p, else 0.
+
+    The op is its own adjoint, for the same place in the random stream. A device draws the numbers
+    again there, or keeps what it made of them in `memo`.
+    """
+    place = random.reserve("dropout", input.shape, input.dtype)
+    return _dropout(input, p=p, memo=[], **place)
 
 
 # ---------------------------------------------------------------------- word vectors

@@ -99,14 +99,21 @@ def _numel(shape: tuple[int, ...]) -> int:
     return n
 
 
+def reserve(
+    name: str, shape: tuple[int, ...], dtype: dtypes.dtype, generator: Generator | None = None
+) -> dict[str, int]:
+    """Where the words of an array of real numbers begin: `seed` and `offset`."""
+    if not dtype.is_floating_point:
+        raise RuntimeError(f"{name}: expected a floating-point dtype, got {dtype}")
+    words = (_numel(shape) + 1) // (1 if dtype is dtypes.float64 else 2) + 1
+    return (generator or default_generator).take(words)
+
+
 def _draw(
     source: Any, name: str, shape: tuple[int, ...], dtype: Any, device: Any, generator: Any
 ) -> Tensor:
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    if not chosen.is_floating_point:
-        raise RuntimeError(f"{name}: expected a floating-point dtype, got {chosen}")
-    words = (_numel(shape) + 1) // (1 if chosen is dtypes.float64 else 2) + 1
-    place = (generator or default_generator).take(words)
+    place = reserve(name, shape, chosen, generator)
     result: Tensor = source(device, shape=shape, dtype=chosen.array_dtype, **place)
     return result
 

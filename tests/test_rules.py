@@ -62,6 +62,7 @@ ARGUMENTS = {
     "matmul": ((X, Y.T), {}),
 }  # fmt: skip
 # Entries that do not allocate one result of their own: nothing to write into.
+    "dropout": ((X,), {"p": 0.3, "seed": 1, "offset": 2, "memo": []}),
 WITHOUT_OUT = set(CPU.views) | {
     name
     for name, op in REGISTRY.items()

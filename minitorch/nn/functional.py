@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from minitorch import fused, ops
-from minitorch.creation import empty_like, ones_like, zeros_like
+from minitorch.creation import ones_like, zeros_like
 from minitorch.dtypes import bool_
 from minitorch.dtypes import dtype as DType
 from minitorch.random import check_probabilities
@@ -54,11 +54,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:
         return input
-    if p == 1:
-        mask = zeros_like(input)
-    else:
-        mask = empty_like(input).bernoulli_(1 - p).mul_(1 / (1 - p))
-    return input.mul_(mask) if inplace else input * mask
+    output = input * zeros_like(input) if p == 1 else fused.dropout(input, p)
+    return input.copy_(output) if inplace else output
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:

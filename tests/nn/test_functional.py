@@ -68,6 +68,19 @@ def test_dropout_arguments():
             F.dropout(x, p)
 
 
+def test_dropout_draws_as_bernoulli_does():
+    for dtype in (minitorch.float16, minitorch.float32, minitorch.float64):
+        x = minitorch.randn(7, 9, dtype=dtype)
+        minitorch.manual_seed(5)
+        mask = minitorch.empty_like(x).bernoulli_(1 - 0.3).mul_(1 / (1 - 0.3))
+        after = minitorch.rand(3).tolist()
+        minitorch.manual_seed(5)
+        assert F.dropout(x, 0.3).tolist() == (x * mask).tolist()
+        assert minitorch.rand(3).tolist() == after
+    with pytest.raises(RuntimeError, match="dropout: expected a floating-point dtype"):
+        F.dropout(minitorch.ones(3, dtype=minitorch.int64), 0.3)
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="running_mean"):
         F.batch_norm(minitorch.zeros(2, 3), None, None)

@@ -195,6 +195,7 @@ TABLE = [
     ],
     ("cross_entropy", lambda x: fused.cross_entropy(x, targets()), ([(3, 4)],), ANY),
     ("negative_sampling", _negative_sampling, ([(2, 4, 3), (2, 8, 3), (2, 5, 4)],), SMALL),
+    ("dropout", lambda x: fused._dropout(x, p=0.4, seed=3, offset=1, memo=[]), UNARY, ANY),
 ]
 
 

@@ -19,6 +19,7 @@ from minitorch.backend.cpu.elementwise import (
 )
 from minitorch.backend.cpu.entry import Array, Entries, Index, quiet
 from minitorch.backend.cpu.index import check_range
+from minitorch.backend.cpu.source import uniform
 
 # ------------------------------------------------------------------ linear
 # An activation in place, and g times its derivative.
@@ -53,6 +54,16 @@ def _linear_backward(
         np.matmul(rows.T, _rows(x)) if needs[1] else None,
         np.add.reduce(rows, axis=0) if needs[2] else None,
     ]
+
+
+# ------------------------------------------------------------------ dropout
+def _dropout(
+    x: Array, p: float, seed: int, offset: int, memo: list[Array], out: Array | None = None
+) -> Array:
+    if not memo:
+        kept = uniform(x.shape, x.dtype, 0, seed, offset) < 1 - p
+        memo.append(np.multiply(kept, 1 / (1 - p), dtype=x.dtype))
+    return np.multiply(x, memo[0], out=out)
 
 
 # ------------------------------------------------------------------ cross entropy
@@ -150,6 +161,7 @@ FUSED: Entries = {
     "matmul": quiet(np.matmul),
     "linear": quiet(_linear),
     "linear_backward": quiet(_linear_backward),
+    "dropout": quiet(_dropout),
     "cross_entropy": quiet(_cross_entropy),
     "cross_entropy_backward": _cross_entropy_backward,
     "negative_sampling": quiet(_negative_sampling),

@@ -48,7 +48,7 @@ def _unit(seed: int, offset: int, n: int, dtype: np.dtype[Any]) -> Array:
     return (_words32(seed, offset, n) >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
 
 
-def _uniform(
+def uniform(
     shape: tuple[int, ...], dtype: np.dtype[Any], index: int, seed: int, offset: int
 ) -> Array:
     n = int(np.prod(shape))
@@ -99,7 +99,7 @@ SOURCES: Entries = {
     "full": quiet(_full),
     "arange": quiet(_arange),
     "linspace": quiet(_linspace),
-    "uniform": _uniform,
+    "uniform": uniform,
     "normal": _normal,
     "randint": _randint,
     "randperm": _randperm,

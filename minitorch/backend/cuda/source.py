@@ -96,12 +96,20 @@ def _randperm(gpu: Gpu, n: int, dtype: DType, index: int, seed: int, offset: int
     return order if dtype == INT64 else gpu.converted(order, dtype)
 
 
-def dropped(gpu: Gpu, x: Array, p: float, seed: int, offset: int) -> Array:
-    """x / (1 - p) where the stream's number is below 1 - p, else 0."""
+def _dropout(
+    gpu: Gpu,
+    x: Array,
+    p: float,
+    seed: int,
+    offset: int,
+    memo: list[Array],
+    out: Array | None = None,
+) -> Array:
     x = gpu.contiguous(x)
-    out = gpu.empty(x.shape, x.dtype)
+    y = gpu.empty(x.shape, x.dtype)
     factors = (number_of(x.dtype, 1 - p), number_of(x.dtype, 1 / (1 - p)))
-    return _draw(gpu, "dropout", out, out.size, _word(x.dtype), (x, *factors), (seed, offset))
+    _draw(gpu, "dropout", y, y.size, _word(x.dtype), (x, *factors), (seed, offset))
+    return gpu.result(y, out)
 
 
 SOURCES: Entries = {
@@ -113,4 +121,5 @@ SOURCES: Entries = {
     "normal": _normal,
     "randint": _randint,
     "randperm": _randperm,
+    "dropout": _dropout,
 }

@@ -8,6 +8,7 @@ from minitorch import backend
 from minitorch.backend import sim
 from minitorch.backend.cpu.source import random_words
 from minitorch.backend.sim.settings import config
+from minitorch.sim import launches
 
 try:
     sim.check_compiler()
@@ -133,6 +134,32 @@ def test_the_words_are_numpy_s():
         (4100,), np.dtype("int64"), index=0, seed=11, offset=6, low=0, high=2**63
     )
     np.testing.assert_array_equal(drawn.get(), (words % np.uint64(2**63)).astype(np.int64))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_dropout_is_the_cpu_s_bit_for_bit(dtype):
+    rng = np.random.default_rng(0)
+    for n in LENGTHS:
+        x = rng.normal(size=(n, 3)).astype(dtype)
+        y = backend.named("sim").from_host(x, 0)
+        for a, b in ((x, y), (x.T, y.T)):
+            place = {"p": 0.3, "seed": 7, "offset": n}
+            given = SIM["dropout"](b, **place, memo=[]).get()
+            np.testing.assert_array_equal(given, CPU["dropout"](a, **place, memo=[]))
+    out = backend.named("sim").from_host(np.zeros((3, n)), 0)
+    assert SIM["dropout"](y, **place, memo=[], out=out.T) is not None
+    np.testing.assert_array_equal(out.get().T, CPU["dropout"](x, **place, memo=[]))
+
+
+def test_dropout_is_one_launch_each_way():
+    x = minitorch.ones(40, 5, device="sim", requires_grad=True)
+    g = minitorch.ones(40, 5, device="sim")
+    before = len(launches())
+    y = minitorch.nn.functional.dropout(x, 0.25)
+    y.backward(g)
+    names = [launch.name for launch in launches()[before:]]
+    assert names == ["dropout_f32", "dropout_f32"]
+    assert x.grad.tolist() == y.tolist()
 
 
 def test_a_seed_means_the_same_on_every_device():
