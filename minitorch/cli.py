@@ -258,6 +258,11 @@ COMMANDS = {
         kernel_commands.check_arguments,
         kernel_commands.check,
     ),
+    "kernels count": Command(
+        "count launches, bytes and synchronisations of a training step on the simulated GPU",
+        kernel_commands.count_arguments,
+        kernel_commands.count,
+    ),
 }
 GROUPS = {
     "train": "train a model",

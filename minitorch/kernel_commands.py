@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
+from itertools import zip_longest
 
 from tqdm import tqdm
 
-from minitorch.backend import kernels
+from minitorch.backend import kernels, named
 from minitorch.backend.cuda import static
+from minitorch.backend.sim import cost
+from minitorch.backend.sim.cost import Cost
+from minitorch.train import steps
 
 
 # ---------------------------------------------------------------------- check
@@ -80,3 +84,72 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (columns, *rows):
         cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
         print("  ".join((row[0].ljust(widths[0]), *cells)))
+
+
+# ---------------------------------------------------------------------- count
+# PyTorch's eager step of the same perceptron, counted by hand: launches and megabytes.
+PYTORCH = {"Adam": (28, 48.7), "fused Adam": (23, 25.1)}
+FLOOR_MEGABYTES = 22.8  # what is left where products do all elementwise work on their way
+COUNTED = ("mlp", "word2vec")
+
+
+def count_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `kernels count`."""
+    parser.add_argument(
+        "steps", nargs="*", metavar="STEP", help=f"{' or '.join(COUNTED)} (default: both)"
+    )
+
+
+def count(args: argparse.Namespace) -> None:
+    """Print each launch of training steps on the checked simulator, and totals."""
+    unknown = [name for name in args.steps if name not in COUNTED]
+    if unknown:
+        raise ValueError(f"no step {unknown[0]!r}: there are {', '.join(COUNTED)}")
+    try:
+        named("sim")
+    except RuntimeError as error:
+        raise ImportError(str(error)) from None
+    chosen = args.steps or COUNTED
+    if "mlp" in chosen:
+        for title, fused in (("as written: layer(x).relu()", False), ("nn.Sequential", True)):
+            model = steps.sequential() if fused else steps.AsWritten()
+            costs = cost.counted(steps.mlp_step(model, "sim"))
+            widths = "-".join(map(str, steps.WIDTHS))
+            print(f"MLP {widths}, batch {steps.BATCH}, Adam, {title}")
+            _print_costs(costs, [floor for _, floor in steps.mlp_floors(fused)])
+            for optimizer, (number, megabytes) in PYTORCH.items():
+                print(f"PyTorch eager, {optimizer}: {number} launches, {megabytes} MB")
+            print(f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB\n")
+    if "word2vec" in chosen:
+        print("word2vec: a step of 512 words, 100 dimensions, SGD")
+        _print_costs(cost.counted(steps.word2vec_step("sim")), [])
+
+
+def _print_costs(costs: Sequence[Cost], floors: Sequence[int]) -> None:
+    work = cost.of_kind(costs, *cost.LAUNCHES)
+    rows = [
+        (
+            c.name + (" (assumed)" if c.kind == "gemm" else ""),
+            f"{c.read:,}",
+            f"{c.written:,}",
+            "" if floor is None else f"{floor:,}",
+            "" if c.kind == "gemm" else f"{c.excess:.2f}",
+        )
+        for c, floor in zip_longest(work, floors)
+    ]
+    _print_table(("launch", "bytes in", "bytes out", "floor", "sectors/needed"), rows)
+    own = cost.of_kind(costs, "kernel")
+    products = cost.of_kind(costs, "gemm")
+    moved, inside = _megabytes(own), _megabytes(products)
+    print(
+        f"{len(work)} launches ({len(own)} of kernels/, {len(products)} matrix products), "
+        f"{len(cost.of_kind(costs, 'sync'))} synchronisations, "
+        f"{len(cost.host_copies(costs))} copies to or from the host"
+    )
+    least = sum(floor for c, floor in zip(work, floors) if c.kind == "kernel")
+    against = f" ({moved * 1e6 / least:.3f} of their floor)" if least else ""
+    print(f"{moved + inside:.1f} MB: {moved:.1f} of kernels/{against}, {inside:.1f} of products")
+
+
+def _megabytes(costs: Iterable[Cost]) -> float:
+    return sum(c.moved for c in costs) / 1e6

@@ -1,0 +1,73 @@
+"""What a piece of work costs, counted: launches, bytes, sectors, synchronisations, host copies.
+
+Counts are facts of the simulated run. No time is derived from them. A matrix product is cuBLAS's:
+its bytes are assumed to be those of its operands and result, each moved once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from minitorch.backend.sim.driver import Record, clear, launches
+from minitorch.backend.sim.settings import config
+
+LAUNCHES = ("kernel", "gemm")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One launch, copy or synchronisation.
+
+    read, written: bytes in whole sectors of 32, each counted once (of a "gemm" assumed).
+    sectors, needed: what the warps' requests to global memory touched, and what their bytes
+    would fit into, added up.
+    """
+
+    kind: str
+    name: str
+    read: int
+    written: int
+    sectors: int
+    needed: int
+
+    @property
+    def moved(self) -> int:
+        """Bytes in and out."""
+        return self.read + self.written
+
+    @property
+    def excess(self) -> float:
+        """Sectors of a request to those that its data needs; 1 is perfectly coalesced."""
+        return self.sectors / self.needed if self.needed else 1.0
+
+
+def counted(work: Callable[[], Any]) -> list[Cost]:
+    """Run `work` on the checked simulator and tell what it asked of the device, in order."""
+    with config(checked=True, counted=True):
+        clear()
+        work()
+        return [_cost(entry) for entry in launches()]
+
+
+def _cost(entry: Record) -> Cost:
+    lines = [line for line in entry.lines if line.space == "global"]
+    return Cost(
+        entry.kind,
+        entry.name,
+        entry.read or 0,
+        entry.written or 0,
+        sum(line.units for line in lines),
+        sum(line.needed for line in lines),
+    )
+
+
+def of_kind(costs: Iterable[Cost], *kinds: str) -> list[Cost]:
+    """Those of some kinds, such as "kernel" or "sync"."""
+    return [cost for cost in costs if cost.kind in kinds]
+
+
+def host_copies(costs: Iterable[Cost]) -> list[Cost]:
+    """Copies between host and device."""
+    return of_kind(costs, "copy H2D", "copy D2H")

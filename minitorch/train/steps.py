@@ -1,0 +1,108 @@
+"""Single training steps on data of no meaning, to count what they ask of a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from minitorch import nn
+from minitorch.creation import zeros
+from minitorch.dtypes import float64
+from minitorch.optim import SGD, Adam
+from minitorch.random import rand, randint, randn
+from minitorch.tensor import Tensor
+from minitorch.text.skip_gram import Blocks, SkipGram
+
+WIDTHS = (784, 512, 256, 10)
+BATCH = 128
+
+
+class AsWritten(nn.Module):
+    """A multi-layer perceptron as many write it: x = layer(x).relu()."""
+
+    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(n, m) for n, m in pairwise(widths)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of the classes, (n, classes)."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = layer(x).relu()
+        scores: Tensor = last(x)
+        return scores
+
+
+def sequential(widths: tuple[int, ...] = WIDTHS) -> nn.Sequential:
+    """The same perceptron as nn.Sequential, which fuses a layer with its activation."""
+    layers: list[nn.Module] = []
+    for n, m in pairwise(widths):
+        layers += [nn.Linear(n, m), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def mlp_step(model: nn.Module, device: str, batch: int = BATCH) -> Callable[[], None]:
+    """A step of the perceptron with Adam; the first has been made."""
+    model.to(device)
+    optimizer = Adam(model.parameters())
+    x = randn(batch, WIDTHS[0], device=device)
+    y = randint(0, WIDTHS[-1], (batch,), device=device)
+
+    def step() -> None:
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    return step
+
+
+def mlp_floors(fused: bool, batch: int = BATCH) -> Iterator[tuple[str, int]]:
+    """Kernel and bytes of its distinct inputs and outputs, of each launch of a step in order.
+
+    float32, int64 classes. Of matrix products the name is "gemm".
+    """
+    widths = WIDTHS
+    sizes = [batch * m for m in widths[1:]]
+    for layer, (size, m) in enumerate(zip(sizes, widths[1:], strict=True)):
+        yield "gemm", 4 * (batch * widths[layer] + widths[layer] * m + size)
+        yield "bias_activation", 4 * (2 * size + m)
+        if layer < len(sizes) - 1 and not fused:
+            yield "relu", 4 * 2 * size
+    yield "cross_entropy", 4 * 2 * sizes[-1] + 8 * batch + 4
+    for layer in reversed(range(len(sizes))):
+        n, m, size = widths[layer], widths[layer + 1], sizes[layer]
+        last = layer == len(sizes) - 1
+        if not last and not fused:
+            yield "relu_backward", 4 * 3 * size
+        yield "activation_backward", 4 * ((1 if last or not fused else 3) * size + m)
+        if layer:
+            yield "gemm", 4 * (size + n * m + batch * n)
+        yield "gemm", 4 * (size + batch * n + n * m)
+    parameters = sum((n + 1) * m for n, m in pairwise(widths))
+    yield "adam", 4 * 7 * parameters
+
+
+def word2vec_step(
+    device: str, words: int = 5000, depth: int = 100, blocks: int = 16
+) -> Callable[[], None]:
+    """A step of skip-gram with the defaults of `Word2Vec`; the first has been made."""
+    centres, window, pool = 32, 5, 48
+    model = SkipGram(words, depth, window, device=device)
+    optimizer = SGD(model.parameters(), lr=0.05)
+    loss = zeros((), dtype=float64, device=device)
+    batch = Blocks(
+        randint(0, words, (blocks, centres), device=device),
+        randint(0, words, (blocks, centres + 2 * window + pool), device=device),
+        rand(blocks, 2 * window + 1 + pool, centres, device=device),
+    )
+
+    def step() -> None:
+        batch_loss = model(batch)
+        batch_loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.add_(batch_loss.detach())
+
+    step()
+    return step

@@ -1,0 +1,73 @@
+"""What training steps ask of the device, counted on the simulated GPU."""
+
+import shutil
+
+import pytest
+
+from minitorch import cli
+from minitorch.backend.sim import cost
+from minitorch.train import steps
+
+if shutil.which("g++") is None:
+    pytest.skip("g++ is not installed", allow_module_level=True)
+
+MODELS = {
+    "as written": (steps.AsWritten, False, 20),
+    "fused layers": (steps.sequential, True, 16),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
+def mlp(request):
+    """(costs of a step, floors of its launches, the most launches allowed)."""
+    model, fused, most = request.param
+    return cost.counted(steps.mlp_step(model(), "sim")), list(steps.mlp_floors(fused)), most
+
+
+def test_mlp_launches(mlp):
+    costs, _, most = mlp
+    assert len(cost.of_kind(costs, *cost.LAUNCHES)) <= most
+
+
+def test_mlp_never_waits(mlp):
+    costs, _, _ = mlp
+    assert cost.of_kind(costs, "sync") == []
+    assert cost.host_copies(costs) == []
+    assert {c.kind for c in costs} == {"kernel", "gemm"}
+
+
+def test_mlp_kernels_move_what_they_must(mlp):
+    costs, floors, _ = mlp
+    for c, (name, floor) in zip(costs, floors, strict=True):
+        assert c.name.startswith(name)
+        assert floor <= c.moved <= 1.1 * floor, c
+
+
+def test_mlp_kernels_are_coalesced(mlp):
+    costs, _, _ = mlp
+    assert [c.name for c in costs if c.excess > 1] == []
+
+
+def test_word2vec():
+    costs = cost.counted(steps.word2vec_step("sim"))
+    assert {c.kind for c in costs} == {"kernel"}
+    assert len(costs) <= 10
+    (block,) = (c for c in costs if c.name == "negative_sampling_packed_f32")
+    centres, others, pairs = 16 * 32 * 100, 16 * 90 * 100, 16 * 59 * 32
+    floor = 4 * (2 * centres + 2 * others + pairs)
+    assert floor <= block.moved <= 1.01 * floor
+    assert block.excess == 1
+
+
+def test_command(capsys):
+    assert cli.main(["kernels", "count"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    totals = [line for line in out if "synchronisations" in line]
+    assert [line.split()[0] for line in totals] == ["20", "16", "10"]
+    assert all("0 synchronisations, 0 copies" in line for line in totals)
+    assert "PyTorch eager, Adam: 28 launches, 48.7 MB" in out
+
+
+def test_command_refuses_another_step(capsys):
+    assert cli.main(["kernels", "count", "cnn"]) == 2
+    assert "no step 'cnn': there are mlp, word2vec" in capsys.readouterr().err
