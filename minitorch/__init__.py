@@ -8,7 +8,10 @@ In short:
     x.grad  # tensor([2., 4.])
 """
 
-from minitorch import autograd, func, fused, nn, ops, optim, utils
+import importlib
+import typing
+
+from minitorch import autograd, cuda, func, fused, nn, ops, optim, utils
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
 from minitorch.backend.cpu.settings import set_flush_denormal
@@ -91,6 +94,7 @@ __all__ = [
     "autograd",
     "bernoulli",
     "bool",
+    "cuda",
     "device",
     "dtype",
     "empty",
@@ -148,3 +152,13 @@ __all__ = [
     "zeros_like",
 ]
 __all__ += ops.__all__
+
+if typing.TYPE_CHECKING:
+    from minitorch import sim as sim
+
+
+def __getattr__(name: str) -> typing.Any:
+    """`minitorch.sim` is imported where it is first used: nobody else waits for the simulator."""
+    if name == "sim":
+        return importlib.import_module("minitorch.sim")
+    raise AttributeError(f"module 'minitorch' has no attribute {name!r}")

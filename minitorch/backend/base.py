@@ -19,6 +19,10 @@ ARRAY_DTYPES = {
 }
 
 
+class OutOfMemoryError(RuntimeError):
+    """A device has too little memory left; the message says how much was asked for and is free."""
+
+
 @dataclass(frozen=True)
 class Backend:
     """What a device offers to everything above: its array type, its entries, its transfers.
@@ -47,6 +51,7 @@ class Backend:
     across: Callable[[Array, int], Array] | None = None
     pin: Callable[[np.ndarray], np.ndarray] | None = None
     is_pinned: Callable[[np.ndarray], bool] | None = None
+    gpu: Any = None  # a `cuda.gpu.Gpu`, where kernels are launched
 
 
 _by_name: dict[str, Backend] = {}

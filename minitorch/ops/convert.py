@@ -67,8 +67,9 @@ def to(
         wanted = Device(device)
         serving = backend.available(wanted)
         here = input.device
-        number = serving.current() if wanted.index is None else wanted.index
-        if serving.name != here.type or number != (here.index or 0):
+        if wanted.index is None and serving.gpu is not None:
+            wanted = Device(serving.name, serving.current())
+        if serving.name != here.type or wanted.index not in (None, here.index):
             result = transfer(input, wanted, non_blocking)
     if dtype is not None:
         result = cast(result, dtypes.as_dtype(dtype))

@@ -77,6 +77,7 @@ def build(name: str, xp: Any) -> Backend:
         across=partial(transfer.across, gpu),
         pin=partial(transfer.pin, gpu),
         is_pinned=transfer.is_pinned,
+        gpu=gpu,
         as_array=lambda array: array,
         address=lambda array: int(array.data.ptr),
         index=lambda array: int(array.device.id),
@@ -89,16 +90,20 @@ def _on_device(gpu: Gpu, entry: Callable[..., Any]) -> Callable[..., Any]:
     """The entry, run with the device current that holds its first array (or `index=`)."""
     device_of = gpu.xp.cuda.Device
     array_type = gpu.xp.ndarray
+    too_little = gpu.xp.cuda.memory.OutOfMemoryError
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if "index" in kwargs and type(kwargs["index"]) is int:
             number = kwargs["index"]
         else:
             number = next(a.device.id for a in _flat(args) if type(a) is array_type)
-        if number == gpu.current():
-            return entry(*args, **kwargs)
-        with device_of(number):
-            return entry(*args, **kwargs)
+        try:
+            if number == gpu.current():
+                return entry(*args, **kwargs)
+            with device_of(number):
+                return entry(*args, **kwargs)
+        except too_little as error:
+            raise gpu.out_of_memory(error, number) from None
 
     return run
 

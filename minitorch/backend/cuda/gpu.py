@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from minitorch.backend.base import OutOfMemoryError
 from minitorch.backend.cuda import strides
 from minitorch.backend.cuda.errors import ErrorWord
 from minitorch.backend.kernels import SUFFIXES, Kernels
@@ -44,6 +47,24 @@ class Gpu:
     def empty(self, shape: Dims, dtype: Any) -> Array:
         """Memory that nobody has written to, on the current device."""
         return self.xp.empty(shape, dtype)
+
+    @contextmanager
+    def on(self, device: int) -> Iterator[None]:
+        """Make a device the current one; too little memory is an error of our own."""
+        try:
+            with self.xp.cuda.Device(device):
+                yield
+        except self.xp.cuda.memory.OutOfMemoryError as error:
+            raise self.out_of_memory(error, device) from None
+
+    def out_of_memory(self, error: MemoryError, device: int) -> OutOfMemoryError:
+        """CuPy's error in other words: how much was asked for, and what is free."""
+        asked = re.search(r"allocating ([\d,]+) bytes", str(error))
+        free, total = self.xp.cuda.Device(device).mem_info
+        return OutOfMemoryError(
+            f"{self.name}:{device} is out of memory: {asked[1] if asked else '?'} bytes asked for, "
+            f"{free:,} free of {total:,}"
+        )
 
     def launch(
         self,

@@ -24,7 +24,7 @@ def from_host(gpu: Gpu, array: np.ndarray, index: int, non_blocking: bool = Fals
 
     non_blocking: pinned memory is read later; other memory is always read at once.
     """
-    with gpu.xp.cuda.Device(index):
+    with gpu.on(index):
         if non_blocking and array.nbytes and array.flags.c_contiguous and is_pinned(array):
             result = gpu.empty(array.shape, array.dtype)
             result.data.copy_from_host_async(array.ctypes.data, array.nbytes)
@@ -36,7 +36,7 @@ def from_host(gpu: Gpu, array: np.ndarray, index: int, non_blocking: bool = Fals
 def to_host(gpu: Gpu, array: Array, non_blocking: bool = False) -> np.ndarray:
     """An array as NumPy's. non_blocking: in pinned memory, there after a synchronisation."""
     device = int(array.device.id)
-    with gpu.xp.cuda.Device(device):
+    with gpu.on(device):
         ordered = gpu.contiguous(array)
         if non_blocking and array.nbytes:
             out = pinned(gpu, array.shape, array.dtype)
@@ -51,18 +51,18 @@ def to_host(gpu: Gpu, array: Array, non_blocking: bool = False) -> np.ndarray:
 def across(gpu: Gpu, array: Array, index: int) -> Array:
     """An array on another device of this kind, copied without the host."""
     cuda = gpu.xp.cuda
-    here = cuda.Device(int(array.device.id))
-    with here:
+    here = int(array.device.id)
+    with gpu.on(here):
         array = gpu.contiguous(array)
         written = cuda.get_current_stream().record()
-    with cuda.Device(index):
+    with gpu.on(index):
         result = gpu.empty(array.shape, array.dtype)
         stream = cuda.get_current_stream()
         stream.wait_event(written)
         if array.nbytes:
             result.data.copy_from_device_async(array.data, array.nbytes)
         copied = stream.record()
-    with here:  # the source's memory is used again in the order of its stream
+    with gpu.on(here):  # the source's memory is used again in the order of its stream
         cuda.get_current_stream().wait_event(copied)
     return result
 

@@ -47,6 +47,13 @@ def complete(work: Work | None, steps: int | None = None) -> None:
             steps = None if steps is None else steps - 1
 
 
+def ask(work: Work | None) -> bool:
+    """Whether a work is done; if not, one piece of what it waits for is done after the answer."""
+    answer = work is None or work.done
+    complete(work, steps=1)
+    return answer
+
+
 class Queue:
     """The work of one stream on one device. blocking: it waits for the default stream."""
 

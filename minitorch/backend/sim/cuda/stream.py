@@ -73,10 +73,9 @@ class Event:
 
     @property
     def done(self) -> bool:
-        """Whether the work up to this event is over; each question lets one piece be done."""
+        """Whether the work up to this event is over; each question lets one piece go on."""
         self._refuse_captured()
-        work.complete(self._work, steps=1)
-        return self._work is None or self._work.done
+        return work.ask(self._work)
 
     def synchronize(self) -> None:
         """Wait for the work up to this event."""
@@ -179,10 +178,8 @@ class Stream:
 
     @property
     def done(self) -> bool:
-        """Whether all work is over; each question lets one piece be done."""
-        last = self._queue().last
-        work.complete(last, steps=1)
-        return last is None or last.done
+        """Whether all work is over; each question lets one piece go on."""
+        return work.ask(self._queue().last)
 
     @property
     def is_non_blocking(self) -> bool:

@@ -1,0 +1,345 @@
+"""PyTorch's `torch.cuda` over a kind of GPU: one class, for CuPy's and the simulated one alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from minitorch.backend.base import (
+    Backend,
+    Device,
+    OutOfMemoryError,
+    available,
+    named,
+    why_unavailable,
+)
+
+DeviceLike = Device | str | int | None
+
+
+@dataclass(frozen=True)
+class DeviceProperties:
+    """What a device is: total_memory in bytes, major.minor its compute capability."""
+
+    name: str
+    major: int
+    minor: int
+    total_memory: int
+    multi_processor_count: int
+
+
+class DeviceApi:
+    """The functions and classes of `torch.cuda` for the device type of this name.
+
+    Where the device does not work, `is_available` is False, `device_count` 0, and everything
+    else raises RuntimeError with the reason. `device` is an int, "cuda:1", a Device, or None for
+    the current one.
+    """
+
+    OutOfMemoryError = OutOfMemoryError
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._peak: Any = None
+        self.Stream: type[Stream] = type("Stream", (Stream,), {"api": self})
+        self.Event: type[Event] = type("Event", (Event,), {"api": self})
+
+    def _backend(self) -> Backend:
+        return named(self.name)
+
+    @property
+    def _xp(self) -> Any:
+        return self._backend().gpu.xp
+
+    def _number(self, device: DeviceLike) -> int:
+        """The number of a device that exists."""
+        serving = self._backend()
+        if device is None:
+            return serving.current()
+        chosen = Device(self.name, device) if isinstance(device, int) else Device(device)
+        if chosen.type != self.name:
+            raise ValueError(f"expected a '{self.name}' device, got '{chosen}'")
+        available(chosen)
+        return serving.current() if chosen.index is None else chosen.index
+
+    def _use(self, device: DeviceLike) -> Any:
+        """The device, to be current for a `with` block."""
+        return self._xp.cuda.Device(self._number(device))
+
+    # ------------------------------------------------------------------ devices
+    def is_available(self) -> bool:
+        """Whether there is a device that works."""
+        return why_unavailable(self.name) is None
+
+    def device_count(self) -> int:
+        """How many devices there are."""
+        return self._backend().count() if self.is_available() else 0
+
+    def current_device(self) -> int:
+        """The number of the device that a name without a number means."""
+        return self._backend().current()
+
+    def set_device(self, device: DeviceLike) -> None:
+        """Make a device the current one, in this thread."""
+        self._use(device).use()
+
+    @contextmanager
+    def device(self, device: DeviceLike) -> Iterator[None]:
+        """Make a device the current one within a block (None: no change)."""
+        with self._use(device):
+            yield
+
+    def get_device_properties(self, device: DeviceLike = None) -> DeviceProperties:
+        """Name, compute capability, memory and multiprocessors."""
+        found = self._xp.cuda.runtime.getDeviceProperties(self._number(device))
+        return DeviceProperties(
+            name=found["name"].decode(),
+            major=int(found["major"]),
+            minor=int(found["minor"]),
+            total_memory=int(found["totalGlobalMem"]),
+            multi_processor_count=int(found["multiProcessorCount"]),
+        )
+
+    def get_device_name(self, device: DeviceLike = None) -> str:
+        """What the device is called."""
+        return self.get_device_properties(device).name
+
+    def get_device_capability(self, device: DeviceLike = None) -> tuple[int, int]:
+        """Major and minor compute capability."""
+        properties = self.get_device_properties(device)
+        return properties.major, properties.minor
+
+    def synchronize(self, device: DeviceLike = None) -> None:
+        """Wait for all work of a device; raises the errors that its kernels found."""
+        self._backend().synchronize(self._number(device))
+
+    # ------------------------------------------------------------------ memory
+    def memory_allocated(self, device: DeviceLike = None) -> int:
+        """Bytes that tensors hold."""
+        with self._use(device):
+            return int(self._xp.get_default_memory_pool().used_bytes())
+
+    def memory_reserved(self, device: DeviceLike = None) -> int:
+        """Bytes that the pool took from the device, for tensors there are and tensors to come."""
+        with self._use(device):
+            return int(self._xp.get_default_memory_pool().total_bytes())
+
+    def reset_peak_memory_stats(self, device: DeviceLike = None) -> None:
+        """Let `max_memory_allocated` count from here on, what this thread allocates."""
+        if self._peak is None:
+            self._peak = _peak_hook(self._xp)
+            self._peak.__enter__()  # for good
+        number = self._number(device)
+        self._peak.used[number] = self._peak.most[number] = self.memory_allocated(device)
+
+    def max_memory_allocated(self, device: DeviceLike = None) -> int:
+        """The most bytes that tensors held at once since `reset_peak_memory_stats`.
+
+        Every allocation would have to be counted for it, so counting starts with the first reset;
+        before that, it is `memory_reserved`, which the pool only lets grow: a little too much.
+        """
+        if self._peak is None or self._number(device) not in self._peak.most:
+            return self.memory_reserved(device)
+        return int(self._peak.most[self._number(device)])
+
+    def empty_cache(self) -> None:
+        """Give the memory that no tensor holds back to the devices."""
+        for number in range(self.device_count()):
+            with self._use(number):
+                self._xp.get_default_memory_pool().free_all_blocks()
+
+    def mem_get_info(self, device: DeviceLike = None) -> tuple[int, int]:
+        """Free and total bytes of a device."""
+        free, total = self._use(device).mem_info
+        return int(free), int(total)
+
+    # ------------------------------------------------------------------ streams
+    def current_stream(self, device: DeviceLike = None) -> Stream:
+        """The stream in which this thread's work on a device is done."""
+        number = self._number(device)
+        with self._use(number):
+            return self.Stream._of(self._xp.cuda.get_current_stream(), number)
+
+    def default_stream(self, device: DeviceLike = None) -> Stream:
+        """The stream that work is done in where no other was chosen."""
+        return self.Stream._of(self._xp.cuda.Stream.null, self._number(device))
+
+    @contextmanager
+    def stream(self, stream: Stream | None) -> Iterator[None]:
+        """Do the work of a block in a stream, on its device (None: no change)."""
+        if stream is None:
+            yield
+        else:
+            with stream:
+                yield
+
+
+class Stream:
+    """An order of work on a device; work in two streams has no order unless they wait.
+
+    `with stream:` does the work of a block in it. priority: lower is more urgent.
+    """
+
+    api: DeviceApi
+    _stream: Any
+    _number: int
+
+    def __init__(self, device: DeviceLike = None, priority: int = 0) -> None:
+        self._number = self.api._number(device)
+        with self.api._use(self._number):
+            make = self.api._xp.cuda.Stream
+            options = {"priority": priority} if priority else {}
+            self._stream = make(non_blocking=True, **options)
+        self._entered: list[tuple[Any, Any]] = []
+
+    @classmethod
+    def _of(cls, stream: Any, number: int) -> Stream:
+        """A stream that is there already."""
+        self = cls.__new__(cls)
+        self._stream, self._number, self._entered = stream, number, []
+        return self
+
+    @property
+    def device(self) -> Device:
+        """Its device."""
+        return Device(self.api.name, self._number)
+
+    @property
+    def cuda_stream(self) -> int:
+        """CUDA's handle."""
+        return int(self._stream.ptr)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Stream)
+            and self.device == other.device
+            and self.cuda_stream == other.cuda_stream
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.device, self.cuda_stream))
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.cuda_stream} of {self.device}>"
+
+    def __enter__(self) -> Stream:
+        device = self.api._use(self._number)
+        device.__enter__()
+        self._stream.__enter__()
+        self._entered.append(device)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.__exit__(kind, error, trace)
+        self._entered.pop().__exit__(kind, error, trace)
+
+    def query(self) -> bool:
+        """Whether all its work is done."""
+        with self.api._use(self._number):
+            return bool(self._stream.done)
+
+    def synchronize(self) -> None:
+        """Wait for all its work; raises the errors that its kernels found."""
+        with self.api._use(self._number):
+            self._stream.synchronize()
+        self.api._backend().gpu.check(self._number)
+
+    def record_event(self, event: Event | None = None) -> Event:
+        """An event (None: a new one) that stands for its work so far."""
+        event = self.api.Event() if event is None else event
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        """Let the work to come wait for an event."""
+        with self.api._use(self._number):
+            self._stream.wait_event(event._made())
+
+    def wait_stream(self, stream: Stream) -> None:
+        """Let the work to come wait for what another stream was given so far."""
+        self.wait_event(stream.record_event())
+
+
+class Event:
+    """A point in a stream's work. enable_timing: it knows when it happened."""
+
+    api: DeviceApi
+
+    def __init__(
+        self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
+    ) -> None:
+        self._options = {
+            "disable_timing": not enable_timing,
+            "block": blocking,
+            "interprocess": interprocess,
+        }
+        self._event: Any = None
+        self._number = 0
+
+    def _made(self) -> Any:
+        """CUDA's event, which belongs to the device on which it is first recorded."""
+        if self._event is None:
+            self._event = self.api._xp.cuda.Event(**self._options)
+        return self._event
+
+    def record(self, stream: Stream | None = None) -> None:
+        """Stand for all that a stream (None: the current one) was given so far."""
+        stream = self.api.current_stream() if stream is None else stream
+        self._number = stream._number
+        with self.api._use(stream._number):
+            self._made().record(stream._stream)
+
+    def wait(self, stream: Stream | None = None) -> None:
+        """Let a stream's (None: the current one's) work to come wait for this event."""
+        (self.api.current_stream() if stream is None else stream).wait_event(self)
+
+    def query(self) -> bool:
+        """Whether the work up to this event is done; True if it was never recorded."""
+        return self._event is None or bool(self._event.done)
+
+    def synchronize(self) -> None:
+        """Wait for the work up to this event; raises the errors that kernels found."""
+        if self._event is not None:
+            self._event.synchronize()
+            self.api._backend().gpu.check(self._number)
+
+    def elapsed_time(self, end_event: Event) -> float:
+        """Milliseconds from this event to another; RuntimeError if one has not happened."""
+        if self._options["disable_timing"] or end_event._options["disable_timing"]:
+            raise ValueError("both events must be made with enable_timing=True")
+        if self._event is None or end_event._event is None:
+            raise ValueError("both events must be recorded before their time is asked for")
+        return float(self.api._xp.cuda.get_elapsed_time(self._event, end_event._event))
+
+
+def _peak_hook(xp: Any) -> Any:
+    """A memory hook of CuPy that counts what is in use, and the most that was, by device."""
+
+    class Peak(xp.cuda.MemoryHook):  # type: ignore[misc]
+        name = "minitorch peak"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.used: Counter[int] = Counter()
+            self.most: dict[int, int] = {}
+
+        def malloc_postprocess(self, **kwargs: Any) -> None:
+            if kwargs["mem_ptr"]:
+                device = kwargs["device_id"]
+                self.used[device] += kwargs["mem_size"]
+                if self.used[device] > self.most.get(device, 0):
+                    self.most[device] = self.used[device]
+
+        def free_postprocess(self, **kwargs: Any) -> None:
+            self.used[kwargs["device_id"]] -= kwargs["mem_size"]
+
+    return Peak()

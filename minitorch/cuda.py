@@ -1,0 +1,61 @@
+"""PyTorch's `torch.cuda`: devices, streams, events and memory of NVIDIA GPUs.
+
+`minitorch.sim` has the same functions for the simulated GPU.
+"""
+
+from minitorch.backend import OutOfMemoryError
+from minitorch.backend.cuda.api import DeviceApi, DeviceProperties
+from minitorch.random import manual_seed
+
+_API = DeviceApi("cuda")
+
+Event = _API.Event
+Stream = _API.Stream
+current_device = _API.current_device
+current_stream = _API.current_stream
+default_stream = _API.default_stream
+device = _API.device
+device_count = _API.device_count
+empty_cache = _API.empty_cache
+get_device_capability = _API.get_device_capability
+get_device_name = _API.get_device_name
+get_device_properties = _API.get_device_properties
+is_available = _API.is_available
+max_memory_allocated = _API.max_memory_allocated
+mem_get_info = _API.mem_get_info
+memory_allocated = _API.memory_allocated
+memory_reserved = _API.memory_reserved
+reset_peak_memory_stats = _API.reset_peak_memory_stats
+set_device = _API.set_device
+stream = _API.stream
+synchronize = _API.synchronize
+
+# All devices draw from one stream of random numbers, so there is nothing else to seed.
+manual_seed_all = manual_seed
+
+__all__ = [
+    "DeviceProperties",
+    "Event",
+    "OutOfMemoryError",
+    "Stream",
+    "current_device",
+    "current_stream",
+    "default_stream",
+    "device",
+    "device_count",
+    "empty_cache",
+    "get_device_capability",
+    "get_device_name",
+    "get_device_properties",
+    "is_available",
+    "manual_seed",
+    "manual_seed_all",
+    "max_memory_allocated",
+    "mem_get_info",
+    "memory_allocated",
+    "memory_reserved",
+    "reset_peak_memory_stats",
+    "set_device",
+    "stream",
+    "synchronize",
+]
