@@ -27,6 +27,7 @@ COMMON_FLAGS = (
     *("-std=c++17", "-x", "c++", "-fPIC", "-w"),
     *("-fno-gnu-unique", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"),
     *("-fno-strict-aliasing", "-fno-stack-protector", "-fno-math-errno", "-ffp-contract=fast"),
+    "-fno-optimize-sibling-calls",  # a call into the runtime shows where it came from
 )
 FAST_FLAGS = ("-O2", "-g1", "-gdwarf-4")
 # Optimised as far as every access of the source stays one access of the same size.

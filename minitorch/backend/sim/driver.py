@@ -258,9 +258,10 @@ def _check_launch(
         raise SimError(
             f"{kernel.name}: block {block} has {threads} threads; {MAX_THREADS} is the most"
         )
-    dynamic = kernel.max_dynamic_shared
-    limit = SHARED_BYTES if dynamic is None else kernel.shared_bytes + dynamic
-    if shared < 0 or kernel.shared_bytes + shared > min(limit, SHARED_BYTES_OPT_IN):
+    limit = SHARED_BYTES
+    if kernel.max_dynamic_shared is not None:
+        limit = min(kernel.shared_bytes + kernel.max_dynamic_shared, SHARED_BYTES_OPT_IN)
+    if not 0 <= shared <= limit - kernel.shared_bytes:
         raise SimError(
             f"{kernel.name}: {kernel.shared_bytes} + {shared} bytes of static and dynamic shared "
             f"memory; {limit} is the most (max_dynamic_shared_size_bytes allows up to "

@@ -18,7 +18,6 @@ class _Failure(ctypes.Structure):
 
     _fields_ = (
         ("text", ctypes.c_char * 2048),
-        ("address", ctypes.c_uint64),
         ("pc", ctypes.c_uint64),
         ("block", ctypes.c_uint32 * 3),
         ("thread", ctypes.c_uint32 * 3),

@@ -44,7 +44,8 @@ class config:
         config(checked=True)                      # from here on
         with config(schedule="reverse"): ...      # within the block
 
-    Raises TypeError for an unknown setting, ValueError for a schedule that there is not.
+    None leaves a setting as it is. Raises TypeError for an unknown setting, ValueError for a
+    value that there is not.
     """
 
     def __init__(self, **changes: Any) -> None:
@@ -53,6 +54,8 @@ class config:
                 raise TypeError(f"no setting {name!r}; there are {', '.join(_NAMES)}")
             if name == "schedule" and value is not None and value not in SCHEDULES:
                 raise ValueError(f"schedule {value!r}; there are {', '.join(SCHEDULES)}")
+            if name in ("devices", "memory", "processors") and value is not None and value < 1:
+                raise ValueError(f"{name}={value}: at least 1 is needed")
         changes = {name: value for name, value in changes.items() if value is not None}
         self._before = {name: getattr(settings, name) for name in changes}
         for name, value in changes.items():

@@ -37,17 +37,16 @@ static void on_fault(int number, siginfo_t* info, void* context) {
     note_failing_thread();
     const uintptr_t address = (uintptr_t)info->si_addr;
     sim_failure.pc = fault_pc(context) + 1;  // as if it were where a call comes back to
-    const char* what = "invalid memory access";
+    std::string what = "invalid memory access: ";
     if (number == SIGFPE)
         what = "integer division by zero";
     else if (address - (uintptr_t)stacks < MAX_THREADS * STACK)
         what = "the thread's stack is full";
-    else if (!address && info->si_code == SI_KERNEL)
+    else if (!address && info->si_code == SI_KERNEL)  // no page is at fault
         what = "misaligned vector access, or one through a wild pointer";
     else
-        sim_failure.address = address;
-    snprintf(sim_failure.text, sizeof sim_failure.text, "%s%s%s", what, sim_failure.address ? ": " : "",
-             sim_failure.address ? describe_address(address).c_str() : "");
+        what += describe_address(address);
+    snprintf(sim_failure.text, sizeof sim_failure.text, "%s", what.c_str());
     siglongjmp(after_fault, 1);
 }
 static const int FAULTS[] = {SIGSEGV, SIGBUS, SIGFPE};
@@ -175,7 +174,7 @@ int sim_launch(const sim::Kernel* launched, const char* packed, const u32* grid,
     random_state = (options->seed + 1) * 0x9E3779B97F4A7C15ull;
     draw();
     sim_failure.text[0] = 0;
-    sim_failure.address = sim_failure.pc = 0;
+    sim_failure.pc = 0;
     spread_arguments(packed);
     number_threads(block);
     sim_place.block_size = {block[0], block[1], block[2]};

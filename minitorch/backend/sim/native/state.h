@@ -31,7 +31,7 @@ struct LaunchOptions {
 };
 struct Failure {
     char text[2048];
-    u64 address, pc;  // of a fault of the machine; 0 where the text says all
+    u64 pc;  // where a call in the kernel comes back to
     u32 block[3], thread[3];
 };
 Failure sim_failure;
