@@ -129,26 +129,26 @@ def _print_costs(costs: Sequence[Cost], floors: Sequence[int]) -> None:
     work = cost.of_kind(costs, *cost.LAUNCHES)
     rows = [
         (
-            c.name + (" (assumed)" if c.kind == "gemm" else ""),
+            c.name + (" (assumed)" if c.kind in cost.LIBRARY else ""),
             f"{c.read:,}",
             f"{c.written:,}",
             "" if floor is None else f"{floor:,}",
-            "" if c.kind == "gemm" else f"{c.excess:.2f}",
+            "" if c.kind in cost.LIBRARY else f"{c.excess:.2f}",
         )
         for c, floor in zip_longest(work, floors)
     ]
     _print_table(("launch", "bytes in", "bytes out", "floor", "sectors/needed"), rows)
     own = cost.of_kind(costs, "kernel")
-    products = cost.of_kind(costs, "gemm")
-    moved, inside = _megabytes(own), _megabytes(products)
+    library = cost.of_kind(costs, *cost.LIBRARY)
+    moved, inside = _megabytes(own), _megabytes(library)
     print(
-        f"{len(work)} launches ({len(own)} of kernels/, {len(products)} matrix products), "
+        f"{len(work)} launches ({len(own)} of kernels/, {len(library)} of CuPy's libraries), "
         f"{len(cost.of_kind(costs, 'sync'))} synchronisations, "
         f"{len(cost.host_copies(costs))} copies to or from the host"
     )
     least = sum(floor for c, floor in zip(work, floors) if c.kind == "kernel")
     against = f" ({moved * 1e6 / least:.3f} of their floor)" if least else ""
-    print(f"{moved + inside:.1f} MB: {moved:.1f} of kernels/{against}, {inside:.1f} of products")
+    print(f"{moved + inside:.1f} MB: {moved:.1f} of kernels/{against}, {inside:.1f} of libraries")
 
 
 def _megabytes(costs: Iterable[Cost]) -> float:

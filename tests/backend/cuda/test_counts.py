@@ -45,13 +45,14 @@ def test_mlp_kernels_move_what_they_must(mlp):
 
 def test_mlp_kernels_are_coalesced(mlp):
     costs, _, _ = mlp
-    assert [c.name for c in costs if c.excess > 1] == []
+    # Adam walks a parameter after another: a sector more where one ends within a sector.
+    assert [c for c in costs if c.excess > (1.001 if c.name == "adam_f32" else 1)] == []
 
 
 def test_word2vec():
     costs = cost.counted(steps.word2vec_step("sim"))
-    assert {c.kind for c in costs} == {"kernel"}
-    assert len(costs) <= 10
+    assert {c.kind for c in costs} == {"kernel", "argsort"}
+    assert len(costs) <= 12
     (block,) = (c for c in costs if c.name == "negative_sampling_packed_f32")
     centres, others, pairs = 16 * 32 * 100, 16 * 90 * 100, 16 * 59 * 32
     floor = 4 * (2 * centres + 2 * others + pairs)
@@ -63,7 +64,7 @@ def test_command(capsys):
     assert cli.main(["kernels", "count"]) == 0
     out = capsys.readouterr().out.splitlines()
     totals = [line for line in out if "synchronisations" in line]
-    assert [line.split()[0] for line in totals] == ["20", "16", "10"]
+    assert [line.split()[0] for line in totals] == ["20", "16", "12"]
     assert all("0 synchronisations, 0 copies" in line for line in totals)
     assert "PyTorch eager, Adam: 28 launches, 48.7 MB" in out
 
