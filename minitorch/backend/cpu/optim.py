@@ -255,11 +255,12 @@ def _adam_(
 
 # ------------------------------------------------------------------ some rows of parameters
 def _coalesced(rows: Array, values: Array, length: int, what: str) -> tuple[Array, Array]:
-    """Distinct rows, and the sums of their values."""
+    """Distinct rows, and the sums of their values (of halves in float32)."""
     check_range(rows, length, what)
     distinct, place = np.unique(rows, return_inverse=True)
-    total = np.zeros((len(distinct), *values.shape[1:]), values.dtype)
-    return distinct, index_add_(total, place, values, 0)
+    dtype = np.promote_types(values.dtype, np.float32)
+    total = np.zeros((len(distinct), *values.shape[1:]), dtype)
+    return distinct, index_add_(total, place, values.astype(dtype, copy=False), 0)
 
 
 def _run_rows(
