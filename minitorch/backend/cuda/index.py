@@ -121,18 +121,19 @@ class _Walk(NamedTuple):
         Dimensions are merged where they can be.
         """
         chosen = range(len(self.shape)) if dims is None else dims
-        along = [tuple(s[d] for d in chosen) for s in (*self._index_steps(), *steps)]
+        if len(self.lookups) > MAX_DIMS:
+            raise RuntimeError(f"indexing: more than {MAX_DIMS} index tensors")
+        indices = [one.steps for one in self.lookups]
+        along = [tuple(s[d] for d in chosen) for s in (*indices, *steps)]
         shape, merged = strides.merge(tuple(self.shape[d] for d in chosen), *along)
+        space = _space(shape)
         lookup = np.zeros((), _LOOKUP)
         lookup["word"] = gpu.error_word()
         lookup["count"] = len(self.lookups)
         for k, one in enumerate(self.lookups):
             length = self.x.shape[one.axis]
             lookup["array"][k] = _index_array(one.index, merged[k], length, one.axis)
-        return [_space(shape), lookup[()], *merged[len(self.lookups) :]]
-
-    def _index_steps(self) -> list[Dims]:
-        return [one.steps for one in self.lookups]
+        return [space, lookup[()], *merged[len(self.lookups) :]]
 
     def size(self) -> int:
         """The number of positions."""

@@ -349,6 +349,14 @@ def test_shapes_that_do_not_fit_raise_at_once():
         SIM["index_put_"](poisoned(), put(np.ones(2)), (put(a_([0, 1])),))
 
 
+def test_more_than_the_kernels_take():
+    x, one = put(np.zeros((2,) * 10)), put(a_([0, 1]))
+    with pytest.raises(RuntimeError, match="more than 8 index tensors"):
+        SIM["index"](x, (one,) * 9)
+    with pytest.raises(RuntimeError, match="more than 8 dimensions"):
+        SIM["index"](x.transpose(*range(9, -1, -1)), (one,))
+
+
 @pytest.mark.parametrize("op", ["index_put_", "index_add_", "scatter_", "copy_"])
 def test_an_expanded_array_is_not_written_to(op):
     x = minitorch.zeros(3, device="sim").expand(4, 3)
