@@ -21,7 +21,8 @@ struct Reduction {
 };
 
 // ------------------------------------------------------------------ the ops
-// State: what is carried. Out: what is stored. add takes in the element at `index` of its row.
+// State: what is carried. Out: what is stored. add takes in the element at an index of its row;
+// finish makes the result of a row of n.
 #if MT_FLOATING
 typedef T Total;
 #else
@@ -34,7 +35,7 @@ struct SumOp {
     static __device__ __forceinline__ State start() { return Acc(0); }
     static __device__ __forceinline__ State add(State s, C v, i64) { return s + Acc(v); }
     static __device__ __forceinline__ State combine(State a, State b) { return a + b; }
-    static __device__ __forceinline__ Out finish(State s) { return Out(s); }
+    static __device__ __forceinline__ Out finish(State s, i64) { return Out(s); }
 };
 
 struct ProdOp {
@@ -43,8 +44,14 @@ struct ProdOp {
     static __device__ __forceinline__ State start() { return Acc(1); }
     static __device__ __forceinline__ State add(State s, C v, i64) { return s * Acc(v); }
     static __device__ __forceinline__ State combine(State a, State b) { return a * b; }
-    static __device__ __forceinline__ Out finish(State s) { return Out(s); }
+    static __device__ __forceinline__ Out finish(State s, i64) { return Out(s); }
 };
+
+#if MT_FLOATING
+struct MeanOp : SumOp {
+    static __device__ __forceinline__ Out finish(State s, i64 n) { return Out(s / Acc(n)); }
+};
+#endif
 
 __device__ __forceinline__ float highest(float) { return infinity(0.f); }
 __device__ __forceinline__ double highest(double) { return infinity(0.); }
@@ -75,7 +82,7 @@ struct Extreme {
     static __device__ __forceinline__ State start() { return Order::start(); }
     static __device__ __forceinline__ State add(State s, C v, i64) { return combine(s, v); }
     static __device__ __forceinline__ State combine(State a, State b) { return Order::before(b, a) ? b : a; }
-    static __device__ __forceinline__ Out finish(State s) { return Out(s); }
+    static __device__ __forceinline__ Out finish(State s, i64) { return Out(s); }
 };
 
 struct Best { C value; i64 index; };
@@ -96,7 +103,7 @@ struct ArgExtreme {
         const bool other = Order::before(b.value, a.value);
         return other || (b.index < a.index && !Order::before(a.value, b.value)) ? b : a;
     }
-    static __device__ __forceinline__ Out finish(const State& s) { return s.index; }
+    static __device__ __forceinline__ Out finish(const State& s, i64) { return s.index; }
 };
 
 struct AnyOp {
@@ -105,7 +112,7 @@ struct AnyOp {
     static __device__ __forceinline__ State start() { return 0; }
     static __device__ __forceinline__ State add(State s, C v, i64) { return s | int(v != C(0)); }
     static __device__ __forceinline__ State combine(State a, State b) { return a | b; }
-    static __device__ __forceinline__ Out finish(State s) { return s != 0; }
+    static __device__ __forceinline__ Out finish(State s, i64) { return s != 0; }
 };
 
 struct AllOp {
@@ -114,7 +121,7 @@ struct AllOp {
     static __device__ __forceinline__ State start() { return 1; }
     static __device__ __forceinline__ State add(State s, C v, i64) { return s & int(v != C(0)); }
     static __device__ __forceinline__ State combine(State a, State b) { return a & b; }
-    static __device__ __forceinline__ Out finish(State s) { return s != 0; }
+    static __device__ __forceinline__ Out finish(State s, i64) { return s != 0; }
 };
 
 #if MT_FLOATING
@@ -122,7 +129,7 @@ struct LogSumExpOp : LogSumExp {
     typedef LogSum State;
     typedef T Out;
     static __device__ __forceinline__ State add(const State& s, C v, i64) { return LogSumExp::add(s, v); }
-    static __device__ __forceinline__ Out finish(const State& s) { return T(logarithm(s.total) + shift(s.top)); }
+    static __device__ __forceinline__ Out finish(const State& s, i64) { return T(logarithm(s.total) + shift(s.top)); }
 };
 #endif
 
@@ -169,8 +176,7 @@ __device__ __forceinline__ typename Op::State along(
 template <class Op>  // the block's share of contiguous elements begin to end, 128 bits at a time
 __device__ __forceinline__ typename Op::State along_packs(const T* row, i64 begin, i64 end) {
     const int odd = int(((u64)(row + begin) & 15) / sizeof(T));
-    const i64 aligned = begin + (odd ? PACK - odd : 0);
-    const i64 first = aligned < end ? aligned : end;
+    const i64 first = begin + (odd ? PACK - odd : 0);  // before end: rows for a block are long
     const i64 packs = (end - first) / PACK, rest = first + packs * PACK;
     typename Op::State total = Op::start();
     if (begin + threadIdx.x < first) total = Op::add(total, row[begin + threadIdx.x], begin + threadIdx.x);
@@ -217,7 +223,8 @@ __device__ __forceinline__ void finish(
         state = tile_reduce<Op>(tile, state, scratch);
         if (threadIdx.x == 0) atomicExch(&r.tickets[job.tile], 0u);
     }
-    if (tile.row == 0 && tile.lane < columns) ((typename Op::Out*)r.out)[out + tile.lane] = Op::finish(state);
+    if (tile.row == 0 && tile.lane < columns)
+        ((typename Op::Out*)r.out)[out + tile.lane] = Op::finish(state, r.n0 * r.n1);
 }
 
 // ------------------------------------------------------------------ the kernels
@@ -232,7 +239,7 @@ __device__ __forceinline__ void reduce_rows(const Reduction& r) {
         typename Op::State state = Op::start();
         if (row < rows) state = along<Op>(r, row_start(r, row), lane, n, r.lanes);
         state = group_reduce<Op>(r.lanes, state);
-        if (lane == 0 && row < rows) ((typename Op::Out*)r.out)[row] = Op::finish(state);
+        if (lane == 0 && row < rows) ((typename Op::Out*)r.out)[row] = Op::finish(state, n);
     }
 }
 
@@ -282,5 +289,6 @@ REDUCTION(all, AllOp)
 REDUCTION(argmax, ArgExtreme<Largest>)
 REDUCTION(argmin, ArgExtreme<Smallest>)
 #if MT_FLOATING
+REDUCTION(mean, MeanOp)
 REDUCTION(logsumexp, LogSumExpOp)
 #endif

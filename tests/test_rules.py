@@ -36,12 +36,14 @@ ARGUMENTS = {
     "where": ((X, Y), {"condition": BITS}),
     "cast": ((X,), {"dtype": np.dtype("float32"), "source": X.dtype}),
     **{name: ((X,), {"dim": (0,), "keepdim": True}) for name in (
-        "sum", "amax", "amin", "any", "all", "logsumexp",
+        "sum", "mean", "prod", "amax", "amin", "any", "all", "logsumexp",
     )},
     "argmax": ((X,), {"dim": 1}),
     "argmin": ((X,), {"dim": None}),
     "softmax": ((X,), {"dim": 1}),
     "log_softmax": ((X,), {"dim": 0}),
+    "softmax_backward": ((X, Y), {"dim": 1}),
+    "log_softmax_backward": ((X, Y), {"dim": 0}),
     "cumsum": ((X,), {"dim": 1}),
     "argsort": ((X,), {"dim": 1, "descending": True}),
     "cat": ((X, Y), {"dim": 1, "lengths": (4, 4)}),
@@ -60,9 +62,9 @@ ARGUMENTS = {
     "check_unit": ((X,), {"what": "test"}),
     "searchsorted": ((X[0], Y), {}),
     "matmul": ((X, Y.T), {}),
+    "dropout": ((X,), {"p": 0.3, "seed": 1, "offset": 2, "memo": []}),
 }  # fmt: skip
 # Entries that do not allocate one result of their own: nothing to write into.
-    "dropout": ((X,), {"p": 0.3, "seed": 1, "offset": 2, "memo": []}),
 WITHOUT_OUT = set(CPU.views) | {
     name
     for name, op in REGISTRY.items()

@@ -7,7 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 from minitorch import dtypes
-from minitorch.operands import as_floating, is_number
+from minitorch.operands import as_floating, is_number, same_device
 from minitorch.ops import elementwise
 from minitorch.ops.arguments import Dims, all_dims, one_dim
 from minitorch.rules import TensorFunction, constant, general, linear
@@ -75,9 +75,86 @@ def _share(x: Tensor, extreme: Tensor, dim: tuple[int, ...]) -> Tensor:
     return equal / _sum(equal, dim=dim, keepdim=True)
 
 
-def _softmax_rule(v: Tensor, z: Tensor, dim: int) -> Tensor:
-    """z * (v - <v, z>): the Jacobian diag(z) - z z^T is its own transpose."""
-    return z * (v - (v * z).sum(dim, keepdim=True))
+def _others(x: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """For each element the product of all others over `dim`; no division, so right at zeros."""
+    kept = [d for d in range(x.ndim) if d not in dim]
+    order = [*kept, *dim]
+    shape = [x.shape[d] for d in order]
+    flat = x.permute(order).reshape([*shape[: len(kept)], _count(x.shape, dim)])
+    others = _others_last(flat).reshape(shape)
+    return others.permute([order.index(d) for d in range(x.ndim)])
+
+
+def _others_last(x: Tensor) -> Tensor:
+    """The same over the last dimension: halves are multiplied until one element is left."""
+    n = x.shape[-1]
+    if n < 2:
+        return x.new_ones(x.shape)
+    half = n // 2
+    left, right, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    above = _others_last((left * right)._cat(rest, dim=-1))
+    both = above[..., :half]
+    return (both * right)._cat(both * left, above[..., half:], dim=-1)
+
+
+def _prod_vjp(
+    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
+) -> list[Tensor]:
+    return [keep_dims(g, shapes[0], dim, keepdim) * _others(inputs[0], dim)]
+
+
+def _prod_jvp(
+    tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
+) -> Tensor:
+    return _sum(tangents[0] * _others(inputs[0], dim), dim=dim, keepdim=keepdim)
+
+
+def _mean_adjoint(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
+    return _sum_adjoint(g / _count(shape, dim), shape, dim, keepdim)
+
+
+# Softmax has the Jacobian diag(z) - z z^T, its own transpose: softmax_backward(v, z) is
+# z (v - <v, z>), log_softmax_backward(g, z) is g - e^z sum(g).
+def _softmax_backward_vjp(
+    v: Tensor, inputs: Any, output: Any, shapes: Any, dim: int
+) -> list[Tensor | None]:
+    g, z = inputs
+    along_z = None if shapes[1] is None else _softmax_slope(g, z, v, dim)
+    return [_softmax_backward(v, z, dim=dim), along_z]
+
+
+def _softmax_slope(g: Tensor, z: Tensor, v: Tensor, dim: int) -> Tensor:
+    return v * (g - (g * z).sum(dim, keepdim=True)) - g * (v * z).sum(dim, keepdim=True)
+
+
+def _softmax_backward_jvp(ts: Any, inputs: Any, output: Any, shape: Any, dim: int) -> Any:
+    g, z = inputs
+    s, t = ts
+    along_g = None if s is None else _softmax_backward(s, z, dim=dim)
+    if t is None:
+        return along_g
+    total = (g * z).sum(dim, keepdim=True)
+    along_z = t * (g - total) - z * (g * t).sum(dim, keepdim=True)
+    return along_z if along_g is None else along_g + along_z
+
+
+def _log_softmax_backward_vjp(
+    v: Tensor, inputs: Any, output: Any, shapes: Any, dim: int
+) -> list[Tensor | None]:
+    g, z = inputs
+    weighted = v * z.exp()
+    along_z = None if shapes[1] is None else -weighted * g.sum(dim, keepdim=True)
+    return [v - weighted.sum(dim, keepdim=True), along_z]
+
+
+def _log_softmax_backward_jvp(ts: Any, inputs: Any, output: Any, shape: Any, dim: int) -> Any:
+    g, z = inputs
+    s, t = ts
+    along_g = None if s is None else _log_softmax_backward(s, z, dim=dim)
+    if t is None:
+        return along_g
+    along_z = -z.exp() * t * g.sum(dim, keepdim=True)
+    return along_z if along_g is None else along_g + along_z
 
 
 def _logsumexp_weights(inputs: Any, output: Tensor, dim: Any, keepdim: bool) -> Tensor:
@@ -87,19 +164,27 @@ def _logsumexp_weights(inputs: Any, output: Tensor, dim: Any, keepdim: bool) -> 
 
 
 _sum = linear("sum", _sum_adjoint)
+_mean = linear("mean", _mean_adjoint)
+_prod = general("prod", _prod_vjp, _prod_jvp, save_inputs=True)
 _amax = general("amax", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
 _amin = general("amin", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
 _softmax = general(
     "softmax",
-    lambda g, inputs, z, shapes, dim: [_softmax_rule(g, z, dim)],
-    lambda ts, inputs, z, shape, dim: _softmax_rule(ts[0], z, dim),
+    lambda g, inputs, z, shapes, dim: [_softmax_backward(g, z, dim=dim)],
+    lambda ts, inputs, z, shape, dim: _softmax_backward(ts[0], z, dim=dim),
     save_output=True,
 )
 _log_softmax = general(
     "log_softmax",
-    lambda g, inputs, z, shapes, dim: [g - z.exp() * g.sum(dim, keepdim=True)],
+    lambda g, inputs, z, shapes, dim: [_log_softmax_backward(g, z, dim=dim)],
     lambda ts, inputs, z, shape, dim: ts[0] - (z.exp() * ts[0]).sum(dim, keepdim=True),
     save_output=True,
+)
+_softmax_backward: TensorFunction = general(
+    "softmax_backward", _softmax_backward_vjp, _softmax_backward_jvp, save_inputs=True
+)
+_log_softmax_backward: TensorFunction = general(
+    "log_softmax_backward", _log_softmax_backward_vjp, _log_softmax_backward_jvp, save_inputs=True
 )
 _logsumexp = general(
     "logsumexp",
@@ -133,10 +218,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over `dim` (all dimensions if left out); floats only."""
     input = _floating("mean", input, dtype)
-    if input.dtype is dtypes.float16:  # whose largest number a sum would soon exceed
-        return mean(input.float(), dim, keepdim).to(dtypes.float16)
-    dims = all_dims("mean", input.array.ndim, dim)
-    return _sum(input, dim=dims, keepdim=keepdim) / _count(input.array.shape, dims)
+    return _mean(input, dim=all_dims("mean", input.array.ndim, dim), keepdim=keepdim)
 
 
 def var(
@@ -178,33 +260,13 @@ def _root(squares: Tensor) -> Tensor:
 
 
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Product over `dim` (all elements if left out).
+    """Product over `dim` (all elements if left out); integers and bools are multiplied in int64.
 
-    Halves are multiplied until one element is left: all derivatives are right at zeros too.
+    All derivatives are right at zeros too.
     """
-    if not input.dtype.is_floating_point:
-        input = input.to(dtypes.int64)
-    if dim is None:
-        flat = input.reshape(-1)
-        result = _prod_last(flat)
-        return result.reshape((1,) * input.ndim) if keepdim else result
-    d = one_dim("prod", input.ndim, dim)
-    if input.ndim == 0:
-        return input.clone()
-    result = _prod_last(input.movedim(d, -1))
-    return result.unsqueeze(d) if keepdim else result
-
-
-def _prod_last(x: Tensor) -> Tensor:
-    n = x.array.shape[-1]
-    if n == 0:
-        return _sum(x, dim=(x.ndim - 1,), keepdim=False) + 1
-    while n > 1:
-        half = n // 2
-        product = x[..., :half] * x[..., half : 2 * half]
-        x = product if n % 2 == 0 else product._cat(x[..., 2 * half :], dim=-1)
-        n -= half
-    return x[..., 0]
+    one = None if dim is None else one_dim("prod", input.ndim, dim)
+    dims = all_dims("prod", input.ndim, one)
+    return _prod(input, dim=dims, keepdim=keepdim)
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -405,4 +467,5 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         )
     elif weights.dtype is not dtypes.float32:
         weights = weights.double()
+    same_device("bincount", (input, weights))
     return weights.new_zeros(n).scatter_add_(0, input.long(), weights)

@@ -48,6 +48,19 @@ def _sum_rows(x: Array, keepdim: bool) -> Array:
     return total[None] if keepdim else total
 
 
+def _mean(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
+    n = math.prod([x.shape[d] for d in dim])
+    if x.dtype == np.float16:  # whose largest number a sum would soon exceed
+        return np.asarray(_mean(x.astype(np.float32), dim, keepdim)).astype(np.float16)
+    return np.divide(_sum(x, dim, keepdim), n, dtype=x.dtype)
+
+
+def _prod(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
+    dtype: Any = np.promote_types(x.dtype, np.float32) if x.dtype.kind == "f" else np.int64
+    product = np.asarray(np.prod(x, axis=dim, dtype=dtype, keepdims=keepdim))
+    return product.astype(x.dtype, copy=False) if x.dtype.kind == "f" else product
+
+
 def _arg(function: Callable[..., Any]) -> Callable[..., Any]:
     def entry(x: Array, dim: int | None, keepdim: bool = False, out: Array | None = None) -> Array:
         return result(function(x, axis=dim, keepdims=keepdim), out)
@@ -81,6 +94,14 @@ def _log_softmax(x: Array, dim: int, out: Array | None = None) -> Array:
     return out
 
 
+def _softmax_backward(g: Array, z: Array, dim: int) -> Array:
+    return (g - _sum(g * z, (dim,) if z.ndim else (), keepdim=True)) * z
+
+
+def _log_softmax_backward(g: Array, z: Array, dim: int) -> Array:
+    return g - np.exp(z) * _sum(g, (dim,) if z.ndim else (), keepdim=True)
+
+
 def _cumsum(x: Array, dim: int, out: Array | None = None) -> Array:
     dtype = x.dtype if x.dtype.kind == "f" else np.int64
     if x.ndim == 0:
@@ -100,6 +121,8 @@ def _argsort(x: Array, dim: int, descending: bool = False) -> Array:
 
 REDUCTIONS: Entries = {
     "sum": quiet(_sum),
+    "mean": quiet(into(_mean)),
+    "prod": quiet(into(_prod)),
     "amax": _axes(np.maximum.reduce),
     "amin": _axes(np.minimum.reduce),
     "any": _axes(np.logical_or.reduce),
@@ -109,6 +132,8 @@ REDUCTIONS: Entries = {
     "logsumexp": quiet(into(_logsumexp)),
     "softmax": quiet(_softmax),
     "log_softmax": quiet(_log_softmax),
+    "softmax_backward": quiet(into(_softmax_backward)),
+    "log_softmax_backward": quiet(into(_log_softmax_backward)),
     "cumsum": quiet(_cumsum),
     "argsort": into(_argsort),
 }

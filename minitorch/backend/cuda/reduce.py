@@ -180,32 +180,39 @@ def _along(x: Array, dim: int) -> tuple[int, int, int]:
     return prod(x.shape[:dim]), x.shape[dim], prod(x.shape[dim + 1 :])
 
 
-def _softmax(op: str, gpu: Gpu, *xs: Array, dim: int, out: Array | None = None) -> Array:
-    """softmax and log_softmax of one array, and their derivatives from (g, z)."""
+def _run_along(gpu: Gpu, op: str, xs: tuple[Array, ...], dim: int, out: Array | None) -> Array:
+    """What a family of kernels of softmax.cu gives for arrays of one shape."""
     dtype = xs[0].dtype
     xs = tuple([gpu.contiguous(x) for x in xs])
-    shape = xs[0].shape
-    result = _target(gpu, out, shape, dtype, *xs)
+    result = _target(gpu, out, xs[0].shape, dtype, *xs)
     if result.size:
         outer, n, inner = _along(result, dim)
-        size = n * max(4, dtype.itemsize)
+        size = n * max(4, dtype.itemsize)  # halves are computed in float32
+        shared = 0
         if inner == 1 and size <= SHORT:
-            lanes = _lanes(n)
-            args = (*xs, result, np.int64(outer), np.int32(n), np.int32(lanes))
-            grid = gpu.blocks(outer * lanes)
-            gpu.launch("softmax", op + "_rows", dtype, grid, (THREADS,), args)
+            kernel, lanes, grid = "rows", _lanes(n), gpu.blocks(outer * _lanes(n))
+            sizes: tuple[Any, ...] = (np.int64(outer), np.int32(n), np.int32(lanes))
         else:
-            lanes = _lanes(inner)
-            cached = size * lanes if len(xs) == 1 and size * lanes <= CACHE else 0
-            kernel = op + ("_tiles" if cached or len(xs) == 2 else "_long")
-            sizes = (np.int64(outer), np.int64(n), np.int64(inner), np.int32(lanes))
+            kernel, lanes = "tiles", _lanes(inner)
             grid = gpu.blocks(outer * -(-inner // lanes), 1)
-            gpu.launch("softmax", kernel, dtype, grid, (THREADS,), (*xs, result, *sizes), cached)
+            sizes = (np.int64(outer), np.int64(n), np.int64(inner), np.int32(lanes))
+            if len(xs) == 1:
+                shared = size * lanes
+                if shared > CACHE:
+                    kernel, shared = "long", 0
+        args = (*xs, result, *sizes)
+        gpu.launch("softmax", f"{op}_{kernel}", dtype, grid, (THREADS,), args, shared)
     return gpu.result(result, out)
 
 
-def _softmax_of(op: str, gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:
-    return _softmax(op, gpu, x, dim=dim, out=out)
+def _softmax(op: str, gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:
+    return _run_along(gpu, op, (x,), dim, out)
+
+
+def _softmax_backward(
+    op: str, gpu: Gpu, g: Array, z: Array, dim: int, out: Array | None = None
+) -> Array:
+    return _run_along(gpu, op, (g, z), dim, out)
 
 
 # ---------------------------------------------------------------------- running sums
@@ -261,6 +268,8 @@ REDUCTIONS: Entries = {
         op: partial(_reduce, op, dtype)
         for op, dtype in (
             ("sum", _whole),
+            ("mean", _same),
+            ("prod", _whole),
             ("amax", _same),
             ("amin", _same),
             ("any", _always(np.bool_)),
@@ -270,8 +279,10 @@ REDUCTIONS: Entries = {
             ("logsumexp", _same),
         )
     },
-    "softmax": partial(_softmax_of, "softmax"),
-    "log_softmax": partial(_softmax_of, "log_softmax"),
+    "softmax": partial(_softmax, "softmax"),
+    "log_softmax": partial(_softmax, "log_softmax"),
+    "softmax_backward": partial(_softmax_backward, "softmax_backward"),
+    "log_softmax_backward": partial(_softmax_backward, "log_softmax_backward"),
     "cumsum": _cumsum,
     "argsort": _argsort,
 }

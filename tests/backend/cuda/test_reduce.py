@@ -20,10 +20,10 @@ except RuntimeError:
 FLOATS = ["float16", "float32", "float64"]
 DTYPES = [*FLOATS, "uint8", "int32", "int64", "bool"]
 LENGTHS = [0, 1, 2, 31, 32, 33, 255, 256, 257, 1000, 5000, 100_003]
-FOLDS = ["sum", "amax", "amin", "any", "all", "argmax", "argmin", "logsumexp"]
-OF_NOTHING = ["sum", "any", "all", "logsumexp"]
+FOLDS = ["sum", "mean", "prod", "amax", "amin", "any", "all", "argmax", "argmin", "logsumexp"]
+OF_NOTHING = ["sum", "mean", "prod", "any", "all", "logsumexp"]
 ALONG = ["softmax", "log_softmax", "cumsum"]
-FLOATING = ["logsumexp", "softmax", "log_softmax"]
+FLOATING = ["mean", "logsumexp", "softmax", "log_softmax"]
 TOLERANCE = {"float16": 2e-3, "float32": 3e-6, "float64": 1e-14}
 
 
@@ -57,9 +57,7 @@ def check(gpu, op, x, *args, **kwargs):
     assert given.shape == expected.shape
     if expected.dtype.kind == "f":
         tolerance = TOLERANCE[str(x.dtype if isinstance(x, np.ndarray) else host.dtype)]
-        scale = np.abs(
-            expected.astype(np.float64), where=np.isfinite(expected), out=np.ones(expected.shape)
-        )
+        scale = np.nan_to_num(np.abs(expected.astype(np.float64)), posinf=0)
         size = np.sqrt(host.size) if op in ("sum", "cumsum") else 1
         limit = tolerance * np.maximum(scale, size)
         same = (given == expected) | (np.isnan(given) & np.isnan(expected))
@@ -88,8 +86,10 @@ def test_lengths(gpu, n, dtype):
             check(gpu, op, x, 0)
 
 
-SHAPES = [(5000, 3), (3, 5000), (257, 256), (1000, 33), (33, 1000), (1, 70_001), (70_001, 1),
-          (2, 0), (0, 2), (1200, 40), (3000, 10), (20, 300, 7), (2, 3000, 5), (2, 17000)]  # fmt: skip
+SHAPES = [
+    (5000, 3), (3, 5000), (257, 256), (1000, 33), (33, 1000), (1, 70_001), (7001, 1), (2, 0),
+    (0, 2), (1200, 40), (3000, 10), (20, 300, 7), (2, 3000, 5), (2, 17000),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
@@ -176,6 +176,8 @@ CHOICES = [
     ("log_softmax", (40, 10), 1, ["log_softmax_rows"]),
     ("log_softmax", (2, 500, 3), 1, ["log_softmax_tiles"]),
     ("log_softmax", (3000, 5), 0, ["log_softmax_long"]),
+    ("mean", (70, 33), (0,), ["mean_columns"]),
+    ("prod", (30_000,), (0,), ["prod_row"]),
     ("cumsum", (40, 10), 1, ["cumsum"]),
     ("cumsum", (10, 40), 0, ["cumsum"]),
     ("cumsum", (20_000,), 0, ["cumsum_totals", "cumsum"]),
@@ -204,7 +206,7 @@ def test_kernels_pass_the_checks_in_every_dtype(gpu, dtype):
 @pytest.mark.parametrize(("op", "shape", "dim", "names"), CHOICES)
 def test_small_grids(op, shape, dim, names):
     """On a device of one multiprocessor every block has many tiles."""
-    with simulated.config(processors=1):
+    with simulated.config(processors=1, checked=True):
         check(Gpu("sim", sim), op, sample((3, *shape), "float32"), *map(moved, [dim]))
 
 
@@ -252,8 +254,8 @@ def test_special_values(gpu, dtype, repeats):
     x = np.tile(ROWS, (1, repeats)).astype(dtype)
     columns = np.ascontiguousarray(x.T)
     for op in FOLDS:
-        if op == "sum" and repeats > 1:
-            continue  # a half cannot hold it
+        if op in ("sum", "mean", "prod") and (repeats > 1 or dtype == "float16"):
+            continue  # too large for the dtype
         check(gpu, op, x, 1 if op.startswith("arg") else (1,))
         check(gpu, op, columns, 0 if op.startswith("arg") else (0,))
     for op in ("softmax", "log_softmax", "argsort"):
@@ -298,6 +300,32 @@ def test_float32_sums_stay_near_their_exact_values(gpu):
     np.testing.assert_allclose(columns, x.reshape(-1, 10).sum(0, dtype=np.float64), rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(30,), (5000,), (100_003,), (9000, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products(gpu, shape, dtype):
+    x = np.exp(np.random.default_rng(0).normal(0, 0.01, shape)).astype(dtype)
+    given = REDUCTIONS["prod"](gpu, sim.asarray(x), (0,)).get()
+    limit = {"float32": 1e-4, "float64": 1e-12}[dtype]
+    np.testing.assert_allclose(given, x.prod(0, dtype=np.float64), rtol=limit)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", ["softmax_backward", "log_softmax_backward"])
+def test_derivatives_of_softmax(gpu, op, dtype):
+    """In short rows, long ones, columns; g may be broadcast; z in strides."""
+    for shape in [(40, 10), (3, 5000), (50, 70), (5000, 3), (2, 300, 7), (), (0, 3), (3, 0)]:
+        for dim in range(max(1, len(shape))):
+            with simulated.config(checked=True):
+                g, z = sample(shape, dtype, 1), sample(shape, dtype, 2)
+                if z.size:
+                    z = CPU[op.removesuffix("_backward")](z, dim)
+                given = REDUCTIONS[op](gpu, sim.asarray(g), sim.asarray(z), dim).get()
+            expected = CPU[op](g.astype(np.float64), z.astype(np.float64), dim)
+            assert given.dtype == dtype
+            limit = TOLERANCE[dtype] * (1 + np.sqrt(z.size))
+            np.testing.assert_allclose(given, expected, rtol=limit, atol=limit)
+
+
 def test_a_running_sum_does_not_stop_growing(gpu):
     x = np.full(100_000, 1 + 2**-20, np.float32)
     x[0] = 2**24
@@ -332,8 +360,11 @@ def test_no_rows(gpu):
     check(gpu, "cumsum", x, 0)
 
 
-@pytest.mark.parametrize(("op", "dim"), [("sum", (1,)), ("amax", (0,)), ("argmax", 1), ("all", (1,)),
-    ("logsumexp", (0,)), ("softmax", 1), ("log_softmax", 0), ("cumsum", 0), ("argsort", 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("op", "dim"),
+    [("sum", (1,)), ("amax", (0,)), ("argmax", 1), ("all", (1,)), ("logsumexp", (0,)),
+     ("softmax", 1), ("log_softmax", 0), ("cumsum", 0), ("argsort", 1)],
+)  # fmt: skip
 @pytest.mark.parametrize("dtype", ["float64", "int32"])
 def test_out(gpu, op, dim, dtype):
     """In its own dtype, in another, strided; and in the argument's own memory."""
