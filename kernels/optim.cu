@@ -3,8 +3,10 @@
 #if MT_FLOATING
 #if defined(MT_f64)
 #define SQRT sqrt
+#define PRODUCT __dmul_rn
 #else
 #define SQRT sqrtf
+#define PRODUCT __fmul_rn
 #endif
 
 // ------------------------------------------------------------------ the rules
@@ -43,11 +45,12 @@ struct RmsProp {  // a: running mean of g², b: of g, c: of the steps
     __device__ __forceinline__ bool reads_states() const { return true; }
     __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
         g = direction(p, g, weight_decay, maximize);
-        a = alpha * a + fresh * (g * g);
+        // The variance may be all cancellation: each product is rounded, as on the CPU.
+        a = PRODUCT(alpha, a) + PRODUCT(fresh, PRODUCT(g, g));
         C square = a;
         if (centered) {
-            b += fresh * (g - b);
-            square -= b * b;
+            b += PRODUCT(fresh, g - b);
+            square -= PRODUCT(b, b);
         }
         C move = g / (SQRT(square) + eps);
         if (momentum != 0) move = c = momentum * c + move;
