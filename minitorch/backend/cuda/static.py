@@ -52,6 +52,9 @@ VECTORISED: dict[str, tuple[str, ...]] = {
     "functions:*": BOTH,
     "index:take_packs_*": BOTH,
     "reduce:*_row_*": LOADS,
+    "fused:bias_activation_*": BOTH,
+    "optim:*_rows_*": NEITHER,
+    "optim:*": BOTH,
     "word2vec:*_packed_*": BOTH,
 }
 _PROPERTIES = re.compile(
