@@ -115,7 +115,7 @@ _FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
 
 def _softplus_and_slope(x: Array) -> tuple[Array, Array]:
     """log(1 + e^x) and its derivative e^x / (1 + e^x), for one exp; x is overwritten."""
-    if x.size and x.max() > _FAR:
+    if x.size and not x.max() <= _FAR:  # or is not a number
         return softplus(x), quiet(sigmoid)(x)
     np.exp(x, out=x)
     denominator = x + 1
@@ -137,7 +137,8 @@ def _negative_sampling(x: Array, y: Array, weights: Array, width: int) -> tuple[
     np.negative(near, out=signed[:, :width])
     signed[:, width:] = pool
     losses, slopes = _softplus_and_slope(signed)
-    loss = np.vecdot(losses.reshape(len(x), -1), weights.reshape(len(x), -1)).sum(dtype=np.float64)
+    flat = len(x), weights.shape[1] * size
+    loss = np.vecdot(losses.reshape(flat), weights.reshape(flat)).sum(dtype=np.float64)
     slopes *= weights
     scores.fill(0)
     np.negative(slopes[:, :width], out=near)

@@ -1,0 +1,213 @@
+"""The fused skip-gram block against the CPU's entry, and word vectors trained on the device."""
+
+import shutil
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import minitorch
+from minitorch import sim
+from minitorch.backend import named
+from minitorch.backend.cpu import fused as cpu
+from minitorch.backend.cuda import word2vec
+from minitorch.optim import SGD
+from minitorch.random import Generator
+from minitorch.text import Corpus, Vocab
+from minitorch.text.skip_gram import BlockSampler, SkipGram
+from minitorch.text.vocab import alias_table
+
+if shutil.which("g++") is None:
+    pytest.skip("g++ is not installed", allow_module_level=True)
+
+ALL = (True, True, True)
+SMALL_ROOM = 47 * 1024
+# n, L, width, K, D: the defaults of Word2Vec, odd ones, one of each, no pool, no blocks, more
+# than a grid has, rows that do not fit into shared memory, many centres, many pool words.
+SHAPES = [
+    (3, 32, 11, 48, 100),
+    (2, 5, 3, 2, 7),
+    (1, 1, 1, 0, 1),
+    (2, 6, 5, 0, 8),
+    (0, 4, 3, 2, 8),
+    (70, 2, 3, 1, 4),
+    (2, 40, 21, 70, 130),
+    (1, 70, 3, 5, 6),
+    (1, 8, 3, 200, 260),
+]
+
+
+def problem(shape, dtype, seed=0):
+    n, centres, width, pool, depth = shape
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, centres, depth)) / 2
+    y = rng.standard_normal((n, centres + width - 1 + pool, depth)) / 2
+    weights = rng.random((n, width + pool, centres))
+    weights[weights < 0.3] = 0
+    return [part.astype(dtype) for part in (x, y, weights)]
+
+
+def on_device(array):
+    return named("sim").from_host(np.asarray(array), 0)
+
+
+def entry(name):
+    return named("sim").entries[name]
+
+
+def compare(parts, width, g=0.7, given=None):
+    """Loss and gradients of the device and of the CPU."""
+    expected = cpu._negative_sampling(*parts, width=width)
+    wanted = cpu._negative_sampling_backward(np.asarray(g), *expected[1:], needs=ALL, width=width)
+    loss, *kept = entry("negative_sampling")(*(given or map(on_device, parts)), width=width)
+    seed = g if g == 1 else on_device(np.asarray(g))
+    found = entry("negative_sampling_backward")(seed, *kept, needs=ALL, width=width)
+    tolerance = 3e-6 if parts[0].dtype == np.float32 else 1e-13
+    assert loss.dtype == np.float64
+    assert_allclose(loss.get(), expected[0], rtol=tolerance)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert_allclose(ours.get(), theirs, rtol=tolerance, atol=2 * tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values(shape, dtype):
+    with sim.config(checked=True):
+        compare(problem(shape, dtype), shape[2])
+
+
+@pytest.mark.parametrize("schedule", ["forward", "reverse"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values_where_rows_do_not_fit(shape, dtype, schedule, monkeypatch):
+    monkeypatch.setattr(word2vec, "_room", lambda gpu, device: SMALL_ROOM)
+    with sim.config(checked=True, schedule=schedule):
+        compare(problem(shape, dtype), shape[2], g=1.0)
+
+
+def test_far_scores_and_not_a_number():
+    x, y, weights = problem((2, 4, 3, 2, 4), "float64")
+    x[0] *= 1000  # e to these overflows
+    x[1, 2, 1] = np.nan
+    with np.errstate(all="ignore"):
+        compare([x, y, weights], 3)
+
+
+def test_strided_and_unaligned_operands():
+    parts = problem((3, 4, 3, 2, 8), "float32")
+    x, _, weights = map(on_device, parts)
+    room = on_device(np.zeros(x.size + 1, x.dtype))
+    shifted = room[1:].reshape(x.shape)
+    entry("copy_")(shifted, x)
+    apart = on_device(np.repeat(parts[1], 2, axis=2))[:, :, ::2]
+    with sim.config(checked=True):
+        compare(parts, 3, given=(shifted, apart, weights))
+
+
+def test_the_sum_has_one_order():
+    parts = [on_device(part) for part in problem((50, 8, 5, 8, 16), "float32")]
+    losses = set()
+    for seed in range(4):
+        with sim.config(schedule="random", seed=seed):
+            losses.add(float(entry("negative_sampling")(*parts, width=5)[0].get()))
+    assert len(losses) == 1
+
+
+def test_only_what_is_needed():
+    parts = [on_device(part) for part in problem((2, 4, 3, 2, 8), "float32")]
+    _, *kept = entry("negative_sampling")(*parts, width=3)
+    sim.clear()
+    dx, dy, dw = entry("negative_sampling_backward")(
+        1.0, *kept, needs=(True, False, False), width=3
+    )
+    assert dx is kept[0]
+    assert dy is None and dw is None
+    assert sim.launches() == []
+
+
+def test_backward_twice_gives_gradients_of_their_own():
+    x, y, weights = (minitorch.tensor(p, device="sim") for p in problem((2, 4, 3, 2, 8), "float32"))
+    x.requires_grad_()
+    loss = minitorch.fused.negative_sampling(x, y, weights, width=3)
+    loss.backward(retain_graph=True)
+    once = x.grad.cpu().numpy().copy()
+    x.grad.zero_()
+    loss.backward()
+    assert_allclose(x.grad.cpu().numpy(), once)
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+@pytest.mark.parametrize("piece", [1, 2, 4])
+def test_tiles_fit(piece, itemsize):
+    for sizes in ((32, 90, 100), (1, 1, 1), (500, 3000, 1000), (4, 4000, 8), (3000, 3010, 4)):
+        tile = word2vec.tiles(*sizes, piece, itemsize, SMALL_ROOM)
+        assert tile.bytes <= SMALL_ROOM
+        assert (tile.stride // piece) % 2 == 1
+        assert tile.stride >= tile.depth
+        assert tile.pitch >= tile.centres
+        assert tile.depth == sizes[2] or tile.depth % 4 == 0
+
+
+def test_tiles_are_whole_where_they_fit():
+    assert word2vec.tiles(32, 90, 100, 4, 4, 227 * 1024)[:3] == (32, 90, 100)
+    with pytest.raises(ValueError, match="too few"):
+        word2vec.tiles(32, 90, 100, 4, 4, 1024)
+
+
+# ---------------------------------------------------------------------- training
+def _trained(device, dtype, tokens, sentences, vocab, steps=50):
+    """Both tables and each step's loss after `steps` steps on the device."""
+    generator = Generator().manual_seed(5)
+    noise = alias_table(vocab.noise_probabilities(0.75))
+    tables = [
+        minitorch.from_numpy(table).to(device) for table in (vocab.keep_probabilities(1e-3), *noise)
+    ]
+    keep, thresholds = (table.to(dtype) for table in tables[:2])
+    sampler = BlockSampler(keep, thresholds, tables[2], generator)
+    model = SkipGram(len(vocab), 20, generator=generator, device=device, dtype=dtype)
+    optimizer = SGD(model.parameters(), lr=0.05)
+    blocks = sampler.blocks(
+        *(minitorch.from_numpy(p).to(device).long() for p in (tokens, sentences))
+    )
+    losses = []
+    for batch in list(blocks.split(4))[:steps]:
+        loss = model(batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+    assert len(losses) == steps
+    kept = (minitorch.stack(losses), model.input.weight.detach(), model.output.weight.detach())
+    return [part.cpu().numpy() for part in kept]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-9)])
+def test_training_follows_the_cpu(dtype, tolerance):
+    """50 steps with the same random numbers, on real text."""
+    encoded = minitorch.text.corpus.encode(Corpus("stdlib"), progress=False)
+    vocab = Vocab.from_encoded(encoded, 5)
+    tokens, sentences = (part[:12000] for part in vocab.number(encoded))
+    dtype = getattr(minitorch, dtype)
+    ours, theirs = (_trained(d, dtype, tokens, sentences, vocab) for d in ("sim", "cpu"))
+    for found, expected in zip(ours, theirs, strict=True):
+        assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_no_step_waits_for_the_device():
+    """Reading the loss is the only thing that waits, once for a stretch of the corpus."""
+    words = [f"w{i}" for i in range(60)]
+    rng = np.random.default_rng(0)
+    sentences = [list(rng.choice(words, 12)) for _ in range(60)]
+    options = {"vector_size": 8, "min_count": 1, "sample": 0, "epochs": 1, "progress": False}
+    waits = []
+    for batch_words in (128, 64):
+        sim.clear()
+        model = minitorch.text.Word2Vec(
+            sentences, device="sim", batch_words=batch_words, block_size=8, pool_size=8, **options
+        )
+        assert np.isfinite(model.losses[-1])
+        kinds = [record.kind for record in sim.launches()]
+        waits.append((kinds.count("sync"), kinds.count("copy D2H"), kinds.count("kernel")))
+    assert waits[0][:2] == waits[1][:2]
+    assert waits[0][2] < waits[1][2]
