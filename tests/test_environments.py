@@ -50,12 +50,12 @@ def run(script, tmp_path, **environment):
 
 
 def test_the_import_touches_neither_cupy_nor_the_simulator_nor_a_compiler(tmp_path):
-    script = SPY + "import minitorch, minitorch.cli, minitorch.text, minitorch.train\n"
+    script = SPY + "import minitorch, minitorch.text, minitorch.train\n"
     script += "modules = [m for m in sys.modules if m.split('.')[0] == 'cupy'"
     script += " or m.startswith('minitorch.backend.sim')]\n"
     script += "assert minitorch.device('cpu').type == 'cpu' and not modules, modules\n"
     script += "assert not started, started\n"
-    script += "minitorch.ones(2).sum().item(); assert not modules and not started"
+    script += "import minitorch.cli; assert 'cupy' not in sys.modules and not started"
     run(script, tmp_path)
 
 
@@ -148,4 +148,4 @@ def test_a_kernel_that_does_not_compile_shows_the_compiler_s_log(tmp_path):
     message = run(BROKEN, tmp_path)
     assert message.startswith("kernels/reduce.cu does not compile for float32:\n")
     assert "reduce.cu:12" in message
-    assert "nonsense" in message
+    assert "error: expected primary-expression" in message
