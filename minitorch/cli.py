@@ -309,7 +309,7 @@ class _Formatter(argparse.HelpFormatter):
 
 def _common_training_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     add = parser.add_argument
-    add("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ... or auto")
+    add("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ..., sim, auto")
     add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal results")
     add("--out", type=Path, default=Path(out), metavar="DIR", help="folder of what is saved")
     add("--quiet", action="store_true", help="print results only")
