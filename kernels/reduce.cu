@@ -134,9 +134,8 @@ struct LogSumExpOp : LogSumExp {
 #endif
 
 // ------------------------------------------------------------------ where elements are
-// Element i of a row, seen from its first: the two reduced dimensions are one to the kernels.
+// Element i of a row, seen from its first, where two dimensions are reduced.
 __device__ __forceinline__ i64 place(const Reduction& r, i64 i) {
-    if (r.n0 == 1) return i * r.n1_step;
     const bool small = (u64)r.n0 * r.n1 <= 0xffffffffull;  // a 64-bit division takes long
     const i64 i0 = small ? i64((u32)i / (u32)r.n1) : i / r.n1;
     return i0 * r.n0_step + (i - i0 * r.n1) * r.n1_step;
@@ -166,8 +165,13 @@ __device__ __forceinline__ typename Op::State along(
     typename Op::State total = Op::start();
     for (i64 i = begin; i < end;) {
         typename Op::State some = Op::start();
+        if (r.n0 == 1) {
 #pragma unroll 4
-        for (int k = 0; k < ROUNDS && i < end; ++k, i += step) some = Op::add(some, row[place(r, i)], i);
+            for (int k = 0; k < ROUNDS && i < end; ++k, i += step) some = Op::add(some, row[i * r.n1_step], i);
+        } else {
+#pragma unroll 1
+            for (int k = 0; k < ROUNDS && i < end; ++k, i += step) some = Op::add(some, row[place(r, i)], i);
+        }
         total = Op::combine(total, some);
     }
     return total;
