@@ -71,7 +71,16 @@ def test_errors_say_what_is_wrong():
 # ---------------------------------------------------------------------- is everything tested?
 SOURCES = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
 # These are in tests/test_random.py.
-ELSEWHERE = {"normal_", "uniform_", "bernoulli_", "random_", "bernoulli", "multinomial"}
+ELSEWHERE = {
+    "is_pinned",
+    "pin_memory",
+    "normal_",
+    "uniform_",
+    "bernoulli_",
+    "random_",
+    "bernoulli",
+    "multinomial",
+}
 
 
 def named(name):
