@@ -42,6 +42,8 @@ class Kernel(NamedTuple):
 # ------------------------------------------------------------------ launches
 def number_of(dtype: np.dtype[Any], number: Any) -> Any:
     """A Python number as a kernel's argument of type C; too large a float becomes inf."""
+    if -60_000 < number < 60_000:  # fits into every float: no warning to be kept quiet
+        return _NUMBERS[dtype](number)
     with np.errstate(all="ignore"):
         return _NUMBERS[dtype](number)
 
@@ -63,23 +65,34 @@ def _run(
     out: Array | None,
 ) -> Array:
     """Launch a kernel over its operands (None: a number, among `extra`), broadcast to one shape."""
-    shapes = [x.shape for x in arrays if x is not None]
-    shape = shapes[0]
-    same = True
-    for other in shapes:
-        if other != shape:
-            shape, same = broadcast_shape(*shapes), False
-            break
+    shape, in_row = _shape_of(arrays)
     to = BOOL if kernel.compares else dtype
     direct = out is not None and _fits(out, shape, to, arrays)
     target = out if direct else gpu.empty(shape, to)
     assert target is not None
-    if same and all(x is None or x.flags.c_contiguous for x in (target, *arrays)):
+    if in_row and (not direct or target.flags.c_contiguous):
         pointers = tuple([NULL if x is None else x for x in arrays])
-        gpu.launch_contiguous(kernel.file, kernel.name, target, (*pointers, *extra), dtype)
+        gpu.launch_contiguous(kernel.file, kernel.name, target, pointers + extra, dtype)
     else:
         gpu.launch_strided(kernel.file, kernel.name, dtype, shape, (target, *arrays), extra)
-    return target if direct else gpu.result(target, out)
+    return target if direct or out is None else gpu.result(target, out)
+
+
+def _shape_of(arrays: tuple[Array | None, ...]) -> tuple[Dims, bool]:
+    """The operands' common shape, and whether all have it and lie in order in memory."""
+    shape = None
+    for x in arrays:
+        if x is None:
+            continue
+        if shape is None:
+            shape = x.shape
+        elif x.shape != shape:
+            return broadcast_shape(*[a.shape for a in arrays if a is not None]), False
+    assert shape is not None
+    for x in arrays:
+        if x is not None and not x.flags.c_contiguous:
+            return shape, False
+    return shape, True
 
 
 def _refuse(kernel: Kernel, dtype: np.dtype[Any]) -> TypeError:
