@@ -370,7 +370,9 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
         given = iter(tensors)
         setitem(input[basic], tuple(next(given) if hasattr(i, "dtype") else i for i in rest), value)
         return
-    if not isinstance(value, Tensor):
+    if is_number(value) and input.dtype.is_floating_point:  # no copy from the host
+        value = creation.full((), value, dtype=input.dtype, device=input.device)
+    elif not isinstance(value, Tensor):
         value = creation.tensor(value, dtype=input.dtype, device=input.device)
     same_device("setitem", (input, value))
     value = value.to(input.dtype)
@@ -418,6 +420,7 @@ def _rows(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor) -> int:
     d = one_dim(name, x.ndim, dim)
     need_indices(name, "index", index, x.array.shape[d] if x.ndim else 1)
     need_tensor(name, "source", source)
+    same_device(name, (x, index, source))
     expected = (*x.shape[:d], index.numel(), *x.shape[d + 1 :])
     if tuple(source.shape) != expected:
         raise RuntimeError(f"{name}: source has shape {tuple(source.shape)}, expected {expected}")
@@ -470,6 +473,7 @@ def _source_of(name: str, x: Tensor, dim: int, index: Tensor, src: Any) -> Tenso
     if is_number(src):
         return creation.full(index.shape, src, dtype=x.dtype, device=x.device)
     part = need_tensor(name, "src", src)
+    same_device(name, (x, part))
     if part.dtype is not x.dtype:
         raise RuntimeError(f"{name}: src is {part.dtype}, expected {x.dtype}")
     if any(n > m for n, m in zip(index.shape, part.shape, strict=True)):
