@@ -258,6 +258,11 @@ COMMANDS = {
         kernel_commands.check_arguments,
         kernel_commands.check,
     ),
+    "kernels compile": Command(
+        "compile the kernels ahead of their first use, into the cache",
+        kernel_commands.compile_arguments,
+        kernel_commands.compile_ahead,
+    ),
     "kernels count": Command(
         "count launches, bytes and synchronisations of a training step on the simulated GPU",
         kernel_commands.count_arguments,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatch
 from itertools import zip_longest
+from multiprocessing import get_context
 
 from tqdm import tqdm
 
-from minitorch.backend import kernels, named
+from minitorch import sim
+from minitorch.backend import ARRAY_DTYPES, kernels, named, why_unavailable
 from minitorch.backend.cuda import static
 from minitorch.backend.sim import cost
 from minitorch.backend.sim.cost import Cost
@@ -86,6 +91,51 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join((row[0].ljust(widths[0]), *cells)))
 
 
+# ---------------------------------------------------------------------- compile
+def compile_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `kernels compile`."""
+    _files(parser)
+    add = parser.add_argument
+    add("--device", choices=("cuda", "sim"), default="sim", help="what to compile for")
+    add("--checked", action="store_true", help="sim: the build that checks every access, too")
+    add("--quiet", action="store_true", help="no progress bar")
+
+
+def compile_ahead(args: argparse.Namespace) -> None:
+    """Compile kernels into the user's cache, in parallel, so that first use does not wait."""
+    _available(args.device)
+    modes = (False, True) if args.checked and args.device == "sim" else (False,)
+    jobs = [
+        (args.device, file, dtype.name, checked)
+        for file in chosen_files(args.files)
+        for dtype in kernels.SUFFIXES
+        for checked in modes
+    ]
+    processes = min(os.cpu_count() or 1, len(jobs))
+    with (
+        ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
+        tqdm(total=len(jobs), unit="file", disable=_hidden(args.quiet), leave=False) as bar,
+    ):
+        started = time.perf_counter()
+        for _ in pool.map(_compile_one, *zip(*jobs)):
+            bar.update()
+    seconds = time.perf_counter() - started
+    print(f"{len(jobs)} modules ready for device '{args.device}' in {seconds:.0f} s")
+
+
+def _available(device: str) -> None:
+    """Raise ImportError with what is missing for a device."""
+    missing = why_unavailable(device)
+    if missing is not None:
+        raise ImportError(f"device '{device}' is not available: {missing}")
+
+
+def _compile_one(device: str, file: str, dtype: str, checked: bool) -> None:
+    gpu = named(device).gpu
+    with sim.config(checked=checked):
+        gpu.kernels.module(file, ARRAY_DTYPES[dtype], gpu.current())
+
+
 # ---------------------------------------------------------------------- count
 # PyTorch's eager step of the same perceptron, counted by hand: launches and megabytes.
 PYTORCH = {"Adam": (28, 48.7), "fused Adam": (23, 25.1)}
@@ -105,10 +155,7 @@ def count(args: argparse.Namespace) -> None:
     unknown = [name for name in args.steps if name not in COUNTED]
     if unknown:
         raise ValueError(f"no step {unknown[0]!r}: there are {', '.join(COUNTED)}")
-    try:
-        named("sim")
-    except RuntimeError as error:
-        raise ImportError(str(error)) from None
+    _available("sim")
     chosen = args.steps or COUNTED
     if "mlp" in chosen:
         for title, fused in (("as written: layer(x).relu()", False), ("nn.Sequential", True)):

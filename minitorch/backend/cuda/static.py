@@ -284,7 +284,7 @@ def simulated_parameters(file: str) -> dict[str, tuple[tuple[int, int], ...]]:
     """
     found = {}
     for dtype in kernels.SUFFIXES:
-        with suppress(build.CompileError):  # most often there is no kernel for this type
+        with suppress(build.CompileError):  # `_parameters` says so of each kernel
             module = build.CompiledModule(kernels.source(file), kernels.options(dtype))
             found.update({name: _layout(k.params) for name, k in module.kernels.items()})
     return found
