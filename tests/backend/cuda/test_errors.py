@@ -89,6 +89,21 @@ def test_check_range(dtype):
         get(index)
 
 
+def test_check_range_refuses_negative_numbers():
+    index = put(np.array([3, -1]))
+    SIM["check_range"](index, length=4, what="f")
+    with pytest.raises(IndexError, match=r"f: -1 is out of range \[0, 4\)"):
+        get(index)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), -0.5, float("inf")])
+def test_check_unit_refuses(wrong):
+    x = put(np.array([0.5, wrong]))
+    SIM["check_unit"](x, what="f")
+    with pytest.raises(RuntimeError, match=f"f: expected numbers between 0 and 1, got {wrong:g}"):
+        get(x)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_check_unit(dtype):
     x = np.array([0, 1, 1, 0], dtype)
