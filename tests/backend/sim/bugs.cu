@@ -108,6 +108,17 @@ KERNEL(missing_syncwarp)(const T* a, T* out, int n) {
         if (i == 0) out[0] = s[0];  // here
     }
 }
+KERNEL(read_by_warp_then_written)(const T* a, T* out, int n) {
+    __shared__ T s[32];
+    if (i < 32) {
+        s[i] = a[i];
+        __syncwarp();
+        const T first = s[0];  // here
+        BUG(, __syncwarp());
+        if (i == 7) s[0] = 1;  // here
+        out[i] = first;
+    }
+}
 KERNEL(scratch_reused)(const T* a, T* out, int n) {
     __shared__ T scratch[32];
     T v = warp_reduce<Sum>(a[i]);
@@ -176,6 +187,25 @@ KERNEL(fence_before_write)(const T* a, T* out, int n) {
     if (i == 0) last = atomicAdd(reinterpret_cast<u32*>(out), 1u) == gridDim.x - 1;
     __syncthreads();
     if (last && i < gridDim.x) out[1 + i] = out[8 + i * blockDim.x + i];  // here
+}
+KERNEL(write_after_fence)(const T* a, T* out, int n) {
+    __shared__ bool last;
+    if (i == 0) {
+        BUG(, out[8 + blockIdx.x] = a[0]);
+        __threadfence();
+        BUG(out[8 + blockIdx.x] = a[0], );
+        last = atomicAdd(reinterpret_cast<u32*>(out), 1u) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (last && i < gridDim.x) out[16 + i] = out[8 + i];  // here
+}
+KERNEL(read_by_all_then_written)(const T* a, T* out, int n) {
+    if (i == 0) {
+        const T seen = out[1];
+        BUG(, __threadfence());
+        const bool last = atomicAdd(reinterpret_cast<u32*>(out), 1u) == gridDim.x - 1;
+        if (last) out[1] = seen + 1;  // here
+    }
 }
 KERNEL(ticket_before_barrier)(const T* a, T* out, int n) {
     __shared__ bool last;

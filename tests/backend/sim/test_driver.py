@@ -399,14 +399,39 @@ def test_publishing_needs_each_of_its_parts(array, lost, schedule):
 def test_neighbours_are_no_race(array, dtype, schedule):
     size = int(dtype[4:])
     kind = {8: "unsigned char", 16: "unsigned short", 32: "unsigned", 64: "unsigned long long"}
-    source = f"""extern "C" __global__ void f({kind[size]}* x, unsigned long long* wide) {{
-        if (threadIdx.x == 0 && blockIdx.x == 0) wide[0] = 1;  // another array, wider cells
+    source = f"""extern "C" __global__ void write({kind[size]}* x) {{
         x[blockIdx.x * blockDim.x + threadIdx.x] = threadIdx.x;
     }}"""
-    x = array(np.zeros(99, dtype), written=False)
+    read = """extern "C" __global__ void read(const unsigned long long* x, unsigned* out) {
+        if (x[0] == 7) out[0] = 1;
+    }"""
+    x = array(np.zeros(104, dtype))
     with config(schedule=schedule):
-        launch(source, [x, array(np.zeros(1, np.uint64))], (3,), (33,), checked=True)
-    assert (x.host == np.tile(np.arange(33), 3)).all()
+        launch(read, [x, array(np.zeros(1, np.uint32))], checked=True)  # wide, before narrow
+        launch(source, [x], (3,), (33,), checked=True)
+    assert (x.host[:99] == np.tile(np.arange(33), 3)).all()
+
+
+def test_who_acquires_does_so_for_itself_until_a_barrier(array):
+    source = """extern "C" __global__ void f(unsigned* ticket, float* partial, float* out) {
+        __shared__ int last;
+        if (threadIdx.x == 0) last = 0;
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            partial[blockIdx.x] = 1;
+            __threadfence();
+            atomicExch(&last, atomicAdd(ticket, 1u) == gridDim.x - 1);
+        }
+        BARRIER
+        if (threadIdx.x == 32 && atomicOr(&last, 0)) out[0] = partial[0] + partial[1];
+    }"""
+    args = [array(np.zeros(n, t)) for n, t in ((1, np.uint32), (2, np.float32), (1, np.float32))]
+    with config(schedule="forward"):
+        launch(source.replace("BARRIER", "__syncthreads();"), args, (2,), (64,), checked=True)
+        assert args[2].host[0] == 2
+        args[0].host[0] = 0
+        with pytest.raises(SimError, match="race in global memory: this read"):
+            launch(source.replace("BARRIER", ""), args, (2,), (64,), checked=True)
 
 
 # ------------------------------------------------------------------ the log and the counts
