@@ -288,6 +288,12 @@ def test_nonzero_of_any_size(shape):
         both("nonzero", np.asarray(rng.random(shape) < share))
 
 
+def test_nonzero_of_more_chunks_than_a_block_sums_at_once():
+    x = np.zeros(1_100_000, bool)
+    x[::977] = True
+    both("nonzero", x)
+
+
 @pytest.mark.parametrize("dtype", [*FLOATS, *WHOLE])
 @pytest.mark.parametrize("right", [False, True])
 def test_searchsorted(dtype, right):
