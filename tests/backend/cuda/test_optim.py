@@ -148,6 +148,20 @@ def test_views_and_unaligned_arrays(which):
         assert not whole.get()[:, 1::2].any()
 
 
+@pytest.mark.parametrize("which", range(5))
+def test_one_array_that_is_not_aligned(which):
+    """It alone keeps the others from being moved 128 bits at a time."""
+    options = DEFAULTS["adam_"] | {"weight_decay": 0.1}
+    arrays = [c[0] for c in drawn([(24,)], "float32", [True] * 3)]
+    mine = [on_sim(a) for a in arrays]
+    mine[which] = on_sim(np.concatenate((arrays[which][:1], arrays[which])))[1:]
+    with minitorch.sim.config(checked=True):
+        SIM["adam_"](*[[a] for a in mine], **options)
+    CPU["adam_"](*[[a] for a in arrays], **options)
+    for a, b in zip(mine, arrays, strict=True):
+        np.testing.assert_allclose(a.get(), b, rtol=2e-6)
+
+
 def test_gradients_of_another_dtype():
     options = DEFAULTS["adagrad_"] | {"weight_decay": 0.0}
     p, s, g = (c[0] for c in drawn([(5,)], "float32", [True]))
