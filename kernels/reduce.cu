@@ -150,7 +150,8 @@ __device__ __forceinline__ const T* row_start(const Reduction& r, i64 row) {
 struct Job {
     i64 tile, part, begin, end;
     __device__ __forceinline__ Job(const Reduction& r, i64 job) {
-        const i64 n = r.n0 * r.n1, size = (n + r.parts - 1) / r.parts;
+        const i64 n = r.n0 * r.n1, even = (n + r.parts - 1) / r.parts;
+        const i64 size = (even + 127) / 128 * 128;  // whole sectors; the last pieces may be empty
         tile = job / r.parts;
         part = job - tile * r.parts;
         begin = part * size < n ? part * size : n;
@@ -179,8 +180,8 @@ __device__ __forceinline__ typename Op::State along(
 
 template <class Op>  // the block's share of contiguous elements begin to end, 128 bits at a time
 __device__ __forceinline__ typename Op::State along_packs(const T* row, i64 begin, i64 end) {
-    const int odd = int(((u64)(row + begin) & 15) / sizeof(T));
-    const i64 first = begin + (odd ? PACK - odd : 0);  // before end: rows for a block are long
+    const int odd = int(((u64)(row + begin) & 31) / sizeof(T));  // of a sector of 32 bytes
+    const i64 sector = begin + (odd ? 2 * PACK - odd : 0), first = sector < end ? sector : end;
     const i64 packs = (end - first) / PACK, rest = first + packs * PACK;
     typename Op::State total = Op::start();
     if (begin + threadIdx.x < first) total = Op::add(total, row[begin + threadIdx.x], begin + threadIdx.x);
