@@ -248,7 +248,9 @@ def _seed(name: str, y: Tensor, g: Tensor | None, once: bool) -> tuple[Node, Ten
             f"{name}: gradient has shape {tuple(g.shape)}, expected {tuple(y.shape)}"
         )
     if g.device != y.device:
-        raise RuntimeError(f"{name}: gradient is on {g.device}, expected {y.device}")
+        raise RuntimeError(
+            f"{name}: gradient is on {g.device}, expected {y.device}; use .to('{y.device}')"
+        )
     return y.node, g if g.dtype == y.dtype else g.to(y.dtype)
 
 

@@ -347,6 +347,11 @@ class Tensor:
                     f"grad: assigned gradient is {tuple(value.shape)} {value.dtype}, "
                     f"the tensor is {tuple(self.shape)} {self.dtype}"
                 )
+            if value.device != self.device:
+                raise RuntimeError(
+                    f"grad: assigned gradient is on {value.device}, the tensor on {self.device}; "
+                    f"use .to('{self.device}')"
+                )
         self.node.grad = value
 
     def retain_grad(self) -> None:

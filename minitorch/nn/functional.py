@@ -12,6 +12,7 @@ from minitorch import fused, ops
 from minitorch.creation import ones_like, zeros_like
 from minitorch.dtypes import bool_
 from minitorch.dtypes import dtype as DType
+from minitorch.operands import same_device
 from minitorch.random import check_probabilities
 from minitorch.tensor import Tensor, no_grad
 
@@ -388,6 +389,7 @@ def _class_dim(name: str, input: Tensor) -> int:
 def _check_classes(name: str, input: Tensor, target: Tensor, dim: int) -> None:
     if target.is_floating_point() or target.dtype is bool_:
         raise RuntimeError(f"{name}: expected integer classes as target, got {target.dtype}")
+    same_device(name, (input, target))
     expected = (*input.shape[:dim], *input.shape[dim + 1 :])
     if tuple(target.shape) != expected:
         raise ValueError(

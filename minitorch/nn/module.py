@@ -306,7 +306,8 @@ class Module:
             grad = param.grad
             param.data = convert(param.data)
             if isinstance(grad, RowGrad):
-                param.grad = RowGrad(grad.indices, convert(grad.values), grad.shape)
+                values = convert(grad.values)
+                param.grad = RowGrad(grad.indices.to(values.device), values, grad.shape)
             elif grad is not None:
                 param.grad = convert(grad)
         for module in self.modules():

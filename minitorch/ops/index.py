@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minitorch import creation, dtypes
+from minitorch.operands import same_device
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.shape import broadcast_tensors
 from minitorch.rules import TensorFunction, _saved, constant, linear, watch
@@ -171,6 +172,7 @@ def _check_gather(name: str, x: Tensor, dim: int, index: Tensor) -> int:
     d = one_dim(name, x.ndim, dim)
     length = x.array.shape[d] if x.ndim else 1
     need_indices(name, "index", index, length)
+    same_device(name, (x, index))
     if index.ndim != x.ndim and not (index.ndim <= 1 and x.ndim <= 1):
         raise RuntimeError(
             f"{name}: index has {index.ndim} dimensions, expected {x.ndim} as the input"
@@ -206,6 +208,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
         raise RuntimeError(
             f"take_along_dim: indices has {indices.ndim} dimensions, expected {input.ndim}"
         )
+    same_device("take_along_dim", (input, indices))
     lengths = [max(n, m) for n, m in zip(input.array.shape, indices.array.shape, strict=True)]
     lengths[d : d + 1] = [-1] * len(lengths[d : d + 1])
     return gather(input.expand(lengths), d, indices.expand(lengths))
@@ -234,6 +237,7 @@ def searchsorted(sorted_sequence: Tensor, values: Any, *, right: bool = False) -
         )
     if not isinstance(values, Tensor):
         values = creation.tensor(values, device=sorted_sequence.device)
+    same_device("searchsorted", (sorted_sequence, values))
     return _searchsorted(sorted_sequence, values, right=right)
 
 
@@ -280,6 +284,7 @@ def embedding(weight: Tensor, indices: Tensor, sparse: bool = False) -> Tensor:
     """
     need_tensor("embedding", "weight", weight)
     need_indices("embedding", "indices", indices, weight.array.shape[0])
+    same_device("embedding", (weight, indices))
     picked: Tensor = _index(weight, index=(indices.array,))
     if sparse and picked.node is not None:
         parents = picked.node.parents

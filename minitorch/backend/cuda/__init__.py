@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from minitorch.backend.base import Backend
 from minitorch.backend.cuda import transfer
 from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
@@ -64,7 +66,7 @@ def make_simulated() -> Backend:
 def build(name: str, xp: Any) -> Backend:
     """The backend of a device type on CuPy or a module that looks like it."""
     gpu = Gpu(name, xp)
-    entries = {op: _on_device(gpu, partial(entry, gpu)) for op, entry in TABLE.items()}
+    entries = {op: _on_device(gpu, op, partial(entry, gpu)) for op, entry in TABLE.items()}
     entries.update({op: partial(entry, gpu) for op, entry in VIEWS.items()})
     return Backend(
         name=name,
@@ -86,17 +88,27 @@ def build(name: str, xp: Any) -> Backend:
     )
 
 
-def _on_device(gpu: Gpu, entry: Callable[..., Any]) -> Callable[..., Any]:
-    """The entry, run with the device current that holds its first array (or `index=`)."""
+def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., Any]:
+    """The entry, run with the device current that holds its arrays (or `index=`).
+
+    Raises RuntimeError, naming op, devices and the way out, where they are on different devices.
+    """
     device_of = gpu.xp.cuda.Device
     array_type = gpu.xp.ndarray
     too_little = gpu.xp.cuda.memory.OutOfMemoryError
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        if "index" in kwargs and type(kwargs["index"]) is int:
-            number = kwargs["index"]
-        else:
-            number = next(a.device.id for a in _flat(args) if type(a) is array_type)
+        index = kwargs.get("index")
+        number = index if type(index) is int else None
+        for array in _flat((args, tuple(kwargs.values()))):
+            if type(array) is array_type:
+                if number is None:
+                    number = array.device.id
+                elif array.device.id != number:
+                    raise _mixed(op, f"{gpu.name}:{number}", f"{gpu.name}:{array.device.id}")
+            elif type(array) is np.ndarray:
+                raise _mixed(op, f"{gpu.name}:{number or 0}", "cpu")
+        assert number is not None, f"{op}: no array and no index"
         try:
             if number == gpu.current():
                 return entry(*args, **kwargs)
@@ -106,6 +118,13 @@ def _on_device(gpu: Gpu, entry: Callable[..., Any]) -> Callable[..., Any]:
             raise gpu.out_of_memory(error, number) from None
 
     return run
+
+
+def _mixed(op: str, first: str, other: str) -> RuntimeError:
+    return RuntimeError(
+        f"{op}: expected all tensors on one device, got {first} and {other}; "
+        f"move one with .to('{first}')"
+    )
 
 
 def _flat(args: Any) -> Any:

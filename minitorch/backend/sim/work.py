@@ -216,6 +216,11 @@ def queues(device: int) -> list[Queue]:
 def synchronize(device: int) -> None:
     """Let the host wait for all work of a device."""
     record(Record("sync", "device", device))
+    finish(device)
+
+
+def finish(device: int) -> None:
+    """Do all work of a device."""
     for queue in queues(device):
         queue.finish()
         if queue.closed:

@@ -46,10 +46,7 @@ class Memory:
         self._label = label
         self.device_id = current_device()
         self._alive = True
-        try:
-            self.ptr = driver.allocate(size, label, self.device_id) if size else 0
-        except driver.OutOfMemory:
-            raise OutOfMemoryError(size, driver.allocated(self.device_id)) from None
+        self.ptr = _allocate(size, label, self.device_id) if size else 0
         if size:
             _known.add(self)
 
@@ -70,6 +67,18 @@ class Memory:
             self._alive = False
             _known.remove(self)
             driver.release(self.ptr)
+
+
+def _allocate(size: int, label: str, device: int) -> int:
+    """The address of fresh memory; as on a GPU, a lack of it first waits for what is freed."""
+    for last in (False, True):
+        try:
+            return driver.allocate(size, label, device)
+        except driver.OutOfMemory:
+            if last:
+                raise OutOfMemoryError(size, driver.allocated(device)) from None
+            work.finish(device)
+    raise AssertionError
 
 
 class _Known:
