@@ -6,6 +6,7 @@ Addresses are integers. Arrays, streams and modules as CuPy has them are built o
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -186,6 +187,7 @@ class _Options(ctypes.Structure):
 
 
 _Triple = ctypes.c_uint32 * 3
+_one_at_a_time = threading.Lock()
 _options, _grid, _block = _Options(), _Triple(), _Triple()
 
 
@@ -206,34 +208,34 @@ def launch(
     grid3 = _three(kernel, "grid", grid, MAX_GRID)
     block3 = _three(kernel, "block", block, MAX_BLOCK)
     _check_launch(kernel, block3, packed_args, shared)
-    _grid[:] = list(grid3)
-    _block[:] = list(block3)
-    options = _options
-    options.seed = settings.seed
-    options.first_block, options.block_count = settings.blocks or (0, 0)
-    options.schedule = SCHEDULES.index(settings.schedule)
-    options.checked = kernel.module.checked
-    options.counted = settings.counted
-    options.device = device
     entry = Record("kernel", kernel.name, device, grid3, block3, shared, tuple(packed_args))
     _log.append(entry)
-    library = runtime()
-    failed = library.sim_launch(
-        kernel.address,
-        b"".join(packed_args),
-        _grid,
-        _block,
-        shared,
-        kernel.shared,
-        kernel.shared_count,
-        ctypes.byref(options),
-    )
-    if kernel.module.checked:
-        entry.read, entry.written = report.sectors()
-        if settings.counted:
-            entry.lines = report.line_counts(kernel)
+    with _one_at_a_time:
+        _grid[:] = list(grid3)
+        _block[:] = list(block3)
+        _options.seed = settings.seed
+        _options.first_block, _options.block_count = settings.blocks or (0, 0)
+        _options.schedule = SCHEDULES.index(settings.schedule)
+        _options.checked = kernel.module.checked
+        _options.counted = settings.counted
+        _options.device = device
+        failed = runtime().sim_launch(
+            kernel.address,
+            b"".join(packed_args),
+            _grid,
+            _block,
+            shared,
+            kernel.shared,
+            kernel.shared_count,
+            ctypes.byref(_options),
+        )
+        message = report.failure(kernel) if failed else ""
+        if kernel.module.checked:
+            entry.read, entry.written = report.sectors()
+            if settings.counted:
+                entry.lines = report.line_counts(kernel)
     if failed:
-        raise SimError(report.failure(kernel))
+        raise SimError(message)
     return entry
 
 

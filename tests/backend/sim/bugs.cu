@@ -115,7 +115,7 @@ KERNEL(read_by_warp_then_written)(const T* a, T* out, int n) {
         __syncwarp();
         const T first = s[0];  // here
         BUG(, __syncwarp());
-        if (i == 7) s[0] = 1;  // here
+        if (i == 0) s[0] = 1;  // here
         out[i] = first;
     }
 }

@@ -21,7 +21,7 @@ struct Order {
     Order() = default;
     explicit Order(u64 count) : n(count), next(0), step(1) {
         if (launch_options.schedule == REVERSE) next = n - 1, step = n - 1;
-        if (launch_options.schedule == RANDOM && n > 2) {
+        if (launch_options.schedule == RANDOM && n > 1) {
             next = draw() % n;
             do step = 1 + draw() % (n - 1);
             while (std::gcd(step, n) != 1);
