@@ -204,7 +204,16 @@ KERNEL(read_by_all_then_written)(const T* a, T* out, int n) {
         const T seen = out[1];
         BUG(, __threadfence());
         const bool last = atomicAdd(reinterpret_cast<u32*>(out), 1u) == gridDim.x - 1;
+        __threadfence();
         if (last) out[1] = seen + 1;  // here
+    }
+}
+KERNEL(sum_read_without_fence)(const T* a, T* out, int n) {
+    if (i == 0) {
+        atomicAdd(&out[0], a[1]);
+        BUG(, __threadfence());
+        const bool last = atomicAdd(reinterpret_cast<u32*>(out + 1), 1u) == gridDim.x - 1;
+        if (last) out[2] = out[0];  // here
     }
 }
 KERNEL(ticket_before_barrier)(const T* a, T* out, int n) {

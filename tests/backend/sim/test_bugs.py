@@ -64,6 +64,7 @@ BUGS = {
     "fence_before_write": (GLOBAL_RACE, {"grid": 4, "zeros": True, "out": 2048}),
     "write_after_fence": (GLOBAL_RACE, {"grid": 4, "zeros": True}),
     "read_by_all_then_written": (GLOBAL_RACE, {"grid": 4, "zeros": True}),
+    "sum_read_without_fence": (GLOBAL_RACE, {"grid": 4, "zeros": True}),
     "ticket_before_barrier": (GLOBAL_RACE, {"grid": 4, "zeros": True, "out": 2048}),
     "barrier_in_branch": (r"divergent (__syncthreads|synchronisation)", {}),
     "return_before_barrier": (r"divergent __syncthreads\(\) .* 56 of 256 threads have ended", {}),

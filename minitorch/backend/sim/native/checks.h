@@ -73,7 +73,9 @@ extern "C" {
 void sim_add_module(u64 low, u64 high) { module_ranges.push_back({low, high}); }
 void sim_atomic(const void* p, unsigned size, void* caller) {
     check_access((uintptr_t)p, size, true, true, true, (u64)caller);
-    synchronise_blocks((uintptr_t)p);
+    if (is_local((uintptr_t)p)) return;
+    // The shared memory of all blocks lies at one address here, but it is not one memory.
+    if (find_region((uintptr_t)p)->space != Space::shared) synchronise_blocks((uintptr_t)p);
 }
 
 // ------------------------------------------------------------------ -fsanitize=thread
