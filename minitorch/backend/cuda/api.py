@@ -194,7 +194,7 @@ class Stream:
             make = self.api._xp.cuda.Stream
             options = {"priority": priority} if priority else {}
             self._stream = make(non_blocking=True, **options)
-        self._entered: list[tuple[Any, Any]] = []
+        self._entered: list[Any] = []
 
     @classmethod
     def _of(cls, stream: Any, number: int) -> Stream:
