@@ -200,11 +200,11 @@ KERNEL(write_after_fence)(const T* a, T* out, int n) {
     if (last && i < gridDim.x) out[16 + i] = out[8 + i];  // here
 }
 KERNEL(read_by_all_then_written)(const T* a, T* out, int n) {
+    if (i == 1) __threadfence();  // nobody else's
     if (i == 0) {
         const T seen = out[1];
         BUG(, __threadfence());
         const bool last = atomicAdd(reinterpret_cast<u32*>(out), 1u) == gridDim.x - 1;
-        __threadfence();
         if (last) out[1] = seen + 1;  // here
     }
 }
