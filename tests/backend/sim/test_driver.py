@@ -265,6 +265,25 @@ def test_schedules_order_threads(array):
     assert order_of_threads(array, schedule="random", seed=2) != shuffled
 
 
+def test_shared_memory_is_fresh_in_every_block(array):
+    source = """extern "C" __global__ void f(unsigned* out, int first) {
+        extern __shared__ unsigned dynamic[];
+        __shared__ unsigned s[32];
+        const int i = threadIdx.x;
+        if (blockIdx.x < first) s[i] = dynamic[i] = i;
+        out[(2 * blockIdx.x + 0) * 32 + i] = s[i];
+        out[(2 * blockIdx.x + 1) * 32 + i] = dynamic[i];
+    }"""
+    out = array(np.zeros((3, 2, 32), np.uint32))
+    with config(schedule="forward"):
+        launch(source, [out, np.int32(1)], (3,), shared=128)
+        assert (out.host[0] == np.arange(32)).all()
+        assert (out.host[1:] == 0xFFFFFFFF).all()
+        with pytest.raises(SimError, match=r"block \(1,0,0\) .*uninitialised shared memory"):
+            launch(source, [out, np.int32(1)], (3,), shared=128, checked=True)
+        launch(source, [out, np.int32(3)], (3,), shared=128, checked=True)
+
+
 def test_part_of_a_grid_runs(array):
     out = array(np.zeros((4, 32), np.int32))
     with config(schedule="forward", blocks=(2, 1)):
