@@ -92,6 +92,10 @@ class Kernels:
             self._functions[key] = found
         return found
 
+    def loaded(self) -> set[tuple[str, str, Any]]:
+        """The functions that were asked for so far: (file, name, dtype)."""
+        return {(file, name, dtype) for file, name, dtype, _ in self._functions}
+
     def module(self, file: str, dtype: np.dtype[Any], device: int) -> Any:
         """The module of `kernels/FILE.cu` for an element type."""
         key = (file, dtype, device)

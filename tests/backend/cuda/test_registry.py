@@ -1,0 +1,153 @@
+"""Every op of the registry runs a kernel of `kernels/`: the launch log names it."""
+
+from functools import partial
+
+import pytest
+
+import minitorch
+from minitorch import backend, nn, optim
+from minitorch.backend.kernels import SUFFIXES, files
+from minitorch.fused import negative_sampling
+from minitorch.rules import REGISTRY
+from tests.backend.cuda.entries import SIM, put
+from tests.test_rules import ARGUMENTS
+
+F = nn.functional
+# What needs no kernel, and why.
+WITHOUT = {
+    **dict.fromkeys(backend.named("sim").views, "shares the memory of its argument"),
+    "empty": "nothing is written",
+    "transfer": "a copy, not a kernel",
+}
+BY_LIBRARY = {"matmul": "gemm"}  # of floats: cuBLAS; of integers our own kernel, below
+
+
+def ones(*shape, **options):
+    return minitorch.ones(*shape, device="sim", **options)
+
+
+def rows():
+    return minitorch.tensor([2, 0, 2], device="sim")
+
+
+def step(make, sparse):
+    table = nn.Embedding(5, 4, sparse=sparse).to("sim")
+    optimizer = make(table.parameters())
+    table(rows()).sum().backward()
+    optimizer.step()
+
+
+def assign(x, value, index):
+    x[index] = value
+
+
+def differentiated(function):
+    """The kernels of a function and of its derivative by an outer gradient that is not 1."""
+    x = ones(3, 4, requires_grad=True)
+    y = function(x)
+    y.backward(ones(y.shape, dtype=y.dtype) * 2)
+
+
+def scores(x):
+    y, weights = ones(1, 5, 4, dtype=x.dtype), ones(1, 3, 3, dtype=x.dtype)
+    return negative_sampling(x.reshape(1, 3, 4), y, weights, width=1)
+
+
+linear = partial(F.linear, weight=ones(2, 4), bias=ones(2, requires_grad=True))
+cross_entropy = partial(F.cross_entropy, target=rows())
+WORK = {
+    "adagrad_": partial(step, optim.Adagrad, sparse=False),
+    "adagrad_rows_": partial(step, optim.Adagrad, sparse=True),
+    "adam_": partial(step, optim.Adam, sparse=False),
+    "adam_rows_": partial(step, optim.SparseAdam, sparse=True),
+    "rmsprop_": partial(step, optim.RMSprop, sparse=False),
+    "sgd_": partial(step, partial(optim.SGD, lr=0.1), sparse=False),
+    "sgd_rows_": partial(step, partial(optim.SGD, lr=0.1), sparse=True),
+    "copy_": lambda: ones(3).copy_(ones(3)),
+    "index_add_": lambda: ones(3).index_add_(0, rows(), ones(3)),
+    "index_put_": lambda: assign(ones(3), ones(3), rows()),
+    "scatter_": lambda: ones(3).scatter_(0, rows(), ones(3)),
+    "arange": lambda: minitorch.arange(5, device="sim"),
+    "full": lambda: minitorch.full((3,), 2.0, device="sim"),
+    "linspace": lambda: minitorch.linspace(0, 1, 5, device="sim"),
+    "normal": lambda: minitorch.randn(3, 4, device="sim"),
+    "uniform": lambda: minitorch.rand(3, 4, device="sim"),
+    "randint": lambda: minitorch.randint(0, 9, (3, 4), device="sim"),
+    "randperm": lambda: minitorch.randperm(7, device="sim"),
+    "linear": lambda: linear(ones(3, 4)),
+    "linear_backward": lambda: differentiated(linear),
+    "cross_entropy": lambda: cross_entropy(ones(3, 4)),
+    "cross_entropy_backward": lambda: differentiated(cross_entropy),
+    "negative_sampling": lambda: scores(ones(3, 4)),
+    "negative_sampling_backward": lambda: differentiated(scores),
+}
+
+
+def launched(op, work):
+    """What the log has when the entry of `op` runs within `work`: (kind, name) pairs."""
+    array_type = backend.named("sim").array_type
+    entries, found = REGISTRY[op].entries, []
+    real = SIM[op]
+
+    def spy(*args, **params):
+        minitorch.sim.clear()
+        result = real(*args, **params)
+        found.extend((entry.kind, entry.name) for entry in minitorch.sim.launches())
+        return result
+
+    entries[array_type] = spy
+    try:
+        work(spy)
+    finally:
+        entries[array_type] = real
+    return found
+
+
+def by_sample(op, entry):
+    arguments, params = ARGUMENTS[op]
+    entry(*map(put, arguments), **{name: put(value) for name, value in params.items()})
+
+
+def kernels():
+    """The names of all kernels that were loaded so far, out of files of `kernels/`."""
+    functions = backend.named("sim").gpu.kernels.loaded()
+    assert {file for file, _, _ in functions} <= set(files())
+    return {f"{name}_{SUFFIXES[dtype]}" for _, name, dtype in functions}
+
+
+def test_every_op_is_here():
+    assert set(REGISTRY) == set(ARGUMENTS) | set(WORK) | set(WITHOUT)
+    assert set(REGISTRY) == set(SIM)
+
+
+@pytest.mark.parametrize("op", sorted(set(REGISTRY) - set(WITHOUT)))
+def test_the_launch_log_names_a_kernel(op):
+    log = launched(op, (lambda spy: WORK[op]()) if op in WORK else partial(by_sample, op))
+    names = {name for kind, name in log if kind == "kernel"}
+    if op in BY_LIBRARY:
+        assert [kind for kind, _ in log] == [BY_LIBRARY[op]]
+        return
+    assert names, log
+    assert names <= kernels()
+
+
+@pytest.mark.parametrize("op", sorted(set(WITHOUT) - {"transfer"}))
+def test_what_needs_no_kernel_launches_none(op):
+    x = ones(3, 3)
+    calls = {
+        "view": lambda: x.view(9),
+        "expand": lambda: x.expand(2, 3, 3),
+        "permute": lambda: x.T,
+        "slice": lambda: x[1:, 2],
+        "diagonal": lambda: x.diagonal(),
+        "empty": lambda: minitorch.empty(3, device="sim"),
+    }
+    minitorch.sim.clear()
+    calls[op]()
+    assert minitorch.sim.launches() == []
+
+
+def test_products_of_integers_are_our_own():
+    x = ones(3, 4, dtype=minitorch.int64)
+    log = launched("matmul", lambda spy: x @ x.T)
+    assert [kind for kind, _ in log] == ["kernel"]
