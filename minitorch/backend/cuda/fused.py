@@ -64,9 +64,11 @@ def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:
 
 def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     """x @ y into a contiguous out; a stack of matrices times one matrix is one product."""
-    if y.ndim == 2 and x.ndim > 2 and x.flags.c_contiguous:
+    if y.ndim == 2 and x.ndim > 2:
         x, out = _rows(gpu, x), _rows(gpu, out)
     x, y = (_in_order(gpu, a) for a in (x, y))
+    if out.size == 1 and x.ndim == 2:  # CuPy would multiply with kernels of its own, in halves
+        x, y, out = (gpu.contiguous(a)[None] for a in (x, y, out))
     gpu.xp.matmul(x, y, out=out)
 
 
@@ -188,7 +190,9 @@ JOB = np.dtype(  # `Job` of kernels/fused.cu
     + [(name, np.int32) for name in ("parts", "reduction", "rows", "cached")],
     align=True,
 )
-_SHARED = 47 * 1024  # bytes of rows in shared memory; the rest is the kernel's own
+_SHARED = (
+    42 * 1024
+)  # bytes of rows in shared memory, of 48 KB; the rest is of the kernels themselves
 _FEW = 4096  # targets that every thread block counts itself
 _WARPS = THREADS // 32
 

@@ -89,7 +89,7 @@ def _loss_and_gradients(
     sizes = (n, centres, width, pairs - width, depth)
     grid = gpu.blocks(n, per_block=1)
     name = "negative_sampling" if piece == 1 else "negative_sampling_packed"
-    if tile.bytes > _SHARED_BYTES:
+    if tile.bytes + _STATIC_BYTES > _SHARED_BYTES:
         function = gpu.kernels.function("word2vec", name, dtype, gpu.current())
         function.max_dynamic_shared_size_bytes = tile.bytes
     args = (

@@ -303,9 +303,11 @@ def asarray(
         queue.recording.broken = True
         raise SimError("asarray: a captured stream can only copy from pinned memory")
     result = ndarray(host.shape, host.dtype)
-    # CuPy copies into a pinned buffer of its own at once, so that the caller's is free again.
-    copy_now = partial(_to_device, host.copy(), result._array, result._memory.device_id)
-    _submit(queue, copy_now, [], result)
+    # CuPy copies into a pinned buffer of its own at once, so that the caller's is free again;
+    # an array that is in pinned memory is read when the stream comes to it.
+    source = host if _pinned(host) else host.copy()
+    read = partial(_to_device, source, result._array, result._memory.device_id)
+    _submit(queue, read, [], result)
     if blocking:
         queue.synchronize()
     return result
@@ -351,11 +353,17 @@ def _product_shape(a: Dims, b: Dims) -> tuple[Dims, tuple[int, int, int]]:
 def _multiply(
     a: np.ndarray, b: np.ndarray, out: np.ndarray, sizes: tuple[int, int, int], device: int
 ) -> None:
-    """Halves are multiplied exactly and added up in float32, as on tensor cores."""
+    """Halves are multiplied exactly and added up in float32, as on tensor cores.
+
+    But not for one element from two vectors or matrices: there CuPy does not ask cuBLAS, it rounds
+    each product to a half.
+    """
     read = a.nbytes + b.nbytes
+    if out.size == 1 and max(a.ndim, b.ndim) <= 2:
+        a, b = (a.ravel() * b.ravel()).reshape(1, -1), np.ones((a.size, 1), b.dtype)
     if a.dtype == np.float16:
         a, b = a.astype(np.float32), b.astype(np.float32)
-    out[...] = np.matmul(a, b)
+    out[...] = np.matmul(a, b).reshape(out.shape)
     m, n, k = sizes
     batch = out.size // max(1, m * n)
     name = f"gemm_{out.dtype} m={m} n={n} k={k} batch={batch}"

@@ -106,6 +106,21 @@ def test_our_own_matrix_product(a, b, dtype):
     )
 
 
+def test_a_product_of_one_element_is_exact_in_halves():
+    x, y = (np.array([300, 300, n], np.float16) for n in (1, 0.5))
+    y[1] = -300
+    got = SIM["matmul"](on_sim(x[None]), on_sim(y[:, None]))
+    assert got.shape == (1, 1) and got.get().item() == 0.5
+
+
+def test_a_strided_stack_times_a_matrix_is_one_product():
+    x, y = numbers((4, 3, 5), "float32").transpose(1, 0, 2), numbers((5, 2), "float32", 1)
+    strided = on_sim(np.ascontiguousarray(x.transpose(1, 0, 2))).transpose(1, 0, 2)
+    minitorch.sim.clear()
+    close(SIM["matmul"](strided, on_sim(y)), np.matmul(x, y), "float32")
+    assert "gemm_float32 m=12 n=2 k=5 batch=1" in [e.name for e in minitorch.sim.launches()]
+
+
 LAYOUTS = {
     "transposed": (lambda a: a.T, (5, 7), (9, 5)),
     "stepped": (lambda a: a[::2, 1::2], (13, 10), (9, 12)),
@@ -286,6 +301,13 @@ def test_cross_entropy_of_100_000_classes():
     got, expected = losses(2, 100_000, "float32", "mean", -1)
     for mine, theirs in zip(got, expected, strict=True):
         close(mine, np.asarray(theirs), "float32")
+
+
+@pytest.mark.parametrize("classes", [5376, 5377, 6016])
+def test_cross_entropy_of_rows_that_just_fit_into_shared_memory(classes):
+    got, expected = losses(2, classes, "float64", "mean", -1)
+    for mine, theirs in zip(got, expected, strict=True):
+        close(mine, np.asarray(theirs), "float64")
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

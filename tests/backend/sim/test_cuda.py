@@ -144,6 +144,17 @@ def test_pageable_memory_is_read_at_once(deferred):
     np.testing.assert_array_equal(y.get(), [1, 2])
 
 
+def test_asarray_reads_pinned_memory_later(deferred):
+    """As CuPy does, unless it is told to wait."""
+    host, _keep = pinned(1, 2)
+    x = sim.asarray(host)
+    host[:] = 3
+    y = sim.asarray(host, blocking=True)
+    host[:] = 0
+    np.testing.assert_array_equal(x.get(), [3, 3])
+    np.testing.assert_array_equal(y.get(), [3, 3])
+
+
 def test_asynchronous_copies_need_pinned_memory():
     x, host = floats(1), np.zeros(1, np.float32)
     for copy in (x.data.copy_from_host_async, x.data.copy_to_host_async):
