@@ -29,20 +29,27 @@ typedef T Total;
 typedef i64 Total;
 #endif
 
+// Integers wrap around, which C++ defines for unsigned ones only.
+#if MT_FLOATING
+typedef Acc Wrapping;
+#else
+typedef u64 Wrapping;
+#endif
+
 struct SumOp {
-    typedef Acc State;
+    typedef Wrapping State;
     typedef Total Out;
-    static __device__ __forceinline__ State start() { return Acc(0); }
-    static __device__ __forceinline__ State add(State s, C v, i64) { return s + Acc(v); }
+    static __device__ __forceinline__ State start() { return 0; }
+    static __device__ __forceinline__ State add(State s, C v, i64) { return s + State(Acc(v)); }
     static __device__ __forceinline__ State combine(State a, State b) { return a + b; }
     static __device__ __forceinline__ Out finish(State s, i64) { return Out(s); }
 };
 
 struct ProdOp {
-    typedef Acc State;
+    typedef Wrapping State;
     typedef Total Out;
-    static __device__ __forceinline__ State start() { return Acc(1); }
-    static __device__ __forceinline__ State add(State s, C v, i64) { return s * Acc(v); }
+    static __device__ __forceinline__ State start() { return 1; }
+    static __device__ __forceinline__ State add(State s, C v, i64) { return s * State(Acc(v)); }
     static __device__ __forceinline__ State combine(State a, State b) { return a * b; }
     static __device__ __forceinline__ Out finish(State s, i64) { return Out(s); }
 };

@@ -148,6 +148,8 @@ def test_a_thousand_passes_leave_no_cycle():
         before = len(gc.get_objects())
         for _ in range(1000):
             step()
+        if target.device.type == "sim":
+            minitorch.sim.clear()  # the launch log grows, up to its length
         grown = len(gc.get_objects()) - before
         assert gc.collect() == 0
     finally:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from minitorch.backend.sim import driver, work
@@ -59,7 +60,7 @@ class Memory:
         """The bytes, for NumPy; SimError if they were given back."""
         if not self._alive:
             raise SimError(f"{self._label} is used after it was given back")
-        return (ctypes.c_uint8 * self.size).from_address(self.ptr)
+        return _bytes(self.size).from_address(self.ptr)
 
     def _release(self) -> None:
         """Give the bytes back."""
@@ -67,6 +68,12 @@ class Memory:
             self._alive = False
             _known.remove(self)
             driver.release(self.ptr)
+
+
+@lru_cache(4096)  # each is a class, and a class that dies is a cycle for the garbage collector
+def _bytes(size: int) -> Any:
+    """The ctypes type of so many bytes."""
+    return ctypes.c_uint8 * size
 
 
 def _allocate(size: int, label: str, device: int) -> int:
