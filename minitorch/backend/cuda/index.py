@@ -7,6 +7,7 @@ index array holds. Indices out of range are found on the device, see `errors`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -42,22 +43,24 @@ _LOOKUP = np.dtype(
 _ATOMIC = frozenset(map(np.dtype, ("float32", "float64", "int32", "int64")))
 
 
+def _padded(numbers: Dims) -> Dims:
+    return numbers + (0,) * (MAX_DIMS - len(numbers))
+
+
+@lru_cache(4096)
 def _space(shape: Dims) -> Any:
     if len(shape) > MAX_DIMS:
         raise RuntimeError(f"indexing: more than {MAX_DIMS} dimensions that do not lie in a row")
-    space = np.zeros((), _SPACE)
-    space["n"] = prod(shape)
-    space["ndim"] = len(shape)
-    space["shape"][: len(shape)] = shape
-    return space[()]
+    return np.array((prod(shape), len(shape), _padded(shape)), _SPACE)[()]
 
 
 def _array(pointer: int, steps: Dims, by_index: Dims = ()) -> Any:
-    array = np.zeros((), _ARRAY)
-    array["data"] = pointer
-    array["steps"][: len(steps)] = steps
-    array["by_index"][: len(by_index)] = by_index
-    return array[()]
+    return strides.struct_of(_ARRAY, (pointer,), _steps(steps, by_index))
+
+
+@lru_cache(4096)
+def _steps(*steps: Dims) -> bytes:
+    return np.array([_padded(s) for s in steps], np.int64).tobytes()
 
 
 _NO_ARRAY = _array(0, ())
@@ -65,15 +68,11 @@ _NO_ARRAY = _array(0, ())
 
 def _index_array(index: Array, steps: Dims, length: int, axis: int) -> Any:
     """`IndexArray` for an index array that addresses this axis, which has this length."""
-    array = np.zeros((), _INDEX)
-    array["data"] = index.data.ptr
-    array["width"] = index.itemsize
-    array["steps"][: len(steps)] = steps
-    array["length"] = length
-    array["code"] = errors.code(
+    code = errors.code(
         IndexError, f"index: index {{value}} is out of bounds for axis {axis} with size {{bound}}"
     )
-    return array[()]
+    rest = (index.itemsize, _padded(steps), length, code)
+    return np.array((index.data.ptr, *rest), _INDEX)[()]
 
 
 def _element_steps(x: Array) -> Dims:

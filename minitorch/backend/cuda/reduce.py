@@ -11,7 +11,7 @@ import numpy as np
 
 from minitorch.backend.base import Array
 from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, Dims, Entries, Gpu
-from minitorch.backend.cuda.strides import merge, overlap
+from minitorch.backend.cuda.strides import merge, overlap, struct_of
 
 SHORT = 2048  # bytes (of what is computed in) of a row that a warp holds in registers
 CACHE = 32768  # bytes of shared memory for the elements of a tile
@@ -90,6 +90,7 @@ _REDUCTION = np.dtype(
     ],
     align=True,
 )
+_POINTERS = 4  # at its beginning
 _STATE = 16  # bytes that hold any op's state
 
 
@@ -130,13 +131,13 @@ def _reduce(
 
 
 class Plan(NamedTuple):
-    """Which kernel of reduce.cu walks a layout, and how; `form` is its struct without pointers."""
+    """Which kernel of reduce.cu walks a layout, and how; form: its struct behind the pointers."""
 
     kernel: str
     tiles: int
     parts: int
     lanes: int
-    form: np.ndarray
+    form: bytes
 
 
 @lru_cache(4096)
@@ -158,18 +159,18 @@ def plan(walk: Layout, most: int) -> Plan:
     for name, value in walk._asdict().items():
         form[name] = value
     form["parts"], form["lanes"] = parts, lanes
-    return Plan(kernel, tiles, parts, lanes, form)
+    return Plan(kernel, tiles, parts, lanes, form.tobytes()[_POINTERS * 8 :])
 
 
 def _launch(gpu: Gpu, op: str, x: Array, walk: Layout, out: Array) -> None:
     kernel, tiles, parts, lanes, form = plan(walk, gpu.blocks(MOST_BLOCKS)[0])
-    form = form.copy()
-    form["x"], form["out"] = x.data.ptr, out.data.ptr
+    pointers = [x.data.ptr, out.data.ptr, 0, 0]
     if parts > 1:
         partials = gpu.empty((tiles * parts * lanes * _STATE,), np.uint8)
-        form["partials"], form["tickets"] = partials.data.ptr, gpu.tickets().data.ptr
+        pointers[2:] = partials.data.ptr, gpu.tickets().data.ptr
     grid = gpu.blocks(tiles * parts, 1)
-    gpu.launch("reduce", f"{op}_{kernel}", x.dtype, grid, (THREADS,), (form[()],))
+    struct = struct_of(_REDUCTION, pointers, form)
+    gpu.launch("reduce", f"{op}_{kernel}", x.dtype, grid, (THREADS,), (struct,))
 
 
 # ---------------------------------------------------------------------- softmax

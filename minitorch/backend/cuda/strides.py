@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from itertools import product
 from math import prod
 from operator import mul
+from struct import pack
 from typing import Any
 
 import numpy as np
@@ -94,16 +95,19 @@ def walks(shape: Dims, arrays: Sequence[Array | None]) -> list[np.void]:
     sizes = [0 if x is None else x.itemsize for x in arrays]
     found: list[np.void] = []
     for form, starts in _forms(shape, *steps):
-        filled = form.copy()
-        filled["array"] = [p + s * size for p, s, size in zip(pointers, starts, sizes, strict=True)]
-        void: Any = filled[()]
-        found.append(void)
+        begin = [p + s * size for p, s, size in zip(pointers, starts, sizes, strict=True)]
+        found.append(struct_of(walk_type(len(arrays)), begin, form))
     return found
 
 
+def struct_of(kind: np.dtype[Any], pointers: Sequence[int], rest: bytes) -> Any:
+    """A kernel's struct that begins with these pointers. NumPy copies and fills structs slowly."""
+    return np.frombuffer(pack(f"{len(pointers)}Q", *pointers) + rest, kind)[0]
+
+
 @lru_cache(_KEPT)
-def _forms(shape: Dims, *steps: Dims) -> list[tuple[np.ndarray, Dims]]:
-    """The structs without pointers, and where in each array (in elements) they begin."""
+def _forms(shape: Dims, *steps: Dims) -> list[tuple[bytes, Dims]]:
+    """The structs behind their pointers, and where in each array (in elements) they begin."""
     if 0 in shape:
         return []
     shape, steps = merge(shape, *steps)
@@ -117,8 +121,9 @@ def _forms(shape: Dims, *steps: Dims) -> list[tuple[np.ndarray, Dims]]:
     for row, step in zip(form["step"], steps, strict=True):
         row[: len(inner)] = step[outer:][::-1]
     leading = [step[:outer] for step in steps]
+    rest = form.tobytes()[form["array"].nbytes :]
     return [
-        (form, tuple([sum(map(mul, place, step)) for step in leading]))
+        (rest, tuple([sum(map(mul, place, step)) for step in leading]))
         for place in product(*map(range, shape[:outer]))
     ]
 
