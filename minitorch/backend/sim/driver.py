@@ -162,7 +162,7 @@ def record(entry: Record) -> Record:
 
 
 def launches() -> list[Record]:
-    """What the devices have been asked to do since the last `clear`, oldest first."""
+    """What the devices did since the last `clear`: the newest LOG_LENGTH, oldest first."""
     return list(_log)
 
 

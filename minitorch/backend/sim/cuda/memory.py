@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from minitorch.backend.sim import driver, work
@@ -60,7 +60,7 @@ class Memory:
         """The bytes, for NumPy; SimError if they were given back."""
         if not self._alive:
             raise SimError(f"{self._label} is used after it was given back")
-        return _bytes(self.size).from_address(self.ptr)
+        return memoryview(_bytes(self.size.bit_length()).from_address(self.ptr))[: self.size]
 
     def _release(self) -> None:
         """Give the bytes back."""
@@ -70,10 +70,10 @@ class Memory:
             driver.release(self.ptr)
 
 
-@lru_cache(4096)  # each is a class, and a class that dies is a cycle for the garbage collector
-def _bytes(size: int) -> Any:
-    """The ctypes type of so many bytes."""
-    return ctypes.c_uint8 * size
+@cache  # each is a class, and a class that dies is a cycle for the garbage collector
+def _bytes(bits: int) -> Any:
+    """The ctypes type of 2**bits bytes."""
+    return ctypes.c_uint8 * (1 << bits)
 
 
 def _allocate(size: int, label: str, device: int) -> int:
