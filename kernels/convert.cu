@@ -24,7 +24,58 @@ __device__ __forceinline__ void copy_strided(const Walk<2>& walk) {
     });
 }
 
+// Tiles go through shared memory, so that both arrays are touched along their rows: dimension 0 of
+// the walk is contiguous in `out`, dimension 1 in x. A block's threads are a multiple of 32. U, S: as
+// in `offsets`.
+#define TILE 32
+constexpr int TILE_ROW = TILE + (sizeof(C) < 4 ? 4 / sizeof(C) : 1);  // a column: 32 banks
+template <class V, class U, class S>
+__device__ __forceinline__ void transpose(const Walk<2>& walk, C (&tile)[TILE][TILE_ROW]) {
+    const U width = (U)walk.shape[0], height = (U)walk.shape[1];
+    const U across = (width + TILE - 1) / TILE, down = (height + TILE - 1) / TILE;
+    const U jobs = (U)walk.n / (width * height) * across * down;
+    const int lane = threadIdx.x % TILE, row = threadIdx.x / TILE, rows = blockDim.x / TILE;
+    T* const out = walk.at<T>(0, 0);
+    const V* const x = walk.at<const V>(1, 0);
+    for (U job = blockIdx.x; job < jobs; job += gridDim.x) {
+        U batch = job / across;
+        const U left = (job - batch * across) * TILE;
+        const U top = batch % down * TILE;
+        batch /= down;
+        S to = 0, from = 0;
+#pragma unroll
+        for (int d = 2; d < MAX_DIMS; d++) {
+            if (d >= walk.dims) break;
+            const U length = (U)walk.shape[d], rest = batch / length;
+            const S place = (S)(batch - rest * length);
+            to += place * (S)walk.step[0][d];
+            from += place * (S)walk.step[1][d];
+            batch = rest;
+        }
+        for (int r = row; r < TILE; r += rows) {
+            const U i = left + r, j = top + lane;
+            if (i < width && j < height)
+                tile[r][lane] = C(convert<T>(x[from + (S)i * (S)walk.step[1][0] + (S)j]));
+        }
+        __syncthreads();
+        for (int r = row; r < TILE; r += rows) {
+            const U i = left + lane, j = top + r;
+            if (i < width && j < height) out[to + (S)j * (S)walk.step[0][1] + (S)i] = T(tile[lane][r]);
+        }
+        __syncthreads();
+    }
+}
+template <class V>
+__device__ __forceinline__ void copy_transposed(const Walk<2>& walk, C (&tile)[TILE][TILE_ROW]) {
+    if (walk.narrow) transpose<V, u32, int>(walk, tile);
+    else transpose<V, u64, i64>(walk, tile);
+}
+
 #define FROM(suffix, S) \
+    KERNEL(from_##suffix##_transposed)(Walk<2> walk) { \
+        __shared__ C tile[TILE][TILE_ROW]; \
+        copy_transposed<S>(walk, tile); \
+    } \
     KERNEL(from_##suffix)(T* out, const S* x, i64 n) { copy_contiguous<S>(out, x, n); } \
     KERNEL(from_##suffix##_strided)(Walk<2> walk) { copy_strided<S>(walk); }
 FROM(f16, f16)

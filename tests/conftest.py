@@ -18,6 +18,11 @@ REFEREES = re.compile(
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="default device of the tests")
     parser.addoption(
+        "--checked",
+        action="store_true",
+        help="the simulated GPU checks every access of a kernel, in all tests (slow)",
+    )
+    parser.addoption(
         "--require-referees",
         action="store_true",
         help="a test skipped because a referee or data of Debian is missing fails instead",
@@ -30,6 +35,8 @@ def pytest_configure(config):
         minitorch.set_default_device(config.getoption("--device"))
     except RuntimeError as error:
         raise pytest.UsageError(str(error)) from None
+    if config.getoption("--checked"):
+        minitorch.sim.config(checked=True)
 
 
 def pytest_runtest_setup(item):

@@ -19,7 +19,7 @@ Dims = tuple[int, ...]
 Entries = dict[str, Callable[..., Any]]
 THREADS = 256
 MAX_DIMS = strides.MAX_DIMS
-STREAMS = 64  # more streams than this share their tickets
+STREAMS = 64  # that get tickets at once
 MOST_BLOCKS = 1 << 62  # asks `blocks` for as many as the device holds
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 
@@ -37,8 +37,8 @@ class Gpu:
         self.own_gemm = False  # cuBLAS is refused while a stream is captured
         self._processors: dict[int, int] = {}
         self._error_words: dict[int, ErrorWord] = {}
-        self._tickets: dict[int, Array] = {}
-        self._streams: dict[tuple[int, int], int] = {}
+        self._tickets: dict[tuple[int, int], Array] = {}  # by device and stream
+        self._spare: dict[int, list[Array]] = {}
 
     def current(self) -> int:
         """The number of the current device."""
@@ -86,6 +86,7 @@ class Gpu:
             function(grid, block, args, shared_mem=shared)
         except Exception:
             self._tickets.clear()  # a launch that broke off leaves them uneven
+            self._spare.clear()
             raise
 
     def blocks(self, n: int, per_block: int = THREADS, waves: int = 8) -> Dims:
@@ -103,13 +104,15 @@ class Gpu:
         made for STREAMS streams at once, because a stream that is being captured cannot.
         """
         device = self.current()
-        most = self.blocks(MOST_BLOCKS, 1)[0]
-        if device not in self._tickets:
-            zeros = np.zeros((STREAMS, most), np.uint32)
-            self._tickets[device] = self.xp.asarray(zeros, blocking=True)
         stream = (device, int(self.xp.cuda.get_current_stream().ptr))
-        row = self._streams.setdefault(stream, len(self._streams) % STREAMS)
-        return self._tickets[device][row]
+        found = self._tickets.get(stream)
+        if found is None:
+            if not self._spare.get(device):
+                zeros = np.zeros((STREAMS, self.blocks(MOST_BLOCKS, 1)[0]), np.uint32)
+                made = self.xp.asarray(zeros, blocking=True)
+                self._spare[device] = [made[i] for i in range(STREAMS)]
+            found = self._tickets[stream] = self._spare[device].pop()
+        return found
 
     def contiguous(self, x: Array) -> Array:
         """x itself if its elements lie in order in memory, else a copy for which they do."""
@@ -141,7 +144,13 @@ class Gpu:
             self.launch_contiguous("convert", name, out, (source,))
         else:
             strides.check_writable(out)
-            self.launch_strided("convert", name, out.dtype, out.shape, (out, source))
+            found = strides.transposing(out, source)
+            if found is None:
+                self.launch_strided("convert", name, out.dtype, out.shape, (out, source))
+            else:
+                walk, tiles = found
+                grid = self.blocks(tiles, 1)
+                self.launch("convert", name + "_transposed", out.dtype, grid, (THREADS,), (walk,))
 
     def launch_contiguous(
         self,

@@ -19,6 +19,8 @@ import numpy as np
 Array = Any
 Dims = tuple[int, ...]
 MAX_DIMS = 8  # as in kernels/common.cuh
+TILE = 32  # of kernels/convert.cu
+LEAST_ROW = 8  # of a tile, in elements
 _KEPT = 4096  # layouts that are remembered
 
 
@@ -110,25 +112,63 @@ def _forms(shape: Dims, *steps: Dims) -> list[tuple[bytes, Dims]]:
     """The structs behind their pointers, and where in each array (in elements) they begin."""
     if 0 in shape:
         return []
-    shape, steps = merge(shape, *steps)
+    shape, steps = merge(*_ordered(shape, *steps))
     outer = max(0, len(shape) - MAX_DIMS)
-    form = np.zeros((), walk_type(len(steps)))
-    inner = shape[outer:]
-    form["n"] = prod(inner)
-    form["dims"] = len(inner)
-    form["narrow"] = _narrow(inner, [step[outer:] for step in steps])
-    form["shape"][: len(inner)] = inner[::-1]
-    for row, step in zip(form["step"], steps, strict=True):
-        row[: len(inner)] = step[outer:][::-1]
+    form = _form(shape[outer:], [step[outer:] for step in steps])
     leading = [step[:outer] for step in steps]
-    rest = form.tobytes()[form["array"].nbytes :]
     return [
-        (rest, tuple([sum(map(mul, place, step)) for step in leading]))
+        (form, tuple([sum(map(mul, place, step)) for step in leading]))
         for place in product(*map(range, shape[:outer]))
     ]
 
 
-def _narrow(shape: Dims, steps: list[Dims]) -> bool:
+def _ordered(shape: Dims, *steps: Dims) -> tuple[Dims, ...]:
+    """Shape and steps with the dimensions in the order of the first array's memory."""
+    order = sorted(range(len(shape)), key=lambda d: -abs(steps[0][d]))
+    return tuple([tuple([numbers[d] for d in order]) for numbers in (shape, *steps)])
+
+
+def _form(shape: Dims, steps: Sequence[Dims]) -> bytes:
+    """A struct `Walk` behind its pointers."""
+    form = np.zeros((), walk_type(len(steps)))
+    form["n"] = prod(shape)
+    form["dims"] = len(shape)
+    form["narrow"] = _narrow(shape, steps)
+    form["shape"][: len(shape)] = shape[::-1]
+    for row, step in zip(form["step"], steps, strict=True):
+        row[: len(shape)] = step[::-1]
+    return form.tobytes()[form["array"].nbytes :]
+
+
+def transposing(out: Array, x: Array) -> tuple[Any, int] | None:
+    """The walk of a copy by tiles, and their number.
+
+    Dimension 0 is contiguous in `out`, dimension 1 in x. None where there are no such dimensions,
+    or one is so short that a walk in the order of `out` touches few sectors of 32 bytes as well.
+    """
+    found = _transposing(out.shape, *(element_steps(a, out.shape) for a in (out, x)))
+    if found is None:
+        return None
+    form, tiles = found
+    return struct_of(walk_type(2), (out.data.ptr, x.data.ptr), form), tiles
+
+
+@lru_cache(_KEPT)
+def _transposing(shape: Dims, *steps: Dims) -> tuple[bytes, int] | None:
+    shape, (to, of) = merge(*_ordered(shape, *steps))
+    if 0 in shape or len(shape) > MAX_DIMS or 1 not in to or 1 not in of:
+        return None
+    rows, columns = of.index(1), to.index(1)
+    height, width = shape[rows], shape[columns]
+    if min(height, width) < LEAST_ROW or abs(of[columns]) < 2:
+        return None
+    tiles = prod(shape) // (height * width) * -(-height // TILE) * -(-width // TILE)
+    order = [d for d in range(len(shape)) if d not in (rows, columns)] + [rows, columns]
+    shape, to, of = (tuple([numbers[d] for d in order]) for numbers in (shape, to, of))
+    return _form(shape, [to, of]), tiles
+
+
+def _narrow(shape: Dims, steps: Sequence[Dims]) -> bool:
     """Whether 32 bits hold the number of elements and every offset on the way."""
     reach = [sum((n - 1) * abs(s) for n, s in zip(shape, step, strict=True)) for step in steps]
     return max([prod(shape), *reach]) < 2**31

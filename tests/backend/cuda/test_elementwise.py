@@ -381,13 +381,13 @@ def test_more_dimensions_than_a_kernel_walks():
 
 
 def test_places_past_32_bits():
-    shape, steps = (2**16, 2**16), ((2**16, 1), (1, 2**16))
-    ((form, _),) = strides._forms(shape, *steps)
-    assert not form["narrow"]
-    ((form, _),) = strides._forms((4, 4), (2**30, 1))
-    assert not form["narrow"]
-    ((form, _),) = strides._forms((4, 4), (-4, 1))
-    assert form["narrow"]
+    def narrow(shape, *steps):
+        ((form, _),) = strides._forms(shape, *steps)
+        return strides.struct_of(strides.walk_type(len(steps)), [0] * len(steps), form)["narrow"]
+
+    assert not narrow((2**16, 2**16), (2**16, 1), (1, 2**16))
+    assert not narrow((4, 4), (2**30, 1))
+    assert narrow((4, 4), (-4, 1))
 
 
 def test_wide_positions_walk_as_narrow_ones(monkeypatch):
