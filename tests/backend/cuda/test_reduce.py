@@ -182,7 +182,8 @@ CHOICES = [
     ("cumsum", (10, 40), 0, ["cumsum"]),
     ("cumsum", (20_000,), 0, ["cumsum_totals", "cumsum"]),
     ("cumsum", (9000, 3), 0, ["cumsum_totals", "cumsum"]),
-    ("argsort", (50, 3), 0, ["sort_keys"]),
+    ("argsort", (40, 10), 1, ["sort_short"]),
+    ("argsort", (2, 2500), 1, ["sort_counts", "sort_scatter"] * 4),
 ]
 
 
@@ -392,3 +393,13 @@ def test_a_launch_that_breaks_off_leaves_no_counts_behind(gpu):
         gpu.launch("reduce", "sum_row", x.dtype, (1,), (64,), (np.float32(1),))
     assert gpu.tickets() is not before
     assert not gpu.tickets().get().any()
+
+
+def test_streams_share_no_tickets(gpu, monkeypatch):
+    monkeypatch.setattr("minitorch.backend.cuda.gpu.STREAMS", 2)
+    places = set()
+    streams = [sim.cuda.Stream() for _ in range(5)]
+    for stream in streams * 2:
+        with stream:
+            places.add(gpu.tickets().data.ptr)
+    assert len(places) == 5
