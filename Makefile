@@ -13,7 +13,7 @@ ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim kernels gpu lint format bench clean
+.PHONY: help demo test sim checked kernels gpu lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(VENV)/stamp-test ## Run the tests on the cpu, then on the simulated GPU 
 
 sim: $(VENV)/stamp-test ## Run all tests on the simulated GPU
 	$(PYTEST) --device sim $(TESTS)
+
+checked: $(VENV)/stamp-test ## The same, with every access of every kernel checked (slow)
+	$(PYTEST) --device sim --checked $(TESTS)
 
 kernels: $(VENV)/stamp-test ## Compile the kernels for every GPU architecture, and check them
 	$(BIN)/minitorch kernels check --quiet
