@@ -17,6 +17,7 @@ from minitorch.backend.base import Array
 from minitorch.backend.cuda import errors, strides
 from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu
 from minitorch.backend.cuda.shape import slice_backward
+from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.backend.indexing import apart, layout
 
@@ -358,7 +359,7 @@ def _add_sorted(gpu: Gpu, walk: _Walk, value: Array, along: Dims, alpha: float) 
     )
     number = _array(0, numbers, walk.number_by_index)
     _launch(gpu, "keys", keys.dtype, n, space, lookup, number, keys)
-    order = gpu.xp.argsort(keys)  # stable
+    order = argsort(gpu, keys, limit=walk.numbers)
     rest = [d for d in range(len(walk.shape)) if d not in walk.positions]
     shape, (own, theirs) = strides.merge(
         *(tuple(of[d] for d in rest) for of in (walk.shape, walk.steps, along))

@@ -16,6 +16,7 @@ from minitorch.backend.base import FLOAT64
 from minitorch.backend.cpu.optim import adam_numbers
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.gpu import THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
 
 Arrays = Sequence[Array]
@@ -236,8 +237,8 @@ def _change_rows_of(
     gpu: Gpu, name: str, changed: Arrays, rows: Array, values: Array, rule: Any
 ) -> None:
     flat = [_writable(gpu, a) for a in changed]
-    order = gpu.xp.argsort(rows)
     n, length = rows.size, flat[0].shape[0]
+    order = argsort(gpu, rows, limit=length)
     width = values.size // n
     job = np.zeros((), SPARSE)
     job["param"], job["values"] = flat[0].data.ptr, values.data.ptr

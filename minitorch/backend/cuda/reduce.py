@@ -11,6 +11,7 @@ import numpy as np
 
 from minitorch.backend.base import Array
 from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, Dims, Entries, Gpu
+from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
 
 SHORT = 2048  # bytes (of what is computed in) of a row that a warp holds in registers
@@ -253,15 +254,12 @@ def _cumsum(gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:
 def _argsort(
     gpu: Gpu, x: Array, dim: int, descending: bool = False, out: Array | None = None
 ) -> Array:
-    """Our kernel makes unsigned keys in the wanted order; the library sorts them stably."""
-    if not x.size:
-        return gpu.result(gpu.empty(x.shape, np.int64), out)
-    x = gpu.contiguous(x)
-    wide = x.dtype.itemsize == 8
-    keys = gpu.empty(x.shape or (1,), np.uint64 if wide else np.uint32)
-    args = (x, keys, np.int64(x.size), np.int32(descending))
-    gpu.launch("order", "sort_keys", x.dtype, gpu.blocks(x.size), (THREADS,), args)
-    return gpu.result(gpu.xp.argsort(keys, axis=dim).reshape(x.shape), out)
+    """Rows are sorted; another dimension changes places with the last one, and back."""
+    axes = list(range(x.ndim))
+    if x.ndim:
+        axes[dim], axes[-1] = axes[-1], axes[dim]
+    order = argsort(gpu, gpu.contiguous(x.transpose(axes)), descending).transpose(axes)
+    return gpu.contiguous(order) if out is None else gpu.result(order, out)
 
 
 REDUCTIONS: Entries = {

@@ -13,6 +13,7 @@ import numpy as np
 from minitorch.backend.base import FLOAT64
 from minitorch.backend.cuda.elementwise import fill, number_of
 from minitorch.backend.cuda.gpu import Array, Dims, Entries, Gpu
+from minitorch.backend.cuda.sort import argsort
 
 DType = np.dtype[Any]
 INT64 = np.dtype("int64")
@@ -92,7 +93,7 @@ def _randint(
 
 def _randperm(gpu: Gpu, n: int, dtype: DType, index: int, seed: int, offset: int) -> Array:
     keys = _draw(gpu, "sort_keys", gpu.empty((n,), INT64), n, 8, (), (seed, offset))
-    order = gpu.xp.argsort(keys)  # stable
+    order = argsort(gpu, keys)
     return order if dtype == INT64 else gpu.converted(order, dtype)
 
 

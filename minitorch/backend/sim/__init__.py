@@ -5,7 +5,7 @@ meaning (`SimError` and `check_compiler` aside), and it is stricter wherever CuP
 """
 
 from minitorch.backend.sim import cuda
-from minitorch.backend.sim.array import argsort, asarray, empty, matmul, ndarray
+from minitorch.backend.sim.array import asarray, empty, matmul, ndarray
 from minitorch.backend.sim.build import check_compiler
 from minitorch.backend.sim.cuda.memory import get_default_memory_pool
 from minitorch.backend.sim.driver import SimError
@@ -15,7 +15,6 @@ __all__ = [
     "RawKernel",
     "RawModule",
     "SimError",
-    "argsort",
     "asarray",
     "check_compiler",
     "cuda",

@@ -368,19 +368,3 @@ def _multiply(
     batch = out.size // max(1, m * n)
     name = f"gemm_{out.dtype} m={m} n={n} k={k} batch={batch}"
     driver.record(Record("gemm", name, device, read=read, written=out.nbytes))
-
-
-def argsort(a: ndarray, axis: int = -1, kind: None = None) -> ndarray:
-    """int64 indices that sort an array along an axis; equal elements keep their order."""
-    if not isinstance(a, ndarray):
-        raise TypeError(f"Unsupported type {type(a)}")
-    result = ndarray(a.shape, np.int64)
-    sort = partial(_sort, a._array, axis, result._array, a._memory.device_id)
-    _submit(current_queue(current_device()), sort, [a], result)
-    return result
-
-
-def _sort(a: np.ndarray, axis: int, out: np.ndarray, device: int) -> None:
-    out[...] = np.argsort(a, axis=axis, kind="stable")
-    name = f"argsort_{a.dtype}"
-    driver.record(Record("argsort", name, device, read=a.nbytes, written=out.nbytes))

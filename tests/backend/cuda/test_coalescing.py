@@ -96,6 +96,7 @@ WORK = {
     "index_add_": lambda: real(*SHAPE).index_add_(0, whole(64, high=64), real(*SHAPE)),
     "put": lambda: put(real(*SHAPE), whole(64, high=64), real(*SHAPE)),
     "sort": lambda: real(*SHAPE).argsort(),
+    "sort of a long row": lambda: real(5000).argsort(),
     "linear": lambda: F.linear(real(*SHAPE), real(32, 96), real(32)),
     "cross_entropy": lambda: F.cross_entropy(real(64, 16, requires_grad=True), whole(64)),
     "bce": lambda: F.binary_cross_entropy_with_logits(real(*SHAPE), real(*SHAPE)),
@@ -110,6 +111,7 @@ EXCEPTIONS = {
     "elements": ("take_f32", "elements are picked from anywhere"),
     "gather": ("take_f32", "elements are picked from anywhere in a row"),
     "nonzero": ("write_nonzero_b8", "each place found is written as a row of two numbers"),
+    "sort of a long row": ("sort_scatter_f32", "of a tile's elements few go side by side"),
     "put": ("claim_i64", "which of several values wins is noted at scattered places"),
 }
 

@@ -1,10 +1,12 @@
 """What training steps ask of the device, counted on the simulated GPU."""
 
 import shutil
+from functools import partial
 
 import pytest
 
-from minitorch import cli
+import minitorch
+from minitorch import cli, nn, optim
 from minitorch.backend.sim import cost
 from minitorch.train import steps
 
@@ -51,13 +53,36 @@ def test_mlp_kernels_are_coalesced(mlp):
 
 def test_word2vec():
     costs = cost.counted(steps.word2vec_step("sim"))
-    assert {c.kind for c in costs} == {"kernel", "argsort"}
+    assert {c.kind for c in costs} == {"kernel"}
     assert len(costs) <= 12
+    assert sum(c.name == "sort_short_i64" for c in costs) == 2
     (block,) = (c for c in costs if c.name == "negative_sampling_packed_f32")
     centres, others, pairs = 16 * 32 * 100, 16 * 90 * 100, 16 * 59 * 32
     floor = 4 * (2 * centres + 2 * others + pairs)
     assert floor <= block.moved <= 1.01 * floor
     assert block.excess == 1
+
+
+@pytest.mark.parametrize("make", [partial(optim.SGD, lr=0.1), optim.Adagrad, optim.SparseAdam])
+@pytest.mark.parametrize(("words", "sorts"), [(1000, 1), (3000, 2 * 2)])
+def test_sparse_embedding(make, words, sorts):
+    """One launch sorts the rows, or two for eight bits of their numbers."""
+    table = nn.Embedding(5000, 8, sparse=True).to("sim")
+    scores = nn.Linear(8, 3).to("sim")
+    optimizer, dense = make(table.parameters()), optim.SGD(scores.parameters(), lr=0.1)
+    text = minitorch.randint(0, 5000, (words,), device="sim")
+    classes = minitorch.randint(0, 3, (words,), device="sim")
+
+    def step():
+        nn.functional.cross_entropy(scores(table(text)), classes).backward()
+        for one in (optimizer, dense):
+            one.step()
+            one.zero_grad()
+
+    step()
+    costs = cost.counted(step)
+    assert {c.kind for c in costs} == {"kernel", "gemm"}
+    assert sum(c.name.startswith("sort_") for c in costs) == sorts
 
 
 def test_command(capsys):
