@@ -111,7 +111,8 @@ def compile_ahead(args: argparse.Namespace) -> None:
         for dtype in kernels.SUFFIXES
         for checked in modes
     ]
-    processes = min(os.cpu_count() or 1, len(jobs))
+    most = 8 if args.device == "cuda" else len(jobs)  # each holds some 500 MB of the GPU
+    processes = min(os.cpu_count() or 1, len(jobs), most)
     with (
         ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
         tqdm(total=len(jobs), unit="file", disable=_hidden(args.quiet), leave=False) as bar,

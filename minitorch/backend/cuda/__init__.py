@@ -42,10 +42,12 @@ def make() -> Backend:
     """The backend of device "cuda"; RuntimeError says what is missing."""
     try:
         import cupy
-    except ImportError:
+    except ModuleNotFoundError:
         raise RuntimeError(
             "CuPy is not installed: pip install 'minitorch-cupy[cuda12]' (or [cuda13])"
         ) from None
+    except ImportError as error:  # a library that it needs, or a version of it
+        raise RuntimeError(f"CuPy cannot be imported: {error}") from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

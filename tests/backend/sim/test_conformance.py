@@ -1,14 +1,17 @@
 """What the look-alike offers exists in CuPy, with a signature that takes the same calls."""
 
+import importlib
 import inspect
 import re
 
+import numpy as np
 import pytest
 
 pytest.importorskip("minitorch.backend.sim")
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 
 from minitorch.backend import sim  # noqa: E402
+from minitorch.backend.cuda import fused, index, optim, reduce, shape, strides  # noqa: E402
 
 # Names of the simulator's own, and where CuPy has them elsewhere.
 OWN = {"sim.SimError", "sim.check_compiler"}
@@ -131,3 +134,23 @@ def test_it_takes_what_cupy_s_takes(path):
     mine = [name for name in ours_of(ours) if name not in MORE]
     positional = [name for name in names if name in mine]
     assert mine == positional, f"{path}{tuple(mine)}; CuPy: {path}{tuple(names)}"
+
+
+# There are versions of CuPy that take structs of less than 64 bytes only.
+STRUCTS = {
+    "walk": strides.walk_type(4),
+    "index": index._LOOKUP,
+    "product": fused.PRODUCT,
+    "cross entropy": fused.JOB,
+    "optimizer": optim.TABLE,
+    "reduction": reduce._REDUCTION,
+    "shape": shape._PLAN,
+}
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_cupy_takes_our_structs_by_value(name):
+    """What becomes of a kernel's argument needs no GPU."""
+    scalar = importlib.import_module("cupy._core._scalar").CScalar
+    struct = np.zeros((), STRUCTS[name])[()]
+    assert scalar(struct).value is struct
