@@ -284,6 +284,22 @@ def test_shared_memory_is_fresh_in_every_block(array):
         launch(source, [out, np.int32(3)], (3,), shared=128, checked=True)
 
 
+@pytest.mark.parametrize("checked", [False, True], ids=["fast", "checked"])
+def test_shared_arrays_of_a_type_with_constructors(array, checked):
+    source = """
+    struct Half { unsigned short bits; Half() = default; Half(int x) { bits = x; } };
+    extern "C" __global__ void f(int* out) {
+        __shared__ Half tile[8][8];
+        const int x = threadIdx.x, y = threadIdx.y;
+        tile[y][x] = Half(8 * y + x);
+        __syncthreads();
+        out[8 * y + x] = tile[x][y].bits;
+    }"""
+    out = array(np.zeros((8, 8), np.int32))
+    launch(source, [out], (1,), (8, 8), checked=checked)
+    assert (out.host == np.arange(64).reshape(8, 8).T).all()
+
+
 def test_part_of_a_grid_runs(array):
     out = array(np.zeros((4, 32), np.int32))
     with config(schedule="forward", blocks=(2, 1)):

@@ -98,6 +98,10 @@ void __tsan_write_range(void* p, unsigned long size) {
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
+// Whether a static variable, here a shared array, whose type has constructors has been made.
+unsigned char __tsan_atomic8_load(const unsigned char* made, int) {
+    return __atomic_load_n(made, __ATOMIC_ACQUIRE);
+}
 
 // ------------------------------------------------------------------ -fsanitize=bounds,...
 struct SanitizedType { u16 kind, info; char name[1]; };  // info: bit 0 signed, then log2 of bits
