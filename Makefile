@@ -2,6 +2,7 @@
 #   make test PYTHON=python3.12 TESTS="tests/nn -k linear" WORKERS=0
 PYTHON ?= python3
 TESTS ?=
+MUTANTS ?= 200
 WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +43,9 @@ checked: $(VENV)/stamp-test ## The same, with every access of every kernel check
 
 kernels: $(VENV)/stamp-test ## Compile the kernels for every GPU architecture, and check them
 	$(BIN)/minitorch kernels check --quiet
+
+mutate: $(VENV)/stamp-test ## Change the kernels in small ways and see whether tests notice (MUTANTS= : all of them)
+	$(BIN)/python tests/backend/sim/mutate.py $(if $(MUTANTS),--sample $(MUTANTS))
 
 gpu: $(VENV)/stamp-test,bench,cuda12 ## Run all tests and the benchmarks on an NVIDIA GPU
 	$(PYTEST) --device cuda $(TESTS)
