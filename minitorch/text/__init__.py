@@ -2,7 +2,20 @@
 
 from minitorch.text.corpus import SOURCES, Corpus, encode, tokenize
 from minitorch.text.keyed_vectors import KeyedVectors
+from minitorch.text.phrases import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, Phraser, Phrases
 from minitorch.text.vocab import Vocab
 from minitorch.text.word2vec import Word2Vec
 
-__all__ = ["SOURCES", "Corpus", "KeyedVectors", "Vocab", "Word2Vec", "encode", "tokenize"]
+__all__ = [
+    "ENGLISH_CONNECTOR_WORDS",
+    "SOURCES",
+    "Corpus",
+    "FrozenPhrases",
+    "KeyedVectors",
+    "Phraser",
+    "Phrases",
+    "Vocab",
+    "Word2Vec",
+    "encode",
+    "tokenize",
+]

@@ -1,0 +1,383 @@
+"""Phrases: words that stand together more often than chance would have it, joined to one.
+
+Counting and scoring are those of word2phrase (Mikolov et al. 2013, "Distributed representations
+of words and phrases and their compositionality", section 4); names and behaviour are gensim's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from math import log
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from minitorch.serialization import load, save
+from minitorch.text.corpus import hidden
+
+Sentences = Iterable[Sequence[str]]
+Scorer = Callable[..., float]
+Scored = tuple[str, float | None]  # a word or phrase, and the score of a phrase
+
+_NEVER = float("-inf")
+_AnyModel = TypeVar("_AnyModel", bound="_Model")
+
+# Words that may stand inside a phrase but neither begin nor end one, for English.
+ENGLISH_CONNECTOR_WORDS = frozenset(
+    [
+        *("a", "an", "the", "and", "or"),
+        *("for", "of", "with", "without", "at", "from", "to", "in", "on", "by"),
+    ]
+)
+
+
+def original_scorer(
+    worda_count: float,
+    wordb_count: float,
+    bigram_count: float,
+    len_vocab: float,
+    min_count: float,
+    corpus_word_count: float,
+) -> float:
+    """(bigram_count - min_count) / (worda_count · wordb_count) · len_vocab.
+
+    (Mikolov et al. 2013, equation 6, with δ = min_count, times the size of the vocabulary.)
+    """
+    product = worda_count * wordb_count
+    return (bigram_count - min_count) / product * len_vocab if product else _NEVER
+
+
+def npmi_scorer(
+    worda_count: float,
+    wordb_count: float,
+    bigram_count: float,
+    len_vocab: float,
+    min_count: float,
+    corpus_word_count: float,
+) -> float:
+    """ln(p(a, b) / (p(a) p(b))) / -ln p(a, b), between -1 and 1; p = count / corpus_word_count.
+
+    (Bouma 2009, "Normalized (pointwise) mutual information in collocation extraction".)
+    """
+    if bigram_count < min_count or not worda_count * wordb_count * bigram_count:
+        return _NEVER
+    a, b, both = (n / corpus_word_count for n in (worda_count, wordb_count, bigram_count))
+    return log(both / (a * b)) / -log(both) if both < 1 else _NEVER
+
+
+SCORERS: dict[str, Scorer] = {"default": original_scorer, "npmi": npmi_scorer}
+_LIMITS = {"default": (0.0, float("inf"), "above 0"), "npmi": (-1.0, 1.0, "from -1 to 1")}
+_COUNTS = tuple(inspect.signature(original_scorer).parameters)
+
+
+class _Transformed:
+    """A corpus whose phrases are joined as it is read; can be read as often as the corpus."""
+
+    def __init__(self, model: _Model, sentences: Sentences) -> None:
+        self.model, self.sentences = model, sentences
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return map(self.model.transform, self.sentences)
+
+
+class _Model:
+    """What finds phrases: a delimiter, connector words, and a score for each candidate."""
+
+    delimiter: str
+    threshold: float
+    connector_words: frozenset[str]
+
+    def score_candidate(
+        self, word_a: str, word_b: str, in_between: Sequence[str]
+    ) -> tuple[str, float] | tuple[None, None]:
+        """The phrase of two words with connector words between, and its score; else two Nones."""
+        raise NotImplementedError
+
+    def analyze_sentence(self, sentence: Iterable[str]) -> Iterator[Scored]:
+        """The words of a sentence with phrases joined, and the score of each phrase (else None).
+
+        From left to right: a word that has become part of a phrase begins no other.
+        """
+        start: str | None = None
+        between: list[str] = []
+        for word in sentence:
+            if word in self.connector_words:
+                if start is None:
+                    yield word, None
+                else:
+                    between.append(word)
+                continue
+            if start is not None:
+                phrase, score = self.score_candidate(start, word, between)
+                if phrase is not None:
+                    yield phrase, score
+                    start, between = None, []
+                    continue
+                yield from ((single, None) for single in (start, *between))
+            start, between = word, []
+        if start is not None:
+            yield from ((single, None) for single in (start, *between))
+
+    def transform(self, sentence: Iterable[str]) -> list[str]:
+        """The words of one sentence, phrases joined."""
+        return [word for word, _ in self.analyze_sentence(sentence)]
+
+    def __getitem__(self, sentence: Iterable[Any]) -> Any:
+        """One sentence (a list of words) with phrases joined, or a corpus of such sentences.
+
+        A corpus is read when the result is, and again each time, as far as it can be. Raises
+        TypeError for a string.
+        """
+        if isinstance(sentence, str):
+            raise TypeError(
+                f"phrases: expected a list of words or a corpus of such lists, got the string "
+                f"{sentence[:40]!r}; split it first, e.g. with minitorch.text.tokenize"
+            )
+        words = iter(sentence)
+        first = next(words, None)
+        whole = chain([first], words) if words is sentence else sentence
+        if first is None:
+            return []
+        return self.transform(whole) if isinstance(first, str) else _Transformed(self, whole)
+
+    def find_phrases(self, sentences: Sentences) -> dict[str, float]:
+        """Phrases that occur in sentences, and their scores."""
+        return {
+            phrase: score
+            for sentence in sentences
+            for phrase, score in self.analyze_sentence(sentence)
+            if score is not None
+        }
+
+    _SAVED: tuple[str, ...]
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a safetensors file. Raises ValueError for a scorer of one's own."""
+        held = {name: getattr(self, name) for name in self._SAVED}
+        held["connector_words"] = sorted(self.connector_words)
+        names = [name for name, scorer in SCORERS.items() if scorer is held["scoring"]]
+        if not names:
+            raise ValueError(
+                f"save: scoring is a function that no file can hold, {held['scoring']!r}; "
+                f"expected one of {', '.join(SCORERS)}"
+            )
+        held["scoring"] = names[0]
+        save({"kind": type(self).__name__, **held}, path)
+
+    @classmethod
+    def load(cls: type[_AnyModel], path: str | Path) -> _AnyModel:
+        """Read what `save` wrote. Raises ValueError for any other file."""
+        held = load(path)
+        if not isinstance(held, dict) or held.pop("kind", None) != cls.__name__:
+            raise ValueError(f"{path} was not written by {cls.__name__}.save")
+        model = cls.__new__(cls)
+        held["scoring"] = SCORERS[held["scoring"]]
+        held["connector_words"] = frozenset(held["connector_words"])
+        model.__dict__.update(held)
+        return model
+
+
+class Phrases(_Model):
+    """Learns from counts which words make phrases; `phrases[sentence]` joins them.
+
+    sentences: lists of words, read once. min_count: leave out words and phrases seen less often.
+    threshold: a phrase has to score more. max_vocab_size: words and phrases to be counted; beyond
+    it the rarest are forgotten, which bounds the memory. delimiter: what joins the words.
+    scoring: "default" (`original_scorer`), "npmi" (`npmi_scorer`) or a function of the same
+    arguments. connector_words: may stand inside a phrase ("bank_of_america"), neither begin nor
+    end one, and do not count in its score (`ENGLISH_CONNECTOR_WORDS`). progress: show a bar
+    (None: where stderr is a terminal).
+
+    vocab: how often each word and each candidate, joined, occurred. corpus_word_count: words read.
+
+    Phrases of three words and more come from a second model on the first one's output. There
+    gensim's `export_phrases` takes "new_york" + "times" for "new", "york", "times" and loses it;
+    this one tries every way to cut the phrase.
+
+    Raises ValueError for options out of range, TypeError if a sentence is a string.
+    """
+
+    _SAVED = (
+        *("min_count", "threshold", "max_vocab_size", "delimiter", "scoring"),
+        *("vocab", "min_reduce", "corpus_word_count", "progress"),
+    )
+
+    def __init__(
+        self,
+        sentences: Sentences | None = None,
+        min_count: float = 5,
+        threshold: float = 10.0,
+        max_vocab_size: int = 40_000_000,
+        delimiter: str = "_",
+        scoring: str | Scorer = "default",
+        connector_words: Iterable[str] = frozenset(),
+        progress: bool | None = None,
+    ) -> None:
+        if min_count <= 0:
+            raise ValueError(f"Phrases: min_count: expected more than 0, got {min_count}")
+        if max_vocab_size < 1:
+            raise ValueError(f"Phrases: max_vocab_size: expected at least 1, got {max_vocab_size}")
+        if not delimiter:
+            raise ValueError("Phrases: delimiter: expected a character or more, got ''")
+        self.scoring = _scorer(scoring, threshold)
+        self.min_count, self.threshold, self.max_vocab_size = min_count, threshold, max_vocab_size
+        self.delimiter, self.connector_words = delimiter, frozenset(connector_words)
+        self.progress = progress
+        self.vocab: dict[str, int] = {}
+        self.min_reduce = 1  # what is seen so often, or less, is forgotten next
+        self.corpus_word_count = 0
+        if sentences is not None:
+            self.add_vocab(sentences)
+
+    def add_vocab(self, sentences: Sentences) -> None:
+        """Count the words and candidates of more sentences.
+
+        They are counted by themselves first, so that what was counted before does not crowd them
+        out where max_vocab_size is reached.
+        """
+        vocab, words, reduce = self._count(sentences)
+        self.corpus_word_count += words
+        if not self.vocab:
+            self.vocab = vocab  # and min_reduce stays, as in gensim
+            return
+        self.min_reduce = max(self.min_reduce, reduce)
+        for word, count in vocab.items():
+            self.vocab[word] = self.vocab.get(word, 0) + count
+        if len(self.vocab) > self.max_vocab_size:
+            _prune(self.vocab, self.min_reduce)
+            self.min_reduce += 1
+
+    def _count(self, sentences: Sentences) -> tuple[dict[str, int], int, int]:
+        """Counts, number of words read, and the count that would be forgotten next."""
+        vocab: dict[str, int] = {}
+        words, reduce = 0, 1
+        connectors, join = self.connector_words, self.delimiter.join
+        for sentence in tqdm(
+            sentences, "counting phrases", unit=" sentences", disable=hidden(self.progress)
+        ):
+            if isinstance(sentence, str):
+                raise TypeError(
+                    f"Phrases: sentences: expected lists of words, got the string "
+                    f"{sentence[:40]!r}; split it first, e.g. with minitorch.text.tokenize"
+                )
+            candidate: list[str] = []  # the last word, and the connectors since
+            for word in sentence:
+                words += 1
+                if word not in connectors:
+                    vocab[word] = vocab.get(word, 0) + 1
+                    if candidate:
+                        candidate.append(word)
+                        phrase = join(candidate)
+                        vocab[phrase] = vocab.get(phrase, 0) + 1
+                    candidate = [word]
+                elif candidate:
+                    candidate.append(word)
+            if len(vocab) > self.max_vocab_size:
+                _prune(vocab, reduce)
+                reduce += 1
+        return vocab, words, reduce
+
+    def score_candidate(
+        self, word_a: str, word_b: str, in_between: Sequence[str]
+    ) -> tuple[str, float] | tuple[None, None]:
+        phrase = self.delimiter.join([word_a, *in_between, word_b])
+        a, b, both = (self.vocab.get(word, 0) for word in (word_a, word_b, phrase))
+        if not (a > 0 and b > 0 and both > 0):
+            return None, None
+        score = self.scoring(
+            worda_count=a,
+            wordb_count=b,
+            bigram_count=both,
+            len_vocab=len(self.vocab),
+            min_count=self.min_count,
+            corpus_word_count=self.corpus_word_count,
+        )
+        return (phrase, score) if score > self.threshold else (None, None)
+
+    def export_phrases(self) -> dict[str, float]:
+        """All phrases and their scores."""
+        found: dict[str, float] = {}
+        for token in self.vocab:
+            for first, middle, last in self._cuts(token):
+                phrase, score = self.score_candidate(first, last, middle)
+                if phrase is not None and score is not None:
+                    found[phrase] = max(score, found.get(phrase, _NEVER))
+        return found
+
+    def _cuts(self, token: str) -> Iterator[tuple[str, list[str], str]]:
+        """Ways in which a token may be two words, and connector words between them."""
+        parts = token.split(self.delimiter)
+        join = self.delimiter.join
+        for i in range(1, len(parts)):
+            for j in range(i, len(parts)):
+                yield join(parts[:i]), parts[i:j], join(parts[j:])
+                if parts[j] not in self.connector_words:
+                    break
+
+    def freeze(self) -> FrozenPhrases:
+        """The phrases alone: small and fast, but cannot learn more."""
+        return FrozenPhrases(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Phrases({len(self.vocab)} words and candidates, min_count={self.min_count}, "
+            f"threshold={self.threshold}, max_vocab_size={self.max_vocab_size})"
+        )
+
+
+class FrozenPhrases(_Model):
+    """The phrases that a Phrases model has found: phrasegrams, from a phrase to its score."""
+
+    _SAVED = ("min_count", "threshold", "delimiter", "scoring", "phrasegrams")
+
+    def __init__(self, phrases_model: Phrases) -> None:
+        self.min_count, self.threshold = phrases_model.min_count, phrases_model.threshold
+        self.delimiter, self.scoring = phrases_model.delimiter, phrases_model.scoring
+        self.connector_words = phrases_model.connector_words
+        self.phrasegrams = phrases_model.export_phrases()
+
+    def score_candidate(
+        self, word_a: str, word_b: str, in_between: Sequence[str]
+    ) -> tuple[str, float] | tuple[None, None]:
+        phrase = self.delimiter.join([word_a, *in_between, word_b])
+        score = self.phrasegrams.get(phrase, _NEVER)
+        return (phrase, score) if score > self.threshold else (None, None)
+
+    def __len__(self) -> int:
+        return len(self.phrasegrams)
+
+    def __repr__(self) -> str:
+        return f"FrozenPhrases({len(self)} phrases, threshold={self.threshold})"
+
+
+Phraser = FrozenPhrases  # as gensim called it before its version 4
+
+
+def _scorer(scoring: str | Scorer, threshold: float) -> Scorer:
+    """The function that `scoring` names or is, after a look at its threshold and arguments."""
+    if isinstance(scoring, str):
+        if scoring not in SCORERS:
+            raise ValueError(
+                f"Phrases: scoring: expected a function or one of {', '.join(SCORERS)}, "
+                f"got {scoring!r}"
+            )
+        low, high, expected = _LIMITS[scoring]
+        if not low <= threshold <= high or (scoring == "default" and threshold == 0):
+            raise ValueError(
+                f"Phrases: threshold: expected {expected} for scoring {scoring!r}, got {threshold}"
+            )
+        return SCORERS[scoring]
+    parameters = inspect.signature(scoring).parameters
+    missing = [name for name in _COUNTS if name not in parameters]
+    if missing:
+        raise ValueError(f"Phrases: scoring: the function lacks the arguments {', '.join(missing)}")
+    return scoring
+
+
+def _prune(vocab: dict[str, int], count: int) -> None:
+    """Forget what was seen `count` times or less."""
+    for word in [word for word, seen in vocab.items() if seen <= count]:
+        del vocab[word]
