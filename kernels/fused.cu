@@ -129,10 +129,12 @@ __device__ __forceinline__ i64 count(const i64* target, i64 n, i64 ignored, i64 
     for (i64 i = first; i < n; i += step) found += target[i] != ignored;
     return block_reduce<Sum>(found, scratch);
 }
+#ifdef MT_f32  // no element type is needed: one will do
 KERNEL(count_targets)(i64* counts, const i64* target, i64 n, i64 ignored) {
     const i64 found = count(target, n, ignored, first(), step());
     if (threadIdx.x == 0) counts[blockIdx.x] = found;
 }
+#endif
 // What the gradient is divided by.
 __device__ __forceinline__ i64 divisor(const Job& job) {
     if (job.reduction != MEAN) return 1;

@@ -74,6 +74,7 @@ def test_index_in_every_dtype(dtype):
     for key in ("rows", "columns", "points"):
         both("index", sample(dtype), index=KEYS[key])
     both("index", sample(dtype, (7, 64)), index=(a_([6, 0, -7]),))  # 128 bits at a time
+    both("index", sample(dtype, (7, 33)), index=(a_([6, 0, -7]),))
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -294,7 +295,7 @@ def test_nonzero_of_more_chunks_than_a_block_sums_at_once():
     both("nonzero", x)
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, *WHOLE])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("right", [False, True])
 def test_searchsorted(dtype, right):
     x = np.sort(sample(dtype, (41,)))

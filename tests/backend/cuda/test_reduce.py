@@ -105,6 +105,14 @@ def test_shapes(gpu, shape, dtype):
                 check(gpu, op, x, d)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_of_every_dtype(gpu, dtype):
+    x = sample((9, 40), dtype)
+    for op in FOLDS:
+        if takes(op, dtype):
+            check(gpu, op, x, 0 if op.startswith("arg") else (0,))
+
+
 def layouts(shape, dtype):
     """(host, device) of the same elements, in every layout that arrays come in."""
     whole = sample((2 * shape[0] + 1, *shape[1:]), dtype, 1)
