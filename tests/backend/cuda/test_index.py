@@ -18,7 +18,6 @@ from tests.backend.cuda.entries import (
     FLOATS,
     LAYOUTS,
     SIM,
-    WHOLE,
     assert_same,
     both,
     get,
