@@ -162,6 +162,12 @@ def test_there_and_back(name, pinned, non_blocking, deferred):
         assert y.shape == part.shape and y.dtype == part.dtype
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (2, 1)])
+def test_a_negative_zero_stays_one(shape):
+    x = minitorch.from_numpy(np.full(shape, -0.0, np.float32)).to("sim")
+    assert x.shape == shape and np.signbit(x.cpu().numpy()).all()
+
+
 def test_copies_that_are_not_waited_for_do_not_wait(deferred):
     p = minitorch.from_numpy(A.copy()).pin_memory("sim")
     GPU.synchronize()

@@ -30,9 +30,9 @@ def from_host(gpu: Gpu, array: np.ndarray, index: int, non_blocking: bool = Fals
             result.data.copy_from_host_async(array.ctypes.data, array.nbytes)
             _keep(gpu, array)
             return result
-        source = np.ascontiguousarray(array).reshape(array.shape)
+        source = np.ascontiguousarray(array)  # never 0-d: CuPy fills those, and makes 0 of -0
         # CuPy reads pinned memory when the stream comes to it, any other at once.
-        return gpu.xp.asarray(source, blocking=is_pinned(source))
+        return gpu.xp.asarray(source, blocking=is_pinned(source)).reshape(array.shape)
 
 
 def to_host(gpu: Gpu, array: Array, non_blocking: bool = False) -> np.ndarray:

@@ -306,6 +306,8 @@ def asarray(
     # CuPy copies into a pinned buffer of its own at once, so that the caller's is free again;
     # an array that is in pinned memory is read when the stream comes to it.
     source = host if _pinned(host) else host.copy()
+    if host.ndim == 0 and host == 0:  # CuPy fills a 0-d array, with zero bytes for -0 too
+        source = np.zeros_like(host)
     read = partial(_to_device, source, result._array, result._memory.device_id)
     _submit(queue, read, [], result)
     if blocking:

@@ -133,6 +133,12 @@ def test_matmul(a, b, dtype):
     np.testing.assert_array_equal(out.get(), got.get())
 
 
+def test_asarray_of_one_number_loses_the_sign_of_zero():
+    """As CuPy's, which fills memory with the number."""
+    assert not np.signbit(sim.asarray(np.float32(-0.0)).get())
+    assert np.signbit(sim.asarray(np.array([-0.0], np.float32)).get()).all()
+
+
 def test_halves_are_added_up_in_float32():
     ones = sim.asarray(np.ones((1, 4096), np.float16))
     small = sim.asarray(np.full((4096, 1), 2.0**-8, np.float16))
