@@ -15,6 +15,7 @@ import numpy as np
 
 from minitorch.backend.base import Array
 from minitorch.backend.cuda import errors, strides
+from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu
 from minitorch.backend.cuda.shape import slice_backward
 from minitorch.backend.cuda.sort import argsort
@@ -429,7 +430,7 @@ def _scatter_(
 ) -> Array:
     strides.check_writable(x)
     if not isinstance(source, gpu.xp.ndarray):
-        source = gpu.xp.asarray(np.asarray(source, x.dtype))
+        source = fill(gpu, gpu.empty((), x.dtype), source)
     elif source.ndim == index.ndim:
         source = source[tuple(slice(n) for n in index.shape)]
     (_add if accumulate else _put)(gpu, _walk_along(x, _kept(gpu, index, x), dim), source)
