@@ -45,7 +45,8 @@ def layout(
     IndexError where the index arrays do not broadcast, or pick from a dimension of length 0.
     """
     try:
-        common = np.broadcast_shapes(*(a.shape for a in arrays.values()))
+        first, *others = {a.shape for a in arrays.values()} or {()}
+        common = np.broadcast_shapes(first, *others) if others else first  # slow where not needed
     except ValueError:
         shapes = " ".join(str(a.shape) for a in arrays.values())
         raise IndexError(

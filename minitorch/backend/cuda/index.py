@@ -141,6 +141,7 @@ class _Walk(NamedTuple):
         return prod(self.shape[d] for d in self.positions)
 
 
+@lru_cache(4096)
 def _contiguous_steps(shape: Dims) -> Dims:
     return tuple(prod(shape[d + 1 :]) for d in range(len(shape)))
 
