@@ -7,6 +7,7 @@ nothing runs before somebody waits for it, which is the latest that CUDA allows.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 from minitorch.backend.sim.driver import Record, record
@@ -14,6 +15,7 @@ from minitorch.backend.sim.machine import CUDARuntimeError
 from minitorch.backend.sim.settings import settings
 
 Action = Callable[[], object]
+_turn = threading.RLock()  # threads of the host take turns: one work at a time
 
 
 class Work:
@@ -36,15 +38,16 @@ class Work:
 def complete(work: Work | None, steps: int | None = None) -> None:
     """Run a work and, before it, all that it comes after; at most `steps` of them."""
     stack = [] if work is None else [work]
-    while stack and steps != 0:
-        waiting = [earlier for earlier in stack[-1].after if not earlier.done]
-        if waiting:
-            stack += waiting
-            continue
-        last = stack.pop()
-        if not last.done:
-            last.run()
-            steps = None if steps is None else steps - 1
+    with _turn:
+        while stack and steps != 0:
+            waiting = [earlier for earlier in stack[-1].after if not earlier.done]
+            if waiting:
+                stack += waiting
+                continue
+            last = stack.pop()
+            if not last.done:
+                last.run()
+                steps = None if steps is None else steps - 1
 
 
 def ask(work: Work | None) -> bool:
@@ -76,14 +79,15 @@ class Queue:
 
     def submit(self, action: Action) -> Work:
         """Add a piece of work; it runs now, later (deferred mode) or in a graph (capture)."""
-        self._refuse_implicit_wait()
-        after = tuple(w for w in self._before() if w is not None and not w.done)
-        work = Work(action, after)
-        self.last, self.waits = work, ()
-        if self.recording is not None:
-            self.recording.works.append(work)
-        elif not settings.deferred:
-            complete(work)
+        with _turn:
+            self._refuse_implicit_wait()
+            after = tuple(w for w in self._before() if w is not None and not w.done)
+            work = Work(action, after)
+            self.last, self.waits = work, ()
+            if self.recording is not None:
+                self.recording.works.append(work)
+            elif not settings.deferred:
+                complete(work)
         return work
 
     def _refuse_implicit_wait(self) -> None:

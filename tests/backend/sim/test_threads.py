@@ -1,0 +1,35 @@
+"""Threads of the host that share one simulated device lose none of each other's work."""
+
+import sys
+import threading
+
+import pytest
+
+import minitorch
+
+if not minitorch.sim.is_available():
+    pytest.skip("g++ is not installed", allow_module_level=True)
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_threads_lose_no_work(deferred):
+    found = {}
+
+    def work(i):
+        x = minitorch.full((3,), float(i), device="sim")
+        for _ in range(50):
+            x = x + 1
+        found[i] = x.tolist()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with minitorch.sim.config(deferred=deferred):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert found == {i: [i + 50.0] * 3 for i in range(4)}
