@@ -145,6 +145,22 @@ def test_topk(dtype):
     compare(lambda m, x: x.topk(3, dim=0, largest=False).indices, distinct)
 
 
+@pytest.mark.parametrize("shape", [(4096,), (5003,), (3, 2, 4099), (0, 5000)])
+@pytest.mark.parametrize("k", [0, 1, 7, 64])
+@pytest.mark.parametrize("kind", ["distinct", "ties", "nan"])
+def test_topk_of_long_rows_is_the_head_of_argsort(shape, k, kind):
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    if kind == "ties":
+        values = values.round(1)
+    elif kind == "nan":
+        values.ravel()[::97] = np.nan
+    x = minitorch.tensor(values)
+    found = x.topk(k)
+    order = array(x.argsort(-1, descending=True))[..., :k]
+    assert array(found.indices).tolist() == order.tolist()
+    np.testing.assert_array_equal(array(found.values), np.take_along_axis(values, order, -1))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_unique_and_nonzero(dtype):
     rng = np.random.default_rng(8)
