@@ -10,7 +10,7 @@ typedef u64 Key;
 typedef u32 Key;
 #endif
 #if defined(MT_b8)
-constexpr int KEY_BITS = 1;  // sort.KEY_BITS in Python
+constexpr int KEY_BITS = 1;  // sort._key_bits in Python
 #else
 constexpr int KEY_BITS = 8 * sizeof(T);
 #endif
@@ -58,54 +58,69 @@ __device__ __forceinline__ Item shuffle_xor(const Item& item, int lanes) {
     return {shuffle_xor(item.key, lanes), shuffle_xor(item.place, lanes)};
 }
 
-// Every thread has two items, blockDim.x apart; a row has `width` of them, a power of two. What is
-// added to a row of n comes last. (Batcher, "Sorting networks and their applications", 1968.)
+// Where one of a thread's two items is, which are blockDim.x apart; a row has `width` places, a power
+// of two; the block's first row is `top`.
+struct Place {
+    int in_block, in_row;
+    i64 row;
+    __device__ __forceinline__ Place(int k, int width, i64 top)
+        : in_block(threadIdx.x + k * blockDim.x), in_row(in_block & (width - 1)),
+          row(top + in_block / width) {}
+};
+
+// One step of a bitonic network (Batcher, "Sorting networks and their applications", 1968): items
+// `apart` from each other are put in order, in runs of `span` that ascend and descend in turn.
+__device__ __forceinline__ void compare(Item (&items)[2], int width, int span, int apart,
+                                        Key* keys, int* places) {
+    if (apart == blockDim.x) {  // both are this thread's, and the run is the whole row: it ascends
+        if (before(items[1], items[0])) {
+            const Item least = items[1];
+            items[1] = items[0];
+            items[0] = least;
+        }
+        return;
+    }
+    if (apart >= 32) {
+        __syncthreads();  // the last step's items have been read
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            keys[threadIdx.x + k * blockDim.x] = items[k].key;
+            places[threadIdx.x + k * blockDim.x] = items[k].place;
+        }
+        __syncthreads();
+    }
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        const Place at(k, width, 0);
+        const int from = at.in_block ^ apart;
+        const bool least = ((at.in_row & apart) == 0) == ((at.in_row & span) == 0);
+        const Item other =
+            apart >= 32 ? Item{keys[from], places[from]} : shuffle_xor(items[k], apart);
+        if (before(other, items[k]) == least) items[k] = other;
+    }
+}
+
+// The places that are left over in a row of n come last.
 extern "C" __global__ void __launch_bounds__(MOST_THREADS)
 NAME(sort_short)(const T* x, i64* out, u64 limit, i64 rows, int n, int width, int descending) {
     __shared__ Key keys[SHORT];
     __shared__ int places[SHORT];
-    const int threads = blockDim.x, down = 2 * threads / width;  // rows of a block
+    const int down = 2 * blockDim.x / width;  // rows of a block
     for (i64 top = (i64)blockIdx.x * down; top < rows; top += (i64)gridDim.x * down) {
         Item items[2];
 #pragma unroll
         for (int k = 0; k < 2; k++) {
-            const int e = threadIdx.x + k * threads, i = e & (width - 1);
-            const i64 row = top + e / width;
-            items[k] = {row < rows && i < n ? key(x[row * n + i], limit, descending) : LAST, i};
+            const Place at(k, width, top);
+            const bool inside = at.row < rows && at.in_row < n;
+            items[k] = {inside ? key(x[at.row * n + at.in_row], limit, descending) : LAST, at.in_row};
         }
         for (int span = 2; span <= width; span <<= 1)
-            for (int apart = span >> 1; apart > 0; apart >>= 1) {
-                if (apart == threads) {  // only at the end, where all is ascending
-                    if (before(items[1], items[0])) {
-                        const Item least = items[1];
-                        items[1] = items[0];
-                        items[0] = least;
-                    }
-                    continue;
-                }
-                if (apart >= 32) {
-                    __syncthreads();  // the last exchange has been read
-#pragma unroll
-                    for (int k = 0; k < 2; k++) {
-                        keys[threadIdx.x + k * threads] = items[k].key;
-                        places[threadIdx.x + k * threads] = items[k].place;
-                    }
-                    __syncthreads();
-                }
-#pragma unroll
-                for (int k = 0; k < 2; k++) {
-                    const int e = threadIdx.x + k * threads, i = e & (width - 1);
-                    const bool least = ((i & apart) == 0) == ((i & span) == 0);
-                    const Item other = apart >= 32 ? Item{keys[e ^ apart], places[e ^ apart]}
-                                                   : shuffle_xor(items[k], apart);
-                    if (before(other, items[k]) == least) items[k] = other;
-                }
-            }
+            for (int apart = span >> 1; apart > 0; apart >>= 1)
+                compare(items, width, span, apart, keys, places);
 #pragma unroll
         for (int k = 0; k < 2; k++) {
-            const int e = threadIdx.x + k * threads, i = e & (width - 1);
-            const i64 row = top + e / width;
-            if (row < rows && i < n) out[row * n + i] = items[k].place;
+            const Place at(k, width, top);
+            if (at.row < rows && at.in_row < n) out[at.row * n + at.in_row] = items[k].place;
         }
     }
 }
@@ -202,6 +217,41 @@ __device__ __forceinline__ u32 lanes_with(int digit, int bits) {
     return same;
 }
 
+// How many keys of the warp with the same digit come before each; counts: of the warp's digits.
+__device__ __forceinline__ void rank_in_warp(const Sort& s, const Key (&keys)[EACH],
+                                             int (&ranks)[EACH], int* counts) {
+    const int lane = threadIdx.x & 31;
+    for (int d = lane; d < DIGITS; d += 32) counts[d] = 0;
+    __syncwarp();
+#pragma unroll
+    for (int k = 0; k < EACH; k++) {
+        const int digit = s.digit(keys[k]), count = counts[digit];
+        const u32 same = lanes_with(digit, s.bits);
+        const int rank = __popc(same & ((1u << lane) - 1u));
+        __syncwarp();  // all have read the count
+        if (rank == 0) counts[digit] = count + __popc(same);
+        __syncwarp();
+        ranks[k] = count + rank;
+    }
+}
+
+// The counts of warps become the slots in the tile where they begin. Of the thread's digit: where
+// it begins in the tile; *total: how often it is there.
+__device__ __forceinline__ int slots_of_warps(int (*counts)[DIGITS], int* total, int* scratch) {
+    *total = 0;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) *total += counts[w][threadIdx.x];
+    const int begin = sum_before(*total, scratch);
+    int slot = begin;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) {
+        const int count = counts[w][threadIdx.x];
+        counts[w][threadIdx.x] = slot;
+        slot += count;
+    }
+    return begin;
+}
+
 // Values move to the slots of a tile; then each thread has those THREADS apart from its own.
 template <class V>
 __device__ __forceinline__ void exchange(V (&v)[EACH], const int (&slots)[EACH], u64* staged) {
@@ -216,50 +266,33 @@ __device__ __forceinline__ void exchange(V (&v)[EACH], const int (&slots)[EACH],
 // A tile is first sorted by digit in shared memory, so that neighbours are written side by side.
 KERNEL(sort_scatter)(const Sort s) {
     __shared__ u64 staged[TILE];
-    __shared__ int counts[WARPS][DIGITS];  // of a warp's digits, then the slot of its first
-    __shared__ i64 places[DIGITS];         // of a digit's elements, less their slot in the tile
+    __shared__ int counts[WARPS][DIGITS];
+    __shared__ i64 places[DIGITS];  // of a digit's elements, less their slot in the tile
     __shared__ i64 scratch[WARPS];
     __shared__ int tile_scratch[WARPS];
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    const int warp = threadIdx.x >> 5, mine = warp * (32 * EACH) + (threadIdx.x & 31);
     for (i64 job = blockIdx.x; job < s.rows * s.parts; job += gridDim.x) {
         const Part part(s, job);
         i64 place = first_place(s, part, job, scratch);
         for (i64 tile = part.begin; tile < part.end; tile += TILE) {
-            for (int d = lane; d < DIGITS; d += 32) counts[warp][d] = 0;
-            __syncwarp();
-            const i64 mine = tile + warp * (32 * EACH) + lane;
             Key keys[EACH];
             i64 order[EACH];
             int slots[EACH];
 #pragma unroll
-            for (int k = 0; k < EACH; k++) {  // what is added to the last tile comes last
-                const i64 i = mine + k * 32;
+            for (int k = 0; k < EACH; k++) {  // the places left over in the last tile come last
+                const i64 i = mine + tile + k * 32;
                 keys[k] = i < part.end ? s.key_of(i) : ~Key(0);
-                order[k] = i < part.end && s.order ? s.order[i] : i - part.start;
             }
+            rank_in_warp(s, keys, slots, counts[warp]);
 #pragma unroll
             for (int k = 0; k < EACH; k++) {
-                const int digit = s.digit(keys[k]);
-                const u32 same = lanes_with(digit, s.bits);
-                const int rank = __popc(same & ((1u << lane) - 1u)), count = counts[warp][digit];
-                __syncwarp();
-                if (rank == 0) counts[warp][digit] = count + __popc(same);
-                __syncwarp();
-                slots[k] = count + rank;
+                const i64 i = mine + tile + k * 32;
+                order[k] = i < part.end && s.order ? s.order[i] : i - part.start;
             }
             __syncthreads();
-            int total = 0;
-#pragma unroll
-            for (int w = 0; w < WARPS; w++) total += counts[w][threadIdx.x];
-            int slot = sum_before(total, tile_scratch);
-            places[threadIdx.x] = place - slot;
+            int total;
+            places[threadIdx.x] = place - slots_of_warps(counts, &total, tile_scratch);
             place += total;
-#pragma unroll
-            for (int w = 0; w < WARPS; w++) {
-                const int count = counts[w][threadIdx.x];
-                counts[w][threadIdx.x] = slot;
-                slot += count;
-            }
             __syncthreads();
 #pragma unroll
             for (int k = 0; k < EACH; k++) slots[k] += counts[warp][s.digit(keys[k])];
@@ -267,9 +300,9 @@ KERNEL(sort_scatter)(const Sort s) {
             exchange(order, slots, staged);
 #pragma unroll
             for (int k = 0; k < EACH; k++) {
-                const int to = threadIdx.x + k * THREADS;
-                if (tile + to < part.end) {
-                    const i64 i = places[s.digit(keys[k])] + to;
+                const int slot = threadIdx.x + k * THREADS;
+                if (tile + slot < part.end) {
+                    const i64 i = places[s.digit(keys[k])] + slot;
                     if (s.keys_out) s.keys_out[i] = keys[k];
                     s.out[i] = order[k];
                 }
