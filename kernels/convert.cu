@@ -25,16 +25,16 @@ __device__ __forceinline__ void copy_strided(const Walk<2>& walk) {
 }
 
 // Tiles go through shared memory, so that both arrays are touched along their rows: dimension 0 of
-// the walk is contiguous in `out`, dimension 1 in x. A block's threads are a multiple of 32. U, S: as
-// in `offsets`.
+// the walk is contiguous in `out`, dimension 1 in x. Blocks of 256 threads. U, S: as in `offsets`.
 #define TILE 32
-constexpr int TILE_ROW = TILE + (sizeof(C) < 4 ? 4 / sizeof(C) : 1);  // a column: 32 banks
+#define TILE_ROWS (256 / TILE)
+constexpr int TILE_PITCH = TILE + (sizeof(C) < 4 ? 4 / sizeof(C) : 1);  // a column: 32 banks
 template <class V, class U, class S>
-__device__ __forceinline__ void transpose(const Walk<2>& walk, C (&tile)[TILE][TILE_ROW]) {
+__device__ __forceinline__ void transpose(const Walk<2>& walk, C (&tile)[TILE][TILE_PITCH]) {
     const U width = (U)walk.shape[0], height = (U)walk.shape[1];
     const U across = (width + TILE - 1) / TILE, down = (height + TILE - 1) / TILE;
     const U jobs = (U)walk.n / (width * height) * across * down;
-    const int lane = threadIdx.x % TILE, row = threadIdx.x / TILE, rows = blockDim.x / TILE;
+    const int lane = threadIdx.x % TILE, row = threadIdx.x / TILE;
     T* const out = walk.at<T>(0, 0);
     const V* const x = walk.at<const V>(1, 0);
     for (U job = blockIdx.x; job < jobs; job += gridDim.x) {
@@ -52,13 +52,19 @@ __device__ __forceinline__ void transpose(const Walk<2>& walk, C (&tile)[TILE][T
             from += place * (S)walk.step[1][d];
             batch = rest;
         }
-        for (int r = row; r < TILE; r += rows) {
-            const U i = left + r, j = top + lane;
-            if (i < width && j < height)
-                tile[r][lane] = C(convert<T>(x[from + (S)i * (S)walk.step[1][0] + (S)j]));
+        C read[TILE / TILE_ROWS];  // all under way before the first is needed
+#pragma unroll
+        for (int k = 0; k < TILE / TILE_ROWS; k++) {
+            const U i = left + row + k * TILE_ROWS, j = top + lane;
+            const bool inside = i < width && j < height;
+            read[k] = inside ? C(convert<T>(x[from + (S)i * (S)walk.step[1][0] + (S)j])) : C(0);
         }
+#pragma unroll
+        for (int k = 0; k < TILE / TILE_ROWS; k++) tile[row + k * TILE_ROWS][lane] = read[k];
         __syncthreads();
-        for (int r = row; r < TILE; r += rows) {
+#pragma unroll
+        for (int k = 0; k < TILE / TILE_ROWS; k++) {
+            const int r = row + k * TILE_ROWS;
             const U i = left + lane, j = top + r;
             if (i < width && j < height) out[to + (S)j * (S)walk.step[0][1] + (S)i] = T(tile[lane][r]);
         }
@@ -66,14 +72,14 @@ __device__ __forceinline__ void transpose(const Walk<2>& walk, C (&tile)[TILE][T
     }
 }
 template <class V>
-__device__ __forceinline__ void copy_transposed(const Walk<2>& walk, C (&tile)[TILE][TILE_ROW]) {
+__device__ __forceinline__ void copy_transposed(const Walk<2>& walk, C (&tile)[TILE][TILE_PITCH]) {
     if (walk.narrow) transpose<V, u32, int>(walk, tile);
     else transpose<V, u64, i64>(walk, tile);
 }
 
 #define FROM(suffix, S) \
     KERNEL(from_##suffix##_transposed)(Walk<2> walk) { \
-        __shared__ C tile[TILE][TILE_ROW]; \
+        __shared__ C tile[TILE][TILE_PITCH]; \
         copy_transposed<S>(walk, tile); \
     } \
     KERNEL(from_##suffix)(T* out, const S* x, i64 n) { copy_contiguous<S>(out, x, n); } \
