@@ -165,6 +165,14 @@ def test_every_length_around_a_pack(n, dtype):
     assert_same(SIM["lt"](p[:n], q[:n]), x[:n] < y[:n])
     assert_same(SIM["neg"](p[:n]), -x[:n])
     assert_same(SIM["cast"](p[:n], np.dtype("float64"), None), x[:n].astype("float64"))
+    assert_same(SIM["neg"](p[1:]), -x[1:])
+    assert_same(SIM["clone"](p[1:]), x[1:])
+    chosen = x > y
+    for part in (slice(0, n), slice(1, None)):
+        given = SIM["where"](p[part], q[part], condition=put(chosen)[part])
+        assert_same(given, np.where(chosen, x, y)[part])
+    SIM["copy_"](p[1:], 1)
+    assert_same(p, [*x[:1], *[x.dtype.type(1)] * n])
 
 
 @pytest.mark.parametrize("schedule", ["forward", "reverse", "random"])

@@ -312,6 +312,39 @@ def test_searchsorted_puts_nan_behind_the_numbers(right):
     both("searchsorted", x, a_([np.nan, np.inf, -np.inf, 2.0, 0.0]), right=right)
 
 
+# ---------------------------------------------------------------------- small grids
+def test_more_elements_than_threads(deterministic):
+    """The device of these tests holds 2048 threads: each one has several elements."""
+    rng = np.random.default_rng(0)
+    x, value = sample("float32", (70, 60)), sample("float32", (60, 70), seed=1)
+    turned = (x.T, put(x).T)
+    columns = (full, rng.integers(-70, 70, 70))
+    many = (rng.integers(0, 50, 5000),)
+    both("index", turned, index=columns)
+    both("put", turned, value, index=columns)
+    both("put", sample("float32", (5000,)), np.arange(5000, dtype=np.float32), index=many)
+    both("index_backward", value, shape=(60, 70), index=columns, tolerance=1e-5)
+    both("index_backward", np.ones(5000), shape=(50,), index=many)
+    both("index_backward", sample("float32", (4500, 3)), shape=(4500, 3), index=(many[0][:4500],),
+         tolerance=1e-4)  # fmt: skip
+    both("gather", x, index=rng.integers(0, 70, (70, 60)), dim=0)
+    for accumulate in (False, True):
+        source = sample("float32", (70, 60), seed=2)
+        args = (x, rng.integers(0, 60, (70, 60)), source)
+        both("scatter_", *args, dim=1, accumulate=accumulate, tolerance=1e-5)
+    both("searchsorted", np.sort(x, axis=None), value, right=False)
+
+
+@pytest.mark.parametrize("place", [0, 2047, 2048, 4999])
+def test_checks_look_at_every_element(place):
+    numbers, shares = np.ones(5000, np.int64), np.full(5000, 0.5, np.float32)
+    numbers[place], shares[place] = 3, 1.5
+    for op, x, args in (("check_range", numbers, (3, "x")), ("check_unit", shares, ("x",))):
+        SIM[op](put(x), *args)
+        with pytest.raises((IndexError, RuntimeError), match="x"):
+            get(put(np.zeros(1)))
+
+
 # ---------------------------------------------------------------------- bad indices
 def poisoned():
     return put(np.zeros((4, 3)))

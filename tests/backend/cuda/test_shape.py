@@ -159,6 +159,14 @@ def test_small_shapes(shape):
         both("triu", x, diagonal=1)
 
 
+def test_more_elements_than_threads():
+    """The device of these tests holds 2048 threads: each one has several elements."""
+    x = sample("float32", (70, 60))
+    for op, params in ARRANGED:
+        both(op, x, **params)
+    both("slice_backward", x, shape=(141, 61), index=(slice(0, 140, 2), slice(1, None)))
+
+
 @pytest.mark.parametrize("dim", [0, 1, 2])
 def test_cat(dim):
     shapes = [[2, 3, 4], [2, 3, 4], [2, 3, 4]]
