@@ -37,7 +37,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
 EXTRAS = ["matplotlib", "cupy", "torch", "gensim", "sympy", "sklearn", "hypothesis", "pytest"]
-NUMPY_ALLOWED = ("backend/", "data/", "viz/", "text/corpus.py", "text/vocab.py")
+NUMPY_ALLOWED = ("backend/", "data/", "viz/", "text/corpus.py", "text/encoded.py", "text/vocab.py")
 
 
 def unit(path):

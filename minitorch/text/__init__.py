@@ -1,6 +1,7 @@
 """Words: corpora, vocabularies, word vectors and their evaluation."""
 
-from minitorch.text.corpus import SOURCES, Corpus, encode, tokenize
+from minitorch.text.corpus import SOURCES, Corpus, tokenize
+from minitorch.text.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.phrases import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, Phraser, Phrases
 from minitorch.text.vocab import Vocab

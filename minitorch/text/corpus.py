@@ -3,29 +3,26 @@
 import ast
 import bz2
 import gzip
+import json
 import lzma
 import os
 import re
 import sys
 import sysconfig
 import zlib
-from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import chain, groupby
 from pathlib import Path
-from typing import IO
-
-import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
+from typing import IO, Any, NamedTuple
 
 Tokenizer = Callable[[str], list[str]]
+OnFile = Callable[[Path, IO[bytes] | None], object]
 
 _WORD = re.compile("[a-z]+")
 _BLANK_LINES = re.compile(r"\n\s*\n")
-_OPENERS: dict[str, Callable[..., IO[str]]] = {
+_LONGEST = 1 << 20  # bytes of a line, past which it is cut
+_OPENERS: dict[str, Callable[..., Any]] = {
     ".gz": gzip.open,
     ".dz": gzip.open,  # dictzip: gzip with an index in its header
     ".bz2": bz2.open,
@@ -43,10 +40,12 @@ class Corpus:
 
     source: one of SOURCES ("gcide", "wordnet", "stdlib"), several joined by "+"
         ("gcide+wordnet"), or the path of a UTF-8 text file with a sentence on each line
-        (plain, .gz, .bz2 or .xz).
+        (plain, .gz, .bz2 or .xz), or of a folder of such files, which are read in the order of
+        their names, those of folders in it as well; hidden ones are not.
     tokenizer: turns the text of a sentence into words. With `str.split` a file is read as
         gensim's LineSentence reads it.
 
+    A line of more than a mebibyte is cut at a blank and becomes several sentences.
     Raises FileNotFoundError if there is no such source or file; while iterating, ValueError
     if a file is damaged or is not UTF-8.
     """
@@ -56,42 +55,119 @@ class Corpus:
         self.tokenizer = tokenizer
         names = self.source.split("+")
         self._names = names if all(name in SOURCES for name in names) else []
-        if not self._names and not Path(source).is_file():
+        if not self._names and not Path(source).exists():
             raise FileNotFoundError(
                 f"corpus {self.source!r}: no such file, nor a source ({', '.join(SOURCES)})"
             )
+        if not self._names and not self.files():
+            raise FileNotFoundError(f"corpus {self.source!r}: the folder has no file")
+        self._rewind()
 
     def __iter__(self) -> Iterator[list[str]]:
+        self._rewind()
         return filter(None, map(self.tokenizer, self._texts()))
 
     def _texts(self) -> Iterator[str]:
         if not self._names:
-            yield from read_lines(Path(self.source))
+            for path in self.files():
+                yield from read_lines(path, on_file=self._begun)
         for name in self._names:
-            yield from SOURCES[name]()
+            yield from SOURCES[name].read(self._begun)
+
+    def files(self) -> list[Path]:
+        """The files that the sentences come from, in order."""
+        if self._names:
+            return [path for name in self._names for path in SOURCES[name].files()]
+        root = Path(self.source)
+        if not root.is_dir():
+            return [root]
+        found = (path for path in sorted(root.rglob("*")) if path.is_file())
+        return [p for p in found if not any(s.startswith(".") for s in p.relative_to(root).parts)]
+
+    def size(self) -> int:
+        """Bytes of the files, as they are on disk."""
+        return sum(path.stat().st_size for path in self.files())
+
+    def position(self) -> int:
+        """How many of these bytes have been read by now."""
+        reading = self._file is not None and not self._file.closed
+        here = self._file.tell() if reading and self._file else self._path.stat().st_size
+        return self._before + here
+
+    def _rewind(self) -> None:
+        self._before, self._path = 0, Path(os.devnull)
+        self._file: IO[bytes] | None = None
+
+    def _begun(self, path: Path, file: IO[bytes] | None) -> None:
+        self._before += self._path.stat().st_size
+        self._path, self._file = path, file
+
+    def fingerprint(self) -> str | None:
+        """What says whether the sentences are still the same: of files path, size and time.
+
+        None for a tokenizer that has no name of its own.
+        """
+        name = getattr(self.tokenizer, "__qualname__", "<")
+        if "<" in name:
+            return None
+        files = []
+        for path in self.files():
+            stat = path.stat()
+            files.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
+        module = getattr(self.tokenizer, "__module__", None)
+        return json.dumps([files, self._names, module, name])
 
     def __repr__(self) -> str:
         return f"Corpus({self.source!r})"
 
 
-def read_lines(path: Path, errors: str = "strict") -> Iterator[str]:
+def hidden(progress: bool | None) -> bool | None:
+    """tqdm's `disable` for: show a bar, do not, or (None) do where stderr is a terminal."""
+    return None if progress is None else not progress
+
+
+def read_lines(path: Path, errors: str = "strict", on_file: OnFile | None = None) -> Iterator[str]:
     """Lines of a UTF-8 text file, plain or compressed (by its suffix: .gz, .dz, .bz2, .xz).
 
+    on_file is called with the path and the open file, whose place tells how far it is read.
     Raises ValueError, with the number of the line, if the file is cut short, is not what its
     suffix says, or has bytes that are not UTF-8 (unless `errors` says otherwise).
     """
-    line = 0
+    line, place = 1, 0
     try:
-        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8", errors=errors) as file:
-            for text in file:
-                line += 1
-                yield text
+        with path.open("rb") as raw:
+            if on_file is not None:
+                on_file(path, raw)
+            opener = _OPENERS.get(path.suffix)
+            with nullcontext(raw) if opener is None else opener(raw) as file:
+                for data in _pieces(file):
+                    yield data.decode("utf-8", errors)
+                    line += data.endswith(b"\n")
+                    place += len(data)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 somewhere after line {line}: {error}") from error
+        raise ValueError(
+            f"{path}: line {line} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
+            f"{place + error.start} of the text ({error.reason})"
+        ) from error
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise ValueError(f"{path}: damaged or cut short after line {line}: {error}") from error
+        raise ValueError(f"{path}: damaged or cut short after line {line - 1}: {error}") from error
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """Lines; one that is very long is cut at blanks."""
+    rest = b""
+    while data := file.readline(_LONGEST):
+        data = rest + data
+        cut = len(data) if data.endswith(b"\n") else data.rfind(b" ") + 1
+        if len(data) < _LONGEST:
+            cut = len(data)
+        rest = data[cut:]
+        if cut:
+            yield data[:cut]
+    if rest:
+        yield rest
 
 
 def _find(package: str, folder: str, file: str) -> Path:
@@ -107,18 +183,27 @@ def _find(package: str, folder: str, file: str) -> Path:
     )
 
 
-def _gcide() -> Iterator[str]:
+def _gcide_files() -> list[Path]:
+    return [_find("dict-gcide", "/usr/share/dictd", "gcide.dict.dz")]
+
+
+def _gcide(on_file: OnFile) -> Iterator[str]:
     """Paragraphs of the GNU Collaborative International Dictionary of English."""
-    path = _find("dict-gcide", "/usr/share/dictd", "gcide.dict.dz")
-    for blank, lines in groupby(read_lines(path, errors="replace"), key=str.isspace):
+    (path,) = _gcide_files()
+    for blank, lines in groupby(read_lines(path, "replace", on_file), key=str.isspace):
         if not blank:
             yield "".join(lines)
 
 
-def _wordnet() -> Iterator[str]:
+def _wordnet_files() -> list[Path]:
+    parts = ("noun", "verb", "adj", "adv")
+    return [_find("wordnet-base", "/usr/share/wordnet", f"data.{part}") for part in parts]
+
+
+def _wordnet(on_file: OnFile) -> Iterator[str]:
     """First lemma and gloss of each synonym set of WordNet (format: wndb(5WN))."""
-    for part in ("noun", "verb", "adj", "adv"):
-        for line in read_lines(_find("wordnet-base", "/usr/share/wordnet", f"data.{part}")):
+    for path in _wordnet_files():
+        for line in read_lines(path, on_file=on_file):
             if not line.startswith("  "):  # the licence
                 entry, _, gloss = line.partition("|")
                 yield f"{entry.split()[4]} {gloss}"
@@ -128,78 +213,41 @@ _CODE = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _NO_PROSE = {"idlelib", "lib2to3", "turtledemo", "test", "tests", "site-packages", "encodings"}
 
 
-def _stdlib() -> Iterator[str]:
+def _stdlib(on_file: OnFile) -> Iterator[str]:
     """Paragraphs of the language's help topics and of the standard library's docstrings."""
     from pydoc_data.topics import topics
 
-    for text in chain(topics.values(), _docstrings()):
+    for text in chain(topics.values(), _docstrings(on_file)):
         yield from _BLANK_LINES.split(text)
 
 
-def _docstrings() -> Iterator[str]:
+def _docstrings(on_file: OnFile) -> Iterator[str]:
     for path in _stdlib_files():
+        on_file(path, None)
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, _CODE):
                 yield ast.get_docstring(node) or ""
 
 
-def _stdlib_files() -> Iterator[Path]:
+def _stdlib_files() -> list[Path]:
+    files: list[Path] = []
     root = Path(sysconfig.get_paths()["stdlib"])
     for name in sorted(sys.stdlib_module_names - _NO_PROSE):
         module = root / f"{name}.py"
         paths = [module] if module.is_file() else sorted((root / name).rglob("*.py"))
-        yield from (path for path in paths if _NO_PROSE.isdisjoint(path.parts))
+        files += [path for path in paths if _NO_PROSE.isdisjoint(path.parts)]
+    return files
 
 
-SOURCES: dict[str, Callable[[], Iterator[str]]] = {
-    "gcide": _gcide,
-    "wordnet": _wordnet,
-    "stdlib": _stdlib,
+class Source(NamedTuple):
+    """A source that has a name: its files, and the texts of its sentences."""
+
+    files: Callable[[], list[Path]]
+    read: Callable[[OnFile], Iterator[str]]
+
+
+SOURCES = {
+    "gcide": Source(_gcide_files, _gcide),
+    "wordnet": Source(_wordnet_files, _wordnet),
+    "stdlib": Source(_stdlib_files, _stdlib),
 }
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A corpus as numbers, word after word.
-
-    words: every distinct word, in order of first appearance.
-    tokens: int32 (n,), indices into `words`.
-    sentences: int32 (n,), the number of the sentence that each token stands in.
-    count: number of sentences.
-    """
-
-    words: list[str]
-    tokens: NDArray[np.int32]
-    sentences: NDArray[np.int32]
-    count: int
-
-
-def hidden(progress: bool | None) -> bool | None:
-    """tqdm's `disable` for: show a bar, do not, or (None) do where stderr is a terminal."""
-    return None if progress is None else not progress
-
-
-def encode(sentences: Iterable[Sequence[str]], progress: bool | None = False) -> Encoded:
-    """Read sentences once and number their words.
-
-    sentences: lists of words; a generator will do. progress: show a bar (None: on a terminal).
-    Raises TypeError if a sentence is a string instead of a list of words.
-    """
-    index: defaultdict[str, int] = defaultdict()
-    index.default_factory = index.__len__  # a new word gets the next number
-    tokens, lengths = array("i"), array("i")
-    for sentence in tqdm(sentences, "reading", unit=" sentences", disable=hidden(progress)):
-        if isinstance(sentence, str):
-            raise TypeError(
-                f"sentences: expected lists of words, got the string {sentence[:40]!r}; "
-                "split it first, e.g. with minitorch.text.tokenize"
-            )
-        tokens.extend(map(index.__getitem__, sentence))
-        lengths.append(len(sentence))
-    numbers = np.arange(len(lengths), dtype=np.int32)
-    return Encoded(
-        words=list(index),
-        tokens=np.array(tokens, dtype=np.int32),
-        sentences=np.repeat(numbers, np.array(lengths, dtype=np.int32)),
-        count=len(lengths),
-    )

@@ -1,42 +1,112 @@
 """Which words a model knows, how often they occur, and the probabilities that follow."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minitorch.text.corpus import Encoded
+from minitorch.text.encoded import Encoded, watch
 
 Probabilities = NDArray[np.float64]
+TrimRule = Callable[[str, int, int], int]  # word, count, min_count -> one of the rules below
+
+RULE_DEFAULT, RULE_DISCARD, RULE_KEEP = 0, 1, 2  # gensim.utils has the same names and numbers
+
+
+def keep(word: str, count: int, min_count: int, trim_rule: TrimRule | None = None) -> bool:
+    """Whether a word stays: as the rule says, or if it was seen `min_count` times."""
+    rule = RULE_DEFAULT if trim_rule is None else trim_rule(word, count, min_count)
+    if rule not in (RULE_DEFAULT, RULE_DISCARD, RULE_KEEP):
+        raise ValueError(
+            f"trim_rule: expected RULE_DEFAULT, RULE_DISCARD or RULE_KEEP (0, 1, 2), got {rule!r} "
+            f"for {word!r}"
+        )
+    return rule == RULE_KEEP or (rule == RULE_DEFAULT and count >= min_count)
+
+
+def scan(
+    sentences: Iterable[Sequence[str]],
+    max_vocab_size: int,
+    trim_rule: TrimRule | None = None,
+    progress: bool | None = False,
+) -> dict[str, int]:
+    """Count words in bounded memory: the rarest are forgotten where there are too many.
+
+    As in gensim: whenever more than `max_vocab_size` words are held, those seen less than 1, 2,
+    3, ... times are dropped, so that counts of rare words are lower bounds.
+    """
+    counts: defaultdict[str, int] = defaultdict(int)
+    least = 1
+    for sentence in watch(sentences, "counting", progress):
+        for word in sentence:
+            counts[word] += 1
+        if len(counts) > max_vocab_size:
+            for word in [w for w, n in counts.items() if not keep(w, n, least, trim_rule)]:
+                del counts[word]
+            least += 1
+    return dict(counts)
 
 
 class Vocab:
     """Words with their counts, the most frequent first.
 
     index_to_key: the words; key_to_index: their numbers; counts: int64 (len(self),).
-    Words of equal count stand in gensim's order: the one seen last comes first.
+    Words of equal count stand in gensim's order: the one seen last comes first. With
+    sorted_vocab=False all stand in the order given.
     """
 
-    def __init__(self, words: Sequence[str], counts: NDArray[np.int64]) -> None:
-        order = np.lexsort((-np.arange(len(counts)), -counts))
+    def __init__(
+        self, words: Sequence[str], counts: NDArray[np.int64], sorted_vocab: bool = True
+    ) -> None:
+        order = np.arange(len(counts))
+        if sorted_vocab:
+            order = np.lexsort((-order, -counts))
         self.counts = counts[order].astype(np.int64)
         self.index_to_key = [words[i] for i in order.tolist()]
         self.key_to_index = {word: i for i, word in enumerate(self.index_to_key)}
 
     @classmethod
-    def from_encoded(cls, corpus: Encoded, min_count: int = 5) -> "Vocab":
+    def from_encoded(
+        cls,
+        corpus: Encoded,
+        min_count: int = 5,
+        *,
+        max_final_vocab: int | None = None,
+        trim_rule: TrimRule | None = None,
+        sorted_vocab: bool = True,
+    ) -> "Vocab":
         """Vocabulary of the words that a corpus has at least `min_count` times.
 
-        Raises ValueError if no word is left.
+        max_final_vocab: raise min_count until no more words are left than this. trim_rule: says of
+        each word whether it stays, see `keep`. Raises ValueError if no word is left.
         """
-        counts = np.bincount(corpus.tokens, minlength=len(corpus.words))
-        kept = np.flatnonzero(counts >= min_count)
+        counts = corpus.counts
+        kept = _kept(corpus, min_count, max_final_vocab, trim_rule)
         if not len(kept):
             most = (
                 f"the most frequent occurs {counts.max()} times" if len(counts) else "it is empty"
             )
             raise ValueError(f"min_count={min_count} leaves no word of the corpus: {most}")
-        return cls([corpus.words[i] for i in kept.tolist()], counts[kept])
+        return cls([corpus.words[i] for i in kept.tolist()], counts[kept], sorted_vocab)
+
+    def extended(
+        self,
+        corpus: Encoded,
+        min_count: int = 5,
+        *,
+        max_final_vocab: int | None = None,
+        trim_rule: TrimRule | None = None,
+    ) -> "Vocab":
+        """This vocabulary with a corpus added: its new words at the end, its counts added up."""
+        kept = _kept(corpus, min_count, max_final_vocab, trim_rule).tolist()
+        new = [i for i in kept if corpus.words[i] not in self]
+        words = self.index_to_key + [corpus.words[i] for i in new]
+        counts = np.concatenate([self.counts, np.zeros(len(new), dtype=np.int64)])
+        index = {word: i for i, word in enumerate(words)}
+        numbers = np.array([index.get(word, -1) for word in corpus.words], dtype=np.int64)
+        counts[numbers[numbers >= 0]] += corpus.counts[numbers >= 0]
+        return Vocab(words, counts, sorted_vocab=False)
 
     def __len__(self) -> int:
         return len(self.index_to_key)
@@ -50,16 +120,17 @@ class Vocab:
     def __repr__(self) -> str:
         return f"Vocab({len(self)} words, {self.counts.sum()} occurrences)"
 
+    def table(self, corpus: Encoded) -> NDArray[np.int32]:
+        """This vocabulary's number of each word of a corpus, -1 for those that it lacks."""
+        number = self.key_to_index.get
+        return np.array([number(word, -1) for word in corpus.words], dtype=np.int32)
+
     def number(self, corpus: Encoded) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Tokens of a corpus as numbers of this vocabulary, and their sentences, both int32 (n,).
 
         Words that the vocabulary lacks are left out, so that their neighbours become adjacent.
         """
-        number = self.key_to_index.get
-        table = np.array([number(word, -1) for word in corpus.words], dtype=np.int32)
-        tokens = table[corpus.tokens] if len(table) else corpus.tokens
-        known = tokens >= 0
-        return tokens[known], corpus.sentences[known]
+        return corpus.number(self.table(corpus))
 
     def keep_probabilities(self, sample: float) -> Probabilities:
         """Probability that sub-sampling keeps an occurrence of each word, (len(self),).
@@ -80,6 +151,20 @@ class Vocab:
         weights: Probabilities = self.counts.astype(np.float64) ** exponent
         weights /= weights.sum()
         return weights
+
+
+def _kept(
+    corpus: Encoded, min_count: int, max_final_vocab: int | None, trim_rule: TrimRule | None
+) -> NDArray[np.int64]:
+    """Indices of the words of a corpus that stay in a vocabulary."""
+    if max_final_vocab is not None and max_final_vocab < len(corpus.counts):
+        ordered = np.sort(corpus.counts)[::-1]
+        min_count = max(min_count, int(ordered[max_final_vocab]) + 1)
+    if trim_rule is None:
+        return np.flatnonzero(corpus.counts >= min_count)
+    counted = enumerate(zip(corpus.words, corpus.counts.tolist()))
+    chosen = [i for i, (word, n) in counted if keep(word, n, min_count, trim_rule)]
+    return np.array(chosen, dtype=np.int64)
 
 
 def alias_table(probabilities: Probabilities) -> tuple[Probabilities, NDArray[np.int64]]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from tqdm import tqdm
 
@@ -18,7 +18,8 @@ from minitorch.creation import from_numpy, zeros
 from minitorch.optim import SGD
 from minitorch.random import Generator
 from minitorch.tensor import Tensor
-from minitorch.text.corpus import Corpus, Encoded, encode, hidden
+from minitorch.text.corpus import Corpus, hidden
+from minitorch.text.encoded import Encoded, encode
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
 from minitorch.text.vocab import Vocab, alias_table
@@ -30,27 +31,33 @@ _MOST_OFTEN = 6.1  # times that a step may have the most frequent word, on avera
 
 
 class _Numbered(NamedTuple):
-    """A corpus on the device: words and the sentence of each, int32 (n,); and where it is from."""
+    """A corpus, the vocabulary's number of each of its words, and where it is from."""
 
-    tokens: Tensor
-    sentences: Tensor
+    corpus: Encoded
+    table: Any  # int32
     source: object
 
 
-def _stretches(corpus: _Numbered, sampler: BlockSampler) -> Iterator[tuple[int, int, Blocks]]:
+def _stretches(
+    numbered: _Numbered, sampler: BlockSampler, device: Device
+) -> Iterator[tuple[int, int, Blocks]]:
     """Blocks of one stretch of the corpus after another, with its first and last word.
 
     A thread prepares the next while the caller works on one: NumPy frees the interpreter.
     """
+    corpus, table, _ = numbered
+    words = len(corpus.tokens)
 
     def prepare(start: int) -> tuple[int, int, Blocks]:
-        end = min(start + _CHUNK, len(corpus.tokens))
-        tokens, sentences = (part[start:end].long() for part in corpus[:2])
+        end = min(start + _CHUNK, words)
+        tokens, sentences = (
+            from_numpy(part).to(device).long() for part in corpus.number(table, start, end)
+        )
         return start, end, sampler.blocks(tokens, sentences)
 
     with ThreadPoolExecutor(1) as thread:
         ahead = thread.submit(prepare, 0)
-        for start in range(_CHUNK, len(corpus.tokens), _CHUNK):
+        for start in range(_CHUNK, words, _CHUNK):
             ready = ahead.result()
             ahead = thread.submit(prepare, start)
             yield ready
@@ -60,8 +67,10 @@ def _stretches(corpus: _Numbered, sampler: BlockSampler) -> Iterator[tuple[int, 
 class Word2Vec:
     """Skip-gram with negative sampling (Mikolov et al. 2013), on any device.
 
-    sentences: lists of words, e.g. `Corpus("gcide")`; a generator will do, it is read once.
-    corpus_file: a text file instead, a sentence on each line, words between blanks.
+    sentences: lists of words, e.g. `Corpus("gcide")`.
+    corpus_file: a text file instead (plain, .gz, .bz2 or .xz) or a folder of them, a sentence on
+    each line, words between blanks. A corpus is read once; its numbers, past a million words, are
+    in a temporary file, or in the folder `cache`, where later runs find those of the same files.
     vector_size: length of a vector. window: words on either side, at most; each centre draws its
     own reach evenly from 1 ... window. min_count: leave out words seen less often. sample:
     threshold of sub-sampling, 0 for none. negative: noise words to a pair, drawn in proportion
@@ -108,6 +117,7 @@ class Word2Vec:
         pool_size: int = 48,
         batch_words: int = 512,
         progress: bool | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         if sg != 1:
             raise ValueError(
@@ -118,7 +128,7 @@ class Word2Vec:
         self.alpha, self.min_alpha, self.epochs, self.seed = alpha, min_alpha, epochs, seed
         self.block_size, self.pool_size, self.batch_words = block_size, pool_size, batch_words
         self.device = get_default_device() if device is None else Device(device)
-        self.progress = progress
+        self.progress, self.cache = progress, cache
         self._check()
         self.generator = Generator().manual_seed(seed)
         self.corpus_count = self.corpus_total_words = 0
@@ -126,6 +136,7 @@ class Word2Vec:
         self.total_train_time = 0.0
         self._numbered: _Numbered | None = None
         if sentences is not None or corpus_file is not None:
+            _check_passes(sentences, epochs + 1)
             self.build_vocab(sentences, corpus_file)
             self.train()
 
@@ -158,7 +169,7 @@ class Word2Vec:
                 "tell it from"
             )
         self.vocab = vocab
-        self.corpus_count, self.corpus_total_words = corpus.count, len(corpus.tokens)
+        self.corpus_count, self.corpus_total_words = corpus.count, corpus.total
         self._numbered = self._number(source, corpus)
         self.model = SkipGram(
             len(vocab), self.vector_size, self.window, generator=self.generator, device=self.device
@@ -187,11 +198,10 @@ class Word2Vec:
         return sentences, self._encode(sentences)
 
     def _encode(self, sentences: Sentences) -> Encoded:
-        return encode(sentences, progress=self.progress)
+        return encode(sentences, self.progress, cache=self.cache)
 
     def _number(self, source: object, corpus: Encoded) -> _Numbered:
-        tokens, sentences = map(from_numpy, self.vocab.number(corpus))
-        return _Numbered(tokens.to(self.device), sentences.to(self.device), source)
+        return _Numbered(corpus, self.vocab.table(corpus), source)
 
     # ------------------------------------------------------------------ training
     def train(
@@ -209,10 +219,11 @@ class Word2Vec:
         Without epochs, start_alpha or end_alpha those of the constructor hold. total_examples
         and total_words are there for gensim's sake: the corpus is counted.
         """
-        corpus = self._corpus(corpus_iterable, corpus_file)
         epochs = self.epochs if epochs is None else epochs
         if epochs < 1:
             raise ValueError(f"Word2Vec: train: epochs: expected at least 1, got {epochs}")
+        _check_passes(corpus_iterable, epochs)
+        corpus = self._corpus(corpus_iterable, corpus_file)
         high = self.alpha if start_alpha is None else start_alpha
         low = self.min_alpha if end_alpha is None else end_alpha
 
@@ -223,7 +234,7 @@ class Word2Vec:
         optimizer = SGD(self.model.parameters(), lr=high)
         began = time.perf_counter()
         settings.keep_heap()
-        words = len(corpus.tokens)
+        words = len(corpus.corpus.tokens)
         bar = tqdm(
             total=epochs * words, unit="word", unit_scale=True, disable=hidden(self.progress)
         )
@@ -247,8 +258,8 @@ class Word2Vec:
         group = optimizer.param_groups[0]
         blocks_at_once = self._blocks_at_once()
         loss, pairs = zeros(2, dtype=dtypes.float64, device=self.device)
-        words = len(corpus.tokens)
-        for start, end, blocks in _stretches(corpus, sampler):
+        words = len(corpus.corpus.tokens)
+        for start, end, blocks in _stretches(corpus, sampler, self.device):
             step = (end - start) * blocks_at_once / max(1, len(blocks.centres))
             for i, batch in enumerate(blocks.split(blocks_at_once)):
                 group["lr"] = alpha(epoch + (start + i * step) / words)
@@ -291,7 +302,7 @@ class Word2Vec:
         if given is None or given is source or (isinstance(given, str) and given == source):
             return self._numbered
         corpus = self._number(*self._read(sentences, corpus_file))
-        if not len(corpus.tokens):
+        if not (corpus.table >= 0).any():
             raise ValueError("Word2Vec: train: the corpus has no word of the vocabulary")
         return corpus
 
@@ -321,4 +332,13 @@ class Word2Vec:
         return (
             f"Word2Vec(vocab={words}, vector_size={self.vector_size}, alpha={self.alpha}, "
             f"epochs={self.epochs}, device={str(self.device)!r})"
+        )
+
+
+def _check_passes(sentences: Sentences | None, passes: int) -> None:
+    """TypeError for an iterator where one pass is not enough, as in gensim."""
+    if passes > 1 and sentences is not None and iter(sentences) is sentences:
+        raise TypeError(
+            f"Word2Vec: sentences: {passes} passes need what can be read again (a list, a Corpus, "
+            f"an object with __iter__), got an iterator ({type(sentences).__name__})"
         )

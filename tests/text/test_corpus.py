@@ -1,13 +1,13 @@
 import bz2
 import gzip
 import lzma
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pytest
 
 from minitorch.text import corpus
-from minitorch.text.corpus import Corpus, encode, tokenize
+from minitorch.text.corpus import Corpus, tokenize
 
 LINES = "The cat sat.\n\nOn the mat, THE cat's 2 mats\n"
 SENTENCES = [["the", "cat", "sat"], ["on", "the", "mat", "the", "cat", "s", "mats"]]
@@ -74,20 +74,6 @@ def test_real_dictionaries():
     assert sum(map(len, sentences)) > 200_000
 
 
-def test_encode_numbers_words_in_order_of_appearance():
-    numbers = encode(iter(SENTENCES))  # a generator will do: one pass
-    assert numbers.words == ["the", "cat", "sat", "on", "mat", "s", "mats"]
-    assert numbers.tokens.tolist() == [0, 1, 2, 3, 0, 4, 0, 1, 5, 6]
-    assert numbers.sentences.tolist() == [0] * 3 + [1] * 7
-    assert numbers.tokens.dtype == numbers.sentences.dtype == np.int32
-    assert numbers.count == 2
-
-
-def test_encode_of_nothing_is_empty():
-    numbers = encode([])
-    assert (numbers.words, len(numbers.tokens), len(numbers.sentences)) == ([], 0, 0)
-
-
 def test_unknown_source_names_the_choices():
     with pytest.raises(FileNotFoundError, match=r"gcidee.*gcide, wordnet, stdlib"):
         Corpus("gcidee")
@@ -117,13 +103,60 @@ def test_a_file_that_is_not_gzip(tmp_path):
         list(Corpus(path))
 
 
-def test_bytes_that_are_not_utf8_name_file_and_line(tmp_path):
-    path = tmp_path / "text"
-    path.write_bytes(b"good\n" * 5000 + b"\xff\xfe\n")
-    with pytest.raises(ValueError, match=r"text: not UTF-8 somewhere after line \d+"):
+def test_bytes_that_are_not_utf8_name_file_line_and_byte(tmp_path):
+    path = tmp_path / "text.gz"
+    path.write_bytes(gzip.compress(b"good\n" * 5000 + b"a\xff\xfe\n"))
+    expected = r"text\.gz: line 5001 is not UTF-8: byte 0xff at offset 25001 of the text"
+    with pytest.raises(ValueError, match=expected):
         list(Corpus(path))
 
 
-def test_a_string_is_not_a_sentence():
-    with pytest.raises(TypeError, match="expected lists of words, got the string 'the cat'"):
-        encode(["the cat"])
+def test_a_folder_is_read_file_after_file(tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "b.txt").write_text("the b\n")
+    (tmp_path / "more" / "c.bz2").write_bytes(bz2.compress(b"the c\n"))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"the a\n"))
+    (tmp_path / ".hidden").write_bytes(b"\xff")
+    source = Corpus(tmp_path)
+    assert list(source) == [["the", "a"], ["the", "b"], ["the", "c"]]
+    assert [path.name for path in source.files()] == ["a.gz", "b.txt", "c.bz2"]
+    assert source.position() == source.size() == sum(p.stat().st_size for p in source.files())
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(FileNotFoundError, match="the folder has no file"):
+        Corpus(empty)
+
+
+def test_position_grows_while_files_are_read(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text("some words\n" * 20_000)
+    source = Corpus(tmp_path)
+    places = [source.position() for _ in source]
+    assert places == sorted(places)
+    half = source.size() // 2
+    assert abs(places[10_000] - half / 2) < 10_000
+    assert abs(places[30_000] - 3 * half / 2) < 10_000
+
+
+def test_a_very_long_line_is_cut_at_blanks(tmp_path):
+    words = [f"w{i}" for i in range(400_000)]
+    path = tmp_path / "line"
+    path.write_text(" ".join(words) + "\nlast line")
+    sentences = list(Corpus(path, tokenizer=str.split))
+    assert list(chain.from_iterable(sentences)) == [*words, "last", "line"]
+    assert len(sentences) == 4
+    assert max(len(" ".join(s)) for s in sentences) <= 1 << 20
+    unbroken = tmp_path / "unbroken"
+    unbroken.write_text("é" * (3 << 20) + "\nend")
+    assert [len(s[0]) for s in Corpus(unbroken, tokenizer=str.split)] == [3 << 20, 3]
+
+
+def test_fingerprint_changes_with_what_is_read(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("a b")
+    first = Corpus(path).fingerprint()
+    assert Corpus(path).fingerprint() == first
+    assert Corpus(path, tokenizer=str.split).fingerprint() != first
+    assert Corpus(path, tokenizer=lambda text: [text]).fingerprint() is None
+    path.write_text("a b c")
+    assert Corpus(path).fingerprint() != first

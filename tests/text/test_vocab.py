@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from minitorch.text.corpus import encode
-from minitorch.text.vocab import Vocab, alias_table
+from minitorch.text.encoded import encode
+from minitorch.text.vocab import Vocab, alias_table, scan
 
 SENTENCES = [line.split() for line in ("b a c d", "b e a c", "a b f", "f a")]
 
@@ -20,11 +20,59 @@ def test_words_counts_and_order_are_gensims(min_count):
     assert [vocab.key_to_index[word] for word in vocab] == list(range(len(vocab)))
 
 
+RULES = {
+    "keep f": lambda word, count, least: 2 if word == "f" else 0,
+    "discard a": lambda word, count, least: 1 if word == "a" else 0,
+}
+
+
+@pytest.mark.parametrize("sorted_vocab", [True, False])
+@pytest.mark.parametrize("max_final_vocab", [None, 2, 3, 9])
+@pytest.mark.parametrize("rule", [None, *RULES])
+def test_rules_and_limits_are_gensims(sorted_vocab, max_final_vocab, rule):
+    from gensim.models import Word2Vec
+
+    trim_rule = RULES.get(rule)
+    model = Word2Vec(
+        min_count=2,
+        sorted_vocab=sorted_vocab,
+        max_final_vocab=max_final_vocab,
+        trim_rule=trim_rule,
+    )
+    model.build_vocab(SENTENCES, trim_rule=trim_rule)
+    options = {"max_final_vocab": max_final_vocab, "trim_rule": trim_rule}
+    vocab = Vocab.from_encoded(encode(SENTENCES), 2, **options, sorted_vocab=sorted_vocab)
+    assert vocab.index_to_key == model.wv.index_to_key
+    more = [["f", "f", "g", "g", "a"], ["e", "h", "d", "d"]]
+    model.build_vocab(more, update=True, trim_rule=trim_rule)
+    vocab = vocab.extended(encode(more), model.effective_min_count, trim_rule=trim_rule)
+    assert vocab.index_to_key == model.wv.index_to_key
+    assert vocab.counts.tolist() == [model.wv.get_vecattr(word, "count") for word in vocab]
+
+
+@pytest.mark.parametrize("size", [5, 20, 100])
+@pytest.mark.parametrize("rule", [None, lambda word, count, least: 2 if word == "w3" else 0])
+def test_scan_forgets_rare_words_as_gensim_does(size, rule):
+    from gensim.models import Word2Vec
+
+    rng = np.random.default_rng(1)
+    sentences = [[f"w{i}" for i in rng.zipf(1.3, 20) if i < 500] for _ in range(200)]
+    model = Word2Vec(max_vocab_size=size)
+    model.scan_vocab(sentences, trim_rule=rule)
+    counts = scan(sentences, size, rule)
+    assert list(counts.items()) == list(model.raw_vocab.items())
+
+
+def test_a_rule_that_says_nothing_known():
+    with pytest.raises(ValueError, match=r"trim_rule: expected .* got 7 for 'b'"):
+        Vocab.from_encoded(encode(SENTENCES), trim_rule=lambda word, count, least: 7)
+
+
 def test_number_drops_unknown_words_and_keeps_sentences():
     vocab = Vocab(["a", "b"], np.array([2, 9]))
     tokens, sentences = vocab.number(encode([["x", "a", "b"], ["x"], ["b", "y", "b"]]))
     assert tokens.tolist() == [1, 0, 0, 0]
-    assert sentences.tolist() == [0, 0, 2, 2]
+    assert sentences.tolist() == [1, 1, 3, 3]
     assert "a" in vocab
     assert "x" not in vocab
 

@@ -93,7 +93,7 @@ def test_names_and_counts_are_gensims(trained):
 
 
 def test_same_seed_same_vectors(trained):
-    again = Word2Vec(iter(SENTENCES), **SMALL)  # a generator is read once
+    again = Word2Vec(SENTENCES, **SMALL)
     assert again.wv.vectors.equal(trained.wv.vectors)
     assert again.losses == trained.losses
     other = Word2Vec(SENTENCES, **(SMALL | {"seed": 4}))
@@ -222,6 +222,32 @@ def test_options_out_of_range(options, message):
 def test_corpora_that_cannot_be_trained_on(sentences, error, message):
     with pytest.raises(error, match=message):
         Word2Vec(sentences)
+
+
+def test_an_iterator_that_is_read_once_is_refused_as_in_gensim():
+    message = "6 passes need what can be read again .* got an iterator"
+    with pytest.raises(TypeError, match="generator"):
+        gensim.models.Word2Vec((s for s in SENTENCES), epochs=5)
+    with pytest.raises(TypeError, match=message):
+        Word2Vec((s for s in SENTENCES), epochs=5)
+    with pytest.raises(TypeError, match=message):
+        Word2Vec(iter(SENTENCES), epochs=5)
+    model = Word2Vec(**SMALL)
+    model.build_vocab(s for s in SENTENCES)  # one pass is enough to count, and for one epoch
+    before = model.wv["c0"].clone()
+    model.train((s for s in SENTENCES), epochs=1)
+    assert not model.wv["c0"].equal(before)
+    with pytest.raises(TypeError, match="2 passes"):
+        model.train((s for s in SENTENCES), epochs=2)
+
+
+def test_token_files_are_used_again(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(" ".join(sentence) for sentence in SENTENCES[:200]) + "\n")
+    models = [Word2Vec(corpus_file=path, cache=tmp_path / "c", **SMALL) for _ in range(2)]
+    assert models[0].wv.vectors.equal(models[1].wv.vectors)
+    assert len(list((tmp_path / "c").iterdir())) == 1
+    assert Word2Vec(corpus_file=path, **SMALL).wv.vectors.equal(models[0].wv.vectors)
 
 
 def test_train_without_a_vocabulary_or_a_known_word():

@@ -187,7 +187,7 @@ def _trained(device, dtype, tokens, sentences, vocab, steps=50):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-9)])
 def test_training_follows_the_cpu(dtype, tolerance):
     """50 steps with the same random numbers, on real text."""
-    encoded = minitorch.text.corpus.encode(Corpus("stdlib"), progress=False)
+    encoded = minitorch.text.encode(Corpus("stdlib"), progress=False)
     vocab = Vocab.from_encoded(encoded, 5)
     tokens, sentences = (part[:12000] for part in vocab.number(encoded))
     dtype = getattr(minitorch, dtype)

@@ -1,0 +1,243 @@
+"""Corpora as numbers: read once, kept in a file that is mapped into memory."""
+
+import hashlib
+import json
+import os
+import secrets
+import struct
+import tempfile
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from minitorch.text.corpus import Corpus, hidden
+
+Numbers = NDArray[np.int32]
+
+_AT_ONCE = 1 << 20  # words that are held before they go to the file
+_LATELY = 1000  # sentences between two looks at the clock
+_END = struct.Struct("<8sQ")  # last bytes of a token file: which format, how many words
+_FORMAT = b"minitok1"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A corpus as numbers, word after word.
+
+    words: every distinct word, in order of first appearance. counts: int64, how often each occurs.
+    tokens: int32 (n,), indices into `words`, of which the first of a sentence is stored as ~index;
+        mapped from a file if there are many.
+    count: number of sentences. total: number of words, with those that `words` lacks.
+    """
+
+    words: list[str]
+    counts: NDArray[np.int64]
+    tokens: Numbers
+    count: int
+    total: int
+
+    def number(
+        self, table: NDArray[np.int32], start: int = 0, end: int | None = None
+    ) -> tuple[Numbers, Numbers]:
+        """table[i] for the words i from `start` to `end`, and their sentences, both int32 (m,).
+
+        Words with a negative entry are left out, so that their neighbours become adjacent.
+        """
+        part = np.asarray(self.tokens[start:end])
+        begins = part < 0
+        tokens = table[np.where(begins, ~part, part)] if len(table) else part
+        known = tokens >= 0
+        return tokens[known], np.cumsum(begins, dtype=np.int32)[known]
+
+    @property
+    def sentences(self) -> Numbers:
+        """The number of the sentence that each token stands in, int32 (n,), from 1."""
+        return np.cumsum(self.tokens < 0, dtype=np.int32)
+
+    def fingerprint(self) -> str:
+        """A number that changes with the words, their counts or the length of the corpus."""
+        text = json.dumps([self.words, self.counts.tolist(), self.count, len(self.tokens)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def watch(
+    sentences: Iterable[Sequence[str]], what: str, progress: bool | None
+) -> Iterator[Sequence[str]]:
+    """The sentences, while a bar shows how far they are, words/s and the time left.
+
+    Of files it knows how many bytes there are, of lists how many sentences. Raises TypeError if a
+    sentence is a string instead of a list of words.
+    """
+    corpus = sentences if isinstance(sentences, Corpus) else None
+    total, unit = len(sentences) if isinstance(sentences, Sized) else None, " sentences"
+    if corpus is not None:
+        total, unit = corpus.size(), "B"
+    began, words = time.perf_counter(), 0
+    bar: tqdm[NoReturn] = tqdm(
+        total=total, desc=what, unit=unit, unit_scale=True, disable=hidden(progress)
+    )
+    with bar:
+
+        def show(done: int) -> None:
+            rate = words / max(time.perf_counter() - began, 1e-9)
+            bar.set_postfix_str(f"{rate:,.0f} words/s", refresh=False)
+            bar.update((corpus.position() if corpus is not None else done) - bar.n)
+
+        number = 0
+        for number, sentence in enumerate(sentences, 1):
+            if isinstance(sentence, str):
+                raise TypeError(
+                    f"sentences: expected lists of words, got the string {sentence[:40]!r}; "
+                    "split it first, e.g. with minitorch.text.tokenize"
+                )
+            yield sentence
+            words += len(sentence)
+            if number % _LATELY == 0:
+                show(number)
+        show(number)
+
+
+def encode(
+    sentences: Iterable[Sequence[str]],
+    progress: bool | None = False,
+    *,
+    words: Iterable[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Encoded:
+    """Read sentences once and number their words, in bounded memory.
+
+    sentences: lists of words; a generator will do. progress: show a bar (None: on a terminal).
+    words: the words to number, where others are left out (None: all, as they appear).
+    cache: folder in which the numbers of a `Corpus` of files are kept. They are found there again
+        as long as paths, sizes and times of the files stay the same. Without it, what is longer
+        than a million words goes to a temporary file, which goes away with the result.
+    Raises TypeError if a sentence is a string instead of a list of words.
+    """
+    given = None if words is None else list(words)
+    path = None if cache is None else _cached(sentences, given, Path(cache))
+    if path is not None:
+        with suppress(FileNotFoundError, ValueError):  # a damaged one is written anew
+            return _open(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = None if path is None else path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with closing(_Writer(given, unfinished)) as writer:
+            for sentence in watch(sentences, "reading", progress):
+                writer.add(sentence)
+            if path is None or unfinished is None:
+                return writer.result()
+            writer.finish()
+        os.replace(unfinished, path)
+    except BaseException:
+        if unfinished is not None:
+            with suppress(OSError):
+                os.remove(unfinished)
+        raise
+    return _open(path)
+
+
+def _cached(sentences: object, words: list[str] | None, folder: Path) -> Path | None:
+    """Where the token file of a corpus is, or None if it cannot be told from others."""
+    content = sentences.fingerprint() if isinstance(sentences, Corpus) else None
+    if content is None:
+        return None
+    key = hashlib.sha256(json.dumps([_FORMAT.decode(), content, words]).encode()).hexdigest()
+    return folder / f"{key[:24]}.tokens"
+
+
+class _Writer:
+    """Numbers sentences; what does not fit into memory goes to a file."""
+
+    def __init__(self, words: list[str] | None, path: Path | None) -> None:
+        self.index: dict[str, int] = {}
+        if words is None:
+            growing: defaultdict[str, int] = defaultdict()
+            growing.default_factory = growing.__len__  # a new word gets the next number
+            self.index = growing
+        else:
+            self.index = {word: i for i, word in enumerate(words)}
+        self.look: Callable[[str], Any] = (
+            self.index.__getitem__ if words is None else lambda word: self.index.get(word, -1)
+        )
+        self.closed = words is not None
+        self.tokens = array("i")
+        self.counts = np.zeros(0, dtype=np.int64)
+        self.count = self.total = self.written = 0
+        self.file: IO[bytes] | None = None if path is None else path.open("wb")
+
+    def add(self, sentence: Sequence[str]) -> None:
+        """Number one sentence."""
+        start = len(self.tokens)
+        numbers = map(self.look, sentence)
+        self.tokens.extend(filter((-1).__ne__, numbers) if self.closed else numbers)
+        if len(self.tokens) > start:
+            self.tokens[start] = ~self.tokens[start]
+        self.count += 1
+        self.total += len(sentence)
+        if len(self.tokens) >= _AT_ONCE:
+            self._flush()
+
+    def _numbers(self) -> Numbers:
+        """What has not been written yet, counted."""
+        numbers = np.array(self.tokens, dtype=np.int32)
+        counts = np.bincount(np.where(numbers < 0, ~numbers, numbers), minlength=len(self.index))
+        counts[: len(self.counts)] += self.counts
+        self.counts = counts
+        self.written += len(numbers)
+        return numbers
+
+    def _flush(self) -> None:
+        if self.file is None:
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        self.file.write(self._numbers().astype("<i4", copy=False).data)
+        del self.tokens[:]
+
+    def finish(self) -> None:
+        """Write the rest, and behind it what the numbers mean."""
+        self._flush()
+        assert self.file is not None
+        about = [list(self.index), self.counts.tolist(), self.count, self.total]
+        self.file.write(json.dumps(about).encode())
+        self.file.write(_END.pack(_FORMAT, self.written))
+
+    def result(self) -> Encoded:
+        """The corpus, in memory or mapped from a file that has no name."""
+        if self.file is None:
+            tokens = self._numbers()
+        else:
+            self._flush()
+            self.file.flush()
+            tokens = np.memmap(self.file, dtype="<i4", mode="r")
+        return Encoded(list(self.index), self.counts, tokens, self.count, self.total)
+
+    def close(self) -> None:
+        """Close the file; what is mapped stays."""
+        if self.file is not None:
+            self.file.close()
+
+
+def _open(path: Path) -> Encoded:
+    """Map a token file. Raises ValueError if it is not one, or not a whole one."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _END.size))
+        form, length = _END.unpack(file.read(_END.size)) if size >= _END.size else (b"", 0)
+        if form != _FORMAT or 4 * length > size - _END.size:
+            raise ValueError(f"{path}: not a complete token file")
+        file.seek(4 * length)
+        words, counts, count, total = json.loads(file.read()[: -_END.size])
+    tokens = (
+        np.memmap(path, dtype="<i4", mode="r", shape=(length,))
+        if length
+        else np.zeros(0, dtype=np.int32)
+    )
+    return Encoded(words, np.array(counts, dtype=np.int64), tokens, count, total)
