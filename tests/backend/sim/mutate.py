@@ -62,7 +62,7 @@ COVERED_BY = {
     "philox.cuh": ("source", "uniform or normal or randint or perm or words or dropout"),
     "reduce.cu": ("reduce", ""),
     "scan.cu": ("reduce", "cumsum or lengths or layouts or running"),
-    "shape.cu": ("shape", "order or dtype or shapes or backward or out"),
+    "shape.cu": ("shape", ""),
     "softmax.cu": ("reduce", "softmax or lengths or layouts or special"),
     "sort.cu": ("sort", ""),
     "source.cu": ("source", ""),
@@ -158,6 +158,8 @@ def mutants(file: str) -> Iterator[Mutant]:
         for found in re.finditer(pattern, text):
             line = original.count("\n", 0, found.start()) + 1
             code = original.splitlines()[line - 1].strip()
+            if code == found[0]:  # alone, it does not say where
+                code = f"{original.splitlines()[line - 2].strip()} {code}"
             start, end = found.span()
             yield Mutant(file, line, operator, code, start, end, found.expand(new))
 
@@ -200,10 +202,17 @@ def users(file: str) -> list[str]:
 
 
 def _compiler(folder: Path, name: str, dtype: str, *flags: str) -> str:
-    options = [*kernels.options(np.dtype(dtype)), "-I", str(folder), "-x", "c++", "-w", "-P"]
-    text = (folder / f"{name}.cu").read_text().replace("#pragma unroll", "")
-    call = ["g++", *build._machine_flags(), *options, *flags, "-o", "-", "-"]
-    return subprocess.run(call, input=text, capture_output=True, text=True, check=False).stdout
+    """What g++ makes of kernels/NAME.cu for an element type; empty where it does not compile."""
+    options = [*kernels.options(np.dtype(dtype)), "-I", str(folder), *flags]
+    text = (folder / f"{name}.cu").read_text()
+    call = ["g++", *build.COMMON_FLAGS, *build._machine_flags(), *options, "-o", "-", "-"]
+    done = subprocess.run(call, input=_dynamic(text), capture_output=True, text=True, check=False)
+    return "" if done.returncode else done.stdout
+
+
+def _dynamic(text: str) -> str:
+    """Dynamic shared memory as `build` writes it."""
+    return build._DYNAMIC.sub(r"\1* const \2 = (\1*)sim_dynamic_shared();", text)
 
 
 @cache
@@ -213,19 +222,21 @@ def _original(name: str, dtype: str, *flags: str) -> str:
 
 def dtypes_changed(mutant: Mutant, folder: Path) -> list[str]:
     """The element types for which the change is in what the preprocessor leaves."""
-    user = users(mutant.file)[0]
+    user, flags = users(mutant.file)[0], ("-E", "-P")
     names = [str(dtype) for dtype in kernels.SUFFIXES]
-    return [d for d in names if _compiler(folder, user, d, "-E") != _original(user, d, "-E")]
+    return [d for d in names if _compiler(folder, user, d, *flags) != _original(user, d, *flags)]
 
 
 def same_code(mutant: Mutant, folder: Path, dtypes: Iterable[str]) -> bool:
     """Whether the compiler makes the same machine code of the mutant as of the original."""
-    flags = (*build.COMMON_FLAGS, "-O2", "-include", str(build.NATIVE / "device.h"), "-S")
-    return all(
-        _compiler(folder, user, d, *flags) == _original(user, d, *flags)
-        for user in users(mutant.file)
-        for d in dtypes
-    )
+    flags = ("-O2", "-DSIM_CHECKED", "-include", str(build.NATIVE / "device.h"), "-S")
+    for user in users(mutant.file):
+        for dtype in dtypes:
+            original = _original(user, dtype, *flags)
+            assert original, f"{user}.cu does not compile for {dtype}"
+            if _compiler(folder, user, dtype, *flags) != original:
+                return False
+    return True
 
 
 # ---------------------------------------------------------------------- tests

@@ -3,7 +3,18 @@
 A file or operator of "*" stands for all of them. `mutate.py` fails where another one survives.
 """
 
+_ACQUIRE = "the simulator takes every atomic for an acquire; a GPU needs the fence behind it"
+_LARGE = "differs from 2^31 elements on: more than a test can have"
+_EMPTY = "tiles more, in which nothing is inside"
+_WIDE = "speed only: 64-bit positions where 32 bits would do"
 SURVIVORS: list[tuple[str, str, str, str]] = [
-    ("*", "32-bit", "", "differs from 2^31 elements on: more than a test can have"),
-    ("*", "32-bit variable", "", "differs from 2^31 elements on: more than a test can have"),
+    ("fused.cu", "no fence", "if (!last) return; __threadfence();", _ACQUIRE),
+    ("reduce.cu", "no fence", "== u32(r.parts - 1); __threadfence();", _ACQUIRE),
+    ("word2vec.cu", "no fence", "if (!last) return; __threadfence();", _ACQUIRE),
+    ("convert.cu", "- to +", "TILE - 1) / TILE, down = (height + TILE - 1)", _EMPTY),
+    ("convert.cu", "if (false)", "if (walk.narrow) ", _WIDE),
+    ("strides.cuh", "if (false)", "if (walk.narrow) ", _WIDE),
+    ("special.cuh", "> to >=", "return (x > 0 || x != x ? x : C(0)) + ", "of a zero either is 0"),
+    ("*", "32-bit", "", _LARGE),
+    ("*", "32-bit variable", "", _LARGE),
 ]
