@@ -1,16 +1,21 @@
 """How good word vectors are: human similarity judgments and analogies, as gensim measures them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from scipy import stats
+from tqdm import tqdm
 
 from minitorch.creation import tensor
 from minitorch.tensor import Tensor
+from minitorch.text.corpus import hidden
+from minitorch.text.formats import open_file
+from minitorch.text.similarity import COSMUL_EPSILON
+from minitorch.text.vector_table import Key
 
-_QUESTIONS_AT_ONCE = 512  # bounds the matrix of scores, (questions, words)
+_QUESTIONS_AT_ONCE = 256  # bounds the matrix of scores, (questions, words)
 
 Quadruple = tuple[str, str, str, str]
 
@@ -31,7 +36,7 @@ class Section(TypedDict):
 
 
 def word_pairs(
-    keys: Sequence[str],
+    keys: Sequence[Key],
     units: Tensor,
     pairs: str | Path,
     delimiter: str = "\t",
@@ -58,8 +63,9 @@ def word_pairs(
         else:
             rows.append((a[0], b[0], score))
     human = [score for _, _, score in rows] + (unknown if dummy4unknown else [])
-    if not human:
-        raise ValueError(f"{pairs}: no line has two known words and a score")
+    if len(human) < 2:
+        none = "only one line has" if human else "no line has"
+        raise ValueError(f"{pairs}: {none} two known words and a score, which gives no correlation")
     model: list[float] = []
     if rows:
         device = units.device
@@ -75,49 +81,66 @@ def word_pairs(
 
 
 def word_analogies(
-    keys: Sequence[str],
+    keys: Sequence[Key],
     units: Tensor,
     analogies: str | Path,
     restrict_vocab: int | None = 300000,
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
+    similarity_function: str = "most_similar",
+    progress: bool | None = None,
 ) -> tuple[float, list[Section]]:
-    """Part of the analogies a : b :: c : d whose d is the word nearest to b - a + c.
+    """Part of the analogies a : b :: c : d whose d is the word that fits b - a + c best.
 
     keys: words; units: their vectors scaled to length one, (len(keys), D).
     analogies: a file with four words on each line, sections headed by ": name".
+    similarity_function: "most_similar" (largest cosine) or "most_similar_cosmul" (largest
+    product; gensim 4.4 takes no notice of the argument).
     The other arguments are those of `word_pairs`; with dummy4unknown a question with an unknown
-    word counts as wrong. Returns the score and the sections, "Total accuracy" the last of them.
+    word counts as wrong. progress: show a bar (None: where stderr is a terminal).
+    Returns the score and the sections, "Total accuracy" the last of them.
     Raises ValueError if the file has no section header or no question.
     """
+    if similarity_function not in _SCORES:
+        raise ValueError(
+            f"similarity_function: expected one of {', '.join(_SCORES)}, got "
+            f"{similarity_function!r}"
+        )
     keys = keys[:restrict_vocab]
     known = _positions(keys, case_insensitive)
     sections = _questions(Path(analogies), case_insensitive)
-    asked = [
-        (section, words) for section, words in sections if all(word in known for word in words)
-    ]
-    answers = iter(_answers(units[: len(keys)], [words for _, words in asked], known))
-    results: dict[str, Section] = {}
+    asked = [words for _, questions in sections for words in questions if _all(words, known)]
+    bar = tqdm(total=len(asked), unit=" questions", disable=hidden(progress))
+    with bar:
+        found = _answers(units[: len(keys)], asked, known, _SCORES[similarity_function], bar)
+    answers = iter(found)
+    results: list[Section] = []
     total: Section = {"section": "Total accuracy", "correct": [], "incorrect": []}
-    for name, words in sections:
-        section = results.setdefault(name, {"section": name, "correct": [], "incorrect": []})
-        if all(word in known for word in words):
-            right = _fold(keys[next(answers)], case_insensitive) == words[3]
-        elif dummy4unknown:
-            right = False
-        else:
-            continue
-        for part in (section, total):
-            part["correct" if right else "incorrect"].append(words)
+    for name, questions in sections:
+        section: Section = {"section": name, "correct": [], "incorrect": []}
+        for words in questions:
+            if _all(words, known):
+                right = _fold(keys[next(answers)], case_insensitive) == words[3]
+            elif dummy4unknown:
+                right = False
+            else:
+                continue
+            for part in (section, total):
+                part["correct" if right else "incorrect"].append(words)
+        results.append(section)
     count = len(total["correct"]) + len(total["incorrect"])
-    return len(total["correct"]) / count if count else 0.0, [*results.values(), total]
+    return len(total["correct"]) / count if count else 0.0, [*results, total]
 
 
-def _fold(word: str, case_insensitive: bool) -> str:
-    return word.upper() if case_insensitive else word
+def _all(words: Quadruple, known: dict[str, list[int]]) -> bool:
+    return all(word in known for word in words)
 
 
-def _positions(keys: Sequence[str], case_insensitive: bool) -> dict[str, list[int]]:
+def _fold(word: Key, case_insensitive: bool) -> str:
+    return str(word).upper() if case_insensitive else str(word)
+
+
+def _positions(keys: Sequence[Key], case_insensitive: bool) -> dict[str, list[int]]:
     """Where each word stands, the first place first: spellings differ in case only."""
     positions: dict[str, list[int]] = defaultdict(list)
     for i, key in enumerate(keys):
@@ -125,38 +148,71 @@ def _positions(keys: Sequence[str], case_insensitive: bool) -> dict[str, list[in
     return dict(positions)
 
 
+def _lines(path: Path, encoding: str = "utf8") -> Iterator[tuple[int, str]]:
+    """Numbered lines of a text file, plain or compressed. Raises ValueError if it is damaged."""
+    number = 0
+    try:
+        with open_file(path, "rt", encoding=encoding) as file:
+            for number, line in enumerate(file, 1):
+                yield number, line
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: not {encoding} somewhere after line {number}: {error}"
+        ) from error
+
+
 def _judgments(
     path: Path, delimiter: str, encoding: str
 ) -> Iterator[tuple[tuple[str, str], float]]:
-    with open(path, encoding=encoding) as file:
-        for line in file:
-            try:
-                a, b, score = line.split(delimiter)
-                yield (a, b), float(score)
-            except ValueError:  # a comment or a header
-                continue
+    for _, line in _lines(path, encoding):
+        if line.startswith("#"):
+            continue
+        try:
+            a, b, score = line.split(delimiter)
+            yield (a, b), float(score)
+        except ValueError:  # a header
+            continue
 
 
-def _questions(path: Path, case_insensitive: bool) -> list[tuple[str, Quadruple]]:
-    found: list[tuple[str, Quadruple]] = []
-    section = None
-    with open(path, encoding="utf8") as file:
-        for number, line in enumerate(file, 1):
-            if line.startswith(": "):
-                section = line[2:].strip()
-                continue
-            if section is None:
-                raise ValueError(f"{path}: line {number} comes before the first ': section' line")
-            words = [_fold(word, case_insensitive) for word in line.split()]
-            if len(words) == 4:
-                found.append((section, (words[0], words[1], words[2], words[3])))
-    if not found:
+def _questions(path: Path, case_insensitive: bool) -> list[tuple[str, list[Quadruple]]]:
+    """The sections of a file of analogies, each with its questions."""
+    sections: list[tuple[str, list[Quadruple]]] = []
+    for number, line in _lines(path):
+        if line.startswith(": "):
+            sections.append((line.lstrip(": ").strip(), []))
+            continue
+        if not sections:
+            raise ValueError(f"{path}: line {number} comes before the first ': section' line")
+        words = [_fold(word, case_insensitive) for word in line.split()]
+        if len(words) == 4:
+            sections[-1][1].append((words[0], words[1], words[2], words[3]))
+    if not any(questions for _, questions in sections):
         raise ValueError(f"{path}: no line of four words")
-    return found
+    return sections
 
 
-def _answers(units: Tensor, questions: list[Quadruple], known: dict[str, list[int]]) -> list[int]:
-    """Position of the word nearest to b - a + c for each question, a, b and c left out."""
+def _sums(units: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Cosines with b - a + c, up to a factor for each question ("3CosAdd"), (questions, n)."""
+    return (b - a + c) @ units.T
+
+
+def _products(units: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Products of the cosines with b and c over those with a ("3CosMul"), (questions, n)."""
+    of_a, of_b, of_c = ((1 + x @ units.T) / 2 for x in (a, b, c))
+    return of_b * of_c / (of_a + COSMUL_EPSILON)
+
+
+_SCORES = {"most_similar": _sums, "most_similar_cosmul": _products}
+
+
+def _answers(
+    units: Tensor,
+    questions: list[Quadruple],
+    known: dict[str, list[int]],
+    score: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    bar: Any,
+) -> list[int]:
+    """Position of the word with the highest score for each question, a, b and c left out."""
     answers: list[int] = []
     for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
         part = questions[start : start + _QUESTIONS_AT_ONCE]
@@ -164,7 +220,7 @@ def _answers(units: Tensor, questions: list[Quadruple], known: dict[str, list[in
             units[tensor([known[words[i]][0] for words in part], device=units.device)]
             for i in range(3)
         )
-        scores = (b - a + c) @ units.T
+        scores = score(units, a, b, c)
         given = [
             (row, position)
             for row, words in enumerate(part)
@@ -174,4 +230,5 @@ def _answers(units: Tensor, questions: list[Quadruple], known: dict[str, list[in
         rows, columns = tensor(given, device=units.device).T
         scores[rows, columns] = -float("inf")
         answers += scores.argmax(dim=1).tolist()
+        bar.update(len(part))
     return answers

@@ -1,393 +1,253 @@
-"""Vectors with a name each: looking up, comparing, evaluating, and files."""
+"""KeyedVectors: word vectors to look up, compare, evaluate, write and read."""
 
 from __future__ import annotations
 
-import difflib
-import os
-import secrets
-import sys
+import json
 from array import array
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from minitorch import dtypes
 from minitorch.backend import Device
-from minitorch.creation import as_tensor, empty, tensor
-from minitorch.ops import cat, stack
+from minitorch.creation import tensor
 from minitorch.serialization import load, save
-from minitorch.tensor import Tensor
-from minitorch.text import evaluation
+from minitorch.text import evaluation, formats
 from minitorch.text.evaluation import Correlation, Section
+from minitorch.text.similarity import Similarity
+from minitorch.text.vector_table import Key
 
-Weighted = str | int | Tensor | tuple[str | int | Tensor, float]  # a key or vector, its weight
+_FLOATS = {d.name: d for d in dtypes.DTYPES if d.is_floating_point} | {"float": dtypes.float64}
+_WAY_AROUND = (
+    "vectors of gensim come over with its save_word2vec_format and load_word2vec_format here"
+)
 
 
-class KeyedVectors:
+class KeyedVectors(Similarity):
     """Vectors (n, vector_size) by key, with the interface of gensim's KeyedVectors.
 
-    index_to_key: the keys; key_to_index: their rows in `vectors`, a Tensor on any device.
-    counts: how often each key occurred, or None. Vectors come back as Tensors.
+    vectors: a floating-point Tensor on any device (or what becomes one), which `vectors` shares;
+    keys: strings or integers, index_to_key; key_to_index: their rows. counts: how often each
+    occurred, get_vecattr(key, "count"). Vectors come back as Tensors of the same device.
     """
-
-    def __init__(
-        self,
-        vector_size: int,
-        keys: Sequence[str] = (),
-        vectors: Tensor | None = None,
-        counts: Sequence[int] | None = None,
-    ) -> None:
-        self.vectors = empty(0, vector_size) if vectors is None else vectors
-        self.index_to_key = list(keys)
-        self.key_to_index = {key: i for i, key in enumerate(self.index_to_key)}
-        self.counts = None if counts is None else list(counts)
-        self._units: tuple[Tensor, int, Tensor] | None = None
-        if tuple(self.vectors.shape) != (len(self), vector_size):
-            raise ValueError(
-                f"KeyedVectors: {len(self)} keys of vector_size {vector_size} do not fit vectors "
-                f"of shape {tuple(self.vectors.shape)}"
-            )
-        if len(self.key_to_index) != len(self):
-            raise ValueError("KeyedVectors: a key stands there more than once")
-
-    @property
-    def vector_size(self) -> int:
-        """Length of a vector."""
-        return self.vectors.shape[1]
-
-    def __len__(self) -> int:
-        return len(self.index_to_key)
-
-    def __contains__(self, key: object) -> bool:
-        is_row = isinstance(key, int) and 0 <= key < len(self)
-        return is_row or key in self.key_to_index
-
-    def __repr__(self) -> str:
-        return f"KeyedVectors(vector_size={self.vector_size}, {len(self)} keys)"
-
-    # ------------------------------------------------------------------ looking up
-    def __getitem__(self, key: str | int | Iterable[str | int]) -> Tensor:
-        """The vector of a key (D,), or those of several (n, D). Raises KeyError."""
-        if isinstance(key, str | int):
-            return self.get_vector(key)
-        return self.vectors[self._rows(key)]
-
-    def get_index(self, key: str | int) -> int:
-        """The row of a key; a row number stands for itself.
-
-        Raises KeyError, which suggests the keys that are spelt most like it.
-        """
-        index = self.key_to_index.get(key, -1)  # type: ignore[arg-type]
-        if index >= 0:
-            return index
-        if isinstance(key, int) and 0 <= key < len(self):
-            return key
-        near = difflib.get_close_matches(str(key), self.index_to_key, n=3)
-        hint = f"; nearest spellings: {', '.join(near)}" if near else ""
-        raise KeyError(f"{key!r} is not among the {len(self)} keys{hint}")
-
-    def get_vector(self, key: str | int, norm: bool = False) -> Tensor:
-        """The vector of a key, (D,); with `norm` scaled to length one."""
-        return (self.get_normed_vectors() if norm else self.vectors)[self.get_index(key)]
-
-    def get_vecattr(self, key: str | int, attr: str) -> int:
-        """An attribute of a key; "count" is the only one there is."""
-        if attr != "count" or self.counts is None:
-            raise KeyError(f"no attribute {attr!r}")
-        return self.counts[self.get_index(key)]
-
-    def get_normed_vectors(self) -> Tensor:
-        """All vectors scaled to length one, (n, D); a zero vector stays zero."""
-        held, version = self.vectors, self.vectors._version
-        if self._units is None or self._units[0] is not held or self._units[1] != version:
-            self._units = held, version, _unit(held.detach())
-        return self._units[2]
-
-    def get_mean_vector(
-        self,
-        keys: Sequence[str | int | Tensor],
-        weights: Sequence[float] | None = None,
-        pre_normalize: bool = True,
-        post_normalize: bool = False,
-        ignore_missing: bool = True,
-    ) -> Tensor:
-        """Weighted mean of keys' vectors and of given vectors, (D,).
-
-        It is divided by the sum of the weights' magnitudes. Raises ValueError if there are no
-        keys, KeyError for an unknown one unless ignore_missing.
-        """
-        if len(keys) == 0:
-            raise ValueError("cannot compute mean with no input")
-        weights = [1.0] * len(keys) if weights is None else weights
-        if len(weights) != len(keys):
-            raise ValueError(f"{len(keys)} keys do not fit {len(weights)} weights")
-        vectors: list[Tensor] = []
-        used: list[float] = []
-        for key, weight in zip(keys, weights):
-            if isinstance(key, Tensor):
-                vectors.append(key)
-            elif key in self or not ignore_missing:
-                vectors.append(self.get_vector(key, norm=pre_normalize))
-            else:
-                continue
-            used.append(weight)
-        if not vectors:
-            return self.vectors.new_zeros(self.vector_size)
-        factors = tensor(used, dtype=self.vectors.dtype, device=self.vectors.device)
-        mean = (stack(vectors) * factors.unsqueeze(1)).sum(dim=0) / factors.abs().sum()
-        return _unit(mean) if post_normalize else mean
-
-    def add_vectors(self, keys: Sequence[str], weights: Any, replace: bool = False) -> None:
-        """Add keys with their vectors (len(keys), D); known keys keep theirs unless `replace`."""
-        given = as_tensor(weights).to(self.vectors.device, self.vectors.dtype)
-        if tuple(given.shape) != (len(keys), self.vector_size):
-            raise ValueError(
-                f"add_vectors: expected vectors of shape {(len(keys), self.vector_size)}, "
-                f"got {tuple(given.shape)}"
-            )
-        first: dict[str, int] = {}
-        for i, key in enumerate(keys):
-            first.setdefault(key, i)
-        vectors = self.vectors.detach().clone()
-        known = [key for key in first if key in self]
-        if replace and known:
-            vectors[self._rows(known)] = given[self._numbers([first[key] for key in known])]
-        new = [key for key in first if key not in self]
-        if new:
-            vectors = cat([vectors, given[self._numbers([first[key] for key in new])]])
-            self.key_to_index.update((key, len(self) + i) for i, key in enumerate(new))
-            self.index_to_key += new
-            self.counts = None
-        self.vectors = vectors
-
-    def add_vector(self, key: str, vector: Any) -> int:
-        """Add one key with its vector (D,); returns its row."""
-        self.add_vectors([key], as_tensor(vector).unsqueeze(0), replace=True)
-        return self.get_index(key)
-
-    def _rows(self, keys: Iterable[str | int]) -> Tensor:
-        return self._numbers([self.get_index(key) for key in keys])
-
-    def _numbers(self, numbers: list[int]) -> Tensor:
-        return tensor(numbers, device=self.vectors.device)
-
-    # ------------------------------------------------------------------ comparing
-    def similarity(self, w1: str | int, w2: str | int) -> float:
-        """Cosine of the angle between the vectors of two keys."""
-        units = self.get_normed_vectors()
-        return float((units[self.get_index(w1)] * units[self.get_index(w2)]).sum())
-
-    def distance(self, w1: str | int, w2: str | int) -> float:
-        """1 - similarity(w1, w2)."""
-        return 1 - self.similarity(w1, w2)
-
-    def n_similarity(self, ws1: Sequence[str], ws2: Sequence[str]) -> float:
-        """Cosine of the angle between the mean vectors of two lists of keys.
-
-        Raises ZeroDivisionError if a list is empty.
-        """
-        if not ws1 or not ws2:
-            raise ZeroDivisionError("at least one of the lists of keys is empty")
-        means = (self.get_mean_vector(ws, pre_normalize=False) for ws in (ws1, ws2))
-        left, right = map(_unit, means)
-        return float((left * right).sum())
-
-    def most_similar(
-        self,
-        positive: Weighted | Sequence[Weighted] | None = None,
-        negative: Weighted | Sequence[Weighted] | None = None,
-        topn: int | None = 10,
-        restrict_vocab: int | None = None,
-    ) -> Any:
-        """The keys nearest to the sum of `positive` minus `negative`, all scaled to length one.
-
-        positive, negative: keys or vectors, or pairs of one and its weight. The answer leaves
-        the given keys out and has (key, cosine) pairs, the nearest first; with topn=None all
-        cosines, (n,). restrict_vocab: look among so many of the first keys only.
-        Raises KeyError for an unknown key, ValueError if nothing is given.
-        (Linguistic regularities: Mikolov, Yih and Zweig 2013, "3CosAdd".)
-        """
-        if topn is not None and topn < 1:
-            return []
-        items = [_weighted(item, 1.0) for item in _listed(positive)]
-        items += [_weighted(item, -1.0) for item in _listed(negative)]
-        keys, weights = [key for key, _ in items], [weight for _, weight in items]
-        mean = self.get_mean_vector(keys, weights, post_normalize=True, ignore_missing=False)
-        cosines = self.get_normed_vectors()[:restrict_vocab] @ mean
-        if topn is None:
-            return cosines
-        given = {self.get_index(key) for key in keys if not isinstance(key, Tensor)}
-        values, rows = cosines.topk(min(topn + len(given), len(cosines)))
-        found = zip(rows.tolist(), values.tolist())
-        return [(self.index_to_key[row], value) for row, value in found if row not in given][:topn]
-
-    def similar_by_word(
-        self, word: str, topn: int | None = 10, restrict_vocab: int | None = None
-    ) -> Any:
-        """`most_similar` to one key."""
-        return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
-
-    def similar_by_vector(
-        self, vector: Any, topn: int | None = 10, restrict_vocab: int | None = None
-    ) -> Any:
-        """`most_similar` to a vector (D,)."""
-        vector = as_tensor(vector).to(self.vectors.device, self.vectors.dtype)
-        return self.most_similar([vector], topn=topn, restrict_vocab=restrict_vocab)
-
-    def doesnt_match(self, words: Sequence[str]) -> str:
-        """The key farthest from the mean of them all; unknown ones do not count.
-
-        Raises ValueError if none is known.
-        """
-        known = [word for word in words if word in self]
-        if not known:
-            raise ValueError("doesnt_match: cannot select a word from an empty list")
-        units = self.get_normed_vectors()[self._rows(known)]
-        cosines: list[float] = (units @ _unit(units.mean(dim=0))).tolist()
-        return min(zip(cosines, known))[1]
 
     # ------------------------------------------------------------------ evaluating
     def evaluate_word_pairs(
-        self, pairs: str | Path, **options: Any
+        self,
+        pairs: str | Path,
+        delimiter: str = "\t",
+        encoding: str = "utf8",
+        restrict_vocab: int | None = 300000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
     ) -> tuple[Correlation, Correlation, float]:
         """Pearson, Spearman and per cent of unknown pairs: see `evaluation.word_pairs`."""
-        units = self.get_normed_vectors()
-        return evaluation.word_pairs(self.index_to_key, units, pairs, **options)
+        return evaluation.word_pairs(
+            self.index_to_key,
+            self.get_normed_vectors(),
+            pairs,
+            delimiter,
+            encoding,
+            restrict_vocab,
+            case_insensitive,
+            dummy4unknown,
+        )
 
     def evaluate_word_analogies(
-        self, analogies: str | Path, **options: Any
+        self,
+        analogies: str | Path,
+        restrict_vocab: int | None = 300000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+        similarity_function: str = "most_similar",
+        progress: bool | None = None,
     ) -> tuple[float, list[Section]]:
         """Part answered rightly, and the answers by section: see `evaluation.word_analogies`."""
-        units = self.get_normed_vectors()
-        return evaluation.word_analogies(self.index_to_key, units, analogies, **options)
+        return evaluation.word_analogies(
+            self.index_to_key,
+            self.get_normed_vectors(),
+            analogies,
+            restrict_vocab,
+            case_insensitive,
+            dummy4unknown,
+            similarity_function,
+            progress,
+        )
 
     # ------------------------------------------------------------------ files
     def save(self, path: str | Path) -> None:
-        """Write keys, vectors and counts to a safetensors file."""
-        vectors = self.vectors.detach()
-        save({"vectors": vectors, "keys": self.index_to_key, "counts": self.counts}, path)
+        """Write vectors, keys and attributes to a safetensors file.
+
+        It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes".
+        """
+        texts = {"keys": self.index_to_key, "attributes": self.expandos}
+        codes = {name: json.dumps(held).encode() for name, held in texts.items()}
+        held = {name: tensor(array("B", code), device="cpu") for name, code in codes.items()}
+        save({"vectors": self.vectors.detach(), **held}, path)
 
     @classmethod
-    def load(cls, path: str | Path, device: Device | str | None = None) -> KeyedVectors:
-        """Read what `save` wrote. Raises ValueError for any other file, a pickle among them."""
+    def load(
+        cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
+    ) -> KeyedVectors:
+        """Read what `save` wrote. Raises ValueError for any other file, a pickle among them.
+
+        mmap is there for gensim's sake: it changes nothing.
+        """
         try:
             held = load(path, device=device)
-            return cls(held["vectors"].size(1), held["keys"], held["vectors"], held["counts"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            keys, attributes = (
+                json.loads(held[name].cpu().numpy().tobytes()) for name in ("keys", "attributes")
+            )
+            made = cls(held["vectors"].size(1), keys, held["vectors"])
+            made.expandos = dict(attributes)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(
-                f"{path} was not written by KeyedVectors.save ({error}); vectors of gensim come "
-                "over with its save_word2vec_format and load_word2vec_format here"
+                f"{path} was not written by KeyedVectors.save ({error}); {_WAY_AROUND}"
             ) from error
+        return made
 
-    def save_word2vec_format(self, path: str | Path, binary: bool = False) -> None:
-        """Write the format of word2vec.c and gensim: a header, then a key and its vector each."""
-        rows = self.vectors.detach().float().cpu().numpy()
-        path = Path(path)
-        unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with open(unfinished, "wb") as file:
-                file.write(f"{len(self)} {self.vector_size}\n".encode())
-                for key, row in zip(self.index_to_key, rows):
-                    numbers = row.tobytes() if binary else " ".join(map(str, row)).encode() + b"\n"
-                    file.write(key.encode() + b" " + numbers)
-            os.replace(unfinished, path)
-        except BaseException:
-            with suppress(OSError):
-                os.remove(unfinished)
-            raise
+    def save_word2vec_format(
+        self,
+        fname: str | Path,
+        fvocab: str | Path | None = None,
+        binary: bool = False,
+        total_vec: int | None = None,
+        write_header: bool = True,
+        prefix: str = "",
+        append: bool = False,
+        sort_attr: str = "count",
+        progress: bool | None = None,
+    ) -> None:
+        """Write the format of word2vec.c and gensim: a header, then a key and its vector each.
+
+        fname: .gz, .bz2 and .xz are compressed. fvocab: a file for the keys' counts. total_vec:
+        another number for the header. write_header=False: GloVe's format. prefix: what each key
+        is to begin with. append: go on with a file that is there. sort_attr: largest values of
+        this attribute first, or as they stand if there is none such.
+        Raises ValueError for a key that the format cannot hold and for fvocab without counts.
+        """
+        order: Sequence[int] = range(len(self))
+        values = self.expandos.get(sort_attr)
+        if values is not None:
+            order = sorted(order, key=lambda i: -values[i])
+        if fvocab is not None:
+            if values is None:
+                raise ValueError(
+                    f"save_word2vec_format: fvocab: the keys have no attribute {sort_attr!r}"
+                )
+            keys = [self.index_to_key[i] for i in order]
+            formats.write_counts(Path(fvocab), keys, [values[i] for i in order], prefix, append)
+        total = len(self) if total_vec is None else total_vec
+        formats.write_word2vec(
+            Path(fname),
+            self.index_to_key,
+            self.vectors.detach(),
+            order,
+            binary=binary,
+            header=f"{total} {self.vector_size}" if write_header else None,
+            prefix=prefix,
+            append=append,
+            progress=progress,
+        )
 
     @classmethod
     def load_word2vec_format(
         cls,
-        path: str | Path,
+        fname: str | Path,
+        fvocab: str | Path | None = None,
         binary: bool = False,
+        encoding: str = "utf8",
+        unicode_errors: str = "strict",
         limit: int | None = None,
+        datatype: Any = dtypes.float32,
+        no_header: bool = False,
         device: Device | str | None = None,
+        progress: bool | None = None,
     ) -> KeyedVectors:
-        """Read the format of word2vec.c and gensim; `limit`: only so many of the first vectors.
+        """Read the format of word2vec.c and gensim, or (no_header) GloVe's text.
 
+        fvocab: a file with counts; without it they fall from n by one to the key, as gensim's
+        do. unicode_errors: what to do about keys that are not in this encoding ("strict",
+        "ignore", "replace"). limit: only so many of the first vectors. datatype: float16,
+        float32 or float64, of minitorch or NumPy.
         Of a key that stands there twice the first vector counts. Raises ValueError for a wrong
-        header or line, EOFError for a file that is cut short.
+        header, line or key, EOFError for a file that is cut short.
         """
-        with open(path, "rb") as file:
-            count, size = _header(file, path)
-            read = _read_binary if binary else _read_text
-            keys, numbers = read(file, path, min(count, limit or count), size)
-        vectors = tensor(numbers, device=device).reshape(len(keys), size)
+        dtype = _floating(datatype)
+        counts = formats.read_counts(Path(fvocab), encoding, unicode_errors) if fvocab else None
+        keys, numbers, size = formats.read_word2vec(
+            Path(fname),
+            binary=binary,
+            no_header=no_header,
+            limit=limit,
+            encoding=encoding,
+            unicode_errors=unicode_errors,
+            double=dtype is not dtypes.float32,
+            progress=progress,
+        )
+        vectors = tensor(numbers, dtype=dtype, device=device).reshape(len(keys), size)
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        descending = range(len(keys), 0, -1)
         if len(first) < len(keys):
             rows = sorted(first.values())
             keys, vectors = [keys[i] for i in rows], vectors[tensor(rows, device=device)]
-        return cls(size, keys, vectors)
+        if counts is None:
+            return cls(size, keys, vectors, descending[: len(keys)])
+        missing = [key for key in keys if key not in counts]
+        if missing:
+            raise ValueError(
+                f"{fvocab}: has no count of {len(missing)} keys of {fname}, {missing[0]!r} is the "
+                "first"
+            )
+        return cls(size, keys, vectors, [counts[key] for key in keys])
+
+    def intersect_word2vec_format(
+        self,
+        fname: str | Path,
+        lockf: float = 1.0,
+        binary: bool = False,
+        encoding: str = "utf8",
+        unicode_errors: str = "strict",
+    ) -> int:
+        """Take the vectors of known keys from a file; returns how many there were.
+
+        lockf: 1.0, further training goes on from them; gensim's default 0.0 would keep them as
+        they are, which is not supported. Raises ValueError for vectors of another size.
+        """
+        if lockf != 1.0:
+            raise ValueError(
+                f"intersect_word2vec_format: lockf: expected 1.0 (trained on), got {lockf}"
+            )
+        other = KeyedVectors.load_word2vec_format(
+            fname,
+            binary=binary,
+            encoding=encoding,
+            unicode_errors=unicode_errors,
+            datatype=self.vectors.dtype,
+            device=self.device,
+        )
+        if other.vector_size != self.vector_size:
+            raise ValueError(
+                f"{fname}: has vectors of {other.vector_size} numbers, expected {self.vector_size}"
+            )
+        shared: list[Key] = [key for key in other.index_to_key if key in self.key_to_index]
+        if shared:
+            self[shared] = other[shared]
+        return len(shared)
+
+    def save_projector(self, folder: str | Path) -> None:
+        """Write vectors.tsv and metadata.tsv for the TensorFlow Embedding Projector.
+
+        The attributes of the keys are columns of the metadata.
+        """
+        formats.write_projector(
+            Path(folder), self.index_to_key, self.vectors.detach(), self.expandos
+        )
 
 
-def _unit(x: Tensor) -> Tensor:
-    """x / |x| along the last dimension; zero stays zero."""
-    length = (x * x).sum(dim=-1, keepdim=True).sqrt()
-    return x / length.masked_fill(length == 0, 1.0)
-
-
-def _listed(items: Any) -> list[Any]:
-    """One item, or several, as a list."""
-    if items is None:
-        return []
-    single = isinstance(items, str | int) or (isinstance(items, Tensor) and items.dim() == 1)
-    return [items] if single else list(items)
-
-
-def _weighted(item: Weighted, weight: float) -> tuple[str | int | Tensor, float]:
-    return item if isinstance(item, tuple) else (item, weight)
-
-
-def _header(file: IO[bytes], path: str | Path) -> tuple[int, int]:
-    line = file.readline(100)
-    try:
-        count, size = map(int, line.split())
-    except ValueError:
-        raise ValueError(
-            f"{path}: the first line should say 'vectors dimensions', got {line[:40]!r}"
-        ) from None
-    if count < 0 or size < 1:
-        raise ValueError(f"{path}: cannot hold {count} vectors of {size} dimensions")
-    return count, size
-
-
-def _short(path: str | Path, found: int, count: int) -> EOFError:
-    return EOFError(f"{path}: cut short, or its header is wrong: {found} of {count} vectors")
-
-
-def _read_text(
-    file: IO[bytes], path: str | Path, count: int, size: int
-) -> tuple[list[str], array[float]]:
-    keys, numbers = [], array("f")
-    for i in range(count):
-        line = file.readline()
-        if not line.endswith(b"\n"):
-            raise _short(path, i, count)
-        key, *values = line.rstrip().split(b" ")
-        if len(values) != size:
-            raise ValueError(f"{path}: vector {i + 1} has {len(values)} numbers, expected {size}")
-        keys.append(key.decode())
-        numbers.extend(map(float, values))
-    return keys, numbers
-
-
-def _read_binary(
-    file: IO[bytes], path: str | Path, count: int, size: int
-) -> tuple[list[str], array[float]]:
-    keys, numbers = [], array("f")
-    buffer, place = b"", 0
-    for i in range(count):
-        end = buffer.find(b" ", place)
-        while end < 0 or len(buffer) < end + 1 + 4 * size:
-            more = file.read(1 << 20)
-            if not more:
-                raise _short(path, i, count)
-            buffer, place = buffer[place:] + more, 0
-            end = buffer.find(b" ")
-        keys.append(buffer[place:end].lstrip(b"\n").decode())  # word2vec.c ends a vector with \n
-        place = end + 1 + 4 * size
-        numbers.frombytes(buffer[end + 1 : place])
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return keys, numbers
+def _floating(datatype: Any) -> dtypes.dtype:
+    """The dtype that goes by the name of a dtype or type of minitorch, NumPy or Python."""
+    name = getattr(datatype, "name", None) or getattr(datatype, "__name__", datatype)
+    if name not in _FLOATS:
+        raise ValueError(f"datatype: expected one of {', '.join(_FLOATS)}, got {datatype!r}")
+    return _FLOATS[name]
