@@ -37,7 +37,10 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
 EXTRAS = ["matplotlib", "cupy", "torch", "gensim", "sympy", "sklearn", "hypothesis", "pytest"]
-NUMPY_ALLOWED = ("backend/", "data/", "viz/", "text/corpus.py", "text/encoded.py", "text/vocab.py")
+NUMPY_ALLOWED = (
+    *("backend/", "data/", "viz/"),
+    *(f"text/{name}.py" for name in ("cooccurrence", "corpus", "encoded", "lsa", "vocab")),
+)
 
 
 def unit(path):

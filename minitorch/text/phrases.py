@@ -13,10 +13,8 @@ from math import log
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from minitorch.serialization import load, save
-from minitorch.text.corpus import hidden
+from minitorch.text.encoded import watch
 
 Sentences = Iterable[Sequence[str]]
 Scorer = Callable[..., float]
@@ -255,14 +253,7 @@ class Phrases(_Model):
         vocab: dict[str, int] = {}
         words, reduce = 0, 1
         connectors, join = self.connector_words, self.delimiter.join
-        for sentence in tqdm(
-            sentences, "counting phrases", unit=" sentences", disable=hidden(self.progress)
-        ):
-            if isinstance(sentence, str):
-                raise TypeError(
-                    f"Phrases: sentences: expected lists of words, got the string "
-                    f"{sentence[:40]!r}; split it first, e.g. with minitorch.text.tokenize"
-                )
+        for sentence in watch(sentences, "counting phrases", self.progress):
             candidate: list[str] = []  # the last word, and the connectors since
             for word in sentence:
                 words += 1
