@@ -1,6 +1,6 @@
 """Words: corpora, vocabularies, word vectors and their evaluation."""
 
-from minitorch.text.cooccurrence import Cooccurrence, cooccurrence, keyword_in_context, ppmi
+from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences, keyword_in_context, ppmi
 from minitorch.text.corpus import SOURCES, Corpus, tokenize
 from minitorch.text.encoded import encode
 from minitorch.text.glove import GloVe
@@ -23,7 +23,7 @@ __all__ = [
     "Phrases",
     "Vocab",
     "Word2Vec",
-    "cooccurrence",
+    "count_cooccurrences",
     "encode",
     "keyword_in_context",
     "ppmi",

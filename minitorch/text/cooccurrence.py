@@ -56,7 +56,7 @@ class Cooccurrence:
         return f"Cooccurrence({len(self.vocab)} words, {self.counts.nnz} pairs)"
 
 
-def cooccurrence(
+def count_cooccurrences(
     sentences: Sentences | Encoded,
     window: int = 5,
     *,
@@ -104,12 +104,12 @@ def _check_options(
     numbers = {"window": window, "min_count": min_count, "chunk_words": chunk_words}
     for name, value in numbers.items():
         if value != int(value) or value < 1:
-            raise ValueError(f"cooccurrence: {name}: expected a whole number > 0, got {value}")
+            raise ValueError(f"{name}: expected a whole number > 0, got {value}")
     choices = {"sides": (sides, SIDES), "weighting": (weighting, WEIGHTINGS)}
     for name, (given, known) in choices.items():
         if given not in known:
             raise ValueError(
-                f"cooccurrence: {name}: expected one of {', '.join(known)}, got {given!r}"
+                f"co-occurrence: {name}: expected one of {', '.join(known)}, got {given!r}"
             )
 
 

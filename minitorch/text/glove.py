@@ -18,7 +18,7 @@ from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
 from minitorch.random import Generator, rand, randperm
 from minitorch.tensor import Tensor, no_grad
-from minitorch.text.cooccurrence import Cooccurrence, cooccurrence
+from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences
 from minitorch.text.corpus import Corpus, hidden
 from minitorch.text.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
@@ -172,7 +172,7 @@ class GloVe:
         else:
             corpus = encode(corpus_iterable, self.progress)
             count, words = corpus.count, len(corpus.tokens)
-            found = cooccurrence(
+            found = count_cooccurrences(
                 corpus,
                 self.window,
                 sides="both" if self.symmetric else "left",

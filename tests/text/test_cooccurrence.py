@@ -12,7 +12,7 @@ from minitorch.text import (
     Cooccurrence,
     Corpus,
     Vocab,
-    cooccurrence,
+    count_cooccurrences,
     encode,
     encoded,
     keyword_in_context,
@@ -45,7 +45,7 @@ def as_dict(found):
 
 
 def test_the_decks_corpus():
-    found = cooccurrence(DECK, window=1)
+    found = count_cooccurrences(DECK, window=1)
     assert found.counts.sum() == 20
     dense = found.counts.toarray()
     assert_array_equal(dense, dense.T)
@@ -72,9 +72,9 @@ def test_any_corpus_as_by_brute_force(sentences, window, sides, weighting, min_c
     seen = Counter(word for sentence in sentences for word in sentence)
     if max(seen.values(), default=0) < min_count:
         with pytest.raises(ValueError, match=f"min_count={min_count} leaves no word"):
-            cooccurrence(sentences, window, **options)
+            count_cooccurrences(sentences, window, **options)
         return
-    found = cooccurrence(sentences, window, chunk_words=chunk, **options)
+    found = count_cooccurrences(sentences, window, chunk_words=chunk, **options)
     assert as_dict(found) == pytest.approx(brute_force(sentences, window, **options), rel=1e-12)
     assert found.counts.dtype == np.float64
     assert found.counts.has_canonical_format
@@ -83,7 +83,7 @@ def test_any_corpus_as_by_brute_force(sentences, window, sides, weighting, min_c
 
 def test_a_vocabulary_of_ones_own():
     vocab = Vocab(["I", "NLP", "."], np.array([3, 2, 1]))
-    found = cooccurrence(iter(DECK), 1, vocab=vocab)
+    found = count_cooccurrences(iter(DECK), 1, vocab=vocab)
     assert found.vocab is vocab
     assert as_dict(found) == {
         ("I", "NLP"): 1,
@@ -96,7 +96,7 @@ def test_a_vocabulary_of_ones_own():
 
 
 def test_an_empty_corpus_of_a_known_vocabulary():
-    found = cooccurrence([], vocab=Vocab(["a", "b"], np.array([1, 1])))
+    found = count_cooccurrences([], vocab=Vocab(["a", "b"], np.array([1, 1])))
     assert found.counts.shape == (2, 2)
     assert found.counts.nnz == 0
     assert ppmi(found).nnz == 0
@@ -105,9 +105,9 @@ def test_an_empty_corpus_of_a_known_vocabulary():
 def test_a_file(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("\n".join(" ".join(sentence) for sentence in DECK))
-    found = cooccurrence(Corpus(path, tokenizer=str.split), 2)
+    found = count_cooccurrences(Corpus(path, tokenizer=str.split), 2)
     assert as_dict(found) == brute_force(DECK, 2, "both", "flat", 1)
-    again = cooccurrence(encode(DECK), 2)
+    again = count_cooccurrences(encode(DECK), 2)
     assert (again.counts != found.counts).nnz == 0
 
 
@@ -126,7 +126,7 @@ def test_memory_does_not_grow_with_the_corpus(monkeypatch):
 
     def peak(count):
         tracemalloc.start()
-        cooccurrence(Long(count), 5, chunk_words=1000)
+        count_cooccurrences(Long(count), 5, chunk_words=1000)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most
@@ -152,14 +152,14 @@ def test_memory_does_not_grow_with_the_corpus(monkeypatch):
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        cooccurrence(DECK, **options)
+        count_cooccurrences(DECK, **options)
 
 
 def test_bad_corpora():
     with pytest.raises(ValueError, match="min_count=1 leaves no word of the corpus: it is empty"):
-        cooccurrence([])
+        count_cooccurrences([])
     with pytest.raises(TypeError, match="expected lists of words, got the string 'I like'"):
-        cooccurrence(["I like"])
+        count_cooccurrences(["I like"])
 
 
 # ---------------------------------------------------------------------- PPMI
@@ -187,10 +187,11 @@ def test_ppmi(alpha, shift):
 
 def test_ppmi_of_independent_words_is_nothing():
     assert ppmi(np.outer([1, 2, 3], [5, 1, 4])).toarray().max() < 1e-12
-    found = ppmi(cooccurrence(DECK, 1))
-    assert isinstance(cooccurrence(DECK, 1), Cooccurrence)
+    counted = count_cooccurrences(DECK, 1)
+    assert isinstance(counted, Cooccurrence)
+    found = ppmi(counted)
     assert found.toarray().max() == pytest.approx(np.log(20 * 1 / (2 * 2)))  # enjoy, flying
-    assert_allclose(found.toarray(), ppmi_by_hand(cooccurrence(DECK, 1).counts.toarray(), 1, 1))
+    assert_allclose(found.toarray(), ppmi_by_hand(counted.counts.toarray(), 1, 1))
 
 
 def test_ppmi_refuses():

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minitorch
-from minitorch.text import Cooccurrence, GloVe, cooccurrence
+from minitorch.text import Cooccurrence, GloVe, count_cooccurrences
 from minitorch.text.glove import GloVeModel, Pairs
 from tests.referee import array
 
@@ -191,7 +191,7 @@ def test_a_gradient_turned_round_learns_nothing(monkeypatch):
 
 
 def test_counts_and_names(trained, device):
-    found = cooccurrence(SENTENCES, 4, weighting="distance")
+    found = count_cooccurrences(SENTENCES, 4, weighting="distance")
     assert (trained.cooccurrence.counts != found.counts).nnz == 0
     assert trained.corpus_count == len(SENTENCES)
     assert trained.corpus_total_words == sum(map(len, SENTENCES))
@@ -216,7 +216,7 @@ def test_same_seed_same_vectors(trained):
     assert again.wv.vectors.equal(trained.wv.vectors)
     other = GloVe(SENTENCES, **(options | {"seed": 4, "epochs": 1}))
     assert not other.wv.vectors.equal(trained.wv.vectors)
-    counted = cooccurrence(SENTENCES, 4, weighting="distance")
+    counted = count_cooccurrences(SENTENCES, 4, weighting="distance")
     assert isinstance(counted, Cooccurrence)
     given = GloVe(counted, **options)
     assert given.wv.vectors.equal(trained.wv.vectors)

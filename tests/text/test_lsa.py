@@ -12,7 +12,7 @@ from minitorch.text import (
     LSA,
     KeyedVectors,
     Vocab,
-    cooccurrence,
+    count_cooccurrences,
     ppmi,
     term_documents,
     truncated_svd,
@@ -182,7 +182,7 @@ def test_term_documents():
 
 
 def test_vectors_of_a_cooccurrence_matrix(device):
-    found = cooccurrence(TITLES, 3)
+    found = count_cooccurrences(TITLES, 3)
     model = LSA.from_matrix(found, vector_size=5, power=0.5)
     assert isinstance(model.wv, KeyedVectors)
     assert model.wv.index_to_key == found.vocab.index_to_key
