@@ -22,7 +22,9 @@ class Similarity(VectorTable):
 
     def similarity(self, w1: Key, w2: Key) -> float:
         """Cosine of the angle between the vectors of two keys."""
-        return float((self.get_vector(w1, norm=True) * self.get_vector(w2, norm=True)).sum())
+        left, right = self.get_index(w1), self.get_index(w2)
+        lengths = float(self.norms[left]) * float(self.norms[right])
+        return float((self.vectors[left] * self.vectors[right]).sum()) / (lengths or 1.0)
 
     def distance(self, w1: Key, w2: Key) -> float:
         """1 - similarity(w1, w2)."""
@@ -190,7 +192,7 @@ class Similarity(VectorTable):
     def _cosines(self, queries: Tensor, rows: range) -> Tensor:
         """Dot products of queries (q, D) with the vectors of these rows at length one, (q, n)."""
         part = slice(rows.start, rows.stop)
-        return queries @ self.vectors[part].T / safe(self.norms[part])
+        return queries @ self.vectors[part].T / self._divisors[part]
 
     def _given(self, items: Iterable[Any]) -> set[int]:
         return {self.get_index(item) for item in items if is_key(item)}

@@ -50,7 +50,7 @@ class VectorTable:
         self.index_to_key = list(keys)
         self.key_to_index = {key: i for i, key in enumerate(self.index_to_key)}
         self.expandos: dict[str, list[Any]] = {} if counts is None else {"count": list(counts)}
-        self._norms: tuple[Tensor, int, Tensor] | None = None
+        self._norms: tuple[Tensor, int, Tensor, Tensor] | None = None
         name = type(self).__name__
         if tuple(self.vectors.shape) != (len(self), vector_size):
             raise ValueError(
@@ -163,6 +163,13 @@ class VectorTable:
         assert self._norms is not None
         return self._norms[2]
 
+    @property
+    def _divisors(self) -> Tensor:
+        """`norms` with 1 for 0, (n,)."""
+        self.fill_norms()
+        assert self._norms is not None
+        return self._norms[3]
+
     def fill_norms(self, force: bool = False) -> None:
         """Have `norms` ready; `force`: also if the vectors look unchanged.
 
@@ -171,15 +178,16 @@ class VectorTable:
         held, version = self.vectors, self.vectors._version
         known = self._norms
         if force or known is None or known[0] is not held or known[1] != version:
-            self._norms = held, version, held.norm(dim=1)
+            norms = held.norm(dim=1)
+            self._norms = held, version, norms, safe(norms)
 
     def get_normed_vectors(self) -> Tensor:
         """All vectors scaled to length one, (n, D); a zero vector stays zero."""
-        return self.vectors / safe(self.norms).unsqueeze(1)
+        return self.vectors / self._divisors.unsqueeze(1)
 
     def unit_normalize_all(self) -> None:
         """Scale all vectors to length one, for good. Further training makes no sense then."""
-        self.vectors /= safe(self.norms).unsqueeze(1)
+        self.vectors /= self._divisors.unsqueeze(1)
 
     # ------------------------------------------------------------------ means
     def get_mean_vector(

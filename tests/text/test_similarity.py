@@ -22,7 +22,7 @@ VECTOR = np.random.default_rng(5).normal(size=12).astype(np.float32)
 
 def assert_same(ours, theirs):
     assert [word for word, _ in ours] == [word for word, _ in theirs]
-    assert_allclose([x for _, x in ours], [x for _, x in theirs], rtol=2e-5)
+    assert_allclose([x for _, x in ours], [x for _, x in theirs], rtol=2e-5, atol=1e-6)
 
 
 def test_similarities_equal_gensims(both):
