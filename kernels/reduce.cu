@@ -233,7 +233,7 @@ __device__ __forceinline__ void finish(
         for (int p = tile.row; p < r.parts; p += tile.rows)
             state = Op::combine(state, parts[p * tile.lanes + tile.lane]);
         state = tile_reduce<Op>(tile, state, scratch);
-        if (threadIdx.x == 0) atomicExch(&r.tickets[job.tile], 0u);
+        if (threadIdx.x == 0) r.tickets[job.tile] = 0;  // nobody else is left to count
     }
     if (tile.row == 0 && tile.lane < columns)
         ((typename Op::Out*)r.out)[out + tile.lane] = Op::finish(state, r.n0 * r.n1);

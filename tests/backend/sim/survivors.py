@@ -14,6 +14,7 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
     ("convert.cu", "- to +", "TILE - 1) / TILE, down = (height + TILE - 1)", _EMPTY),
     ("convert.cu", "if (false)", "if (walk.narrow) ", _WIDE),
     ("strides.cuh", "if (false)", "if (walk.narrow) ", _WIDE),
+    ("matmul.cu", "no padding", "PITCH = TILE + 2", "speed only: bank conflicts"),
     ("special.cuh", "> to >=", "return (x > 0 || x != x ? x : C(0)) + ", "of a zero either is 0"),
     ("*", "32-bit", "", _LARGE),
     ("*", "32-bit variable", "", _LARGE),
