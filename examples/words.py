@@ -1,6 +1,6 @@
 """Words as numbers, from one-hot vectors to GloVe: small examples with figures to check.
 
-python examples/words.py [--corpus gcide+wordnet] [--device cpu] [--epochs 6] [--out demo]
+python examples/words.py [--corpus gcide+wordnet] [--whole] [--device cpu] [--out demo]
 """
 
 import argparse
@@ -69,7 +69,7 @@ def one_hot():
 
 def sparse_rows():
     heading("Row-sparse gradients: the words of a batch, whatever the vocabulary")
-    for words in (1_000, 100_000):
+    for words in (1_000, 10_000):
         table = nn.Embedding(words, 300, sparse=True)
         optimizer = minitorch.optim.SGD(table.parameters(), lr=0.1)
         before = table.weight.detach().clone()
@@ -129,9 +129,9 @@ def local_loss():
     generator = minitorch.Generator().manual_seed(0)
     raw = minitorch.randn(5, 3, dtype=minitorch.float64, generator=generator)
     raw.requires_grad_()
-    optimizer = minitorch.optim.SGD([raw], lr=0.2)
+    optimizer = minitorch.optim.SGD([raw], lr=0.4)
     losses = []
-    for _ in range(200):
+    for _ in range(100):
         w = F.normalize(raw, dim=1)
         loss = (1 - (w[1:-1] * (w[:-2] + w[2:]) / 2).sum(dim=1)).mean()
         optimizer.zero_grad()
@@ -184,7 +184,8 @@ def about(corpus, words):
 
 def glove(corpus, args):
     heading(f"GloVe on {corpus.source}")
-    sentences = about(corpus, {word for words in MAP.values() for word in words.split()})
+    topics = {word for words in MAP.values() for word in words.split()}
+    sentences = list(corpus) if args.whole else about(corpus, topics)
     phrases = Phrases(sentences, min_count=5, threshold=10.0).export_phrases()
     best = sorted(phrases, key=phrases.get, reverse=True)[:6]
     print(f"{len(sentences):,} sentences; phrases: {', '.join(best)}")
@@ -218,6 +219,9 @@ def glove(corpus, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", help="gcide, wordnet, stdlib, several joined by +, or a file")
+    parser.add_argument(
+        "--whole", action="store_true", help="GloVe on all sentences, not those on a few topics"
+    )
     parser.add_argument("--epochs", type=int, default=6, help="of GloVe")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=1)

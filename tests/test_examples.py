@@ -46,3 +46,36 @@ def test_word2vec(run, tmp_path):
     assert re.search(r"^one : two = three : ", out, re.MULTILINE)
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
     assert names == ["vectors.safetensors", "words.png"]
+
+
+WORD_FIGURES = """
+hotel · motel = 0
+a dense gradient of 500,000 vectors of 300: 0.6 GB
+1,000 words: 3,624 bytes of gradient, changed rows [3, 8]
+10,000 words: 3,624 bytes of gradient, changed rows [3, 8]
+he filled the [wampimuk] , passed it around
+sum of the entries: 20
+singular values: 2.7573 2.6782 1.8922 1.6180 1.1915 0.9483 0.6180 0.5700
+3.3409 2.5417 2.3539 1.6445; human–user -0.3780, human–minors -0.2857
+human–user 0.9385, human–minors -0.8309
+apricot: 4 positive pairs (tablespoon, of, preserves, or),
+8 negative (
+k = 5: a pair's loss starts at 4.158883 = 6 ln 2
+full softmax 150,000,000
+kept with probability 0.416228
+king → queen, prince
+"""
+
+
+def test_words(run, tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("red blue green\nking queen prince\n" * 30)
+    out = run("words.py", "--corpus", corpus, "--epochs", 2, "--out", tmp_path / "demo")
+    for line in WORD_FIGURES.strip().splitlines():
+        assert line in out
+    (negatives,) = re.findall(r"^8 negative \((.*)\)$", out, re.MULTILINE)
+    assert set(negatives.split(", ")) <= {"lemon", "a", "jam"}
+    start, end = map(float, re.search(r"J falls from (\S+) to (\S+):", out).groups())
+    assert end < 0.05 < start
+    names = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert names == ["cooccurrence.png", "glove.png", "lsa.png"]

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minitorch
-from minitorch.text import Cooccurrence, GloVe, count_cooccurrences
+from minitorch.text import Cooccurrence, Corpus, GloVe, count_cooccurrences
 from minitorch.text.glove import GloVeModel, Pairs
 from tests.referee import array
 
@@ -276,6 +276,24 @@ def test_bad_corpora(trained):
     with pytest.raises(ValueError, match="stand in one"):
         trained.build_vocab([["a"]])
     assert trained.wv.vectors.equal(before)  # earlier results stay
+
+
+ANIMALS = {"frog", "toad", "lizard", "snake", "salamander", "fish", "bird", "horse", "dog", "cat"}
+
+
+def test_neighbours_in_a_dictionary():
+    try:
+        sentences = [words for words in Corpus("gcide") if not ANIMALS.isdisjoint(words)]
+    except FileNotFoundError as error:
+        pytest.skip(f"{error} (Debian)")
+    options = {"vector_size": 50, "window": 5, "x_max": 10.0, "lr": 0.2, "batch_size": 1024}
+    wv = GloVe(sentences, epochs=5, device="cpu", **options).wv
+
+    def near(word, count):
+        return {other for other, _ in wv.most_similar(word, topn=count)}
+
+    assert "toad" in near("frog", 5)
+    assert len(near("snake", 8) & {"serpent", "harmless", "venomous", "garter", "bull"}) >= 2
 
 
 def test_a_loss_that_is_not_finite():
