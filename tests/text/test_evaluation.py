@@ -6,12 +6,13 @@ import lzma
 from pathlib import Path
 
 import gensim.models
+import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import minitorch
 from minitorch.text import KeyedVectors
-from tests.text.conftest import FILES
+from tests.text.conftest import FILES, pair
 
 PAIRS, SIMLEX, ANALOGIES = FILES
 
@@ -115,6 +116,19 @@ def test_analogies_by_products_are_those_of_gensims_cosmul(related, some_analogi
     assert 0.05 < score < 1
     with pytest.raises(ValueError, match="similarity_function: expected one of most_similar, "):
         ours.evaluate_word_analogies(some_analogies, similarity_function="closest")
+
+
+@pytest.mark.parametrize("options", [{}, {"case_insensitive": False}])
+def test_a_given_word_in_other_letters_is_no_answer(tmp_path, options):
+    words = ["man", "woman", "king", "queen", "KING", "tree"]
+    rows = [[1, 0, 0], [0, 1, 0], [1, 0, 2], [0.2, 0.8, 2], [0, 1, 2], [-1, -1, 0]]
+    path = tmp_path / "questions"
+    path.write_text(": family\nman woman king queen\n")
+    scores = [
+        kv.evaluate_word_analogies(str(path), **options)[0]
+        for kv in pair(words, np.array(rows, np.float32))
+    ]
+    assert scores == ([0, 0] if options else [1, 1])
 
 
 def test_evaluation_files_that_hold_nothing(both, tmp_path):

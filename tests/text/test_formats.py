@@ -42,6 +42,7 @@ def odd():
     rng = np.random.default_rng(6)
     vectors = rng.normal(size=(len(WORDS), 5)) * 10.0 ** rng.integers(-37, 37, (len(WORDS), 5))
     vectors[0] = [0.0, -0.0, 1e-45, np.finfo(np.float32).max, 1 / 3]
+    vectors[1] = 1000 + np.arange(1, 6) * 2.0**-14  # neighbours that need nine digits
     return pair(WORDS, vectors.astype(np.float32))
 
 
@@ -270,6 +271,21 @@ def test_files_that_are_cut_short(odd, tmp_path, binary, lost):
         path.write_bytes(path.read_bytes().split(b"\n", 1)[1])
         with pytest.raises(EOFError, match=r"cut short: 1[01] vectors up to line 1[12]"):
             KeyedVectors.load_word2vec_format(path, no_header=True)
+
+
+def test_the_place_in_a_long_binary_file(tmp_path):
+    path = tmp_path / "file"
+    words = [f"w{i}" for i in range(3000)]
+    KeyedVectors(200, words, np.zeros((3000, 200), np.float32)).save_word2vec_format(
+        path, binary=True
+    )
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(EOFError, match=f"2999 vectors up to byte {len(whole) - 1}, expected 3000"):
+        KeyedVectors.load_word2vec_format(path, binary=True)
+    path.write_bytes(whole.replace(b"w2500 ", b"w\xff500 "))
+    with pytest.raises(ValueError, match=f"byte {whole.index(b'w2500 ')}: the key"):
+        KeyedVectors.load_word2vec_format(path, binary=True)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
