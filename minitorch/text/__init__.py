@@ -1,5 +1,6 @@
 """Words: corpora, vocabularies, word vectors and their evaluation."""
 
+from minitorch.text.callbacks import CallbackAny2Vec
 from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences, keyword_in_context, ppmi
 from minitorch.text.corpus import SOURCES, Corpus, tokenize
 from minitorch.text.encoded import encode
@@ -14,6 +15,7 @@ __all__ = [
     "ENGLISH_CONNECTOR_WORDS",
     "LSA",
     "SOURCES",
+    "CallbackAny2Vec",
     "Cooccurrence",
     "Corpus",
     "FrozenPhrases",

@@ -9,9 +9,9 @@ import tempfile
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -63,10 +63,22 @@ class Encoded:
         """The number of the sentence that each token stands in, int32 (n,), from 1."""
         return np.cumsum(self.tokens < 0, dtype=np.int32)
 
+    def with_counts(self, counts: Mapping[str, int]) -> "Encoded":
+        """The same corpus with other counts of its words."""
+        numbers = np.array([counts[word] for word in self.words], dtype=np.int64)
+        return replace(self, counts=numbers)
+
     def fingerprint(self) -> str:
         """A number that changes with the words, their counts or the length of the corpus."""
         text = json.dumps([self.words, self.counts.tolist(), self.count, len(self.tokens)])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
+    """What is known of a corpus by its counts: it has no tokens."""
+    numbers = np.array(list(counts.values()), dtype=np.int64)
+    nothing = np.zeros(0, dtype=np.int32)
+    return Encoded(list(counts), numbers, nothing, sentences, int(numbers.sum()))
 
 
 def watch(

@@ -1,23 +1,26 @@
-"""Skip-gram with negative sampling, as matrix products over blocks of neighbouring words.
+"""Skip-gram and CBOW as matrix products over blocks of neighbouring words.
 
 word2vec.c takes one pair of words at a time. Here a block of consecutive words (the centres) meets
 the block widened by the window (its halo) and a pool of noise words in one matrix product. Of the
 products of centres and halo only a band counts: the pairs within each centre's window. Every pair
 of a block shares the pool, weighted so that a pair has `negative` negatives.
+
+In CBOW the words of a window together are the one side of a pair, and the centre is the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from minitorch import dtypes, fused, ops
 from minitorch.backend import Device
-from minitorch.creation import arange, empty, like, ones, zeros
+from minitorch.creation import arange, empty, full, like, ones, zeros
 from minitorch.dtypes import dtype as DType
-from minitorch.nn import Embedding, Module
+from minitorch.nn import Embedding, Module, ModuleList
 from minitorch.random import Generator, rand, randint, randperm
 from minitorch.tensor import Tensor, no_grad
+from minitorch.text.softmax import dense
 
 
 class Blocks(NamedTuple):
@@ -43,7 +46,9 @@ class BlockSampler:
     """Turns tokens into blocks: sub-sampling, dynamic windows, negatives, masks.
 
     keep: probability that sub-sampling keeps each word, (V,). thresholds, aliases: the noise
-    distribution as an alias table, (V,) each. negative: negatives to a pair.
+    distribution as an alias table, (V,) each. negative: negatives to a pair, 0 for none.
+    shrink_windows: each centre draws its own reach, evenly from 1 ... window.
+    cbow: a centre is one pair with its whole window, which may have the centre's negatives in it.
 
     Gradients of a step are all taken at one place, so words that repeat within it would go too
     far. Hence blocks come in random order, and of equal centres in a block each counts less, so
@@ -62,11 +67,15 @@ class BlockSampler:
         block_size: int = 32,
         pool_size: int = 48,
         repeats: int = 2,
+        shrink_windows: bool = True,
+        cbow: bool = False,
     ) -> None:
         self.keep, self.thresholds, self.aliases = keep, thresholds, aliases
         self.generator = generator
         self.window, self.negative = window, negative
-        self.block_size, self.pool_size, self.repeats = block_size, pool_size, repeats
+        self.block_size, self.repeats = block_size, repeats
+        self.pool_size = pool_size if negative else 0
+        self.shrink_windows, self.cbow = shrink_windows, cbow
         self._device = keep.device
         # A row for each reach of a window to the left and to the right: 1 where it goes.
         reach = arange(window + 1, device=self._device)
@@ -94,6 +103,8 @@ class BlockSampler:
         place = start.unsqueeze(1) + arange(size + 2 * w, device=self._device)
         halo = tokens[place]
         centres = halo[:, w : w + size].contiguous()
+        if not self.pool_size:
+            return Blocks(centres, halo, self._positives(centres, band[place[:, :size]]))
         pool = self.noise(n, self.pool_size)
         weights = self._weights(centres, halo, pool, band[place[:, :size]])
         return Blocks(centres, ops.cat([halo, pool], dim=1), weights)
@@ -105,7 +116,8 @@ class BlockSampler:
         weights = empty(n, width + self.pool_size, size, **like(self.keep))
         share = self._share(centres)
         weights[:, :width] = (self._bands[band] * share.unsqueeze(2)).transpose(1, 2)
-        count = self._bands.sum(dim=1)[band] * share  # of positive pairs
+        count = self._bands.sum(dim=1)[band]  # of positive pairs
+        count = (count.clamp(max=1) if self.cbow else count) * share
         weights[:, width:] = (count * (self.negative / self.pool_size)).unsqueeze(1)
         block, centre, drawn = self._not_negative(halo, pool, band)
         weights[block, width + drawn, centre] = 0.0
@@ -115,9 +127,14 @@ class BlockSampler:
         weights[block, width:, centre] = rest * (self.pool_size / left)
         return weights
 
+    def _positives(self, centres: Tensor, band: Tensor) -> Tensor:
+        """What each pair counts where there is no pool."""
+        return (self._bands[band] * self._share(centres).unsqueeze(2)).transpose(1, 2).contiguous()
+
     def pairs(self, blocks: Blocks) -> Tensor:
-        """How many pairs of words in a window the blocks stand for, a float64 scalar."""
-        return blocks.weights[:, : 2 * self.window + 1].double().sum()
+        """How many pairs of words in a window (CBOW: windows) the blocks hold, a float64 scalar."""
+        weights = blocks.weights[:, : 2 * self.window + 1]
+        return (weights.amax(1) if self.cbow else weights).double().sum()
 
     def noise(self, *shape: int) -> Tensor:
         """Words drawn from the noise distribution, int64."""
@@ -133,7 +150,9 @@ class BlockSampler:
         w = self.window
         n = len(sentences) - 2 * w
         here = sentences[w : w + n]
-        reach = randint(1, w + 1, (n,), generator=self.generator, device=self._device)
+        reach = full((n,), w, dtype=dtypes.int64, device=self._device)
+        if self.shrink_windows:
+            reach = randint(1, w + 1, (n,), generator=self.generator, device=self._device)
         left, right = zeros(2, n, dtype=dtypes.int64, device=self._device)
         for i in range(w):
             left += sentences[i : i + n] == here
@@ -151,7 +170,7 @@ class BlockSampler:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pool words that are the centre or in its window: block, centre and place in the pool.
 
-        A word that stands there twice comes twice.
+        CBOW leaves out the centre only. A word that stands there twice comes twice.
         """
         size, width, drawn_of = band.shape[1], self._bands.shape[1], pool.shape[1]
         equal = (halo.unsqueeze(2) == pool.unsqueeze(1)).view(-1).nonzero()
@@ -160,16 +179,21 @@ class BlockSampler:
         offset = arange(width, device=self._device)
         centre = place - offset  # the one that has this word of the halo at this offset
         inside = (centre >= 0) & (centre < size)
-        in_window = self._bands[band[block, centre.clamp(0, size - 1)], offset] > 0
-        hit, at = (inside & (in_window | (offset == self.window))).nonzero().unbind(1)
+        taken = offset == self.window
+        if not self.cbow:
+            taken = (self._bands[band[block, centre.clamp(0, size - 1)], offset] > 0) | taken
+        hit, at = (inside & taken).nonzero().unbind(1)
         return block[hit, 0], centre[hit, at], drawn[hit, 0]
 
 
 class SkipGram(Module):
-    """The two tables of skip-gram: `input` has the word vectors, `output` those of contexts.
+    """The tables of skip-gram: `input` has the word vectors, `output` those of contexts.
 
     Input vectors start evenly drawn from ±1/(2 D), output vectors at zero, as in word2vec.c, so
     that every pair's loss starts at (negative + 1) log 2. Gradients are row-sparse.
+
+    negative: learn by negative sampling. others: modules that give a loss as well, such as
+    `HierarchicalSoftmax`; losses are added.
     """
 
     def __init__(
@@ -178,6 +202,8 @@ class SkipGram(Module):
         vector_size: int,
         window: int = 5,
         *,
+        negative: bool = True,
+        others: Sequence[Module] = (),
         generator: Generator | None = None,
         device: Device | str | None = None,
         dtype: DType | None = None,
@@ -187,11 +213,53 @@ class SkipGram(Module):
         shape = num_words, vector_size
         start = rand(shape, generator=generator, dtype=dtype, device=device)
         start.sub_(0.5).div_(vector_size)
-        zero = zeros(shape, dtype=dtype, device=device)
         self.input = Embedding(*shape, sparse=True, _weight=start)
-        self.output = Embedding(*shape, sparse=True, _weight=zero)
+        self.output: Embedding | None = None
+        if negative:
+            zero = zeros(shape, dtype=dtype, device=device)
+            self.output = Embedding(*shape, sparse=True, _weight=zero)
+        self.others = ModuleList(others)
 
     def forward(self, blocks: Blocks) -> Tensor:
         """Loss summed over the pairs of the blocks, a float64 scalar."""
-        x, y = self.input(blocks.centres), self.output(blocks.others)
-        return fused.negative_sampling(x, y, blocks.weights, width=2 * self.window + 1)
+        x, words, weights, width = self._pairs(blocks)
+        losses = []
+        if self.output is not None:
+            y = self.output(words)
+            losses.append(fused.negative_sampling(x, y, weights, width=width))
+        if len(self.others):
+            targets = words[:, : x.shape[1] + width - 1]
+            counted = dense(weights[:, :width])
+            losses += [other(x, targets, counted) for other in self.others]
+        loss = losses[0]
+        for other in losses[1:]:
+            loss = loss + other
+        return loss
+
+    def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
+        """As `negative_sampling` takes them: x, the words of y, weights and width."""
+        return self.input(blocks.centres), blocks.others, blocks.weights, 2 * self.window + 1
+
+
+class CBOW(SkipGram):
+    """Continuous bag of words: the mean of a window's input vectors predicts its centre.
+
+    As in word2vec.c every word of a window moves by the whole of what the mean should move by,
+    not by its share. mean: False for the sum of the vectors instead, with its own gradient.
+    """
+
+    def __init__(self, *args: Any, mean: bool = True, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.mean = mean
+
+    def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
+        width, size = 2 * self.window + 1, blocks.centres.shape[1]
+        halo, pool = blocks.others[:, : size + width - 1], blocks.others[:, size + width - 1 :]
+        weights = blocks.weights[:, :width]
+        inside = (weights > 0).to(weights.dtype)
+        x = dense(inside).mT @ self.input(halo)
+        if self.mean:  # the value is that of the mean, the gradient that of the sum
+            count = inside.sum(1).clamp(min=1).unsqueeze(2)
+            x = (x / count).detach() + (x - x.detach())
+        counted = ops.cat([weights.amax(1, keepdim=True), blocks.weights[:, width:]], dim=1)
+        return x, ops.cat([blocks.centres, pool], dim=1), counted, 1

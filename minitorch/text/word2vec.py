@@ -2,98 +2,80 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
-from tqdm import tqdm
-
-from minitorch import dtypes
 from minitorch.backend import Device, get_default_device
-from minitorch.backend.cpu import settings
-from minitorch.creation import from_numpy, zeros
-from minitorch.optim import SGD
+from minitorch.creation import from_numpy
+from minitorch.nn import Module
 from minitorch.random import Generator
-from minitorch.tensor import Tensor
-from minitorch.text.corpus import Corpus, hidden
-from minitorch.text.encoded import Encoded, encode
+from minitorch.tensor import no_grad
+from minitorch.text.corpus import Corpus
+from minitorch.text.encoded import Encoded, encode, from_frequencies
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
-from minitorch.text.vocab import Vocab, alias_table
+from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
+from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
+from minitorch.text.training import Numbered, Run, Schedule, call_all
+from minitorch.text.vocab import TrimRule, Vocab, alias_table, scan
 
 Sentences = Iterable[Sequence[str]]
 
-_CHUNK = 1 << 16  # tokens that are made into blocks at once
 _MOST_OFTEN = 6.1  # times that a step may have the most frequent word, on average
-
-
-class _Numbered(NamedTuple):
-    """A corpus, the vocabulary's number of each of its words, and where it is from."""
-
-    corpus: Encoded
-    table: Any  # int32
-    source: object
-
-
-def _stretches(
-    numbered: _Numbered, sampler: BlockSampler, device: Device
-) -> Iterator[tuple[int, int, Blocks]]:
-    """Blocks of one stretch of the corpus after another, with its first and last word.
-
-    A thread prepares the next while the caller works on one: NumPy frees the interpreter.
-    """
-    corpus, table, _ = numbered
-    words = len(corpus.tokens)
-
-    def prepare(start: int) -> tuple[int, int, Blocks]:
-        end = min(start + _CHUNK, words)
-        tokens, sentences = (
-            from_numpy(part).to(device).long() for part in corpus.number(table, start, end)
-        )
-        return start, end, sampler.blocks(tokens, sentences)
-
-    with ThreadPoolExecutor(1) as thread:
-        ahead = thread.submit(prepare, 0)
-        for start in range(_CHUNK, words, _CHUNK):
-            ready = ahead.result()
-            ahead = thread.submit(prepare, start)
-            yield ready
-        yield ahead.result()
+# Options that the result depends on: a checkpoint must have them in common.
+_IDENTITY = (
+    *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
+    *("shrink_windows", "sample", "ns_exponent", "seed", "block_size", "pool_size", "batch_words"),
+)
 
 
 class Word2Vec:
-    """Skip-gram with negative sampling (Mikolov et al. 2013), on any device.
+    """Skip-gram and CBOW (Mikolov et al. 2013), on any device.
 
     sentences: lists of words, e.g. `Corpus("gcide")`.
     corpus_file: a text file instead (plain, .gz, .bz2 or .xz) or a folder of them, a sentence on
     each line, words between blanks. A corpus is read once; its numbers, past a million words, are
     in a temporary file, or in the folder `cache`, where later runs find those of the same files.
     vector_size: length of a vector. window: words on either side, at most; each centre draws its
-    own reach evenly from 1 ... window. min_count: leave out words seen less often. sample:
-    threshold of sub-sampling, 0 for none. negative: noise words to a pair, drawn in proportion
-    to count ** ns_exponent. epochs: passes over the corpus. alpha, min_alpha: learning rate at
-    the beginning and the end, linear between. seed: equal seeds give equal vectors.
-    progress: show bars (None: where stderr is a terminal).
+    own reach evenly from 1 ... window, unless shrink_windows is False. min_count: leave out words
+    seen less often. sample: threshold of sub-sampling, 0 for none.
+    sg: 1 for skip-gram, 0 for CBOW, in which the mean (cbow_mean=1) or sum (0) of a window's
+    vectors predicts its centre. What is learnt: negative sampling with `negative` noise words to
+    a pair, drawn in proportion to count ** ns_exponent; with hs=1 hierarchical softmax, with
+    full_softmax=1 the softmax over all words. Of several the losses are added, as in gensim:
+    negative=0 leaves only the others.
+    epochs: passes over the corpus. alpha, min_alpha: learning rate at the beginning and the end,
+    linear between. seed: equal seeds give equal vectors.
+    max_vocab_size: forget the rarest words while counting where there are more; the corpus is
+    then read twice. max_final_vocab: raise min_count until no more words are left. trim_rule: see
+    `vocab.keep`. sorted_vocab: 0 to leave words in the order in which they appear.
+    callbacks: see `CallbackAny2Vec`. progress: show bars (None: where stderr is a terminal).
+    workers, compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the
+    loss is always there, and one process works.
+
+    checkpoint: file that holds the run; it is written at the start, after each epoch or (with
+    save_every) after so many words, and on Ctrl-C. resume=True goes on from it: the vectors are
+    then, bit for bit, those of a run that never stopped.
 
     block_size, pool_size, batch_words: how the work is cut up. A step takes blocks of
     `block_size` words with `pool_size` noise words each, `batch_words` in all, or fewer where
     the most frequent word would come more than six times among them.
 
     As in gensim: `wv` (KeyedVectors), `build_vocab`, `train`, `corpus_count`,
-    `corpus_total_words`. Besides: `vocab`, `model` (the SkipGram module) and `losses`, the mean
-    loss per pair of each epoch, summed in float64.
+    `corpus_total_words`. Besides: `vocab`, `model` (the SkipGram or CBOW module) and `losses`, the
+    mean loss per pair of each epoch, summed in float64.
 
     Where it differs from word2vec.c and gensim: gradients of `batch_words` words are summed
     before they are applied. The pairs of a block share their negatives, among which there is
-    neither the centre nor a word of its window. A word that stands in a block more than twice
-    counts as a centre (in the loss, too) as if it stood there twice. Blocks come in random order
-    within stretches of 65,536 words. The default of alpha is higher.
+    neither the centre nor (skip-gram) a word of its window. A word that stands in a block more
+    than twice counts as a centre (in the loss, too) as if it stood there twice. Blocks come in
+    random order within stretches of 65,536 words.
+    Nodes of the tree that many pairs of a step pass move less. Defaults: alpha is higher, sg is 1.
 
-    Raises ValueError for options out of range and a corpus without pairs, FloatingPointError
-    if the loss is not finite.
+    Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
+    run, TypeError for an iterator, which cannot be read again, FloatingPointError if the loss is
+    not finite.
     """
 
     def __init__(
@@ -105,49 +87,86 @@ class Word2Vec:
         window: int = 5,
         min_count: int = 5,
         *,
+        max_vocab_size: int | None = None,
         sample: float = 1e-3,
         seed: int = 1,
+        workers: int = 1,
         min_alpha: float = 1e-4,
         sg: int = 1,
+        hs: int = 0,
         negative: int = 5,
         ns_exponent: float = 0.75,
+        cbow_mean: int = 1,
+        hashfxn: object = None,
         epochs: int = 5,
+        null_word: int = 0,
+        trim_rule: TrimRule | None = None,
+        sorted_vocab: int = 1,
+        batch_words: int = 512,
+        compute_loss: bool = False,
+        callbacks: Sequence[Any] = (),
+        comment: str | None = None,
+        max_final_vocab: int | None = None,
+        shrink_windows: bool = True,
+        full_softmax: int = 0,
         device: Device | str | None = None,
         block_size: int = 32,
         pool_size: int = 48,
-        batch_words: int = 512,
         progress: bool | None = None,
         cache: str | Path | None = None,
+        checkpoint: str | Path | None = None,
+        save_every: int | None = None,
+        resume: bool = False,
     ) -> None:
-        if sg != 1:
-            raise ValueError(
-                f"Word2Vec: sg: expected 1 (skip-gram), the only model here, got {sg!r}"
-            )
-        self.vector_size, self.window, self.negative = vector_size, window, negative
-        self.min_count, self.sample, self.ns_exponent = min_count, sample, ns_exponent
+        self.vector_size, self.window, self.min_count = vector_size, window, min_count
+        self.negative, self.hs, self.full_softmax = negative, hs, full_softmax
+        self.sg, self.cbow_mean, self.shrink_windows = sg, cbow_mean, bool(shrink_windows)
+        self.sample, self.ns_exponent = sample, ns_exponent
         self.alpha, self.min_alpha, self.epochs, self.seed = alpha, min_alpha, epochs, seed
+        self.max_vocab_size, self.max_final_vocab = max_vocab_size, max_final_vocab
+        self.sorted_vocab = sorted_vocab
+        self.workers, self.compute_loss, self.comment = workers, compute_loss, comment
         self.block_size, self.pool_size, self.batch_words = block_size, pool_size, batch_words
+        self.callbacks = tuple(callbacks)
         self.device = get_default_device() if device is None else Device(device)
         self.progress, self.cache = progress, cache
+        self.checkpoint, self.save_every = checkpoint, save_every
         self._check()
         self.generator = Generator().manual_seed(seed)
         self.corpus_count = self.corpus_total_words = 0
         self.losses: list[float] = []  # of each epoch
         self.total_train_time = 0.0
-        self._numbered: _Numbered | None = None
+        self.vocab: Vocab
+        self.model: SkipGram
+        self._numbered: Numbered | None = None
         if sentences is not None or corpus_file is not None:
             _check_passes(sentences, epochs + 1)
-            self.build_vocab(sentences, corpus_file)
-            self.train()
+            self.build_vocab(sentences, corpus_file, trim_rule=trim_rule)
+            self.train(resume=resume)
 
     def _check(self) -> None:
-        for name in (
-            *("vector_size", "window", "negative", "min_count", "epochs"),
-            *("block_size", "pool_size", "batch_words"),
+        for name, least in (
+            *(("vector_size", 1), ("window", 1), ("negative", 0), ("min_count", 1), ("epochs", 1)),
+            *(("block_size", 1), ("pool_size", 1), ("batch_words", 1)),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"Word2Vec: {name}: expected an integer above 0, got {value!r}")
+            if not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"Word2Vec: {name}: expected an integer above {least - 1}, got {value!r}"
+                )
+        for name in ("max_vocab_size", "max_final_vocab", "save_every"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(
+                    f"Word2Vec: {name}: expected None or an integer above 0, got {value!r}"
+                )
+        for name in ("sg", "hs", "cbow_mean", "full_softmax"):
+            if getattr(self, name) not in (0, 1):
+                raise ValueError(f"Word2Vec: {name}: expected 0 or 1, got {getattr(self, name)!r}")
+        if not (self.negative or self.hs or self.full_softmax):
+            raise ValueError(
+                "Word2Vec: negative=0, hs=0 and full_softmax=0 leave nothing to learn: set one"
+            )
         if not 0 <= self.min_alpha <= self.alpha:
             raise ValueError(
                 f"Word2Vec: expected 0 <= min_alpha <= alpha, got min_alpha={self.min_alpha} and "
@@ -158,11 +177,47 @@ class Word2Vec:
 
     # ------------------------------------------------------------------ vocabulary
     def build_vocab(
-        self, corpus_iterable: Sentences | None = None, corpus_file: str | Path | None = None
+        self,
+        corpus_iterable: Sentences | None = None,
+        corpus_file: str | Path | None = None,
+        update: bool = False,
+        progress_per: int | None = None,
+        keep_raw_vocab: bool = False,
+        trim_rule: TrimRule | None = None,
     ) -> None:
-        """Count the words of a corpus (see the constructor), number it, and make new vectors."""
-        source, corpus = self._read(corpus_iterable, corpus_file)
-        vocab = Vocab.from_encoded(corpus, self.min_count)
+        """Count the words of a corpus (see the constructor), number it, and make new vectors.
+
+        With `update` its new words get vectors besides those there are, and the counts of known
+        words grow; `train` without a corpus then takes the new one. progress_per and
+        keep_raw_vocab are there for gensim's sake. Raises RuntimeError if there is nothing to
+        update.
+        """
+        source, corpus = self._read(corpus_iterable, corpus_file, trim_rule)
+        self._take(source, corpus, update, trim_rule)
+
+    def build_vocab_from_freq(
+        self,
+        word_freq: Mapping[str, int],
+        keep_raw_vocab: bool = False,
+        corpus_count: int | None = None,
+        trim_rule: TrimRule | None = None,
+        update: bool = False,
+    ) -> None:
+        """Make the vocabulary from counts; `train` then needs a corpus."""
+        self._take(None, from_frequencies(word_freq, corpus_count or 0), update, trim_rule)
+
+    def _take(
+        self, source: object, corpus: Encoded, update: bool, trim_rule: TrimRule | None
+    ) -> None:
+        """Make a corpus the one to train on."""
+        if update and self._numbered is None:
+            raise RuntimeError("Word2Vec: build_vocab: there is no vocabulary yet to update")
+        options: dict[str, Any] = {"max_final_vocab": self.max_final_vocab, "trim_rule": trim_rule}
+        if update:
+            vocab = self.vocab.extended(corpus, self.min_count, **options)
+        else:
+            ordered = bool(self.sorted_vocab)
+            vocab = Vocab.from_encoded(corpus, self.min_count, **options, sorted_vocab=ordered)
         if len(vocab) == 1:
             raise ValueError(
                 f"Word2Vec: the corpus has one word only, {vocab.index_to_key[0]!r}: nothing to "
@@ -170,11 +225,13 @@ class Word2Vec:
             )
         self.vocab = vocab
         self.corpus_count, self.corpus_total_words = corpus.count, corpus.total
-        self._numbered = self._number(source, corpus)
-        self.model = SkipGram(
-            len(vocab), self.vector_size, self.window, generator=self.generator, device=self.device
-        )
-        self.losses = []
+        self._numbered = Numbered(corpus, vocab.table(corpus), source)
+        old = self.model if update else None
+        self.model = self._model()
+        if old is None:
+            self.losses = []
+        else:
+            _copy_rows(old, self.model)
         self.wv = KeyedVectors(
             self.vector_size,
             vocab.index_to_key,
@@ -182,26 +239,49 @@ class Word2Vec:
             vocab.counts.tolist(),
         )
 
+    def _model(self) -> SkipGram:
+        """New tables for the vocabulary."""
+        words, size, device = len(self.vocab), self.vector_size, self.device
+        others: list[Module] = []
+        if self.hs:
+            pairs = self._blocks_at_once() * self.block_size * (self.window + 1 if self.sg else 1)
+            counts = self.vocab.counts.tolist()
+            others.append(HierarchicalSoftmax(counts, size, pairs, device=device))
+        if self.full_softmax:
+            others.append(FullSoftmax(words, size, device=device))
+        options: dict[str, Any] = {
+            "negative": self.negative > 0,
+            "others": others,
+            "generator": self.generator,
+            "device": device,
+        }
+        if self.sg:
+            return SkipGram(words, size, self.window, **options)
+        return CBOW(words, size, self.window, mean=bool(self.cbow_mean), **options)
+
     def _read(
-        self, sentences: Sentences | None, corpus_file: str | Path | None
+        self,
+        sentences: Sentences | None,
+        corpus_file: str | Path | None,
+        trim_rule: TrimRule | None = None,
     ) -> tuple[object, Encoded]:
         if (sentences is None) == (corpus_file is None):
             raise TypeError("Word2Vec: expected either sentences (corpus_iterable) or corpus_file")
+        source: object = sentences
         if corpus_file is not None:
-            return str(corpus_file), self._encode(Corpus(corpus_file, tokenizer=str.split))
+            source, sentences = str(corpus_file), Corpus(corpus_file, tokenizer=str.split)
         assert sentences is not None
         if isinstance(sentences, str):
             raise TypeError(
                 f"Word2Vec: sentences: expected lists of words, got the string {sentences[:40]!r} "
                 "(corpus_file takes the path of a file, minitorch.text.Corpus names of sources)"
             )
-        return sentences, self._encode(sentences)
-
-    def _encode(self, sentences: Sentences) -> Encoded:
-        return encode(sentences, self.progress, cache=self.cache)
-
-    def _number(self, source: object, corpus: Encoded) -> _Numbered:
-        return _Numbered(corpus, self.vocab.table(corpus), source)
+        if self.max_vocab_size is None:
+            return source, encode(sentences, self.progress, cache=self.cache)
+        _check_passes(sentences, 2)
+        counts = scan(sentences, self.max_vocab_size, trim_rule, self.progress)
+        corpus = encode(sentences, self.progress, words=counts, cache=self.cache)
+        return source, corpus.with_counts(counts)
 
     # ------------------------------------------------------------------ training
     def train(
@@ -213,98 +293,82 @@ class Word2Vec:
         epochs: int | None = None,
         start_alpha: float | None = None,
         end_alpha: float | None = None,
+        compute_loss: bool = False,
+        callbacks: Sequence[Any] = (),
+        *,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
     ) -> float:
         """Train on the corpus of `build_vocab`, or on another; returns the last epoch's loss.
 
-        Without epochs, start_alpha or end_alpha those of the constructor hold. total_examples
-        and total_words are there for gensim's sake: the corpus is counted.
+        Without epochs, start_alpha, end_alpha, callbacks or checkpoint those of the constructor
+        hold. total_words or total_examples (sentences) say after how much an epoch counts as done
+        for alpha, if not after the whole corpus. compute_loss is there for gensim's sake.
         """
         epochs = self.epochs if epochs is None else epochs
         if epochs < 1:
             raise ValueError(f"Word2Vec: train: epochs: expected at least 1, got {epochs}")
         _check_passes(corpus_iterable, epochs)
-        corpus = self._corpus(corpus_iterable, corpus_file)
+        numbered = self._corpus(corpus_iterable, corpus_file)
         high = self.alpha if start_alpha is None else start_alpha
         low = self.min_alpha if end_alpha is None else end_alpha
+        words = _words_of_an_epoch(numbered.corpus, total_examples, total_words)
+        called = tuple(callbacks) or self.callbacks
+        before = len(self.losses)
 
-        def alpha(passes: float) -> float:
-            return high + (low - high) * passes / epochs
+        def ended(loss: float) -> None:
+            self.losses.append(loss)
+            call_all(called, "on_epoch_end", self)
 
-        sampler = self._sampler()
-        optimizer = SGD(self.model.parameters(), lr=high)
-        began = time.perf_counter()
-        settings.keep_heap()
-        words = len(corpus.corpus.tokens)
-        bar = tqdm(
-            total=epochs * words, unit="word", unit_scale=True, disable=hidden(self.progress)
+        path = self.checkpoint if checkpoint is None else checkpoint
+        run = Run(
+            self.model,
+            self._sampler(),
+            self.vocab,
+            numbered,
+            Schedule(epochs, words, high, low),
+            self._blocks_at_once(),
+            self.progress,
+            {name: getattr(self, name) for name in _IDENTITY},
+            lambda: call_all(called, "on_epoch_begin", self),
+            ended,
+            None if path is None else Path(path),
+            self.save_every,
         )
-        with settings.flush_denormal(), bar:
-            for epoch in range(epochs):
-                bar.set_description(f"epoch {epoch + 1}/{epochs}")
-                self.losses.append(self._epoch(corpus, sampler, optimizer, epoch, alpha, bar))
+        if resume:
+            if path is None:
+                raise ValueError("Word2Vec: resume=True needs the checkpoint to go on from")
+            run.load()
+            self.losses[before:] = run.place.losses
+        began = time.perf_counter()
+        call_all(called, "on_train_begin", self)
+        run.run()
+        call_all(called, "on_train_end", self)
         self.total_train_time += time.perf_counter() - began
         return self.losses[-1]
-
-    def _epoch(
-        self,
-        corpus: _Numbered,
-        sampler: BlockSampler,
-        optimizer: SGD,
-        epoch: int,
-        alpha: Callable[[float], float],
-        bar: tqdm[NoReturn],
-    ) -> float:
-        """One pass over the corpus; returns the mean loss per pair."""
-        group = optimizer.param_groups[0]
-        blocks_at_once = self._blocks_at_once()
-        loss, pairs = zeros(2, dtype=dtypes.float64, device=self.device)
-        words = len(corpus.corpus.tokens)
-        for start, end, blocks in _stretches(corpus, sampler, self.device):
-            step = (end - start) * blocks_at_once / max(1, len(blocks.centres))
-            for i, batch in enumerate(blocks.split(blocks_at_once)):
-                group["lr"] = alpha(epoch + (start + i * step) / words)
-                batch_loss = self.model(batch)
-                batch_loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-                loss += batch_loss.detach()
-            pairs += sampler.pairs(blocks)
-            bar.set_postfix(loss=f"{self._mean(loss, pairs, end):.4f}", refresh=False)
-            bar.update(end - start)
-        if not pairs.item():
-            raise ValueError(
-                "Word2Vec: the corpus has no pair of words in one sentence that sub-sampling kept"
-            )
-        return self._mean(loss, pairs, words)
 
     def _blocks_at_once(self) -> int:
         """Blocks to a step: few enough that no word's gradients are summed too often."""
         kept = self.vocab.keep_probabilities(self.sample) * self.vocab.counts
-        noise = self.vocab.noise_probabilities(self.ns_exponent)
-        often = max(kept.max() / kept.sum(), noise.max())
+        often = kept.max() / kept.sum()
+        if self.negative:
+            often = max(often, self.vocab.noise_probabilities(self.ns_exponent).max())
         return max(1, int(min(self.batch_words, _MOST_OFTEN / often)) // self.block_size)
 
-    def _mean(self, loss: Tensor, pairs: Tensor, words: int) -> float:
-        mean: float = loss.item() / max(pairs.item(), 1.0)
-        if not math.isfinite(mean):
-            raise FloatingPointError(
-                f"Word2Vec: the loss is {mean} after {words} words of an epoch: "
-                f"use a smaller alpha than {self.alpha} or a smaller batch_words than "
-                f"{self.batch_words}"
-            )
-        return mean
-
-    def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> _Numbered:
+    def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> Numbered:
         if self._numbered is None:
             raise RuntimeError("Word2Vec: train: build_vocab has to come first")
         source = self._numbered.source
         given = sentences if corpus_file is None else str(corpus_file)
+        if given is None and source is None:
+            raise TypeError("Word2Vec: train: the vocabulary is from counts: a corpus is needed")
         if given is None or given is source or (isinstance(given, str) and given == source):
             return self._numbered
-        corpus = self._number(*self._read(sentences, corpus_file))
-        if not (corpus.table >= 0).any():
+        source, corpus = self._read(sentences, corpus_file)
+        table = self.vocab.table(corpus)
+        if not (table >= 0).any():
             raise ValueError("Word2Vec: train: the corpus has no word of the vocabulary")
-        return corpus
+        return Numbered(corpus, table, source)
 
     def _sampler(self) -> BlockSampler:
         tables = (
@@ -321,6 +385,8 @@ class Word2Vec:
             negative=self.negative,
             block_size=self.block_size,
             pool_size=self.pool_size,
+            shrink_windows=self.shrink_windows,
+            cbow=not self.sg,
         )
 
     def get_latest_training_loss(self) -> float:
@@ -328,11 +394,30 @@ class Word2Vec:
         return self.losses[-1] if self.losses else 0.0
 
     def __repr__(self) -> str:
-        words = len(self.vocab) if self._numbered else 0
+        size = len(self.vocab) if self._numbered is not None else 0
         return (
-            f"Word2Vec(vocab={words}, vector_size={self.vector_size}, alpha={self.alpha}, "
+            f"Word2Vec(vocab={size}, vector_size={self.vector_size}, alpha={self.alpha}, "
             f"epochs={self.epochs}, device={str(self.device)!r})"
         )
+
+
+def _copy_rows(old: SkipGram, new: SkipGram) -> None:
+    """Words keep their rows; the nodes of a tree, which is another now, start anew."""
+    with no_grad():
+        for name, table in old.named_parameters():
+            if not name.endswith("nodes.weight"):
+                new.get_parameter(name)[: len(table)] = table
+
+
+def _words_of_an_epoch(corpus: Encoded, examples: int | None, words: int | None) -> int:
+    """How many words count as an epoch. Raises ValueError for less than one."""
+    for name, given in (("total_words", words), ("total_examples", examples)):
+        if given is not None and given < 1:
+            raise ValueError(f"Word2Vec: train: {name}: expected at least 1, got {given}")
+    kept, total = max(1, len(corpus.tokens)), max(1, corpus.total)
+    if words is None and examples is not None:
+        words = total * examples // max(1, corpus.count)
+    return kept if words is None else max(1, words * kept // total)
 
 
 def _check_passes(sentences: Sentences | None, passes: int) -> None:

@@ -156,6 +156,101 @@ def test_build_vocab_and_train_apart_equal_the_constructor(trained):
     assert "unknown" not in model.wv
 
 
+def test_new_words_join_a_vocabulary_as_in_gensim():
+    more = [["new", "words", "t0w0"], ["new", "words", "t0w1"]] * 40
+    options = SMALL | {"epochs": 1}
+    model, theirs = Word2Vec(**options), gensim.models.Word2Vec(sg=1, **options)
+    with pytest.raises(RuntimeError, match="no vocabulary yet to update"):
+        model.build_vocab(more, update=True)
+    for each in (model, theirs):
+        each.build_vocab(SENTENCES[:200])
+        each.train(SENTENCES[:200], total_examples=200, epochs=1)
+    before = model.wv["t3w0"].clone()
+    context = model.model.output.weight[3].clone()
+    for each in (model, theirs):
+        each.build_vocab(more, update=True)
+    assert model.wv.index_to_key == theirs.wv.index_to_key
+    for word in ("new", "t0w0", "t3w0"):
+        assert model.wv.get_vecattr(word, "count") == theirs.wv.get_vecattr(word, "count")
+    assert model.corpus_count == theirs.corpus_count == 80
+    assert model.corpus_total_words == theirs.corpus_total_words == 240
+    assert model.wv["t3w0"].equal(before)
+    assert model.model.output.weight[3].equal(context)
+    new = model.wv["new"].clone()
+    assert 0 < new.abs().max().item() <= 0.5 / 16
+    assert not model.model.output.weight[len(model.wv) - 1].any()
+    model.train(more, total_words=model.corpus_total_words, epochs=3)
+    assert not model.wv["new"].equal(new)
+    assert len(model.losses) == 4
+
+
+def test_counts_alone_make_a_vocabulary_as_in_gensim():
+    counts = {"a": 30, "b": 90, "c": 4, "d": 60}
+    model, theirs = Word2Vec(sample=0), gensim.models.Word2Vec(sample=0)
+    for each in (model, theirs):
+        each.build_vocab_from_freq(counts, corpus_count=7)
+    assert model.wv.index_to_key == theirs.wv.index_to_key == ["b", "d", "a"]
+    assert model.corpus_count == theirs.corpus_count == 7
+    with pytest.raises(TypeError, match="from counts: a corpus is needed"):
+        model.train()
+    model.train([["a", "b", "d"]] * 50, total_examples=50, epochs=1)
+
+
+@pytest.mark.parametrize("size", [30, 60])
+def test_vocabularies_with_limits_are_gensims(size):
+    options = {"max_vocab_size": size, "max_final_vocab": size // 2, "min_count": 2}
+    model = Word2Vec(**options)
+    theirs = gensim.models.Word2Vec(**options)
+    for each in (model, theirs):
+        each.build_vocab(SENTENCES[:300])
+    assert model.wv.index_to_key == theirs.wv.index_to_key
+    counts = [theirs.wv.get_vecattr(word, "count") for word in theirs.wv.index_to_key]
+    assert model.vocab.counts.tolist() == counts
+    assert model.corpus_total_words == theirs.corpus_total_words
+    model.train(epochs=1)
+    with pytest.raises(TypeError, match="2 passes"):
+        model.build_vocab(iter(SENTENCES))
+
+
+def test_total_words_and_examples_set_the_pace_of_alpha(monkeypatch):
+    rates = []
+    step = minitorch.optim.SGD.step
+    monkeypatch.setattr(
+        minitorch.optim.SGD,
+        "step",
+        lambda self: (rates.append(self.param_groups[0]["lr"]), step(self)),
+    )
+    model = Word2Vec(**(SMALL | {"alpha": 0.04, "min_alpha": 0.0}))
+    model.build_vocab(SENTENCES[:300])
+    ends = []
+    for pace in ({}, {"total_words": 2 * 3600}, {"total_examples": 600}, {"total_words": 1800}):
+        rates.clear()
+        model.train(epochs=1, **pace)
+        ends.append(rates[-1])
+    assert ends[0] < 0.008
+    assert ends[1] == ends[2] == pytest.approx((0.04 + ends[0]) / 2)
+    assert ends[3] == 0
+    with pytest.raises(ValueError, match="total_words: expected at least 1, got 0"):
+        model.train(total_words=0)
+
+
+def test_names_that_gensim_has_are_taken(tmp_path):
+    """A script written for gensim runs after its import is changed."""
+    script = """
+model = Word2Vec(sentences, vector_size=8, window=3, min_count=1, workers=4, sg=1, hs=0,
+                 negative=5, sample=0, compute_loss=True, null_word=0, sorted_vocab=1,
+                 hashfxn=hash, comment="x", max_final_vocab=None, trim_rule=None, epochs=1)
+model.build_vocab([["some", "more"]] * 9, update=True, progress_per=10, keep_raw_vocab=False)
+model.train([["some", "more"]] * 9, total_examples=model.corpus_count, epochs=model.epochs,
+            compute_loss=True, start_alpha=0.02, end_alpha=0.01)
+near = model.wv.most_similar("some", topn=3)
+"""
+    for kind in (gensim.models.Word2Vec, Word2Vec):
+        names = {"Word2Vec": kind, "sentences": SENTENCES[:50]}
+        exec(script, names)
+        assert len(names["near"]) == 3
+
+
 def test_steps_of_any_size_learn():
     for options in ({"block_size": 8, "pool_size": 16}, {"batch_words": 64}, {"window": 2}):
         assert separation(Word2Vec(SENTENCES, **SMALL, **options).wv) > 0.4
@@ -193,14 +288,17 @@ def test_progress_shows_words_and_loss(capsys):
     [
         ({"vector_size": 0}, "vector_size: expected an integer above 0, got 0"),
         ({"window": -1}, "window"),
-        ({"negative": 0}, "negative"),
+        ({"negative": -1}, "negative: expected an integer above -1, got -1"),
+        ({"negative": 0}, "negative=0, hs=0 and full_softmax=0 leave nothing to learn"),
+        ({"hs": 2}, "hs: expected 0 or 1, got 2"),
+        ({"max_final_vocab": 0}, "max_final_vocab: expected None or an integer above 0"),
         ({"epochs": 0}, "epochs"),
         ({"epochs": 1.5}, "epochs"),
         ({"batch_words": 0}, "batch_words"),
         ({"alpha": -0.1}, "alpha=-0.1"),
         ({"alpha": 0.01, "min_alpha": 0.02}, "min_alpha=0.02"),
         ({"sample": 2}, "sample"),
-        ({"sg": 0}, "sg: expected 1"),
+        ({"sg": 2}, "sg: expected 0 or 1"),
     ],
 )
 def test_options_out_of_range(options, message):

@@ -1,0 +1,130 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import minitorch
+from minitorch.testing import gradcheck
+from minitorch.text.huffman import huffman
+from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax, dense
+from tests.referee import array
+
+F64 = minitorch.float64
+COUNTS = [20, 9, 7, 5, 3, 1, 1]
+
+
+def inputs():
+    """x (2, 3, 4), words (2, 5), weights (2, 5, 3)."""
+    x = minitorch.randn(2, 3, 4, dtype=F64).requires_grad_()
+    words = minitorch.randint(len(COUNTS), (2, 5))
+    weights = minitorch.rand(2, 5, 3, dtype=F64)
+    return x, words, weights * (weights > 0.4).to(F64)
+
+
+def filled(module):
+    """The module with random numbers for vectors, and its table."""
+    (table,) = module.parameters()
+    with minitorch.no_grad():
+        table.copy_(minitorch.randn(*table.shape, dtype=F64))
+    return module, table
+
+
+def test_hierarchical_softmax_is_a_distribution():
+    model, _ = filled(HierarchicalSoftmax(COUNTS, 4, dtype=F64))
+    x = minitorch.randn(1, 1, 4, dtype=F64)
+    one = minitorch.ones(1, 1, 1, dtype=F64)
+    losses = [model(x, minitorch.tensor([[w]]), one).item() for w in range(len(COUNTS))]
+    assert sum(math.exp(-loss) for loss in losses) == pytest.approx(1, rel=1e-12)
+
+
+def test_hierarchical_softmax_equals_torch():
+    model, table = filled(HierarchicalSoftmax(COUNTS, 4, dtype=F64))
+    x, words, weights = inputs()
+    tree = huffman(COUNTS)
+    tx = torch.tensor(array(x), requires_grad=True)
+    nodes = torch.tensor(array(table), requires_grad=True)
+    total = 0
+    for b, m, i in np.ndindex(2, 5, 3):
+        word = int(array(words)[b, m])
+        for point, code in zip(tree.points[word], tree.codes[word]):
+            gain = torch.nn.functional.logsigmoid((1 - 2 * code) * (tx[b, i] @ nodes[point]))
+            total = total - float(array(weights)[b, m, i]) * gain
+    loss = model(x, words, weights)
+    assert loss.dtype is F64
+    loss.backward()
+    total.backward()
+    assert loss.item() == pytest.approx(total.item(), rel=1e-12)
+    assert_allclose(array(x.grad), tx.grad.numpy(), rtol=1e-9, atol=1e-12)
+    assert type(table.grad) is minitorch.RowGrad
+    assert_allclose(array(table.grad.to_dense()), nodes.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_nodes_that_many_pairs_pass_move_less():
+    """80 pairs a step pass the root, which moves by the half; the loss is the same."""
+    x, words, weights = inputs()
+    grads = []
+    for pairs in (0.0, 80.0):
+        model, table = filled(HierarchicalSoftmax(COUNTS, 4, pairs, dtype=F64))
+        with minitorch.no_grad():
+            table.fill_(0.5)
+        loss = model(x, words, weights)
+        loss.backward()
+        grads.append((loss.item(), array(table.grad.to_dense()), array(x.grad)))
+        x.grad = None
+    (loss, before, dx), (same, after, same_dx) = grads
+    assert same == pytest.approx(loss, rel=1e-12)
+    assert_allclose(same_dx, dx, rtol=1e-12)
+    passed = np.array(huffman(COUNTS).counts) / sum(COUNTS)
+    assert passed[-1] == 1
+    assert_allclose(after, before * np.minimum(1, 0.5 / passed)[:, None], rtol=1e-12)
+
+
+def test_full_softmax_equals_torch():
+    model, table = filled(FullSoftmax(7, 4, dtype=F64))
+    x, words, weights = inputs()
+    tx = torch.tensor(array(x), requires_grad=True)
+    output = torch.tensor(array(table), requires_grad=True)
+    total = 0
+    for b, m, i in np.ndindex(2, 5, 3):
+        target = torch.tensor([int(array(words)[b, m])])
+        pair = torch.nn.functional.cross_entropy((tx[b, i] @ output.T)[None], target)
+        total = total + float(array(weights)[b, m, i]) * pair
+    loss = model(x, words, weights)
+    loss.backward()
+    total.backward()
+    assert loss.item() == pytest.approx(total.item(), rel=1e-12)
+    assert_allclose(array(x.grad), tx.grad.numpy(), rtol=1e-9, atol=1e-12)
+    assert_allclose(array(table.grad), output.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def _full(counts, depth, **options):
+    return FullSoftmax(len(counts), depth, **options)
+
+
+@pytest.mark.parametrize("make", [HierarchicalSoftmax, _full])
+def test_gradcheck(make):
+    model, _ = filled(make(COUNTS, 4, dtype=F64))
+    x, words, weights = inputs()
+    assert gradcheck(lambda x: model(x, words, weights), [x])
+
+
+def test_losses_start_at_the_code_length_and_at_log_v():
+    x, words, _ = inputs()
+    one = minitorch.ones(2, 5, 3, dtype=F64)
+    lengths = [len(code) for code in huffman(COUNTS).codes]
+    turns = sum(lengths[w] for w in array(words).ravel())
+    hierarchical = HierarchicalSoftmax(COUNTS, 4, dtype=F64)(x, words, one)
+    assert hierarchical.item() == pytest.approx(3 * turns * math.log(2), rel=1e-12)
+    full = FullSoftmax(7, 4, dtype=F64)(x, words, one)
+    assert full.item() == pytest.approx(30 * math.log(7), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "width", "size"), [(2, 5, 3), (1, 1, 4), (3, 7, 1)])
+def test_dense_puts_a_band_on_its_diagonal(n, width, size):
+    band = minitorch.randn(n, width, size)
+    expected = np.zeros((n, size + width - 1, size), dtype=np.float32)
+    for b, o, i in np.ndindex(n, width, size):
+        expected[b, i + o, i] = array(band)[b, o, i]
+    assert_allclose(array(dense(band)), expected)

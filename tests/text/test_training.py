@@ -1,0 +1,222 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import minitorch
+from minitorch.text import CallbackAny2Vec, Word2Vec, training
+from tests.text.test_word2vec import SENTENCES, SMALL
+
+OPTIONS = SMALL | {"epochs": 3, "vector_size": 8}
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAfter(CallbackAny2Vec):
+    """Raises in the middle of a run: after some stretches of 1000 words."""
+
+    def __init__(self, monkeypatch, stretches):
+        self.left = stretches
+        train = training.Run._train
+
+        def counted(run, *args):
+            if not self.left:
+                raise Stop
+            self.left -= 1
+            train(run, *args)
+
+        monkeypatch.setattr(training.Run, "_train", counted)
+
+
+@pytest.fixture(autouse=True)
+def _short_stretches(monkeypatch):
+    monkeypatch.setattr(training, "STRETCH", 1000)
+
+
+def same(a, b):
+    tables = a.model.state_dict(), b.model.state_dict()
+    return a.losses == b.losses and all(tables[0][n].equal(tables[1][n]) for n in tables[1])
+
+
+@pytest.mark.parametrize("options", [{}, {"sg": 0}, {"hs": 1, "negative": 0}], ids=str)
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, options):
+    options = OPTIONS | options | {"epochs": 2}
+    sentences = SENTENCES[:300]
+    whole = Word2Vec(sentences, **options)
+    path = tmp_path / "deep" / "run.safetensors"
+    for stretches in (0, 1, 3, 5):
+        with pytest.MonkeyPatch.context() as patch:
+            StopAfter(patch, stretches)
+            with pytest.raises(Stop):
+                Word2Vec(sentences, **options, checkpoint=path, save_every=1000)
+        resumed = Word2Vec(sentences, **options, checkpoint=path, resume=True)
+        assert same(resumed, whole)
+    done = Word2Vec(sentences, **options, checkpoint=path, resume=True)  # nothing is left to do
+    assert same(done, whole)
+    assert done.losses == whole.losses
+
+
+def test_saved_at_the_start_and_after_epochs(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    places = []
+    monkeypatch.setattr(
+        training,
+        "save",
+        lambda state, _: places.append((state["place"]["epoch"], state["place"]["word"])),
+    )
+    Word2Vec(SENTENCES[:200], **OPTIONS, checkpoint=path)
+    assert places == [(0, 0), (1, 0), (2, 0), (3, 0)]
+    places.clear()
+    Word2Vec(SENTENCES[:200], **(OPTIONS | {"epochs": 1}), checkpoint=path, save_every=1500)
+    assert places == [(0, 0), (0, 2000), (1, 0)]
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    path = tmp_path / "run"
+    sentences = SENTENCES[:100]
+    Word2Vec(sentences, **OPTIONS, checkpoint=path)
+    before = path.read_bytes()
+    given = {"checkpoint": path, "resume": True}
+    for other, options, message in (
+        (SENTENCES[:99], {}, "another vocabulary: it has"),
+        (sentences[::-1], {}, "another (vocabulary|corpus)"),
+        (sentences, {"window": 4}, "window=5, this one has window=4"),
+        (sentences, {"seed": 9}, "seed=3, this one has seed=9"),
+        (sentences, {"epochs": 9}, "epochs=3, this one has epochs=9"),
+        (sentences, {"sg": 0}, "sg=1, this one has sg=0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Word2Vec(other, **(OPTIONS | options), **given)
+        assert path.read_bytes() == before
+    with pytest.raises(FileNotFoundError):
+        Word2Vec(sentences, **OPTIONS, checkpoint=tmp_path / "none", resume=True)
+    with pytest.raises(ValueError, match="resume=True needs the checkpoint"):
+        Word2Vec(sentences, **OPTIONS, resume=True)
+    minitorch.save({"a": 1}, tmp_path / "other")
+    with pytest.raises(ValueError, match="other is not a checkpoint of Word2Vec"):
+        Word2Vec(sentences, **OPTIONS, checkpoint=tmp_path / "other", resume=True)
+
+
+def test_control_c_saves_between_two_stretches(tmp_path):
+    whole = Word2Vec(SENTENCES[:300], **OPTIONS)
+    path = tmp_path / "run"
+    train = training.Run._train
+
+    def interrupted(run, stretch, loss):
+        train(run, stretch, loss)
+        if run.place.epoch == 1 and stretch.start == 1000:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Run, "_train", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"after 1 of 3 epochs and 2000 words; .*run"):
+            Word2Vec(SENTENCES[:300], **OPTIONS, checkpoint=path)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert same(Word2Vec(SENTENCES[:300], **OPTIONS, checkpoint=path, resume=True), whole)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import minitorch
+from minitorch.text import Word2Vec, training
+
+training.STRETCH = 1000
+corpus, path, device = sys.argv[1:]
+minitorch.set_default_device(device)
+again = Path(path).exists()
+print("begun", flush=True)
+model = Word2Vec(corpus_file=corpus, vector_size=8, min_count=1, epochs=EPOCHS, progress=False,
+                 checkpoint=path, save_every=1000, resume=again, cache=Path(path).parent)
+minitorch.save({**model.model.state_dict(), "losses": model.losses}, f"{path}.end")
+"""
+
+
+def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bytes(tmp_path, device):
+    script = KILLED.replace("EPOCHS", "6" if device == "cpu" else "1")
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\\n".join(" ".join(sentence) for sentence in SENTENCES[:300]) + "\\n")
+
+    def start(name):
+        command = [sys.executable, "-c", script, str(corpus), str(tmp_path / name), device]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    with start("whole") as whole:
+        whole.stdout.readline()
+        began = time.perf_counter()
+        assert whole.wait() == 0
+        seconds = time.perf_counter() - began
+    moments = random.Random()
+    kills = 0
+    for _ in range(3):
+        with start("killed") as process:
+            process.stdout.readline()
+            time.sleep(moments.uniform(0, seconds / 2))
+            process.kill()
+            kills += process.wait() == -signal.SIGKILL
+    assert kills
+    with start("killed") as process:
+        assert process.wait() == 0
+    ends = [(tmp_path / f"{name}.end").read_bytes() for name in ("whole", "killed")]
+    assert ends[0] == ends[1]
+
+
+def test_callbacks_are_called_as_in_gensim(tmp_path):
+    import gensim.models
+    from gensim.models.callbacks import CallbackAny2Vec as Theirs
+
+    def log_of(base):
+        class Log(base):
+            def __init__(self):
+                self.calls = []
+
+            def on_train_begin(self, model):
+                self.calls.append("train begin")
+
+            def on_train_end(self, model):
+                self.calls.append("train end")
+
+            def on_epoch_begin(self, model):
+                self.calls.append("epoch begin")
+
+            def on_epoch_end(self, model):
+                self.calls.append("epoch end")
+                self.loss = model.get_latest_training_loss()
+
+        return Log()
+
+    ours, theirs = log_of(CallbackAny2Vec), log_of(Theirs)
+    model = Word2Vec(SENTENCES[:50], **OPTIONS, callbacks=[ours, object()], compute_loss=True)
+    gensim.models.Word2Vec(SENTENCES[:50], **OPTIONS, callbacks=[theirs], compute_loss=True)
+    assert ours.calls == theirs.calls
+    assert ours.loss == model.losses[-1]
+    other = log_of(CallbackAny2Vec)
+    model.train(epochs=1, callbacks=[other])
+    assert other.calls == ["train begin", "epoch begin", "epoch end", "train end"]
+    assert ours.calls == theirs.calls
+
+
+def test_schedule_falls_linearly_and_stays():
+    schedule = training.Schedule(epochs=2, words=100, high=0.5, low=0.1)
+    assert schedule.alpha(0, 0) == 0.5
+    assert schedule.alpha(1, 0) == pytest.approx(0.3)
+    assert schedule.alpha(1, 50) == pytest.approx(0.2)
+    assert schedule.alpha(1, 400) == pytest.approx(0.1)
+
+
+def test_a_checkpoint_is_safetensors(tmp_path):
+    from safetensors import safe_open
+
+    model = Word2Vec(SENTENCES[:50], **OPTIONS, checkpoint=tmp_path / "run")
+    with safe_open(tmp_path / "run", framework="numpy") as file:
+        assert {"model.input.weight", "model.output.weight", "random"} <= set(file.keys())
+    state = minitorch.load(tmp_path / "run")
+    assert json.loads(state["words"]) == model.wv.index_to_key
