@@ -21,6 +21,7 @@ from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 USER_ERRORS = (OSError, ValueError, KeyError, ImportError, FloatingPointError)
+LAST = "last.safetensors"  # the checkpoint in --out
 SHOWN = slice(60, 140)  # frequent words, past those that have little meaning of their own
 PACKAGES = ("numpy", "scipy", "tqdm", "safetensors", "matplotlib", "cupy-cuda12x", "cupy-cuda13x")
 
@@ -46,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args) or 0
     except KeyboardInterrupt as stop:
         print(f"\nminitorch: {str(stop) or 'stopped'}", file=sys.stderr)
-        if hasattr(args, "resume") and (args.out / "last.safetensors").exists():
+        saved = getattr(args, "checkpoint", None) or getattr(args, "out", Path()) / LAST
+        if hasattr(args, "resume") and saved.exists():
             again = [*words, *([] if args.resume else ["--resume"])]
             print(f"go on with: minitorch {shlex.join(again)}", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -171,24 +173,39 @@ def _word2vec_arguments(parser: argparse.ArgumentParser) -> None:
         default, option = defaults[name].default, f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=type(default), default=default, metavar="N", help=text)
     _common_training_arguments(parser, "runs/word2vec")
+    add = parser.add_argument
+    add("--sg", type=int, choices=(0, 1), default=1, help="1 for skip-gram, 0 for CBOW")
+    add("--hs", type=int, choices=(0, 1), default=0, help="1 for hierarchical softmax as well")
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help=f"what an interrupted run goes on from (default: {LAST} in --out)",
+    )
+    add("--resume", action="store_true", help="go on from the checkpoint")
 
 
 def _train_word2vec(args: argparse.Namespace) -> None:
     corpus = Corpus(args.corpus)
-    options = {name: getattr(args, name) for name in WORD2VEC}
-    progress = False if args.quiet else None
-    model = Word2Vec(
-        device=args.device, seed=args.seed, progress=progress, sentences=corpus, **options
-    )
+    options = {name: getattr(args, name) for name in (*WORD2VEC, "seed", "device", "sg", "hs")}
     args.out.mkdir(parents=True, exist_ok=True)
+    model = Word2Vec(
+        corpus,
+        progress=False if args.quiet else None,
+        cache=args.out / "tokens",
+        checkpoint=args.checkpoint or args.out / LAST,
+        resume=args.resume,
+        **options,
+    )
     path = args.out / "vectors.safetensors"
     model.wv.save(path)
     words, seconds = model.corpus_total_words, model.total_train_time
+    rate = "resumed" if args.resume else f"{args.epochs * words / seconds:,.0f} words/s"
     print(
         f"{args.corpus}: {words:,} words, {len(model.wv):,} in the vocabulary; "
-        f"{args.epochs * words / seconds:,.0f} words/s; loss {model.losses[-1]:.4f}"
+        f"{rate}; loss {model.losses[-1]:.4f}"
     )
-    shown = model.wv.index_to_key[SHOWN]
+    shown = model.vocab.index_to_key[SHOWN]
     for word in shown[:5]:
         near = model.wv.most_similar(word, topn=5)
         print(f"{word}: {', '.join(other for other, _ in near)}")
@@ -249,7 +266,7 @@ COMMANDS = {
         _train_mlp,
     ),
     "train word2vec": Command(
-        "train word vectors: skip-gram with negative sampling", _word2vec_arguments, _train_word2vec
+        "train word vectors: skip-gram or CBOW", _word2vec_arguments, _train_word2vec
     ),
     "vectors similar": Command("print the words nearest to words", _similar_arguments, _similar),
     "vectors analogy": Command("A is to B as C is to which word?", _analogy_arguments, _analogy),

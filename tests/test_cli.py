@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from minitorch import cli, train
-from minitorch.text import KeyedVectors
+from minitorch.text import KeyedVectors, training
 
 MLP = ["train", "mlp", "--data", "digits", "--hidden", "16", "--epochs", "2", "--batch-size", "64"]
 WORDS = ["train", "word2vec", "--vector-size", "8", "--epochs", "2", "--min-count", "2"]
@@ -124,6 +124,32 @@ def test_word_vectors_from_training_to_questions(run, corpus, tmp_path):
     assert status == 0
     expected = KeyedVectors.load(saved).most_similar(["queen", "land"], ["king"], topn=2)
     assert [line.split()[1] for line in out] == [word for word, _ in expected]
+
+
+def test_word_vectors_resume(run, corpus, tmp_path, monkeypatch):
+    words = [*WORDS, "--corpus", corpus, "--sg", "0", "--quiet"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run(*words, "--out", whole)[0] == 0
+    epoch = training.Run._epoch
+
+    def interrupted(self, *args):
+        if self.place.epoch:
+            raise KeyboardInterrupt
+        epoch(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Run, "_epoch", interrupted)
+        status, _, err = run(*words, "--out", stopped)
+    assert status == 130
+    assert err.endswith("--resume\n")
+    saved = ["--checkpoint", stopped / "last.safetensors"]
+    assert run(*words, "--out", tmp_path / "other", *saved, "--resume")[0] == 0
+    names = [folder / "vectors.safetensors" for folder in (whole, tmp_path / "other")]
+    assert names[0].read_bytes() == names[1].read_bytes()
+    assert len(list((whole / "tokens").iterdir())) == 1
+    status, _, err = run(*words, "--out", tmp_path / "none", "--resume")
+    assert status == 2
+    assert "last.safetensors" in err
 
 
 @pytest.mark.parametrize(
