@@ -229,8 +229,7 @@ class SkipGram(Module):
             losses.append(fused.negative_sampling(x, y, weights, width=width))
         if len(self.others):
             targets = words[:, : x.shape[1] + width - 1]
-            counted = dense(weights[:, :width])
-            losses += [other(x, targets, counted) for other in self.others]
+            losses += [other(x, targets, weights[:, :width]) for other in self.others]
         loss = losses[0]
         for other in losses[1:]:
             loss = loss + other

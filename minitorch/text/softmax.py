@@ -1,7 +1,7 @@
 """Softmax over the vocabulary: hierarchical, along the branches of a tree, and in full.
 
-Both take what negative sampling takes: n blocks of L vectors that predict, M words to be predicted,
-and what each pair of them counts.
+Both take what negative sampling takes: n blocks of L vectors that predict, L + width - 1 words to
+be predicted, and what pairs count, (n, width, L): words i to i + width - 1 with vector i.
 """
 
 from __future__ import annotations
@@ -50,16 +50,17 @@ class HierarchicalSoftmax(Module):
         self._share = tensor(share, dtype=start.dtype, device=device)
 
     def forward(self, x: Tensor, words: Tensor, weights: Tensor) -> Tensor:
-        """-log P(word | x), summed over pairs: (n, L, D), (n, M), (n, M, L) -> float64 scalar."""
-        n, size, _ = x.shape
-        points, signs = self._points[words], self._signs[words].unsqueeze(3)
-        nodes = self.nodes(points.reshape(n, -1))
-        share = self._share[points].reshape(n, -1, 1)
+        """-log P(word | x), summed over pairs: (n, L, D), (n, M), (n, width, L) -> float64."""
+        (n, size, _), (_, count), width = x.shape, words.shape, weights.shape[1]
+        points = self._points[words].mT.reshape(n, -1)
+        nodes, share = self.nodes(points), self._share[points].unsqueeze(2)
         # The value is that of the nodes, the gradient its share.
         nodes = nodes.detach() + (nodes - nodes.detach()) * share
-        scores = (nodes @ x.mT).reshape(*points.shape, size)
-        gains = ops.logsigmoid(scores * signs) * signs.abs()
-        return -(gains * weights.unsqueeze(2)).double().sum()
+        scores = (nodes @ x.mT).reshape(n, -1, count, size)
+        near = band(scores.mT, width).permute(0, 2, 3, 1)  # (n, L, width, length of a code)
+        signs = self._signs[band(words.unsqueeze(1).expand(n, size, count), width)]
+        gains = ops.logsigmoid(near * signs) * (signs.abs() * weights.mT.unsqueeze(3))
+        return -gains.double().sum()
 
 
 class FullSoftmax(Module):
@@ -80,11 +81,19 @@ class FullSoftmax(Module):
         self.weight = Parameter(zeros(num_words, vector_size, dtype=dtype, device=device))
 
     def forward(self, x: Tensor, words: Tensor, weights: Tensor) -> Tensor:
-        """-log P(word | x), summed over pairs: (n, L, D), (n, M), (n, M, L) -> float64 scalar."""
+        """-log P(word | x), summed over pairs: (n, L, D), (n, M), (n, width, L) -> float64."""
         n, size, depth = x.shape
         gains = (x.reshape(-1, depth) @ self.weight.mT).log_softmax(1).reshape(n, size, -1)
         chosen = words.unsqueeze(1).expand(n, size, words.shape[1])
-        return -(gains.gather(2, chosen) * weights.mT).double().sum()
+        return -(gains.gather(2, chosen) * dense(weights).mT).double().sum()
+
+
+def band(matrix: Tensor, width: int) -> Tensor:
+    """The inverse of `dense`: entries i + o of rows i, (*, L, L + width - 1) -> (*, L, width)."""
+    *lead, size, count = matrix.shape
+    tail = zeros(*lead, size, dtype=matrix.dtype, device=matrix.device)
+    flat = ops.cat([matrix.reshape(*lead, size * count), tail], dim=-1)
+    return flat.reshape(*lead, size, count + 1)[..., :width]
 
 
 def dense(band: Tensor) -> Tensor:
