@@ -559,9 +559,10 @@ class RowGrad:
 
     def _grouped(self) -> tuple[RowGrad, Tensor]:
         """`sum_duplicates`, and for each sorted index which of the distinct ones it is."""
-        order = self.indices.argsort()
-        ordered = self.indices[order]
-        group = ordered.new_zeros(ordered.shape)
+        given: Any = self.indices
+        order: Any = given.argsort()
+        ordered: Any = given[order]
+        group: Any = ordered.new_zeros(ordered.shape)
         group[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)
         indices = ordered[:1].expand(ordered.shape).clone().scatter_(0, group, ordered)
         values = self.values.new_zeros(self.values.shape).index_add_(0, group, self.values[order])

@@ -1,4 +1,4 @@
-"""`minitorch.cuda`, tested on the simulated GPU, which has the same functions as `minitorch.sim`."""
+"""`minitorch.cuda`, tested on the simulated GPU: `minitorch.sim` has the same functions."""
 
 import gc
 import inspect
@@ -361,6 +361,6 @@ def test_out_of_memory():
             assert str(error.value).startswith(message)
         y = x + x
         assert y.tolist()[:2] == [2, 2]
-        del x, y, error
+        x = y = error = None
         gc.collect()
         assert minitorch.empty(2048, device="sim").shape == (2048,)
