@@ -345,6 +345,13 @@ def test_checks_look_at_every_element(place):
             get(put(np.zeros(1)))
 
 
+def test_the_ends_of_a_range_are_in_it():
+    """Neither 0 and 1 nor the first and the last place are errors."""
+    SIM["check_unit"](put(np.array([0.0, 1.0])), "x")
+    SIM["check_range"](put(np.array([0, 2])), 3, "x")
+    assert get(put(np.zeros(1))) == [0]
+
+
 # ---------------------------------------------------------------------- bad indices
 def poisoned():
     return put(np.zeros((4, 3)))

@@ -6,6 +6,7 @@ A file or operator of "*" stands for all of them. `mutate.py` fails where anothe
 _ACQUIRE = "the simulator takes every atomic for an acquire; a GPU needs the fence behind it"
 _LARGE = "differs from 2^31 elements on: more than a test can have"
 _EMPTY = "tiles more, in which nothing is inside"
+_EQUAL = "of two equal values either is the larger one"
 _WIDE = "speed only: 64-bit positions where 32 bits would do"
 SURVIVORS: list[tuple[str, str, str, str]] = [
     ("fused.cu", "no fence", "if (!last) return; __threadfence();", _ACQUIRE),
@@ -16,6 +17,13 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
     ("strides.cuh", "if (false)", "if (walk.narrow) ", _WIDE),
     ("matmul.cu", "no padding", "PITCH = TILE + 2", "speed only: bank conflicts"),
     ("special.cuh", "> to >=", "return (x > 0 || x != x ? x : C(0)) + ", "of a zero either is 0"),
+    ("fused.cu", "<= to <", "if (n <= 0x7fffffff)", _LARGE),
+    ("index.cu", "/ to *", "counts[CHUNK_THREADS / 32]", "shared memory that is not used"),
+    ("optim.cu", "> to >=", "c = c > b ? c : b", _EQUAL),
+    ("softmax.cu", "> to >=", "return b > a ? b : a;", _EQUAL),
+    ("scan.cu", "> to >=", "if (p.part > 0)", "the first part has no totals before it to add up"),
+    ("reduce.cu", "starts at 1", "int k = 0; k < ROUNDS", "partial sums of one element less"),
+    ("tile.cuh", "loop ends 1 earlier", "d < 32; d <<= 1", "of powers of two none is 31"),
     ("*", "32-bit", "", _LARGE),
     ("*", "32-bit variable", "", _LARGE),
 ]
