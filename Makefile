@@ -41,8 +41,8 @@ sim: $(VENV)/stamp-test ## Run all tests on the simulated GPU
 checked: $(VENV)/stamp-test ## The same, with every access of every kernel checked (slow)
 	$(PYTEST) --device sim --checked $(TESTS)
 
-kernels: $(VENV)/stamp-test ## Compile the kernels for every GPU architecture, and check them
-	$(BIN)/minitorch kernels check --quiet
+kernels: $(VENV)/stamp-test ## Compile and check the kernels for every GPU architecture (ARCHS="sm_80": for some)
+	$(BIN)/minitorch kernels check --quiet $(if $(ARCHS),--arch $(ARCHS))
 
 mutate: $(VENV)/stamp-test ## Change the kernels in small ways and see whether tests notice (MUTANTS= : all of them)
 	$(BIN)/python tests/backend/sim/mutate.py $(if $(MUTANTS),--sample $(MUTANTS))
