@@ -1,20 +1,17 @@
 """Text corpora: where sentences come from, and sentences as numbers."""
 
 import ast
-import bz2
-import gzip
 import json
-import lzma
 import os
 import re
 import sys
 import sysconfig
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from itertools import chain, groupby
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
+
+from minitorch.text.files import DAMAGED, open_file
 
 Tokenizer = Callable[[str], list[str]]
 OnFile = Callable[[Path, IO[bytes] | None], object]
@@ -22,12 +19,6 @@ OnFile = Callable[[Path, IO[bytes] | None], object]
 _WORD = re.compile("[a-z]+")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _LONGEST = 1 << 20  # bytes of a line, past which it is cut
-_OPENERS: dict[str, Callable[..., Any]] = {
-    ".gz": gzip.open,
-    ".dz": gzip.open,  # dictzip: gzip with an index in its header
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
 
 
 def tokenize(text: str) -> list[str]:
@@ -138,8 +129,7 @@ def read_lines(path: Path, errors: str = "strict", on_file: OnFile | None = None
         with path.open("rb") as raw:
             if on_file is not None:
                 on_file(path, raw)
-            opener = _OPENERS.get(path.suffix)
-            with nullcontext(raw) if opener is None else opener(raw) as file:
+            with open_file(path, raw=raw) as file:
                 for data in _pieces(file):
                     yield data.decode("utf-8", errors)
                     line += data.endswith(b"\n")
@@ -151,7 +141,7 @@ def read_lines(path: Path, errors: str = "strict", on_file: OnFile | None = None
         ) from error
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+    except (EOFError, *DAMAGED) as error:
         raise ValueError(f"{path}: damaged or cut short after line {line - 1}: {error}") from error
 
 

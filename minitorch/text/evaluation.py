@@ -11,7 +11,7 @@ from tqdm import tqdm
 from minitorch.creation import tensor
 from minitorch.tensor import Tensor
 from minitorch.text.corpus import hidden
-from minitorch.text.formats import open_file
+from minitorch.text.files import open_file
 from minitorch.text.similarity import COSMUL_EPSILON
 from minitorch.text.vector_table import Key
 

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-import os
 import re
-import secrets
-import shutil
 import sys
-import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -23,13 +15,9 @@ from minitorch.creation import tensor
 from minitorch.dtypes import float64
 from minitorch.tensor import Tensor
 from minitorch.text.corpus import hidden
+from minitorch.text.files import DAMAGED, open_file, replacing
 from minitorch.text.vector_table import Key
 
-_OPENERS: dict[str, Callable[..., IO[Any]]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
 _ROWS_AT_ONCE = 1024
 _BYTES_AT_ONCE = 1 << 20
 _LONGEST_KEY = 1 << 16  # bytes: with more and no blank it is no such file
@@ -43,31 +31,6 @@ class Read(NamedTuple):
     keys: list[str]
     numbers: array[float]
     size: int  # numbers to a vector
-
-
-def open_file(path: Path, mode: str, **options: Any) -> IO[Any]:
-    """`open` for plain and compressed files, by the suffix: .gz, .bz2 or .xz."""
-    opened: IO[Any] = _OPENERS.get(path.suffix, open)(path, mode, **options)
-    return opened
-
-
-@contextmanager
-def replacing(path: Path, append: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write to that appears under its name only when it is complete.
-
-    append: it begins with what stands there already.
-    """
-    unfinished = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
-    try:
-        if append and path.exists():
-            shutil.copyfile(path, unfinished)
-        with open_file(unfinished, "ab" if append else "wb") as file:
-            yield file
-        os.replace(unfinished, path)
-    except BaseException:
-        with suppress(OSError):
-            os.remove(unfinished)
-        raise
 
 
 # ---------------------------------------------------------------------- writing
@@ -172,7 +135,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file: IO[bytes] = open_file(path, "rb")
+        self.file: IO[bytes] = open_file(path)
 
     def __enter__(self: FileSelf) -> FileSelf:
         return self
@@ -191,7 +154,7 @@ class _File:
             return read(size)
         except EOFError as error:
             raise EOFError(f"{self.path}: cut short: {error}") from error
-        except (zlib.error, lzma.LZMAError, OSError) as error:
+        except DAMAGED as error:
             raise ValueError(f"{self.path}: damaged, or not {self.path.suffix}: {error}") from error
 
 
