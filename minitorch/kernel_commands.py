@@ -134,7 +134,8 @@ def _available(device: str) -> None:
 def _compile_one(device: str, file: str, dtype: str, checked: bool) -> None:
     gpu = named(device).gpu
     with sim.config(checked=checked):
-        gpu.kernels.module(file, ARRAY_DTYPES[dtype], gpu.current())
+        # A module that this process has already may be of the other build: compile what is missing.
+        gpu.kernels.module(file, ARRAY_DTYPES[dtype], gpu.current()).compile()
 
 
 # ---------------------------------------------------------------------- count
