@@ -23,6 +23,10 @@ _STRUCTURE = "minitorch"  # the key of the structure in the file's metadata
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip file, and a bare pickle
 
 
+class PickleError(ValueError):
+    """A file is a pickle, which can run any code: it is not read."""
+
+
 def save(obj: Any, path: str | os.PathLike[str]) -> None:
     """Write a tensor, or dicts, lists and tuples of tensors, numbers, strings, bools and None.
 
@@ -57,7 +61,7 @@ def load(path: str | os.PathLike[str], device: str | Device | None = None) -> An
         start = file.read(9)
     # The length of the header may well begin like a pickle; byte 8 of a safetensors file is "{".
     if start.startswith(_PICKLES) and start[8:] != b"{":
-        raise ValueError(
+        raise PickleError(
             f"load: {path} is a pickle, which can run any code, so minitorch does not read it; "
             "where it was made, write safetensors.torch.save_file(state_dict, 'name.safetensors')"
         )

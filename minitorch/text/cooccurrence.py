@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from tqdm import tqdm
 
+from minitorch.creation import from_numpy
+from minitorch.text import model_file
 from minitorch.text.corpus import hidden
 from minitorch.text.encoded import Encoded, encode, watch
 from minitorch.text.vocab import Vocab
@@ -51,6 +54,31 @@ class Cooccurrence:
         """The count of a word and its neighbour. Raises KeyError for an unknown word."""
         row, column = (self.vocab.key_to_index[word] for word in pair)
         return float(self.counts[row, column])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a file holds: the vocabulary's state, and the matrix by row."""
+        parts = ("data", "indices", "indptr")
+        matrix = {part: from_numpy(getattr(self.counts, part)) for part in parts}
+        return {"vocab": self.vocab.state_dict(), "matrix": matrix}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Cooccurrence:
+        """The counts that `state_dict` was taken of."""
+        vocab = Vocab.from_state_dict(state["vocab"])
+        parts = [state["matrix"][part].cpu().numpy() for part in ("data", "indices", "indptr")]
+        counts = sparse.csr_array(tuple(parts), shape=(len(vocab), len(vocab)))
+        counts.check_format()
+        return cls(vocab, counts)
+
+    def save(self, path: str | Path) -> None:
+        """Write words and counts to a safetensors file."""
+        model_file.write(path, "Cooccurrence", self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Cooccurrence:
+        """Read what `save` wrote. Raises ValueError for any other file."""
+        with model_file.reading(path, "Cooccurrence", device="cpu") as state:
+            return cls.from_state_dict(state)
 
     def __repr__(self) -> str:
         return f"Cooccurrence({len(self.vocab)} words, {self.counts.nnz} pairs)"

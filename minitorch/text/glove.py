@@ -18,12 +18,20 @@ from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
 from minitorch.random import Generator, rand, randperm
 from minitorch.tensor import Tensor, no_grad
+from minitorch.text import model_file
 from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences
 from minitorch.text.corpus import Corpus, hidden
 from minitorch.text.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
 
 Sentences = Iterable[Sequence[str]]
+
+# What a file holds besides vectors and counts: how the model is made, and what it has been through.
+_OPTIONS = (
+    *("vector_size", "window", "min_count", "x_max", "alpha", "lr", "epochs", "symmetric", "seed"),
+    *("batch_size", "progress"),
+)
+_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
 
 
 class Pairs(NamedTuple):
@@ -277,6 +285,47 @@ class GloVe:
                 f"batch_size than {self.batch_size}"
             )
         return loss
+
+    # ------------------------------------------------------------------ files
+    def save(self, path: str | Path) -> None:
+        """Write the whole model to a safetensors file: `train` goes on from it, bit for bit.
+
+        That takes the pairs, too, which are most of it. `KeyedVectors.load` reads the vectors.
+        Raises RuntimeError if there is nothing yet.
+        """
+        if self.cooccurrence is None:
+            raise RuntimeError("GloVe: save: build_vocab has to come first")
+        state = {
+            **self.wv.state_dict(),
+            "options": {name: getattr(self, name) for name in _OPTIONS},
+            "dtype": self.dtype.name,
+            "record": {name: getattr(self, name) for name in _RECORD},
+            "cooccurrence": self.cooccurrence.state_dict(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.generator.get_state(),
+        }
+        model_file.write(path, "GloVe", state)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
+    ) -> GloVe:
+        """Read what `save` wrote. Raises ValueError for any other file.
+
+        mmap is there for gensim's sake: it changes nothing.
+        """
+        with model_file.reading(path, "GloVe", device=device) as state:
+            dtype = getattr(dtypes, state["dtype"])
+            model = cls(**state["options"], device=device, dtype=dtype)
+            model.build_vocab(Cooccurrence.from_state_dict(state["cooccurrence"]))
+            model.model.load_state_dict(state["model"])
+            model.optimizer.load_state_dict(state["optimizer"])
+            model.generator.set_state(state["random"])
+            for name in _RECORD:
+                setattr(model, name, state["record"][name])
+            model.wv = KeyedVectors.from_state_dict(state)
+            return model
 
     def get_latest_training_loss(self) -> float:
         """J of the last epoch."""

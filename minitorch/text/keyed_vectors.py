@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from minitorch import dtypes
 from minitorch.backend import Device
 from minitorch.creation import tensor
-from minitorch.serialization import load, save
-from minitorch.text import evaluation, formats
+from minitorch.text import evaluation, formats, model_file
 from minitorch.text.evaluation import Correlation, Section
+from minitorch.text.model_file import from_text, text
 from minitorch.text.similarity import Similarity
 from minitorch.text.vector_table import Key
 
 _FLOATS = {d.name: d for d in dtypes.DTYPES if d.is_floating_point} | {"float": dtypes.float64}
-_WAY_AROUND = (
-    "vectors of gensim come over with its save_word2vec_format and load_word2vec_format here"
-)
+_WITH_VECTORS = ("KeyedVectors", "Word2Vec", "GloVe", "LSA")  # whose files have vectors
 
 
 class KeyedVectors(Similarity):
@@ -75,36 +71,40 @@ class KeyedVectors(Similarity):
         )
 
     # ------------------------------------------------------------------ files
+    def state_dict(self) -> dict[str, Any]:
+        """What a file holds: the tensor "vectors", and "keys" and "attributes" as `text`."""
+        return {
+            "vectors": self.vectors.detach(),
+            "keys": text(self.index_to_key),
+            "attributes": text(self.expandos),
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> KeyedVectors:
+        """The vectors that `state_dict` was taken of."""
+        vectors = state["vectors"]
+        made = cls(vectors.size(1), from_text(state["keys"]), vectors)
+        made.expandos = dict(from_text(state["attributes"]))
+        return made
+
     def save(self, path: str | Path) -> None:
         """Write vectors, keys and attributes to a safetensors file.
 
         It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes".
         """
-        texts = {"keys": self.index_to_key, "attributes": self.expandos}
-        codes = {name: json.dumps(held).encode() for name, held in texts.items()}
-        held = {name: tensor(array("B", code), device="cpu") for name, code in codes.items()}
-        save({"vectors": self.vectors.detach(), **held}, path)
+        model_file.write(path, "KeyedVectors", self.state_dict())
 
     @classmethod
     def load(
         cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
     ) -> KeyedVectors:
-        """Read what `save` wrote. Raises ValueError for any other file, a pickle among them.
+        """Read what `save` wrote, or the vectors out of the file of a whole model.
 
-        mmap is there for gensim's sake: it changes nothing.
+        mmap is there for gensim's sake: it changes nothing. Raises ValueError for any other file,
+        a pickle among them.
         """
-        try:
-            held = load(path, device=device)
-            keys, attributes = (
-                json.loads(held[name].cpu().numpy().tobytes()) for name in ("keys", "attributes")
-            )
-            made = cls(held["vectors"].size(1), keys, held["vectors"])
-            made.expandos = dict(attributes)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ValueError(
-                f"{path} was not written by KeyedVectors.save ({error}); {_WAY_AROUND}"
-            ) from error
-        return made
+        with model_file.reading(path, *_WITH_VECTORS, device=device) as state:
+            return cls.from_state_dict(state)
 
     def save_word2vec_format(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,11 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from minitorch.backend import Device
-from minitorch.creation import as_tensor
+from minitorch.creation import as_tensor, from_numpy
 from minitorch.dtypes import dtype as DType
 from minitorch.dtypes import get_default_dtype
 from minitorch.tensor import Tensor
+from minitorch.text import model_file
 from minitorch.text.cooccurrence import Cooccurrence
 from minitorch.text.encoded import watch
 from minitorch.text.keyed_vectors import KeyedVectors
@@ -257,6 +259,33 @@ class LSA:
         self.wv = KeyedVectors(vector_size, known, tensor_of(left * scale), counts)
         self.document_vectors = tensor_of(right.T * scale)
         self.singular_values = tensor_of(values)
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole model to a safetensors file."""
+        state = {
+            **self.wv.state_dict(),
+            "options": {"weighting": self.weighting, "power": self.power},
+            "word_weights": from_numpy(self.word_weights),
+            "factors": [from_numpy(np.ascontiguousarray(factor)) for factor in self.factors],
+            "documents": self.document_vectors,
+            "values": self.singular_values,
+        }
+        model_file.write(path, "LSA", state)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
+    ) -> LSA:
+        """Read what `save` wrote. Raises ValueError for any other file. mmap has no effect."""
+        with model_file.reading(path, "LSA", device=device) as state:
+            model = cls.__new__(cls)
+            model.weighting, model.power = (state["options"][n] for n in ("weighting", "power"))
+            model.word_weights = state["word_weights"].cpu().numpy()
+            model.factors = Factors(*(factor.cpu().numpy() for factor in state["factors"]))
+            model.wv = KeyedVectors.from_state_dict(state)
+            model.vector_size = model.wv.vector_size
+            model.document_vectors, model.singular_values = state["documents"], state["values"]
+            return model
 
     def reconstruct(self) -> Array:
         """The matrix of low rank that stands for the weighed counts, (words, documents)."""

@@ -13,7 +13,7 @@ from math import log
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minitorch.serialization import load, save
+from minitorch.text import model_file
 from minitorch.text.encoded import watch
 
 Sentences = Iterable[Sequence[str]]
@@ -86,6 +86,7 @@ class _Model:
 
     delimiter: str
     threshold: float
+    scoring: Scorer
     connector_words: frozenset[str]
 
     def score_candidate(
@@ -150,32 +151,36 @@ class _Model:
             if score is not None
         }
 
-    _SAVED: tuple[str, ...]
+    _OPTIONS: tuple[str, ...]
+    _COUNTS: str  # the numbers of the phrases, a dict
 
     def save(self, path: str | Path) -> None:
         """Write the model to a safetensors file. Raises ValueError for a scorer of one's own."""
-        held = {name: getattr(self, name) for name in self._SAVED}
-        held["connector_words"] = sorted(self.connector_words)
-        names = [name for name, scorer in SCORERS.items() if scorer is held["scoring"]]
+        names = [name for name, scorer in SCORERS.items() if scorer is self.scoring]
         if not names:
             raise ValueError(
-                f"save: scoring is a function that no file can hold, {held['scoring']!r}; "
+                f"save: scoring is a function that no file can hold, {self.scoring!r}; "
                 f"expected one of {', '.join(SCORERS)}"
             )
-        held["scoring"] = names[0]
-        save({"kind": type(self).__name__, **held}, path)
+        state = {
+            "options": {name: getattr(self, name) for name in self._OPTIONS},
+            "scoring": names[0],
+            "connector_words": sorted(self.connector_words),
+            **model_file.counted(getattr(self, self._COUNTS)),
+        }
+        model_file.write(path, type(self).__name__, state)
 
     @classmethod
-    def load(cls: type[_AnyModel], path: str | Path) -> _AnyModel:
-        """Read what `save` wrote. Raises ValueError for any other file."""
-        held = load(path)
-        if not isinstance(held, dict) or held.pop("kind", None) != cls.__name__:
-            raise ValueError(f"{path} was not written by {cls.__name__}.save")
-        model = cls.__new__(cls)
-        held["scoring"] = SCORERS[held["scoring"]]
-        held["connector_words"] = frozenset(held["connector_words"])
-        model.__dict__.update(held)
-        return model
+    def load(cls: type[_AnyModel], path: str | Path, mmap: str | None = None) -> _AnyModel:
+        """Read what `save` wrote. Raises ValueError for any other file. mmap has no effect."""
+        with model_file.reading(path, cls.__name__, device="cpu") as state:
+            model = cls.__new__(cls)
+            for name in cls._OPTIONS:
+                setattr(model, name, state["options"][name])
+            model.scoring = SCORERS[state["scoring"]]
+            model.connector_words = frozenset(state["connector_words"])
+            setattr(model, cls._COUNTS, model_file.from_counted(state))
+            return model
 
 
 class Phrases(_Model):
@@ -198,10 +203,11 @@ class Phrases(_Model):
     Raises ValueError for options out of range, TypeError if a sentence is a string.
     """
 
-    _SAVED = (
-        *("min_count", "threshold", "max_vocab_size", "delimiter", "scoring"),
-        *("vocab", "min_reduce", "corpus_word_count", "progress"),
+    _OPTIONS = (
+        *("min_count", "threshold", "max_vocab_size", "delimiter"),
+        *("min_reduce", "corpus_word_count", "progress"),
     )
+    _COUNTS = "vocab"
 
     def __init__(
         self,
@@ -322,7 +328,8 @@ class Phrases(_Model):
 class FrozenPhrases(_Model):
     """The phrases that a Phrases model has found: phrasegrams, from a phrase to its score."""
 
-    _SAVED = ("min_count", "threshold", "delimiter", "scoring", "phrasegrams")
+    _OPTIONS = ("min_count", "threshold", "delimiter")
+    _COUNTS = "phrasegrams"
 
     def __init__(self, phrases_model: Phrases) -> None:
         self.min_count, self.threshold = phrases_model.min_count, phrases_model.threshold

@@ -1,12 +1,15 @@
 """Which words a model knows, how often they occur, and the probabilities that follow."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minitorch.creation import from_numpy
 from minitorch.text.encoded import Encoded, watch
+from minitorch.text.model_file import from_text, text
 
 Probabilities = NDArray[np.float64]
 TrimRule = Callable[[str, int, int], int]  # word, count, min_count -> one of the rules below
@@ -107,6 +110,18 @@ class Vocab:
         numbers = np.array([index.get(word, -1) for word in corpus.words], dtype=np.int64)
         counts[numbers[numbers >= 0]] += corpus.counts[numbers >= 0]
         return Vocab(words, counts, sorted_vocab=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a file holds: "words" as `text`, and the tensor "counts"."""
+        return {"words": text(self.index_to_key), "counts": from_numpy(self.counts)}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> "Vocab":
+        """The vocabulary that `state_dict` was taken of. Raises ValueError if it does not fit."""
+        words, counts = from_text(state["words"]), state["counts"].cpu().numpy()
+        if len(words) != len(counts):
+            raise ValueError(f"{len(words)} words do not fit {len(counts)} counts")
+        return cls(words, counts, sorted_vocab=False)
 
     def __len__(self) -> int:
         return len(self.index_to_key)

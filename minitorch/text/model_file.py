@@ -1,0 +1,109 @@
+"""Files of whole models: safetensors that say of which kind the model is, and in which version."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from minitorch import dtypes
+from minitorch.backend import Device
+from minitorch.creation import tensor
+from minitorch.serialization import PickleError, load, save
+from minitorch.tensor import Tensor
+
+# The version of what stands in a file of each kind: to be raised when that changes.
+VERSIONS = {
+    "KeyedVectors": 1,
+    "Word2Vec": 1,
+    "GloVe": 1,
+    "LSA": 1,
+    "Cooccurrence": 1,
+    "Phrases": 1,
+    "FrozenPhrases": 1,
+}
+_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError)
+_OTHER_FILES = (
+    "text and binary files of word2vec.c, gensim and GloVe are read by "
+    "KeyedVectors.load_word2vec_format"
+)
+_PICKLED = (
+    "gensim's pickles can run any code, so minitorch does not read them: load it in gensim, write "
+    "its vectors with save_word2vec_format, and read those with KeyedVectors.load_word2vec_format"
+)
+
+Path = str | os.PathLike[str]
+
+
+def write(path: Path, kind: str, state: Mapping[str, Any]) -> None:
+    """Write the state of a model; the file appears under its name when it is complete.
+
+    state: tensors, and what `minitorch.save` takes besides; much text goes through `text`.
+    """
+    save({"kind": kind, "version": VERSIONS[kind], **state}, path)
+
+
+@contextmanager
+def reading(
+    path: Path, *kinds: str, device: Device | str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The state of a model of one of these kinds, to be taken apart in the `with` block.
+
+    Raises ValueError that names the file: for a pickle, a file that is cut short or was not
+    written by `write`, another kind or version, and for whatever goes wrong in the block.
+    """
+    state = _state(path, device)
+    kind = state.get("kind")
+    if kind not in kinds:
+        raise ValueError(
+            f"{path} holds a model of the kind {kind}, expected {' or '.join(kinds)}: "
+            f"{kind}.load reads it"
+        )
+    if state["version"] != VERSIONS[kind]:
+        raise ValueError(
+            f"{path} holds version {state['version']} of a {kind}, expected {VERSIONS[kind]}: it "
+            "is from another version of minitorch"
+        )
+    try:
+        yield state
+    except _ERRORS as error:
+        raise ValueError(f"{path} is a damaged file of a {kind}: {error!r}") from error
+
+
+def _state(path: Path, device: Device | str | None) -> dict[str, Any]:
+    try:
+        state = load(path, device=device)
+    except PickleError as error:
+        raise ValueError(f"{path} is a pickle: {_PICKLED}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is no model of minitorch ({error}); {_OTHER_FILES}") from error
+    if not isinstance(state, dict) or state.get("kind") not in VERSIONS or "version" not in state:
+        raise ValueError(f"{path} is a safetensors file, but no model of minitorch; {_OTHER_FILES}")
+    return state
+
+
+def counted(counts: Mapping[str, float]) -> dict[str, Tensor]:
+    """Numbers by word: "words" as `text`, and "counts", int64 or float64 (n,)."""
+    numbers = list(counts.values())
+    real = any(isinstance(number, float) for number in numbers)
+    kind, dtype = ("d", dtypes.float64) if real else ("q", dtypes.int64)
+    held = tensor(array(kind, numbers), dtype=dtype, device="cpu")
+    return {"words": text(list(counts)), "counts": held}
+
+
+def from_counted(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What `counted` was given."""
+    return dict(zip(from_text(state["words"]), state["counts"].tolist(), strict=True))
+
+
+def text(value: object) -> Tensor:
+    """What JSON can say, as its bytes: uint8 (n,). A file's header has no room for so much."""
+    return tensor(array("B", json.dumps(value).encode()), device="cpu")
+
+
+def from_text(held: Tensor) -> Any:
+    """What `text` was given."""
+    return json.loads(held.cpu().numpy().tobytes())
