@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results"
 THREADS = 2
 ROUNDS = 15
 STRETCHES, STRETCH_S, WARM_UP_S = 25, 0.004, 0.3
-PACKAGES = ("numpy", "scipy", "torch", "gensim")
+PACKAGES = ("numpy", "scipy", "torch", "gensim", "numba")
 
 # Of the paired rounds of two contestants (seconds a call), one number a round, and its unit.
 COMPARE: dict[str, tuple[Callable[[float, float], float], str]] = {

@@ -1,29 +1,37 @@
-"""Skip-gram with negative sampling: words per second and quality, beside gensim.
+"""Word vectors: words per second and quality, beside gensim.
 
-python -m benchmarks.word2vec [--corpus gcide+wordnet] [--rounds 3] [--epochs 5] [--workers 2]
+python -m benchmarks.word2vec [--model sg cbow] [--corpus gcide+wordnet bible+wikipedia]
+                              [--rounds 3] [--epochs 5] [--workers 2]
 
-Both read one text file (a sentence a line, `corpus_file`) and train with D 100, window 5, k 5,
-sample 1e-3 and otherwise their own defaults. Each run is a process of its own and rounds
-alternate between the two, so that what else the machine does falls on both. Words per second
-count the words of the file times the epochs; once over `train` alone and once with `build_vocab`.
-gensim measures the quality of both, on the files that it brings.
-Results go to benchmarks/results/ as JSON and Markdown.
+All contestants read one text file (a sentence a line, `corpus_file`) through the same calls, and
+train with the OPTIONS and otherwise their own defaults. Each run is a process of its own and
+rounds alternate between the contestants, so that what else the machine does falls on all. Words
+per second count the words of the file times the epochs; once with `build_vocab` and once over
+`train` alone. gensim measures everybody's quality, on the files that it brings.
+Each corpus and model has its files in benchmarks/results/, as JSON and Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import bz2
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.harness import save
+
+Runs = dict[str, list[dict[str, Any]]]  # of each contestant, round by round
 
 OPTIONS: dict[str, Any] = {
     "vector_size": 100,
@@ -32,40 +40,89 @@ OPTIONS: dict[str, Any] = {
     "sample": 1e-3,
     "min_count": 5,
 }
-QUALITY = ("wordsim353", "simlex999", "analogies")
-SPEEDS = ("words_per_s", "train_words_per_s")
+MODELS: dict[str, dict[str, Any]] = {
+    "sg": {"sg": 1},
+    "cbow": {"sg": 0},
+    "sg-hs": {"sg": 1, "hs": 1, "negative": 0},
+    "cbow-hs": {"sg": 0, "hs": 1, "negative": 0},
+}
+QUALITY = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": "analogies"}
+SPEEDS = {"words_per_s": "words/s", "train_words_per_s": "words/s in train"}
+REFEREE = "gensim"
+
+
+class Contestant(NamedTuple):
+    """Where `Word2Vec` is from, its options, and the module without which it is left out."""
+
+    library: str
+    options: dict[str, Any]
+    needs: str | None = None
+
+
+def contestants(workers: int) -> dict[str, Contestant]:
+    """Who runs, by name; the last is the referee."""
+    ours = {"progress": False}
+    many = f"{workers} worker" + "s" * (workers > 1)
+    table = {
+        f"minitorch, {many}": Contestant("minitorch.text", ours | {"workers": workers}),
+        "minitorch, 1 worker": Contestant("minitorch.text", ours | {"workers": 1}),
+        f"{REFEREE}, {many}": Contestant("gensim.models", {"workers": workers}),
+    }
+    return {name: c for name, c in table.items() if c.needs is None or find_spec(c.needs)}
+
+
+# ---------------------------------------------------------------------- corpora
+def bible() -> Iterator[str]:
+    """Verses of the King James Bible, from the Debian packages bible-kjv and bible-kjv-text."""
+    command = ["bible", "-f", "gen1:1-rev22:21"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except FileNotFoundError:
+        raise SystemExit("the corpus 'bible' needs: apt install bible-kjv bible-kjv-text") from None
+    for line in done.stdout.splitlines():
+        yield line.partition(" ")[2]  # behind book, chapter and verse
+
+
+def wikipedia() -> Iterator[str]:
+    """Paragraphs of the 106 articles of Wikipedia that come with gensim."""
+    from gensim.corpora.wikicorpus import extract_pages, filter_wiki
+    from gensim.test.utils import datapath
+
+    name = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+    with bz2.open(datapath(name)) as file:
+        for _, text, _ in extract_pages(file, ("0",)):
+            yield from filter_wiki(text).splitlines()
+
+
+CORPORA = {"bible": bible, "wikipedia": wikipedia}  # besides those of minitorch.text.Corpus
+
+
+def sentences(name: str) -> Iterator[list[str]]:
+    """Those of CORPORA, of minitorch's sources or of a file; several are joined by "+"."""
+    from minitorch.text import Corpus, tokenize
+
+    for part in [name] if Path(name).exists() else name.split("+"):
+        if part in CORPORA:
+            yield from filter(None, map(tokenize, CORPORA[part]()))
+        else:
+            yield from Corpus(part)
+
+
+def write_corpus(given: Iterable[list[str]], path: Path) -> Path:
+    """Write sentences as everybody reads them, one a line."""
+    with path.open("w", encoding="utf8") as file:
+        file.writelines(" ".join(sentence) + "\n" for sentence in given)
+    return path
 
 
 # ---------------------------------------------------------------------- one run, in its own process
-def run_minitorch(path: str, epochs: int, seed: int, workers: int) -> dict[str, Any]:
-    from minitorch.text import Word2Vec
-
-    model = Word2Vec(epochs=epochs, seed=seed, progress=False, **OPTIONS)
-    result = timed(model, path, lambda: model.train())
-    result["loss"] = model.losses[-1]
-    vectors = model.wv.vectors.numpy()
-    return result | quality(model.wv.index_to_key, vectors)
-
-
-def run_gensim(path: str, epochs: int, seed: int, workers: int) -> dict[str, Any]:
-    from gensim.models import Word2Vec
-
-    model = Word2Vec(sg=1, epochs=epochs, seed=seed, workers=workers, **OPTIONS)
-    result = timed(
-        model,
-        path,
-        lambda: model.train(
-            corpus_file=path, total_words=model.corpus_total_words, epochs=model.epochs
-        ),
-    )
-    return result | quality(model.wv.index_to_key, model.wv.vectors)
-
-
-def timed(model: Any, path: str, train: Any) -> dict[str, Any]:
+def run(library: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Train on the file at `path` and tell times, rates, loss and quality."""
+    model = import_module(library).Word2Vec(**options)
     start = time.perf_counter()
     model.build_vocab(corpus_file=path)
     built = time.perf_counter()
-    train()
+    model.train(corpus_file=path, total_words=model.corpus_total_words, epochs=model.epochs)
     trained = time.perf_counter()
     words = model.corpus_total_words * model.epochs
     return {
@@ -75,125 +132,180 @@ def timed(model: Any, path: str, train: Any) -> dict[str, Any]:
         "train_s": trained - built,
         "train_words_per_s": words / (trained - built),
         "words_per_s": words / (trained - start),
+        "losses": getattr(model, "losses", None),
+        **quality(model.wv.index_to_key, model.wv.vectors),
     }
 
 
 def quality(words: list[str], vectors: Any) -> dict[str, Any]:
+    """What gensim makes of the vectors; NaN for a corpus too small to know any word asked for."""
+    import numpy
     from gensim.models import KeyedVectors
     from gensim.test.utils import datapath
 
     kv = KeyedVectors(vectors.shape[1])
-    kv.add_vectors(words, vectors)
+    kv.add_vectors(words, numpy.asarray(vectors))
     try:
-        pairs = [
-            kv.evaluate_word_pairs(datapath(f))[1][0] for f in ("wordsim353.tsv", "simlex999.txt")
-        ]
         figures = [
-            *map(float, pairs),
+            *(
+                float(kv.evaluate_word_pairs(datapath(name))[1][0])
+                for name in ("wordsim353.tsv", "simlex999.txt")
+            ),
             kv.evaluate_word_analogies(datapath("questions-words.txt"))[0],
         ]
-    except ValueError:  # a corpus too small to know any word of them
-        figures = [float("nan")] * 3
-    neighbours = {
-        "frog": [word for word, _ in kv.most_similar("frog", topn=5)] if "frog" in kv else [],
-        "king - man + woman": (
-            [word for word, _ in kv.most_similar(["king", "woman"], ["man"], topn=3)]
-            if all(word in kv for word in ("king", "man", "woman"))
-            else []
-        ),
-    }
-    return dict(zip(QUALITY, figures)) | {"neighbours": neighbours}
+    except ValueError:
+        figures = [float("nan")] * len(QUALITY)
+    near = {}
+    for positive, negative in ((["frog"], []), (["king", "woman"], ["man"])):
+        if all(word in kv for word in positive + negative):
+            found = kv.most_similar(positive, negative, topn=5)
+            asked = " + ".join(positive) + "".join(f" - {word}" for word in negative)
+            near[asked] = [word for word, _ in found]
+    return dict(zip(QUALITY, figures, strict=True)) | {"neighbours": near}
 
 
-CONTESTANTS = {"minitorch": run_minitorch, "gensim": run_gensim}
-
-
-# ---------------------------------------------------------------------- all runs
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--corpus", default="gcide+wordnet", help="gcide, wordnet, stdlib or a file"
+def in_own_process(function: str, *arguments: Any) -> dict[str, Any]:
+    """Call "module:function" in a new interpreter; arguments and result travel as JSON."""
+    program = (
+        "import sys, json, importlib\n"
+        "module, name = sys.argv[1].split(':')\n"
+        "function = getattr(importlib.import_module(module), name)\n"
+        "print(json.dumps(function(*json.loads(sys.argv[2]))))\n"
     )
-    parser.add_argument("--rounds", type=int, default=1, help="runs of each; seeds 1, 2, ...")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2, help="threads of gensim")
-    parser.add_argument("--one", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.one:  # in the process of one run: args.corpus is the text file
-        run = CONTESTANTS[args.one]
-        print(json.dumps(run(args.corpus, args.epochs, args.seed, args.workers)))
-        return
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_corpus(args.corpus, Path(folder) / "corpus.txt")
-        for seed in range(1, args.rounds + 1):
-            for name in CONTESTANTS:
-                runs[name].append(in_own_process(name, path, seed, args))
-                print(f"round {seed}: {name}: {line_about(runs[name][-1])}", flush=True)
-    lines = table(runs)
-    notes = (
-        f"{args.corpus}: {runs['gensim'][0]['words']:,} words, {args.epochs} epochs, skip-gram, "
-        f"D 100, window 5, k 5, sample 1e-3; gensim with {args.workers} workers, minitorch in one "
-        f"process. Rounds alternate ({args.rounds}, seeds from 1): speeds and ratio are medians, "
-        "quality is mean ± standard deviation, measured by gensim. Words/s count the words of the "
-        "file times the epochs, with `build_vocab` and in `train` alone."
-    )
-    results = {"corpus": args.corpus, "epochs": args.epochs, "options": OPTIONS, "runs": runs}
-    save("word2vec", "Word vectors", notes, lines, results)
-    print("\n".join(lines))
-
-
-def write_corpus(name: str, path: Path) -> Path:
-    """Write the corpus as both read it, a sentence a line."""
-    from minitorch.text import Corpus
-
-    with open(path, "w", encoding="utf8") as file:
-        file.writelines(" ".join(sentence) + "\n" for sentence in Corpus(name))
-    return path
-
-
-def in_own_process(name: str, path: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.word2vec", "--one", name, "--corpus", str(path)]
-    command += ["--seed", str(seed), "--epochs", str(args.epochs), "--workers", str(args.workers)]
+    command = [sys.executable, "-c", program, function, json.dumps(arguments)]
     root = Path(__file__).parent.parent
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr}")
+        raise SystemExit(f"{function}{arguments} failed:\n{done.stderr}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result | {"seed": seed, "load_average": os.getloadavg()[0]}
+    return result | {"load_average": os.getloadavg()[0]}
 
 
-def line_about(run: dict[str, Any]) -> str:
-    figures = ", ".join(f"{name} {run[name]:.3f}" for name in QUALITY)
-    return (
-        f"{run['words_per_s']:,.0f} words/s ({run['train_words_per_s']:,.0f} in train); {figures}"
+# ---------------------------------------------------------------------- all runs
+def main(given: list[str] | None = None) -> None:
+    """Measure each model on each corpus, print the tables and save them."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.word2vec", description=__doc__.splitlines()[0]
     )
+    add = parser.add_argument
+    add("--model", nargs="+", choices=MODELS, default=["sg", "cbow"])
+    add(
+        "--corpus",
+        nargs="+",
+        default=["gcide+wordnet", "bible+wikipedia"],
+        help=f"gcide, wordnet, stdlib, {', '.join(CORPORA)}, several joined by +, or a file",
+    )
+    add("--rounds", type=int, default=1, help="runs of each; seeds 1, 2, ...")
+    add("--epochs", type=int, default=5)
+    add("--workers", type=int, default=2, help="threads of gensim, processes of minitorch")
+    add("--dry", action="store_true", help="print, but save nothing")
+    args = parser.parse_args(given)
+    for corpus in args.corpus:
+        with tempfile.TemporaryDirectory() as folder:
+            path = write_corpus(sentences(corpus), Path(folder) / "corpus.txt")
+            for model in args.model:
+                print(f"{model} on {corpus}", flush=True)
+                runs = measure(str(path), model, args)
+                lines = [*table(runs), "", *verdicts(runs), "", *neighbours(runs)]
+                print("\n".join(lines), flush=True)
+                if not args.dry:
+                    report(corpus, model, args, runs, lines)
 
 
-def table(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Lines of Markdown: a row for each contestant, the ratio, and what words are near."""
-    lines = [
-        "| | words/s | words/s in train | WordSim-353 | SimLex-999 | analogies |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name, results in runs.items():
-        cells = [f"{median(run[speed] for run in results):,.0f}" for speed in SPEEDS]
-        cells += [spread([run[figure] for run in results]) for figure in QUALITY]
+def measure(path: str, model: str, args: argparse.Namespace) -> Runs:
+    """Run every contestant in each round."""
+    who = contestants(args.workers)
+    runs: Runs = {name: [] for name in who}
+    for seed in range(1, args.rounds + 1):
+        for name, contestant in who.items():
+            options = OPTIONS | MODELS[model] | contestant.options
+            options |= {"epochs": args.epochs, "seed": seed}
+            found = in_own_process("benchmarks.word2vec:run", contestant.library, path, options)
+            runs[name].append(found | {"seed": seed, "options": options})
+            figures = ", ".join(f"{title} {found[key]:.3f}" for key, title in QUALITY.items())
+            print(
+                f"round {seed}: {name}: {found['words_per_s']:,.0f} words/s; {figures}", flush=True
+            )
+    return runs
+
+
+def report(corpus: str, model: str, args: argparse.Namespace, runs: Runs, lines: list[str]) -> None:
+    """Write the files of a corpus and a model."""
+    words, vocabulary = (next(iter(runs.values()))[0][key] for key in ("words", "vocabulary"))
+    options = ", ".join(f"{key} {value}" for key, value in (OPTIONS | MODELS[model]).items())
+    notes = (
+        f"{corpus}: {words:,} words, {vocabulary:,} of them different and seen often enough; "
+        f"{args.epochs} epochs; {options}; otherwise defaults. Rounds alternate ({args.rounds}, "
+        "seeds from 1): words/s are medians and count the words of the file times the epochs, "
+        "with `build_vocab` and in `train` alone; ratios are of medians; quality is mean ± "
+        "standard deviation, measured by gensim."
+    )
+    name = re.sub(r"\W+", "-", f"word2vec-{model}-{Path(corpus).name}")
+    results = {"corpus": corpus, "model": model, "epochs": args.epochs, "runs": runs}
+    save(name, f"Word vectors: {model} on {corpus}", notes, lines, results)
+
+
+def values(runs: list[dict[str, Any]], figure: str) -> list[float]:
+    """A figure of each round."""
+    return [run[figure] for run in runs]
+
+
+def referee(runs: Runs) -> list[dict[str, Any]]:
+    """The runs of gensim."""
+    return next(found for name, found in runs.items() if name.startswith(REFEREE))
+
+
+def table(runs: Runs) -> list[str]:
+    """Lines of Markdown: a row for each contestant."""
+    heads = ["", *(head for speed in SPEEDS.values() for head in (speed, f"/ {REFEREE}"))]
+    heads += QUALITY.values()
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for name, found in runs.items():
+        cells = []
+        for speed in SPEEDS:
+            ours, theirs = (median(values(of, speed)) for of in (found, referee(runs)))
+            cells += [f"{ours:,.0f}", f"{ours / theirs:.2f}"]
+        cells += [spread(values(found, figure)) for figure in QUALITY]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    rounds = list(zip(runs["minitorch"], runs["gensim"], strict=True))
-    ratios = [
-        f"{median(ours[speed] / theirs[speed] for ours, theirs in rounds):.2f}" for speed in SPEEDS
-    ]
-    lines += [f"| ratio | {' | '.join(ratios)} | | | |", ""]
-    for name, results in runs.items():
-        for words, near in results[0]["neighbours"].items():
-            lines.append(f"- {name}, {words}: {', '.join(near)}")
     return lines
 
 
+def verdicts(runs: Runs) -> list[str]:
+    """Whether each figure is at least the referee's mean less one standard deviation."""
+    lines = []
+    for name, found in runs.items():
+        if name.startswith(REFEREE):
+            continue
+        for figure, title in QUALITY.items():
+            ours, theirs = mean(values(found, figure)), values(referee(runs), figure)
+            least = mean(theirs) - deviation(theirs)
+            holds = "at or above" if ours >= least else "BELOW"
+            if ours != ours or least != least:
+                holds = "not to be compared with"
+            lines.append(
+                f"- {name}, {title}: {ours:.3f} is {holds} {least:.3f}, {REFEREE}'s mean less one "
+                "standard deviation"
+            )
+    return lines
+
+
+def neighbours(runs: Runs) -> list[str]:
+    """What words are near, in the first round."""
+    return [
+        f"- {name}, {words}: {', '.join(near)}"
+        for name, found in runs.items()
+        for words, near in found[0]["neighbours"].items()
+    ]
+
+
+def deviation(values: list[float]) -> float:
+    """Of the sample; 0 for a single value."""
+    return stdev(values) if len(values) > 1 else 0.0
+
+
 def spread(values: list[float]) -> str:
-    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+    """Mean ± standard deviation."""
+    return f"{mean(values):.3f}" + (f" ± {deviation(values):.3f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

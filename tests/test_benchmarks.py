@@ -1,12 +1,19 @@
 """The benchmarks run, and their tables say what was measured; no test looks at a time."""
 
+import importlib
+import json
+import math
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+
+from minitorch.text import Vocab
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,3 +51,151 @@ def test_table_compares_within_a_round(monkeypatch):
         "| `case` | 2.00 (1.00–10.00) | 4.00 (2.00–20.00) | 0.50 (0.50–0.50) "
         "| -2.00 (-10.00–-1.00) |",
     ]
+
+
+# ---------------------------------------------------------------------- word vectors
+@pytest.fixture
+def word2vec(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("benchmarks.word2vec")
+
+
+@pytest.fixture
+def curves(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("benchmarks.word2vec_curves")
+
+
+@pytest.fixture
+def text(tmp_path):
+    """400 sentences of nine words, out of 40 that stand in one order."""
+    words = [a + b for a in "abcd" for b in "klmnopqrst"]
+    rng = random.Random(0)
+    starts = [rng.randrange(32) for _ in range(400)]
+    path = tmp_path / "text.txt"
+    path.write_text("".join(" ".join(words[s : s + 9]) + "\n" for s in starts))
+    return str(path)
+
+
+def _rounds(rates, scores):
+    """Runs with these words a second, and the same score for every figure of quality."""
+    return [
+        {"words_per_s": rate, "train_words_per_s": 2 * rate, "neighbours": {"frog": ["toad"]}}
+        | dict.fromkeys(("wordsim353", "simlex999", "analogies"), score)
+        for rate, score in zip(rates, scores, strict=True)
+    ]
+
+
+def test_word2vec_table_has_ratios_of_medians_and_spreads(word2vec):
+    runs = {
+        "minitorch, 2 workers": _rounds([4000, 9000, 1000], [0.5, 0.6, 0.7]),
+        "gensim, 2 workers": _rounds([2000, 1000, 3000], [0.4, 0.4, 0.4]),
+    }
+    assert word2vec.table(runs)[2:] == [
+        "| minitorch, 2 workers | 4,000 | 2.00 | 8,000 | 2.00 " + "| 0.600 ± 0.100 " * 3 + "|",
+        "| gensim, 2 workers | 2,000 | 1.00 | 4,000 | 1.00 " + "| 0.400 ± 0.000 " * 3 + "|",
+    ]
+    assert word2vec.neighbours(runs)[1] == "- gensim, 2 workers, frog: toad"
+
+
+@pytest.mark.parametrize(
+    ("score", "verdict"),
+    [(0.51, "at or above 0.500"), (0.49, "BELOW 0.500"), (float("nan"), "not to be compared")],
+)
+def test_word2vec_verdict_is_about_the_mean_less_a_standard_deviation(word2vec, score, verdict):
+    runs = {
+        "minitorch": _rounds([1, 1], [score] * 2),
+        "gensim": _rounds([1, 1, 1], [0.5, 0.6, 0.7]),
+    }
+    lines = word2vec.verdicts(runs)
+    assert [line.split(",")[1].split(":")[0] for line in lines] == [
+        " WordSim-353",
+        " SimLex-999",
+        " analogies",
+    ]
+    assert all(verdict in line for line in lines)
+
+
+def test_word2vec_contestants_without_their_module_are_left_out(word2vec, monkeypatch):
+    there = word2vec.contestants(2)
+    assert list(there)[-1] == "gensim, 2 workers"
+    assert there["minitorch, 2 workers"].options["workers"] == 2
+    assert there["minitorch, 1 worker"].options["workers"] == 1
+    monkeypatch.setattr(word2vec, "find_spec", lambda name: None)
+    assert all(c.needs is None for c in word2vec.contestants(2).values())
+
+
+@pytest.mark.parametrize("model", ["sg", "cbow", "sg-hs", "cbow-hs"])
+def test_word2vec_runs_each_model_through_the_same_calls(word2vec, text, model):
+    options = word2vec.OPTIONS | word2vec.MODELS[model]
+    options |= {"vector_size": 8, "sample": 0, "epochs": 1, "seed": 1}
+    found = {}
+    for library, own in (("minitorch.text", {"progress": False}), ("gensim.models", {})):
+        found[library] = word2vec.run(library, text, options | own)
+    ours, theirs = found.values()
+    assert ours["words"] == theirs["words"] == 3600
+    assert ours["vocabulary"] == theirs["vocabulary"]
+    assert ours["losses"][0] > 0 and theirs["losses"] is None
+    assert math.isnan(ours["wordsim353"])  # the text knows no word of it
+
+
+def test_word2vec_bible_and_wikipedia_are_sentences(word2vec):
+    if shutil.which("bible") is None:
+        pytest.skip("the Debian packages bible-kjv and bible-kjv-text are not installed")
+    verses = word2vec.sentences("bible")
+    assert next(verses)[:5] == ["in", "the", "beginning", "god", "created"]
+    assert sum(len(verse) for verse in verses) > 780_000
+
+
+def test_word2vec_command_measures_and_saves(word2vec, text, tmp_path, monkeypatch, capsys):
+    harness = importlib.import_module("benchmarks.harness")
+    monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
+    word2vec.main(["--corpus", text, "--model", "cbow", "--epochs", "1", "--workers", "1"])
+    out = capsys.readouterr().out
+    assert "| minitorch, 1 worker |" in out and "| gensim, 1 worker |" in out
+    saved = json.loads((tmp_path / "results/word2vec-cbow-text-txt.json").read_text())
+    assert saved["results"]["runs"]["gensim, 1 worker"][0]["words"] == 3600
+    assert "gensim" in saved["machine"] and "date" in saved["machine"]
+    assert "3,600 words" in (tmp_path / "results/word2vec-cbow-text-txt.md").read_text()
+
+
+def test_curves_corpus_follows_zipf_and_has_every_word(curves):
+    counts = curves.frequencies(100, 20_000)
+    assert abs(sum(counts) - 20_000) < 100
+    assert counts[0] / counts[20] == pytest.approx(23.7 / 3.7, rel=0.01)
+    assert min(curves.frequencies(1000, 1000)) == 1
+    words = [word for sentence in curves.sentences(counts) for word in sentence]
+    assert len(words) == sum(counts) and words.count("w3") == counts[3]
+
+
+def test_curves_kept_words_are_those_of_the_vocabulary(curves):
+    counts = curves.frequencies(50, 5000)
+    vocab = Vocab([f"w{i}" for i in range(50)], np.array(counts))
+    expected = (vocab.keep_probabilities(1e-3) * counts).sum()
+    assert curves.kept(counts, 1e-3) == pytest.approx(expected)
+
+
+def test_curves_tables_and_plot(curves, tmp_path):
+    rows = [
+        {"sweep": "window", "value": v, "minitorch": [a, a, 9.0], "gensim": [b] * 3}
+        for v, a, b in ((2, 2e-6, 3e-6), (5, 4e-6, 10e-6))
+    ]
+    assert curves.tables(rows) == [
+        "| window, words on either side | minitorch, µs a word | gensim, µs a word "
+        "| gensim / minitorch |",
+        "| ---: | ---: | ---: | ---: |",
+        "| 2 | 2.00 | 3.00 | 1.50 |",
+        "| 5 | 4.00 | 10.00 | 2.50 |",
+        "",
+        "Slowest point over fastest: minitorch 2.00, gensim 3.33.",
+    ]
+    curves.plot(rows, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_time_both_on_a_tiny_corpus(curves, monkeypatch, capsys):
+    monkeypatch.setattr(curves, "SWEEPS", {"vocabulary": [50]})
+    (row,) = curves.measure(["vocabulary"], 1, 2000, 1)
+    assert row["minitorch"][0] > 0 and row["gensim"][0] > 0
+    assert 0 < row["kept"] < row["words"]
+    assert "vocabulary 50: minitorch" in capsys.readouterr().out
