@@ -16,11 +16,12 @@ from typing import Any
 from minitorch import backend, kernel_commands, viz
 from minitorch.backend.cpu import settings
 from minitorch.data import SOURCES
-from minitorch.text import Corpus, KeyedVectors, Word2Vec
+from minitorch.text import Corpus, Word2Vec
+from minitorch.text.vector_files import FORMATS, read_vectors, write_vectors
 from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
-USER_ERRORS = (OSError, ValueError, KeyError, ImportError, FloatingPointError)
+USER_ERRORS = (OSError, EOFError, ValueError, KeyError, ImportError, FloatingPointError)
 LAST = "last.safetensors"  # the checkpoint in --out
 SHOWN = slice(60, 140)  # frequent words, past those that have little meaning of their own
 PACKAGES = ("numpy", "scipy", "tqdm", "safetensors", "matplotlib", "cupy-cuda12x", "cupy-cuda13x")
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _text(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"  # without Python's [Errno 2]
-    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    return str(error.args[0] if type(error) is KeyError and error.args else error)
 
 
 # ---------------------------------------------------------------------- info
@@ -217,20 +218,50 @@ def _train_word2vec(args: argparse.Namespace) -> None:
 
 
 # ---------------------------------------------------------------------- vectors
+_FORMATS = "\n".join(
+    f"  {name:16} {' '.join(form.suffixes):24} {form.about}" for name, form in FORMATS.items()
+)
+_ANY_VECTORS = "a file of vectors: safetensors or of word2vec or GloVe, plain, .gz, .bz2 or .xz"
+
+
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    parser.epilog = (
+        f"formats, and the names that files of them have:\n{_FORMATS}\n\nBehind the names of "
+        "word2vec's and GloVe's there may be .gz, .bz2 or .xz."
+    )
+    add("source", type=Path, metavar="IN", help="the file to read")
+    add("target", type=Path, metavar="OUT", help="the file (projector: the folder) to write")
+    for option, name, text in (
+        ("--from", "source_format", "of IN (default: what its content shows)"),
+        ("--to", "target_format", "of OUT (default: what its name says)"),
+    ):
+        add(option, dest=name, choices=FORMATS, metavar="FORMAT", help=f"format {text}")
+    add("--limit", type=_count, metavar="N", help="take so many of the first vectors only")
+    add("--encoding", default="utf8", help="of the words of IN")
+
+
+def _convert(args: argparse.Namespace) -> None:
+    options = {"limit": args.limit, "encoding": args.encoding}
+    vectors = read_vectors(args.source, args.source_format, **options)
+    form = write_vectors(vectors, args.target, args.target_format)
+    print(f"{len(vectors):,} vectors of {vectors.vector_size} numbers: {args.target} ({form})")
+
+
 def _similar_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("vectors", type=Path, help="a file that `train word2vec` saved")
+    parser.add_argument("vectors", type=Path, metavar="VECTORS", help=_ANY_VECTORS)
     parser.add_argument("words", nargs="+", metavar="WORD", help="words to be near to")
     parser.add_argument("--negative", nargs="+", metavar="WORD", help="to be far from")
     _topn(parser)
 
 
 def _similar(args: argparse.Namespace) -> None:
-    vectors = KeyedVectors.load(args.vectors)
+    vectors = read_vectors(args.vectors)
     _print_words(vectors.most_similar(args.words, args.negative or [], topn=args.topn))
 
 
 def _analogy_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("vectors", type=Path, help="a file that `train word2vec` saved")
+    parser.add_argument("vectors", type=Path, metavar="VECTORS", help=_ANY_VECTORS)
     parser.add_argument("a", help="A is to")
     parser.add_argument("b", help="B as")
     parser.add_argument("c", help="C is to the words printed: man king woman gives queen")
@@ -238,7 +269,7 @@ def _analogy_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _analogy(args: argparse.Namespace) -> None:
-    vectors = KeyedVectors.load(args.vectors)
+    vectors = read_vectors(args.vectors)
     _print_words(vectors.most_similar([args.b, args.c], [args.a], topn=args.topn))
 
 
@@ -270,6 +301,9 @@ COMMANDS = {
     ),
     "vectors similar": Command("print the words nearest to words", _similar_arguments, _similar),
     "vectors analogy": Command("A is to B as C is to which word?", _analogy_arguments, _analogy),
+    "vectors convert": Command(
+        "write a file of vectors in another format", _convert_arguments, _convert
+    ),
     "kernels check": Command(
         "compile the CUDA kernels for many GPUs, with none there, and check what came out",
         kernel_commands.check_arguments,
@@ -288,7 +322,7 @@ COMMANDS = {
 }
 GROUPS = {
     "train": "train a model",
-    "vectors": "ask saved word vectors",
+    "vectors": "ask saved word vectors, write them in other formats",
     "kernels": "check, compile and count the CUDA kernels",
 }
 
@@ -319,7 +353,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Formatter(argparse.HelpFormatter):
+class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Say each option's default, unless its help already does."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import minitorch
 from minitorch import cli, train
 from minitorch.text import KeyedVectors, training
 
@@ -182,9 +183,44 @@ def test_damaged_images(run, tmp_path, monkeypatch):
 
 def test_unknown_word(run, corpus, tmp_path):
     _, out, _ = run(*WORDS, "--corpus", corpus, "--out", tmp_path, "--quiet")
-    status, _, err = run("vectors", "similar", out[-1].split()[-1], "zebra")
+    status, _, err = run("vectors", "similar", out[-1].split()[-1], "quen")
     assert status == 2
-    assert "zebra" in err
+    expected = "'quen' is not among the 13 keys; nearest spellings: queen"
+    assert err == f"minitorch: error: {expected}\n"
+
+
+def test_vectors_in_every_format_answer_alike(run, tmp_path):
+    words = ["frog", "toad", "king", "queen"]
+    vectors = minitorch.tensor([[1.0, 2.0], [1.0, 2.5], [3.0, -1.0], [3.0, -1.5]])
+    source = tmp_path / "vectors.safetensors"
+    KeyedVectors(2, words, vectors, [4, 3, 2, 1]).save(source)
+    _, expected, _ = run("vectors", "similar", source, "frog")
+    for name, form in (
+        ("a.txt", "word2vec"),
+        ("b.vec.gz", "word2vec"),
+        ("c.bin", "word2vec-binary"),
+        ("d.glove.xz", "glove"),
+        ("e.safetensors", "safetensors"),
+    ):
+        status, out, _ = run("vectors", "convert", source, tmp_path / name)
+        assert (status, out) == (0, [f"4 vectors of 2 numbers: {tmp_path / name} ({form})"])
+        source = tmp_path / name  # to be the next one's
+        assert run("vectors", "similar", source, "frog") == (0, expected, "")
+    status, _, _ = run("vectors", "convert", source, tmp_path / "projector", "--limit", "3")
+    assert status == 0
+    assert (tmp_path / "projector/metadata.tsv").read_text().split() == words[:3]
+    for target, message in (
+        (tmp_path / "f.npz", "expected a name that ends in one of .safetensors, .model"),
+        (tmp_path / "f.safetensors.gz", "the format safetensors is not compressed"),
+    ):
+        status, _, err = run("vectors", "convert", source, target)
+        assert status == 2
+        assert message in err
+    (tmp_path / "a.txt").write_bytes((tmp_path / "a.txt").read_bytes()[:-3])
+    status, _, err = run("vectors", "convert", tmp_path / "a.txt", tmp_path / "g.bin")
+    assert status == 2
+    assert "a.txt: cut short" in err
+    assert not (tmp_path / "g.bin").exists()
 
 
 def test_traceback_option_shows_it(tmp_path):

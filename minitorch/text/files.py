@@ -18,6 +18,7 @@ _OPENERS: dict[str, Callable[..., IO[Any]]] = {
     ".bz2": bz2.open,
     ".xz": lzma.open,
 }
+COMPRESSED = tuple(_OPENERS)  # suffixes of files that are
 # What reading raises where a file is not what its suffix says; EOFError where it is cut short.
 DAMAGED = (zlib.error, lzma.LZMAError, OSError)
 

@@ -21,6 +21,7 @@ from minitorch.text.vector_table import Key
 _ROWS_AT_ONCE = 1024
 _BYTES_AT_ONCE = 1 << 20
 _LONGEST_KEY = 1 << 16  # bytes: with more and no blank it is no such file
+_LONGEST_HEADER = 100  # bytes
 _ENDS_KEY = re.compile("[ \n]")
 _BREAKS_TABLE = re.compile("[\t\r\n]")
 
@@ -158,6 +159,20 @@ class _File:
             raise ValueError(f"{self.path}: damaged, or not {self.path.suffix}: {error}") from error
 
 
+def guess(path: Path) -> str:
+    """Which format a file seems to be in, by its first lines: "word2vec" (text), "word2vec-binary"
+    or, if it has no header, "glove".
+    """
+    with _File(path) as file:
+        header, line = file.readline(_LONGEST_HEADER).split(), file.readline(_BYTES_AT_ONCE)
+    if len(header) != 2 or not all(map(bytes.isdigit, header)):
+        return "glove"
+    count, size = map(int, header)
+    numbers = line.rstrip().split(b" ")[1:][-size:]
+    is_text = not count or (len(numbers) == size and all(map(_is_number, numbers)))
+    return "word2vec" if is_text else "word2vec-binary"
+
+
 def read_word2vec(
     path: Path,
     *,
@@ -204,7 +219,7 @@ class _Word2VecFile(_File):
         self.size = 0
 
     def read_header(self) -> None:
-        line = self.readline(100)
+        line = self.readline(_LONGEST_HEADER)
         try:
             self.count, self.size = map(int, line.split())
         except ValueError:
