@@ -19,6 +19,7 @@ from minitorch.backend import ARRAY_DTYPES, kernels, named, why_unavailable
 from minitorch.backend.cuda import static
 from minitorch.backend.sim import cost
 from minitorch.backend.sim.cost import Cost
+from minitorch.text.training import STRETCH
 from minitorch.train import steps
 
 
@@ -170,8 +171,34 @@ def count(args: argparse.Namespace) -> None:
                 print(f"PyTorch eager, {optimizer}: {number} launches, {megabytes} MB")
             print(f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB\n")
     if "word2vec" in chosen:
-        print("word2vec: a step of 512 words, 100 dimensions, SGD")
-        _print_costs(cost.counted(steps.word2vec_step("sim")), [])
+        _count_word2vec()
+
+
+def _count_word2vec() -> None:
+    """Print a step's launches, and its traffic beside that of published implementations."""
+    words = steps.BLOCKS * steps.CENTRES
+    print(f"word2vec: a step of {words} words, {steps.DEPTH} dimensions, SGD")
+    costs = cost.counted(steps.word2vec_step("sim"))
+    _print_costs(costs, [])
+    stretch = 1 << 12
+    making = cost.counted(steps.word2vec_blocks("sim", stretch))
+    launches, blocks = len(cost.of_kind(making, *cost.LAUNCHES)), STRETCH // steps.CENTRES
+    print(
+        f"{len(costs) / steps.BLOCKS:.2f} launches a block, and {launches / blocks:.2f} for making "
+        f"the blocks of {STRETCH} words: {launches} launches, "
+        f"{sum(c.moved for c in making) / stretch:,.0f} bytes a word\n"
+    )
+    row = 4 * steps.DEPTH
+    kernel = [c for c in costs if c.name.startswith("negative_sampling")]
+    traffic = {
+        "this step, all requests": sum(c.requested for c in costs) / words,
+        "this step, a sector once a launch": sum(c.moved for c in costs) / words,
+        "of it the kernel of the blocks": sum(c.requested for c in kernel) / words,
+        **{name: rows * row for name, rows in steps.word2vec_rows().items()},
+    }
+    heads = (f"global memory, window {steps.WINDOW}, k {steps.NEGATIVE}", "bytes a word", "rows")
+    _print_table(heads, [(k, f"{v:,.0f}", f"{v / row:.1f}") for k, v in traffic.items()])
+    print("the published ones as derived from their sources: see train.steps.word2vec_rows")
 
 
 def _print_costs(costs: Sequence[Cost], floors: Sequence[int]) -> None:

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from minitorch import nn
-from minitorch.creation import zeros
+from minitorch.creation import arange, ones, zeros
 from minitorch.dtypes import float64
 from minitorch.optim import SGD, Adam
-from minitorch.random import rand, randint, randn
+from minitorch.random import Generator, rand, randint, randn
 from minitorch.tensor import Tensor
-from minitorch.text.skip_gram import Blocks, SkipGram
+from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
 
 WIDTHS = (784, 512, 256, 10)
 BATCH = 128
+# word2vec: word blocks of a step, their words, window, pool; negatives to a pair; vocabulary.
+BLOCKS, CENTRES, WINDOW, POOL, NEGATIVE, DEPTH, WORDS = 16, 32, 5, 48, 5, 100, 5000
 
 
 class AsWritten(nn.Module):
@@ -83,18 +85,18 @@ def mlp_floors(fused: bool, batch: int = BATCH) -> Iterator[tuple[str, int]]:
     yield "adam", 4 * 7 * parameters
 
 
-def word2vec_step(
-    device: str, words: int = 5000, depth: int = 100, blocks: int = 16
-) -> Callable[[], None]:
-    """A step of skip-gram with the defaults of `Word2Vec`; the first has been made."""
-    centres, window, pool = 32, 5, 48
-    model = SkipGram(words, depth, window, device=device)
+def word2vec_step(device: str) -> Callable[[], None]:
+    """A step of skip-gram with the defaults of `Word2Vec`; the first has been made.
+
+    Words are drawn evenly: a text repeats some and has fewer rows to move.
+    """
+    model = SkipGram(WORDS, DEPTH, WINDOW, device=device)
     optimizer = SGD(model.parameters(), lr=0.05)
     loss = zeros((), dtype=float64, device=device)
     batch = Blocks(
-        randint(0, words, (blocks, centres), device=device),
-        randint(0, words, (blocks, centres + 2 * window + pool), device=device),
-        rand(blocks, 2 * window + 1 + pool, centres, device=device),
+        randint(0, WORDS, (BLOCKS, CENTRES), device=device),
+        randint(0, WORDS, (BLOCKS, CENTRES + 2 * WINDOW + POOL), device=device),
+        rand(BLOCKS, 2 * WINDOW + 1 + POOL, CENTRES, device=device),
     )
 
     def step() -> None:
@@ -106,3 +108,57 @@ def word2vec_step(
 
     step()
     return step
+
+
+def word2vec_blocks(device: str, words: int) -> Callable[[], object]:
+    """What makes a stretch of `words` words into blocks; it has been done once."""
+    even = ones(WORDS, device=device)
+    aliases = arange(WORDS, device=device)
+    sampler = BlockSampler(even, even, aliases, Generator(), window=WINDOW, negative=NEGATIVE)
+    tokens, sentences = randint(0, WORDS, (words,), device=device), arange(words, device=device)
+
+    def make() -> object:
+        return sampler.blocks(tokens, sentences // 20)
+
+    make()
+    return make
+
+
+def word2vec_rows(window: int = WINDOW, negative: int = NEGATIVE) -> dict[str, float]:
+    """Rows of a table that a word of the corpus costs published implementations on GPUs.
+
+    A row that a kernel reads from global memory, and one that it adds to it, count one each. We
+    counted them in the kernels that the authors publish, in their favour: a row that is read twice
+    in a row counts once, numbers of words and labels count nothing. A word has w + 1 contexts on
+    average (each centre draws its reach evenly from 1 ... w) and is trained with k + 1 targets.
+
+    - accSGNS (Bae & Yi 2016, "Acceleration of Word2vec Using GPUs"; word2vec-acc-cuda): for each
+      pair and target, both rows are read and the target's is added to; then the context's.
+    - Wombat (Simonton & Alaghband 2017, "Efficient and accurate Word2Vec implementations in GPU
+      and shared-memory multicore architectures"): tiles of four targets and eight contexts take
+      their twelve rows in and out; what fills no tile goes pair by pair.
+    - FULL-Register (Randall et al. 2021, see below): a target stays in a register while its
+      contexts pass.
+    - Windows as matrices (Ji et al. 2016, "Parallelizing Word2Vec in Shared and Distributed
+      Memory", for CPUs; BlazingText, Gupta & Khare 2017, shares negatives likewise, but its
+      kernels are not public): what remains at the least where the contexts of a word and its
+      targets are taken in and out once. Derived from the papers' descriptions.
+    - FULL-W2V (Randall et al. 2021, "FULL-W2V: Fully Exploiting Data Reuse for W2V on
+      GPU-Accelerated Systems"): targets stay in registers, and a context in shared memory for as
+      long as windows hold it. The paper measures over 89% fewer accesses than earlier work; these
+      counts give 88% against accSGNS.
+    """
+    contexts, targets = window + 1, negative + 1
+    reaches = range(1, window + 1)
+    return {
+        "accSGNS": contexts * (3 * targets + 1),
+        "Wombat": sum(_wombat_rows(2 * reach, targets) for reach in reaches) / window,
+        "FULL-Register": 2 * targets * (1 + contexts),
+        "windows as matrices": 2 * (contexts + targets),
+        "FULL-W2V": 2 * targets + 2,
+    }
+
+
+def _wombat_rows(contexts: int, targets: int) -> int:
+    tiles = (targets // 4) * (contexts // 8)
+    return 2 * (4 + 8) * tiles + 2 * 2 * (contexts * targets - 4 * 8 * tiles)

@@ -39,6 +39,11 @@ class Cost:
         return self.read + self.written
 
     @property
+    def requested(self) -> int:
+        """Bytes of all sectors that warps asked for; those asked for twice count twice."""
+        return 32 * self.sectors
+
+    @property
     def excess(self) -> float:
         """Sectors of a request to those that its data needs; 1 is perfectly coalesced."""
         return self.sectors / self.needed if self.needed else 1.0

@@ -51,16 +51,62 @@ def test_mlp_kernels_are_coalesced(mlp):
     assert [c for c in costs if c.excess > (1.001 if c.name == "adam_f32" else 1)] == []
 
 
-def test_word2vec():
-    costs = cost.counted(steps.word2vec_step("sim"))
-    assert {c.kind for c in costs} == {"kernel"}
-    assert len(costs) <= 12
-    assert sum(c.name == "sort_short_i64" for c in costs) == 2
-    (block,) = (c for c in costs if c.name == "negative_sampling_packed_f32")
+@pytest.fixture(scope="module")
+def word2vec():
+    """Costs of a step of 16 blocks of 32 words, 100 dimensions, float32."""
+    return cost.counted(steps.word2vec_step("sim"))
+
+
+def test_word2vec(word2vec):
+    assert {c.kind for c in word2vec} == {"kernel"}
+    assert len(word2vec) <= 12  # for 16 blocks: less than one for each
+    assert sum(c.name == "sort_short_i64" for c in word2vec) == 2
+    (block,) = (c for c in word2vec if c.name == "negative_sampling_packed_f32")
     centres, others, pairs = 16 * 32 * 100, 16 * 90 * 100, 16 * 59 * 32
     floor = 4 * (2 * centres + 2 * others + pairs)
     assert floor <= block.moved <= 1.01 * floor
+    assert floor <= block.requested <= 1.01 * floor
     assert block.excess == 1
+
+
+def test_word2vec_rows_of_published_kernels():
+    """By hand, for six contexts (of Wombat 2, 4, 6, 8 and 10) and six targets."""
+    assert steps.word2vec_rows(window=5, negative=5) == {
+        "accSGNS": 6 * (6 * 3 + 1),
+        "Wombat": (4 * (2 + 4 + 6) * 6 + (24 + 4 * 8 * 2) + (24 + 4 * 2 * 4 + 4 * 10 * 2)) / 5,
+        "FULL-Register": 6 * (2 + 6 * 2),
+        "windows as matrices": 2 * (6 + 6),
+        "FULL-W2V": 2 * 6 + 2,
+    }
+    rows = steps.word2vec_rows()
+    assert 0.87 < 1 - rows["FULL-W2V"] / rows["accSGNS"] < 0.93  # the paper: more than 89%
+
+
+def test_word2vec_moves_less_than_published_kernels(word2vec):
+    """Every request of the step's 12 launches, indices too, against the others' rows alone.
+
+    FULL-W2V's one kernel adds to the tables itself; here the rows of a step are copied before and
+    summed behind the kernel of the blocks, which alone moves less than FULL-W2V does.
+    """
+    words, row = 16 * 32, 4 * 100
+    step = sum(c.requested for c in word2vec) / words / row
+    kernel = sum(c.requested for c in word2vec if c.name.startswith("negative_")) / words / row
+    rows = steps.word2vec_rows()
+    for name in ("accSGNS", "Wombat", "FULL-Register"):
+        assert step < rows[name] / 2
+    assert kernel < 0.6 * rows["FULL-W2V"]
+    assert sum(c.moved for c in word2vec) / words / row < 2 * rows["FULL-W2V"]
+
+
+def test_word2vec_blocks_of_a_stretch():
+    """Launches do not grow with the stretch, and bytes only in proportion to it."""
+    small, large = (cost.counted(steps.word2vec_blocks("sim", n)) for n in (640, 1280))
+    assert [c.name for c in cost.of_kind(small, "kernel")] == [
+        c.name for c in cost.of_kind(large, "kernel")
+    ]
+    assert len(cost.of_kind(large, *cost.LAUNCHES)) <= 140
+    assert sum(c.moved for c in large) / 1280 < 3000
+    assert len(cost.of_kind(large, "sync")) <= 3
 
 
 @pytest.mark.parametrize("make", [partial(optim.SGD, lr=0.1), optim.Adagrad, optim.SparseAdam])
@@ -92,6 +138,8 @@ def test_command(capsys):
     assert [line.split()[0] for line in totals] == ["20", "16", "12"]
     assert all("0 synchronisations, 0 copies" in line for line in totals)
     assert "PyTorch eager, Adam: 28 launches, 48.7 MB" in out
+    assert any(line.startswith("0.75 launches a block, and 0.07 for making") for line in out)
+    assert [line.split()[-2:] for line in out if line.startswith("FULL-W2V")] == [["5,600", "14.0"]]
 
 
 def test_command_refuses_another_step(capsys):
