@@ -6,18 +6,19 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from tqdm import tqdm
 
 from minitorch import dtypes
 from minitorch.backend.cpu import settings
-from minitorch.creation import from_numpy, tensor
+from minitorch.creation import from_numpy, tensor, zeros
 from minitorch.optim import SGD
 from minitorch.serialization import load, save
 from minitorch.tensor import Tensor
@@ -27,6 +28,7 @@ from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
 from minitorch.text.vocab import Vocab
 
 STRETCH = 1 << 16  # words that are made into blocks at once
+_RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word
 _FORMAT = "minitorch word2vec 1"
 
 
@@ -38,13 +40,19 @@ class Numbered(NamedTuple):
     source: object
 
 
-class _Stretch(NamedTuple):
-    """The words start ... end - 1 as blocks, and the place in the random stream behind them."""
+class Stretch(NamedTuple):
+    """STRETCH words of the corpus, or what is left of it: which epoch, where they begin and end."""
 
+    epoch: int
     start: int
     end: int
-    blocks: Blocks
-    random: Tensor
+
+
+class Sums(NamedTuple):
+    """Of the pairs of a stretch: their losses, and how many there are."""
+
+    loss: float
+    pairs: float
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,83 @@ class Schedule:
         """The learning rate after `words` words of an epoch."""
         done = (epoch + words / self.words) / self.epochs
         return self.high + (self.low - self.high) * min(done, 1.0)
+
+
+class Trainer:
+    """Trains a model on stretches of a corpus, in any order.
+
+    random: the generator's state at the beginning of the run. Every stretch has a part of the
+    stream to itself, so that what it draws depends on nothing but its place.
+    writing: entered to change the tables, after the gradients are there.
+    """
+
+    def __init__(
+        self,
+        model: SkipGram,
+        sampler: BlockSampler,
+        numbered: Numbered,
+        schedule: Schedule,
+        blocks_at_once: int,
+        random: Tensor,
+        writing: AbstractContextManager[object] | None = None,
+    ) -> None:
+        self.model, self.sampler, self.numbered = model, sampler, numbered
+        self.schedule, self.blocks_at_once = schedule, blocks_at_once
+        self.seed, self.offset = random.tolist()[:2], random[2].item()
+        self.writing: AbstractContextManager[object] = writing or nullcontext()
+        self.optimizer = SGD(model.parameters(), lr=schedule.high)
+        self.words = len(numbered.corpus.tokens)
+
+    def random(self, epoch: int, start: int = 0) -> Tensor:
+        """The generator's state for a stretch."""
+        state = [*self.seed, self.offset + (epoch * self.words + start) * _RANDOM]
+        return tensor(state, dtype=dtypes.int64, device="cpu")
+
+    def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
+        """Train on one stretch after another.
+
+        A thread prepares the next while this one works: NumPy frees the interpreter. None ends
+        the looking ahead.
+        """
+        with ThreadPoolExecutor(1) as thread, settings.flush_denormal():
+            ahead: Future[Blocks] | None = None
+            here: Stretch | None = None
+            for stretch in chain(stretches, (None,)):
+                following = None if stretch is None else thread.submit(self._blocks, stretch)
+                if here is not None and ahead is not None:
+                    yield self._step_over(here, ahead.result())
+                here, ahead = stretch, following
+
+    def _blocks(self, stretch: Stretch) -> Blocks:
+        corpus, table, _ = self.numbered
+        self.sampler.generator.set_state(self.random(stretch.epoch, stretch.start))
+        tokens, sentences = (
+            from_numpy(part).to(self.sampler.keep.device).long()
+            for part in corpus.number(table, stretch.start, stretch.end)
+        )
+        return self.sampler.blocks(tokens, sentences)
+
+    def _step_over(self, stretch: Stretch, blocks: Blocks) -> Sums:
+        """Steps over the blocks of a stretch."""
+        group, size = self.optimizer.param_groups[0], self.blocks_at_once
+        words = (stretch.end - stretch.start) * size / max(1, len(blocks.centres))
+        loss = zeros((), dtype=dtypes.float64, device=self.sampler.keep.device)
+        for i, batch in enumerate(blocks.split(size)):
+            group["lr"] = self.schedule.alpha(stretch.epoch, stretch.start + i * words)
+            batch_loss = self.model(batch)
+            batch_loss.backward()
+            with self.writing:
+                self.optimizer.step()
+            self.optimizer.zero_grad()
+            loss += batch_loss.detach()
+        return Sums(loss.item(), self.sampler.pairs(blocks).item())
+
+
+class Team(Protocol):
+    """What trains on stretches: a `Trainer`, or several processes that have one each."""
+
+    def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
+        """Train on stretches; their sums come in the order of the stretches."""
 
 
 @dataclass
@@ -79,26 +164,23 @@ class Run:
 
     identity: options that a checkpoint must have in common. begun, ended: called with each epoch.
     checkpoint: the file that holds the run; save_every: words between two writings, None for once
-    an epoch.
+    an epoch. team: opens what does the work.
     """
 
-    model: SkipGram
-    sampler: BlockSampler
+    trainer: Trainer
     vocab: Vocab
-    numbered: Numbered
-    schedule: Schedule
-    blocks_at_once: int
     progress: bool | None
     identity: dict[str, Any]
     begun: Callable[[], object]
     ended: Callable[[float], object]
     checkpoint: Path | None = None
     save_every: int | None = None
+    team: Callable[[Trainer], AbstractContextManager[Team]] = nullcontext
 
     def __post_init__(self) -> None:
-        self.optimizer = SGD(self.model.parameters(), lr=self.schedule.high)
+        self.model, self.schedule = self.trainer.model, self.trainer.schedule
+        self.words = self.trainer.words
         self.place = Place()
-        self.random = self.sampler.generator.get_state()  # for the word at self.place
         self.unsaved = 0
 
     # ------------------------------------------------------------------ epochs
@@ -107,36 +189,34 @@ class Run:
         if self.checkpoint is not None:
             self.save()
         settings.keep_heap()
-        words, place = len(self.numbered.corpus.tokens), self.place
+        place, epochs = self.place, self.schedule.epochs
         bar: tqdm[NoReturn] = tqdm(
-            total=self.schedule.epochs * words,
-            initial=place.epoch * words + place.word,
+            total=epochs * self.words,
+            initial=place.epoch * self.words + place.word,
             unit="word",
             unit_scale=True,
             disable=hidden(self.progress),
         )
-        with settings.flush_denormal(), bar, _interrupts(self.checkpoint is not None) as stop:
-            for epoch in range(place.epoch, self.schedule.epochs):
-                bar.set_description(f"epoch {epoch + 1}/{self.schedule.epochs}")
-                self._epoch(bar, stop)
+        with bar, _interrupts(self.checkpoint is not None) as stop, self.team(self.trainer) as team:
+            for epoch in range(place.epoch, epochs):
+                bar.set_description(f"epoch {epoch + 1}/{epochs}")
+                self._epoch(team, bar, stop)
+        self.trainer.sampler.generator.set_state(self.trainer.random(epochs))
 
-    def _epoch(self, bar: tqdm[NoReturn], stop: list[bool]) -> None:
+    def _epoch(self, team: Team, bar: tqdm[NoReturn], stop: list[bool]) -> None:
         """The rest of an epoch."""
-        place, words = self.place, len(self.numbered.corpus.tokens)
+        place = self.place
         if not place.word:
             self.begun()
-        device = self.sampler.keep.device
-        sums = tensor([place.loss, place.pairs], dtype=dtypes.float64, device=device)
-        loss, pairs = sums
-        for stretch in self._stretches(place.word):
-            self._train(stretch, loss)
-            pairs += self.sampler.pairs(stretch.blocks)
-            place.word, self.random = stretch.end, stretch.random
-            place.loss, place.pairs = loss.item(), pairs.item()
-            bar.set_postfix(loss=f"{self._mean():.4f}", refresh=False)
-            bar.update(stretch.end - stretch.start)
-            self.unsaved += stretch.end - stretch.start
-            if stretch.end < words:
+        while place.word < self.words:
+            for loss, pairs in team.train(self._stretches(stop)):
+                place.loss += loss
+                place.pairs += pairs
+                before, place.word = place.word, min(place.word + STRETCH, self.words)
+                bar.set_postfix(loss=f"{self._mean():.4f}", refresh=False)
+                bar.update(place.word - before)
+                self.unsaved += place.word - before
+            if place.word < self.words:
                 self._save_if_due(stop)
         if not place.pairs:
             raise ValueError(
@@ -147,43 +227,14 @@ class Run:
         self.ended(place.losses[-1])
         self._save_if_due(stop, epoch=True)
 
-    def _train(self, stretch: _Stretch, loss: Tensor) -> None:
-        """Steps over the blocks of a stretch, whose losses are added to `loss`."""
-        group, size = self.optimizer.param_groups[0], self.blocks_at_once
-        start, end, blocks, _ = stretch
-        step = (end - start) * size / max(1, len(blocks.centres))
-        for i, batch in enumerate(blocks.split(size)):
-            group["lr"] = self.schedule.alpha(self.place.epoch, start + i * step)
-            batch_loss = self.model(batch)
-            batch_loss.backward()
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            loss += batch_loss.detach()
-
-    def _stretches(self, first: int) -> Iterator[_Stretch]:
-        """One stretch of the corpus after another, from a word on.
-
-        A thread prepares the next while the caller works on one: NumPy frees the interpreter.
-        """
-        corpus, table, _ = self.numbered
-        words, device = len(corpus.tokens), self.sampler.keep.device
-        generator = self.sampler.generator
-
-        def prepare(start: int) -> _Stretch:
-            end = min(start + STRETCH, words)
-            tokens, sentences = (
-                from_numpy(part).to(device).long() for part in corpus.number(table, start, end)
-            )
-            blocks = self.sampler.blocks(tokens, sentences)
-            return _Stretch(start, end, blocks, generator.get_state())
-
-        with ThreadPoolExecutor(1) as thread:
-            ahead = thread.submit(prepare, first)
-            for start in range(first + STRETCH, words, STRETCH):
-                ready = ahead.result()
-                ahead = thread.submit(prepare, start)
-                yield ready
-            yield ahead.result()
+    def _stretches(self, stop: list[bool]) -> Iterator[Stretch]:
+        """The stretches of the epoch, until a checkpoint is due."""
+        epoch, first, unsaved = self.place.epoch, self.place.word, self.unsaved
+        for start in range(first, self.words, STRETCH):
+            due = self._is_due(unsaved + start - first) or stop
+            if self.checkpoint is not None and due and start > first:
+                return
+            yield Stretch(epoch, start, min(start + STRETCH, self.words))
 
     def _mean(self) -> float:
         """Mean loss per pair so far. Raises FloatingPointError if it is not finite."""
@@ -200,7 +251,7 @@ class Run:
     def _save_if_due(self, stop: list[bool], epoch: bool = False) -> None:
         if self.checkpoint is None:
             return
-        due = epoch if self.save_every is None else self.unsaved >= self.save_every
+        due = epoch if self.save_every is None else self._is_due(self.unsaved)
         if due or stop or self.place.epoch == self.schedule.epochs:
             self.save()
         if stop:
@@ -210,6 +261,9 @@ class Run:
                 "resume=True goes on from it"
             )
 
+    def _is_due(self, unsaved: int) -> bool:
+        return self.save_every is not None and unsaved >= self.save_every
+
     def save(self) -> None:
         """Write the checkpoint; it appears under its name when it is complete."""
         assert self.checkpoint is not None
@@ -217,8 +271,7 @@ class Run:
         state = {
             "format": _FORMAT,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": self.random,
+            "random": self.trainer.random(0),
             "place": asdict(self.place),
             "words": json.dumps(self.vocab.index_to_key),
             "counts": json.dumps(self.vocab.counts.tolist()),
@@ -229,7 +282,7 @@ class Run:
 
     def _expected(self) -> dict[str, Any]:
         """What a checkpoint and the run that goes on from it have in common."""
-        corpus = self.numbered.corpus.fingerprint()
+        corpus = self.trainer.numbered.corpus.fingerprint()
         return {"options": self.identity, "schedule": asdict(self.schedule), "corpus": corpus}
 
     def load(self) -> None:
@@ -239,7 +292,7 @@ class Run:
         checkpoint or is one of another vocabulary, corpus, schedule or other options.
         """
         assert self.checkpoint is not None
-        state = load(self.checkpoint, device=self.sampler.keep.device)
+        state = load(self.checkpoint, device=self.trainer.sampler.keep.device)
         if not isinstance(state, dict) or state.get("format") != _FORMAT:
             raise ValueError(f"{self.checkpoint} is not a checkpoint of Word2Vec")
         words, counts = json.loads(state["words"]), json.loads(state["counts"])
@@ -260,9 +313,7 @@ class Run:
         if state["corpus"] != expected["corpus"]:
             raise ValueError(f"{self.checkpoint} is of another corpus")
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.random = state["random"].cpu()
-        self.sampler.generator.set_state(self.random)
+        *self.trainer.seed, self.trainer.offset = state["random"].tolist()
         self.place = Place(**state["place"])
 
 

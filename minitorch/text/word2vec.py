@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,17 @@ from minitorch.tensor import no_grad
 from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import Encoded, encode, from_frequencies
 from minitorch.text.keyed_vectors import KeyedVectors
+from minitorch.text.parallel import processes
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
 from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
-from minitorch.text.training import Numbered, Run, Schedule, call_all
+from minitorch.text.training import STRETCH, Numbered, Run, Schedule, Trainer, call_all
 from minitorch.text.vocab import TrimRule, Vocab, alias_table, scan
 
 Sentences = Iterable[Sequence[str]]
 
 _MOST_OFTEN = 6.1  # times that a step may have the most frequent word, on average
 # Options that the result depends on: a checkpoint must have them in common.
-_IDENTITY = (
+_OPTIONS = (
     *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
     *("shrink_windows", "sample", "ns_exponent", "seed", "block_size", "pool_size", "batch_words"),
 )
@@ -46,13 +49,18 @@ class Word2Vec:
     full_softmax=1 the softmax over all words. Of several the losses are added, as in gensim:
     negative=0 leaves only the others.
     epochs: passes over the corpus. alpha, min_alpha: learning rate at the beginning and the end,
-    linear between. seed: equal seeds give equal vectors.
+    linear between. seed: equal seeds give equal vectors (but see workers).
     max_vocab_size: forget the rarest words while counting where there are more; the corpus is
     then read twice. max_final_vocab: raise min_count until no more words are left. trim_rule: see
     `vocab.keep`. sorted_vocab: 0 to leave words in the order in which they appear.
     callbacks: see `CallbackAny2Vec`. progress: show bars (None: where stderr is a terminal).
-    workers, compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the
-    loss is always there, and one process works.
+    workers: processes that train at once on the CPU, on tables that they share (see
+    `minitorch.text.parallel`); a GPU has one, and a corpus of n words no more than n / 65,536.
+    Several write without a lock, so that no two runs are equal. Under
+    `use_deterministic_algorithms(True)` they keep in step, and equal seeds and workers give equal
+    vectors, in about half as much time again.
+    compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the loss is
+    always there.
 
     checkpoint: file that holds the run; it is written at the start, after each epoch or (with
     save_every) after so many words, and on Ctrl-C. resume=True goes on from it: the vectors are
@@ -147,7 +155,7 @@ class Word2Vec:
     def _check(self) -> None:
         for name, least in (
             *(("vector_size", 1), ("window", 1), ("negative", 0), ("min_count", 1), ("epochs", 1)),
-            *(("block_size", 1), ("pool_size", 1), ("batch_words", 1)),
+            *(("block_size", 1), ("pool_size", 1), ("batch_words", 1), ("workers", 1)),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
@@ -322,18 +330,15 @@ class Word2Vec:
 
         path = self.checkpoint if checkpoint is None else checkpoint
         run = Run(
-            self.model,
-            self._sampler(),
+            self.trainer(numbered, Schedule(epochs, words, high, low)),
             self.vocab,
-            numbered,
-            Schedule(epochs, words, high, low),
-            self._blocks_at_once(),
             self.progress,
-            {name: getattr(self, name) for name in _IDENTITY},
+            {name: getattr(self, name) for name in _OPTIONS},
             lambda: call_all(called, "on_epoch_begin", self),
             ended,
             None if path is None else Path(path),
             self.save_every,
+            self._team(numbered),
         )
         if resume:
             if path is None:
@@ -346,6 +351,25 @@ class Word2Vec:
         call_all(called, "on_train_end", self)
         self.total_train_time += time.perf_counter() - began
         return self.losses[-1]
+
+    def trainer(
+        self,
+        numbered: Numbered,
+        schedule: Schedule,
+        writing: AbstractContextManager[object] | None = None,
+    ) -> Trainer:
+        """What trains the model on stretches of a corpus."""
+        random = self.generator.get_state()
+        blocks = self._blocks_at_once()
+        return Trainer(self.model, self._sampler(), numbered, schedule, blocks, random, writing)
+
+    def _team(self, numbered: Numbered) -> Any:
+        """What opens the processes that train, or this one where one is enough."""
+        workers = min(self.workers, -(-len(numbered.corpus.tokens) // STRETCH))
+        if workers == 1 or self.device.type != "cpu":
+            return nullcontext
+        options = {name: getattr(self, name) for name in _OPTIONS}
+        return partial(processes, workers, options, self.vocab.counts.tolist())
 
     def _blocks_at_once(self) -> int:
         """Blocks to a step: few enough that no word's gradients are summed too often."""

@@ -24,15 +24,15 @@ class StopAfter(CallbackAny2Vec):
 
     def __init__(self, monkeypatch, stretches):
         self.left = stretches
-        train = training.Run._train
+        step_over = training.Trainer._step_over
 
-        def counted(run, *args):
+        def counted(*args):
             if not self.left:
                 raise Stop
             self.left -= 1
-            train(run, *args)
+            return step_over(*args)
 
-        monkeypatch.setattr(training.Run, "_train", counted)
+        monkeypatch.setattr(training.Trainer, "_step_over", counted)
 
 
 @pytest.fixture(autouse=True)
@@ -107,16 +107,16 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_control_c_saves_between_two_stretches(tmp_path):
     whole = Word2Vec(SENTENCES[:300], **OPTIONS)
     path = tmp_path / "run"
-    train = training.Run._train
+    step_over = training.Trainer._step_over
 
-    def interrupted(run, stretch, loss):
-        train(run, stretch, loss)
-        if run.place.epoch == 1 and stretch.start == 1000:
+    def interrupted(trainer, stretch, blocks):
+        if (stretch.epoch, stretch.start) == (1, 0):  # the next is being prepared already
             os.kill(os.getpid(), signal.SIGINT)
+        return step_over(trainer, stretch, blocks)
 
     handler = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Run, "_train", interrupted)
+        patch.setattr(training.Trainer, "_step_over", interrupted)
         with pytest.raises(KeyboardInterrupt, match=r"after 1 of 3 epochs and 2000 words; .*run"):
             Word2Vec(SENTENCES[:300], **OPTIONS, checkpoint=path)
     assert signal.getsignal(signal.SIGINT) is handler

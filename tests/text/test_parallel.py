@@ -1,0 +1,175 @@
+import os
+import signal
+import subprocess
+import sys
+from itertools import zip_longest
+
+import numpy as np
+import pytest
+
+import minitorch
+from minitorch.text import Word2Vec, parallel, training
+from minitorch.text.training import Schedule, Stretch
+from tests.text.test_training import same
+from tests.text.test_word2vec import SENTENCES, SMALL, separation
+
+OPTIONS = SMALL | {"workers": 2, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def _short_stretches(monkeypatch):
+    monkeypatch.setattr(training, "STRETCH", 2000)
+    monkeypatch.setattr("minitorch.text.word2vec.STRETCH", 2000)
+
+
+@pytest.fixture
+def in_turns():
+    minitorch.use_deterministic_algorithms(True)
+    yield
+    minitorch.use_deterministic_algorithms(False)
+
+
+def processes_of(monkeypatch):
+    """The processes that are started from now on."""
+    started = []
+    begin = parallel.subprocess.Popen
+
+    def kept(*args, **options):
+        started.append(begin(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(parallel.subprocess, "Popen", kept)
+    return started
+
+
+def test_two_processes_learn_what_one_does(monkeypatch):
+    started = processes_of(monkeypatch)
+    model = Word2Vec(SENTENCES, **OPTIONS)
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
+    assert separation(model.wv) > 0.5
+    assert model.wv.vectors.equal(model.model.input.weight)
+    one = Word2Vec(SENTENCES, **OPTIONS | {"workers": 1})
+    np.testing.assert_allclose(model.losses, one.losses, rtol=0.1)
+    assert len(started) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"sg": 0}, {"hs": 1, "negative": 0}], ids=str)
+def test_loss_does_not_depend_on_workers(options):
+    """Without a change of the tables they all see the same pairs, each once."""
+    options = OPTIONS | options | {"alpha": 0.0, "min_alpha": 0.0, "epochs": 1}
+    losses = [Word2Vec(SENTENCES[:600], **options | {"workers": n}).losses for n in (1, 2)]
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
+def batches_of(trainer, stretch):
+    """Batches of a stretch and the learning rate of each."""
+    blocks = trainer._blocks(stretch)
+    size = trainer.blocks_at_once
+    span = (stretch.end - stretch.start) * size / len(blocks.centres)
+    return [
+        (batch, trainer.schedule.alpha(stretch.epoch, stretch.start + i * span))
+        for i, batch in enumerate(blocks.split(size))
+    ]
+
+
+def gradients(model, batch):
+    """Taken away from the parameters."""
+    model(batch).backward()
+    grads = [p.grad for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = None
+    return grads
+
+
+def test_in_turns_both_read_before_either_writes(in_turns):
+    options = OPTIONS | {"epochs": 1}
+    model = Word2Vec(SENTENCES[:660], **options)
+    again = Word2Vec(SENTENCES[:660], **options)
+    assert same(model, again)
+    alone = Word2Vec(**options)
+    alone.build_vocab(SENTENCES[:660])
+    words = len(alone._numbered.corpus.tokens)
+    schedule = Schedule(1, words, alone.alpha, alone.min_alpha)
+    trainer = alone.trainer(alone._numbered, schedule)
+    optimizer = minitorch.optim.SGD(alone.model.parameters())
+    assert words == 660 * 12
+    stretches = [Stretch(0, a, min(a + 2000, words)) for a in range(0, words, 2000)]
+    for pair in zip(stretches[::2], stretches[1::2]):
+        rounds = [batches_of(trainer, stretch) for stretch in pair]
+        for step in zip_longest(*rounds):
+            changes = [(gradients(alone.model, batch), lr) for batch, lr in filter(None, step)]
+            for grads, lr in changes:
+                for p, grad in zip(alone.model.parameters(), grads):
+                    p.grad = grad
+                optimizer.param_groups[0]["lr"] = lr
+                optimizer.step()
+                optimizer.zero_grad()
+    tables = model.model.state_dict(), alone.model.state_dict()
+    assert all(tables[0][name].equal(tables[1][name]) for name in tables[1])
+
+
+def test_a_small_corpus_stays_in_this_process(monkeypatch):
+    started = processes_of(monkeypatch)
+    assert same(
+        Word2Vec(SENTENCES[:100], **OPTIONS),
+        Word2Vec(SENTENCES[:100], **OPTIONS | {"workers": 1}),
+    )
+    assert not started
+
+
+def test_a_worker_that_dies_is_told(monkeypatch):
+    started = processes_of(monkeypatch)
+    model = Word2Vec(**OPTIONS)
+    model.build_vocab(SENTENCES)
+    before = model.wv.vectors.clone()
+    hand_out = parallel.Processes._hand_out
+
+    def killing(worker, coming):
+        worker.process.kill()
+        hand_out(worker, coming)
+
+    monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(killing))
+    with pytest.raises(RuntimeError, match=r"a worker has ended"):
+        model.train()
+    assert model.wv.vectors.equal(before)
+    assert all(process.poll() is not None for process in started)
+
+
+def test_a_worker_says_why_it_failed(monkeypatch):
+    monkeypatch.setattr("minitorch.text.word2vec._OPTIONS", ("vector_size",))
+    with pytest.raises(RuntimeError, match=r"a worker has ended: (?s:.*)KeyError: 'output"):
+        Word2Vec(SENTENCES, **OPTIONS, negative=0, hs=1)
+
+
+INTERRUPTED = """
+import sys
+from minitorch.text import Word2Vec, training, word2vec
+word2vec.STRETCH = training.STRETCH = 2000
+Word2Vec(corpus_file=sys.argv[1], vector_size=8, min_count=1, sample=0, epochs=500, workers=2,
+         device="cpu", progress=False, checkpoint=sys.argv[2], resume=len(sys.argv) > 3)
+"""
+
+
+def test_control_c_leaves_a_checkpoint_and_no_process(tmp_path):
+    corpus, path = tmp_path / "corpus.txt", tmp_path / "run.safetensors"
+    corpus.write_text("\n".join(map(" ".join, SENTENCES)) + "\n")
+    for more in ([], ["again"]):
+        before = path.stat().st_mtime_ns if more else 0
+        process = subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTED, str(corpus), str(path), *more],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        while not path.exists() or path.stat().st_mtime_ns == before:
+            assert process.poll() is None
+        before = path.stat().st_mtime_ns
+        while path.stat().st_mtime_ns == before:  # an epoch later
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        assert "resume=True goes on from it" in process.communicate(timeout=60)[1]
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    state = minitorch.load(path)
+    assert state["place"]["epoch"] >= 2
