@@ -6,14 +6,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from minitorch.backend import Device, get_default_device
-from minitorch.creation import from_numpy
+from minitorch.creation import empty, from_numpy
 from minitorch.nn import Module
 from minitorch.random import Generator
-from minitorch.tensor import no_grad
+from minitorch.tensor import Tensor, no_grad
+from minitorch.text import model_file, prediction
 from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import Encoded, encode, from_frequencies
 from minitorch.text.keyed_vectors import KeyedVectors
@@ -31,6 +33,12 @@ _OPTIONS = (
     *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
     *("shrink_windows", "sample", "ns_exponent", "seed", "block_size", "pool_size", "batch_words"),
 )
+# What the file of a model holds besides these options, words and tables.
+_OTHER_OPTIONS = (
+    *("alpha", "min_alpha", "epochs", "min_count", "max_vocab_size", "max_final_vocab"),
+    *("sorted_vocab", "workers", "compute_loss", "comment"),
+)
+_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
 
 
 class Word2Vec:
@@ -147,6 +155,7 @@ class Word2Vec:
         self.vocab: Vocab
         self.model: SkipGram
         self._numbered: Numbered | None = None
+        self.wv = KeyedVectors(vector_size, vectors=empty(0, vector_size, device=self.device))
         if sentences is not None or corpus_file is not None:
             _check_passes(sentences, epochs + 1)
             self.build_vocab(sentences, corpus_file, trim_rule=trim_rule)
@@ -231,21 +240,34 @@ class Word2Vec:
                 f"Word2Vec: the corpus has one word only, {vocab.index_to_key[0]!r}: nothing to "
                 "tell it from"
             )
-        self.vocab = vocab
-        self.corpus_count, self.corpus_total_words = corpus.count, corpus.total
-        self._numbered = Numbered(corpus, vocab.table(corpus), source)
         old = self.model if update else None
-        self.model = self._model()
+        self._begin(vocab, Numbered(corpus, vocab.table(corpus), source))
         if old is None:
             self.losses = []
         else:
             _copy_rows(old, self.model)
+
+    def _begin(self, vocab: Vocab, numbered: Numbered) -> None:
+        """Make new vectors for a vocabulary and its corpus."""
+        self.vocab, self._numbered = vocab, numbered
+        self.corpus_count, self.corpus_total_words = numbered.corpus.count, numbered.corpus.total
+        self.model = self._model()
         self.wv = KeyedVectors(
             self.vector_size,
             vocab.index_to_key,
             self.model.input.weight.detach(),
             vocab.counts.tolist(),
         )
+
+    def reset_from(self, other_model: Word2Vec) -> None:
+        """Take vocabulary and corpus of another model, and make new vectors.
+
+        Raises RuntimeError if it has none.
+        """
+        if other_model._numbered is None:
+            raise RuntimeError("Word2Vec: reset_from: the other model has no vocabulary yet")
+        self._begin(other_model.vocab, other_model._numbered)
+        self.losses = []
 
     def _model(self) -> SkipGram:
         """New tables for the vocabulary."""
@@ -385,7 +407,9 @@ class Word2Vec:
         source = self._numbered.source
         given = sentences if corpus_file is None else str(corpus_file)
         if given is None and source is None:
-            raise TypeError("Word2Vec: train: the vocabulary is from counts: a corpus is needed")
+            raise TypeError(
+                "Word2Vec: train: the vocabulary is from a file or from counts: a corpus is needed"
+            )
         if given is None or given is source or (isinstance(given, str) and given == source):
             return self._numbered
         source, corpus = self._read(sentences, corpus_file)
@@ -412,6 +436,105 @@ class Word2Vec:
             shrink_windows=self.shrink_windows,
             cbow=not self.sg,
         )
+
+    # ------------------------------------------------------------------ files
+    def save(self, path: str | Path) -> None:
+        """Write the whole model to a safetensors file, from which `train` goes on, bit for bit.
+
+        The corpus is not in it, nor are callbacks, trim_rule, and what is about this run only
+        (device, progress, cache, checkpoint). `KeyedVectors.load` reads the vectors.
+        """
+        model_file.write(path, "Word2Vec", self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
+        built = self._numbered is not None
+        return {
+            **self.wv.state_dict(),
+            "options": {name: getattr(self, name) for name in (*_OPTIONS, *_OTHER_OPTIONS)},
+            "record": {name: getattr(self, name) for name in _RECORD},
+            "random": self.generator.get_state(),
+            "vocab": self.vocab.state_dict() if built else None,
+            "model": self.model.state_dict() if built else None,
+        }
+
+    @classmethod
+    def load(
+        cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
+    ) -> Word2Vec:
+        """Read what `save` wrote, or a checkpoint: the model as it was then.
+
+        To go on, give `train` a corpus (a checkpoint's run goes on with resume=True as well), or
+        `build_vocab(update=True)` first. mmap is there for gensim's sake: it changes nothing.
+        Raises ValueError for any other file; gensim's pickles are refused, with the way around.
+        """
+        with model_file.reading(path, "Word2Vec", device=device) as state:
+            model = cls(**state["options"], device=device)
+            if state["vocab"] is not None:
+                model._restore(state)
+            model.generator.set_state(state["random"])
+            for name in _RECORD:
+                setattr(model, name, state["record"][name])
+            return model
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Take vocabulary, tables and vectors from what `state_dict` gave."""
+        vocab, nothing = Vocab.from_state_dict(state["vocab"]), from_frequencies({})
+        self._begin(vocab, Numbered(nothing, vocab.table(nothing), None))
+        self.model.load_state_dict(state["model"])
+        held = KeyedVectors.from_state_dict(state)
+        if held.index_to_key != vocab.index_to_key or not held.vectors.equal(self.wv.vectors):
+            self.wv = held  # which somebody has changed
+        self.wv.expandos = held.expandos
+
+    # ------------------------------------------------------------------ asking
+    def predict_output_word(
+        self, context_words_list: Iterable[Any], topn: int = 10
+    ) -> list[tuple[Any, float]] | None:
+        """The most probable words in the midst of these: see `prediction.output_words`.
+
+        Raises RuntimeError unless the model has output vectors: negative > 0 or full_softmax=1.
+        """
+        output = self._table("output.weight", "others.0.weight", "others.1.weight")
+        if output is None:
+            raise RuntimeError(
+                "Word2Vec: predict_output_word: needs negative > 0 or full_softmax=1, and a "
+                "vocabulary"
+            )
+        return prediction.output_words(
+            self.wv, output, context_words_list, topn, bool(self.cbow_mean)
+        )
+
+    def score(self, sentences: Sentences, total_sentences: int | None = None) -> Tensor:
+        """Log probability of each sentence, float64 (n,): see `prediction.log_probabilities`.
+
+        total_sentences: of the first so many only. Raises RuntimeError unless the model has hs=1
+        (or, unlike gensim's, full_softmax=1) and a vocabulary.
+        """
+        if self._numbered is None or not len(self.model.others):
+            raise RuntimeError("Word2Vec: score: needs hs=1 or full_softmax=1, and a vocabulary")
+        return prediction.log_probabilities(self.model, self.wv, islice(sentences, total_sentences))
+
+    @property
+    def syn1neg(self) -> Tensor:
+        """Output vectors of negative sampling, (V, D). Raises AttributeError if there are none."""
+        return self._named("syn1neg", "output.weight")
+
+    @property
+    def syn1(self) -> Tensor:
+        """Vectors of the nodes of hs=1, (V - 1, D). Raises AttributeError if there are none."""
+        return self._named("syn1", "others.0.nodes.weight")
+
+    def _named(self, name: str, place: str) -> Tensor:
+        table = self._table(place)
+        if table is None:
+            raise AttributeError(f"Word2Vec: {name}: the model has no such vectors")
+        return table
+
+    def _table(self, *places: str) -> Tensor | None:
+        """The first of these tables that there is."""
+        tables = {} if self._numbered is None else self.model.state_dict()
+        return next((tables[place] for place in places if place in tables), None)
 
     def get_latest_training_loss(self) -> float:
         """Mean loss per pair of the last epoch (gensim has a running sum here)."""

@@ -1,28 +1,32 @@
 """Files of whole models: what is in them, and what is none."""
 
 import json
+from inspect import signature
 
 import gensim.models
 import pytest
 from safetensors.numpy import load_file
 
 import minitorch
-from minitorch.text import LSA, GloVe, KeyedVectors, Phrases, count_cooccurrences
+from minitorch.text import LSA, GloVe, KeyedVectors, Phrases, Word2Vec, count_cooccurrences
 from minitorch.text import model_file as files
 
 SENTENCES = [["new", "york", "is", "big"], ["new", "york", "was", "big"], ["a", "frog"]] * 9
 GLOVE = {"vector_size": 4, "window": 3, "min_count": 1, "seed": 5, "batch_size": 8}
+
+WORD2VEC = {"vector_size": 4, "window": 3, "min_count": 1, "seed": 5, "epochs": 1, "sample": 0}
 
 
 def models():
     """One model of each kind that has a file, and how it is read."""
     glove = GloVe(SENTENCES, epochs=1, **GLOVE)
     lsa = LSA(SENTENCES, 3)
+    word2vec = Word2Vec(SENTENCES, **WORD2VEC)
     phrases = Phrases(SENTENCES, min_count=1, threshold=0.5)
     counts = count_cooccurrences(SENTENCES)
     return {
         type(model).__name__: model
-        for model in (glove, glove.wv, lsa, phrases, phrases.freeze(), counts)
+        for model in (word2vec, glove, glove.wv, lsa, phrases, phrases.freeze(), counts)
     }
 
 
@@ -35,7 +39,8 @@ def saved(tmp_path_factory):
     return folder
 
 
-KINDS = [kind for kind in files.VERSIONS if kind != "Word2Vec"]  # which has its own tests
+KINDS = list(files.VERSIONS)
+WITH_VECTORS = ("Word2Vec", "GloVe", "LSA")
 CLASSES = {kind: getattr(minitorch.text, kind) for kind in KINDS}
 
 
@@ -44,13 +49,13 @@ def test_every_kind_is_read_by_its_class_and_no_other(saved):
         model = CLASSES[kind].load(saved / kind)
         assert repr(model) == repr(models()[kind])
         for other in KINDS:
-            if other == kind or (kind == "KeyedVectors" and other in ("GloVe", "LSA")):
+            if other == kind or (kind == "KeyedVectors" and other in WITH_VECTORS):
                 continue
             with pytest.raises(ValueError, match=rf"{other} holds .* {other}, expected .*{kind}"):
                 CLASSES[kind].load(saved / other)
 
 
-@pytest.mark.parametrize("kind", ["GloVe", "LSA"])
+@pytest.mark.parametrize("kind", WITH_VECTORS)
 def test_vectors_come_out_of_the_file_of_a_whole_model(saved, kind):
     model, vectors = CLASSES[kind].load(saved / kind), KeyedVectors.load(saved / kind)
     assert vectors.vectors.equal(model.wv.vectors)
@@ -59,6 +64,97 @@ def test_vectors_come_out_of_the_file_of_a_whole_model(saved, kind):
     tensors = load_file(saved / kind)  # as other programs see it
     assert json.loads(tensors["keys"].tobytes()) == model.wv.index_to_key
     assert tensors["vectors"].tolist() == model.wv.vectors.tolist()
+
+
+MORE = [["a", "new", "toad"], ["a", "new", "frog"]] * 9
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sg": 0, "cbow_mean": 0},
+        {"hs": 1, "negative": 0},
+        {"hs": 1, "full_softmax": 1, "sg": 0},
+        {"full_softmax": 1, "negative": 0, "shrink_windows": False},
+        {"max_vocab_size": 7, "max_final_vocab": 6, "sorted_vocab": 0, "workers": 2},
+    ],
+    ids=str,
+)
+def test_word2vec_goes_on_from_its_file_bit_for_bit(tmp_path, options, device):
+    options = WORD2VEC | options
+    model, path = Word2Vec(SENTENCES, **options), tmp_path / "model"
+    model.save(path)
+    again = Word2Vec.load(path, device=device)
+    assert again.wv.index_to_key == model.wv.index_to_key
+    for step in (
+        lambda m: m.train(SENTENCES, total_examples=m.corpus_count, epochs=2),
+        lambda m: m.build_vocab(MORE, update=True),
+        lambda m: m.train(MORE, total_words=m.corpus_total_words, epochs=1),
+        lambda m: m.train(MORE[:5], epochs=1),
+    ):
+        for each in (model, again):
+            step(each)
+        assert again.losses == model.losses
+        assert again.wv.index_to_key == model.wv.index_to_key
+        assert again.wv.expandos == model.wv.expandos
+        tables = again.model.state_dict()
+        for name, table in model.model.state_dict().items():
+            assert tables[name].equal(table), name
+        assert again.wv.vectors.equal(model.wv.vectors)
+        assert (again.corpus_count, again.corpus_total_words) == (
+            *(model.corpus_count, model.corpus_total_words),
+        )
+
+
+def test_every_option_of_word2vec_is_in_the_file_or_named_here(tmp_path):
+    of_this_run = {
+        *("sentences", "corpus_file", "trim_rule", "callbacks", "hashfxn", "null_word", "device"),
+        *("progress", "cache", "checkpoint", "save_every", "resume"),
+    }
+    model = Word2Vec(**WORD2VEC, alpha=0.04, comment="ü")
+    model.save(tmp_path / "model")  # before there is a vocabulary
+    state = minitorch.load(tmp_path / "model")
+    assert set(state["options"]) == set(signature(Word2Vec).parameters) - of_this_run
+    again = Word2Vec.load(tmp_path / "model")
+    for name, value in state["options"].items():
+        assert getattr(again, name) == getattr(model, name) == value
+    assert len(again.wv) == 0
+    again.build_vocab(SENTENCES)
+    model.build_vocab(SENTENCES)
+    assert again.train() == model.train()
+
+
+def test_what_somebody_has_done_to_the_vectors_is_in_the_file(tmp_path):
+    model = Word2Vec(SENTENCES, **WORD2VEC)
+    model.wv.set_vecattr("york", "note", "ü")
+    model.save(tmp_path / "model")
+    again = Word2Vec.load(tmp_path / "model")
+    assert again.wv.get_vecattr("york", "note") == "ü"
+    again.train(SENTENCES, epochs=1)
+    assert again.wv.vectors.equal(again.model.input.weight)  # one memory, as before
+    model.wv.add_vector("added", [1.0, 2.0, 3.0, 4.0])
+    model.save(tmp_path / "model")
+    again = Word2Vec.load(tmp_path / "model")
+    assert again.wv["added"].tolist() == [1, 2, 3, 4]
+    assert len(again.vocab) == len(again.wv) - 1
+    with pytest.raises(TypeError, match="from a file or from counts: a corpus is needed"):
+        again.train()
+
+
+def test_one_model_takes_the_vocabulary_of_another():
+    model, other = Word2Vec(**WORD2VEC), Word2Vec(SENTENCES, **(WORD2VEC | {"vector_size": 9}))
+    theirs = gensim.models.Word2Vec(**WORD2VEC)
+    theirs.reset_from(gensim.models.Word2Vec(SENTENCES, **WORD2VEC))
+    with pytest.raises(RuntimeError, match="reset_from: the other model has no vocabulary yet"):
+        other.reset_from(model)
+    model.reset_from(other)
+    assert model.wv.index_to_key == theirs.wv.index_to_key
+    assert model.corpus_count == theirs.corpus_count
+    assert model.wv.vector_size == 4
+    same = Word2Vec(**WORD2VEC)
+    same.build_vocab(SENTENCES)
+    assert model.train() == same.train()  # on the corpus of the other
 
 
 def test_glove_goes_on_from_its_file_bit_for_bit(tmp_path, device):
