@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import threading
@@ -20,8 +19,8 @@ from minitorch import dtypes
 from minitorch.backend.cpu import settings
 from minitorch.creation import from_numpy, tensor, zeros
 from minitorch.optim import SGD
-from minitorch.serialization import load, save
 from minitorch.tensor import Tensor
+from minitorch.text import model_file
 from minitorch.text.corpus import hidden
 from minitorch.text.encoded import Encoded
 from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
@@ -29,7 +28,6 @@ from minitorch.text.vocab import Vocab
 
 STRETCH = 1 << 16  # words that are made into blocks at once
 _RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word
-_FORMAT = "minitorch word2vec 1"
 
 
 class Numbered(NamedTuple):
@@ -162,6 +160,7 @@ class Place:
 class Run:
     """Everything that one call of `train` works with.
 
+    state: gives what the file of the model holds, to which a checkpoint adds the run.
     identity: options that a checkpoint must have in common. begun, ended: called with each epoch.
     checkpoint: the file that holds the run; save_every: words between two writings, None for once
     an epoch. team: opens what does the work.
@@ -170,6 +169,7 @@ class Run:
     trainer: Trainer
     vocab: Vocab
     progress: bool | None
+    state: Callable[[], dict[str, Any]]
     identity: dict[str, Any]
     begun: Callable[[], object]
     ended: Callable[[float], object]
@@ -268,53 +268,58 @@ class Run:
         """Write the checkpoint; it appears under its name when it is complete."""
         assert self.checkpoint is not None
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        state = {
-            "format": _FORMAT,
-            "model": self.model.state_dict(),
-            "random": self.trainer.random(0),
+        run = {
             "place": asdict(self.place),
-            "words": json.dumps(self.vocab.index_to_key),
-            "counts": json.dumps(self.vocab.counts.tolist()),
-            **self._expected(),
+            "schedule": asdict(self.schedule),
+            "corpus": self.trainer.numbered.corpus.fingerprint(),
+            "random": self.trainer.random(0),
         }
-        save(state, self.checkpoint)
+        random = self.trainer.random(self.place.epoch)
+        held = {**self.state(), "random": random, "run": run}
+        model_file.write(self.checkpoint, "Word2Vec", held)
         self.unsaved = 0
 
-    def _expected(self) -> dict[str, Any]:
-        """What a checkpoint and the run that goes on from it have in common."""
-        corpus = self.trainer.numbered.corpus.fingerprint()
-        return {"options": self.identity, "schedule": asdict(self.schedule), "corpus": corpus}
-
-    def load(self) -> None:
-        """Go on from the checkpoint.
+    def load(self) -> list[float]:
+        """Go on from the checkpoint; returns the losses of the model's epochs up to there.
 
         Raises FileNotFoundError, and ValueError, before anything changes, for a file that is not a
         checkpoint or is one of another vocabulary, corpus, schedule or other options.
         """
-        assert self.checkpoint is not None
-        state = load(self.checkpoint, device=self.trainer.sampler.keep.device)
-        if not isinstance(state, dict) or state.get("format") != _FORMAT:
-            raise ValueError(f"{self.checkpoint} is not a checkpoint of Word2Vec")
-        words, counts = json.loads(state["words"]), json.loads(state["counts"])
-        if words != self.vocab.index_to_key or counts != self.vocab.counts.tolist():
+        path = self.checkpoint
+        assert path is not None
+        with model_file.reading(path, "Word2Vec", device=self.trainer.sampler.keep.device) as held:
+            run = held.get("run")
+            vocab = Vocab.from_state_dict(held["vocab"]) if run else self.vocab
+        if run is None:
             raise ValueError(
-                f"{self.checkpoint} is of another vocabulary: it has {len(words)} words with "
-                f"{sum(counts)} occurrences, the corpus {len(self.vocab)} with "
+                f"{path} holds a model, but no run to go on with: Word2Vec.load reads it"
+            )
+        if (
+            vocab.index_to_key != self.vocab.index_to_key
+            or (vocab.counts != self.vocab.counts).any()
+        ):
+            raise ValueError(
+                f"{path} is of another vocabulary: it has {len(vocab)} words with "
+                f"{vocab.counts.sum()} occurrences, the corpus {len(self.vocab)} with "
                 f"{self.vocab.counts.sum()}"
             )
-        expected = self._expected()
-        for kind in ("options", "schedule"):
-            for name, value in expected[kind].items():
-                if state[kind].get(name) != value:
+        for had, expected in (
+            (held["options"], self.identity),
+            (run["schedule"], asdict(self.schedule)),
+        ):
+            for name, value in expected.items():
+                if had.get(name) != value:
                     raise ValueError(
-                        f"{self.checkpoint} is of a run with {name}={state[kind].get(name)!r}, "
-                        f"this one has {name}={value!r}"
+                        f"{path} is of a run with {name}={had.get(name)!r}, this one has "
+                        f"{name}={value!r}"
                     )
-        if state["corpus"] != expected["corpus"]:
-            raise ValueError(f"{self.checkpoint} is of another corpus")
-        self.model.load_state_dict(state["model"])
-        *self.trainer.seed, self.trainer.offset = state["random"].tolist()
-        self.place = Place(**state["place"])
+        if run["corpus"] != self.trainer.numbered.corpus.fingerprint():
+            raise ValueError(f"{path} is of another corpus")
+        self.model.load_state_dict(held["model"])
+        *self.trainer.seed, self.trainer.offset = run["random"].tolist()
+        self.place = Place(**run["place"])
+        losses: list[float] = held["record"]["losses"]
+        return losses
 
 
 @contextmanager

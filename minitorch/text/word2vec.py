@@ -344,7 +344,6 @@ class Word2Vec:
         low = self.min_alpha if end_alpha is None else end_alpha
         words = _words_of_an_epoch(numbered.corpus, total_examples, total_words)
         called = tuple(callbacks) or self.callbacks
-        before = len(self.losses)
 
         def ended(loss: float) -> None:
             self.losses.append(loss)
@@ -355,6 +354,7 @@ class Word2Vec:
             self.trainer(numbered, Schedule(epochs, words, high, low)),
             self.vocab,
             self.progress,
+            self.state_dict,
             {name: getattr(self, name) for name in _OPTIONS},
             lambda: call_all(called, "on_epoch_begin", self),
             ended,
@@ -365,8 +365,7 @@ class Word2Vec:
         if resume:
             if path is None:
                 raise ValueError("Word2Vec: resume=True needs the checkpoint to go on from")
-            run.load()
-            self.losses[before:] = run.place.losses
+            self.losses = run.load()
         began = time.perf_counter()
         call_all(called, "on_train_begin", self)
         run.run()

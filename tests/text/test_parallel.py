@@ -172,4 +172,4 @@ def test_control_c_leaves_a_checkpoint_and_no_process(tmp_path):
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
     state = minitorch.load(path)
-    assert state["place"]["epoch"] >= 2
+    assert state["run"]["place"]["epoch"] >= 2

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import minitorch
-from minitorch.text import CallbackAny2Vec, Word2Vec, training
+from minitorch.text import CallbackAny2Vec, KeyedVectors, Word2Vec, training
 from tests.text.test_word2vec import SENTENCES, SMALL
 
 OPTIONS = SMALL | {"epochs": 3, "vector_size": 8}
@@ -66,11 +66,12 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, options):
 def test_saved_at_the_start_and_after_epochs(tmp_path, monkeypatch):
     path = tmp_path / "run"
     places = []
-    monkeypatch.setattr(
-        training,
-        "save",
-        lambda state, _: places.append((state["place"]["epoch"], state["place"]["word"])),
-    )
+
+    def write(path, kind, state):
+        place = state["run"]["place"]
+        places.append((place["epoch"], place["word"]))
+
+    monkeypatch.setattr(training.model_file, "write", write)
     Word2Vec(SENTENCES[:200], **OPTIONS, checkpoint=path)
     assert places == [(0, 0), (1, 0), (2, 0), (3, 0)]
     places.clear()
@@ -100,8 +101,10 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="resume=True needs the checkpoint"):
         Word2Vec(sentences, **OPTIONS, resume=True)
     minitorch.save({"a": 1}, tmp_path / "other")
-    with pytest.raises(ValueError, match="other is not a checkpoint of Word2Vec"):
-        Word2Vec(sentences, **OPTIONS, checkpoint=tmp_path / "other", resume=True)
+    Word2Vec(sentences, **OPTIONS).save(tmp_path / "model")
+    for name, message in (("other", "no model of minitorch"), ("model", "no run to go on with")):
+        with pytest.raises(ValueError, match=rf"{name} .*{message}"):
+            Word2Vec(sentences, **OPTIONS, checkpoint=tmp_path / name, resume=True)
 
 
 def test_control_c_saves_between_two_stretches(tmp_path):
@@ -217,6 +220,28 @@ def test_a_checkpoint_is_safetensors(tmp_path):
 
     model = Word2Vec(SENTENCES[:50], **OPTIONS, checkpoint=tmp_path / "run")
     with safe_open(tmp_path / "run", framework="numpy") as file:
-        assert {"model.input.weight", "model.output.weight", "random"} <= set(file.keys())
-    state = minitorch.load(tmp_path / "run")
-    assert json.loads(state["words"]) == model.wv.index_to_key
+        assert {"vectors", "model.output.weight", "random"} <= set(file.keys())
+        assert json.loads(file.get_tensor("keys").tobytes()) == model.wv.index_to_key
+
+
+def test_a_checkpoint_is_the_file_of_a_model(tmp_path, monkeypatch):
+    """What an interrupted run left is a model, from which the run goes on, or another begins."""
+    sentences, path = SENTENCES[:300], tmp_path / "run"
+    whole = Word2Vec(sentences, **OPTIONS)
+    whole.train(sentences, epochs=2)
+    model = Word2Vec(sentences, **OPTIONS)
+    StopAfter(monkeypatch, 5)
+    with pytest.raises(Stop):
+        model.train(sentences, epochs=2, checkpoint=path)
+    monkeypatch.undo()
+    monkeypatch.setattr(training, "STRETCH", 1000)
+    again = Word2Vec.load(path)
+    assert again.losses == whole.losses[:4]
+    assert KeyedVectors.load(path).vectors.equal(again.wv.vectors)
+    again.train(sentences, epochs=2, checkpoint=path, resume=True)
+    assert same(again, whole)
+    done = Word2Vec.load(path)
+    assert same(done, whole)
+    for each in (done, whole):
+        each.train(sentences, epochs=1)
+    assert same(done, whole)
