@@ -4,11 +4,11 @@ python -m benchmarks.word2vec [--model sg cbow] [--corpus gcide+wordnet bible+wi
                               [--rounds 3] [--epochs 5] [--workers 2]
 
 All contestants read one text file (a sentence a line, `corpus_file`) through the same calls, and
-train with the OPTIONS and otherwise their own defaults. Each run is a process of its own and
-rounds alternate between the contestants, so that what else the machine does falls on all. Words
-per second count the words of the file times the epochs; once with `build_vocab` and once over
-`train` alone. gensim measures everybody's quality, on the files that it brings.
-Each corpus and model has its files in benchmarks/results/, as JSON and Markdown.
+train with the OPTIONS and otherwise their own defaults. Each run is a process of its own, where
+BLAS has one thread, and rounds alternate between the contestants, so that what else the machine
+does falls on all. Words per second count the words of the file times the epochs; once with
+`build_vocab` and once over `train` alone. gensim measures everybody's quality, on the files that
+it brings. Each corpus and model has its files in benchmarks/results/, as JSON and Markdown.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ MODELS: dict[str, dict[str, Any]] = {
 QUALITY = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": "analogies"}
 SPEEDS = {"words_per_s": "words/s", "train_words_per_s": "words/s in train"}
 REFEREE = "gensim"
+# Of BLAS, which gains nothing from more at these sizes, and loses much where a core is busy.
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
 
 
 class Contestant(NamedTuple):
@@ -174,7 +176,9 @@ def in_own_process(function: str, *arguments: Any) -> dict[str, Any]:
     )
     command = [sys.executable, "-c", program, function, json.dumps(arguments)]
     root = Path(__file__).parent.parent
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=root, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{function}{arguments} failed:\n{done.stderr}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -235,10 +239,10 @@ def report(corpus: str, model: str, args: argparse.Namespace, runs: Runs, lines:
     options = ", ".join(f"{key} {value}" for key, value in (OPTIONS | MODELS[model]).items())
     notes = (
         f"{corpus}: {words:,} words, {vocabulary:,} of them different and seen often enough; "
-        f"{args.epochs} epochs; {options}; otherwise defaults. Rounds alternate ({args.rounds}, "
-        "seeds from 1): words/s are medians and count the words of the file times the epochs, "
-        "with `build_vocab` and in `train` alone; ratios are of medians; quality is mean ± "
-        "standard deviation, measured by gensim."
+        f"{args.epochs} epochs; {options}; otherwise defaults; BLAS of one thread. Rounds "
+        f"alternate ({args.rounds}, seeds from 1): words/s are medians and count the words of the "
+        "file times the epochs, with `build_vocab` and in `train` alone; ratios are of medians; "
+        "quality is mean ± standard deviation, measured by gensim."
     )
     name = re.sub(r"\W+", "-", f"word2vec-{model}-{Path(corpus).name}")
     results = {"corpus": corpus, "model": model, "epochs": args.epochs, "runs": runs}
