@@ -16,6 +16,7 @@ from minitorch.creation import from_numpy
 from minitorch.text import model_file
 from minitorch.text.corpus import hidden
 from minitorch.text.encoded import Encoded, encode, watch
+from minitorch.text.vector_table import UnknownKeyError
 from minitorch.text.vocab import Vocab
 
 Sentences = Iterable[Sequence[str]]
@@ -51,7 +52,13 @@ class Cooccurrence:
     counts: sparse.csr_array[Any, Any]
 
     def __getitem__(self, pair: tuple[str, str]) -> float:
-        """The count of a word and its neighbour. Raises KeyError for an unknown word."""
+        """The count of a word and its neighbour.
+
+        Raises KeyError for an unknown word, with the nearest spellings.
+        """
+        for word in pair:
+            if word not in self.vocab:
+                raise UnknownKeyError(word, self.vocab.index_to_key)
         row, column = (self.vocab.key_to_index[word] for word in pair)
         return float(self.counts[row, column])
 

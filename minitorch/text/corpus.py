@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from minitorch.text.files import DAMAGED, open_file
+from minitorch.text.files import DAMAGED, open_file, undecodable
 
 Tokenizer = Callable[[str], list[str]]
 OnFile = Callable[[Path, IO[bytes] | None], object]
@@ -135,10 +135,7 @@ def read_lines(path: Path, errors: str = "strict", on_file: OnFile | None = None
                     line += data.endswith(b"\n")
                     place += len(data)
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: line {line} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
-            f"{place + error.start} of the text ({error.reason})"
-        ) from error
+        raise undecodable(path, error, line, place) from error
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except (EOFError, *DAMAGED) as error:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import reprlib
 import secrets
 import struct
 import tempfile
@@ -75,7 +76,15 @@ class Encoded:
 
 
 def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
-    """What is known of a corpus by its counts: it has no tokens."""
+    """What is known of a corpus by its counts: it has no tokens.
+
+    Raises ValueError for a count that cannot be.
+    """
+    for word, count in counts.items():
+        if count < 0 or count != int(count):
+            raise ValueError(
+                f"word_freq: expected whole numbers of at least 0, got {count!r} for {word!r}"
+            )
     numbers = np.array(list(counts.values()), dtype=np.int64)
     nothing = np.zeros(0, dtype=np.int32)
     return Encoded(list(counts), numbers, nothing, sentences, int(numbers.sum()))
@@ -86,8 +95,8 @@ def watch(
 ) -> Iterator[Sequence[str]]:
     """The sentences, while a bar shows how far they are, words/s and the time left.
 
-    Of files it knows how many bytes there are, of lists how many sentences. Raises TypeError if a
-    sentence is a string instead of a list of words.
+    Of files it knows how many bytes there are, of lists how many sentences. Raises TypeError for
+    what is not sentences, and if one of them is a string instead of a list of words.
     """
     corpus = sentences if isinstance(sentences, Corpus) else None
     total, unit = len(sentences) if isinstance(sentences, Sized) else None, " sentences"
@@ -105,17 +114,32 @@ def watch(
             bar.update((corpus.position() if corpus is not None else done) - bar.n)
 
         number = 0
-        for number, sentence in enumerate(sentences, 1):
-            if isinstance(sentence, str):
-                raise TypeError(
-                    f"sentences: expected lists of words, got the string {sentence[:40]!r}; "
-                    "split it first, e.g. with minitorch.text.tokenize"
-                )
+        for number, sentence in enumerate(_iterator(sentences), 1):
+            _check_sentence(number, sentence)
             yield sentence
             words += len(sentence)
             if number % _LATELY == 0:
                 show(number)
         show(number)
+
+
+def _iterator(sentences: object) -> Iterator[Any]:
+    """An iterator over what may be sentences. Raises TypeError for what can be none."""
+    if isinstance(sentences, Iterable) and not isinstance(sentences, str | bytes):
+        return iter(sentences)
+    raise TypeError(f"sentences: expected lists of words, got {reprlib.repr(sentences)}")
+
+
+def _check_sentence(number: int, sentence: object) -> None:
+    if isinstance(sentence, str):
+        raise TypeError(
+            f"sentences: expected lists of words, got the string {sentence[:40]!r}; "
+            "split it first, e.g. with minitorch.text.tokenize"
+        )
+    if isinstance(sentence, bytes) or not isinstance(sentence, Sized):
+        raise TypeError(
+            f"sentences: expected lists of words, got {reprlib.repr(sentence)} as number {number}"
+        )
 
 
 def encode(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from minitorch.creation import tensor
 from minitorch.tensor import Tensor
 from minitorch.text.corpus import hidden
-from minitorch.text.files import open_file
+from minitorch.text.files import open_file, undecodable
 from minitorch.text.similarity import COSMUL_EPSILON
 from minitorch.text.vector_table import Key
 
@@ -149,16 +149,20 @@ def _positions(keys: Sequence[Key], case_insensitive: bool) -> dict[str, list[in
 
 
 def _lines(path: Path, encoding: str = "utf8") -> Iterator[tuple[int, str]]:
-    """Numbered lines of a text file, plain or compressed. Raises ValueError if it is damaged."""
-    number = 0
+    """Numbered lines of a text file, plain or compressed.
+
+    Raises ValueError that names line and byte if it is not in this encoding.
+    """
     try:
         with open_file(path, "rt", encoding=encoding) as file:
-            for number, line in enumerate(file, 1):
-                yield number, line
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: not {encoding} somewhere after line {number}: {error}"
-        ) from error
+            yield from enumerate(file, 1)
+    except UnicodeDecodeError:  # which knows the place in a part of the file only
+        with open_file(path) as file:
+            content = file.read()
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError as error:
+            raise undecodable(path, error) from error
 
 
 def _judgments(

@@ -53,3 +53,16 @@ def replacing(path: Path, append: bool = False) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             os.remove(unfinished)
         raise
+
+
+def undecodable(path: Path, error: UnicodeDecodeError, line: int = 1, place: int = 0) -> ValueError:
+    """What to raise for bytes that are no text: it says where they are.
+
+    line, place: at which line of the file and which byte what could not be decoded begins.
+    """
+    held, start = error.object, error.start
+    line += held.count(b"\n", 0, start)
+    return ValueError(
+        f"{path}: line {line} is not {error.encoding}: byte "
+        f"{held[start]:#04x} at offset {place + start} of the text ({error.reason})"
+    )

@@ -219,8 +219,12 @@ class Run:
             if place.word < self.words:
                 self._save_if_due(stop)
         if not place.pairs:
+            self.trainer.sampler.generator.set_state(self.trainer.random(0))
+            corpus = self.trainer.numbered.corpus
             raise ValueError(
-                "Word2Vec: the corpus has no pair of words in one sentence that sub-sampling kept"
+                f"Word2Vec: the corpus ({corpus.count} sentences with {corpus.total} words) has no "
+                "pair of words of the vocabulary in one sentence that sub-sampling "
+                f"(sample={self.identity['sample']}) kept"
             )
         place.losses.append(self._mean())
         place.epoch, place.word, place.loss, place.pairs = place.epoch + 1, 0, 0.0, 0.0

@@ -16,6 +16,8 @@ Key = str | int
 Item = tuple[Any, float]  # a key or a vector, and its weight
 Table = TypeVar("Table", bound="VectorTable")
 
+_COMPARED = 500_000  # keys whose spelling is compared, which takes a second
+
 
 class UnknownKeyError(KeyError):
     """A key that is not there; its text has the nearest spellings, looked for when it is read."""
@@ -26,7 +28,7 @@ class UnknownKeyError(KeyError):
 
     def __str__(self) -> str:
         key = self.args[0]
-        words = [word for word in self._keys if isinstance(word, str)]
+        words = [word for word in self._keys[:_COMPARED] if isinstance(word, str)]
         near = difflib.get_close_matches(key, words, n=3) if isinstance(key, str) else []
         hint = f"; nearest spellings: {', '.join(near)}" if near else ""
         return f"{key!r} is not among the {len(self._keys)} keys{hint}"
@@ -62,7 +64,8 @@ class VectorTable:
                 f"{name}: vectors: expected a floating-point dtype, got {self.vectors.dtype}"
             )
         if len(self.key_to_index) != len(self):
-            raise ValueError(f"{name}: a key stands there more than once")
+            twice = next(k for i, k in enumerate(self.index_to_key) if self.key_to_index[k] != i)
+            raise ValueError(f"{name}: keys: {twice!r} stands there more than once")
         if counts is not None and len(counts) != len(self):
             raise ValueError(f"{name}: {len(self)} keys do not fit {len(counts)} counts")
 

@@ -78,9 +78,12 @@ class Word2Vec:
     `block_size` words with `pool_size` noise words each, `batch_words` in all, or fewer where
     the most frequent word would come more than six times among them.
 
-    As in gensim: `wv` (KeyedVectors), `build_vocab`, `train`, `corpus_count`,
-    `corpus_total_words`. Besides: `vocab`, `model` (the SkipGram or CBOW module) and `losses`, the
-    mean loss per pair of each epoch, summed in float64.
+    As in gensim: `wv` (KeyedVectors), `build_vocab`, `build_vocab_from_freq`, `reset_from`,
+    `train`, `save`, `load`, `predict_output_word`, `score`, `syn1`, `syn1neg`, `corpus_count`,
+    `corpus_total_words`. Left out are the parts that gensim's build_vocab consists of
+    (scan_vocab, prepare_vocab, prepare_weights, ...), `init_sims`, which is obsolete,
+    `estimate_memory`, and the log of its life. Besides: `vocab`, `model` (the SkipGram or CBOW
+    module) and `losses`, the mean loss per pair of each epoch, summed in float64.
 
     Where it differs from word2vec.c and gensim: gradients of `batch_words` words are summed
     before they are applied. The pairs of a block share their negatives, among which there is
@@ -323,6 +326,9 @@ class Word2Vec:
         epochs: int | None = None,
         start_alpha: float | None = None,
         end_alpha: float | None = None,
+        word_count: int = 0,
+        queue_factor: int = 2,
+        report_delay: float = 1.0,
         compute_loss: bool = False,
         callbacks: Sequence[Any] = (),
         *,
@@ -333,15 +339,19 @@ class Word2Vec:
 
         Without epochs, start_alpha, end_alpha, callbacks or checkpoint those of the constructor
         hold. total_words or total_examples (sentences) say after how much an epoch counts as done
-        for alpha, if not after the whole corpus. compute_loss is there for gensim's sake.
+        for alpha, if not after the whole corpus. word_count, queue_factor, report_delay and
+        compute_loss are there for gensim's sake: they change nothing.
         """
         epochs = self.epochs if epochs is None else epochs
-        if epochs < 1:
-            raise ValueError(f"Word2Vec: train: epochs: expected at least 1, got {epochs}")
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(f"Word2Vec: train: epochs: expected an integer above 0, got {epochs}")
         _check_passes(corpus_iterable, epochs)
         numbered = self._corpus(corpus_iterable, corpus_file)
         high = self.alpha if start_alpha is None else start_alpha
         low = self.min_alpha if end_alpha is None else end_alpha
+        for name, alpha in (("start_alpha", high), ("end_alpha", low)):
+            if alpha < 0:
+                raise ValueError(f"Word2Vec: train: {name}: expected at least 0, got {alpha}")
         words = _words_of_an_epoch(numbered.corpus, total_examples, total_words)
         called = tuple(callbacks) or self.callbacks
 
@@ -504,11 +514,19 @@ class Word2Vec:
             self.wv, output, context_words_list, topn, bool(self.cbow_mean)
         )
 
-    def score(self, sentences: Sentences, total_sentences: int | None = None) -> Tensor:
+    def score(
+        self,
+        sentences: Sentences,
+        total_sentences: int = 1_000_000,
+        chunksize: int = 100,
+        queue_factor: int = 2,
+        report_delay: float = 1,
+    ) -> Tensor:
         """Log probability of each sentence, float64 (n,): see `prediction.log_probabilities`.
 
-        total_sentences: of the first so many only. Raises RuntimeError unless the model has hs=1
-        (or, unlike gensim's, full_softmax=1) and a vocabulary.
+        total_sentences: of the first so many only; what follows is there for gensim's sake.
+        Raises RuntimeError unless the model has hs=1 (or, unlike gensim's, full_softmax=1) and a
+        vocabulary.
         """
         if self._numbered is None or not len(self.model.others):
             raise RuntimeError("Word2Vec: score: needs hs=1 or full_softmax=1, and a vocabulary")

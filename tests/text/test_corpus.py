@@ -106,7 +106,7 @@ def test_a_file_that_is_not_gzip(tmp_path):
 def test_bytes_that_are_not_utf8_name_file_line_and_byte(tmp_path):
     path = tmp_path / "text.gz"
     path.write_bytes(gzip.compress(b"good\n" * 5000 + b"a\xff\xfe\n"))
-    expected = r"text\.gz: line 5001 is not UTF-8: byte 0xff at offset 25001 of the text"
+    expected = r"text\.gz: line 5001 is not utf-8: byte 0xff at offset 25001 of the text"
     with pytest.raises(ValueError, match=expected):
         list(Corpus(path))
 
