@@ -192,7 +192,7 @@ class Phrases(_Model):
     scoring: "default" (`original_scorer`), "npmi" (`npmi_scorer`) or a function of the same
     arguments. connector_words: may stand inside a phrase ("bank_of_america"), neither begin nor
     end one, and do not count in its score (`ENGLISH_CONNECTOR_WORDS`). progress: show a bar
-    (None: where stderr is a terminal).
+    (None: where stderr is a terminal). progress_per is there for gensim's sake.
 
     vocab: how often each word and each candidate, joined, occurred. corpus_word_count: words read.
 
@@ -205,7 +205,7 @@ class Phrases(_Model):
 
     _OPTIONS = (
         *("min_count", "threshold", "max_vocab_size", "delimiter"),
-        *("min_reduce", "corpus_word_count", "progress"),
+        *("min_reduce", "corpus_word_count", "progress", "progress_per"),
     )
     _COUNTS = "vocab"
 
@@ -216,6 +216,7 @@ class Phrases(_Model):
         threshold: float = 10.0,
         max_vocab_size: int = 40_000_000,
         delimiter: str = "_",
+        progress_per: int = 10_000,
         scoring: str | Scorer = "default",
         connector_words: Iterable[str] = frozenset(),
         progress: bool | None = None,
@@ -229,7 +230,7 @@ class Phrases(_Model):
         self.scoring = _scorer(scoring, threshold)
         self.min_count, self.threshold, self.max_vocab_size = min_count, threshold, max_vocab_size
         self.delimiter, self.connector_words = delimiter, frozenset(connector_words)
-        self.progress = progress
+        self.progress, self.progress_per = progress, progress_per
         self.vocab: dict[str, int] = {}
         self.min_reduce = 1  # what is seen so often, or less, is forgotten next
         self.corpus_word_count = 0

@@ -201,7 +201,7 @@ class Word2Vec:
         corpus_iterable: Sentences | None = None,
         corpus_file: str | Path | None = None,
         update: bool = False,
-        progress_per: int | None = None,
+        progress_per: int = 10_000,
         keep_raw_vocab: bool = False,
         trim_rule: TrimRule | None = None,
     ) -> None:
