@@ -23,6 +23,7 @@ _BYTES_AT_ONCE = 1 << 20
 _LONGEST_KEY = 1 << 16  # bytes: with more and no blank it is no such file
 _LONGEST_HEADER = 100  # bytes
 _ENDS_KEY = re.compile("[ \n]")
+_KEY_AND_COUNT = re.compile(rb"(.*)[ \t](\d+)\s*", re.DOTALL)
 _BREAKS_TABLE = re.compile("[\t\r\n]")
 
 
@@ -318,12 +319,13 @@ def read_counts(
     counts: dict[str, int] = {}
     with _File(path) as file:
         for number, line in enumerate(iter(file.readline, b""), 1):
-            try:
-                key, count = line.decode(encoding, unicode_errors).strip().split()
-                counts[key] = int(count)
-            except ValueError as error:
+            parts = _KEY_AND_COUNT.fullmatch(line)
+            if parts is None:
                 raise ValueError(
-                    f"{path}: line {number} should have a key and its count, got "
-                    f"{line[:40]!r}: {error}"
-                ) from None
+                    f"{path}: line {number} should have a key and its count, got {line[:40]!r}"
+                )
+            try:
+                counts[parts[1].decode(encoding, unicode_errors)] = int(parts[2])
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}: line {number}: the key {parts[1]!r}: {error}") from None
     return counts

@@ -76,6 +76,44 @@ def test_files_go_to_gensim_and_back(odd, tmp_path, binary, suffix):
         assert array(read[1].vectors).tobytes() == theirs.vectors.tobytes()
 
 
+ODD = [
+    *("3", "4", "3_4", "12", "1e5", "nan", "inf", "-0", "+1", ".", "0x10", "1_0", "١٢"),
+    *("'", '"', "''", '"a"', "{", '{"', "\\n", "</s>", "<unk>", "PK\x03\x04", "\x80abc"),
+    *("a" * 5000, "ß" * 3000, "\u200b", "\ufeff", "\u3000x", "\x85", "\U0010ffff", "e\u0301"),
+    *("\t", "a\rb", "a\x0bb", "a\x0cb", "\x1c", "\u2029"),
+]
+
+
+@pytest.mark.parametrize(("binary", "header"), [(False, True), (False, False), (True, True)])
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # gensim leaves the file open
+def test_odd_words_go_to_gensim_and_back(tmp_path, binary, header, size):
+    numbers = np.random.default_rng(8).normal(size=(len(ODD), size)).astype(np.float32)
+    tables = [ODD, *([word, "word"] for word in ODD)]
+    for words in tables:  # together, and each at the beginning of a file
+        vectors = numbers[: len(words)]
+        for kv in pair(words, vectors):
+            path = str(tmp_path / "file")
+            kv.save_word2vec_format(path, binary=binary, write_header=header)
+            theirs, ours = read_both(path, binary=binary, no_header=not header)
+            assert_equal(ours, theirs)
+            assert ours.index_to_key == words
+            assert array(ours.vectors).tobytes() == vectors.tobytes()
+
+
+def test_counts_of_odd_words_come_back(tmp_path):
+    path, vocab = tmp_path / "file", tmp_path / "counts"
+    numbers = range(len(ODD), 0, -1)
+    KeyedVectors(1, ODD, minitorch.zeros(len(ODD), 1), numbers).save_word2vec_format(path, vocab)
+    assert KeyedVectors.load_word2vec_format(path, vocab).counts == [*numbers]
+    vocab.write_bytes(b"a\t7 \r\ncaf\xe9 4\n")  # and as others write them
+    (tmp_path / "latin").write_bytes(b"2 1\na 1\ncaf\xe9 2\n")
+    options = {"encoding": "latin1"}
+    assert KeyedVectors.load_word2vec_format(tmp_path / "latin", vocab, **options).counts == [7, 4]
+    with pytest.raises(ValueError, match=r"counts: line 2: the key b'caf\\xe9': .* can't decode"):
+        KeyedVectors.load_word2vec_format(path, vocab)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_compressed_files_are_what_their_suffix_says(odd, tmp_path, suffix):
     odd[1].save_word2vec_format(tmp_path / "plain")
@@ -213,11 +251,15 @@ def test_first_of_equal_keys_counts(tmp_path):
     assert read.counts == theirs.expandos["count"][:2].tolist()
 
 
-def test_no_vectors(tmp_path):
-    KeyedVectors(3).save_word2vec_format(tmp_path / "file")
-    for binary in (False, True):
-        read = KeyedVectors.load_word2vec_format(tmp_path / "file", binary=binary)
-        assert (len(read), read.vector_size) == (0, 3)
+@pytest.mark.parametrize("binary", [False, True])
+def test_no_vectors_go_to_gensim_and_back(tmp_path, binary):
+    path = str(tmp_path / "file")
+    for kv in (KeyedVectors(3), gensim.models.KeyedVectors(3)):
+        kv.save_word2vec_format(path, binary=binary)
+        theirs, ours = read_both(path, binary=binary)
+        assert (len(ours), ours.vector_size) == (len(theirs), theirs.vector_size) == (0, 3)
+    KeyedVectors(3).save(path)
+    assert tuple(KeyedVectors.load(path).vectors.shape) == (0, 3)
 
 
 @pytest.mark.parametrize("binary", [False, True])
