@@ -25,6 +25,7 @@ from minitorch.text.corpus import Corpus, hidden
 Numbers = NDArray[np.int32]
 
 _AT_ONCE = 1 << 20  # words that are held before they go to the file
+_LOOKED_AT = 1 << 16  # words of a corpus that are looked at together
 _LATELY = 1000  # sentences between two looks at the clock
 _END = struct.Struct("<8sQ")  # last bytes of a token file: which format, how many words
 _FORMAT = b"minitok1"
@@ -63,6 +64,18 @@ class Encoded:
     def sentences(self) -> Numbers:
         """The number of the sentence that each token stands in, int32 (n,), from 1."""
         return np.cumsum(self.tokens < 0, dtype=np.int32)
+
+    def has_pair(self, table: NDArray[np.int32]) -> bool:
+        """Whether two words that `number` does not leave out stand in one sentence."""
+        last = before = 0  # the sentence of the last of them, and how many have begun
+        for start in range(0, len(self.tokens), _LOOKED_AT):
+            _, sentences = self.number(table, start, start + _LOOKED_AT)
+            sentences = np.concatenate([[last], sentences + before])
+            if (sentences[1:] == sentences[:-1]).any():
+                return True
+            last = int(sentences[-1])
+            before += int((self.tokens[start : start + _LOOKED_AT] < 0).sum())
+        return False
 
     def with_counts(self, counts: Mapping[str, int]) -> "Encoded":
         """The same corpus with other counts of its words."""

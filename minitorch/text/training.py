@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -219,14 +220,12 @@ class Run:
             if place.word < self.words:
                 self._save_if_due(stop)
         if not place.pairs:
-            self.trainer.sampler.generator.set_state(self.trainer.random(0))
-            corpus = self.trainer.numbered.corpus
-            raise ValueError(
-                f"Word2Vec: the corpus ({corpus.count} sentences with {corpus.total} words) has no "
-                "pair of words of the vocabulary in one sentence that sub-sampling "
-                f"(sample={self.identity['sample']}) kept"
+            warnings.warn(
+                f"Word2Vec: sub-sampling (sample={self.identity['sample']}) has left no pair of "
+                "words in an epoch: a corpus as small as this needs a larger sample, or 0",
+                stacklevel=5,
             )
-        place.losses.append(self._mean())
+        place.losses.append(self._mean() if place.pairs else math.nan)
         place.epoch, place.word, place.loss, place.pairs = place.epoch + 1, 0, 0.0, 0.0
         self.ended(place.losses[-1])
         self._save_if_due(stop, epoch=True)

@@ -94,7 +94,7 @@ class Word2Vec:
 
     Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
     run, TypeError for an iterator, which cannot be read again, FloatingPointError if the loss is
-    not finite.
+    not finite. Where sub-sampling leaves no pair to an epoch there is a warning, and no loss (nan).
     """
 
     def __init__(
@@ -347,6 +347,12 @@ class Word2Vec:
             raise ValueError(f"Word2Vec: train: epochs: expected an integer above 0, got {epochs}")
         _check_passes(corpus_iterable, epochs)
         numbered = self._corpus(corpus_iterable, corpus_file)
+        if not numbered.corpus.has_pair(numbered.table):
+            raise ValueError(
+                f"Word2Vec: train: the corpus ({numbered.corpus.count} sentences with "
+                f"{numbered.corpus.total} words) has no pair of words of the vocabulary in one "
+                "sentence"
+            )
         high = self.alpha if start_alpha is None else start_alpha
         low = self.min_alpha if end_alpha is None else end_alpha
         for name, alpha in (("start_alpha", high), ("end_alpha", low)):

@@ -37,6 +37,23 @@ def test_only_the_words_given():
     assert (numbers.count, numbers.total) == (3, 10)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_pairs_are_found_wherever_they_stand(monkeypatch, at_once):
+    monkeypatch.setattr(encoded, "_LOOKED_AT", at_once)
+    for sentences, expected in (
+        ([["a", "x", "x", "b"]], True),
+        ([["x", "a"], ["b", "x"], [], ["a"]], False),
+        ([["x", "x"], ["a"], ["x", "x", "b", "x", "x", "a"]], True),
+        ([["a"], ["a"]], False),
+        ([["a", "a"]], True),
+        ([["x"], ["x"]], False),
+        ([], False),
+    ):
+        numbers = encode(sentences)
+        table = np.array([-1 if word == "x" else 0 for word in numbers.words], dtype=np.int32)
+        assert numbers.has_pair(table) == expected
+
+
 def test_a_string_is_not_a_sentence():
     with pytest.raises(TypeError, match="expected lists of words, got the string 'the cat'"):
         encode(["the cat"])
