@@ -3,6 +3,7 @@
 // halo of H = L + width - 1 words and then the pool. Centre l is paired with the halo's words
 // l to l + width - 1 and with the whole pool.
 //
+// The rows are those of arrays X and Y of all word blocks, or are gathered from two tables.
 // Rows meet in shared memory in tiles of the centres, of Y's rows and of the depth D, so that any
 // sizes fit; where one tile takes a whole word block, each row is read once. A word block owns
 // its rows of the gradients: nothing is atomic.
@@ -15,6 +16,23 @@ struct Blocks {
     int tile_centres, tile_span, tile_depth;   // tile_depth: D, or a multiple of 4
     int stride, pitch;                         // of rows of X and Y, and of scores, in shared memory
 };
+
+// Where rows are: row i of `data`, or row index[i] of a table of `length` rows.
+struct Rows {
+    const T* data;
+    const i64* index;  // NULL: none
+    i64 length;
+    ErrorWord* word;
+    u64 code;  // what is reported for an index out of range; its row is read as row 0
+};
+
+__device__ __forceinline__ const T* row_of(const Rows& rows, i64 i, int depth) {
+    if (!rows.index) return rows.data + i * depth;
+    const i64 at = rows.index[i];
+    if (at >= 0 && at < rows.length) return rows.data + at * depth;
+    report(rows.word, rows.code, at, rows.length);
+    return rows.data;
+}
 
 // W numbers next to each other: 1, or a pack of 128 bits.
 template <int W> struct Piece { T v[W]; };
@@ -40,14 +58,16 @@ template <int W> __device__ __forceinline__ void store_piece(T* p, const Piece<W
     }
 }
 
-// Rows of `length` numbers, `depth` of each, into rows that lie `stride` apart.
+// `count` rows from number `first_row` on, `depth` of each from `begin` on, into rows that lie
+// `stride` apart. length: of a whole row.
 template <int W>
-__device__ __forceinline__ void load_rows(T* to, const T* from, int rows, int depth, int length,
-                                          int stride) {
+__device__ __forceinline__ void load_rows(T* to, const Rows& rows, i64 first_row, int count,
+                                          int begin, int depth, int length, int stride) {
     const int pieces = depth / W;
-    for (int i = threadIdx.x; i < rows * pieces; i += blockDim.x) {
+    for (int i = threadIdx.x; i < count * pieces; i += blockDim.x) {
         const int row = i / pieces, at = (i - row * pieces) * W;
-        store_piece<W>(to + row * stride + at, load_piece<W>(from + (i64)row * length + at));
+        const T* from = row_of(rows, first_row + row, length) + begin;
+        store_piece<W>(to + row * stride + at, load_piece<W>(from + at));
     }
 }
 
@@ -149,11 +169,12 @@ __device__ __forceinline__ void add_product(T* to, int length, int rows, const C
     }
 }
 
-// One word block; returns the loss of this thread's pairs.
+// One word block, whose rows begin at numbers x_row and y_row; returns the loss of this thread's
+// pairs.
 template <int W>
-__device__ __forceinline__ double word_block(const T* x, const T* y, const T* weights, T* dx,
-                                             T* dy, T* losses, const Blocks& b, T* xs, T* ys,
-                                             C* scores) {
+__device__ __forceinline__ double word_block(const Rows& x, i64 x_row, const Rows& y, i64 y_row,
+                                             const T* weights, T* dx, T* dy, T* losses,
+                                             const Blocks& b, T* xs, T* ys, C* scores) {
     const int halo = b.centres + b.width - 1, span = halo + b.pool;
     const bool in_one = b.tile_depth >= b.depth;
     double loss = 0;
@@ -164,8 +185,8 @@ __device__ __forceinline__ double word_block(const T* x, const T* y, const T* we
             for (int d = 0; d < b.depth; d += b.tile_depth) {
                 const int depth = min(b.tile_depth, b.depth - d);
                 __syncthreads();  // what is in shared memory has been used
-                load_rows<W>(xs, x + (i64)l * b.depth + d, centres, depth, b.depth, b.stride);
-                load_rows<W>(ys, y + (i64)s * b.depth + d, rows, depth, b.depth, b.stride);
+                load_rows<W>(xs, x, x_row + l, centres, d, depth, b.depth, b.stride);
+                load_rows<W>(ys, y, y_row + s, rows, d, depth, b.depth, b.stride);
                 __syncthreads();
                 add_scores<W>(scores, ys, xs, rows, centres, depth, b.stride, b.pitch, halo - s,
                               s - l, b.width, d == 0);
@@ -177,8 +198,8 @@ __device__ __forceinline__ double word_block(const T* x, const T* y, const T* we
                 const int depth = min(b.tile_depth, b.depth - d);
                 if (!in_one) {
                     __syncthreads();
-                    load_rows<W>(xs, x + (i64)l * b.depth + d, centres, depth, b.depth, b.stride);
-                    load_rows<W>(ys, y + (i64)s * b.depth + d, rows, depth, b.depth, b.stride);
+                    load_rows<W>(xs, x, x_row + l, centres, d, depth, b.depth, b.stride);
+                    load_rows<W>(ys, y, y_row + s, rows, d, depth, b.depth, b.stride);
                     __syncthreads();
                 }
                 add_product<W>(dx + (i64)l * b.depth + d, b.depth, centres, scores, 1, b.pitch, ys,
@@ -194,8 +215,8 @@ __device__ __forceinline__ double word_block(const T* x, const T* y, const T* we
 // All word blocks. The thread blocks' losses are added in one order, by the block that ends last.
 // losses: what each pair loses, or NULL. finished: 0, and 0 again afterwards.
 template <int W>
-__device__ __forceinline__ void all_blocks(const T* x, const T* y, const T* weights, T* dx, T* dy,
-                                           T* losses, double* partials, double* total,
+__device__ __forceinline__ void all_blocks(const Rows& x, const Rows& y, const T* weights, T* dx,
+                                           T* dy, T* losses, double* partials, double* total,
                                            u32* finished, const Blocks& b, T* memory) {
     __shared__ double scratch[32];
     __shared__ bool last;
@@ -204,10 +225,10 @@ __device__ __forceinline__ void all_blocks(const T* x, const T* y, const T* weig
     C* scores = ys + b.tile_span * b.stride;
     double loss = 0;
     for (i64 i = blockIdx.x; i < b.n; i += gridDim.x) {
-        const i64 centre = i * b.centres * b.depth, row = i * span * b.depth;
-        const i64 pair = i * pairs * b.centres;
-        loss += word_block<W>(x + centre, y + row, weights + pair, dx + centre, dy + row,
-                              losses ? losses + pair : losses, b, memory, ys, scores);
+        const i64 centre = i * b.centres, row = i * span, pair = i * pairs * b.centres;
+        loss += word_block<W>(x, centre, y, row, weights + pair, dx + centre * b.depth,
+                              dy + row * b.depth, losses ? losses + pair : losses, b, memory, ys,
+                              scores);
     }
     loss = block_reduce<Sum>(loss, scratch);
     if (threadIdx.x == 0) {
@@ -225,8 +246,8 @@ __device__ __forceinline__ void all_blocks(const T* x, const T* y, const T* weig
 }
 
 #define NEGATIVE_SAMPLING(name, W)                                                                 \
-    KERNEL(name)(const T* x, const T* y, const T* weights, T* dx, T* dy, T* losses,                \
-                 double* partials, double* total, u32* finished, Blocks blocks) {                  \
+    KERNEL(name)(const Rows x, const Rows y, const T* weights, T* dx, T* dy, T* losses,            \
+                 double* partials, double* total, u32* finished, const Blocks blocks) {            \
         extern __shared__ uint4 memory[];                                                          \
         all_blocks<W>(x, y, weights, dx, dy, losses, partials, total, finished, blocks,            \
                       reinterpret_cast<T*>(memory));                                               \

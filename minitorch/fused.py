@@ -6,6 +6,7 @@ forward mode and higher order go through it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from minitorch import random, rules
@@ -142,3 +143,50 @@ def negative_sampling(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tens
         raise RuntimeError(f"negative_sampling: width {width} is not between 1 and {pairs}")
     same_device("negative_sampling", (x, y, weights))
     return _negative_sampling(x, y, weights, width=width)
+
+
+_negative_sampling_sgd_ = rules.update("negative_sampling_sgd_")
+
+
+def negative_sampling_sgd_(
+    input: Tensor,
+    output: Tensor,
+    loss: Tensor,
+    centres: Tensor,
+    others: Tensor,
+    weights: Tensor,
+    width: int,
+    size: int,
+    lr: Sequence[float],
+) -> None:
+    """Steps of SGD on `negative_sampling` of x = input[centres] and y = output[others].
+
+    Each step takes the next `size` blocks and its rate of `lr`; nothing goes on the tape.
+    input, output: tables (V, D), of which rows change in place; one that comes twice changes
+    twice. loss: a float64 scalar, which grows by the losses. centres: int64 (n, L). others: int64
+    (n, L + width - 1 + K). weights, width: as `negative_sampling` takes them.
+    Raises RuntimeError for shapes that do not fit, IndexError for a row that there is not.
+    """
+    n, length = centres.shape
+    pairs = others.shape[1] - length + 1
+    if len(others) != n or tuple(weights.shape) != (n, pairs, length):
+        raise RuntimeError(
+            f"negative_sampling_sgd_: shapes centres {tuple(centres.shape)}, others "
+            f"{tuple(others.shape)} and weights {tuple(weights.shape)} are not (n, L), "
+            "(n, L + w - 1 + K) and (n, w + K, L)"
+        )
+    tables = input, output
+    if any(t.ndim != 2 or not t.is_contiguous() for t in tables) or (
+        (input.shape[1], input.dtype) != (output.shape[1], output.dtype)
+    ):
+        raise RuntimeError(
+            "negative_sampling_sgd_: expected contiguous tables (V, D) of one dtype, got "
+            + " and ".join(f"{t.dtype} {tuple(t.shape)}" for t in tables)
+        )
+    if len(lr) != -(-n // size):
+        raise RuntimeError(
+            f"negative_sampling_sgd_: {n} blocks, {size} to a step, are {-(-n // size)} steps, "
+            f"but there are {len(lr)} rates"
+        )
+    written, read = ([input], [output], [loss]), ([centres], [others], [weights])
+    _negative_sampling_sgd_(written, read, width=width, size=size, lr=lr)

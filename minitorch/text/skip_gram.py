@@ -235,6 +235,20 @@ class SkipGram(Module):
             loss = loss + other
         return loss
 
+    @property
+    def has_sgd_steps(self) -> bool:
+        """Whether `sgd_steps_` can be called: for negative sampling alone."""
+        return type(self) is SkipGram and self.output is not None and not len(self.others)
+
+    def sgd_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
+        """Forward, backward and a step of SGD for `size` blocks after the other, in one op.
+
+        lr: the rate of each step. The losses are added to `loss`, a float64 scalar.
+        """
+        assert self.output is not None
+        tables, width = (self.input.weight, self.output.weight, loss), 2 * self.window + 1
+        fused.negative_sampling_sgd_(*tables, *blocks, width=width, size=size, lr=lr)
+
     def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
         """As `negative_sampling` takes them: x, the words of y, weights and width."""
         return self.input(blocks.centres), blocks.others, blocks.weights, 2 * self.window + 1

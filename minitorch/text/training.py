@@ -90,7 +90,7 @@ class Trainer:
         self.model, self.sampler, self.numbered = model, sampler, numbered
         self.schedule, self.blocks_at_once = schedule, blocks_at_once
         self.seed, self.offset = random.tolist()[:2], random[2].item()
-        self.writing: AbstractContextManager[object] = writing or nullcontext()
+        self.writing = writing
         self.optimizer = SGD(model.parameters(), lr=schedule.high)
         self.words = len(numbered.corpus.tokens)
 
@@ -125,18 +125,29 @@ class Trainer:
 
     def _step_over(self, stretch: Stretch, blocks: Blocks) -> Sums:
         """Steps over the blocks of a stretch."""
-        group, size = self.optimizer.param_groups[0], self.blocks_at_once
-        words = (stretch.end - stretch.start) * size / max(1, len(blocks.centres))
+        size, n = self.blocks_at_once, len(blocks.centres)
+        words = (stretch.end - stretch.start) * size / max(1, n)
+        rates = [
+            self.schedule.alpha(stretch.epoch, stretch.start + i * words)
+            for i in range(-(-n // size))
+        ]
         loss = zeros((), dtype=dtypes.float64, device=self.sampler.keep.device)
-        for i, batch in enumerate(blocks.split(size)):
-            group["lr"] = self.schedule.alpha(stretch.epoch, stretch.start + i * words)
-            batch_loss = self.model(batch)
-            batch_loss.backward()
-            with self.writing:
-                self.optimizer.step()
-            self.optimizer.zero_grad()
-            loss += batch_loss.detach()
+        if self.model.has_sgd_steps and self.writing is None:
+            self.model.sgd_steps_(blocks, size, rates, loss)
+        else:
+            for batch, rate in zip(blocks.split(size), rates, strict=True):
+                self._step(batch, rate, loss)
         return Sums(loss.item(), self.sampler.pairs(blocks).item())
+
+    def _step(self, batch: Blocks, rate: float, loss: Tensor) -> None:
+        """What `sgd_steps_` does, for any model, and with the tables changed in turns."""
+        self.optimizer.param_groups[0]["lr"] = rate
+        batch_loss = self.model(batch)
+        batch_loss.backward()
+        with self.writing or nullcontext():
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        loss += batch_loss.detach()
 
 
 class Team(Protocol):

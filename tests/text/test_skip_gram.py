@@ -11,7 +11,8 @@ from minitorch import Generator, fused
 from minitorch.nn import Embedding
 from minitorch.optim import SGD
 from minitorch.testing import gradcheck
-from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
+from minitorch.text.skip_gram import CBOW, Blocks, BlockSampler, SkipGram
+from minitorch.text.softmax import FullSoftmax
 from minitorch.text.vocab import alias_table
 from tests.referee import array
 
@@ -265,6 +266,87 @@ def test_gradients_are_row_sparse_and_a_step_changes_only_their_rows():
         changed = (dict(model.named_parameters())[name] != before[name]).any(1)
         assert set(changed.nonzero().flatten().tolist()) <= set(rows.flatten().tolist())
         assert changed.any()
+
+
+def random_tables(dtype=None):
+    """A model of 12 words whose tables are not zero."""
+    model = SkipGram(12, 5, window=2, dtype=dtype, generator=Generator().manual_seed(0))
+    with minitorch.no_grad():
+        for table in (model.input.weight, model.output.weight):
+            table.copy_(minitorch.randn(table.shape, generator=Generator().manual_seed(1)))
+    return model
+
+
+def tracked_steps(model, blocks, size, rates):
+    """Forward, backward, optimizer; returns the losses' sum."""
+    loss = 0.0
+    optimizer = SGD(model.parameters())
+    for batch, optimizer.param_groups[0]["lr"] in zip(blocks.split(size), rates):
+        batch_loss = model(batch)
+        batch_loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        loss += batch_loss.item()
+    return loss
+
+
+@pytest.mark.parametrize("dtype", [minitorch.float32, F64])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_steps_in_one_op_are_those_of_autograd_and_sgd(dtype, size, device):
+    _, blocks = toy_blocks(num_words=12, dtype=dtype)
+    rates = [0.3 / (1 + i) for i in range(-(-len(blocks.centres) // size))]
+    ours, tracked = random_tables(dtype), random_tables(dtype)
+    loss = minitorch.full((), 7.0, dtype=F64)
+    versions = [p._version for p in ours.parameters()]
+    assert ours.has_sgd_steps
+    ours.sgd_steps_(blocks, size, rates, loss)
+    expected = 7 + tracked_steps(tracked, blocks, size, rates)
+    tolerance = 1e-12 if dtype is F64 else 1e-5
+    assert loss.item() == pytest.approx(expected, rel=tolerance)
+    for p, q in zip(ours.parameters(), tracked.parameters()):
+        assert_allclose(array(p), array(q), rtol=tolerance, atol=tolerance)
+        assert device != "cpu" or p.equal(q)
+    assert [p._version for p in ours.parameters()] == [v + 1 for v in versions]
+
+
+def test_models_that_have_no_steps_in_one_op():
+    assert not CBOW(4, 3).has_sgd_steps
+    assert not SkipGram(4, 3, negative=False, others=[FullSoftmax(4, 3)]).has_sgd_steps
+    assert not SkipGram(4, 3, others=[FullSoftmax(4, 3)]).has_sgd_steps
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda a: a | {"lr": [0.1]}, RuntimeError, "8 blocks, 3 to a step, are 3 steps"),
+        (lambda a: a | {"weights": a["weights"][:, 1:]}, RuntimeError, r"shapes centres \(8, 8\)"),
+        (lambda a: a | {"output": a["output"][:, 1:]}, RuntimeError, "contiguous tables"),
+        (lambda a: a | {"output": a["output"].double()}, RuntimeError, "tables .*float64"),
+        (lambda a: a | {"centres": a["centres"] + 9}, IndexError, r"centres: \d+ is out of range"),
+        (lambda a: a | {"others": a["others"] - 12}, IndexError, r"others: -\d+ is out of range"),
+    ],
+)
+def test_steps_refuse_what_does_not_fit(change, error, message):
+    _, (centres, others, weights) = toy_blocks(num_words=12)
+    model = random_tables()
+    given = {
+        "input": model.input.weight.detach(),
+        "output": model.output.weight.detach(),
+        "loss": minitorch.zeros((), dtype=F64),
+        "centres": centres,
+        "others": others,
+        "weights": weights,
+        "width": 5,
+        "size": 3,
+        "lr": [0.1, 0.1, 0.1],
+    }
+
+    def step():
+        fused.negative_sampling_sgd_(**change(given))
+        minitorch.zeros(1).tolist()  # a GPU reports what it has found
+
+    with pytest.raises(error, match=message):
+        step()
 
 
 @pytest.mark.parametrize("dtype", [minitorch.float32, F64])

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 import minitorch
 from minitorch import fused
 from minitorch.text import Corpus, Word2Vec
+from minitorch.text.skip_gram import SkipGram
 from tests.referee import array
 
 TOPICS = 6
@@ -59,19 +60,31 @@ def test_learns_what_gensim_learns(trained):
 
 
 @pytest.mark.parametrize("broken", ["no negatives", "gradient turned round"])
-def test_a_broken_path_learns_nothing(monkeypatch, broken):
-    loss = fused.negative_sampling
+@pytest.mark.parametrize("steps", ["at once", "one by one"])
+def test_a_broken_path_learns_nothing(monkeypatch, broken, steps):
+    loss, at_once = fused.negative_sampling, fused.negative_sampling_sgd_
 
-    def no_negatives(x, y, weights, width):
+    def without_negatives(weights, width):
         weights = weights.clone()
         weights[:, width:] = 0.0
-        return loss(x, y, weights, width=width)
+        return weights
 
-    def turned_round(x, y, weights, width):
+    def broken_loss(x, y, weights, width):
+        if broken == "no negatives":
+            return loss(x, y, without_negatives(weights, width), width=width)
         return 2 * loss(x, y, weights, width=width).detach() - loss(x, y, weights, width=width)
 
-    replacement = no_negatives if broken == "no negatives" else turned_round
-    monkeypatch.setattr("minitorch.text.skip_gram.fused.negative_sampling", replacement)
+    def broken_steps(*args, width, lr, **options):
+        if broken == "no negatives":
+            args = (*args[:-1], without_negatives(args[-1], width))
+        else:
+            lr = [-rate for rate in lr]
+        at_once(*args, width=width, lr=lr, **options)
+
+    if steps == "one by one":
+        monkeypatch.setattr("minitorch.text.skip_gram.SkipGram.has_sgd_steps", False)
+    monkeypatch.setattr("minitorch.text.skip_gram.fused.negative_sampling", broken_loss)
+    monkeypatch.setattr("minitorch.text.skip_gram.fused.negative_sampling_sgd_", broken_steps)
     try:
         model = Word2Vec(SENTENCES, **SMALL)
     except FloatingPointError:
@@ -121,12 +134,8 @@ def test_loss_is_the_true_mean_per_pair():
 
 def test_alpha_falls_linearly(monkeypatch):
     rates = []
-    step = minitorch.optim.SGD.step
-    monkeypatch.setattr(
-        minitorch.optim.SGD,
-        "step",
-        lambda self: (rates.append(self.param_groups[0]["lr"]), step(self)),
-    )
+    steps = SkipGram.sgd_steps_
+    monkeypatch.setattr(SkipGram, "sgd_steps_", lambda *args: (rates.extend(args[3]), steps(*args)))
     Word2Vec(SENTENCES, **(SMALL | {"alpha": 0.04, "min_alpha": 0.01}))
     assert rates[0] == 0.04
     assert rates[-1] == pytest.approx(0.01, abs=0.04 / len(rates))
@@ -214,12 +223,8 @@ def test_vocabularies_with_limits_are_gensims(size):
 
 def test_total_words_and_examples_set_the_pace_of_alpha(monkeypatch):
     rates = []
-    step = minitorch.optim.SGD.step
-    monkeypatch.setattr(
-        minitorch.optim.SGD,
-        "step",
-        lambda self: (rates.append(self.param_groups[0]["lr"]), step(self)),
-    )
+    steps = SkipGram.sgd_steps_
+    monkeypatch.setattr(SkipGram, "sgd_steps_", lambda *args: (rates.extend(args[3]), steps(*args)))
     model = Word2Vec(**(SMALL | {"alpha": 0.04, "min_alpha": 0.0}))
     model.build_vocab(SENTENCES[:300])
     ends = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -18,7 +18,7 @@ from minitorch.backend.cpu.elementwise import (
     tanh_backward,
 )
 from minitorch.backend.cpu.entry import Array, Entries, Index, quiet
-from minitorch.backend.cpu.index import check_range
+from minitorch.backend.cpu.index import add_rows, check_range
 from minitorch.backend.cpu.source import uniform
 
 # ------------------------------------------------------------------ linear
@@ -158,6 +158,36 @@ def _negative_sampling_backward(
     return grads if factor == 1 else tuple(d if d is None else d * factor for d in grads)
 
 
+def _negative_sampling_sgd_(*columns: Sequence[Array], **params: Any) -> None:
+    for vectors, contexts, loss, centres, others, weights in zip(*columns, strict=True):
+        check_range(centres, len(vectors), "negative_sampling_sgd_: centres")
+        check_range(others, len(contexts), "negative_sampling_sgd_: others")
+        _sgd_steps(vectors, contexts, loss, centres, others, weights, **params)
+
+
+def _sgd_steps(
+    vectors: Array,
+    contexts: Array,
+    loss: Array,
+    centres: Array,
+    others: Array,
+    weights: Array,
+    width: int,
+    size: int,
+    lr: Sequence[float],
+) -> None:
+    depth = vectors.shape[1]
+    for i, rate in enumerate(lr):
+        now = slice(i * size, (i + 1) * size)
+        rows, columns = centres[now], others[now]
+        x, y = np.take(vectors, rows, axis=0), np.take(contexts, columns, axis=0)
+        summed, slopes, *_ = _negative_sampling(x, y, weights[now], width)
+        loss += summed
+        dx, dy = np.matmul(slopes.transpose(0, 2, 1), y), np.matmul(slopes, x)
+        add_rows(vectors, rows.ravel(), dx.reshape(-1, depth), -rate)
+        add_rows(contexts, columns.ravel(), dy.reshape(-1, depth), -rate)
+
+
 FUSED: Entries = {
     "matmul": quiet(np.matmul),
     "linear": quiet(_linear),
@@ -167,4 +197,5 @@ FUSED: Entries = {
     "cross_entropy_backward": _cross_entropy_backward,
     "negative_sampling": quiet(_negative_sampling),
     "negative_sampling_backward": quiet(_negative_sampling_backward),
+    "negative_sampling_sgd_": quiet(_negative_sampling_sgd_),
 }

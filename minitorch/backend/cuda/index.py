@@ -407,7 +407,7 @@ def _put_entry(gpu: Gpu, x: Array, value: Array, index: Index, out: Array | None
     return _index_put_(gpu, written, value, index)
 
 
-def _index_add_(
+def index_add_(
     gpu: Gpu, x: Array, index: Array, source: Array, dim: int, alpha: float = 1
 ) -> Array:
     strides.check_writable(x)
@@ -508,6 +508,6 @@ INDEX: Entries = {
 
 WRITES: Entries = {
     "index_put_": _index_put_,
-    "index_add_": _index_add_,
+    "index_add_": index_add_,
     "scatter_": _scatter_,
 }

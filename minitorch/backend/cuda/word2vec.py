@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.index import index_add_
+from minitorch.backend.cuda.reduce import REDUCTIONS
 
 BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
     [("n", np.int64)]
@@ -17,6 +21,13 @@ BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
             *("centres", "width", "pool", "depth"),
             *("tile_centres", "tile_span", "tile_depth", "stride", "pitch"),
         )
+    ],
+    align=True,
+)
+ROWS = np.dtype(  # `Rows` there
+    [
+        *(("data", np.uint64), ("index", np.uint64), ("length", np.int64)),
+        *(("word", np.uint64), ("code", np.uint64)),
     ],
     align=True,
 )
@@ -70,20 +81,49 @@ def _negative_sampling(
 ) -> tuple[Array, ...]:
     """The loss, its gradients by x and y, and what the one by the weights is made from."""
     x, y, weights = (gpu.contiguous(a) for a in (x, y, weights))
-    loss, dx, dy = _loss_and_gradients(gpu, x, y, weights, width, None)
+    loss = gpu.empty((), np.float64)
+    dx, dy = _loss_and_gradients(gpu, _rows(x), _rows(y), weights, width, loss)
     return loss, dx, dy, x, y, weights
 
 
+class _Rows(NamedTuple):
+    """Rows of `data`, (n, count, depth), or those that `index`, (n, count), picks from a table."""
+
+    data: Array
+    shape: tuple[int, ...]
+    struct: Any
+
+
+def _rows(data: Array) -> _Rows:
+    return _Rows(data, data.shape, _struct(data, NULL, 0, NULL, NULL))
+
+
+def _picked(gpu: Gpu, table: Array, index: Array, what: str) -> _Rows:
+    code = errors.out_of_range(f"negative_sampling_sgd_: {what}")
+    struct = _struct(table, index.data.ptr, len(table), gpu.error_word(), code)
+    return _Rows(table, (*index.shape, table.shape[1]), struct)
+
+
+def _struct(data: Array, *rest: Any) -> Any:
+    return np.array((data.data.ptr, *rest), ROWS)[()]
+
+
 def _loss_and_gradients(
-    gpu: Gpu, x: Array, y: Array, weights: Array, width: int, losses: Array | None
-) -> tuple[Array, Array, Array]:
-    dtype = x.dtype
+    gpu: Gpu,
+    x: _Rows,
+    y: _Rows,
+    weights: Array,
+    width: int,
+    loss: Array,
+    losses: Array | None = None,
+) -> tuple[Array, Array]:
+    """The gradients by the rows x and y; the summed loss goes to `loss`, each one to `losses`."""
+    dtype = weights.dtype
     dx, dy = gpu.empty(x.shape, dtype), gpu.empty(y.shape, dtype)
-    loss = gpu.empty((), np.float64)
     n, centres, depth = x.shape
     pairs = weights.shape[1]
     piece = _PACK_BYTES // dtype.itemsize
-    if depth % piece or any(a.data.ptr % _PACK_BYTES for a in (x, y)):
+    if depth % piece or any(rows.data.data.ptr % _PACK_BYTES for rows in (x, y)):
         piece = 1
     tile = tiles(centres, y.shape[1], depth, piece, dtype.itemsize, _room(gpu, gpu.current()))
     sizes = (n, centres, width, pairs - width, depth)
@@ -93,13 +133,13 @@ def _loss_and_gradients(
         function = gpu.kernels.function("word2vec", name, dtype, gpu.current())
         function.max_dynamic_shared_size_bytes = tile.bytes
     args = (
-        *(x, y, weights, dx, dy),
+        *(x.struct, y.struct, weights, dx, dy),
         NULL if losses is None else losses,
         *(gpu.empty(grid, np.float64), loss, gpu.tickets()),
         np.array((*sizes, *tile[:-1]), BLOCKS)[()],
     )
     gpu.launch("word2vec", name, dtype, grid, (THREADS,), args, tile.bytes)
-    return loss, dx, dy
+    return dx, dy
 
 
 @cache
@@ -122,8 +162,8 @@ def _negative_sampling_backward(
 ) -> list[Array | None]:
     losses = None
     if needs[2]:
-        losses = gpu.empty(weights.shape, weights.dtype)
-        _loss_and_gradients(gpu, x, y, weights, width, losses)
+        losses, loss = gpu.empty(weights.shape, weights.dtype), gpu.empty((), np.float64)
+        _loss_and_gradients(gpu, _rows(x), _rows(y), weights, width, loss, losses)
     found = [d if needed else None for d, needed in zip((dx, dy, losses), needs)]
     if isinstance(g, float):
         return found  # nobody but `backward` itself passes a number, and it passes 1
@@ -136,7 +176,41 @@ def _scaled(gpu: Gpu, x: Array, factor: Array) -> Array:
     return out
 
 
+def _negative_sampling_sgd_(gpu: Gpu, *columns: Sequence[Array], **params: Any) -> None:
+    for vectors, contexts, loss, *blocks in zip(*columns, strict=True):
+        blocks = [gpu.contiguous(a) for a in blocks]
+        _sgd_steps(gpu, vectors, contexts, loss, *blocks, **params)
+
+
+def _sgd_steps(
+    gpu: Gpu,
+    vectors: Array,
+    contexts: Array,
+    loss: Array,
+    centres: Array,
+    others: Array,
+    weights: Array,
+    width: int,
+    size: int,
+    lr: Sequence[float],
+) -> None:
+    """Three launches a step: the gradients of its blocks, and their rows added to each table."""
+    losses = gpu.empty((len(lr) + 1,), np.float64)
+    gpu.copy(loss, losses[-1])
+    for i, rate in enumerate(lr):
+        now = slice(i * size, (i + 1) * size)
+        rows, columns = centres[now], others[now]
+        x = _picked(gpu, vectors, rows, "centres")
+        y = _picked(gpu, contexts, columns, "others")
+        dx, dy = _loss_and_gradients(gpu, x, y, weights[now], width, losses[i])
+        for table, index, change in ((vectors, rows, dx), (contexts, columns, dy)):
+            flat = change.reshape(-1, change.shape[-1])
+            index_add_(gpu, table, index.reshape(-1), flat, 0, -rate)
+    REDUCTIONS["sum"](gpu, losses, dim=(0,), keepdim=False, out=loss)
+
+
 WORD2VEC: Entries = {
     "negative_sampling": _negative_sampling,
     "negative_sampling_backward": _negative_sampling_backward,
+    "negative_sampling_sgd_": _negative_sampling_sgd_,
 }

@@ -7,7 +7,7 @@ import pytest
 import minitorch
 from minitorch import backend, nn, optim
 from minitorch.backend.kernels import SUFFIXES, files
-from minitorch.fused import negative_sampling
+from minitorch.fused import negative_sampling, negative_sampling_sgd_
 from minitorch.rules import REGISTRY
 from tests.backend.cuda.entries import SIM, put
 from tests.test_rules import ARGUMENTS
@@ -53,6 +53,14 @@ def scores(x):
     return negative_sampling(x.reshape(1, 3, 4), y, weights, width=1)
 
 
+def sgd_steps():
+    places, weights = minitorch.zeros(3, 5, dtype=minitorch.int64, device="sim"), ones(3, 3, 3)
+    loss = ones((), dtype=minitorch.float64)
+    tables = ones(4, 6), ones(4, 6), loss
+    options = {"width": 1, "size": 2, "lr": [0.1, 0.2]}
+    negative_sampling_sgd_(*tables, places[:, :3], places, weights, **options)
+
+
 linear = partial(F.linear, weight=ones(2, 4), bias=ones(2, requires_grad=True))
 cross_entropy = partial(F.cross_entropy, target=rows())
 WORK = {
@@ -80,6 +88,7 @@ WORK = {
     "cross_entropy_backward": lambda: differentiated(cross_entropy),
     "negative_sampling": lambda: scores(ones(3, 4)),
     "negative_sampling_backward": lambda: differentiated(scores),
+    "negative_sampling_sgd_": sgd_steps,
 }
 
 

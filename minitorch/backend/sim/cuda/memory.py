@@ -131,7 +131,8 @@ class _Share:
 
     @property
     def free_bytes(self) -> int:
-        return sum(size * len(blocks) for size, blocks in self.free.items())
+        # a list: another thread may free memory of a new size meanwhile
+        return sum(size * len(blocks) for size, blocks in list(self.free.items()))
 
     @property
     def total(self) -> int:
@@ -139,7 +140,7 @@ class _Share:
 
     def release(self) -> None:
         """Give free memory back to the device."""
-        for blocks in self.free.values():
+        for blocks in list(self.free.values()):
             for memory in blocks:
                 if memory is not None:
                     memory._release()
