@@ -159,6 +159,7 @@ WORD2VEC = {
     "epochs": "passes over the corpus",
     "min_count": "leave out words seen less often",
     "alpha": "first learning rate",
+    "workers": "processes on the CPU",
 }
 
 

@@ -2,7 +2,7 @@
 
 from minitorch.text.callbacks import CallbackAny2Vec
 from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences, keyword_in_context, ppmi
-from minitorch.text.corpus import SOURCES, Corpus, tokenize
+from minitorch.text.corpus import SOURCES, Corpus, LineSentence, tokenize
 from minitorch.text.encoded import encode
 from minitorch.text.glove import GloVe
 from minitorch.text.keyed_vectors import KeyedVectors
@@ -21,6 +21,7 @@ __all__ = [
     "FrozenPhrases",
     "GloVe",
     "KeyedVectors",
+    "LineSentence",
     "Phraser",
     "Phrases",
     "Vocab",

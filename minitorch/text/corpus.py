@@ -7,7 +7,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -110,6 +110,29 @@ class Corpus:
 
     def __repr__(self) -> str:
         return f"Corpus({self.source!r})"
+
+
+class LineSentence(Corpus):
+    """A text file, or a folder of them, with a sentence on each line and words between blanks.
+
+    That is what gensim's LineSentence and PathLineSentences are. max_sentence_length: a longer
+    line becomes several sentences. limit: so many of the first lines only (of all files together).
+    """
+
+    def __init__(
+        self, source: str | Path, max_sentence_length: int = 10_000, limit: int | None = None
+    ) -> None:
+        super().__init__(source, tokenizer=str.split)
+        self.max_sentence_length, self.limit = max_sentence_length, limit
+
+    def __iter__(self) -> Iterator[list[str]]:
+        self._rewind()
+        for words in map(self.tokenizer, islice(self._texts(), self.limit)):
+            for start in range(0, len(words), self.max_sentence_length):
+                yield words[start : start + self.max_sentence_length]
+
+    def fingerprint(self) -> str | None:
+        return json.dumps([super().fingerprint(), self.max_sentence_length, self.limit])
 
 
 def hidden(progress: bool | None) -> bool | None:

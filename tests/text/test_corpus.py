@@ -37,6 +37,21 @@ def test_str_split_reads_a_file_as_gensim_does(tmp_path):
     assert list(Corpus(path, tokenizer=str.split)) == [s for s in LineSentence(str(path)) if s]
 
 
+@pytest.mark.parametrize("options", [{}, {"limit": 2}, {"max_sentence_length": 3, "limit": 3}])
+def test_line_sentences_are_gensims(tmp_path, options):
+    from gensim.models import word2vec as gensims
+
+    (tmp_path / "a.gz").write_bytes(gzip.compress(LINES.encode()))
+    theirs = gensims.LineSentence(str(tmp_path / "a.gz"), **options)
+    ours = corpus.LineSentence(tmp_path / "a.gz", **options)
+    assert list(ours) == list(ours) == list(theirs)
+    (tmp_path / "b.txt").write_text("more words\n")
+    whole = corpus.LineSentence(tmp_path)
+    assert list(whole) == list(gensims.PathLineSentences(str(tmp_path)))
+    prints = {corpus.LineSentence(tmp_path, **o).fingerprint() for o in ({}, {"limit": 1})}
+    assert len(prints | {Corpus(tmp_path, str.split).fingerprint()}) == 3
+
+
 def test_gcide_splits_paragraphs_and_survives_bad_bytes(tmp_path, monkeypatch):
     monkeypatch.setenv("MINITORCH_DATA", str(tmp_path))
     with gzip.open(tmp_path / "gcide.dict.dz", "wb") as file:
