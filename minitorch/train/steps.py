@@ -8,15 +8,17 @@ from itertools import pairwise
 from minitorch import nn
 from minitorch.creation import arange, ones, zeros
 from minitorch.dtypes import float64
-from minitorch.optim import SGD, Adam
+from minitorch.optim import Adam
 from minitorch.random import Generator, rand, randint, randn
 from minitorch.tensor import Tensor
 from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
 
 WIDTHS = (784, 512, 256, 10)
 BATCH = 128
-# word2vec: word blocks of a step, their words, window, pool; negatives to a pair; vocabulary.
-BLOCKS, CENTRES, WINDOW, POOL, NEGATIVE, DEPTH, WORDS = 16, 32, 5, 48, 5, 100, 5000
+# word2vec: word blocks of a step, their words, window and pool, negatives to a pair, dimensions.
+BLOCKS, CENTRES, WINDOW, POOL, NEGATIVE, DEPTH = 16, 32, 5, 48, 5, 100
+WORDS = 5000  # of the vocabulary
+STEPS = 4  # of word2vec in one call; `Word2Vec` makes some 130
 
 
 class AsWritten(nn.Module):
@@ -86,18 +88,12 @@ def mlp_floors(fused: bool, batch: int = BATCH) -> Iterator[tuple[str, int]]:
 
 
 def word2vec_step(device: str) -> Callable[[], None]:
-    """A step of skip-gram with the defaults of `Word2Vec`; the first has been made.
+    """A step of skip-gram with the defaults of `Word2Vec` and autograd; the first has been made.
 
     Words are drawn evenly: a text repeats some and has fewer rows to move.
     """
-    model = SkipGram(WORDS, DEPTH, WINDOW, device=device)
+    model, batch, loss = _word2vec(device, BLOCKS)
     optimizer = SGD(model.parameters(), lr=0.05)
-    loss = zeros((), dtype=float64, device=device)
-    batch = Blocks(
-        randint(0, WORDS, (BLOCKS, CENTRES), device=device),
-        randint(0, WORDS, (BLOCKS, CENTRES + 2 * WINDOW + POOL), device=device),
-        rand(BLOCKS, 2 * WINDOW + 1 + POOL, CENTRES, device=device),
-    )
 
     def step() -> None:
         batch_loss = model(batch)
@@ -108,6 +104,28 @@ def word2vec_step(device: str) -> Callable[[], None]:
 
     step()
     return step
+
+
+def word2vec_steps(device: str) -> Callable[[], None]:
+    """STEPS such steps in one op, as `Word2Vec` makes them."""
+    model, blocks, loss = _word2vec(device, STEPS * BLOCKS)
+
+    def steps() -> None:
+        model.sgd_steps_(blocks, BLOCKS, [0.05] * STEPS, loss)
+
+    steps()
+    return steps
+
+
+def _word2vec(device: str, blocks: int) -> tuple[SkipGram, Blocks, Tensor]:
+    """A model, blocks of words drawn evenly, and a scalar for the loss."""
+    batch = Blocks(
+        randint(0, WORDS, (blocks, CENTRES), device=device),
+        randint(0, WORDS, (blocks, CENTRES + 2 * WINDOW + POOL), device=device),
+        rand(blocks, 2 * WINDOW + 1 + POOL, CENTRES, device=device),
+    )
+    loss = zeros((), dtype=float64, device=device)
+    return SkipGram(WORDS, DEPTH, WINDOW, device=device), batch, loss
 
 
 def word2vec_blocks(device: str, words: int) -> Callable[[], object]:
