@@ -158,7 +158,7 @@ def plot(rows: Rows, path: Path) -> None:
 
     sweeps = list(dict.fromkeys(row["sweep"] for row in rows))
     figure = Figure(figsize=(4.2 * len(sweeps), 3.6), layout="constrained")
-    figure.suptitle("Skip-gram: training time per word kept by sub-sampling")
+    figure.suptitle("Skip-gram: training time per word")
     for ax, sweep in zip(figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps):
         of = [row for row in rows if row["sweep"] == sweep]
         for name, marker in zip(LIBRARIES, "os"):
@@ -168,7 +168,7 @@ def plot(rows: Rows, path: Path) -> None:
             ax.set_xscale("log")
         else:
             ax.set_xticks(SWEEPS[sweep])
-        ax.set(xlabel=TITLES[sweep], ylabel="µs a word", ylim=(0, None))
+        ax.set(xlabel=TITLES[sweep], ylabel="µs a word that sub-sampling keeps", ylim=(0, None))
         ax.grid(alpha=0.3)
         ax.legend()
     figure.savefig(path, dpi=120)

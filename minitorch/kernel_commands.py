@@ -175,30 +175,28 @@ def count(args: argparse.Namespace) -> None:
 
 
 def _count_word2vec() -> None:
-    """Print a step's launches, and its traffic beside that of published implementations."""
+    """Print steps' launches, and their traffic beside that of published implementations."""
     words = steps.BLOCKS * steps.CENTRES
-    print(f"word2vec: a step of {words} words, {steps.DEPTH} dimensions, SGD")
-    costs = cost.counted(steps.word2vec_step("sim"))
+    about = f"of {words} words, {steps.DEPTH} dimensions, SGD"
+    print(f"word2vec: a step {about}, autograd")
+    _print_costs(cost.counted(steps.word2vec_step("sim")), [])
+    print(f"\nword2vec: {steps.STEPS} steps {about}, as Word2Vec makes them")
+    costs = cost.counted(steps.word2vec_steps("sim"))
     _print_costs(costs, [])
     stretch = 1 << 12
     making = cost.counted(steps.word2vec_blocks("sim", stretch))
     launches, blocks = len(cost.of_kind(making, *cost.LAUNCHES)), STRETCH // steps.CENTRES
     print(
-        f"{len(costs) / steps.BLOCKS:.2f} launches a block, and {launches / blocks:.2f} for making "
-        f"the blocks of {STRETCH} words: {launches} launches, "
+        f"{len(costs) / steps.STEPS / steps.BLOCKS:.2f} launches a block, and "
+        f"{launches / blocks:.2f} for making the blocks of {STRETCH} words: {launches} launches, "
         f"{sum(c.moved for c in making) / stretch:,.0f} bytes a word\n"
     )
     row = 4 * steps.DEPTH
-    kernel = [c for c in costs if c.name.startswith("negative_sampling")]
-    traffic = {
-        "this step, all requests": sum(c.requested for c in costs) / words,
-        "this step, a sector once a launch": sum(c.moved for c in costs) / words,
-        "of it the kernel of the blocks": sum(c.requested for c in kernel) / words,
-        **{name: rows * row for name, rows in steps.word2vec_rows().items()},
-    }
+    traffic = {name: rows * row for name, rows in steps.word2vec_rows().items()}
+    traffic["minitorch"] = sum(c.requested for c in costs) / steps.STEPS / words
     heads = (f"global memory, window {steps.WINDOW}, k {steps.NEGATIVE}", "bytes a word", "rows")
     _print_table(heads, [(k, f"{v:,.0f}", f"{v / row:.1f}") for k, v in traffic.items()])
-    print("the published ones as derived from their sources: see train.steps.word2vec_rows")
+    print("those of others as derived from their sources: see minitorch.train.steps.word2vec_rows")
 
 
 def _print_costs(costs: Sequence[Cost], floors: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from minitorch import nn
 from minitorch.creation import arange, ones, zeros
 from minitorch.dtypes import float64
-from minitorch.optim import Adam
+from minitorch.optim import SGD, Adam
 from minitorch.random import Generator, rand, randint, randn
 from minitorch.tensor import Tensor
 from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram

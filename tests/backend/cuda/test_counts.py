@@ -57,16 +57,16 @@ def test_word2vec_with_autograd():
     assert len(costs) <= 12
     assert sum(c.name == "sort_short_i64" for c in costs) == 2
     (block,) = (c for c in costs if c.name == "negative_sampling_packed_f32")
-    floor = 4 * sum(_block_numbers().values())
+    floor = _block_floor()
     assert floor <= block.moved <= 1.01 * floor
     assert floor <= block.requested <= 1.01 * floor
     assert block.excess == 1
 
 
-def _block_numbers():
-    """What the kernel of 16 blocks of 32 words and 48 pool words reads and writes at the least."""
-    rows = 16 * (32 + 90)
-    return {"rows": rows * 100, "gradients": rows * 100, "weights": 16 * 59 * 32}
+def _block_floor():
+    """Bytes that the kernel of 16 blocks of 32 words and 48 pool words has to read and write."""
+    rows, weights = 16 * (32 + 90), 16 * 59 * 32
+    return 4 * (2 * rows * 100 + weights)
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +76,18 @@ def word2vec():
 
 
 def test_word2vec(word2vec):
-    """Three launches a step of 16 blocks; rows of 400 bytes begin within a sector of 32."""
+    """Three launches a step of 16 blocks.
+
+    More than the floor are the numbers of the rows, which begin within sectors.
+    """
     assert {c.kind for c in word2vec} == {"kernel"}
     blocks = [c for c in word2vec if c.name == "negative_sampling_packed_f32"]
     assert len(blocks) == 4
     assert sum(c.name == "add_rows_f32" for c in word2vec) == 2 * 4
     assert len(word2vec) <= 3 * 4 + 2
-    numbers = _block_numbers()
-    floor = 4 * sum(numbers.values())
+    floor = _block_floor()
     for block in blocks:
-        assert floor <= block.requested <= floor + 0.15 * 4 * numbers["rows"]
+        assert floor <= block.requested <= 1.08 * floor
 
 
 def test_word2vec_rows_of_published_kernels():
@@ -154,10 +156,10 @@ def test_command(capsys):
     assert cli.main(["kernels", "count"]) == 0
     out = capsys.readouterr().out.splitlines()
     totals = [line for line in out if "synchronisations" in line]
-    assert [line.split()[0] for line in totals] == ["20", "16", "5"]
+    assert [line.split()[0] for line in totals] == ["20", "16", "12", "14"]
     assert all("0 synchronisations, 0 copies" in line for line in totals)
     assert "PyTorch eager, Adam: 28 launches, 48.7 MB" in out
-    assert any(line.startswith("0.31 launches a block, and 0.07 for making") for line in out)
+    assert any(line.startswith("0.22 launches a block, and 0.07 for making") for line in out)
     assert [line.split()[-2:] for line in out if line.startswith("FULL-W2V")] == [["5,600", "14.0"]]
 
 
