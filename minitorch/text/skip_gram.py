@@ -238,10 +238,11 @@ class SkipGram(Module):
     @property
     def has_sgd_steps(self) -> bool:
         """Whether `sgd_steps_` can be called: for negative sampling alone."""
-        return type(self) is SkipGram and self.output is not None and not len(self.others)
+        return self.output is not None and not len(self.others)
 
+    @no_grad()
     def sgd_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
-        """Forward, backward and a step of SGD for `size` blocks after the other, in one op.
+        """Forward, backward and a step of SGD for `size` blocks after the other, without a tape.
 
         lr: the rate of each step. The losses are added to `loss`, a float64 scalar.
         """
@@ -266,13 +267,42 @@ class CBOW(SkipGram):
         self.mean = mean
 
     def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
+        inside, count, halo, targets = self._windows(blocks)
+        x = inside.mT @ self.input(halo)
+        if self.mean:  # the value is that of the mean, the gradient that of the sum
+            x = (x / count).detach() + (x - x.detach())
+        return x, *targets, 1
+
+    def _windows(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Which word of the halo is in which centre's window, (n, L + 2w, L); how many are in
+        each, (n, L, 1); the halo; what is to be predicted, and what that counts.
+        """
         width, size = 2 * self.window + 1, blocks.centres.shape[1]
         halo, pool = blocks.others[:, : size + width - 1], blocks.others[:, size + width - 1 :]
         weights = blocks.weights[:, :width]
         inside = (weights > 0).to(weights.dtype)
-        x = dense(inside).mT @ self.input(halo)
-        if self.mean:  # the value is that of the mean, the gradient that of the sum
-            count = inside.sum(1).clamp(min=1).unsqueeze(2)
-            x = (x / count).detach() + (x - x.detach())
+        count = inside.sum(1).clamp(min=1).unsqueeze(2)
         counted = ops.cat([weights.amax(1, keepdim=True), blocks.weights[:, width:]], dim=1)
-        return x, ops.cat([blocks.centres, pool], dim=1), counted, 1
+        return dense(inside), count, halo, (ops.cat([blocks.centres, pool], dim=1), counted)
+
+    @no_grad()
+    def sgd_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
+        """As of SkipGram: a table of the windows' means takes the place of the input vectors."""
+        assert self.output is not None
+        table, width = self.input.weight, self.input.weight.shape[1]
+        inside, count, halo, (words, counted) = self._windows(blocks)
+        shares = inside / count.mT if self.mean else inside
+        row = arange(size * blocks.centres.shape[1], device=table.device)
+        rows = row.reshape(size, -1)
+        for i, rate in enumerate(lr):
+            now = slice(i * size, (i + 1) * size)
+            means = shares[now].mT @ table[halo[now]]
+            moved = means.reshape(-1, width).clone()
+            fused.negative_sampling_sgd_(
+                *(moved, self.output.weight, loss, rows[: len(means)], words[now], counted[now]),
+                width=1,
+                size=size,
+                lr=[rate],
+            )
+            moved = inside[now] @ (moved.reshape(means.shape) - means)
+            table.index_add_(0, halo[now].reshape(-1), moved.reshape(-1, width))
