@@ -316,8 +316,8 @@ class GloVe:
         mmap is there for gensim's sake: it changes nothing.
         """
         with model_file.reading(path, "GloVe", device=device) as state:
-            dtype = getattr(dtypes, state["dtype"])
-            model = cls(**state["options"], device=device, dtype=dtype)
+            options = {name: state["options"][name] for name in _OPTIONS}  # and no other
+            model = cls(**options, device=device, dtype=getattr(dtypes, state["dtype"]))
             model.build_vocab(Cooccurrence.from_state_dict(state["cooccurrence"]))
             model.model.load_state_dict(state["model"])
             model.optimizer.load_state_dict(state["optimizer"])

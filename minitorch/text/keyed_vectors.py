@@ -25,6 +25,9 @@ class KeyedVectors(Similarity):
     vectors: a floating-point Tensor on any device (or what becomes one), which `vectors` shares;
     keys: strings or integers, index_to_key; key_to_index: their rows. counts: how often each
     occurred, get_vecattr(key, "count"). Vectors come back as Tensors of the same device.
+
+    Left out of gensim's are wmdistance and what it calls obsolete (init_sims, word_vec, vocab,
+    index2word, index2entity, vectors_norm).
     """
 
     # ------------------------------------------------------------------ evaluating

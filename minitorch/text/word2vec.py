@@ -484,7 +484,9 @@ class Word2Vec:
         Raises ValueError for any other file; gensim's pickles are refused, with the way around.
         """
         with model_file.reading(path, "Word2Vec", device=device) as state:
-            model = cls(**state["options"], device=device)
+            # These only: with others a file could have others read and written.
+            options = {name: state["options"][name] for name in (*_OPTIONS, *_OTHER_OPTIONS)}
+            model = cls(**options, device=device)
             if state["vocab"] is not None:
                 model._restore(state)
             model.generator.set_state(state["random"])

@@ -237,6 +237,18 @@ def test_files_of_another_version_or_with_something_wrong_inside(saved, tmp_path
                 CLASSES[kind].load(path)
 
 
+@pytest.mark.parametrize("kind", ["Word2Vec", "GloVe"])
+def test_a_file_cannot_have_others_read_or_written(saved, tmp_path, kind):
+    state = minitorch.load(saved / kind)
+    wanted = {"corpus_file": "none", "checkpoint": str(tmp_path / "new"), "callbacks": [1]}
+    state["options"] |= wanted
+    minitorch.save(state, tmp_path / "file")
+    model = CLASSES[kind].load(tmp_path / "file")
+    assert len(model.losses) == 1
+    assert getattr(model, "checkpoint", None) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_fails_leaves_the_earlier_one(tmp_path, monkeypatch, kind):
     model, path = models()[kind], tmp_path / "file"
