@@ -39,7 +39,10 @@ RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
 EXTRAS = ["matplotlib", "cupy", "torch", "gensim", "sympy", "sklearn", "hypothesis", "pytest"]
 NUMPY_ALLOWED = (
     *("backend/", "data/", "viz/"),
-    *(f"text/{name}.py" for name in ("cooccurrence", "corpus", "encoded", "lsa", "vocab")),
+    *(
+        f"text/{name}.py"
+        for name in ("cooccurrence", "corpus", "encoded", "lsa", "parallel", "vocab")
+    ),
 )
 
 

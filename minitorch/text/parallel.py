@@ -26,7 +26,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-import minitorch
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.text.training import Stretch, Sums, Trainer
 
@@ -112,7 +111,7 @@ class _Worker:
     """One process, its pipes, and the numbers of the stretches that it has."""
 
     def __init__(self, about: dict[str, Any], descriptors: Sequence[int], answers: Answers) -> None:
-        paths = [str(Path(minitorch.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         alone = dict.fromkeys(_ONE_THREAD, "1")
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the worker)
         self.process = subprocess.Popen(
