@@ -53,7 +53,8 @@ def reading(
     """The state of a model of one of these kinds, to be taken apart in the `with` block.
 
     Raises ValueError that names the file: for a pickle, a file that is cut short or was not
-    written by `write`, another kind or version, and for whatever goes wrong in the block.
+    written by `write`, another kind or version, and for whatever goes wrong in the block (unless
+    that names the file already).
     """
     state = _state(path, device)
     kind = state.get("kind")
@@ -70,6 +71,8 @@ def reading(
     try:
         yield state
     except _ERRORS as error:
+        if str(path) in str(error):  # it has been said what is wrong with it
+            raise
         raise ValueError(f"{path} is a damaged file of a {kind}: {error!r}") from error
 
 

@@ -302,12 +302,21 @@ class Run:
         path = self.checkpoint
         assert path is not None
         with model_file.reading(path, "Word2Vec", device=self.trainer.sampler.keep.device) as held:
-            run = held.get("run")
-            vocab = Vocab.from_state_dict(held["vocab"]) if run else self.vocab
-        if run is None:
-            raise ValueError(
-                f"{path} holds a model, but no run to go on with: Word2Vec.load reads it"
-            )
+            if "run" not in held:
+                raise ValueError(
+                    f"{path} holds a model, but no run to go on with: Word2Vec.load reads it"
+                )
+            run, losses = held["run"], [float(loss) for loss in held["record"]["losses"]]
+            self._check_run(path, Vocab.from_state_dict(held["vocab"]), held["options"], run)
+            place, (*seed, offset) = Place(**run["place"]), run["random"].tolist()
+            self.model.load_state_dict(held["model"])
+        self.place, self.trainer.seed, self.trainer.offset = place, seed, offset
+        return losses
+
+    def _check_run(
+        self, path: Path, vocab: Vocab, options: dict[str, Any], run: dict[str, Any]
+    ) -> None:
+        """Raise ValueError if a checkpoint is not one of this run."""
         if (
             vocab.index_to_key != self.vocab.index_to_key
             or (vocab.counts != self.vocab.counts).any()
@@ -317,23 +326,14 @@ class Run:
                 f"{vocab.counts.sum()} occurrences, the corpus {len(self.vocab)} with "
                 f"{self.vocab.counts.sum()}"
             )
-        for had, expected in (
-            (held["options"], self.identity),
-            (run["schedule"], asdict(self.schedule)),
-        ):
-            for name, value in expected.items():
-                if had.get(name) != value:
-                    raise ValueError(
-                        f"{path} is of a run with {name}={had.get(name)!r}, this one has "
-                        f"{name}={value!r}"
-                    )
+        had = {**options, **run["schedule"]}
+        for name, value in {**self.identity, **asdict(self.schedule)}.items():
+            if had[name] != value:
+                raise ValueError(
+                    f"{path} is of a run with {name}={had[name]!r}, this one has {name}={value!r}"
+                )
         if run["corpus"] != self.trainer.numbered.corpus.fingerprint():
             raise ValueError(f"{path} is of another corpus")
-        self.model.load_state_dict(held["model"])
-        *self.trainer.seed, self.trainer.offset = run["random"].tolist()
-        self.place = Place(**run["place"])
-        losses: list[float] = held["record"]["losses"]
-        return losses
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 from inspect import signature
+from random import Random
 
 import gensim.models
 import pytest
@@ -235,6 +236,50 @@ def test_files_of_another_version_or_with_something_wrong_inside(saved, tmp_path
             minitorch.save(state | {name: files.text(["one"])}, path)
             with pytest.raises(ValueError, match=f"damaged file of a {kind}"):
                 CLASSES[kind].load(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files_are_named(saved, tmp_path, kind):
+    """Cut, with bytes that are others, too many or too few: an error that names the file, or none.
+
+    A number that is another is no error that anybody could see.
+    """
+    whole, path, choose = (saved / kind).read_bytes(), tmp_path / "file", Random(kind)
+    for _ in range(150):
+        content = bytearray(whole)
+        place = choose.randrange(len(whole))
+        if choose.random() < 0.3:
+            del content[place:]
+        elif choose.random() < 0.5:
+            content[place : place + choose.randrange(20)] = choose.randbytes(choose.randrange(20))
+        else:
+            for _ in range(choose.choice([1, 2, 9])):
+                content[choose.randrange(min(2500, len(whole)))] = choose.randrange(256)
+        path.write_bytes(content)
+        said = str(path)
+        try:
+            CLASSES[kind].load(path)
+        except ValueError as error:
+            said = str(error)
+        assert str(path) in said
+
+
+def test_damaged_checkpoints_are_named(tmp_path):
+    path = tmp_path / "run"
+    model = Word2Vec(SENTENCES, **WORD2VEC, checkpoint=path)
+    whole = minitorch.load(path)
+    before = model.wv.vectors.clone()
+    for part in ("options", "record", "vocab", "model", "run"):
+        damages = [{}] if part == "options" else [{}, None, 7]
+        for damage in damages:
+            minitorch.save(whole | {part: damage}, path)
+            with pytest.raises(ValueError, match=r"run is a damaged file of a Word2Vec: "):
+                model.train(checkpoint=path, resume=True)
+    for name in whole["run"]:
+        minitorch.save(whole | {"run": whole["run"] | {name: None}}, path)
+        with pytest.raises(ValueError, match=r"run is (of another corpus|a damaged file)"):
+            model.train(checkpoint=path, resume=True)
+    assert model.wv.vectors.equal(before)
 
 
 @pytest.mark.parametrize("kind", ["Word2Vec", "GloVe"])
