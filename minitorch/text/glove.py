@@ -97,8 +97,8 @@ class GloVe:
     symmetric: count the words on both sides, else those on the left. seed: equal seeds give equal
     vectors. batch_size: pairs to a step. progress: show bars (None: where stderr is a terminal).
 
-    As in gensim's models: `wv` (KeyedVectors, w + w̃), `build_vocab`, `train`, `corpus_count`,
-    `corpus_total_words`. Besides: `cooccurrence`, `vocab`, `model` (GloVeModel), `losses`: for
+    As in gensim's models: `wv` (KeyedVectors, w + w̃), `build_vocab`, `train`, `save`, `load`,
+    `corpus_count`, `corpus_total_words`. Besides: `cooccurrence`, `vocab`, `model` (GloVeModel), `losses`: for
     each epoch J = Σ f(X) (w·w̃ + b + b̃ - ln X)² (equation 8) over all pairs, each as it was
     when its turn came, summed in float64; and `loss()`, J of the vectors as they are.
 
