@@ -98,9 +98,9 @@ class GloVe:
     vectors. batch_size: pairs to a step. progress: show bars (None: where stderr is a terminal).
 
     As in gensim's models: `wv` (KeyedVectors, w + w̃), `build_vocab`, `train`, `save`, `load`,
-    `corpus_count`, `corpus_total_words`. Besides: `cooccurrence`, `vocab`, `model` (GloVeModel), `losses`: for
-    each epoch J = Σ f(X) (w·w̃ + b + b̃ - ln X)² (equation 8) over all pairs, each as it was
-    when its turn came, summed in float64; and `loss()`, J of the vectors as they are.
+    `corpus_count`, `corpus_total_words`. Besides: `cooccurrence`, `vocab`, `model` (GloVeModel),
+    `losses`: for each epoch J = Σ f(X) (w·w̃ + b + b̃ - ln X)² (equation 8) over all pairs, each
+    as it was when its turn came, summed in float64; and `loss()`, J of the vectors as they are.
 
     A step follows the gradient of J / 2, as in the original program, with that program's AdaGrad:
     x -= lr·g / √(1 + Σ (lr·g)²), which is g / √(1/lr² + Σ g²). It differs in two points: gradients

@@ -34,9 +34,14 @@ def test_a_file_appears_when_it_is_complete(tmp_path, suffix):
             file.write(content[-3:])
         with open_file(path) as file:
             assert file.read() == content
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
-        file.write(b"three")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with replacing(path) as file:
+            file.write(b"three")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     with open_file(path) as file:
         assert file.read() == b"two"
     assert list(tmp_path.iterdir()) == [path]
