@@ -53,6 +53,5 @@ def _log_probability(model: SkipGram, wv: KeyedVectors, sentence: Sequence[str])
     place = arange(n, device=device) + offset
     inside = (place >= 0) & (place < n) & (offset != 0)
     block = Blocks(halo[:, w : w + n], halo, inside.to(wv.vectors.dtype).unsqueeze(0))
-    x, targets, weights, _ = model._pairs(block)
-    log_probability: float = -model.others[0](x, targets, weights).item()
+    log_probability: float = -model.others[0](*model.predicted(block)).item()
     return log_probability

@@ -22,6 +22,8 @@ from minitorch.random import Generator, rand, randint, randperm
 from minitorch.tensor import Tensor, no_grad
 from minitorch.text.softmax import dense
 
+_REPEATS = 2  # times that a word counts in a block, at most
+
 
 class Blocks(NamedTuple):
     """n blocks of L centres, w words of halo at either end, and K pool words.
@@ -66,7 +68,7 @@ class BlockSampler:
         negative: int = 5,
         block_size: int = 32,
         pool_size: int = 48,
-        repeats: int = 2,
+        repeats: int = _REPEATS,
         shrink_windows: bool = True,
         cbow: bool = False,
     ) -> None:
@@ -160,10 +162,8 @@ class BlockSampler:
         return left.minimum(reach) * (w + 1) + right.minimum(reach)
 
     def _share(self, centres: Tensor) -> Tensor:
-        """What each centre counts, (n, L): together equal ones count at most `repeats`."""
-        equal = (centres.unsqueeze(2) == centres.unsqueeze(1)).to(self.keep.dtype)
-        times = equal @ ones(centres.shape[1], **like(equal))
-        return (self.repeats / times).clamp(max=1)
+        """What each centre counts: see `shares`."""
+        return shares(centres, self.repeats, self.keep)
 
     def _not_negative(
         self, halo: Tensor, pool: Tensor, band: Tensor
@@ -184,6 +184,13 @@ class BlockSampler:
             taken = (self._bands[band[block, centre.clamp(0, size - 1)], offset] > 0) | taken
         hit, at = (inside & taken).nonzero().unbind(1)
         return block[hit, 0], centre[hit, at], drawn[hit, 0]
+
+
+def shares(words: Tensor, repeats: float, table: Tensor) -> Tensor:
+    """What each word of a block counts, (n, m): together equal ones count at most `repeats`."""
+    equal = (words.unsqueeze(2) == words.unsqueeze(1)).to(table.dtype)
+    times = equal @ ones(words.shape[1], **like(equal))
+    return (repeats / times).clamp(max=1)
 
 
 class SkipGram(Module):
@@ -222,14 +229,14 @@ class SkipGram(Module):
 
     def forward(self, blocks: Blocks) -> Tensor:
         """Loss summed over the pairs of the blocks, a float64 scalar."""
-        x, words, weights, width = self._pairs(blocks)
         losses = []
         if self.output is not None:
+            x, words, weights, width = self._pairs(blocks)
             y = self.output(words)
             losses.append(fused.negative_sampling(x, y, weights, width=width))
         if len(self.others):
-            targets = words[:, : x.shape[1] + width - 1]
-            losses += [other(x, targets, weights[:, :width]) for other in self.others]
+            predicted = self.predicted(blocks)
+            losses += [other(*predicted) for other in self.others]
         loss = losses[0]
         for other in losses[1:]:
             loss = loss + other
@@ -254,6 +261,15 @@ class SkipGram(Module):
         """As `negative_sampling` takes them: x, the words of y, weights and width."""
         return self.input(blocks.centres), blocks.others, blocks.weights, 2 * self.window + 1
 
+    def predicted(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
+        """As `others` take them: vectors, the words that they predict, and what pairs count."""
+        width = 2 * self.window + 1
+        halo = blocks.others[:, : blocks.centres.shape[1] + width - 1]
+        x = self.input(halo)
+        still = x.detach()  # words that repeat in a block move less
+        x = still + (x - still) * shares(halo, _REPEATS, x).unsqueeze(2)
+        return x, blocks.centres, blocks.weights[:, :width]
+
 
 class CBOW(SkipGram):
     """Continuous bag of words: the mean of a window's input vectors predicts its centre.
@@ -272,6 +288,11 @@ class CBOW(SkipGram):
         if self.mean:  # the value is that of the mean, the gradient that of the sum
             x = (x / count).detach() + (x - x.detach())
         return x, *targets, 1
+
+    def predicted(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
+        """As of SkipGram: one vector for each centre."""
+        x, _, weights, width = self._pairs(blocks)
+        return x, blocks.centres, weights[:, :width]
 
     def _windows(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Which word of the halo is in which centre's window, (n, L + 2w, L); how many are in

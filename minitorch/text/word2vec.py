@@ -90,7 +90,9 @@ class Word2Vec:
     neither the centre nor (skip-gram) a word of its window. A word that stands in a block more
     than twice counts as a centre (in the loss, too) as if it stood there twice. Blocks come in
     random order within stretches of 65,536 words.
-    Nodes of the tree that many pairs of a step pass move less. Defaults: alpha is higher, sg is 1.
+    With hs=1 nodes of the tree that many pairs of a step pass move less; with it or full_softmax=1
+    in skip-gram so do vectors of words that stand in a block and its window more than twice.
+    Defaults: alpha is higher, sg is 1.
 
     Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
     run, TypeError for an iterator, which cannot be read again, FloatingPointError if the loss is

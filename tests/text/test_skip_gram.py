@@ -396,6 +396,19 @@ def test_vectors_trained_with_the_reference_are_the_same(monkeypatch):
         assert_allclose(array(ours), array(reference), atol=1e-12)
 
 
+def test_vectors_of_words_that_repeat_in_a_block_move_less():
+    """What predicts in a softmax is the halo, of which equal words move as two together."""
+    model = SkipGram(7, 3, window=1, negative=False, others=[FullSoftmax(7, 3)])
+    halo = minitorch.tensor([[0, 1, 1, 2, 1], [3, 3, 4, 5, 6]])
+    blocks = Blocks(halo[:, 1:4], halo, minitorch.ones(2, 3, 3))
+    x, words, weights = model.predicted(blocks)
+    assert_allclose(array(x), array(model.input.weight)[array(halo)], rtol=1e-6)
+    assert words.tolist() == [[1, 1, 2], [3, 4, 5]] and tuple(weights.shape) == (2, 3, 3)
+    x.sum().backward()
+    moved = array(model.input.weight.grad.to_dense())
+    assert_allclose(moved, np.outer([1, 2, 1, 2, 1, 1, 1], np.ones(3)), rtol=1e-6)
+
+
 def test_tables_are_embeddings():
     model = SkipGram(7, 3)
     assert isinstance(model.input, Embedding)
