@@ -169,6 +169,9 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
     """Lines; one that is very long is cut at blanks."""
     rest = b""
     while data := file.readline(_LONGEST):
+        if not rest and len(data) < _LONGEST:
+            yield data
+            continue
         data = rest + data
         cut = len(data) if data.endswith(b"\n") else data.rfind(b" ") + 1
         if len(data) < _LONGEST:

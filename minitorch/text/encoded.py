@@ -8,7 +8,6 @@ import secrets
 import struct
 import tempfile
 import time
-from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, suppress
@@ -128,7 +127,8 @@ def watch(
 
         number = 0
         for number, sentence in enumerate(_iterator(sentences), 1):
-            _check_sentence(number, sentence)
+            if type(sentence) is not list:
+                _check_sentence(number, sentence)
             yield sentence
             words += len(sentence)
             if number % _LATELY == 0:
@@ -218,7 +218,7 @@ class _Writer:
             self.index.__getitem__ if words is None else lambda word: self.index.get(word, -1)
         )
         self.closed = words is not None
-        self.tokens = array("i")
+        self.tokens: list[int] = []
         self.counts = np.zeros(0, dtype=np.int64)
         self.count = self.total = self.written = 0
         self.file: IO[bytes] | None = None if path is None else path.open("wb")
