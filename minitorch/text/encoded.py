@@ -8,6 +8,7 @@ import secrets
 import struct
 import tempfile
 import time
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, suppress
@@ -218,7 +219,7 @@ class _Writer:
             self.index.__getitem__ if words is None else lambda word: self.index.get(word, -1)
         )
         self.closed = words is not None
-        self.tokens: list[int] = []
+        self.tokens = array("i")
         self.counts = np.zeros(0, dtype=np.int64)
         self.count = self.total = self.written = 0
         self.file: IO[bytes] | None = None if path is None else path.open("wb")
