@@ -212,11 +212,9 @@ def processes(
     params = {name: p.array for name, p in trainer.model.named_parameters()}
     clocks = np.zeros((2, workers), dtype=np.int64)
     tables = Shared.like({**params, "clocks": clocks})
-    words = Shared.like({"tokens": corpus.tokens, "table": table}, in_memory=False)
-    words.arrays["table"][...] = table
-    for start in range(0, len(corpus.tokens), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        words.arrays["tokens"][part] = corpus.tokens[part]
+    given = {"tokens": corpus.tokens, "table": table, "counts": np.array(counts, dtype=np.int64)}
+    words = Shared.like(given, in_memory=False)
+    in_turns = are_deterministic_algorithms_enabled()
 
     def copy(to_workers: bool) -> None:
         for name, array in params.items():
@@ -225,13 +223,13 @@ def processes(
 
     about = {
         "options": options,
-        "counts": counts,
         "schedule": asdict(trainer.schedule),
         "random": trainer.random(0).tolist(),
-        "blocks_at_once": trainer.blocks_at_once,
+        # In turns, the gradients of all workers are taken at one place.
+        "blocks_at_once": max(1, trainer.blocks_at_once // (workers if in_turns else 1)),
         "tables": [tables.descriptor, tables.layout],
         "words": [words.descriptor, words.layout],
-        "in_turns": are_deterministic_algorithms_enabled(),
+        "in_turns": in_turns,
     }
     descriptors = [tables.descriptor, words.descriptor]
     answers: Answers = SimpleQueue()
@@ -242,4 +240,9 @@ def processes(
         for me in range(workers):
             team.append(_Worker(about | {"me": me}, descriptors, answers))
             stack.callback(team[-1].close)
+        for name, array in given.items():  # while they start
+            for start in range(0, len(array), _CHUNK):
+                words.arrays[name][start : start + _CHUNK] = array[start : start + _CHUNK]
+        for worker in team:
+            worker.say("filled")
         yield Processes(team, answers, copy)

@@ -22,9 +22,13 @@ def main() -> None:
     settings.keep_heap()
     about = json.loads(sys.stdin.readline())
     tables = Shared(*about["tables"]).arrays
-    model = _model(about, tables)
+    words = Shared(*about["words"]).arrays
+    sys.stdin.readline()  # now all of them are filled
+    model = _model(about, tables, words["counts"].tolist())
     turns = Turns(tables["clocks"], about["me"]) if about["in_turns"] else None
-    trainer = model.trainer(_corpus(about), Schedule(**about["schedule"]), turns)
+    corpus = Encoded([], words["counts"], words["tokens"], 0, len(words["tokens"]))
+    numbered = Numbered(corpus, words["table"], None)
+    trainer = model.trainer(numbered, Schedule(**about["schedule"]), turns)
     trainer.blocks_at_once = about["blocks_at_once"]
 
     def stretches() -> Iterator[Stretch | None]:
@@ -40,21 +44,14 @@ def main() -> None:
             turns.pass_on(ROUND)
 
 
-def _model(about: dict[str, Any], tables: dict[str, Any]) -> Word2Vec:
+def _model(about: dict[str, Any], tables: dict[str, Any], counts: list[int]) -> Word2Vec:
     """A model of the same options and counts, whose parameters are the shared tables."""
-    words = {str(i): count for i, count in enumerate(about["counts"])}
     model = Word2Vec(**about["options"], min_count=1, sorted_vocab=0, device="cpu", progress=False)
-    model.build_vocab_from_freq(words)
+    model.build_vocab_from_freq({str(i): count for i, count in enumerate(counts)})
     for name, parameter in model.model.named_parameters():
         parameter.data = from_numpy(tables[name])
     model.generator.set_state(tensor(about["random"], device="cpu"))
     return model
-
-
-def _corpus(about: dict[str, Any]) -> Numbered:
-    words = Shared(*about["words"]).arrays
-    tokens = words["tokens"]
-    return Numbered(Encoded([], words["table"], tokens, 0, len(tokens)), words["table"], None)
 
 
 if __name__ == "__main__":

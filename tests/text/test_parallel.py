@@ -92,6 +92,7 @@ def test_in_turns_both_read_before_either_writes(in_turns):
     words = len(alone._numbered.corpus.tokens)
     schedule = Schedule(1, words, alone.alpha, alone.min_alpha)
     trainer = alone.trainer(alone._numbered, schedule)
+    trainer.blocks_at_once = max(1, trainer.blocks_at_once // 2)
     optimizer = minitorch.optim.SGD(alone.model.parameters())
     assert words == 660 * 12
     stretches = [Stretch(0, a, min(a + 2000, words)) for a in range(0, words, 2000)]
