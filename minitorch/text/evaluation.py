@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from scipy import stats
 from tqdm import tqdm
 
 from minitorch.creation import tensor
@@ -73,6 +72,8 @@ def word_pairs(
         model = (left * right).sum(dim=1).tolist()
     model += [0.0] * (len(human) - len(model))
     out_of = len(human) if dummy4unknown else len(rows) + len(unknown)
+    from scipy import stats  # late: its import takes longer than that of all the rest
+
     return (
         Correlation(*map(float, stats.pearsonr(human, model))),
         Correlation(*map(float, stats.spearmanr(human, model))),
