@@ -184,6 +184,8 @@ def test_a_grid_smaller_than_the_data(schedule):
         assert_same(SIM["mul"](p.T, p.T), (x * x).T)
         assert_same(SIM["add"](p, p[:1]), x + x[:1])
         assert_same(SIM["clone"](p.T), x.T)
+        x, p = (a.reshape(5, 77, 130)[:, ::2, ::3] for a in (x, p))
+        assert_same(SIM["mul"](p, p), x * x)
 
 
 # ------------------------------------------------------------------ special values

@@ -201,7 +201,7 @@ def test_linear_and_its_gradients(shape, activation, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("activation", ["none", "gelu"])
-@pytest.mark.parametrize("rows", [4096, 4097, 9000])
+@pytest.mark.parametrize("rows", [4096, 4097, 9000, 17_000])  # of the last, 17 partial sums
 def test_bias_gradients_of_many_rows_in_one_or_two_stages(rows, activation, dtype):
     g, seen = numbers((rows, 5), dtype), numbers((rows, 5), dtype, 1)
     x, weight = numbers((rows, 1), dtype), numbers((5, 1), dtype)

@@ -167,6 +167,14 @@ def test_more_elements_than_threads():
     both("slice_backward", x, shape=(141, 61), index=(slice(0, 140, 2), slice(1, None)))
 
 
+def test_as_many_dimensions_as_a_kernel_takes():
+    """Eight that do not merge."""
+    x, axes = sample("float32", (2,) * 8), (6, 4, 2, 0, 7, 5, 3, 1)
+    for op, diagonal in (("tril", 0), ("triu", 1)):
+        given = SIM[op](put(x).transpose(axes), diagonal=diagonal)
+        np.testing.assert_array_equal(given.get(), getattr(np, op)(x.transpose(axes), diagonal))
+
+
 @pytest.mark.parametrize("dim", [0, 1, 2])
 def test_cat(dim):
     shapes = [[2, 3, 4], [2, 3, 4], [2, 3, 4]]

@@ -15,15 +15,33 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
     ("convert.cu", "- to +", "TILE - 1) / TILE, down = (height + TILE - 1)", _EMPTY),
     ("convert.cu", "if (false)", "if (walk.narrow) ", _WIDE),
     ("strides.cuh", "if (false)", "if (walk.narrow) ", _WIDE),
+    ("matmul.cu", "- to +", "across = (job.columns + TILE - 1) / TILE", _EMPTY),
     ("matmul.cu", "no padding", "PITCH = TILE + 2", "speed only: bank conflicts"),
     ("special.cuh", "> to >=", "return (x > 0 || x != x ? x : C(0)) + ", "of a zero either is 0"),
     ("fused.cu", "<= to <", "if (n <= 0x7fffffff)", _LARGE),
+    ("reduce.cu", "<= to <", "r.n0 * r.n1 <= 0xffffffff", _LARGE),
+    (
+        "reduce.cu",
+        "+ to -",
+        "((u64)(row + begin) & 31)",
+        "twice begin is a number of whole sectors",
+    ),
     ("index.cu", "/ to *", "counts[CHUNK_THREADS / 32]", "shared memory that is not used"),
     ("optim.cu", "> to >=", "c = c > b ? c : b", _EQUAL),
+    ("logsum.cuh", "> to >=", "top = x > a.top ? x : a.top", _EQUAL),
     ("softmax.cu", "> to >=", "return b > a ? b : a;", _EQUAL),
+    ("softmax.cu", "<= to <", "if (n <= 4 * lanes)", "speed only: either takes rows that long"),
+    ("word2vec.cu", "> to >=", "value = (z > 0 ? z : C(0))", "of a zero either is 0"),
     ("scan.cu", "> to >=", "if (p.part > 0)", "the first part has no totals before it to add up"),
     ("reduce.cu", "starts at 1", "int k = 0; k < ROUNDS", "partial sums of one element less"),
     ("tile.cuh", "loop ends 1 earlier", "d < 32; d <<= 1", "of powers of two none is 31"),
+    ("scan.cu", "loop ends 1 earlier", "d < 32; d <<= 1", "of powers of two none is 31"),
+    *(
+        ("scan.cu", operator, "d < 32; d <<= 1", "a step of 32 lanes reaches none")
+        for operator in ("< to <=", "32 to 31")
+    ),
+    # Of the walk with 64-bit positions: in that with 32 a test sees it.
+    ("strides.cuh", "step + 1", "i < walk.n; i += step()", _LARGE),
     ("*", "32-bit", "", _LARGE),
     ("*", "32-bit variable", "", _LARGE),
 ]
