@@ -40,6 +40,10 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
         ("scan.cu", operator, "d < 32; d <<= 1", "a step of 32 lanes reaches none")
         for operator in ("< to <=", "32 to 31")
     ),
+    *(
+        ("shape.cu", operator, "int d = MAX_DIMS - 1; d >= 0", "d < x.ndim leaves out what is more")
+        for operator in ("- to +", "loop starts 1 later")
+    ),
     # Of the walk with 64-bit positions: in that with 32 a test sees it.
     ("strides.cuh", "step + 1", "i < walk.n; i += step()", _LARGE),
     ("*", "32-bit", "", _LARGE),
