@@ -312,12 +312,12 @@ class CBOW(SkipGram):
         assert self.output is not None
         table, width = self.input.weight, self.input.weight.shape[1]
         inside, count, halo, (words, counted) = self._windows(blocks)
-        shares = inside / count.mT if self.mean else inside
+        averaging = inside / count.mT if self.mean else inside
         row = arange(size * blocks.centres.shape[1], device=table.device)
         rows = row.reshape(size, -1)
         for i, rate in enumerate(lr):
             now = slice(i * size, (i + 1) * size)
-            means = shares[now].mT @ table[halo[now]]
+            means = averaging[now].mT @ table[halo[now]]
             moved = means.reshape(-1, width).clone()
             fused.negative_sampling_sgd_(
                 *(moved, self.output.weight, loss, rows[: len(means)], words[now], counted[now]),

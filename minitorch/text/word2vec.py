@@ -66,7 +66,8 @@ class Word2Vec:
     `minitorch.text.parallel`); a GPU has one, and a corpus of n words no more than n / 65,536.
     Several write without a lock, so that no two runs are equal. Under
     `use_deterministic_algorithms(True)` they keep in step, and equal seeds and workers give equal
-    vectors, in about half as much time again.
+    vectors, in about twice the time:
+    one worker is then faster at skip-gram.
     compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the loss is
     always there.
 
