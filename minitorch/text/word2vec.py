@@ -66,8 +66,7 @@ class Word2Vec:
     `minitorch.text.parallel`); a GPU has one, and a corpus of n words no more than n / 65,536.
     Several write without a lock, so that no two runs are equal. Under
     `use_deterministic_algorithms(True)` they keep in step, and equal seeds and workers give equal
-    vectors, in about twice the time:
-    one worker is then faster at skip-gram.
+    vectors, in about twice the time: one worker is then faster at skip-gram.
     compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the loss is
     always there.
 
@@ -76,8 +75,8 @@ class Word2Vec:
     then, bit for bit, those of a run that never stopped.
 
     block_size, pool_size, batch_words: how the work is cut up. A step takes blocks of
-    `block_size` words with `pool_size` noise words each, `batch_words` in all, or fewer where
-    the most frequent word would come more than six times among them.
+    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 24), `batch_words` in
+    all, or fewer where the most frequent word would come more than six times among them.
 
     As in gensim: `wv` (KeyedVectors), `build_vocab`, `build_vocab_from_freq`, `reset_from`,
     `train`, `save`, `load`, `predict_output_word`, `score`, `syn1`, `syn1neg`, `corpus_count`,
@@ -133,7 +132,7 @@ class Word2Vec:
         full_softmax: int = 0,
         device: Device | str | None = None,
         block_size: int = 32,
-        pool_size: int = 48,
+        pool_size: int | None = None,
         progress: bool | None = None,
         cache: str | Path | None = None,
         checkpoint: str | Path | None = None,
@@ -148,7 +147,8 @@ class Word2Vec:
         self.max_vocab_size, self.max_final_vocab = max_vocab_size, max_final_vocab
         self.sorted_vocab = sorted_vocab
         self.workers, self.compute_loss, self.comment = workers, compute_loss, comment
-        self.block_size, self.pool_size, self.batch_words = block_size, pool_size, batch_words
+        self.block_size, self.batch_words = block_size, batch_words
+        self.pool_size = (48 if sg else 24) if pool_size is None else pool_size
         self.callbacks = tuple(callbacks)
         self.device = get_default_device() if device is None else Device(device)
         self.progress, self.cache = progress, cache

@@ -137,13 +137,17 @@ def _negative_sampling(x: Array, y: Array, weights: Array, width: int) -> tuple[
     np.negative(near, out=signed[:, :width])
     signed[:, width:] = pool
     losses, slopes = _softplus_and_slope(signed)
-    flat = len(x), weights.shape[1] * size
-    loss = np.vecdot(losses.reshape(flat), weights.reshape(flat)).sum(dtype=np.float64)
+    loss = _weighted_sum(losses, weights)
     slopes *= weights
     scores.fill(0)
     np.negative(slopes[:, :width], out=near)
     pool[...] = slopes[:, width:]
     return loss, scores, x, y, losses
+
+
+def _weighted_sum(losses: Array, weights: Array) -> Any:
+    flat = len(losses), prod(losses.shape[1:])
+    return np.vecdot(losses.reshape(flat), weights.reshape(flat)).sum(dtype=np.float64)
 
 
 def _negative_sampling_backward(
@@ -181,11 +185,36 @@ def _sgd_steps(
         now = slice(i * size, (i + 1) * size)
         rows, columns = centres[now], others[now]
         x, y = np.take(vectors, rows, axis=0), np.take(contexts, columns, axis=0)
-        summed, slopes, *_ = _negative_sampling(x, y, weights[now], width)
+        gradients = _gradients_of_pairs if width == 1 else _gradients_of_band
+        summed, dx, dy = gradients(x, y, weights[now], width)
         loss += summed
-        dx, dy = np.matmul(slopes.transpose(0, 2, 1), y), np.matmul(slopes, x)
         add_rows(vectors, rows.ravel(), dx.reshape(-1, depth), -rate)
         add_rows(contexts, columns.ravel(), dy.reshape(-1, depth), -rate)
+
+
+def _gradients_of_band(x: Array, y: Array, weights: Array, width: int) -> tuple[Any, Array, Array]:
+    """The summed loss, and its derivatives by x and y."""
+    loss, slopes, *_ = _negative_sampling(x, y, weights, width)
+    return loss, np.matmul(slopes.transpose(0, 2, 1), y), np.matmul(slopes, x)
+
+
+def _gradients_of_pairs(x: Array, y: Array, weights: Array, width: int) -> tuple[Any, Array, Array]:
+    """The same for width 1: centre i and halo word i alone are a pair, which needs no matrix."""
+    size = x.shape[1]
+    near, pool = y[:, :size], y[:, size:]
+    signed = np.empty(weights.shape, x.dtype)
+    np.negative(np.vecdot(x, near), out=signed[:, 0])
+    signed[:, 1:] = np.matmul(pool, np.ascontiguousarray(x.transpose(0, 2, 1)))
+    losses, slopes = _softplus_and_slope(signed)
+    loss = _weighted_sum(losses, weights)
+    slopes *= weights
+    pull, push = slopes[:, 0, :, None], slopes[:, 1:]
+    dx = np.matmul(push.transpose(0, 2, 1), pool)
+    dx -= pull * near
+    dy = np.empty_like(y)
+    np.multiply(-pull, x, out=dy[:, :size])
+    np.matmul(push, x, out=dy[:, size:])
+    return loss, dx, dy
 
 
 FUSED: Entries = {
