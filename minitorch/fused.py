@@ -158,6 +158,7 @@ def negative_sampling_sgd_(
     width: int,
     size: int,
     lr: Sequence[float],
+    windows: tuple[Tensor, Tensor] | tuple[()] = (),
 ) -> None:
     """Steps of SGD on `negative_sampling` of x = input[centres] and y = output[others].
 
@@ -165,15 +166,22 @@ def negative_sampling_sgd_(
     input, output: tables (V, D), of which rows change in place; one that comes twice changes
     twice. loss: a float64 scalar, which grows by the losses. centres: int64 (n, L). others: int64
     (n, L + width - 1 + K). weights, width: as `negative_sampling` takes them.
+    windows: two stacks of matrices (n, L, M), for CBOW. centres is then (n, M), and x is
+    windows[0] @ input[centres]; those rows change by windows[1]ᵀ times the gradient by x.
     Raises RuntimeError for shapes that do not fit, IndexError for a row that there is not.
     """
-    n, length = centres.shape
+    (n, rows), length = centres.shape, weights.shape[-1]
     pairs = others.shape[1] - length + 1
-    if len(others) != n or tuple(weights.shape) != (n, pairs, length):
+    shapes = [tuple(window.shape) for window in windows]
+    if (
+        len(others) != n
+        or tuple(weights.shape) != (n, pairs, length)
+        or (shapes != [(n, length, rows)] * 2 if windows else rows != length)
+    ):
         raise RuntimeError(
             f"negative_sampling_sgd_: shapes centres {tuple(centres.shape)}, others "
-            f"{tuple(others.shape)} and weights {tuple(weights.shape)} are not (n, L), "
-            "(n, L + w - 1 + K) and (n, w + K, L)"
+            f"{tuple(others.shape)}, weights {tuple(weights.shape)} and windows {shapes} are not "
+            "(n, L), (n, L + w - 1 + K), (n, w + K, L) and none, or (n, M) and two (n, L, M)"
         )
     tables = input, output
     if any(t.ndim != 2 or not t.is_contiguous() for t in tables) or (
@@ -188,5 +196,6 @@ def negative_sampling_sgd_(
             f"negative_sampling_sgd_: {n} blocks, {size} to a step, are {-(-n // size)} steps, "
             f"but there are {len(lr)} rates"
         )
-    written, read = ([input], [output], [loss]), ([centres], [others], [weights])
+    written = [input], [output], [loss]
+    read = [centres], [others], [weights], *([window] for window in windows)
     _negative_sampling_sgd_(written, read, width=width, size=size, lr=lr)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.text.training import Stretch, Sums, Trainer
 
-_AHEAD = 2  # stretches that a worker has at once: it prepares one while it trains on the other
+_AHEAD = 2  # stretches that a worker has at once: it need not wait for the next
 _ALIGNED = 64  # bytes
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 _CHUNK = 1 << 22  # words of a corpus that are copied at once

@@ -284,7 +284,7 @@ class CBOW(SkipGram):
 
     def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
         inside, count, halo, targets = self._windows(blocks)
-        x = inside.mT @ self.input(halo)
+        x = inside @ self.input(halo)
         if self.mean:  # the value is that of the mean, the gradient that of the sum
             x = (x / count).detach() + (x - x.detach())
         return x, *targets, 1
@@ -295,8 +295,8 @@ class CBOW(SkipGram):
         return x, blocks.centres, weights[:, :width]
 
     def _windows(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Which word of the halo is in which centre's window, (n, L + 2w, L); how many are in
-        each, (n, L, 1); the halo; what is to be predicted, and what that counts.
+        """Which words of the halo are in each centre's window, (n, L, L + 2w); how many they are,
+        (n, L, 1); the halo; what is to be predicted, and what that counts.
         """
         width, size = 2 * self.window + 1, blocks.centres.shape[1]
         halo, pool = blocks.others[:, : size + width - 1], blocks.others[:, size + width - 1 :]
@@ -304,26 +304,17 @@ class CBOW(SkipGram):
         inside = (weights > 0).to(weights.dtype)
         count = inside.sum(1).clamp(min=1).unsqueeze(2)
         counted = ops.cat([weights.amax(1, keepdim=True), blocks.weights[:, width:]], dim=1)
-        return dense(inside), count, halo, (ops.cat([blocks.centres, pool], dim=1), counted)
+        return dense(inside).mT, count, halo, (ops.cat([blocks.centres, pool], dim=1), counted)
 
     @no_grad()
     def sgd_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
-        """As of SkipGram: a table of the windows' means takes the place of the input vectors."""
+        """As of SkipGram."""
         assert self.output is not None
-        table, width = self.input.weight, self.input.weight.shape[1]
-        inside, count, halo, (words, counted) = self._windows(blocks)
-        averaging = inside / count.mT if self.mean else inside
-        row = arange(size * blocks.centres.shape[1], device=table.device)
-        rows = row.reshape(size, -1)
-        for i, rate in enumerate(lr):
-            now = slice(i * size, (i + 1) * size)
-            means = averaging[now].mT @ table[halo[now]]
-            moved = means.reshape(-1, width).clone()
-            fused.negative_sampling_sgd_(
-                *(moved, self.output.weight, loss, rows[: len(means)], words[now], counted[now]),
-                width=1,
-                size=size,
-                lr=[rate],
-            )
-            moved = inside[now] @ (moved.reshape(means.shape) - means)
-            table.index_add_(0, halo[now].reshape(-1), moved.reshape(-1, width))
+        inside, count, halo, targets = self._windows(blocks)
+        fused.negative_sampling_sgd_(
+            *(self.input.weight, self.output.weight, loss, halo, *targets),
+            width=1,
+            size=size,
+            lr=lr,
+            windows=(inside / count if self.mean else inside, inside),
+        )

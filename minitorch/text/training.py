@@ -75,6 +75,7 @@ class Trainer:
     random: the generator's state at the beginning of the run. Every stretch has a part of the
     stream to itself, so that what it draws depends on nothing but its place.
     writing: entered to change the tables, after the gradients are there.
+    ahead: prepare the next stretch in a thread, for which NumPy often frees the interpreter.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Trainer:
         self.schedule, self.blocks_at_once = schedule, blocks_at_once
         self.seed, self.offset = random.tolist()[:2], random[2].item()
         self.writing = writing
+        self.ahead = True
         self.optimizer = SGD(model.parameters(), lr=schedule.high)
         self.words = len(numbered.corpus.tokens)
 
@@ -100,19 +102,27 @@ class Trainer:
         return tensor(state, dtype=dtypes.int64, device="cpu")
 
     def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
-        """Train on one stretch after another.
+        """Train on one stretch after another; None is no stretch, and ends the looking ahead."""
+        prepared = self._prepared_ahead(stretches) if self.ahead else self._prepared(stretches)
+        with settings.flush_denormal():
+            for stretch, blocks in prepared:
+                yield self._step_over(stretch, blocks)
 
-        A thread prepares the next while this one works: NumPy frees the interpreter. None ends
-        the looking ahead.
-        """
-        with ThreadPoolExecutor(1) as thread, settings.flush_denormal():
-            ahead: Future[Blocks] | None = None
-            here: Stretch | None = None
+    def _prepared(self, stretches: Iterable[Stretch | None]) -> Iterator[tuple[Stretch, Blocks]]:
+        """Stretches and their blocks."""
+        return ((stretch, self._blocks(stretch)) for stretch in stretches if stretch is not None)
+
+    def _prepared_ahead(
+        self, stretches: Iterable[Stretch | None]
+    ) -> Iterator[tuple[Stretch, Blocks]]:
+        """The same from a thread that makes the next while this one is worked on."""
+        with ThreadPoolExecutor(1) as thread:
+            here: tuple[Stretch, Future[Blocks]] | None = None
             for stretch in chain(stretches, (None,)):
-                following = None if stretch is None else thread.submit(self._blocks, stretch)
-                if here is not None and ahead is not None:
-                    yield self._step_over(here, ahead.result())
-                here, ahead = stretch, following
+                following = stretch and (stretch, thread.submit(self._blocks, stretch))
+                if here is not None:
+                    yield here[0], here[1].result()
+                here = following
 
     def _blocks(self, stretch: Stretch) -> Blocks:
         corpus, table, _ = self.numbered

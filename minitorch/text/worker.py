@@ -30,6 +30,7 @@ def main() -> None:
     numbered = Numbered(corpus, words["table"], None)
     trainer = model.trainer(numbered, Schedule(**about["schedule"]), turns)
     trainer.blocks_at_once = about["blocks_at_once"]
+    trainer.ahead = False  # the other workers keep the processor busy
 
     def stretches() -> Iterator[Stretch | None]:
         for line in sys.stdin:

@@ -163,10 +163,10 @@ def _negative_sampling_backward(
 
 
 def _negative_sampling_sgd_(*columns: Sequence[Array], **params: Any) -> None:
-    for vectors, contexts, loss, centres, others, weights in zip(*columns, strict=True):
+    for vectors, contexts, loss, centres, others, *rest in zip(*columns, strict=True):
         check_range(centres, len(vectors), "negative_sampling_sgd_: centres")
         check_range(others, len(contexts), "negative_sampling_sgd_: others")
-        _sgd_steps(vectors, contexts, loss, centres, others, weights, **params)
+        _sgd_steps(vectors, contexts, loss, centres, others, *rest, **params)
 
 
 def _sgd_steps(
@@ -176,18 +176,23 @@ def _sgd_steps(
     centres: Array,
     others: Array,
     weights: Array,
+    *windows: Array,
     width: int,
     size: int,
     lr: Sequence[float],
 ) -> None:
+    gradients = _gradients_of_pairs if width == 1 else _gradients_of_band
     depth = vectors.shape[1]
     for i, rate in enumerate(lr):
         now = slice(i * size, (i + 1) * size)
         rows, columns = centres[now], others[now]
         x, y = np.take(vectors, rows, axis=0), np.take(contexts, columns, axis=0)
-        gradients = _gradients_of_pairs if width == 1 else _gradients_of_band
+        if windows:
+            x = np.matmul(windows[0][now], x)
         summed, dx, dy = gradients(x, y, weights[now], width)
         loss += summed
+        if windows:
+            dx = np.matmul(windows[1][now].transpose(0, 2, 1), dx)
         add_rows(vectors, rows.ravel(), dx.reshape(-1, depth), -rate)
         add_rows(contexts, columns.ravel(), dy.reshape(-1, depth), -rate)
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend.cuda import errors
+from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Entries, Gpu
-from minitorch.backend.cuda.index import index_add_
+from minitorch.backend.cuda.index import INDEX, index_add_
 from minitorch.backend.cuda.reduce import REDUCTIONS
 
 BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
@@ -190,19 +191,29 @@ def _sgd_steps(
     centres: Array,
     others: Array,
     weights: Array,
+    *windows: Array,
     width: int,
     size: int,
     lr: Sequence[float],
 ) -> None:
-    """Three launches a step: the gradients of its blocks, and their rows added to each table."""
+    """Three launches a step: the gradients of its blocks, and their rows added to each table.
+
+    With windows three more, since their sums are not rows of a table.
+    """
     losses = gpu.empty((len(lr) + 1,), np.float64)
     gpu.copy(loss, losses[-1])
     for i, rate in enumerate(lr):
         now = slice(i * size, (i + 1) * size)
         rows, columns = centres[now], others[now]
-        x = _picked(gpu, vectors, rows, "centres")
+        if windows:
+            words = INDEX["index"](gpu, vectors, index=(rows,))
+            x = _rows(FUSED["matmul"](gpu, windows[0][now], words))
+        else:
+            x = _picked(gpu, vectors, rows, "centres")
         y = _picked(gpu, contexts, columns, "others")
         dx, dy = _loss_and_gradients(gpu, x, y, weights[now], width, losses[i])
+        if windows:
+            dx = FUSED["matmul"](gpu, windows[1][now].transpose(0, 2, 1), dx)
         for table, index, change in ((vectors, rows, dx), (contexts, columns, dy)):
             flat = change.reshape(-1, change.shape[-1])
             index_add_(gpu, table, index.reshape(-1), flat, 0, -rate)
