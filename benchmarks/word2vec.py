@@ -51,6 +51,8 @@ SPEEDS = {"words_per_s": "words/s", "train_words_per_s": "words/s in train"}
 REFEREE = "gensim"
 # Of BLAS, which gains nothing from more at these sizes, and loses much where a core is busy.
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+# Bytecode is cached, as that of installed packages is.
+ENVIRONMENT = ONE_THREAD | {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 class Contestant(NamedTuple):
@@ -177,7 +179,7 @@ def in_own_process(function: str, *arguments: Any) -> dict[str, Any]:
     command = [sys.executable, "-c", program, function, json.dumps(arguments)]
     root = Path(__file__).parent.parent
     done = subprocess.run(
-        command, cwd=root, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False
+        command, cwd=root, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(f"{function}{arguments} failed:\n{done.stderr}")

@@ -11,7 +11,7 @@ In short:
 import importlib
 import typing
 
-from minitorch import autograd, cuda, func, fused, nn, ops, optim, utils
+from minitorch import autograd, func, fused, nn, ops, optim, utils
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
 from minitorch.backend.cpu.settings import set_flush_denormal
@@ -154,11 +154,12 @@ __all__ = [
 __all__ += ops.__all__
 
 if typing.TYPE_CHECKING:
+    from minitorch import cuda as cuda
     from minitorch import sim as sim
 
 
 def __getattr__(name: str) -> typing.Any:
-    """`minitorch.sim` is imported where it is first used: nobody else waits for the simulator."""
-    if name == "sim":
-        return importlib.import_module("minitorch.sim")
+    """`minitorch.cuda` and `minitorch.sim` are imported where they are first used."""
+    if name in ("cuda", "sim"):
+        return importlib.import_module(f"minitorch.{name}")
     raise AttributeError(f"module 'minitorch' has no attribute {name!r}")

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from minitorch.dtypes import bool_, get_default_dtype, int64
 from minitorch.tensor import RowGrad, Tensor
 
 
-@dataclass
-class _Options:
+class _Options(NamedTuple):
     precision: int = 4
     threshold: float = 1000
     edgeitems: int = 3
@@ -58,12 +56,12 @@ def set_printoptions(
     }
     base = _options if profile is None else _PROFILES[profile]
     changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-    _options = replace(base, **changes, sci_mode=sci_mode)
+    _options = base._replace(**changes, sci_mode=sci_mode)
 
 
 def get_printoptions() -> dict[str, Any]:
     """The options of `set_printoptions` as they are now."""
-    return asdict(_options)
+    return _options._asdict()
 
 
 # ---------------------------------------------------------------------- what is shown

@@ -6,14 +6,9 @@ Nothing that is loaded can run code, and other programs read the tensors by thei
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
-import secrets
 from typing import Any
-
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from minitorch.backend import Device
 from minitorch.creation import as_tensor
@@ -34,11 +29,15 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     parameters) is written once. The file appears under its name only when it is complete.
     Raises TypeError that names the place of anything else.
     """
+    import json  # late, as safetensors: who only computes need not wait for them
+
+    from safetensors.numpy import save_file
+
     tensors: dict[str, Tensor] = {}
     structure = _encode(obj, "", tensors, {})
     arrays = {name: t.detach().contiguous().cpu().numpy() for name, t in tensors.items()}
     path = os.fspath(path)
-    unfinished = f"{path}.{secrets.token_hex(4)}.tmp"
+    unfinished = f"{path}.{os.urandom(4).hex()}.tmp"
     try:
         with open(unfinished, "wb"):  # safetensors' own errors do not say what is wrong with a path
             pass
@@ -56,6 +55,10 @@ def load(path: str | os.PathLike[str], device: str | Device | None = None) -> An
     Tensors come to `device` (None: the default device) and do not require grad. Raises
     ValueError for a pickle, and for a file that is damaged or cut short.
     """
+    import json
+
+    from safetensors import SafetensorError, safe_open
+
     path = os.fspath(path)
     with open(path, "rb") as file:
         start = file.read(9)

@@ -23,7 +23,7 @@ class OutOfMemoryError(RuntimeError):
     """A device has too little memory left; the message says how much was asked for and is free."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)  # each method that it makes costs import time
 class Backend:
     """What a device offers to everything above: its array type, its entries, its transfers.
 

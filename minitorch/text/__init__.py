@@ -1,15 +1,25 @@
 """Words: corpora, vocabularies, word vectors and their evaluation."""
 
+import importlib
+import typing
+
 from minitorch.text.callbacks import CallbackAny2Vec
-from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences, keyword_in_context, ppmi
 from minitorch.text.corpus import SOURCES, Corpus, LineSentence, tokenize
 from minitorch.text.encoded import encode
-from minitorch.text.glove import GloVe
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.lsa import LSA, term_documents, truncated_svd
 from minitorch.text.phrases import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, Phraser, Phrases
 from minitorch.text.vocab import Vocab
 from minitorch.text.word2vec import Word2Vec
+
+if typing.TYPE_CHECKING:
+    from minitorch.text.cooccurrence import (
+        Cooccurrence,
+        count_cooccurrences,
+        keyword_in_context,
+        ppmi,
+    )
+    from minitorch.text.glove import GloVe
+    from minitorch.text.lsa import LSA, term_documents, truncated_svd
 
 __all__ = [
     "ENGLISH_CONNECTOR_WORDS",
@@ -34,3 +44,18 @@ __all__ = [
     "tokenize",
     "truncated_svd",
 ]
+
+# What needs sparse matrices, whose import takes longer than that of all the rest: on first use.
+_LATE = {
+    **dict.fromkeys(
+        ("Cooccurrence", "count_cooccurrences", "keyword_in_context", "ppmi"), "cooccurrence"
+    ),
+    "GloVe": "glove",
+    **dict.fromkeys(("LSA", "term_documents", "truncated_svd"), "lsa"),
+}
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'minitorch.text' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"minitorch.text.{_LATE[name]}"), name)

@@ -27,7 +27,8 @@ from minitorch.text.encoded import Encoded
 from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
 from minitorch.text.vocab import Vocab
 
-STRETCH = 1 << 16  # words that are made into blocks at once
+STRETCH = 1 << 16  # words that are made into blocks at once, at most
+_EVEN = 8  # long corpora have a multiple of so many stretches, that workers end together
 _RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word
 
 
@@ -40,11 +41,19 @@ class Numbered(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """STRETCH words of the corpus, or what is left of it: which epoch, where they begin and end."""
+    """Words of the corpus that are next to each other: which epoch, where they begin and end."""
 
     epoch: int
     start: int
     end: int
+
+
+def stretch_length(words: int) -> int:
+    """The length of the stretches of a corpus (but for its last): they are as good as equal."""
+    count = -(-words // STRETCH)
+    if count > _EVEN:
+        count = -(-count // _EVEN) * _EVEN
+    return -(-words // max(count, 1))
 
 
 class Sums(NamedTuple):
@@ -202,6 +211,7 @@ class Run:
     def __post_init__(self) -> None:
         self.model, self.schedule = self.trainer.model, self.trainer.schedule
         self.words = self.trainer.words
+        self.length = stretch_length(self.words)
         self.place = Place()
         self.unsaved = 0
 
@@ -234,7 +244,7 @@ class Run:
             for loss, pairs in team.train(self._stretches(stop)):
                 place.loss += loss
                 place.pairs += pairs
-                before, place.word = place.word, min(place.word + STRETCH, self.words)
+                before, place.word = place.word, min(place.word + self.length, self.words)
                 bar.set_postfix(loss=f"{self._mean():.4f}", refresh=False)
                 bar.update(place.word - before)
                 self.unsaved += place.word - before
@@ -254,11 +264,11 @@ class Run:
     def _stretches(self, stop: list[bool]) -> Iterator[Stretch]:
         """The stretches of the epoch, until a checkpoint is due."""
         epoch, first, unsaved = self.place.epoch, self.place.word, self.unsaved
-        for start in range(first, self.words, STRETCH):
+        for start in range(first, self.words, self.length):
             due = self._is_due(unsaved + start - first) or stop
             if self.checkpoint is not None and due and start > first:
                 return
-            yield Stretch(epoch, start, min(start + STRETCH, self.words))
+            yield Stretch(epoch, start, min(start + self.length, self.words))
 
     def _mean(self) -> float:
         """Mean loss per pair so far. Raises FloatingPointError if it is not finite."""

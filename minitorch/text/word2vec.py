@@ -27,7 +27,8 @@ from minitorch.text.vocab import TrimRule, Vocab, alias_table, scan
 
 Sentences = Iterable[Sequence[str]]
 
-_MOST_OFTEN = 6.1  # times that a step may have the most frequent word, on average
+# Times that a step may have the most frequent word, on average: CBOW has fewer pairs of it.
+_MOST_OFTEN = {"sg": 6.1, "cbow": 12.2}
 # Options that the result depends on: a checkpoint must have them in common.
 _OPTIONS = (
     *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
@@ -75,8 +76,9 @@ class Word2Vec:
     then, bit for bit, those of a run that never stopped.
 
     block_size, pool_size, batch_words: how the work is cut up. A step takes blocks of
-    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 24), `batch_words` in
-    all, or fewer where the most frequent word would come more than six times among them.
+    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `batch_words` in
+    all, or fewer where the most frequent word would come more than six times among them (CBOW:
+    twelve times).
 
     As in gensim: `wv` (KeyedVectors), `build_vocab`, `build_vocab_from_freq`, `reset_from`,
     `train`, `save`, `load`, `predict_output_word`, `score`, `syn1`, `syn1neg`, `corpus_count`,
@@ -89,7 +91,7 @@ class Word2Vec:
     before they are applied. The pairs of a block share their negatives, among which there is
     neither the centre nor (skip-gram) a word of its window. A word that stands in a block more
     than twice counts as a centre (in the loss, too) as if it stood there twice. Blocks come in
-    random order within stretches of 65,536 words.
+    random order within stretches of at most 65,536 words.
     With hs=1 nodes of the tree that many pairs of a step pass move less; with it or full_softmax=1
     in skip-gram so do vectors of words that stand in a block and its window more than twice.
     Defaults: alpha is higher, sg is 1.
@@ -148,7 +150,7 @@ class Word2Vec:
         self.sorted_vocab = sorted_vocab
         self.workers, self.compute_loss, self.comment = workers, compute_loss, comment
         self.block_size, self.batch_words = block_size, batch_words
-        self.pool_size = (48 if sg else 24) if pool_size is None else pool_size
+        self.pool_size = (48 if sg else 16) if pool_size is None else pool_size
         self.callbacks = tuple(callbacks)
         self.device = get_default_device() if device is None else Device(device)
         self.progress, self.cache = progress, cache
@@ -417,7 +419,8 @@ class Word2Vec:
         often = kept.max() / kept.sum()
         if self.negative:
             often = max(often, self.vocab.noise_probabilities(self.ns_exponent).max())
-        return max(1, int(min(self.batch_words, _MOST_OFTEN / often)) // self.block_size)
+        most = _MOST_OFTEN["sg" if self.sg else "cbow"] / often
+        return max(1, int(min(self.batch_words, most)) // self.block_size)
 
     def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> Numbered:
         if self._numbered is None:

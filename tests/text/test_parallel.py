@@ -95,7 +95,8 @@ def test_in_turns_both_read_before_either_writes(in_turns):
     trainer.blocks_at_once = max(1, trainer.blocks_at_once // 2)
     optimizer = minitorch.optim.SGD(alone.model.parameters())
     assert words == 660 * 12
-    stretches = [Stretch(0, a, min(a + 2000, words)) for a in range(0, words, 2000)]
+    length = training.stretch_length(words)
+    stretches = [Stretch(0, a, min(a + length, words)) for a in range(0, words, length)]
     for pair in zip(stretches[::2], stretches[1::2]):
         rounds = [batches_of(trainer, stretch) for stretch in pair]
         for step in zip_longest(*rounds):

@@ -76,7 +76,7 @@ def test_saved_at_the_start_and_after_epochs(tmp_path, monkeypatch):
     assert places == [(0, 0), (1, 0), (2, 0), (3, 0)]
     places.clear()
     Word2Vec(SENTENCES[:200], **(OPTIONS | {"epochs": 1}), checkpoint=path, save_every=1500)
-    assert places == [(0, 0), (0, 2000), (1, 0)]
+    assert places == [(0, 0), (0, 1600), (1, 0)]
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
@@ -120,7 +120,7 @@ def test_control_c_saves_between_two_stretches(tmp_path):
     handler = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.Trainer, "_step_over", interrupted)
-        with pytest.raises(KeyboardInterrupt, match=r"after 1 of 3 epochs and 2000 words; .*run"):
+        with pytest.raises(KeyboardInterrupt, match=r"after 1 of 3 epochs and 1800 words; .*run"):
             Word2Vec(SENTENCES[:300], **OPTIONS, checkpoint=path)
     assert signal.getsignal(signal.SIGINT) is handler
     assert same(Word2Vec(SENTENCES[:300], **OPTIONS, checkpoint=path, resume=True), whole)
@@ -205,6 +205,22 @@ def test_callbacks_are_called_as_in_gensim(tmp_path):
     model.train(epochs=1, callbacks=[other])
     assert other.calls == ["train begin", "epoch begin", "epoch end", "train end"]
     assert ours.calls == theirs.calls
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [(1, 1), (65536, 1), (65537, 2), (8 * 65536, 8), (8 * 65536 + 1, 16), (7_043_162, 112)],
+)
+def test_stretches_are_as_good_as_equal(words, count, monkeypatch):
+    monkeypatch.setattr(training, "STRETCH", 65536)
+    length = training.stretch_length(words)
+    assert -(-words // length) == count
+    assert length <= training.STRETCH
+    assert count * length - words < count
+
+
+def test_an_empty_corpus_has_no_stretch():
+    assert training.stretch_length(0) == 0
 
 
 def test_schedule_falls_linearly_and_stays():

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +25,10 @@ _NEVER = 2**31 - 1
 
 def _c_library() -> Any:
     """Return the process's own C and mathematics library, or None where it is not glibc."""
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+    try:
+        if not (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc"):
+            return None
+    except (AttributeError, ValueError):  # another system, or another C library
         return None
     try:
         return ctypes.CDLL("libm.so.6")
@@ -35,7 +36,7 @@ def _c_library() -> Any:
         return None
 
 
-_libm: Any = _c_library() if platform.machine() in ("x86_64", "AMD64") else None
+_libm: Any = _c_library() if hasattr(os, "uname") and os.uname().machine == "x86_64" else None
 
 
 def get_flush_denormal() -> bool | None:
