@@ -22,7 +22,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch import backend
-from minitorch.backend import FLOAT32, FLOAT64, Array
+from minitorch.backend import FLOAT32, FLOAT64, Array, recording
+from minitorch.backend.recording import recorders
 from minitorch.operands import as_floating, kind, promote, same_device
 from minitorch.tensor import Node, Tensor, grad_mode
 from minitorch.views import register_view
@@ -575,6 +576,13 @@ def _write(name: str, entry: Function, arrays: Sequence[Any], params: dict[str, 
         ) from None
 
 
+def count_change(x: Tensor) -> None:
+    """Count up the version of a tensor that has just been changed in place."""
+    x.version[0] += 1
+    if recorders:
+        recording.changed(x.array, x.version)
+
+
 def write(name: str) -> TensorFunction:
     """An op f(x, *tensors, **params) that changes x's memory and counts its version up."""
     entries = Op(name, "write").entries
@@ -582,7 +590,7 @@ def write(name: str) -> TensorFunction:
     def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
         arrays = [o.array if isinstance(o, Tensor) else o for o in others]
         _write(name, entries[type(x.array)], (x.array, *arrays), params)
-        x.version[0] += 1
+        count_change(x)
         return x
 
     f.__name__ = name
@@ -594,20 +602,26 @@ def update(name: str) -> Callable[..., None]:
 
     written, read: lists of tensors, the i-th tensors of all lists belong together; the entry gets
     lists of arrays in this order. It changes the memory of those in `written`, whose versions
-    are counted up. Where a list is not used it is empty.
+    are counted up. Where a list is not used it is empty. live: gives more params; the host work of
+    a step (to count it, to read the learning rate), done again where a compiled step is replayed.
     """
     entries = Op(name, "write").entries
 
     def f(
-        written: Sequence[Sequence[Tensor]], read: Sequence[Sequence[Tensor]], **params: Any
+        written: Sequence[Sequence[Tensor]],
+        read: Sequence[Sequence[Tensor]],
+        live: Callable[[], dict[str, Any]] | None = None,
+        **params: Any,
     ) -> None:
+        if live is not None:
+            params |= recording.host(live)
         columns = (*written, *read)
         same_device(name, [x for column in columns for x in column])
         arrays = [[x.array for x in column] for column in columns]
         _write(name, entries[type(arrays[0][0])], arrays, params)
         for column in written:
             for x in column:
-                x.version[0] += 1
+                count_change(x)
 
     f.__name__ = name
     return f

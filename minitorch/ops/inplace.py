@@ -171,7 +171,7 @@ def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callabl
             except ValueError:
                 function(input, other)  # says what is wrong if the shapes do not broadcast
             else:
-                input.version[0] += 1
+                rules.count_change(input)
                 return input
         return _overwrite(name, input, function(_before(input, other), other))
 

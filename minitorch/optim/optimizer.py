@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from minitorch import backend
+from minitorch.backend import recording
 from minitorch.nn.module import zero_grads
 from minitorch.tensor import RowGrad, Tensor, enable_grad, no_grad
 
@@ -107,6 +110,7 @@ class Optimizer:
 
         `closure` computes the loss anew, with gradients on, before the step.
         """
+        recording.met(self)
         loss = None
         if closure is not None:
             with enable_grad():
@@ -148,6 +152,30 @@ class Optimizer:
             f"{type(self).__name__} does not support row-sparse gradients (embedding with "
             "sparse=True): use SGD without momentum, Adagrad or SparseAdam"
         )
+
+    def _given(self) -> list[Any]:
+        """What a recorded step takes as given: all options but the rates, and which state there is.
+
+        The rates are read anew at every step.
+        """
+        given: list[Any] = [id(self.state), len(self.param_groups)]
+        given += [(id(p), *sorted(self.state[p])) for p in self._params() if p in self.state]
+        for group in self.param_groups:
+            given += [(k, v) for k, v in group.items() if k not in ("params", *RATES)]
+            given += map(id, group["params"])
+        return given
+
+    def _glances(self) -> list[Callable[[], Any]]:
+        """What of `_given` is looked at before every replay, because plain dicts hold it."""
+        looks: list[Callable[[], Any]] = [
+            partial(getattr, self, "state"),
+            partial(len, self.param_groups),
+        ]
+        for group in self.param_groups:
+            names = [name for name in group if name not in RATES]
+            looks.append(partial(itemgetter(*names), group))
+            looks.append(partial(len, group["params"]))
+        return looks
 
     def state_dict(self) -> dict[str, Any]:
         """Return `{"state": {index: ...}, "param_groups": [...]}`.
@@ -202,6 +230,7 @@ class Optimizer:
 
 
 # name of an option, lowest value, first value too high, what errors call it
+RATES = ("lr", "initial_lr")
 INFINITY = float("inf")
 LIMITS = (
     ("lr", 0, INFINITY, "learning rate"),

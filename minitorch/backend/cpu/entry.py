@@ -49,7 +49,11 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             reset_errors(token)
 
-    return silent_binary if isinstance(function, np.ufunc) and function.nin == 2 else silent
+    wrapped: Any = silent
+    if isinstance(function, np.ufunc) and function.nin == 2:
+        wrapped = silent_binary
+    wrapped.bare = function  # for whoever has switched the warnings off already
+    return wrapped
 
 
 def result(value: Array, out: Array | None) -> Array:
