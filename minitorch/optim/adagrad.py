@@ -12,6 +12,7 @@ from minitorch.optim.optimizer import (
     Group,
     Optimizer,
     State,
+    count,
     options,
     refuse_weight_decay,
 )
@@ -51,31 +52,28 @@ class Adagrad(Optimizer):
         )
 
     def _prepare(self, p: Tensor, group: Group, state: State) -> int:
-        """Count the step and return its number."""
+        """The number of steps so far."""
         if not state:
             state["step"] = 0
             state["sum"] = full_like(p, group["initial_accumulator_value"])
-        state["step"] += 1
         step: int = state["step"]
         return step
 
     def _update(self, batch: Batch, group: Group, age: int) -> None:
-        _adagrad_(
-            (batch.params, batch.all("sum")),
-            (batch.grads,),
-            lr=_rate(group, age),
-            **options(group, ("weight_decay", "eps", "maximize")),
-        )
+        def live() -> dict[str, Any]:
+            names = ("weight_decay", "eps", "maximize")
+            return {"lr": _rate(group, count(batch.states)), **options(group, names)}
+
+        _adagrad_((batch.params, batch.all("sum")), (batch.grads,), live=live)
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         refuse_weight_decay(group, "Adagrad")
-        rate = _rate(group, self._prepare(p, group, state))
-        _adagrad_rows_(
-            ([p], [state["sum"]]),
-            ([grad.indices], [grad.values]),
-            lr=rate,
-            **options(group, ("eps", "maximize")),
-        )
+        self._prepare(p, group, state)
+
+        def live() -> dict[str, Any]:
+            return {"lr": _rate(group, count([state])), **options(group, ("eps", "maximize"))}
+
+        _adagrad_rows_(([p], [state["sum"]]), ([grad.indices], [grad.values]), live=live)
 
 
 def _rate(group: Group, step: int) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from minitorch import rules
 from minitorch.creation import zeros_like
-from minitorch.optim.optimizer import Batch, Group, Optimizer, State, options
+from minitorch.optim.optimizer import Batch, Group, Optimizer, State, count, options
 from minitorch.tensor import RowGrad, Tensor
 
 _adam_ = rules.update("adam_")
@@ -16,13 +16,12 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 LARGEST = "max_exp_avg_sq"
 
 
-def _count(p: Tensor, state: State, names: Iterable[str]) -> int:
-    """Fill a state at the first step; count the step and return its number."""
+def _begin(p: Tensor, state: State, names: Iterable[str]) -> int:
+    """Fill a state at the first step; return the number of steps so far."""
     if not state:
         state["step"] = 0
         for name in names:
             state[name] = zeros_like(p)
-    state["step"] += 1
     step: int = state["step"]
     return step
 
@@ -63,17 +62,20 @@ class Adam(Optimizer):
         )
 
     def _prepare(self, p: Tensor, group: Group, state: State) -> int:
-        return _count(p, state, MOMENTS + (LARGEST,) * group["amsgrad"])
+        return _begin(p, state, MOMENTS + (LARGEST,) * group["amsgrad"])
 
     def _update(self, batch: Batch, group: Group, age: int) -> None:
         largest = batch.all(LARGEST) if group["amsgrad"] else []
+
+        def live() -> dict[str, Any]:
+            names = ("lr", "eps", "weight_decay", "maximize")
+            return {"step": count(batch.states), **_betas(group), **options(group, names)}
+
         _adam_(
             (batch.params, *map(batch.all, MOMENTS), largest),
             (batch.grads,),
-            step=age,
+            live=live,
             decoupled=self.decoupled,
-            **_betas(group),
-            **options(group, ("lr", "eps", "weight_decay", "maximize")),
         )
 
 
@@ -123,11 +125,11 @@ class SparseAdam(Optimizer):
         )
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
-        step = _count(p, state, MOMENTS)
-        _adam_rows_(
-            ([p], *[[state[name]] for name in MOMENTS]),
-            ([grad.indices], [grad.values]),
-            step=step,
-            **_betas(group),
-            **options(group, ("lr", "eps", "maximize")),
-        )
+        _begin(p, state, MOMENTS)
+
+        def live() -> dict[str, Any]:
+            names = ("lr", "eps", "maximize")
+            return {"step": count([state]), **_betas(group), **options(group, names)}
+
+        columns = ([p], *[[state[name]] for name in MOMENTS])
+        _adam_rows_(columns, ([grad.indices], [grad.values]), live=live)

@@ -141,7 +141,7 @@ class Optimizer:
             self._update(batch, group, key[-1])
 
     def _prepare(self, p: Tensor, group: Group, state: State) -> Any:
-        """Fill the state at the first step, count steps; return what a batch has in common."""
+        """Fill the state at the first step; return what a batch has in common."""
 
     def _update(self, batch: Batch, group: Group, age: Any) -> None:
         """Change the parameters of a batch. age: what `_prepare` returned for them."""
@@ -257,6 +257,14 @@ def _adopt(key: str, value: Any, param: Tensor) -> Any:
         )
     copied = value.detach().clone()
     return copied.to(param.device).to(param.dtype) if copied.is_floating_point() else copied
+
+
+def count(states: Iterable[State]) -> int:
+    """Count a step in every state; return its number, the last state's."""
+    step = 0
+    for state in states:
+        state["step"] = step = state["step"] + 1
+    return step
 
 
 def options(group: Group, names: Iterable[str]) -> dict[str, Any]:

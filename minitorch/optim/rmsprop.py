@@ -7,7 +7,7 @@ from typing import Any
 
 from minitorch import rules
 from minitorch.creation import zeros_like
-from minitorch.optim.optimizer import Batch, Group, Optimizer, State, options
+from minitorch.optim.optimizer import Batch, Group, Optimizer, State, count, options
 from minitorch.tensor import Tensor
 
 _rmsprop_ = rules.update("rmsprop_")
@@ -54,13 +54,15 @@ class RMSprop(Optimizer):
                 state["momentum_buffer"] = zeros_like(p)
             if group["centered"]:
                 state["grad_avg"] = zeros_like(p)
-        state["step"] += 1
 
     def _update(self, batch: Batch, group: Group, age: None) -> None:
         means = batch.all("grad_avg") if group["centered"] else []
         buffers = batch.all("momentum_buffer") if group["momentum"] else []
+
+        def live() -> dict[str, Any]:
+            count(batch.states)
+            return options(group, OPTIONS)
+
         _rmsprop_(
-            (batch.params, batch.all("square_avg"), means, buffers),
-            (batch.grads,),
-            **options(group, OPTIONS),
+            (batch.params, batch.all("square_avg"), means, buffers), (batch.grads,), live=live
         )

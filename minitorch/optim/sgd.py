@@ -66,7 +66,12 @@ class SGD(Optimizer):
 
     def _update(self, batch: Batch, group: Group, age: bool) -> None:
         buffers = batch.all("momentum_buffer") if group["momentum"] else []
-        _sgd_((batch.params, buffers), (batch.grads,), first=age, **options(group, OPTIONS))
+        first = [age]  # the step that is repeated is no longer the first
+
+        def live() -> dict[str, Any]:
+            return {"first": first.pop() if first else False, **options(group, OPTIONS)}
+
+        _sgd_((batch.params, buffers), (batch.grads,), live=live)
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         if group["momentum"]:
@@ -75,4 +80,8 @@ class SGD(Optimizer):
                 "(or use Adagrad or SparseAdam)"
             )
         refuse_weight_decay(group, "SGD")
-        _sgd_rows_(([p],), ([grad.indices], [grad.values]), **options(group, ("lr", "maximize")))
+
+        def live() -> dict[str, Any]:
+            return options(group, ("lr", "maximize"))
+
+        _sgd_rows_(([p],), ([grad.indices], [grad.values]), live=live)
