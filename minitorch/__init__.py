@@ -19,6 +19,7 @@ from minitorch.backend.determinism import (
     are_deterministic_algorithms_enabled,
     use_deterministic_algorithms,
 )
+from minitorch.compile import compile
 from minitorch.creation import (
     arange,
     as_tensor,
@@ -94,6 +95,7 @@ __all__ = [
     "autograd",
     "bernoulli",
     "bool",
+    "compile",
     "cuda",
     "device",
     "dtype",

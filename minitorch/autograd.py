@@ -146,7 +146,7 @@ _SOLE = {
 def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -> None:
     """Add g to node.grad, in memory of its own (the same g may go to several places)."""
     if recorders and node.op is None:
-        recording.gradient(node, reads=node.grad is not None)
+        recording.gradient(node, reads=True)
     if node.grad is not None:
         total = _sum(node.grad, g)
         node.grad = total if grad_mode.enabled else total.detach()

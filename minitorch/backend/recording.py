@@ -8,15 +8,15 @@ replay, or that a replay relies on, is told to it by the functions here. While n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import RLock, get_ident
 from typing import Any
 
-from minitorch.backend.base import Array
-
+Array = Any
 Work = Callable[[], dict[str, Any] | None]
 
-recorders: list[Recorder] = []  # the one at work, if any
+recorders: list[Recorder | Repeater] = []  # the one at work, if any
 recording_lock = RLock()
 # Counts changes of what programs take as given and look at only when something has changed:
 # attributes and hooks of modules, defaults.
@@ -50,15 +50,16 @@ class HostWork:
         self.work = work
         self.cell: dict[str, Any] = {}
 
-    def run(self) -> None:
-        """Do the work and keep what it found."""
-        self.cell.update(self.work() or {})
+    def find(self) -> dict[str, Any]:
+        """Do the work; return what it found, which is kept."""
+        self.cell.update(self.work() or ())
+        return self.cell
 
 
 class Call:
     """One call of an entry: arguments as they were before it, and the arrays that it gave."""
 
-    __slots__ = ("args", "entry", "name", "params", "result", "written")
+    __slots__ = ("appended", "args", "entry", "name", "params", "result", "written")
 
     def __init__(self, name: str, entry: Callable[..., Any], args: Any, params: Any) -> None:
         self.name = name
@@ -67,10 +68,11 @@ class Call:
         self.params = params
         self.result: Any = None
         self.written: list[Array] = []  # arrays that it changed in place
+        self.appended: dict[str, list[Array]] = {}  # what it put into lists among its params
 
 
-class Recorder:
-    """Notes what a step asks for, in order."""
+class Recorder(ABC):
+    """Notes what a step asks for, in order. A backend's own knows memory and builds the replay."""
 
     def __init__(self, array_type: type, as_array: Callable[[Any], Array]) -> None:
         self.array_type = array_type
@@ -84,12 +86,80 @@ class Recorder:
         self.things: dict[int, tuple[Any, list[Any]]] = {}
         self.leaves: dict[int, tuple[Any, bool, Any]] = {}
 
+    # ---- what it is told
+
     def refuse(self, reason: str) -> None:
         """Give the recording up, because of `reason`; raise CannotRecord if strict."""
         if self.reason is None:
             self.reason = reason
         if self.strict:
             raise CannotRecord(reason)
+
+    def host(self, work: Work) -> dict[str, Any]:
+        """Do host work and note its place."""
+        item = HostWork(work)
+        item.find()
+        self.items.append(item)
+        return {key: Live(item.cell, key) for key in item.cell}
+
+    def constant(self, array: Array) -> None:
+        """Note an array that was made of Python data."""
+        self.constants.append(array)
+
+    def changed(self, array: Array, version: list[Any]) -> None:
+        """Note that the last call has changed an array."""
+        self.versions.append((array, version))
+        call = next(item for item in reversed(self.items) if isinstance(item, Call))
+        call.written.append(array)
+
+    def met(self, thing: Any) -> None:
+        """Note a module or an optimizer as it is when it is first used."""
+        if id(thing) not in self.things:
+            self.things[id(thing)] = (thing, thing._given())
+
+    def gradient(self, node: Any, reads: bool) -> None:
+        """Note what a leaf's gradient is before it is first read or set."""
+        if id(node) not in self.leaves:
+            self.leaves[id(node)] = (node, reads, node.grad)
+
+    # ---- what a backend adds; all but `copy` and `write` after `analyse`
+
+    @abstractmethod
+    def analyse(self) -> None:
+        """Find out which memory the step made, which it found, and which it changed."""
+
+    @property
+    @abstractmethod
+    def found(self) -> list[Array]:
+        """The arrays of memory that the step did not make, as entries got them."""
+
+    @abstractmethod
+    def made(self, a: Array) -> bool:
+        """Whether the step made this memory."""
+
+    @abstractmethod
+    def changes(self, a: Array) -> bool:
+        """Whether the step changes this memory."""
+
+    @abstractmethod
+    def same_memory(self, a: Array, others: Iterable[Array]) -> bool:
+        """Whether `a` lies in memory that one of the others belongs to."""
+
+    @staticmethod
+    @abstractmethod
+    def copy(a: Array) -> Array:
+        """A copy in the same memory layout."""
+
+    @staticmethod
+    @abstractmethod
+    def write(place: Array, array: Array) -> None:
+        """Put the elements of an array into the memory of another."""
+
+    @abstractmethod
+    def build(self, keep: Sequence[Array]) -> Callable[[], None]:
+        """What repeats the step; the arrays in `keep` hold their values until the next time."""
+
+    # ---- what happens
 
     def stand_in(self, name: str, entry: Callable[..., Any]) -> Callable[..., Any]:
         """An entry that calls the real one and notes the call."""
@@ -104,6 +174,9 @@ class Recorder:
             call.result = result = self._mend(result)
             if "out" in params:
                 call.written.append(params["out"])
+            for key, value in params.items():
+                if type(value) is list and len(value) > len(call.params[key]):
+                    call.appended[key] = value[len(call.params[key]) :]
             self.items.append(call)
             return result
 
@@ -121,7 +194,7 @@ class Recorder:
 
     def _mend(self, result: Any) -> Any:
         """Numbers among the results as arrays, so that they have memory that is known."""
-        if type(result) is self.array_type:
+        if result is None or type(result) is self.array_type:
             return result
         if isinstance(result, (tuple, list)):
             known: dict[int, Any] = {}
@@ -150,70 +223,84 @@ def frozen(value: Any) -> Any:
     return value
 
 
-def current() -> Recorder | None:
-    """The recorder of this thread, if it is recording."""
-    if recorders and recorders[-1].thread == get_ident():
-        return recorders[-1]
-    return None
+def arrays_in(value: Any, array_type: type) -> Iterator[Array]:
+    """The arrays in a nest of tuples, lists and dicts."""
+    if type(value) is array_type:
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for v in value:
+            yield from arrays_in(v, array_type)
+    elif type(value) is dict:
+        yield from arrays_in(list(value.values()), array_type)
+
+
+class Repeater:
+    """Hears of a step that runs once more: host work is not done again, its finds are given."""
+
+    def __init__(self, finds: list[dict[str, Any]]) -> None:
+        self.thread = get_ident()
+        self.finds = finds
+
+    def host(self, work: Work) -> dict[str, Any]:
+        """What the work found when it was done."""
+        return self.finds.pop(0)
 
 
 # ---------------------------------------------------------------------- what it is told
+def busy() -> bool:
+    """Whether a step runs in this thread for the sake of compiling it."""
+    return bool(recorders) and recorders[-1].thread == get_ident()
+
+
+def current() -> Recorder | None:
+    """The recorder of this thread, if it is recording."""
+    recorder = recorders[-1] if busy() else None
+    return recorder if isinstance(recorder, Recorder) else None
+
+
 def read_by_host(what: str) -> None:
     """A value is about to leave the device for Python, which a replay would not see."""
-    recorder = current()
-    if recorder is not None:
-        recorder.refuse(
-            f"{what} reads a tensor's value into Python, where a replay would not see it change: "
-            "return the tensor and read it outside of the step"
-        )
+    impossible(
+        f"{what} reads a tensor's value into Python, where a replay would not see it change; "
+        "return the tensor and read it outside of the step"
+    )
 
 
-def impossible(what: str) -> None:
-    """Something happens that a replay cannot repeat."""
+def impossible(reason: str) -> None:
+    """Something is about to happen that a replay cannot repeat."""
     recorder = current()
     if recorder is not None:
-        recorder.refuse(what)
+        recorder.refuse(reason)
 
 
 def host(work: Work) -> dict[str, Any]:
     """Do host work, now and in its place at every replay; what it gives, to hand to entries."""
-    recorder = current()
-    if recorder is None:
-        return work() or {}
-    item = HostWork(work)
-    item.run()
-    recorder.items.append(item)
-    return {key: Live(item.cell, key) for key in item.cell}
+    return recorders[-1].host(work) if busy() else work() or {}
 
 
 def constant(array: Array) -> None:
     """An array was made of Python data: a replay uses it as it is."""
     recorder = current()
     if recorder is not None:
-        recorder.constants.append(array)
+        recorder.constant(array)
 
 
 def changed(array: Array, version: list[Any]) -> None:
     """The entry called last has changed an array in place, so its version has been counted up."""
     recorder = current()
-    if recorder is None:
-        return
-    recorder.versions.append((array, version))
-    for item in reversed(recorder.items):
-        if isinstance(item, Call):
-            item.written.append(array)
-            return
+    if recorder is not None:
+        recorder.changed(array, version)
 
 
 def met(thing: Any) -> None:
     """The step uses `thing`, whose `_given()` lists what a replay relies on."""
     recorder = current()
-    if recorder is not None and id(thing) not in recorder.things:
-        recorder.things[id(thing)] = (thing, thing._given())
+    if recorder is not None:
+        recorder.met(thing)
 
 
 def gradient(node: Any, reads: bool) -> None:
     """The gradient of a leaf is about to be read or set."""
     recorder = current()
-    if recorder is not None and id(node) not in recorder.leaves:
-        recorder.leaves[id(node)] = (node, reads, node.grad)
+    if recorder is not None:
+        recorder.gradient(node, reads)

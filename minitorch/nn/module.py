@@ -419,7 +419,9 @@ class Module:
         """What a recorded step takes as given: every attribute, here and below."""
         given: list[Any] = []
         for module in self.modules():
-            given += module.__dict__.values()
+            values = list(module.__dict__.values())
+            given += values
+            given += [part for v in values if isinstance(v, Tensor) for part in (v.array, v.node)]
             given += (*module._forward_hooks, *module._forward_pre_hooks)
         return given
 

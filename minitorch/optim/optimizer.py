@@ -162,7 +162,8 @@ class Optimizer:
         given += [(id(p), *sorted(self.state[p])) for p in self._params() if p in self.state]
         for group in self.param_groups:
             given += [(k, v) for k, v in group.items() if k not in ("params", *RATES)]
-            given += map(id, group["params"])
+            for p in group["params"]:
+                given += (p, p.array, p.node)
         return given
 
     def _glances(self) -> list[Callable[[], Any]]:

@@ -49,10 +49,9 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             reset_errors(token)
 
-    wrapped: Any = silent
-    if isinstance(function, np.ufunc) and function.nin == 2:
-        wrapped = silent_binary
-    wrapped.bare = function  # for whoever has switched the warnings off already
+    binary = isinstance(function, np.ufunc) and function.nin == 2
+    wrapped: Callable[..., Any] = silent_binary if binary else silent
+    wrapped.bare = function  # type: ignore[attr-defined]  # where warnings are off already
     return wrapped
 
 

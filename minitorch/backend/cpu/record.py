@@ -1,0 +1,263 @@
+"""A recorded step as a flat list of calls on fixed memory.
+
+What is only needed inside of the step lies in one block of memory, planned so that it is no larger
+than what is alive at the same time (greedily by size, as Pisarchyk and Lee, 2020, "Efficient memory
+management for deep neural net inference", section 5).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.cpu.entry import Array, quiet
+from minitorch.backend.cpu.shape import VIEWS
+from minitorch.backend.recording import Call, HostWork, Live, Recorder, arrays_in
+
+ALIGNMENT = 64  # bytes, of a cache line
+CONSTANT_SOURCES = ("full", "arange", "linspace")  # what they make is the same at every replay
+CHECKS = ("check_range", "check_unit")  # ops that are called for the error that they raise
+
+
+def root(a: Array) -> Array:
+    """The array that owns the memory of `a`."""
+    while type(a.base) is np.ndarray:
+        a = a.base
+    return a
+
+
+def address(a: Array) -> int:
+    place: int = a.__array_interface__["data"][0]
+    return place
+
+
+class NumpyRecorder(Recorder):
+    """Records entries of NumPy, and builds what replays them."""
+
+    def __init__(self) -> None:
+        super().__init__(np.ndarray, np.asarray)
+
+    def analyse(self) -> None:
+        """Find out which memory the step made, which it found, and which it changed."""
+        self.makers: dict[int, Call] = {}  # by id of the owner of the memory
+        self._found: dict[int, Array] = {}  # arrays of other memory, by id of the array
+        for call in self._calls():
+            for a in _arrays((call.args, call.params)):
+                if id(root(a)) not in self.makers:
+                    self._found[id(a)] = a
+            for a in _arrays((call.result, call.appended)):
+                if not any(root(a) is root(b) for b in _arrays((call.args, call.params))):
+                    self.makers.setdefault(id(root(a)), call)
+        self.written = {id(root(a)) for call in self._calls() for a in call.written}
+
+    @property
+    def found(self) -> list[Array]:
+        """The arrays of memory that the step did not make, as entries got them."""
+        return list(self._found.values())
+
+    def made(self, a: Array) -> bool:
+        """Whether the step made this memory."""
+        return id(root(a)) in self.makers
+
+    def changes(self, a: Array) -> bool:
+        """Whether the step changes this memory."""
+        return id(root(a)) in self.written
+
+    def same_memory(self, a: Array, others: Iterable[Array]) -> bool:
+        """Whether `a` lies in memory that one of the others belongs to."""
+        return any(root(a) is root(b) for b in others)
+
+    @staticmethod
+    def copy(a: Array) -> Array:
+        """A copy in the same memory layout."""
+        return np.array(a, order="K")
+
+    @staticmethod
+    def write(place: Array, array: Array) -> None:
+        """Put the elements of an array into the memory of another."""
+        place[...] = array
+
+    def build(self, keep: Sequence[Array]) -> Callable[[], None]:
+        """What repeats the step; the arrays in `keep` hold their values until the next time."""
+        kept = {id(root(a)) for a in keep}
+        items = self._needed(kept)
+        memory = Memory(self._lifetimes(items, kept))
+        calls: list[Callable[[], Any]] = []
+        for item in items:
+            if isinstance(item, HostWork):
+                calls.append(item.find)
+            else:
+                calls.append(_lower(item, memory, self._made_by(item)))
+        return partial(_run, calls)
+
+    def _made_by(self, call: Call) -> set[int]:
+        """The ids of the arrays that a call gives in memory that is new."""
+        given = _arrays((call.result, call.appended))
+        return {id(a) for a in given if self.makers.get(id(root(a))) is call}
+
+    def _calls(self) -> Iterator[Call]:
+        return (item for item in self.items if isinstance(item, Call))
+
+    def _needed(self, kept: set[int]) -> list[Call | HostWork]:
+        """The items that have an effect or a result that is used, in order."""
+        live = set(kept)
+        needed: list[Call | HostWork] = []
+        for item in reversed(self.items):
+            if isinstance(item, Call):
+                if not self._counts(item, live):
+                    continue
+                live |= {id(root(a)) for a in _arrays((item.args, item.params))}
+            needed.append(item)
+        return needed[::-1]
+
+    def _counts(self, call: Call, live: set[int]) -> bool:
+        if call.name in VIEWS or call.name == "empty":
+            return False
+        made = [id(root(a)) for a in _arrays((call.result, call.appended))]
+        made = [owner for owner in made if self.makers.get(owner) is call]
+        if call.name in CONSTANT_SOURCES and self.written.isdisjoint(made):
+            for owner in made:
+                del self.makers[owner]  # made once for all
+            return False
+        return bool(call.written) or call.name in CHECKS or not live.isdisjoint(made)
+
+    def _lifetimes(self, items: Sequence[Any], kept: set[int]) -> dict[int, tuple[Any, int, int]]:
+        """Owner, first and last use of all memory that is needed inside of the step alone."""
+        lives: dict[int, tuple[Any, int, int]] = {}
+        for i, item in enumerate(items):
+            if not isinstance(item, Call):
+                continue
+            for a in _arrays((item.args, item.params, item.result, item.appended)):
+                owner = root(a)
+                if id(owner) in self.makers and id(owner) not in kept and owner.nbytes:
+                    first = lives[id(owner)][1] if id(owner) in lives else i
+                    lives[id(owner)] = (owner, first, i)
+        return lives
+
+
+def _arrays(value: Any) -> Iterator[Array]:
+    return arrays_in(value, np.ndarray)
+
+
+class Memory:
+    """One block in which the arrays of a step find new places."""
+
+    def __init__(self, lives: dict[int, tuple[Array, int, int]]) -> None:
+        self.offsets: dict[int, int] = {}
+        self.size = 0
+        self._new: dict[int, tuple[Array, Array]] = {}
+        placed: list[tuple[int, int, int, int]] = []  # begin, end, first and last use
+        for owner, first, last in sorted(lives.values(), key=lambda life: -life[0].nbytes):
+            size = -(-owner.nbytes // ALIGNMENT) * ALIGNMENT
+            begin = 0
+            for low, high, start, end in sorted(placed):
+                if start <= last and first <= end:  # at the same time
+                    if begin + size <= low:
+                        break
+                    begin = max(begin, high)
+            placed.append((begin, begin + size, first, last))
+            self.offsets[id(owner)] = begin
+            self.size = max(self.size, begin + size)
+        block = np.empty(self.size + ALIGNMENT, np.uint8)
+        start = -address(block) % ALIGNMENT
+        self.block = block[start : start + self.size]
+
+    def place(self, a: Array) -> Array:
+        """The array that stands for `a` in replays: the same one for the same."""
+        owner = root(a)
+        if id(owner) not in self.offsets:
+            return a
+        if id(a) not in self._new:
+            offset = self.offsets[id(owner)] + address(a) - address(owner)
+            new: Array = np.ndarray(a.shape, a.dtype, self.block, offset, a.strides)
+            self._new[id(a)] = (new, a)
+        return self._new[id(a)][0]
+
+    def all(self, value: Any) -> Any:
+        """A nest of tuples, lists and dicts with its arrays replaced."""
+        if type(value) is np.ndarray:
+            return self.place(value)
+        if isinstance(value, (tuple, list)):
+            return type(value)(self.all(v) for v in value)
+        if type(value) is dict:
+            return {k: self.all(v) for k, v in value.items()}
+        return value
+
+
+def _run_all(calls: Sequence[Callable[[], Any]]) -> None:
+    for call in calls:
+        call()
+
+
+_run = quiet(_run_all)
+
+
+# ---------------------------------------------------------------------- one item
+def _takes_out(entry: Any) -> bool:
+    return isinstance(entry, np.ufunc) or "out" in inspect.signature(entry).parameters
+
+
+def _lower(call: Call, memory: Memory, makes: set[int]) -> Callable[[], Any]:
+    """The call on its new places in memory, as a function without arguments.
+
+    makes: the ids of the arrays in its result that are new.
+    """
+    entry = getattr(call.entry, "bare", call.entry)
+    args = memory.all(call.args)
+    params = {k: memory.all(v) for k, v in call.params.items() if type(v) is not Live}
+    live = {k: v for k, v in call.params.items() if type(v) is Live}
+    if makes and not call.appended and "out" not in params and _takes_out(entry):
+        places = memory.all(call.result)
+        if isinstance(entry, np.ufunc):
+            args = (*args, places)
+        else:
+            params["out"] = places
+        makes = set()
+    run: Callable[..., Any] = partial(entry, *args, **params)
+    if makes:
+        run = _copying(call, entry, args, params, memory, makes)
+    if not live:
+        return run
+    first = next(iter(live.values())).cell
+    if live.keys() == first.keys() and all(v.cell is first for v in live.values()):
+        return lambda: run(**first)
+    return lambda: run(**{k: v.value() for k, v in live.items()})
+
+
+def _copying(
+    call: Call,
+    entry: Callable[..., Any],
+    args: Any,
+    params: dict[str, Any],
+    memory: Memory,
+    makes: set[int],
+) -> Callable[..., Any]:
+    """An entry that allocates its results, which are then copied to their places."""
+    lists = {k: v for k, v in params.items() if type(v) is list}
+    wanted = [
+        memory.place(a) if id(a) in makes else None
+        for a in _leaves((call.result, list(call.appended.values())))
+    ]
+
+    def run(**live: Any) -> None:
+        given = {k: list(v) for k, v in lists.items()}
+        result = entry(*args, **{**params, **given, **live})
+        appended = [given[k][len(lists[k]) :] for k in call.appended]
+        for place, value in zip(wanted, _leaves((result, appended)), strict=True):
+            if place is not None:
+                np.copyto(place, value)
+
+    return run
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What is in a nest of tuples and lists."""
+    if isinstance(value, (tuple, list)):
+        for v in value:
+            yield from _leaves(v)
+    else:
+        yield value
