@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch import random, rules
+from minitorch.backend import Array
 from minitorch.creation import arange
 from minitorch.operands import same_device
 from minitorch.ops.elementwise import gelu, logsigmoid, relu, sigmoid, tanh
@@ -49,7 +50,7 @@ def linear(
 
     activation: "none", "relu", "tanh", "sigmoid" or "gelu".
     """
-    if bias is None or input.ndim < 2 or not _plain(input, weight, bias):
+    if bias is None or not _plain(input.array, weight.array, bias.array):
         product = matmul(input, weight.t())
         return _activate(product if bias is None else product + bias, activation)
     if input.array.shape[-1] != weight.array.shape[-1]:
@@ -60,15 +61,16 @@ def linear(
     return _linear(input, weight, bias, activation=activation)
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+def _plain(x: Array, weight: Array, bias: Array) -> bool:
     """Whether the kernel takes the operands as they are."""
-    same_type = type(x.array) is type(weight.array) is type(bias.array)
+    dtype = x.dtype
     return (
-        same_type
-        and x.array.dtype == weight.array.dtype == bias.array.dtype
-        and x.array.dtype.kind == "f"
-        and weight.array.ndim == 2
-        and bias.array.shape == weight.array.shape[:1]
+        type(x) is type(weight) is type(bias)
+        and dtype == weight.dtype == bias.dtype
+        and dtype.kind == "f"
+        and x.ndim > 1
+        and weight.ndim == 2
+        and bias.shape == weight.shape[:1]
     )
 
 
@@ -81,7 +83,7 @@ def cross_entropy(
     count. The kernel computes the gradient, softmax minus one-hot, in the forward pass.
     Raises IndexError for another target outside [0, classes).
     """
-    if input.ndim != 2 or tuple(target.shape) != tuple(input.shape[:1]):
+    if input.array.ndim != 2 or target.array.shape != input.array.shape[:1]:
         raise RuntimeError(
             f"cross_entropy: expected (n, classes) and (n,), got {tuple(input.shape)} and "
             f"{tuple(target.shape)}"

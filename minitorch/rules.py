@@ -111,12 +111,18 @@ def restore(op: Op, saved: Saved) -> Any:
     if version is None:
         return array  # a Python number
     if version[0] != count:
-        raise RuntimeError(
-            "one of the variables needed for gradient computation has been modified by an "
-            f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
-            f"version {version[0]}; expected version {count} instead"
-        )
+        raise _changed(op, saved)
     return Tensor(array, node, version)
+
+
+def _changed(op: Op, saved: Saved) -> Exception:
+    array, _, version, count = saved
+    assert version is not None
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an "
+        f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
+        f"version {version[0]}; expected version {count} instead"
+    )
 
 
 def watch(result: Tensor, *tensors: Tensor) -> Tensor:
@@ -478,42 +484,41 @@ def fused(name: str, reference: Function) -> TensorFunction:
     """
 
     def vjp(node: Node, g: Tensor) -> list[Any]:
-        inputs, kept, output = _saved(node)
-        for s in inputs:
-            restore(node.op, s)  # only to see that nothing was changed in place
-        if output is not None:
-            restore(node.op, output)
+        values, kept = _saved(node)
+        for s in values:
+            if s[2][0] != s[3]:
+                raise _changed(op, s)
         needs = tuple([p is not None for p in node.parents])
         a = g.array
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
-        grads = backward.entries[type(a)](given, *kept, needs=needs, **node.params)
+        grads = backward_entries[type(a)](given, *kept, needs=needs, **node.params)
         return [None if r is None else Tensor(r) for r in grads]
 
     op = Op(name, "fused", vjp, None, reference=reference)
-    backward = Op(name + "_backward", "constant")
+    backward_entries = Op(name + "_backward", "constant").entries
     entries = op.entries
 
     def f(*xs: Tensor, **params: Any) -> Tensor:
         arrays = [x.array for x in xs]
         t = type(arrays[0])
         r, *kept = entries[t](*arrays, **params)
-        reads_result = any(k is r for k in kept)
-        if type(r) is not t:
-            r = backend.of_type(t).as_array(r)
         parents = tuple([x.node for x in xs])
-        if not grad_mode.enabled or not any(p is not None for p in parents):
+        if not grad_mode.enabled or parents == (None,) * len(parents):
             return Tensor(r)
         version = [0]
-        output = (r, None, version, 0) if reads_result else None
-        saved = ([save(x) for x in xs], kept, output)
-        return Tensor(r, Node(op, parents, saved, params, r.shape), version)
+        values = [(x.array, x.node, v := x.version, v[0]) for x in xs]
+        for k in kept:
+            if k is r:  # backward reads the result, too
+                values.append((r, None, version, 0))
+        return Tensor(r, Node(op, parents, (values, kept), params, r.shape), version)
 
     return _named(f, op)
 
 
 def fused_inputs(node: Node) -> list[Tensor]:
     """The saved arguments of a fused op's node."""
-    return [restore(node.op, s) for s in _saved(node)[0]]
+    values = _saved(node)[0][: len(node.parents)]
+    return [restore(node.op, s) for s in values]
 
 
 # ---------------------------------------------------------------------- no derivative

@@ -170,8 +170,10 @@ def _cross_entropy_backward(
 ) -> list[Array | None]:
     if isinstance(g, float) and g == 1 and (out is None or out[0] is grad):
         return [grad]
-    factor = g[:, None] if np.ndim(g) else g
-    return [np.multiply(grad, factor, out=out and out[0])]
+    factor: Any = g
+    if np.ndim(factor):
+        factor = factor[:, None]
+    return [np.multiply(grad, factor, out=None if out is None else out[0])]
 
 
 # ------------------------------------------------------------------ word vectors
