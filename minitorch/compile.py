@@ -90,6 +90,8 @@ class CompiledStep:
         self._verify = verify
         self._programs: list[Program] = []
         self._failures = 0  # recordings in a row that are of no use
+        self._warm = False  # whether the step has been run
+        self._fresh = False  # whether it was just run as it is, to be recorded the next time
         self._lock = RLock()
         self.recordings = 0
         self.replays = 0
@@ -107,10 +109,16 @@ class CompiledStep:
             given = Nest((args, kwargs), "an argument is")
             if given.problem is not None:
                 return self._give_up(given.problem, args, kwargs)
-            for i, program in enumerate(self._programs):
-                if given.same_form(program.given) and program.holds():
-                    self._programs.insert(0, self._programs.pop(i))
+            fitting = [p for p in self._programs if given.same_form(p.given)]
+            for program in fitting:
+                if program.holds():
+                    self._programs.remove(program)
+                    self._programs.insert(0, program)
                     return self._replay(program, given.arrays, args, kwargs)
+            if (not self._warm or fitting) and not self._fresh:
+                self._warm = self._fresh = True
+                return _detached(self._step(*args, **kwargs))
+            self._fresh = False
             return self._record(given, args, kwargs)
 
     def _replay(self, program: Program, arrays: list[Array], args: Any, kwargs: Any) -> Any:
@@ -232,6 +240,12 @@ def alike(a: Any, b: Any) -> bool:
 def kind_of(a: Array) -> tuple[Any, ...]:
     """What of an argument a program depends on, beside its values."""
     return type(a), a.shape, a.dtype, a.strides, backend.of(a).index(a)
+
+
+def _detached(result: Any) -> Any:
+    """What a step returns, cut off from the tape."""
+    nest = Nest(result, "")
+    return nest.filled(nest.arrays)
 
 
 def _fill(form: Any, arrays: Sequence[Array]) -> Any:

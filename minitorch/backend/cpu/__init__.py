@@ -36,4 +36,5 @@ BACKEND = Backend(
     as_array=np.asarray,
     recorder=NumpyRecorder,
     address=lambda array: int(array.ctypes.data),
+    small=1 << 13,
 )

@@ -310,7 +310,13 @@ def _adam_rows_(
     _run_rows("adam_rows_", _adam, columns, rows, values, size=size, eps=eps, **options, **more)
 
 
+def _copy_all_(targets: Arrays, sources: Arrays) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target[...] = source
+
+
 OPTIMIZERS: Entries = {
+    "copy_all_": quiet(_copy_all_),
     "sgd_": quiet(_sgd_),
     "adagrad_": quiet(_adagrad_),
     "rmsprop_": quiet(_rmsprop_),
