@@ -98,19 +98,19 @@ class Optimizer:
 
         `closure` computes the loss anew, with gradients on, before the step.
         """
-        if recorders:
-            self._tell()
+        recording.met(self)
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if recorders:
+            self._tell()
         for group in self.param_groups:
             self._step(group)
         return loss
 
     def _tell(self) -> None:
-        """Tell a recorder what a step relies on and which gradients it reads."""
-        recording.met(self)
+        """Tell a recorder which gradients a step reads."""
         for p in self._params():
             if p.node is not None:
                 recording.gradient(p.node, reads=True)

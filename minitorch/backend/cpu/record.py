@@ -45,10 +45,12 @@ class NumpyRecorder(Recorder):
         """Find out which memory the step made, which it found, and which it changed."""
         self.makers: dict[int, Call] = {}  # by id of the owner of the memory
         self._found: dict[int, Array] = {}  # arrays of other memory, by id of the array
+        views: set[int] = set()  # of found memory, which the step took
         for call in self._calls():
             for a in _arrays((call.args, call.params)):
-                if id(root(a)) not in self.makers:
+                if id(root(a)) not in self.makers and id(a) not in views:
                     self._found[id(a)] = a
+            views |= {id(a) for a in _arrays(call.result)}
             for a in _arrays((call.result, call.appended)):
                 if not any(root(a) is root(b) for b in _arrays((call.args, call.params))):
                     self.makers.setdefault(id(root(a)), call)
