@@ -343,11 +343,9 @@ class Program:
                     "same before and after the step",
                     lasting=False,
                 )
-        for node, before in self.entered:
-            if isinstance(before, RowGrad) and before is node.grad:
-                continue
-            if isinstance(before, RowGrad):
-                return Problem("row-sparse gradients of earlier steps are used", lasting=False)
+        rows = [g for _, g in self.entered if isinstance(g, RowGrad)]
+        if any(recorder.same_memory(a, recorder.found) for g in rows for a in _arrays_of(g)):
+            return Problem("row-sparse gradients of earlier steps are used", lasting=False)
         held = _holders(recorder.found)
         for array in recorder.found:
             known = (*self.inputs, *recorder.constants)
@@ -436,7 +434,7 @@ class Program:
         for place, array in zip(self.inputs, arrays):
             self.write(place, array)
         for node, before in self.entered:
-            if before is not None and node.grad.array is not before.array:
+            if isinstance(before, Tensor) and node.grad.array is not before.array:
                 self.write(before.array, node.grad.array)
         self._replay()
         for node, grad in self.leaves:
@@ -451,7 +449,7 @@ class Program:
         Host work is not done twice: the step is given what the replay found.
         """
         before = [self.copy(a) for a in self.memory]
-        grads = [(node, node.grad and node.grad.clone()) for node, _ in self.leaves]
+        grads = [(n, None if n.grad is None else n.grad.clone()) for n, _ in self.leaves]
         mine = self._state(self.replay(arrays))
         for place, array in zip(self.memory, before):
             self.write(place, array)
@@ -519,9 +517,9 @@ def _hooks(nodes: Sequence[Node | None]) -> list[list[int]]:
 def _enters(node: Node, before: Any) -> bool:
     """Whether a leaf's gradient can be taken for the one with which the step was recorded."""
     grad = node.grad
-    if before is None or grad is None:
+    if before is None or type(grad) is not type(before):
         return before is grad
-    return type(grad) is type(before) is Tensor and kind_of(grad.array) == kind_of(before.array)
+    return isinstance(grad, RowGrad) or kind_of(grad.array) == kind_of(before.array)
 
 
 def _arrays_of(grad: Tensor | RowGrad) -> list[Array]:

@@ -1,14 +1,20 @@
 """A compiled step leaves what the step leaves: every bit of it, step after step."""
 
+import threading
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minitorch
-from minitorch import nn, optim
+from minitorch import backend, nn, optim
+from minitorch.backend import recording
+from minitorch.compile import ATTEMPTS, PROGRAMS, CannotRecord
 from minitorch.nn import functional as F
 from minitorch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
+from minitorch.rules import REGISTRY
 from minitorch.tensor import RowGrad
 
 FEATURES, CLASSES, WORDS = 6, 3, 9
@@ -240,7 +246,7 @@ def maker(program):
     return make
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(program=programs(), sizes=st.lists(st.sampled_from([4, 3]), min_size=4, max_size=7))
 def test_drawn_programs_replay_as_they_run(program, sizes):
     world = assert_equal_runs(maker(program), sizes)
@@ -254,3 +260,390 @@ def test_each_layer_is_replayed(kind):
     program |= {"scheduler": "cosine", "loss": "cross entropy", "zero": "before", "passes": 1}
     world = assert_equal_runs(maker({**program, "two groups": False}), [4] * 4)
     assert world.run.replays == 2
+
+
+# ---------------------------------------------------------------------- guards
+def changing(change, sizes=(4,) * 8, make=mlp, after=3):
+    """`change(world)` is made after some step; both ways must go on alike. The compiled world."""
+    return assert_equal_runs(make, sizes, lambda i, world: change(world) if i == after else None)
+
+
+def _replace_data(world):
+    layer = world.model[0]
+    layer.weight.data = layer.weight.data * 2
+
+
+def _replace_parameter(world):
+    world.model[4].bias = nn.Parameter(minitorch.ones(CLASSES))
+    world.optimizer.add_param_group({"params": [world.model[4].bias]})
+
+
+def _load_model(world):
+    world.model.load_state_dict({k: v * 0.5 for k, v in world.model.state_dict().items()})
+
+
+def _load_optimizer(world):
+    world.optimizer.load_state_dict(world.optimizer.state_dict())
+
+
+def _hook_parameter(world):
+    world.model[0].weight.register_hook(lambda g: g * 2)
+
+
+def _hook_module(world):
+    world.model[1].register_forward_hook(lambda module, args, output: output * 2)
+
+
+def _set_option(world):
+    world.optimizer.param_groups[0]["weight_decay"] = 0.1
+
+
+GUARDS = {
+    "training": lambda world: world.model.eval(),
+    "training of one module": lambda world: world.model[2].eval(),
+    "an attribute of a module": lambda world: setattr(world.model[2], "p", 0.9),
+    "a parameter's array": _replace_data,
+    "a parameter": _replace_parameter,
+    "a module": lambda world: world.model.__setitem__(0, nn.Linear(FEATURES, 8)),
+    "requires_grad": lambda world: world.model[0].weight.requires_grad_(False),
+    "state of the model": _load_model,
+    "state of the optimizer": _load_optimizer,
+    "a parameter's hook": _hook_parameter,
+    "a module's hook": _hook_module,
+    "an option": _set_option,
+    "a learning rate": lambda world: world.optimizer.param_groups[0].update(lr=0.5),
+    "a gradient set to None": lambda world: world.model.zero_grad(),
+    "the dtype": lambda world: world.model.double() and None,
+    "the random stream": lambda world: minitorch.manual_seed(99),
+    "a buffer": lambda world: setattr(world.model[3], "running_mean", minitorch.ones(8)),
+}
+# What a program does not depend on, or reads anew every time.
+LIVE = {"a learning rate", "a gradient set to None", "the random stream", "state of the model"}
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_change_between_steps_is_seen(name):
+    if name == "the dtype":
+
+        def make():
+            world = mlp()
+            inner = world["step"]
+            dtype = lambda: world["model"][0].weight.dtype  # noqa: E731
+            return {**world, "step": lambda x, y, w: inner(x.to(dtype()), y, w)}
+
+        world = changing(GUARDS[name], make=make)
+    else:
+        world = changing(GUARDS[name])
+    assert world.run.recordings == (1 if name in LIVE else 2), world.run.recordings
+    assert world.run.replays >= 4
+
+
+def test_arguments_of_other_dtypes_and_layouts_are_recorded_anew():
+    def step(x, y, words):
+        return (x.t().contiguous() @ x).sum() + y.sum()
+
+    fast = minitorch.compile(step, fullgraph=True)
+    x = minitorch.randn(4, 4)
+    y = minitorch.arange(4)
+    for z in (x, x, x, x.t(), x.double(), x, x[:, :3], x.t(), x):
+        for _ in range(3):
+            assert bits(fast(z, y, None)) == bits(step(z, y, None))
+    assert fast.recordings == 4
+
+
+def test_numbers_among_arguments_are_part_of_what_is_recorded():
+    fast = minitorch.compile(lambda x, factor, name="a": x * factor + len(name), fullgraph=True)
+    x = minitorch.ones(3)
+    for _ in range(3):
+        for factor in (2, 2.5, True, float("nan")):
+            for name in ("a", "bc"):
+                expected = x * factor + len(name)
+                assert bits(fast(x, factor, name=name)) == bits(expected)
+    assert fast.reason is None
+    nested = minitorch.compile(lambda pair: {"sum": pair["x"][0] + pair["x"][1]}, fullgraph=True)
+    for i in range(4):
+        result = nested({"x": [x * i, x], "n": (1, None)})
+        assert bits(result["sum"]) == bits(x * i + x)
+    assert nested.replays == 2
+
+
+def test_grad_mode_is_part_of_what_is_recorded():
+    w = minitorch.ones(3, requires_grad=True)
+
+    def step(x):
+        y = (x * w).sum()
+        if y.requires_grad:
+            y.backward()
+        return y
+
+    fast = minitorch.compile(step, fullgraph=True)
+    for i in range(6):
+        w.grad = None
+        x = minitorch.full((3,), float(i))
+        with minitorch.no_grad():
+            assert fast(x).item() == 3 * i and w.grad is None
+        assert fast(x).item() == 3 * i and w.grad.tolist() == [i] * 3
+    assert fast.reason is None and fast.replays >= 6
+
+
+def test_defaults_are_part_of_what_is_recorded():
+    fast = minitorch.compile(lambda x: x + minitorch.ones(3) / 3, fullgraph=True)
+    x = minitorch.ones(3, dtype=minitorch.float64)
+    before = minitorch.get_default_dtype()
+    seen = []
+    try:
+        for dtype in (minitorch.float32, minitorch.float64) * 2:
+            minitorch.set_default_dtype(dtype)
+            seen += [bits(fast(x)) for _ in range(3)]
+    finally:
+        minitorch.set_default_dtype(before)
+    assert len(set(seen)) == 2 and seen[:3] == [seen[0]] * 3 == seen[6:9]
+
+
+def test_gradients_that_are_kept_go_into_the_next_step():
+    """Accumulation over calls: the step does not zero, the caller does now and then."""
+
+    def make():
+        world = mlp()
+        model, optimizer = world["model"], world["optimizer"]
+        calls = []
+
+        def step(x, y, words):
+            F.cross_entropy(model(x), y).backward()
+
+        def between(x, y, words):
+            fast(x, y, words)
+            calls.append(1)
+            if len(calls) % 3 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+
+        fast = minitorch.compile(step, fullgraph=True) if compiled[0] else step
+        return {**world, "step": between, "fast": fast}
+
+    compiled = [False]
+    expected, _ = run(make, [4] * 12, False)
+    compiled[0] = True
+    found, world = run(make, [4] * 12, False)
+    assert expected == found
+    assert world.fast.replays >= 6
+
+
+def test_programs_are_few():
+    fast = minitorch.compile(lambda x: x * 2, fullgraph=True)
+    for n in [1, 1, *range(2, PROGRAMS + 4)]:
+        assert bits(fast(minitorch.ones(n))) == bits(minitorch.full((n,), 2.0))
+    assert len(fast._programs) == PROGRAMS
+
+
+# ---------------------------------------------------------------------- what cannot be recorded
+def _if(x):
+    return x * 2 if x.sum() > 0 else x
+
+
+REFUSED = {
+    "item": (lambda x: x * x.sum().item(), "reads a tensor's value"),
+    "tolist": (lambda x: x * len(x.tolist()), "reads a tensor's value"),
+    "numpy": (lambda x: x * float(x.cpu().numpy()[0]), "reads a tensor's value|one device"),
+    "if": (_if, "reads a tensor's value"),
+    "nonzero": (lambda x: x.nonzero().float(), "nonzero: the shape of its result depends on data"),
+    "mask": (lambda x: x[x > 0], "nonzero: the shape of its result depends on data"),
+    "returned number": (lambda x: (x, 3.0), "the step returns a value of type float"),
+    "changed argument": (lambda x: x.add_(1), "changes one of its arguments"),
+    "random state": (lambda x: (x, minitorch.get_rng_state()), "random state"),
+    "deepcopy": (lambda x: __import__("copy").deepcopy(x), "deepcopy"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_recorded(name):
+    step, reason = REFUSED[name]
+    x = minitorch.tensor([1.0, 2.0])
+    strict = minitorch.compile(step, fullgraph=True)
+    with pytest.raises(CannotRecord, match=reason):  # noqa: PT012
+        for _ in range(ATTEMPTS + 1):
+            strict(x.clone())
+    assert not recording.recorders
+    fast = minitorch.compile(step)
+    with pytest.warns(UserWarning, match=reason):
+        results = [fast(x * (i - 1)) for i in range(ATTEMPTS + 2)]
+    expected = [step(x * (i - 1)) for i in range(ATTEMPTS + 2)]
+    assert [flat(r) for r in results] == [flat(r) for r in expected]
+    assert fast.replays == 0 and fast.reason is not None
+
+
+def flat(x):
+    return [bits(v) for v in x] if isinstance(x, tuple) else bits(x)
+
+
+def test_a_tensor_that_is_replaced_is_noticed():
+    """The hidden state of a recurrent step, kept outside of tensors that are arguments."""
+    w = minitorch.eye(3)
+    state = [minitorch.ones(1, 3)]
+
+    def step(x):
+        state[0] = (state[0] @ w + x).tanh()
+        return state[0]
+
+    fast = minitorch.compile(step)
+    x = minitorch.ones(1, 3)
+    expected = minitorch.ones(1, 3)
+    with pytest.warns(UserWarning, match=r"shape \(1, 3\) that the step uses is replaced"):
+        results = [bits(fast(x)) for _ in range(ATTEMPTS + 3)]
+    for result in results:
+        expected = (expected @ w + x).tanh()
+        assert result == bits(expected)
+
+
+def test_an_attribute_that_changes_at_every_step_is_noticed():
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * self.calls
+
+    fast = minitorch.compile(Counting())
+    with pytest.warns(UserWarning, match="of Counting are not the same before and after"):
+        results = [fast(minitorch.ones(1)).item() for _ in range(ATTEMPTS + 3)]
+    assert results == [*map(float, range(1, ATTEMPTS + 4))]
+
+
+def test_arguments_that_cannot_be_compiled():
+    step = lambda x, other: x * 2  # noqa: E731
+    w = minitorch.ones(2, requires_grad=True)
+    for args, reason in (((w, 1), "requires grad"), ((minitorch.ones(2), {1, 2}), "type set")):
+        with pytest.raises(CannotRecord, match=reason):
+            minitorch.compile(step, fullgraph=True)(*args)
+        with pytest.warns(UserWarning, match=reason):
+            assert minitorch.compile(step)(*args).tolist() == [2.0, 2.0]
+    with pytest.raises(TypeError, match="expected a function, got int"):
+        minitorch.compile(3)
+    with pytest.raises(ValueError, match="verify: expected a count"):
+        minitorch.compile(step, verify=-1)
+
+
+def test_results_are_copies_cut_off_from_the_tape():
+    w = minitorch.ones(3, requires_grad=True)
+    fast = minitorch.compile(lambda x: (x * w, w), fullgraph=True)
+    kept = [fast(minitorch.full((3,), float(i))) for i in range(5)]
+    assert [a.tolist() for a, _ in kept] == [[float(i)] * 3 for i in range(5)]
+    assert not any(t.requires_grad for pair in kept for t in pair)
+    kept[-1][1].mul_(5)
+    assert w.tolist() == [1.0] * 3
+
+
+# ---------------------------------------------------------------------- verify
+def test_verify_compares_with_the_step():
+    world = assert_equal_runs(mlp, [4] * 7, verify=3)
+    assert world.run.replays == 5
+
+
+def test_verify_finds_what_is_frozen():
+    factor = [1.0]
+    fast = minitorch.compile(lambda x: x * factor[0], verify=1, fullgraph=True)
+    x = minitorch.ones(2)
+    fast(x), fast(x)
+    factor[0] = 2.0
+    with pytest.raises(RuntimeError, match="a replay differs from the step in a result"):
+        fast(x)
+
+
+# ---------------------------------------------------------------------- the machinery
+def entries_in_place():
+    return all(
+        entry is backend.of_type(array_type).entries[name]
+        for name, op in REGISTRY.items()
+        for array_type, entry in op.entries.items()
+    )
+
+
+def test_nothing_stays_after_an_error():
+    world = World(mlp, True)
+    batch, *_ = batches([4])
+    x, y, words = batch
+    world.run(x, y, words)
+    with pytest.raises(IndexError, match="target"):
+        world.run(x, y + 100, words)
+    assert entries_in_place() and not recording.recorders
+    for _ in range(3):
+        world.run(x, y, words)
+    with pytest.raises(IndexError, match="target"):  # of a replay
+        world.run(x, y + 100, words)
+    assert world.run.replays == 3
+
+
+def test_a_compiled_step_in_a_compiled_step():
+    inner = minitorch.compile(lambda x: x * 2, fullgraph=True)
+    outer = minitorch.compile(lambda x: inner(x) + 1, fullgraph=True)
+    for i in range(5):
+        assert outer(minitorch.full((2,), float(i))).tolist() == [2 * i + 1.0] * 2
+    assert outer.replays == 3 and inner.recordings == 0
+
+
+def test_other_threads_are_not_recorded():
+    seen = []
+    started, done = threading.Event(), threading.Event()
+
+    def work():
+        started.wait()
+        seen.append((minitorch.ones(3) + 1).sum().item())
+        done.set()
+
+    def step(x):
+        started.set()
+        assert done.wait(10)
+        return x * 2
+
+    thread = threading.Thread(target=work)
+    fast = minitorch.compile(step, fullgraph=True)
+    thread.start()
+    for i in range(4):
+        assert fast(minitorch.full((2,), float(i))).tolist() == [2.0 * i] * 2
+    thread.join()
+    assert seen == [6.0] and fast.replays == 2
+
+
+def test_graphs_of_before_raise():
+    """A replay counts up versions as the step does, so that stale values are noticed."""
+    world = World(mlp, True)
+    batch, *_ = batches([4])
+    for _ in range(3):
+        world.run(*batch)
+    weight = world.model[0].weight
+    loss = (weight * weight).sum()
+    world.run(*batch)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.cpu_only("the plan of its memory")
+def test_memory_is_reused():
+    """A chain of ops on one size needs two places, however long it is."""
+
+    def step(x):
+        for _ in range(20):
+            x = (x * 1.5).tanh()
+        return x.sum()
+
+    fast = minitorch.compile(step, fullgraph=True)
+    x = minitorch.randn(1000)
+    for _ in range(3):
+        assert bits(fast(x)) == bits(step(x))
+    calls = fast._programs[0]._replay.args[0]
+    blocks = {id(a.base) for c in calls for a in c.args if isinstance(a, np.ndarray)} - {id(None)}
+    sizes = [
+        a.base.nbytes
+        for c in calls
+        for a in c.args
+        if isinstance(a, np.ndarray) and a.base is not None
+    ]
+    assert len(blocks) == 1 and max(sizes) <= 2 * 4096
+
+
+def test_it_is_as_quiet_as_the_step():
+    fast = minitorch.compile(lambda x: (x.log() + 1 / x).sum(), fullgraph=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(4):
+            assert np.isnan(fast(minitorch.zeros(3)).item())
