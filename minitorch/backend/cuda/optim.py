@@ -298,13 +298,7 @@ def _adam_rows_(
     _change_rows(gpu, "adam_rows", (params, means, squares), rows, values, rule)
 
 
-def _copy_all_(gpu: Gpu, targets: Arrays, sources: Arrays) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        gpu.copy(source, target)
-
-
 OPTIMIZERS: Entries = {
-    "copy_all_": _copy_all_,
     "sgd_": _sgd_,
     "adagrad_": _adagrad_,
     "rmsprop_": _rmsprop_,
