@@ -1,4 +1,4 @@
-"""Steps of optimizers: parameters and state are changed in place, many tensors in one call.
+"""Steps of optimizers, and what is done to gradients before: many tensors in one call, in place.
 
 The arguments are lists of arrays, one item for each parameter: parameters, states, gradients. A
 state that the options do not use is an empty list. Where an item is a buffer for several
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.base import FLOAT32
-from minitorch.backend.cpu.entry import Array, Entries, quiet
+from minitorch.backend.cpu.entry import Array, Entries, into, quiet
 from minitorch.backend.cpu.index import check_range, index_add_
 
 Arrays = Sequence[Array]
@@ -337,7 +337,38 @@ def _adam_rows_(
     _run_rows("adam_rows_", _adam, columns, rows, values, size=size, eps=eps, **options, **more)
 
 
+# ------------------------------------------------------------------ gradients
+def _sum_squares(*grads: Array) -> Array:
+    """Over all elements of all arrays, as 0-d; of halves computed in float32."""
+    total = 0.0
+    for g in grads:
+        flat = g.reshape(-1) if g.dtype != FLOAT16 else g.reshape(-1).astype(FLOAT32)
+        total += float(np.dot(flat, flat))
+    return np.asarray(total).astype(np.result_type(*grads))
+
+
+def _fill_all_(grads: Arrays, *, value: float) -> None:
+    for g in grads:
+        g[...] = value
+
+
+def _scale_all_(grads: Arrays, factors: Arrays) -> None:
+    """factors: one 0-d array."""
+    for g in grads:
+        np.multiply(g, factors[0], out=g, casting="same_kind")
+
+
+def _clamp_all_(grads: Arrays, *, min: float, max: float) -> None:
+    for g in grads:
+        np.maximum(g, min, out=g)
+        np.minimum(g, max, out=g)
+
+
 OPTIMIZERS: Entries = {
+    "sum_squares": quiet(into(_sum_squares)),
+    "fill_all_": quiet(_fill_all_),
+    "scale_all_": quiet(_scale_all_),
+    "clamp_all_": quiet(_clamp_all_),
     "sgd_": quiet(_sgd_),
     "adagrad_": quiet(_adagrad_),
     "rmsprop_": quiet(_rmsprop_),
