@@ -622,10 +622,12 @@ def update(name: str) -> Callable[..., None]:
         **static: Any,
     ) -> None:
         columns = (*written, *read)
-        same_device(name, [x for column in columns for x in column])
         arrays = [[x.array for x in column] for column in columns]
+        t = type(arrays[0][0])
+        if len({type(a) for column in arrays for a in column}) > 1 or backend.of_type(t).gpu:
+            same_device(name, [x for column in columns for x in column])
         params = static if live is None else {**recording.host(live), **static}
-        _write(name, entries[type(arrays[0][0])], arrays, params)
+        _write(name, entries[t], arrays, params)
         for column in written:
             for x in column:
                 count_change(x)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from minitorch.backend import Array
-from minitorch.optim.flat import GRAD, PARAM, Place, copy_all_
+from minitorch.optim.flat import GRAD, PARAM, Place
 from minitorch.tensor import RowGrad, Tensor
 
 Group = dict[str, Any]
@@ -42,7 +42,7 @@ class Member(NamedTuple):
 class Batch:
     """Parameters of one dtype, device and age: one call of the rule.
 
-    Neighbours in a pack are one item of the call; their gradients are first copied together.
+    Neighbours in a pack are one item of the call, which first copies their gradients together.
     """
 
     def __init__(
@@ -100,10 +100,9 @@ class Batch:
 
     def run(self, grads: Sequence[Tensor]) -> None:
         """Change the parameters."""
-        if self.homes:
-            copy_all_((self.homes,), ([grads[i] for i in self.copied],))
         given = [grads[s] if type(s) is int else s for s in self.sources]
-        self.rule.op(self.columns, (given,), live=self.live, **self.rule.static)
+        parts = (self.homes, [grads[i] for i in self.copied]) if self.homes else ()
+        self.rule.op(self.columns, (given, *parts), live=self.live, **self.rule.static)
 
     def live(self) -> dict[str, Any]:
         """Count the step, also in the versions of packed parameters; the numbers of this step."""

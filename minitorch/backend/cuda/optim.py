@@ -15,7 +15,9 @@ import numpy as np
 from minitorch.backend.base import FLOAT64
 from minitorch.backend.cpu.optim import adam_numbers
 from minitorch.backend.cuda import errors
+from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
 from minitorch.backend.cuda.gpu import THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
 
@@ -298,13 +300,41 @@ def _adam_rows_(
     _change_rows(gpu, "adam_rows", (params, means, squares), rows, values, rule)
 
 
-def _copy_all_(gpu: Gpu, targets: Arrays, sources: Arrays) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        gpu.copy(source, target)
+# ---------------------------------------------------------------------- gradients
+def _sum_squares(gpu: Gpu, *grads: Array, out: Array | None = None) -> Array:
+    parts = gpu.empty((len(grads),), np.result_type(*[g.dtype for g in grads]))
+    for i, g in enumerate(grads):
+        square = ELEMENTWISE["mul"](gpu, g, g)
+        REDUCTIONS["sum"](gpu, square, None, out=parts[i : i + 1].reshape(()))
+    return REDUCTIONS["sum"](gpu, parts, None, out=out)
+
+
+def _fill_all_(gpu: Gpu, grads: Arrays, *, value: float) -> None:
+    for g in grads:
+        fill(gpu, g, value)
+
+
+def _scale_all_(gpu: Gpu, grads: Arrays, factors: Arrays) -> None:
+    for g in grads:
+        _replace(gpu, "mul", g, gpu.converted(factors[0], g.dtype))
+
+
+def _clamp_all_(gpu: Gpu, grads: Arrays, *, min: float, max: float) -> None:
+    for g in grads:
+        _replace(gpu, "maximum", g, min)
+        _replace(gpu, "minimum", g, max)
+
+
+def _replace(gpu: Gpu, op: str, x: Array, y: Any) -> None:
+    check_writable(x)
+    ELEMENTWISE[op](gpu, x, y, out=x)
 
 
 OPTIMIZERS: Entries = {
-    "copy_all_": _copy_all_,
+    "sum_squares": _sum_squares,
+    "fill_all_": _fill_all_,
+    "scale_all_": _scale_all_,
+    "clamp_all_": _clamp_all_,
     "sgd_": _sgd_,
     "adagrad_": _adagrad_,
     "rmsprop_": _rmsprop_,
