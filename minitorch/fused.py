@@ -39,8 +39,8 @@ def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reductio
     return loss.sum() if reduction == "sum" else loss.sum() / (~ignored).sum()
 
 
-_linear = rules.fused("linear", _linear_reference)
-_cross_entropy = rules.fused("cross_entropy", _cross_entropy_reference)
+_linear = rules.fused("linear", _linear_reference, 3)
+_cross_entropy = rules.fused("cross_entropy", _cross_entropy_reference, 1)
 
 
 def linear(
@@ -122,7 +122,7 @@ def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: i
     return -(gains * weights).double().sum()
 
 
-_negative_sampling = rules.fused("negative_sampling", _negative_sampling_reference)
+_negative_sampling = rules.fused("negative_sampling", _negative_sampling_reference, 3)
 
 
 def negative_sampling(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:
