@@ -13,7 +13,7 @@ from minitorch import random, rules
 from minitorch.backend import Array
 from minitorch.creation import arange
 from minitorch.operands import same_device
-from minitorch.ops.elementwise import gelu, logsigmoid, relu, sigmoid, tanh
+from minitorch.ops.elementwise import bce_with_logits, gelu, logsigmoid, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
 from minitorch.tensor import Tensor
 
@@ -93,6 +93,46 @@ def cross_entropy(
         input, target=target.array, ignore_index=ignore_index, reduction=reduction
     )
     return rules.watch(loss, target)
+
+
+# ---------------------------------------------------------------------- binary cross entropy
+def _logistic_loss_reference(x: Tensor, target: Array, reduction: str) -> Tensor:
+    loss = bce_with_logits(x, Tensor(target))
+    return loss.mean() if reduction == "mean" else loss.sum()
+
+
+_logistic_loss = rules.fused("logistic_loss", _logistic_loss_reference, 1)
+
+
+def logistic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """-(y log σ(x) + (1 - y) log(1 - σ(x))) of logits x and targets y: their mean or sum.
+
+    Both of one shape, dtype and device; the target gets no gradient. The kernel computes the
+    input's, σ(x) - y, in the forward pass.
+    """
+    loss = _logistic_loss(input, target=target.array, reduction=reduction)
+    return rules.watch(loss, target)
+
+
+# ---------------------------------------------------------------------- layer norm
+def _layer_norm_reference(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    dims = tuple(range(-weight.ndim, 0))
+    centred = x - x.mean(dims, keepdim=True)
+    output = centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
+    return output * weight + bias
+
+
+_layer_norm = rules.fused("layer_norm", _layer_norm_reference, 3)
+
+
+def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias (Ba et al., 2016).
+
+    Mean and variance are those over the last dimensions, which are weight's and bias's. All of
+    one floating-point dtype and on one device.
+    """
+    same_device("layer_norm", (input, weight, bias))
+    return _layer_norm(input, weight, bias, eps=eps)
 
 
 # ---------------------------------------------------------------------- dropout
