@@ -110,16 +110,21 @@ def logistic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Ten
     Both of one shape, dtype and device; the target gets no gradient. The kernel computes the
     input's, σ(x) - y, in the forward pass.
     """
+    same_device("binary_cross_entropy_with_logits", (input, target))
     loss = _logistic_loss(input, target=target.array, reduction=reduction)
     return rules.watch(loss, target)
 
 
 # ---------------------------------------------------------------------- layer norm
+def standardized(input: Tensor, ndim: int, eps: float) -> Tensor:
+    """(x - mean) / sqrt(variance + eps), both over the last `ndim` dimensions."""
+    dims = tuple(range(-ndim, 0))
+    centred = input - input.mean(dims, keepdim=True)
+    return centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
+
+
 def _layer_norm_reference(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    dims = tuple(range(-weight.ndim, 0))
-    centred = x - x.mean(dims, keepdim=True)
-    output = centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
-    return output * weight + bias
+    return standardized(x, weight.ndim, eps) * weight + bias
 
 
 _layer_norm = rules.fused("layer_norm", _layer_norm_reference, 3)

@@ -89,13 +89,14 @@ def layer_norm(
             f"layer_norm: given normalized_shape={list(shape)}, expected input of shape "
             f"(*, {', '.join(map(str, shape))}), got {tuple(input.shape)}"
         )
-    if weight is not None and bias is not None and _one_dtype(input, weight, bias):
-        if weight.array.shape == bias.array.shape == shape:
-            return fused.layer_norm(input, weight, bias, eps)
-    dims = tuple(range(-len(shape), 0))
-    centred = input - input.mean(dims, keepdim=True)
-    output = centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
-    return _affine(output, weight, bias)
+    if (
+        weight is not None
+        and bias is not None
+        and weight.array.shape == bias.array.shape == shape
+        and _one_dtype(input, weight, bias)
+    ):
+        return fused.layer_norm(input, weight, bias, eps)
+    return _affine(fused.standardized(input, len(shape), eps), weight, bias)
 
 
 def _one_dtype(*tensors: Tensor) -> bool:
@@ -322,10 +323,14 @@ def binary_cross_entropy_with_logits(
     `pos_weight` multiplies the part of the positive class; it broadcasts against `target`.
     """
     _check_same_shape("binary_cross_entropy_with_logits", input, target)
-    if weight is None and pos_weight is None and reduction in ("mean", "sum"):
-        if target.node is None and _one_dtype(input, target):
-            same_device("binary_cross_entropy_with_logits", (input, target))
-            return fused.logistic_loss(input, target, reduction)
+    if (
+        weight is None
+        and pos_weight is None
+        and target.node is None
+        and reduction in ("mean", "sum")
+        and _one_dtype(input, target)
+    ):
+        return fused.logistic_loss(input, target, reduction)
     if pos_weight is None:
         loss = ops.bce_with_logits(input, target)
     else:

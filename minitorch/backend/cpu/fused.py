@@ -210,8 +210,9 @@ def _layer_norm(
     """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
     r, hat, scale, _ = out or _NOTHING[:4]
     if x.dtype == np.float16:  # whose largest number a sum would soon exceed
-        *wide, exact, _ = _layer_norm(*(a.astype(np.float32) for a in (x, weight, bias)), eps)
-        return *_narrow(wide, x.dtype, out and (r, hat)), result(exact, scale), weight
+        x, of_weight, of_bias = (a.astype(np.float32) for a in (x, weight, bias))
+        *wide, exact, _ = _layer_norm(x, of_weight, of_bias, eps)
+        return *_narrow(wide, weight.dtype, out and (r, hat)), result(exact, scale), weight
     shape = prod(x.shape[: x.ndim - weight.ndim]), weight.size
     ones = _ones(weight.size, x.dtype)
     rows = x.reshape(shape)
