@@ -5,8 +5,8 @@ Both walks emit ordinary Tensor ops, so they nest to any order.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
+from sys import getrefcount
 from typing import Any
 
 from minitorch import creation
@@ -98,7 +98,7 @@ def _walk_backward(
                 found[id(node)] = owned(g)
             if node.op is None:
                 if wanted is None:
-                    references = _references(g)
+                    references = getrefcount(g), _version_references(g)
                     _accumulate(node, g, references)
                 continue
             if node.retain and wanted is None:
@@ -145,15 +145,14 @@ def _run_hooks(node: Node, g: Any) -> Any:
     return g
 
 
-def _references(g: Any) -> tuple[int, int]:
-    """How often a gradient and its version list (shared by all its views) are referred to."""
-    dense = g.values if isinstance(g, RowGrad) else g
-    return sys.getrefcount(g), sys.getrefcount(dense.version)
+def _version_references(g: Any) -> int:
+    """How often a gradient's version list, which it shares with all its views, is referred to."""
+    return getrefcount((g.values if type(g) is RowGrad else g).version)
 
 
 def _calibrate(g: Any) -> tuple[int, int]:
     g = g()
-    references = _references(g)
+    references = getrefcount(g), _version_references(g)
     return references
 
 
@@ -177,8 +176,10 @@ def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -
         node.grad = g if sole and g.values.is_contiguous() else g.clone()
     elif grad_mode.enabled:
         node.grad = g if sole else g.clone()
+    elif sole and g.node is None and g.array.flags.c_contiguous:
+        node.grad = g
     else:
-        node.grad = Tensor(g.array if sole and g.is_contiguous() else g.clone().array)
+        node.grad = Tensor(g.clone().array)
 
 
 def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:

@@ -89,10 +89,20 @@ def layer_norm(
             f"layer_norm: given normalized_shape={list(shape)}, expected input of shape "
             f"(*, {', '.join(map(str, shape))}), got {tuple(input.shape)}"
         )
-    dims = tuple(range(-len(shape), 0))
-    centred = input - input.mean(dims, keepdim=True)
-    output = centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
-    return _affine(output, weight, bias)
+    if (
+        weight is not None
+        and bias is not None
+        and weight.array.shape == bias.array.shape == shape
+        and _one_dtype(input, weight, bias)
+    ):
+        return fused.layer_norm(input, weight, bias, eps)
+    return _affine(fused.standardized(input, len(shape), eps), weight, bias)
+
+
+def _one_dtype(*tensors: Tensor) -> bool:
+    """Whether all are floating-point tensors of one dtype, which the kernels take."""
+    dtype = tensors[0].array.dtype
+    return dtype.kind == "f" and all(t.array.dtype == dtype for t in tensors)
 
 
 def _affine(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -313,6 +323,14 @@ def binary_cross_entropy_with_logits(
     `pos_weight` multiplies the part of the positive class; it broadcasts against `target`.
     """
     _check_same_shape("binary_cross_entropy_with_logits", input, target)
+    if (
+        weight is None
+        and pos_weight is None
+        and target.node is None
+        and reduction in ("mean", "sum")
+        and _one_dtype(input, target)
+    ):
+        return fused.logistic_loss(input, target, reduction)
     if pos_weight is None:
         loss = ops.bce_with_logits(input, target)
     else:

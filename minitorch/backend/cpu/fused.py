@@ -113,12 +113,11 @@ def _row_starts(n: int, classes: int) -> Array:
 
 def _cross_entropy(
     x: Array, target: Array, ignore_index: int, reduction: str, out: Out = None
-) -> tuple[Array, Array]:
+) -> tuple[Array, ...]:
     """The loss, and its derivative by x."""
     if x.dtype == np.float16:  # whose largest number a sum would soon exceed
         wide = _cross_entropy(x.astype(np.float32), target, ignore_index, reduction)
-        loss, grad = (a.astype(x.dtype) for a in wide)
-        return (loss, grad) if out is None else (result(loss, out[0]), result(grad, out[1]))
+        return _narrow(wide, x.dtype, out)
     n, classes = x.shape
     loss, grad = out or (None, np.empty(x.shape, x.dtype))
     ignored = None
@@ -133,10 +132,11 @@ def _cross_entropy(
         # The place of the largest, and a look there, takes a fifth of `np.maximum.reduce`'s time.
         top = x.take(starts + x.argmax(1)) if x.flags.c_contiguous else x.max(1)
         np.subtract(x, top[:, None], out=grad)
-    every = np.negative(flat.take(places), out=loss if reduction == "none" else None)
+    picked = flat.take(places)
     np.exp(grad, out=grad)
     total = grad.dot(_ones(classes, x.dtype))
-    every += np.log(total)
+    every = np.log(total, out=loss if reduction == "none" else None)
+    every -= picked
     if ignored is not None:
         every[ignored] = 0
         n -= int(np.count_nonzero(ignored))
@@ -150,9 +150,7 @@ def _cross_entropy(
     if reduction == "none":
         return every, grad
     loss = np.empty((), x.dtype) if loss is None else loss
-    np.add.reduce(every, out=loss)
-    if reduction == "mean":
-        loss /= count
+    np.divide(np.add.reduce(every), count, out=loss)
     return loss, grad
 
 
@@ -165,7 +163,7 @@ def _all_count(target: Array, classes: int, ignore_index: int) -> bool:
     return bool(target[target.argmax()] < classes)
 
 
-def _cross_entropy_backward(
+def _loss_backward(
     g: Array | float, grad: Array, needs: tuple[bool, ...], out: Out = None, **params: Any
 ) -> list[Array | None]:
     if isinstance(g, float) and g == 1 and (out is None or out[0] is grad):
@@ -174,6 +172,108 @@ def _cross_entropy_backward(
     if np.ndim(factor):
         factor = factor[:, None]
     return [np.multiply(grad, factor, out=None if out is None else out[0])]
+
+
+# ------------------------------------------------------------------ binary cross entropy
+def _logistic_loss(x: Array, target: Array, reduction: str, out: Out = None) -> tuple[Array, ...]:
+    """The sum or mean of softplus(x) - x target, and its derivative by x."""
+    if x.dtype == np.float16:  # whose largest number a sum would soon exceed
+        wide = _logistic_loss(x.astype(np.float32), target.astype(np.float32), reduction)
+        return _narrow(wide, x.dtype, out)
+    loss, grad = out or (np.empty((), x.dtype), np.empty(x.shape, x.dtype))
+    count = x.dtype.type(x.size if reduction == "mean" else 1)
+    power = np.abs(x, out=np.empty(x.shape, x.dtype))
+    np.negative(power, out=power)
+    np.exp(power, out=power)  # at most 1
+    np.add(power, 1, out=grad)
+    np.divide(np.where(x < 0, power, 1), grad, out=grad)  # sigmoid(x)
+    grad -= target
+    grad /= count
+    np.log1p(power, out=power)
+    power += np.maximum(x, 0)
+    power -= x * target
+    np.divide(np.add.reduce(power, axis=None), count, out=loss)
+    return loss, grad
+
+
+def _narrow(values: Sequence[Array], dtype: np.dtype[Any], out: Out) -> tuple[Array, ...]:
+    """What was computed in float32, as halves."""
+    places = out or _NOTHING[: len(values)]
+    narrow = (v.astype(dtype) for v in values)
+    return tuple(result(v, place) for v, place in zip(narrow, places, strict=True))
+
+
+# ------------------------------------------------------------------ layer norm
+def _layer_norm(
+    x: Array, weight: Array, bias: Array, eps: float, out: Out = None
+) -> tuple[Array, ...]:
+    """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
+    r, hat, scale, _ = out or _NOTHING[:4]
+    if x.dtype == np.float16:  # whose largest number a sum would soon exceed
+        x, of_weight, of_bias = (a.astype(np.float32) for a in (x, weight, bias))
+        *wide, exact, _ = _layer_norm(x, of_weight, of_bias, eps)
+        return *_narrow(wide, weight.dtype, out and (r, hat)), result(exact, scale), weight
+    shape = prod(x.shape[: x.ndim - weight.ndim]), weight.size
+    ones = _ones(weight.size, x.dtype)
+    rows = x.reshape(shape)
+    hat = np.empty(x.shape, x.dtype) if hat is None else hat
+    r = np.empty(x.shape, x.dtype) if r is None else r
+    flat, product = hat.reshape(shape), r.reshape(shape)
+    mean = rows.dot(ones)
+    mean /= weight.size
+    np.subtract(rows, mean[:, None], out=flat)
+    scale = np.vecdot(flat, flat, out=scale)
+    scale /= weight.size
+    scale += eps
+    np.sqrt(scale, out=scale)
+    np.reciprocal(scale, out=scale)
+    flat *= scale[:, None]
+    np.multiply(flat, weight.reshape(-1), out=product)
+    product += bias.reshape(-1)
+    return r, hat, scale, weight
+
+
+def _layer_norm_backward(
+    g: Array,
+    hat: Array,
+    scale: Array,
+    weight: Array,
+    needs: tuple[bool, ...],
+    eps: float,
+    out: Out = None,
+) -> list[Array | None]:
+    if g.dtype == np.float16:
+        args = g.astype(np.float32), hat.astype(np.float32), scale, weight.astype(np.float32)
+        wide = _layer_norm_backward(*args, needs, eps)
+        places = out or _NOTHING[:3]
+        return [
+            None if a is None else result(a.astype(g.dtype), place)
+            for a, place in zip(wide, places, strict=True)
+        ]
+    dx, dw, db = out or _NOTHING[:3]
+    shape = len(scale), weight.size
+    rows, flat = g.reshape(shape), hat.reshape(shape)
+    if needs[0]:
+        dx = np.empty(g.shape, g.dtype) if dx is None else dx
+        through = np.multiply(rows, weight.reshape(-1), out=dx.reshape(shape))
+        along = np.vecdot(through, flat)
+        along /= weight.size
+        mean = through.dot(_ones(weight.size, g.dtype))
+        mean /= weight.size
+        through -= mean[:, None]
+        through -= flat * along[:, None]
+        through *= scale[:, None]
+    return [
+        dx if needs[0] else None,
+        _column_sums(rows * flat, weight.shape, dw) if needs[1] else None,
+        _column_sums(rows, weight.shape, db) if needs[2] else None,
+    ]
+
+
+def _column_sums(rows: Array, shape: tuple[int, ...], out: Array | None) -> Array:
+    out = np.empty(shape, rows.dtype) if out is None else out
+    _ones(len(rows), rows.dtype).dot(rows, out.reshape(-1))
+    return out
 
 
 # ------------------------------------------------------------------ word vectors
@@ -312,7 +412,11 @@ FUSED: Entries = {
     "linear_backward": quiet(_linear_backward),
     "dropout": quiet(_dropout),
     "cross_entropy": quiet(_cross_entropy),
-    "cross_entropy_backward": _cross_entropy_backward,
+    "cross_entropy_backward": _loss_backward,
+    "logistic_loss": quiet(_logistic_loss),
+    "logistic_loss_backward": _loss_backward,
+    "layer_norm": quiet(_layer_norm),
+    "layer_norm_backward": quiet(_layer_norm_backward),
     "negative_sampling": quiet(_negative_sampling),
     "negative_sampling_backward": quiet(_negative_sampling_backward),
     "negative_sampling_sgd_": quiet(_negative_sampling_sgd_),

@@ -29,6 +29,16 @@ def skip_gram(scale):
     return (x, y, weights), {"width": 3}
 
 
+def logistic_loss(dtype, scale, reduction):
+    x, target = scale * numbers(3, 5), RNG.uniform(size=(3, 5))
+    return (x.astype(dtype),), {"target": target.astype(dtype), "reduction": reduction}
+
+
+def layer_norm(dtype, shape, dims):
+    arrays = numbers(*shape), numbers(*shape[-dims:]), numbers(*shape[-dims:])
+    return tuple(a.astype(dtype) for a in arrays), {"eps": 1e-5}
+
+
 FLOATS = ("float16", "float32", "float64")
 # Arguments of the forward entry; two drawings of each are of the same shapes.
 CASES = {
@@ -52,6 +62,18 @@ CASES = {
             for r in ("mean", "none")
         ),
         lambda: cross_entropy("float32", targets=(-7, 2, 1, -7), ignore_index=-7),
+    ],
+    "logistic_loss": [
+        *(
+            lambda d=d, s=s, r=r: logistic_loss(d, s, r)
+            for d in FLOATS
+            for s in (1, 200)
+            for r in ("mean", "sum")
+        ),
+    ],
+    "layer_norm": [
+        *(lambda d=d: layer_norm(d, (4, 6), 1) for d in FLOATS),
+        *(lambda s=s: layer_norm("float32", s, 2) for s in ((3, 2, 5), (2, 3, 2, 5), (0, 2, 5))),
     ],
     "negative_sampling": [lambda: skip_gram(1), lambda: skip_gram(100)],
 }
