@@ -23,10 +23,16 @@ FEATURES, CLASSES, WORDS = 6, 3, 9
 # ---------------------------------------------------------------------- all that a step leaves
 def bits(x):
     """A tensor, a row-sparse gradient or a plain value, as something that can be compared."""
+    if isinstance(x, dict):
+        return {k: bits(v) for k, v in x.items()}
+    if isinstance(x, (tuple, list)):
+        return [bits(v) for v in x]
     if isinstance(x, RowGrad):
         return ("rows", bits(x.indices), bits(x.values))
     if isinstance(x, minitorch.Tensor):
         a = x.detach().cpu().numpy()
+        if a.dtype.kind == "f":  # the sign of what is not a number says nothing
+            a = np.where(np.isnan(a), np.array(np.nan, a.dtype), a)
         return a.dtype.name, a.shape, a.tobytes()
     return x
 
@@ -468,12 +474,8 @@ def test_what_cannot_be_recorded(name):
     with pytest.warns(UserWarning, match=reason):
         results = [fast(x * (i - 1)) for i in range(ATTEMPTS + 2)]
     expected = [step(x * (i - 1)) for i in range(ATTEMPTS + 2)]
-    assert [flat(r) for r in results] == [flat(r) for r in expected]
+    assert bits(results) == bits(expected)
     assert fast.replays == 0 and fast.reason is not None
-
-
-def flat(x):
-    return [bits(v) for v in x] if isinstance(x, tuple) else bits(x)
 
 
 def test_a_tensor_that_is_replaced_is_noticed():

@@ -473,8 +473,12 @@ def zero_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
     filled: dict[Device, list[Tensor]] = {}
     for param in params:
         node = param.node
-        grad = None if node is None else node.grad
-        if node is None or grad is None:
+        if node is None:
+            continue
+        if recorders:
+            recording.gradient(node, reads=not set_to_none)
+        grad = node.grad
+        if grad is None:
             continue
         if set_to_none or isinstance(grad, RowGrad):
             node.grad = None
