@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cpu.elementwise import (
+    gelu,
     gelu_backward,
-    normal_below,
+    relu_backward,
     sigmoid,
     sigmoid_backward,
     softplus,
     tanh_backward,
 )
-from minitorch.backend.cpu.entry import Array, Entries, Index, clone, quiet, result
+from minitorch.backend.cpu.entry import ZERO, Array, Entries, Index, clone, quiet, result
 from minitorch.backend.cpu.index import add_rows, check_range
 from minitorch.backend.cpu.source import uniform
 
@@ -25,7 +26,6 @@ from minitorch.backend.cpu.source import uniform
 # kept arrays), to be overwritten in place. Kept arguments are not written to: they are given anew.
 Out = Sequence[Any] | None
 _NOTHING = (None,) * 8  # an `out` that has no memory to offer
-_ZERO = {np.dtype(t): np.zeros((), t) for t in ("float16", "float32", "float64")}
 
 
 @lru_cache(16)
@@ -38,13 +38,10 @@ def _ones(n: int, dtype: np.dtype[Any]) -> Array:
 # An activation in place (of gelu: in memory of its own), and g times its derivative.
 _ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Array]]] = {
     "none": (lambda x, out: x, lambda g, y: g),
-    "relu": (
-        lambda x, out: np.maximum(x, _ZERO[x.dtype], out=x),
-        lambda g, y: np.multiply(g, np.greater(y, _ZERO[y.dtype])),
-    ),
+    "relu": (lambda x, out: np.maximum(x, ZERO[x.dtype], out=x), relu_backward),
     "tanh": (lambda x, out: np.tanh(x, out=x), tanh_backward),
     "sigmoid": (lambda x, out: sigmoid(x, out=x), sigmoid_backward),
-    "gelu": (lambda x, out: np.multiply(x, normal_below(x), out=out), gelu_backward),
+    "gelu": (gelu, gelu_backward),
 }
 
 
