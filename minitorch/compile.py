@@ -20,7 +20,7 @@ from typing import Any
 from minitorch import backend, dtypes
 from minitorch.backend import Array, recording
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
-from minitorch.backend.recording import CannotRecord, Recorder, edits, recorders
+from minitorch.backend.recording import CannotRecord, Recorder, edits, moves, recorders
 from minitorch.rules import REGISTRY
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode
 
@@ -250,7 +250,7 @@ def _detached(result: Any) -> Any:
 
 def _fill(form: Any, arrays: Sequence[Array]) -> Any:
     """A form with tensors in its places."""
-    if type(form) is Place:
+    if type(form) is Place:  # the most common form is one tensor
         return Tensor(arrays[form.i])
     if isinstance(form, (tuple, list)):
         return type(form)(_fill(v, arrays) for v in form)
@@ -316,7 +316,7 @@ class Program:
         self.grad_enabled = grad_enabled
         self.environment = _environment()
         self.things = [(thing, thing._given()) for thing, _ in recorder.things.values()]
-        self.edits = edits[0]
+        self.edits, self.moves = edits[0], moves[0]
         self.looks = [look for thing, _ in self.things for look in _glances(thing)]
         self.seen = [look() for look in self.looks]
         self.leaves = [(node, node.grad) for node, _, _ in recorder.leaves.values()]
@@ -408,15 +408,24 @@ class Program:
         """Whether all that a replay relies on is as it was, arguments apart."""
         return (
             self.grad_enabled is grad_mode.enabled
-            and all(map(is_, map(_array, self.tensors), self.arrays))
-            and all(map(is_, map(_node, self.tensors), self.nodes))
             and _equal([look() for look in self.looks], self.seen)
+            and (moves[0] == self.moves or self._unmoved())
             and (edits[0] == self.edits or self._unedited())
             and all(_enters(node, before) for node, before in self.entered)
         )
 
+    def _unmoved(self) -> bool:
+        """Whether all tensors are as they were, although some tensor was changed."""
+        count = moves[0]
+        same = all(map(is_, map(_array, self.tensors), self.arrays)) and all(
+            map(is_, map(_node, self.tensors), self.nodes)
+        )
+        if same:
+            self.moves = count
+        return same
+
     def _unedited(self) -> bool:
-        """Whether all that is only looked at when something was edited is as it was."""
+        """Whether modules, hooks, optimizers and defaults are as they were, although one was not."""
         count = edits[0]
         same = (
             self.environment == _environment()

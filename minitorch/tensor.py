@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from minitorch import backend
 from minitorch.backend import Array, Device, recording
-from minitorch.backend.recording import edits, recorders
+from minitorch.backend.recording import edits, moves, recorders
 from minitorch.dtypes import dtype, of_array
 
 P = ParamSpec("P")
@@ -294,6 +294,7 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Begin (or end) recording ops on this leaf; returns it."""
+        moves[0] += 1
         if not requires_grad:
             if not self.is_leaf:
                 raise RuntimeError(
@@ -390,6 +391,7 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"data: expected a Tensor, got {type(value).__name__}")
         self.array = value.array
+        moves[0] += 1
         if self.node is not None and self.node.op is None:
             self.node.shape = value.array.shape
 
@@ -399,6 +401,7 @@ class Tensor:
 
     def detach_(self) -> Tensor:
         """Cut this tensor off from the tape."""
+        moves[0] += 1
         self.node = None
         return self
 

@@ -18,9 +18,9 @@ Work = Callable[[], dict[str, Any] | None]
 
 recorders: list[Recorder | Repeater] = []  # the one at work, if any
 recording_lock = RLock()
-# Counts changes of what programs take as given and look at only when something has changed:
-# attributes and hooks of modules, defaults.
-edits = [0]
+# Programs look at what they take as given only when somebody has changed something of the kind:
+edits = [0]  # counts changes of modules' attributes, of hooks, optimizers and defaults
+moves = [0]  # counts changes of existing tensors' arrays, and of whether they are tracked
 
 
 class CannotRecord(RuntimeError):

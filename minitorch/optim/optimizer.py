@@ -11,7 +11,7 @@ from typing import Any
 
 from minitorch import backend
 from minitorch.backend import recording
-from minitorch.backend.recording import recorders
+from minitorch.backend.recording import edits, recorders
 from minitorch.creation import full_like
 from minitorch.nn.module import zero_grads
 from minitorch.optim.flat import Flat
@@ -77,6 +77,7 @@ class Optimizer:
                 raise ValueError("some parameters appear more than once in the parameter groups")
             known.add(id(p))
         self.param_groups.append(group)
+        edits[0] += 1
         self._flat.pack(group["params"])
 
     def _check(self, group: Group) -> None:
@@ -188,15 +189,12 @@ class Optimizer:
 
     def _glances(self) -> list[Callable[[], Any]]:
         """What of `_given` is looked at before every replay, because plain dicts hold it."""
-        looks: list[Callable[[], Any]] = [
-            partial(getattr, self, "state"),
-            partial(len, self.param_groups),
+        names = [[name for name in g if name not in ("params", *RATES)] for g in self.param_groups]
+        return [
+            partial(itemgetter(*of_group), group)
+            for of_group, group in zip(names, self.param_groups, strict=True)
+            if of_group
         ]
-        for group in self.param_groups:
-            names = [name for name in group if name not in RATES]
-            looks.append(partial(itemgetter(*names), group))
-            looks.append(partial(len, group["params"]))
-        return looks
 
     def state_dict(self) -> dict[str, Any]:
         """Return `{"state": {index: ...}, "param_groups": [...]}`.
@@ -236,6 +234,7 @@ class Optimizer:
                 raise ValueError(f"loaded state dict has state for parameter {name}, in no group")
             state[params[name]] = {k: _adopt(k, v, params[name]) for k, v in values.items()}
         self.state = state
+        edits[0] += 1
         for old, new in zip(self.param_groups, saved):
             old.update({k: deepcopy(v) for k, v in new.items() if k != "params"})
 

@@ -76,7 +76,7 @@ class NumpyRecorder(Recorder):
     @staticmethod
     def copy(a: Array) -> Array:
         """A copy in the same memory layout."""
-        return np.array(a, order="K")
+        return a.copy("K")
 
     @staticmethod
     def write(place: Array, array: Array) -> None:
