@@ -99,7 +99,10 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
     array_type = gpu.xp.ndarray
     too_little = gpu.xp.cuda.memory.OutOfMemoryError
 
+    captured = gpu.captured
+
     def run(*args: Any, **kwargs: Any) -> Any:
+        graph = captured.graph
         index = kwargs.get("index")
         number = index if type(index) is int else None
         for array in _flat((args, tuple(kwargs.values()))):
@@ -108,6 +111,8 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
                     number = array.device.id
                 elif array.device.id != number:
                     raise _mixed(op, f"{gpu.name}:{number}", f"{gpu.name}:{array.device.id}")
+                if graph is not None:
+                    graph.keep(array)
             elif type(array) is np.ndarray:
                 raise _mixed(op, f"{gpu.name}:{number or 0}", "cpu")
         assert number is not None, f"{op}: no array and no index"

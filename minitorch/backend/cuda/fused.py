@@ -48,7 +48,7 @@ def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
     product: Array = out if _fits(out, shape, x, y) else gpu.empty(shape, x.dtype)
     if not product.size or not x.shape[-1]:
         fill(gpu, product, 0)
-    elif x.dtype.kind == "f" and not gpu.own_gemm:
+    elif x.dtype.kind == "f" and not (gpu.own_gemm or gpu.captured.graph):
         _cublas(gpu, x, y, product)
     else:
         _gemm(gpu, x, y, product)
