@@ -319,7 +319,7 @@ class Program:
         self.edits, self.moves = edits[0], moves[0]
         self.looks = [look for thing, _ in self.things for look in _glances(thing)]
         self.seen = [look() for look in self.looks]
-        self.leaves = [(node, node.grad) for node, _, _ in recorder.leaves.values()]
+        self.leaves: list[Any] = [(node, node.grad) for node, _, _ in recorder.leaves.values()]
         self.entered = [(node, before) for node, reads, before in recorder.leaves.values() if reads]
         self.output = Nest(result, "the step returns a value", (type(None),))
         self.results = self.output.arrays
@@ -372,7 +372,7 @@ class Program:
         self.hooks = _hooks(self.nodes)
         grads = [g for _, g in self.leaves if g is not None]
         kept = [*self.results, *chain.from_iterable(map(_arrays_of, grads))]
-        self.versions = _versions(recorder, grads)
+        self.versions = _versions(recorder)
         self.hosts = [i for i in recorder.items if isinstance(i, recording.HostWork)]
         self.memory = [
             a for i in recorder.items if isinstance(i, recording.Call) for a in i.written
@@ -380,7 +380,11 @@ class Program:
         self.memory = [a for a in self.memory if not recorder.made(a)]
         self.copy = recorder.copy
         self.write = recorder.write
-        self._replay = recorder.build(kept)
+        self._replay, places = recorder.build(kept)
+        standing = iter(places)
+        self.results = [next(standing) for _ in self.results]
+        self.leaves = [(node, _standing(grad, standing)) for node, grad in self.leaves]
+        self.versions += [(_version(grad), 1) for _, grad in self.leaves if grad is not None]
 
     # ---- guards
 
@@ -545,13 +549,22 @@ def _holders(arrays: Iterable[Array]) -> dict[int, list[Tensor]]:
     return held
 
 
-def _versions(recorder: Recorder, grads: Sequence[Any]) -> list[tuple[list[Any], int]]:
+def _standing(grad: Any, arrays: Iterator[Array]) -> Any:
+    """A gradient whose arrays are the next ones."""
+    if isinstance(grad, RowGrad):
+        return RowGrad(Tensor(next(arrays)), Tensor(next(arrays)), grad.shape)
+    return None if grad is None else Tensor(next(arrays))
+
+
+def _version(grad: Any) -> list[Any]:
+    version: list[Any] = grad.values.version if isinstance(grad, RowGrad) else grad.version
+    return version
+
+
+def _versions(recorder: Recorder) -> list[tuple[list[Any], int]]:
     """The versions that a replay must count up, and by how much."""
     counts: dict[int, tuple[list[Any], int]] = {}
     for array, version in recorder.versions:
         if not recorder.made(array):
             counts[id(version)] = (version, counts.get(id(version), (version, 0))[1] + 1)
-    for grad in grads:  # a replay overwrites them
-        version = grad.values.version if isinstance(grad, RowGrad) else grad.version
-        counts.setdefault(id(version), (version, 1))
     return list(counts.values())

@@ -9,7 +9,7 @@ replay, or that a replay relies on, is told to it by the functions here. While n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from threading import RLock, get_ident
 from typing import Any
 
@@ -74,9 +74,12 @@ class Call:
 class Recorder(ABC):
     """Notes what a step asks for, in order. A backend's own knows memory and builds the replay."""
 
-    def __init__(self, array_type: type, as_array: Callable[[Any], Array]) -> None:
+    def __init__(
+        self, array_type: type, as_array: Callable[[Any], Array], views: frozenset[str]
+    ) -> None:
         self.array_type = array_type
         self.as_array = as_array
+        self.views = views
         self.thread = get_ident()
         self.items: list[Call | HostWork] = []
         self.reason: str | None = None  # why there will be no replay
@@ -122,33 +125,17 @@ class Recorder(ABC):
         if id(node) not in self.leaves:
             self.leaves[id(node)] = (node, reads, node.grad)
 
-    # ---- what a backend adds; all but `copy` and `write` after `analyse`
+    # ---- what a backend adds
 
+    @staticmethod
     @abstractmethod
-    def analyse(self) -> None:
-        """Find out which memory the step made, which it found, and which it changed."""
-
-    @property
-    @abstractmethod
-    def found(self) -> list[Array]:
-        """The arrays of memory that the step did not make, as entries got them."""
-
-    @abstractmethod
-    def made(self, a: Array) -> bool:
-        """Whether the step made this memory."""
-
-    @abstractmethod
-    def changes(self, a: Array) -> bool:
-        """Whether the step changes this memory."""
-
-    @abstractmethod
-    def same_memory(self, a: Array, others: Iterable[Array]) -> bool:
-        """Whether `a` lies in memory that one of the others belongs to."""
+    def memory(a: Array) -> Hashable:
+        """What is the same for arrays of the same memory, while both live."""
 
     @staticmethod
     @abstractmethod
     def copy(a: Array) -> Array:
-        """A copy in the same memory layout."""
+        """A copy, in the same memory layout where results depend on that."""
 
     @staticmethod
     @abstractmethod
@@ -156,8 +143,76 @@ class Recorder(ABC):
         """Put the elements of an array into the memory of another."""
 
     @abstractmethod
-    def build(self, keep: Sequence[Array]) -> Callable[[], None]:
-        """What repeats the step; the arrays in `keep` hold their values until the next time."""
+    def build(self, keep: Sequence[Array]) -> tuple[Callable[[], None], list[Array]]:
+        """What repeats the step, and the arrays in which it leaves those of `keep`.
+
+        They hold their values until the next time.
+        """
+
+    # ---- which memory it is; after `analyse`
+
+    def analyse(self) -> None:
+        """Find out which memory the step made, which it found, and which it changed."""
+        self.makers: dict[Hashable, Call] = {}
+        self._found: dict[int, Array] = {}  # arrays of other memory, by id of the array
+        views: set[int] = set()  # of found memory, which the step took
+        for call in self._calls():
+            given = {self.memory(a) for a in self.arrays((call.args, call.params))}
+            for a in self.arrays((call.args, call.params)):
+                if self.memory(a) not in self.makers and id(a) not in views:
+                    self._found[id(a)] = a
+            views |= {id(a) for a in self.arrays(call.result)}
+            for a in self.arrays((call.result, call.appended)):
+                if self.memory(a) not in given:
+                    self.makers.setdefault(self.memory(a), call)
+        self._written = {self.memory(a) for call in self._calls() for a in call.written}
+
+    @property
+    def found(self) -> list[Array]:
+        """The arrays of memory that the step did not make, as entries got them."""
+        return list(self._found.values())
+
+    def made(self, a: Array) -> bool:
+        """Whether the step made this memory."""
+        return self.memory(a) in self.makers
+
+    def changes(self, a: Array) -> bool:
+        """Whether the step changes this memory."""
+        return self.memory(a) in self._written
+
+    def same_memory(self, a: Array, others: Iterable[Array]) -> bool:
+        """Whether `a` lies in memory that one of the others belongs to."""
+        return self.memory(a) in map(self.memory, others)
+
+    def arrays(self, value: Any) -> Iterator[Array]:
+        """The arrays in a nest of tuples, lists and dicts."""
+        return arrays_in(value, self.array_type)
+
+    def _calls(self) -> Iterator[Call]:
+        return (item for item in self.items if isinstance(item, Call))
+
+    def needed(self, keep: Sequence[Array]) -> list[Call | HostWork]:
+        """The items that have an effect or a result that is used, in order."""
+        live = {self.memory(a) for a in keep}
+        needed: list[Call | HostWork] = []
+        for item in reversed(self.items):
+            if isinstance(item, Call):
+                if not self._counts(item, live):
+                    continue
+                live |= {self.memory(a) for a in self.arrays((item.args, item.params))}
+            needed.append(item)
+        return needed[::-1]
+
+    def _counts(self, call: Call, live: set[Hashable]) -> bool:
+        given = {self.memory(a) for a in self.arrays((call.result, call.appended))}
+        made = {owner for owner in given if self.makers.get(owner) is call}
+        if call.name in CONSTANT_SOURCES and made.isdisjoint(self._written):
+            for owner in made:
+                del self.makers[owner]  # made once for all
+            return False
+        if call.name in self.views:
+            return not given.isdisjoint(live)
+        return bool(call.written) or call.name in CHECKS or not live.isdisjoint(made)
 
     # ---- what happens
 
@@ -205,8 +260,9 @@ class Recorder(ABC):
         return self.as_array(result)
 
 
-# Ops whose result has a shape that only the data can tell.
-DATA_DEPENDENT = frozenset({"nonzero"})
+DATA_DEPENDENT = ("nonzero",)  # ops whose result has a shape that only the data can tell
+CONSTANT_SOURCES = ("full", "arange", "linspace")  # what they make is the same at every replay
+CHECKS = ("check_range", "check_unit")  # ops that are called for the error that they raise
 
 
 def now(value: Any) -> Any:

@@ -8,7 +8,7 @@ management for deep neural net inference", section 5).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,9 @@ import numpy as np
 
 from minitorch.backend.cpu.entry import Array, quiet
 from minitorch.backend.cpu.shape import VIEWS
-from minitorch.backend.recording import Call, HostWork, Live, Recorder, arrays_in
+from minitorch.backend.recording import Call, HostWork, Live, Recorder
 
 ALIGNMENT = 64  # bytes, of a cache line
-CONSTANT_SOURCES = ("full", "arange", "linspace")  # what they make is the same at every replay
-CHECKS = ("check_range", "check_unit")  # ops that are called for the error that they raise
 
 
 def root(a: Array) -> Array:
@@ -39,39 +37,12 @@ class NumpyRecorder(Recorder):
     """Records entries of NumPy, and builds what replays them."""
 
     def __init__(self) -> None:
-        super().__init__(np.ndarray, np.asarray)
+        super().__init__(np.ndarray, np.asarray, frozenset(VIEWS))
 
-    def analyse(self) -> None:
-        """Find out which memory the step made, which it found, and which it changed."""
-        self.makers: dict[int, Call] = {}  # by id of the owner of the memory
-        self._found: dict[int, Array] = {}  # arrays of other memory, by id of the array
-        views: set[int] = set()  # of found memory, which the step took
-        for call in self._calls():
-            for a in _arrays((call.args, call.params)):
-                if id(root(a)) not in self.makers and id(a) not in views:
-                    self._found[id(a)] = a
-            views |= {id(a) for a in _arrays(call.result)}
-            for a in _arrays((call.result, call.appended)):
-                if not any(root(a) is root(b) for b in _arrays((call.args, call.params))):
-                    self.makers.setdefault(id(root(a)), call)
-        self.written = {id(root(a)) for call in self._calls() for a in call.written}
-
-    @property
-    def found(self) -> list[Array]:
-        """The arrays of memory that the step did not make, as entries got them."""
-        return list(self._found.values())
-
-    def made(self, a: Array) -> bool:
-        """Whether the step made this memory."""
-        return id(root(a)) in self.makers
-
-    def changes(self, a: Array) -> bool:
-        """Whether the step changes this memory."""
-        return id(root(a)) in self.written
-
-    def same_memory(self, a: Array, others: Iterable[Array]) -> bool:
-        """Whether `a` lies in memory that one of the others belongs to."""
-        return any(root(a) is root(b) for b in others)
+    @staticmethod
+    def memory(a: Array) -> int:
+        """What is the same for arrays of the same memory, while both live."""
+        return id(root(a))
 
     @staticmethod
     def copy(a: Array) -> Array:
@@ -83,66 +54,39 @@ class NumpyRecorder(Recorder):
         """Put the elements of an array into the memory of another."""
         place[...] = array
 
-    def build(self, keep: Sequence[Array]) -> Callable[[], None]:
-        """What repeats the step; the arrays in `keep` hold their values until the next time."""
-        kept = {id(root(a)) for a in keep}
-        items = self._needed(kept)
-        memory = Memory(self._lifetimes(items, kept))
+    def build(self, keep: Sequence[Array]) -> tuple[Callable[[], None], list[Array]]:
+        """What repeats the step, and the arrays in which it leaves those of `keep`."""
+        items = [
+            item
+            for item in self.needed(keep)
+            if isinstance(item, HostWork) or not (item.name in VIEWS or item.name == "empty")
+        ]
+        memory = Memory(self._lifetimes(items, {self.memory(a) for a in keep}))
         calls: list[Callable[[], Any]] = []
         for item in items:
             if isinstance(item, HostWork):
                 calls.append(item.find)
             else:
                 calls.append(_lower(item, memory, self._made_by(item)))
-        return partial(_run, calls)
+        return partial(_run, calls), list(keep)
 
     def _made_by(self, call: Call) -> set[int]:
         """The ids of the arrays that a call gives in memory that is new."""
-        given = _arrays((call.result, call.appended))
-        return {id(a) for a in given if self.makers.get(id(root(a))) is call}
+        given = self.arrays((call.result, call.appended))
+        return {id(a) for a in given if self.makers.get(self.memory(a)) is call}
 
-    def _calls(self) -> Iterator[Call]:
-        return (item for item in self.items if isinstance(item, Call))
-
-    def _needed(self, kept: set[int]) -> list[Call | HostWork]:
-        """The items that have an effect or a result that is used, in order."""
-        live = set(kept)
-        needed: list[Call | HostWork] = []
-        for item in reversed(self.items):
-            if isinstance(item, Call):
-                if not self._counts(item, live):
-                    continue
-                live |= {id(root(a)) for a in _arrays((item.args, item.params))}
-            needed.append(item)
-        return needed[::-1]
-
-    def _counts(self, call: Call, live: set[int]) -> bool:
-        if call.name in VIEWS or call.name == "empty":
-            return False
-        made = [id(root(a)) for a in _arrays((call.result, call.appended))]
-        made = [owner for owner in made if self.makers.get(owner) is call]
-        if call.name in CONSTANT_SOURCES and self.written.isdisjoint(made):
-            for owner in made:
-                del self.makers[owner]  # made once for all
-            return False
-        return bool(call.written) or call.name in CHECKS or not live.isdisjoint(made)
-
-    def _lifetimes(self, items: Sequence[Any], kept: set[int]) -> dict[int, tuple[Any, int, int]]:
+    def _lifetimes(self, items: Sequence[Any], kept: set[int]) -> dict[int, tuple[Array, int, int]]:
         """Owner, first and last use of all memory that is needed inside of the step alone."""
-        lives: dict[int, tuple[Any, int, int]] = {}
+        lives: dict[int, tuple[Array, int, int]] = {}
         for i, item in enumerate(items):
             if not isinstance(item, Call):
                 continue
-            for a in _arrays((item.args, item.params, item.result, item.appended)):
+            for a in self.arrays((item.args, item.params, item.result, item.appended)):
                 owner = root(a)
-                if id(owner) in self.makers and id(owner) not in kept and owner.nbytes:
+                if self.made(a) and id(owner) not in kept and owner.nbytes:
                     first = lives[id(owner)][1] if id(owner) in lives else i
                     lives[id(owner)] = (owner, first, i)
         return lives
-
-
-def _arrays(value: Any) -> Iterator[Array]:
-    return arrays_in(value, np.ndarray)
 
 
 class Memory:
