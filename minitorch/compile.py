@@ -142,6 +142,8 @@ class CompiledStep:
             self.recordings += 1
             program = Program(recorder, given, inputs, result, grad_enabled)
         if program.problem is None:
+            result = program.output.filled(program.output.arrays, recorder.copy)
+            program.output.arrays = given.arrays = []  # replays have their own
             self._programs.insert(0, program)
             del self._programs[PROGRAMS:]
             self._failures = 0
@@ -149,7 +151,8 @@ class CompiledStep:
             self._failures += 1
             if program.problem.lasting or self._failures == ATTEMPTS:
                 self._explain(program.problem.text)
-        return program.output.filled(program.results, recorder.copy)
+            result = _detached(result)
+        return result
 
     def _explain(self, reason: str) -> None:
         """Run the step as it is from now on."""
@@ -325,7 +328,10 @@ class Program:
         self.results = self.output.arrays
         self.problem = self._problem(recorder, given)
         if self.problem is None:
-            self._finish(recorder)
+            try:
+                self._finish(recorder)
+            except CannotRecord as error:
+                self.problem = Problem(str(error))
 
     def _problem(self, recorder: Recorder, given: Nest) -> Problem | None:
         """What stands against a replay."""
@@ -419,7 +425,7 @@ class Program:
         )
 
     def _unmoved(self) -> bool:
-        """Whether all tensors are as they were, although some tensor was changed."""
+        """Whether all tensors are as they were."""
         count = moves[0]
         same = all(map(is_, map(_array, self.tensors), self.arrays)) and all(
             map(is_, map(_node, self.tensors), self.nodes)
@@ -429,7 +435,7 @@ class Program:
         return same
 
     def _unedited(self) -> bool:
-        """Whether modules, hooks, optimizers and defaults are as they were, although one was not."""
+        """Whether modules, hooks, optimizers and defaults are as they were."""
         count = edits[0]
         same = (
             self.environment == _environment()

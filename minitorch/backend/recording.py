@@ -127,26 +127,18 @@ class Recorder(ABC):
 
     # ---- what a backend adds
 
-    @staticmethod
     @abstractmethod
-    def memory(a: Array) -> Hashable:
+    def memory(self, a: Array) -> Hashable:
         """What is the same for arrays of the same memory, while both live."""
 
-    @staticmethod
-    @abstractmethod
-    def copy(a: Array) -> Array:
-        """A copy, in the same memory layout where results depend on that."""
-
-    @staticmethod
-    @abstractmethod
-    def write(place: Array, array: Array) -> None:
-        """Put the elements of an array into the memory of another."""
+    copy: Callable[[Array], Array]  # of an array, in its layout where results depend on that
+    write: Callable[[Array, Array], None]  # puts the elements of the second into the first
 
     @abstractmethod
     def build(self, keep: Sequence[Array]) -> tuple[Callable[[], None], list[Array]]:
         """What repeats the step, and the arrays in which it leaves those of `keep`.
 
-        They hold their values until the next time.
+        They hold their values until the next time. Raises CannotRecord.
         """
 
     # ---- which memory it is; after `analyse`

@@ -38,21 +38,11 @@ class NumpyRecorder(Recorder):
 
     def __init__(self) -> None:
         super().__init__(np.ndarray, np.asarray, frozenset(VIEWS))
+        self.copy, self.write = _copy, _write
 
-    @staticmethod
-    def memory(a: Array) -> int:
+    def memory(self, a: Array) -> int:
         """What is the same for arrays of the same memory, while both live."""
         return id(root(a))
-
-    @staticmethod
-    def copy(a: Array) -> Array:
-        """A copy in the same memory layout."""
-        return a.copy("K")
-
-    @staticmethod
-    def write(place: Array, array: Array) -> None:
-        """Put the elements of an array into the memory of another."""
-        place[...] = array
 
     def build(self, keep: Sequence[Array]) -> tuple[Callable[[], None], list[Array]]:
         """What repeats the step, and the arrays in which it leaves those of `keep`."""
@@ -87,6 +77,14 @@ class NumpyRecorder(Recorder):
                     first = lives[id(owner)][1] if id(owner) in lives else i
                     lives[id(owner)] = (owner, first, i)
         return lives
+
+
+def _copy(a: Array) -> Array:
+    return a.copy("K")
+
+
+def _write(place: Array, array: Array) -> None:
+    place[...] = array
 
 
 class Memory:

@@ -19,6 +19,7 @@ from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, WRITES
 from minitorch.backend.cuda.optim import OPTIMIZERS
+from minitorch.backend.cuda.record import GraphRecorder
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
@@ -87,6 +88,7 @@ def build(name: str, xp: Any) -> Backend:
         index=lambda array: int(array.device.id),
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
+        recorder=partial(GraphRecorder, gpu, entries, frozenset(VIEWS)),
     )
 
 
