@@ -18,7 +18,7 @@ from minitorch import backend
 from minitorch.backend import Array
 from minitorch.backend.recording import moves
 from minitorch.creation import zeros
-from minitorch.tensor import Tensor
+from minitorch.tensor import RowGrad, Tensor
 
 ALIGNMENT = 128  # bytes that the beginnings of two slots are apart, or a multiple
 PARAM, GRAD = "param", "grad"  # the columns of a pack that are not states
@@ -150,4 +150,6 @@ class Flat:
 
 def _is_small(p: Tensor) -> bool:
     a = p.array
-    return p.node is not None and 0 < a.size <= backend.of(a).small and bool(a.flags.c_contiguous)
+    if p.node is None or isinstance(p.node.grad, RowGrad):
+        return False
+    return a.size <= backend.of(a).small and bool(a.flags.c_contiguous)

@@ -121,6 +121,8 @@ class Optimizer:
         used, plan = self._used(group), self._plans.get(id(group))
         found = None if plan is None else plan.grads(group, used, self.state)
         if plan is None or found is None:
+            plan = None  # what it refers to would not be private
+            self._plans.pop(id(group), None)
             plan = self._planned(group, used)
             found = plan.grads(group, used, self.state)
             assert found is not None
@@ -132,9 +134,8 @@ class Optimizer:
 
     def _planned(self, group: Group, used: tuple[str, ...]) -> Plan:
         """Batches of the parameters that have a dense gradient and all else in common."""
-        self._plans.pop(id(group), None)  # what it refers to would not be private
         params = group["params"]
-        self._flat.pack([p for p in params if not isinstance(p.grad, RowGrad)])
+        self._flat.pack(params)
         plan = Plan(group, used, [kind(p, p.grad) for p in params])
         batches: dict[Any, list[Member]] = {}
         dense = [

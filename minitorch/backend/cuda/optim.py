@@ -197,7 +197,7 @@ def _change_some(
     table = np.zeros((), TABLE)
     copies = []
     for k, (changed, g) in enumerate(rows):
-        flat = [None if a is None else _writable(gpu, a) for a in changed]
+        flat = [None if a is None else _writable(gpu, a, g.dtype) for a in changed]
         copies += [(a, b) for a, b in zip(flat, changed) if a is not b]
         pointers = [0 if a is None else a.data.ptr for a in flat]
         table["param"][k], table["grad"][k] = pointers[0], g.data.ptr
@@ -214,10 +214,10 @@ def _change_some(
         gpu.copy(copy, original)
 
 
-def _writable(gpu: Gpu, a: Array) -> Array:
-    """a, or a contiguous copy to change in its place."""
+def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
+    """a, or a contiguous copy of that dtype to change in its place."""
     check_writable(a)
-    return gpu.contiguous(a)
+    return gpu.contiguous(a) if a.dtype == dtype else gpu.converted(a, dtype)
 
 
 def _sgd_(gpu: Gpu, params: Arrays, buffers: Arrays, grads: Arrays, **options: Any) -> None:
