@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -163,3 +164,28 @@ def test_saved_values_are_gone_after_backward():
     nodes = autograd.topological([y.node])
     y.backward()
     assert all(not node.saved for node in nodes)
+
+
+def test_the_peak_of_a_chain_is_what_it_saved_and_one_gradient():
+    """PyTorch's is the same: each step frees a saved value and turns one gradient into another."""
+    size, n = 1 << 20, 8
+    x = minitorch.ones(size // 4, device="cpu", requires_grad=True)
+
+    def run():
+        y = x
+        for _ in range(n):
+            y = y.sigmoid()
+        loss = y.sum()
+        tracemalloc.reset_peak()
+        loss.backward()
+
+    run()  # what is made once
+    x.grad = None
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        run()
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < (n + 3.5) * size  # the last step's: its gradient and a factor beside all n
