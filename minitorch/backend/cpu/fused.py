@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def _product(x: Array, y: Array, out: Array | None) -> Array:
 
 
 def _rows(x: Array) -> Array:
-    return x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _linear_backward(
@@ -112,7 +112,7 @@ def _cross_entropy(
     x: Array, target: Array, ignore_index: int, reduction: str, out: Out = None
 ) -> tuple[Array, ...]:
     """The loss, and its derivative by x."""
-    if x.dtype == np.float16:  # whose largest number a sum would soon exceed
+    if x.itemsize == 2:  # whose largest number a sum would soon exceed
         wide = _cross_entropy(x.astype(np.float32), target, ignore_index, reduction)
         return _narrow(wide, x.dtype, out)
     n, classes = x.shape
@@ -137,8 +137,9 @@ def _cross_entropy(
     if ignored is not None:
         every[ignored] = 0
         n -= int(np.count_nonzero(ignored))
-    count = x.dtype.type(n if reduction == "mean" else 1)
+    count = 1.0
     if reduction == "mean":
+        count = n or math.nan
         total *= count
     grad /= total[:, None]
     flat[places] -= 1 / count
@@ -146,9 +147,14 @@ def _cross_entropy(
         grad[ignored] = 0 / count  # not a number where none counts, as the mean
     if reduction == "none":
         return every, grad
-    loss = np.empty((), x.dtype) if loss is None else loss
-    np.divide(np.add.reduce(every), count, out=loss)
-    return loss, grad
+    return _scalar(np.add.reduce(every) / count, loss), grad
+
+
+def _scalar(value: Any, out: Array | None) -> Array:
+    if out is None:
+        return np.array(value)
+    out[()] = value
+    return out
 
 
 def _all_count(target: Array, classes: int, ignore_index: int) -> bool:
@@ -174,11 +180,11 @@ def _loss_backward(
 # ------------------------------------------------------------------ binary cross entropy
 def _logistic_loss(x: Array, target: Array, reduction: str, out: Out = None) -> tuple[Array, ...]:
     """The sum or mean of softplus(x) - x target, and its derivative by x."""
-    if x.dtype == np.float16:  # whose largest number a sum would soon exceed
+    if x.itemsize == 2:  # whose largest number a sum would soon exceed
         wide = _logistic_loss(x.astype(np.float32), target.astype(np.float32), reduction)
         return _narrow(wide, x.dtype, out)
-    loss, grad = out or (np.empty((), x.dtype), np.empty(x.shape, x.dtype))
-    count = x.dtype.type(x.size if reduction == "mean" else 1)
+    loss, grad = out or (None, np.empty(x.shape, x.dtype))
+    count = (x.size or math.nan) if reduction == "mean" else 1.0
     power = np.abs(x, out=np.empty(x.shape, x.dtype))
     np.negative(power, out=power)
     np.exp(power, out=power)  # at most 1
@@ -189,8 +195,7 @@ def _logistic_loss(x: Array, target: Array, reduction: str, out: Out = None) -> 
     np.log1p(power, out=power)
     power += np.maximum(x, 0)
     power -= x * target
-    np.divide(np.add.reduce(power, axis=None), count, out=loss)
-    return loss, grad
+    return _scalar(np.add.reduce(power, axis=None) / count, loss), grad
 
 
 def _narrow(values: Sequence[Array], dtype: np.dtype[Any], out: Out) -> tuple[Array, ...]:
@@ -206,11 +211,11 @@ def _layer_norm(
 ) -> tuple[Array, ...]:
     """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
     r, hat, scale, _ = out or _NOTHING[:4]
-    if x.dtype == np.float16:  # whose largest number a sum would soon exceed
+    if x.itemsize == 2:  # whose largest number a sum would soon exceed
         x, of_weight, of_bias = (a.astype(np.float32) for a in (x, weight, bias))
         *wide, exact, _ = _layer_norm(x, of_weight, of_bias, eps)
         return *_narrow(wide, weight.dtype, out and (r, hat)), result(exact, scale), weight
-    shape = prod(x.shape[: x.ndim - weight.ndim]), weight.size
+    shape = math.prod(x.shape[: x.ndim - weight.ndim]), weight.size
     ones = _ones(weight.size, x.dtype)
     rows = x.reshape(shape)
     hat = np.empty(x.shape, x.dtype) if hat is None else hat
@@ -239,7 +244,7 @@ def _layer_norm_backward(
     eps: float,
     out: Out = None,
 ) -> list[Array | None]:
-    if g.dtype == np.float16:
+    if g.itemsize == 2:
         args = g.astype(np.float32), hat.astype(np.float32), scale, weight.astype(np.float32)
         wide = _layer_norm_backward(*args, needs, eps)
         places = out or _NOTHING[:3]
@@ -306,7 +311,7 @@ def _negative_sampling(
     np.negative(near, out=signed[:, :width])
     signed[:, width:] = pool
     losses, slopes = _softplus_and_slope(signed, losses)
-    loss = np.asarray(_weighted_sum(losses, weights, summed))
+    loss = _scalar(_weighted_sum(losses, weights), summed)
     slopes *= weights
     scores.fill(0)
     np.negative(slopes[:, :width], out=near)
@@ -314,10 +319,9 @@ def _negative_sampling(
     return loss, scores, x, y, losses
 
 
-def _weighted_sum(losses: Array, weights: Array, out: Array | None = None) -> Any:
-    flat = len(losses), prod(losses.shape[1:])
-    blocks = np.vecdot(losses.reshape(flat), weights.reshape(flat))
-    return blocks.sum(dtype=np.float64, out=out)
+def _weighted_sum(losses: Array, weights: Array) -> Any:
+    flat = len(losses), math.prod(losses.shape[1:])
+    return np.vecdot(losses.reshape(flat), weights.reshape(flat)).sum(dtype=np.float64)
 
 
 def _negative_sampling_backward(
