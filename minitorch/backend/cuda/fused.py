@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from math import prod
 from typing import Any
 
@@ -13,6 +14,7 @@ from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
 from minitorch.backend.cuda.gpu import MAX_DIMS, NULL, THREADS, Array, Entries, Gpu
 from minitorch.backend.cuda.reduce import holding
 from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap
+from minitorch.backend.precision import get_float32_matmul_precision
 
 INT64 = np.dtype(np.int64)
 
@@ -70,7 +72,36 @@ def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     x, y = (_in_order(gpu, a) for a in (x, y))
     if out.size == 1 and x.ndim == 2:  # CuPy would multiply with kernels of its own, in halves
         x, y, out = (gpu.contiguous(a)[None] for a in (x, y, out))
+    _choose_mode(gpu)
     gpu.xp.matmul(x, y, out=out)
+
+
+_DEFAULT_MATH, _TF32_TENSOR_OP_MATH = 0, 3  # of cublasMath_t
+
+
+class _Handles(threading.local):
+    """Those of this thread (CuPy has one for each device) that are set to TF32."""
+
+    def __init__(self) -> None:
+        self.tf32: set[int] = set()
+
+
+_handles = _Handles()
+
+
+def _choose_mode(gpu: Gpu) -> None:
+    """Let cuBLAS multiply float32 as `set_float32_matmul_precision` says."""
+    wanted = get_float32_matmul_precision() != "highest"
+    if not wanted and not _handles.tf32:
+        return
+    cuda = gpu.xp.cuda
+    handle = cuda.get_cublas_handle()
+    if wanted and handle not in _handles.tf32:
+        cuda.cublas.setMathMode(handle, _TF32_TENSOR_OP_MATH)
+        _handles.tf32.add(handle)
+    elif not wanted and handle in _handles.tf32:
+        cuda.cublas.setMathMode(handle, _DEFAULT_MATH)
+        _handles.tf32.remove(handle)
 
 
 def _in_order(gpu: Gpu, x: Array) -> Array:
