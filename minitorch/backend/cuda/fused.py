@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from math import prod
 from typing import Any
 
@@ -11,7 +12,9 @@ from minitorch.backend.base import FLOAT64
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
 from minitorch.backend.cuda.gpu import MAX_DIMS, NULL, THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.reduce import holding
 from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap
+from minitorch.backend.precision import get_float32_matmul_precision
 
 INT64 = np.dtype(np.int64)
 
@@ -69,7 +72,36 @@ def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     x, y = (_in_order(gpu, a) for a in (x, y))
     if out.size == 1 and x.ndim == 2:  # CuPy would multiply with kernels of its own, in halves
         x, y, out = (gpu.contiguous(a)[None] for a in (x, y, out))
+    _choose_mode(gpu)
     gpu.xp.matmul(x, y, out=out)
+
+
+_DEFAULT_MATH, _TF32_TENSOR_OP_MATH = 0, 3  # of cublasMath_t
+
+
+class _Handles(threading.local):
+    """Those of this thread (CuPy has one for each device) that are set to TF32."""
+
+    def __init__(self) -> None:
+        self.tf32: set[int] = set()
+
+
+_handles = _Handles()
+
+
+def _choose_mode(gpu: Gpu) -> None:
+    """Let cuBLAS multiply float32 as `set_float32_matmul_precision` says."""
+    wanted = get_float32_matmul_precision() != "highest"
+    if not wanted and not _handles.tf32:
+        return
+    cuda = gpu.xp.cuda
+    handle = cuda.get_cublas_handle()
+    if wanted and handle not in _handles.tf32:
+        cuda.cublas.setMathMode(handle, _TF32_TENSOR_OP_MATH)
+        _handles.tf32.add(handle)
+    elif not wanted and handle in _handles.tf32:
+        cuda.cublas.setMathMode(handle, _DEFAULT_MATH)
+        _handles.tf32.remove(handle)
 
 
 def _in_order(gpu: Gpu, x: Array) -> Array:
@@ -187,14 +219,10 @@ JOB = np.dtype(  # `Job` of kernels/fused.cu
         for name in ("x", "target", "grad", "loss", "partial", "finished", "counts", "word", "code")
     ]
     + [(name, np.int64) for name in ("n", "classes", "ignored")]
-    + [(name, np.int32) for name in ("parts", "reduction", "rows", "cached")],
+    + [(name, np.int32) for name in ("parts", "reduction")],
     align=True,
 )
-_SHARED = (
-    42 * 1024
-)  # bytes of rows in shared memory, of 48 KB; the rest is of the kernels themselves
 _FEW = 4096  # targets that every thread block counts itself
-_WARPS = THREADS // 32
 
 
 def _cross_entropy(
@@ -208,13 +236,10 @@ def _cross_entropy(
     loss = gpu.empty((n,) if reduction == "none" else (), x.dtype)
     if not n:
         return fill(gpu, loss, np.nan if reduction == "mean" else 0), grad
-    row = classes * (8 if x.dtype == FLOAT64 else 4)
-    short = _WARPS * row <= _SHARED
-    rows = _WARPS if short else 1
-    grid = gpu.blocks(n, rows)
+    held = holding(classes, x.dtype, x, grad)
+    grid = gpu.blocks(n, 1) if held is None else gpu.blocks(n, held.per_block, waves=4)
     partial = gpu.empty(grid, FLOAT64)
     counts = _count_targets(gpu, target, ignore_index) if reduction == "mean" else None
-    cached = row <= _SHARED
     job = np.zeros((), JOB)
     arrays = {"x": x, "target": target, "grad": grad, "loss": loss, "partial": partial}
     arrays |= {"finished": gpu.tickets()} | ({} if counts is None else {"counts": counts})
@@ -223,10 +248,12 @@ def _cross_entropy(
     job["word"], job["code"] = gpu.error_word(), errors.out_of_range("cross_entropy: target")
     job["n"], job["classes"], job["ignored"] = n, classes, ignore_index
     job["parts"] = 0 if counts is None else counts.size
-    job["reduction"], job["rows"], job["cached"] = REDUCTIONS.index(reduction), rows, cached
-    name = "cross_entropy_short" if short else "cross_entropy_long"
-    shared = rows * row if cached else 0
-    gpu.launch("fused", name, x.dtype, grid, (THREADS,), (job[()],), shared)
+    job["reduction"] = REDUCTIONS.index(reduction)
+    if held is None:
+        gpu.launch("fused", "cross_entropy_long", x.dtype, grid, (THREADS,), (job[()],))
+    else:
+        args = (job[()], np.int64(n), np.int32(classes), np.int32(held.lanes))
+        gpu.launch("fused", f"cross_entropy_{held.kernel}", x.dtype, grid, (THREADS,), args)
     return loss, grad
 
 

@@ -199,8 +199,10 @@ class Gpu:
         args: tuple[Any, ...] = (),
     ) -> None:
         """Run NAME_strided(walk, *args) over arrays broadcast to a shape: see `strides.walks`."""
-        for walk in strides.walks(shape, arrays):
-            grid = self.blocks(int(walk["n"]))
+        pack = 16 // dtype.itemsize
+        for walk in strides.walks(shape, arrays, pack):
+            n = int(walk["n"])
+            grid = self.blocks(n // pack if walk["packed"] else n)
             self.launch(file, name + "_strided", dtype, grid, (THREADS,), (walk, *args))
 
     def error_word(self) -> np.uint64:

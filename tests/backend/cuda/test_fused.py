@@ -146,6 +146,29 @@ def test_our_own_matrix_product_of_views(layout):
     close(SIM["matmul"](view(on_sim(x)), view(on_sim(y))), np.matmul(view(x), view(y)), "float64")
 
 
+@pytest.fixture
+def highest():
+    yield
+    minitorch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.usefixtures("highest")
+def test_precision_of_products():
+    """It reaches cuBLAS's handle for float32, and is taken back."""
+    assert minitorch.get_float32_matmul_precision() == "highest"
+    for precision, suffix in (("highest", ""), ("high", "_tf32"), ("medium", "_tf32")) * 2:
+        minitorch.set_float32_matmul_precision(precision)
+        assert minitorch.get_float32_matmul_precision() == precision
+        for dtype in FLOATS:
+            x, y = numbers((3, 4), dtype), numbers((4, 5), dtype, 1)
+            minitorch.sim.clear()
+            close(SIM["matmul"](on_sim(x), on_sim(y)), np.matmul(x, y), dtype)
+            assert kernels() == [f"gemm_{dtype}" + suffix * (dtype == "float32")]
+    with pytest.raises(ValueError, match="expected one of 'highest', 'high', 'medium', got 'low'"):
+        minitorch.set_float32_matmul_precision("low")
+    assert minitorch.get_float32_matmul_precision() == "medium"
+
+
 def test_a_transposed_matrix_is_not_copied():
     x, y = on_sim(numbers((5, 3), "float32")), on_sim(numbers((5, 4), "float32"))
     minitorch.sim.clear()
@@ -432,7 +455,7 @@ def test_the_implicit_gradient_of_a_loss_costs_nothing():
     minitorch.sim.clear()
     loss.backward()
     assert kernels() == []
-    expected = minitorch.tensor(numbers((4, 3), "float32"), requires_grad=True)
+    expected = minitorch.tensor(numbers((4, 3), "float32"), device="cpu", requires_grad=True)
     F.cross_entropy(expected, target.cpu()).backward()
     close(x.grad.array, expected.grad.array, "float32")
 
