@@ -386,7 +386,8 @@ class Program:
         self.memory = [a for a in self.memory if not recorder.made(a)]
         self.copy = recorder.copy
         self.write = recorder.write
-        self._replay, places = recorder.build(kept)
+        replay, places = recorder.build(kept, self.inputs)
+        self._run, self._bind = replay.run, replay.bind
         standing = iter(places)
         self.results = [next(standing) for _ in self.results]
         self.leaves = [(node, _standing(grad, standing)) for node, grad in self.leaves]
@@ -450,12 +451,13 @@ class Program:
 
     def replay(self, arrays: Sequence[Array]) -> Any:
         """Do it again with other arguments."""
-        for place, array in zip(self.inputs, arrays):
-            self.write(place, array)
+        for i, array in enumerate(arrays):
+            if not self._bind(i, array):
+                self.write(self.inputs[i], array)
         for node, before in self.entered:
             if isinstance(before, Tensor) and node.grad.array is not before.array:
                 self.write(before.array, node.grad.array)
-        self._replay()
+        self._run()
         for node, grad in self.leaves:
             node.grad = grad
         for version, n in self.versions:

@@ -135,10 +135,11 @@ class Recorder(ABC):
     write: Callable[[Array, Array], None]  # puts the elements of the second into the first
 
     @abstractmethod
-    def build(self, keep: Sequence[Array]) -> tuple[Callable[[], None], list[Array]]:
+    def build(self, keep: Sequence[Array], inputs: Sequence[Array]) -> tuple[Replay, list[Array]]:
         """What repeats the step, and the arrays in which it leaves those of `keep`.
 
-        They hold their values until the next time. Raises CannotRecord.
+        They hold their values until the next time. inputs: where arguments are found. Raises
+        CannotRecord.
         """
 
     # ---- which memory it is; after `analyse`
@@ -280,6 +281,17 @@ def arrays_in(value: Any, array_type: type) -> Iterator[Array]:
             yield from arrays_in(v, array_type)
     elif type(value) is dict:
         yield from arrays_in(list(value.values()), array_type)
+
+
+class Replay:
+    """A recorded step that can be repeated."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.run = run
+
+    def bind(self, i: int, array: Array) -> bool:
+        """Let replays read the i-th input from this array; whether that is possible."""
+        return False
 
 
 class Repeater:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cpu.entry import Array, quiet
+from minitorch.backend.cpu.lower import LOWERED
 from minitorch.backend.cpu.shape import VIEWS
-from minitorch.backend.recording import Call, HostWork, Live, Recorder
+from minitorch.backend.recording import Call, HostWork, Live, Recorder, Replay, arrays_in
 
 ALIGNMENT = 64  # bytes, of a cache line
+LARGE = 1 << 15  # bytes of an input that take longer to copy than calls to make
 
 
 def root(a: Array) -> Array:
@@ -44,21 +46,23 @@ class NumpyRecorder(Recorder):
         """What is the same for arrays of the same memory, while both live."""
         return id(root(a))
 
-    def build(self, keep: Sequence[Array]) -> tuple[Callable[[], None], list[Array]]:
+    def build(self, keep: Sequence[Array], inputs: Sequence[Array]) -> tuple[Replay, list[Array]]:
         """What repeats the step, and the arrays in which it leaves those of `keep`."""
         items = [
             item
             for item in self.needed(keep)
             if isinstance(item, HostWork) or not (item.name in VIEWS or item.name == "empty")
         ]
-        memory = Memory(self._lifetimes(items, {self.memory(a) for a in keep}))
-        calls: list[Callable[[], Any]] = []
-        for item in items:
+        temps = [_temps(item) if isinstance(item, Call) else [] for item in items]
+        lives = self._lifetimes(items, {self.memory(a) for a in keep})
+        lives |= {id(a): (a, i, i) for i, of_call in enumerate(temps) for a in of_call}
+        replay = NumpyReplay(Memory(lives), inputs)
+        for item, of_call in zip(items, temps, strict=True):
             if isinstance(item, HostWork):
-                calls.append(item.find)
+                replay.calls.append(item.find)
             else:
-                calls.append(_lower(item, memory, self._made_by(item)))
-        return partial(_run, calls), list(keep)
+                replay.append(item, self._made_by(item), of_call)
+        return replay, list(keep)
 
     def _made_by(self, call: Call) -> set[int]:
         """The ids of the arrays that a call gives in memory that is new."""
@@ -79,6 +83,10 @@ class NumpyRecorder(Recorder):
         return lives
 
 
+def _arrays(value: Any) -> Iterator[Array]:
+    return arrays_in(value, np.ndarray)
+
+
 def _copy(a: Array) -> Array:
     return a.copy("K")
 
@@ -94,6 +102,7 @@ class Memory:
         self.offsets: dict[int, int] = {}
         self.size = 0
         self._new: dict[int, tuple[Array, Array]] = {}
+        self.bound: dict[int, Array] = {}  # what stands for an input, by the input's id
         placed: list[tuple[int, int, int, int]] = []  # begin, end, first and last use
         for owner, first, last in sorted(lives.values(), key=lambda life: -life[0].nbytes):
             size = -(-owner.nbytes // ALIGNMENT) * ALIGNMENT
@@ -113,12 +122,13 @@ class Memory:
     def place(self, a: Array) -> Array:
         """The array that stands for `a` in replays: the same one for the same."""
         owner = root(a)
+        if id(owner) in self.bound:
+            return _view_of(self.bound[id(owner)], a, address(a) - address(owner))
         if id(owner) not in self.offsets:
             return a
         if id(a) not in self._new:
             offset = self.offsets[id(owner)] + address(a) - address(owner)
-            new: Array = np.ndarray(a.shape, a.dtype, self.block, offset, a.strides)
-            self._new[id(a)] = (new, a)
+            self._new[id(a)] = (_view_of(self.block, a, offset), a)
         return self._new[id(a)][0]
 
     def all(self, value: Any) -> Any:
@@ -130,6 +140,46 @@ class Memory:
         if type(value) is dict:
             return {k: self.all(v) for k, v in value.items()}
         return value
+
+
+def _view_of(memory: Array, like: Array, offset: int) -> Array:
+    """An array like another at a place in memory."""
+    return np.ndarray(like.shape, like.dtype, memory, offset, like.strides)
+
+
+class NumpyReplay(Replay):
+    """Calls without arguments, in order.
+
+    A large input is not copied: the few calls that read it are made anew for another array.
+    """
+
+    def __init__(self, memory: Memory, inputs: Sequence[Array]) -> None:
+        self.memory = memory
+        self.calls: list[Callable[[], Any]] = []
+        self.inputs = inputs
+        self._readers: list[list[tuple[int, Any]]] = [[] for _ in inputs]
+        super().__init__(partial(_run, self.calls))
+
+    def append(self, call: Call, makes: set[int], temps: Sequence[Array]) -> None:
+        """Add a call of an entry."""
+        make = partial(_lower, call, self.memory, makes, temps)
+        taken = {id(root(a)) for a in _arrays((call.args, call.params, call.result))}
+        for x, readers in zip(self.inputs, self._readers, strict=True):
+            if x.nbytes >= LARGE and id(x) in taken:
+                readers.append((len(self.calls), make))
+        self.calls += make()
+
+    def bind(self, i: int, array: Array) -> bool:
+        """Let replays read the i-th input from this array; whether that is possible."""
+        x = self.inputs[i]
+        if x.nbytes < LARGE or not (x.flags.c_contiguous and array.flags.c_contiguous):
+            return False
+        if self.memory.bound.get(id(x)) is not array:
+            self.memory.bound[id(x)] = array
+            for place, make in self._readers[i]:
+                again = make()
+                self.calls[place : place + len(again)] = again
+        return True
 
 
 def _run_all(calls: Sequence[Callable[[], Any]]) -> None:
@@ -145,18 +195,48 @@ def _takes_out(entry: Any) -> bool:
     return isinstance(entry, np.ufunc) or "out" in inspect.signature(entry).parameters
 
 
-def _lower(call: Call, memory: Memory, makes: set[int]) -> Callable[[], Any]:
-    """The call on its new places in memory, as a function without arguments.
+def _temps(call: Call) -> list[Array]:
+    """The memory that a lowered call needs beside its results."""
+    temps: list[Array] = []
 
-    makes: the ids of the arrays in its result that are new.
+    def temp(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        temps.append(np.empty(shape, dtype))
+        return temps[-1]
+
+    if call.name in LOWERED:
+        LOWERED[call.name](*call.args, **call.params, out=call.result, temp=temp)
+    return temps
+
+
+def _lower(
+    call: Call, memory: Memory, makes: set[int], temps: Sequence[Array]
+) -> list[Callable[[], Any]]:
+    """The call on its new places in memory, as functions without arguments.
+
+    makes: the ids of the arrays in its result that are new. temps: what `_temps` says.
     """
+    if call.name in LOWERED:
+        given = iter(temps)
+        lowered = LOWERED[call.name](
+            *memory.all(call.args),
+            **memory.all(call.params),
+            out=memory.all(call.result),
+            temp=lambda shape, dtype: memory.place(next(given)),
+        )
+        if lowered is not None:
+            return lowered
+    return [_call(call, memory, makes)]
+
+
+def _call(call: Call, memory: Memory, makes: set[int]) -> Callable[[], Any]:
+    """One call of the entry."""
     entry = getattr(call.entry, "bare", call.entry)
     args = memory.all(call.args)
     params = {k: memory.all(v) for k, v in call.params.items() if type(v) is not Live}
     live = {k: v for k, v in call.params.items() if type(v) is Live}
     if makes and not call.appended and "out" not in params and _takes_out(entry):
         places = memory.all(call.result)
-        if isinstance(entry, np.ufunc):
+        if isinstance(entry, np.ufunc) and entry not in (np.maximum, np.minimum):
             args = (*args, places)
         else:
             params["out"] = places

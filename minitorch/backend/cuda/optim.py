@@ -284,7 +284,7 @@ def _change_rows_of(
     values: Array,
     chosen: tuple[Any, np.uint64],
 ) -> None:
-    flat = [_writable(gpu, a) for a in changed]
+    flat = [_writable(gpu, a, values.dtype) for a in changed]
     n, length = rows.size, flat[0].shape[0]
     order = argsort(gpu, rows, limit=length)
     width = values.size // n

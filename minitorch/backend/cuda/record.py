@@ -8,7 +8,7 @@ from typing import Any
 
 from minitorch.backend.cuda.gpu import Array, Gpu
 from minitorch.backend.cuda.graph import CaptureError, Graph, capture
-from minitorch.backend.recording import Call, CannotRecord, HostWork, Live, Recorder, now
+from minitorch.backend.recording import Call, CannotRecord, HostWork, Live, Recorder, Replay, now
 
 
 class GraphRecorder(Recorder):
@@ -23,13 +23,13 @@ class GraphRecorder(Recorder):
         """What is the same for arrays of the same memory, while both live."""
         return int(a.data.mem.ptr) if a.size else id(a)
 
-    def build(self, keep: Sequence[Array]) -> tuple[Callable[[], None], list[Array]]:
+    def build(self, keep: Sequence[Array], inputs: Sequence[Array]) -> tuple[Replay, list[Array]]:
         """What repeats the step, and the arrays in which it leaves those of `keep`."""
         items = self.needed(keep)
         calls = [item for item in items if isinstance(item, Call)]
         hosts = [item.find for item in items if isinstance(item, HostWork)]
         if not calls:
-            return _host_work(hosts), list(keep)
+            return Replay(_host_work(hosts)), list(keep)
         index = int(next(self.arrays((calls[0].args, calls[0].params, calls[0].result))).device.id)
         try:
             with capture(self._gpu, index) as graph:
@@ -39,7 +39,7 @@ class GraphRecorder(Recorder):
         except CaptureError as error:
             raise CannotRecord(str(error)) from error
         launch = graph.replay
-        return _host_work([*hosts, launch]), [again.stands_for(a) for a in keep]
+        return Replay(_host_work([*hosts, launch])), [again.stands_for(a) for a in keep]
 
 
 def _host_work(works: Sequence[Callable[[], Any]]) -> Callable[[], None]:
