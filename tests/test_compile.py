@@ -385,6 +385,30 @@ def test_numbers_among_arguments_are_part_of_what_is_recorded():
     assert nested.replays == 2
 
 
+def test_large_arguments_are_read_where_they_are():
+    """Each in memory of its own, changed in place, a slice of another, or not in order."""
+    w = minitorch.randn(40, 7, requires_grad=True)
+
+    def step(x, flag):
+        w.grad = None
+        y = (x[1:] @ w).relu() + x.t()[:7].t()[1:]
+        y.sum().backward()
+        return y.mean(0), w.grad.clone()
+
+    fast = minitorch.compile(step, fullgraph=True)
+    whole = minitorch.randn(3000, 40)
+    wide = minitorch.randn(1000, 80)
+    given = [whole[i : i + 1000] for i in (0, 500, 1000, 1000, 2000)]
+    given += [whole[:1000].mul_(2), given[0], whole[:1000] * 3, given[0].clone(), given[1]]
+    for x in given:
+        expected = step(x, None)
+        assert bits(fast(x, None)) == bits(expected)
+    assert (fast.recordings, fast.replays) == (1, 8)
+    for x in (wide[:, :40], wide[:, 40:], wide[:, ::2], wide.t()[:40].t(), given[0]) * 2:
+        expected = step(x, None)
+        assert bits(fast(x, None)) == bits(expected)
+
+
 def test_grad_mode_is_part_of_what_is_recorded():
     w = minitorch.ones(3, requires_grad=True)
 
