@@ -238,7 +238,7 @@ def _change_rows(
 def _change_rows_of(
     gpu: Gpu, name: str, changed: Arrays, rows: Array, values: Array, rule: Any
 ) -> None:
-    flat = [_writable(gpu, a) for a in changed]
+    flat = [_writable(gpu, a, values.dtype) for a in changed]
     n, length = rows.size, flat[0].shape[0]
     order = argsort(gpu, rows, limit=length)
     width = values.size // n
