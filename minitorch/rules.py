@@ -590,21 +590,31 @@ def write(name: str) -> TensorFunction:
 
 
 def update(name: str) -> Callable[..., None]:
-    """An op f(written, read, **params) on many tensors of one device and dtype at once.
+    """An op f(written, read, live, **static) on many tensors of one device and dtype at once.
 
     written, read: lists of tensors, the i-th tensors of all lists belong together; the entry gets
     lists of arrays in this order. It changes the memory of those in `written`, whose versions
     are counted up. Where a list is not used it is empty.
+    live: gives the parameters that differ from call to call, and does all else that a call has to
+    do on the host, such as counting it. A recorded call is repeated by calling `live` and running
+    the entry on the same arrays. static: the other parameters.
     """
     entries = Op(name, "write").entries
 
     def f(
-        written: Sequence[Sequence[Tensor]], read: Sequence[Sequence[Tensor]], **params: Any
+        written: Sequence[Sequence[Tensor]],
+        read: Sequence[Sequence[Tensor]],
+        *,
+        live: Callable[[], dict[str, Any]] | None = None,
+        **static: Any,
     ) -> None:
         columns = (*written, *read)
-        same_device(name, [x for column in columns for x in column])
         arrays = [[x.array for x in column] for column in columns]
-        _write(name, entries[type(arrays[0][0])], arrays, params)
+        t = type(arrays[0][0])
+        if len({type(a) for column in arrays for a in column}) > 1 or backend.of_type(t).gpu:
+            same_device(name, [x for column in columns for x in column])
+        params = static if live is None else {**live(), **static}
+        _write(name, entries[t], arrays, params)
         for column in written:
             for x in column:
                 x.version[0] += 1

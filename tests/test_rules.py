@@ -62,6 +62,7 @@ ARGUMENTS = {
     "check_unit": ((X,), {"what": "test"}),
     "searchsorted": ((X[0], Y), {}),
     "matmul": ((X, Y.T), {}),
+    "sum_squares": ((X, Y), {}),
     "dropout": ((X,), {"p": 0.3, "seed": 1, "offset": 2, "memo": []}),
 }  # fmt: skip
 # Entries that do not allocate one result of their own: nothing to write into.

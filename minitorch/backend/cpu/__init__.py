@@ -34,4 +34,5 @@ BACKEND = Backend(
     to_host=lambda array: array,
     as_array=np.asarray,
     address=lambda array: int(array.ctypes.data),
+    small=1 << 13,
 )

@@ -61,6 +61,12 @@ def sgd_steps():
     negative_sampling_sgd_(*tables, places[:, :3], places, weights, **options)
 
 
+def gradients(change):
+    p = ones(3, requires_grad=True)
+    p.sum().backward()
+    change([p])
+
+
 linear = partial(F.linear, weight=ones(2, 4), bias=ones(2, requires_grad=True))
 cross_entropy = partial(F.cross_entropy, target=rows())
 WORK = {
@@ -71,6 +77,9 @@ WORK = {
     "rmsprop_": partial(step, optim.RMSprop, sparse=False),
     "sgd_": partial(step, partial(optim.SGD, lr=0.1), sparse=False),
     "sgd_rows_": partial(step, partial(optim.SGD, lr=0.1), sparse=True),
+    "clamp_all_": partial(gradients, lambda ps: nn.utils.clip_grad_value_(ps, 0.5)),
+    "scale_all_": partial(gradients, lambda ps: nn.utils.clip_grad_norm_(ps, 0.5)),
+    "fill_all_": partial(gradients, lambda ps: optim.SGD(ps).zero_grad(set_to_none=False)),
     "copy_": lambda: ones(3).copy_(ones(3)),
     "index_add_": lambda: ones(3).index_add_(0, rows(), ones(3)),
     "index_put_": lambda: assign(ones(3), ones(3), rows()),
