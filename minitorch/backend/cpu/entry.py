@@ -52,6 +52,10 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     return silent_binary if isinstance(function, np.ufunc) and function.nin == 2 else silent
 
 
+# A 0-d zero for each floating-point dtype: NumPy takes a while to make one of Python's 0.
+ZERO = {np.dtype(t): np.zeros((), t) for t in ("float16", "float32", "float64")}
+
+
 def result(value: Array, out: Array | None) -> Array:
     """`value`, in `out` where one is given."""
     if out is None:
@@ -67,6 +71,14 @@ def into(function: Callable[..., Any]) -> Callable[..., Any]:
         return result(function(*args, **kwargs), out)
 
     return entry
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], out: Array | None) -> Array:
+    """Zeros, in `out` where one is given."""
+    if out is None:
+        return np.zeros(shape, dtype)
+    out.fill(0)
+    return out
 
 
 def clone(x: Array, out: Array | None = None) -> Array:

@@ -69,6 +69,8 @@ def gradients(change):
 
 linear = partial(F.linear, weight=ones(2, 4), bias=ones(2, requires_grad=True))
 cross_entropy = partial(F.cross_entropy, target=rows())
+logistic = partial(F.binary_cross_entropy_with_logits, target=ones(3, 4))
+layer_norm = partial(F.layer_norm, normalized_shape=(4,), weight=ones(4), bias=ones(4))
 WORK = {
     "adagrad_": partial(step, optim.Adagrad, sparse=False),
     "adagrad_rows_": partial(step, optim.Adagrad, sparse=True),
@@ -95,6 +97,10 @@ WORK = {
     "linear_backward": lambda: differentiated(linear),
     "cross_entropy": lambda: cross_entropy(ones(3, 4)),
     "cross_entropy_backward": lambda: differentiated(cross_entropy),
+    "logistic_loss": lambda: logistic(ones(3, 4)),
+    "logistic_loss_backward": lambda: differentiated(logistic),
+    "layer_norm": lambda: layer_norm(ones(3, 4)),
+    "layer_norm_backward": lambda: differentiated(layer_norm),
     "negative_sampling": lambda: scores(ones(3, 4)),
     "negative_sampling_backward": lambda: differentiated(scores),
     "negative_sampling_sgd_": sgd_steps,
