@@ -148,7 +148,7 @@ def quality(words: list[str], vectors: Any) -> dict[str, Any]:
     from gensim.test.utils import datapath
 
     kv = KeyedVectors(vectors.shape[1])
-    kv.add_vectors(words, numpy.asarray(vectors))
+    kv.add_vectors(words, vectors if isinstance(vectors, numpy.ndarray) else vectors.cpu().numpy())
     try:
         figures = [
             *(

@@ -103,15 +103,18 @@ def _walk_backward(
                 continue
             if node.retain and wanted is None:
                 _accumulate(node, g)  # a copy: g itself goes on to the parents
-            gradients = _vjp(node, g)
+            for saved in node.watched:
+                restore(node.op, saved)
+            recorded = grad_mode.enabled and node.op.reference is not None
+            gradients = _through_reference(node, g) if recorded else node.op.vjp(node, g)
             g = None
         for parent, gradient in zip(node.parents, gradients, strict=True):
             if parent is None or (useful is not None and parent not in useful):
                 continue
             if gradient is not None:
                 grads[parent] = _sum(grads[parent], gradient) if parent in grads else gradient
-            missing[parent] -= 1
-            if not missing[parent]:
+            missing[parent] = left = missing[parent] - 1
+            if not left:
                 ready.append(parent)
         gradients, gradient = (), None
         if not retain_graph and node.saved:
@@ -122,16 +125,6 @@ def _walk_backward(
 def _sum(a: Any, b: Any) -> Any:
     """a + b, where either may be a RowGrad."""
     return b + a if isinstance(b, RowGrad) else a + b
-
-
-def _vjp(node: Node, g: Any) -> Sequence[Any]:
-    op = node.op
-    for saved in node.watched:
-        restore(op, saved)
-    if op.reference is not None and grad_mode.enabled:
-        return _through_reference(node, g)
-    gradients: Sequence[Any] = op.vjp(node, g)
-    return gradients
 
 
 def _run_hooks(node: Node, g: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 from minitorch import backend, kernel_commands, viz
 from minitorch.backend.cpu import settings
+from minitorch.backend.determinism import use_deterministic_algorithms
 from minitorch.data import SOURCES
 from minitorch.text import Corpus, Word2Vec
 from minitorch.text.vector_files import FORMATS, read_vectors, write_vectors
@@ -125,6 +126,7 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _train_mlp(args: argparse.Namespace) -> None:
+    use_deterministic_algorithms(args.deterministic)
     names = [item.name for item in fields(ClassifierConfig) if item.name in vars(args)]
     config = ClassifierConfig(**{name: getattr(args, name) for name in names})
     layers = "-".join(str(width) for width in config.hidden) or "no hidden layer"
@@ -188,6 +190,7 @@ def _word2vec_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_word2vec(args: argparse.Namespace) -> None:
+    use_deterministic_algorithms(args.deterministic)
     corpus = Corpus(args.corpus)
     options = {name: getattr(args, name) for name in (*WORD2VEC, "seed", "device", "sg", "hs")}
     args.out.mkdir(parents=True, exist_ok=True)
@@ -370,6 +373,11 @@ def _common_training_arguments(parser: argparse.ArgumentParser, out: str) -> Non
     add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal results")
     add("--out", type=Path, default=Path(out), metavar="DIR", help="folder of what is saved")
     add("--quiet", action="store_true", help="print results only")
+    add(
+        "--deterministic",
+        action="store_true",
+        help="the same bits in every run also on a GPU and with several workers, which is slower",
+    )
 
 
 def _device(name: str) -> str:

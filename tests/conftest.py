@@ -52,6 +52,14 @@ def device(request):
     return request.config.getoption("--device")
 
 
+@pytest.fixture
+def _repeatable(device):
+    """Two runs are to give the same bits: a real GPU does so only when it is told to."""
+    minitorch.use_deterministic_algorithms(device.startswith("cuda"))
+    yield
+    minitorch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture(autouse=True)
 def _default_device_and_seeds(device):
     minitorch.set_default_device(device)

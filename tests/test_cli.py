@@ -127,8 +127,9 @@ def test_word_vectors_from_training_to_questions(run, corpus, tmp_path):
     assert [line.split()[1] for line in out] == [word for word, _ in expected]
 
 
+@pytest.mark.usefixtures("_repeatable")
 def test_word_vectors_resume(run, corpus, tmp_path, monkeypatch):
-    words = [*WORDS, "--corpus", corpus, "--sg", "0", "--quiet"]
+    words = [*WORDS, "--corpus", corpus, "--sg", "0", "--quiet", "--deterministic"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert run(*words, "--out", whole)[0] == 0
     epoch = training.Run._epoch

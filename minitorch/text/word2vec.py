@@ -58,7 +58,8 @@ class Word2Vec:
     full_softmax=1 the softmax over all words. Of several the losses are added, as in gensim:
     negative=0 leaves only the others.
     epochs: passes over the corpus. alpha, min_alpha: learning rate at the beginning and the end,
-    linear between. seed: equal seeds give equal vectors (but see workers).
+    linear between. seed: equal seeds give equal vectors (but see workers; on a GPU, which adds up
+    rows in no fixed order, under `use_deterministic_algorithms(True)`).
     max_vocab_size: forget the rarest words while counting where there are more; the corpus is
     then read twice. max_final_vocab: raise min_count until no more words are left. trim_rule: see
     `vocab.keep`. sorted_vocab: 0 to leave words in the order in which they appear.

@@ -16,7 +16,15 @@ from minitorch.rules import REGISTRY
 from tests.optim.test_optimizer import IDS, TABLE, array, descend, gradients, params
 from tests.referee import LIBRARIES
 
-cpu_only = pytest.mark.cpu_only("other devices change many arrays in one launch anyhow")
+# Only there is anything moved: other devices change many arrays in one launch anyhow.
+on_the_cpu = pytest.mark.usefixtures("cpu")
+
+
+@pytest.fixture
+def cpu():
+    """Tensors are made on the cpu, whatever the device under test."""
+    with minitorch.device("cpu"):
+        yield
 
 
 def buffers(ps):
@@ -45,7 +53,7 @@ def both(story):
 
 
 # ---------------------------------------------------------------------- what is moved
-@cpu_only
+@on_the_cpu
 def test_small_parameters_lie_in_one_buffer_and_large_ones_do_not():
     model = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 10), nn.Linear(100, 100))
     ps = list(model.parameters())
@@ -58,7 +66,7 @@ def test_small_parameters_lie_in_one_buffer_and_large_ones_do_not():
     assert all(p.is_contiguous() for p in ps)
 
 
-@cpu_only
+@on_the_cpu
 @pytest.mark.parametrize(("name", "options"), TABLE, ids=IDS)
 def test_a_step_is_one_call(name, options, monkeypatch):
     ps = leaves(minitorch)
@@ -82,7 +90,7 @@ def test_a_step_is_one_call(name, options, monkeypatch):
             assert not isinstance(value, minitorch.Tensor) or value.array.base is not None
 
 
-@cpu_only
+@on_the_cpu
 @pytest.mark.parametrize(
     "hold",
     [
@@ -109,7 +117,7 @@ def test_memory_that_somebody_sees_stays(hold):
     assert ps[0].array.base is None  # nobody to share a buffer with
 
 
-@cpu_only
+@on_the_cpu
 def test_private():
     a, b, c, d, e, f = (minitorch.Tensor(np.zeros(6)) for _ in range(6))
     e.array = e.array[2:]
@@ -131,7 +139,7 @@ def test_private():
     assert found(halves[0]) == []
 
 
-@cpu_only
+@on_the_cpu
 def test_what_is_left_out():
     """Frozen and row-sparse parameters, other layouts and memory that is one place for many."""
     plain, frozen, turned, spread, sparse = leaves(minitorch, [(4, 3)] * 5)
@@ -208,7 +216,7 @@ def test_optimizers_that_share_a_parameter():
     both(story)
 
 
-@cpu_only
+@on_the_cpu
 def test_a_second_optimizer_takes_over_from_one_that_is_gone():
     ps = leaves(minitorch)
     optimizer = optim.Adam(ps)
@@ -290,7 +298,7 @@ def test_data_replaced_between_steps():
     both(story)
 
 
-@cpu_only
+@on_the_cpu
 def test_replaced_data_is_taken_in_again():
     ps = leaves(minitorch)
     optimizer = optim.SGD(ps)
@@ -305,7 +313,7 @@ def test_replaced_data_is_taken_in_again():
     assert [p.data_ptr() for p in ps] == places
 
 
-@cpu_only
+@on_the_cpu
 @pytest.mark.parametrize("hold", [lambda p: p.detach(), lambda p: p.detach().numpy()[1:]])
 def test_a_place_that_somebody_sees_is_not_written_over(hold):
     ps = leaves(minitorch)

@@ -12,6 +12,8 @@ import minitorch
 from minitorch.text import LSA, GloVe, KeyedVectors, Phrases, Word2Vec, count_cooccurrences
 from minitorch.text import model_file as files
 
+pytestmark = pytest.mark.usefixtures("_repeatable")
+
 SENTENCES = [["new", "york", "is", "big"], ["new", "york", "was", "big"], ["a", "frog"]] * 9
 GLOVE = {"vector_size": 4, "window": 3, "min_count": 1, "seed": 5, "batch_size": 8}
 

@@ -12,6 +12,8 @@ import minitorch
 from minitorch.text import CallbackAny2Vec, KeyedVectors, Word2Vec, training
 from tests.text.test_word2vec import SENTENCES, SMALL
 
+pytestmark = pytest.mark.usefixtures("_repeatable")
+
 OPTIONS = SMALL | {"epochs": 3, "vector_size": 8}
 
 
@@ -135,6 +137,7 @@ from minitorch.text import Word2Vec, training
 training.STRETCH = 1000
 corpus, path, device = sys.argv[1:]
 minitorch.set_default_device(device)
+minitorch.use_deterministic_algorithms(device.startswith("cuda"))
 again = Path(path).exists()
 print("begun", flush=True)
 model = Word2Vec(corpus_file=corpus, vector_size=8, min_count=1, epochs=EPOCHS, progress=False,

@@ -12,6 +12,8 @@ from minitorch.text import Corpus, Word2Vec
 from minitorch.text.skip_gram import SkipGram
 from tests.referee import array
 
+pytestmark = pytest.mark.usefixtures("_repeatable")
+
 TOPICS = 6
 
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 import minitorch
+from minitorch.backend.sim.cuda import memory
 
 if not minitorch.sim.is_available():
     pytest.skip("g++ is not installed", allow_module_level=True)
@@ -33,3 +34,26 @@ def test_threads_lose_no_work(deferred):
     finally:
         sys.setswitchinterval(before)
     assert found == {i: [i + 50.0] * 3 for i in range(4)}
+
+
+def test_memory_is_found_while_another_thread_allocates():
+    fixed = memory.Memory(64, "fixed")
+    done = threading.Event()
+
+    def allocate():
+        while not done.is_set():
+            for other in [memory.Memory(64) for _ in range(20)]:
+                other._release()
+
+    thread = threading.Thread(target=allocate)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        found = {memory.memory_at(fixed.ptr + 8) for _ in range(100_000)}
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(before)
+        fixed._release()
+    assert found == {fixed}

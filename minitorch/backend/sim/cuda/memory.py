@@ -108,10 +108,11 @@ class _Known:
 
     def at(self, address: int) -> Any:
         """The memory that an address points into, or None."""
-        place = bisect.bisect_right(self._starts, address) - 1
-        if place < 0:
-            return None
-        memory = self._memories[self._starts[place]]
+        with self._lock:  # another thread may allocate or free meanwhile
+            place = bisect.bisect_right(self._starts, address) - 1
+            if place < 0:
+                return None
+            memory = self._memories[self._starts[place]]
         return memory if address < memory.ptr + memory.size else None
 
 
