@@ -225,7 +225,7 @@ def _linear_backward_at_once(
     needs: tuple[bool, ...],
     activation: str,
 ) -> list[Array | None]:
-    """The same in a launch for each product, which take the activation's derivative on their way."""
+    """The same: a launch for each product, with the activation's derivative on its way."""
     rows = _rows(gpu, g)
     more: dict[str, Any] = {"seen": seen, "activation": ACTIVATIONS.index(activation)}
     dx = gpu.empty(x.shape, x.dtype) if needs[0] else None
