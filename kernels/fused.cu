@@ -1,31 +1,7 @@
 // Bias and activation of a linear layer, both ways; softmax cross-entropy with its gradient.
-#include "special.cuh"
+#include "activation.cuh"
 #include "rows.cuh"
 #if MT_FLOATING
-
-// ------------------------------------------------------------------ activations
-// The numbers are those of ACTIVATIONS in minitorch/backend/cuda/fused.py.
-enum Activation { NONE, RELU, TANH, SIGMOID, GELU };
-
-__device__ __forceinline__ C activate(int activation, C x) {
-    switch (activation) {
-    case RELU: return x > 0 || x != x ? x : C(0);
-    case TANH: return M(tanh)(x);
-    case SIGMOID: return sigmoid_of(x);
-    case GELU: return x * normal_below(x);
-    default: return x;
-    }
-}
-// The derivative, from the result y (of gelu: from its argument) times g.
-__device__ __forceinline__ C pull_back(int activation, C g, C y) {
-    switch (activation) {
-    case RELU: return y > 0 ? g : C(0);
-    case TANH: return g * (1 - y * y);
-    case SIGMOID: return g * ((1 - y) * y);
-    case GELU: return g * (normal_below(y) + y * normal_density(y));
-    default: return g;
-    }
-}
 
 // ------------------------------------------------------------------ linear, forward
 // x += bias along rows of `columns` elements; the activation of that is in x, or in out if given.

@@ -11,7 +11,7 @@ import numpy as np
 from minitorch.backend.base import FLOAT64
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
-from minitorch.backend.cuda.gpu import MAX_DIMS, NULL, THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.gpu import MAX_DIMS, MOST_BLOCKS, NULL, THREADS, Array, Entries, Gpu
 from minitorch.backend.cuda.reduce import holding
 from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap
 from minitorch.backend.precision import get_float32_matmul_precision
@@ -37,12 +37,13 @@ PRODUCT = np.dtype(  # `Product` of kernels/matmul.cu
         ("columns", np.int64),
         ("inner", np.int64),
         ("shape", np.int64, (MAX_DIMS,)),
-        ("dims", np.int32),
-        ("pad", np.int32),
+        *((name, np.uint64) for name in ("bias", "before", "seen", "sums", "partials", "tickets")),
+        *((name, np.int32) for name in ("dims", "parts", "activation", "pad")),
     ],
     align=True,
 )
-_TILE, _SIDE = 64, 16  # as in kernels/matmul.cu
+_TILE, _SIDE, _DEPTH = 64, 16, 16  # as in kernels/matmul.cu
+_OWN = _TILE * _TILE + _TILE  # numbers that a part of a product gives
 
 
 def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
@@ -51,11 +52,15 @@ def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
     product: Array = out if _fits(out, shape, x, y) else gpu.empty(shape, x.dtype)
     if not product.size or not x.shape[-1]:
         fill(gpu, product, 0)
-    elif x.dtype.kind == "f" and not (gpu.own_gemm or gpu.captured.graph):
+    elif x.dtype.kind == "f" and not _by_own_kernels(gpu):
         _cublas(gpu, x, y, product)
     else:
         _gemm(gpu, x, y, product)
     return gpu.result(product, out)
+
+
+def _by_own_kernels(gpu: Gpu) -> bool:
+    return gpu.own_gemm or gpu.captured.graph is not None
 
 
 def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:
@@ -109,8 +114,10 @@ def _in_order(gpu: Gpu, x: Array) -> Array:
     return x if x.ndim == 2 and x.flags.f_contiguous else gpu.contiguous(x)
 
 
-def _gemm(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
-    """x @ y into a contiguous out, by the kernel of our own."""
+def _gemm(
+    gpu: Gpu, x: Array, y: Array, out: Array, kernel: str = "matmul", **more: Array | int | None
+) -> None:
+    """x @ y into a contiguous out, by a kernel of our own; more: what that kernel takes besides."""
     job = np.zeros((), PRODUCT)
     batch = out.shape[:-2]
     shape, steps = merge(batch, *[element_steps(_stack(a), batch) for a in (x, y)])
@@ -123,8 +130,24 @@ def _gemm(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     job["batches"], job["inner"] = prod(batch), x.shape[-1]
     job["rows"], job["columns"] = out.shape[-2:]
     job["shape"][: len(shape)], job["dims"] = shape[::-1], len(shape)
+    for name, value in more.items():
+        if value is not None:
+            job[name] = value if isinstance(value, int) else value.data.ptr
     tiles = prod(batch) * prod(-(-n // _TILE) for n in out.shape[-2:])
-    gpu.launch("matmul", "matmul", x.dtype, gpu.blocks(tiles, 1), (_SIDE, _SIDE), (out, job[()]))
+    once = gpu.blocks(MOST_BLOCKS, waves=1)[0]
+    parts = job["parts"] = max(1, min(once // tiles, x.shape[-1] // (4 * _DEPTH)))
+    if parts > 1:
+        kind = _ACC.get(x.dtype, INT64)
+        partials = gpu.empty((tiles * int(parts) * _OWN,), kind)
+        job["partials"], job["tickets"] = partials.data.ptr, gpu.tickets().data.ptr
+    grid = gpu.blocks(tiles * int(parts), 1)
+    gpu.launch("matmul", kernel, x.dtype, grid, (_SIDE, _SIDE), (out, job[()]))
+
+
+_ACC = {  # of kernels/common.cuh
+    np.dtype(name): np.dtype(acc)
+    for name, acc in (("float16", "float32"), ("float32", "float32"), ("float64", "float64"))
+}
 
 
 def _stack(x: Array) -> Array:
@@ -140,8 +163,10 @@ _ONE_STAGE = 4096  # rows
 
 
 def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> tuple[Any, ...]:
-    before = _matmul(gpu, x, weight.T)
     bias = gpu.contiguous(bias)
+    if _by_own_kernels(gpu) and x.size and weight.size:
+        return _linear_at_once(gpu, x, weight, bias, activation)
+    before = _matmul(gpu, x, weight.T)
     out = gpu.empty(before.shape, before.dtype) if activation == "gelu" else before
     if before.size:
         args = (
@@ -151,6 +176,19 @@ def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> 
         grid = gpu.blocks(-(-before.nbytes // 16))
         gpu.launch("fused", "bias_activation", before.dtype, grid, (THREADS,), args)
     return out, x, weight, None if activation == "none" else before
+
+
+def _linear_at_once(
+    gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str
+) -> tuple[Any, ...]:
+    """The same in one launch."""
+    out = gpu.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
+    before = gpu.empty(out.shape, out.dtype) if activation == "gelu" else None
+    number = ACTIVATIONS.index(activation)
+    more: dict[str, Any] = {"bias": bias, "before": before, "activation": number}
+    _gemm(gpu, _rows(gpu, x), weight.T, _rows(gpu, out), "matmul_linear", **more)
+    seen = None if activation == "none" else out if before is None else before
+    return out, x, weight, seen
 
 
 def _number(activation: str) -> np.int32:
@@ -167,6 +205,8 @@ def _linear_backward(
     activation: str,
 ) -> list[Array | None]:
     g = gpu.contiguous(g)
+    if _by_own_kernels(gpu) and g.size and x.size and needs[1]:
+        return _linear_backward_at_once(gpu, g, x, weight, seen, needs, activation)
     dz, sums = _through_activation(gpu, g, seen, needs[2], activation)
     rows = _rows(gpu, dz)
     return [
@@ -174,6 +214,27 @@ def _linear_backward(
         _matmul(gpu, rows.T, _rows(gpu, x)) if needs[1] else None,
         sums,
     ]
+
+
+def _linear_backward_at_once(
+    gpu: Gpu,
+    g: Array,
+    x: Array,
+    weight: Array,
+    seen: Array | None,
+    needs: tuple[bool, ...],
+    activation: str,
+) -> list[Array | None]:
+    """The same: a launch for each product, with the activation's derivative on its way."""
+    rows = _rows(gpu, g)
+    more: dict[str, Any] = {"seen": seen, "activation": ACTIVATIONS.index(activation)}
+    dx = gpu.empty(x.shape, x.dtype) if needs[0] else None
+    if dx is not None:
+        _gemm(gpu, rows, weight, _rows(gpu, dx), "matmul_backward", **more)
+    sums = gpu.empty((weight.shape[0],), g.dtype) if needs[2] else None
+    dw = gpu.empty(weight.shape, weight.dtype)
+    _gemm(gpu, rows.T, _rows(gpu, x), dw, "matmul_backward", sums=sums, **more)
+    return [dx, dw, sums]
 
 
 def _rows(gpu: Gpu, x: Array) -> Array:

@@ -146,6 +146,35 @@ def test_our_own_matrix_product_of_views(layout):
     close(SIM["matmul"](view(on_sim(x)), view(on_sim(y))), np.matmul(view(x), view(y)), "float64")
 
 
+@pytest.mark.usefixtures("build")
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "columns"), [((70, 33), 129), ((3, 500), 4), ((2, 3, 200), 10), ((1, 1), 1)]
+)
+def test_a_linear_layer_by_our_own_products(shape, columns, activation, dtype, request):
+    """One launch forward, two backward; parts of the inner dimension are added up in order."""
+    x, g = numbers(shape, dtype), numbers((*shape[:-1], columns), dtype, 1)
+    weight, bias = numbers((columns, shape[-1]), dtype, 2), numbers((columns,), dtype, 3)
+    device = [on_sim(a) for a in (x, weight, bias)]
+    found = []
+    for own in (False, True):
+        if own:
+            request.getfixturevalue("own_gemm")
+        minitorch.sim.clear()
+        out, *saved = SIM["linear"](*device, activation=activation)
+        needs = {"needs": (True, True, True), "activation": activation}
+        found.append([out, *SIM["linear_backward"](on_sim(g), *saved, **needs)])
+    assert kernels() == [f"matmul_{name}_{SUFFIX[dtype]}" for name in LINEAR]
+    limit = {"float32": 5e-4, "float64": 1e-11}[dtype]
+    for mine, theirs in zip(found[1], found[0], strict=True):
+        assert mine.shape == theirs.shape
+        np.testing.assert_allclose(mine.get(), theirs.get(), rtol=limit, atol=limit)
+
+
+LINEAR, SUFFIX = ("linear", "backward", "backward"), {"float32": "f32", "float64": "f64"}
+
+
 @pytest.fixture
 def highest():
     yield
