@@ -642,14 +642,24 @@ def test_other_threads_are_not_recorded():
     assert seen == [6.0] and fast.replays == 2
 
 
-def test_graphs_of_before_raise():
+@pytest.mark.parametrize(
+    "find",
+    [
+        lambda model: model[0].weight,
+        lambda model: model[3].running_mean,
+        lambda model: model[4].bias.grad,
+    ],
+    ids=["parameter", "buffer", "gradient"],
+)
+def test_graphs_of_before_raise(find):
     """A replay counts up versions as the step does, so that stale values are noticed."""
     world = World(mlp, True)
     batch, *_ = batches([4])
     for _ in range(3):
         world.run(*batch)
-    weight = world.model[0].weight
-    loss = (weight * weight).sum()
+    value = find(world.model)
+    w = minitorch.ones(value.shape, requires_grad=True)
+    loss = (value * w * w).sum()
     world.run(*batch)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
