@@ -56,18 +56,21 @@ class NumpyRecorder(Recorder):
         temps = [_temps(item) if isinstance(item, Call) else [] for item in items]
         lives = self._lifetimes(items, {self.memory(a) for a in keep})
         lives |= {id(a): (a, i, i) for i, of_call in enumerate(temps) for a in of_call}
-        replay = NumpyReplay(Memory(lives), inputs)
+        memory = Memory(lives)
+        replay = NumpyReplay(inputs)
         for item, of_call in zip(items, temps, strict=True):
             if isinstance(item, HostWork):
                 replay.calls.append(item.find)
             else:
-                replay.append(item, self._made_by(item), of_call)
+                made = {id(memory.place(a)) for a in self._made_by(item)}
+                placed = _with(item, memory.place)
+                replay.append(placed, made, [memory.place(a) for a in of_call])
         return replay, list(keep)
 
-    def _made_by(self, call: Call) -> set[int]:
-        """The ids of the arrays that a call gives in memory that is new."""
+    def _made_by(self, call: Call) -> list[Array]:
+        """The arrays that a call gives in memory that is new."""
         given = self.arrays((call.result, call.appended))
-        return {id(a) for a in given if self.makers.get(self.memory(a)) is call}
+        return [a for a in given if self.makers.get(self.memory(a)) is call]
 
     def _lifetimes(self, items: Sequence[Any], kept: set[int]) -> dict[int, tuple[Array, int, int]]:
         """Owner, first and last use of all memory that is needed inside of the step alone."""
@@ -102,7 +105,6 @@ class Memory:
         self.offsets: dict[int, int] = {}
         self.size = 0
         self._new: dict[int, tuple[Array, Array]] = {}
-        self.bound: dict[int, Array] = {}  # what stands for an input, by the input's id
         placed: list[tuple[int, int, int, int]] = []  # begin, end, first and last use
         for owner, first, last in sorted(lives.values(), key=lambda life: -life[0].nbytes):
             size = -(-owner.nbytes // ALIGNMENT) * ALIGNMENT
@@ -122,8 +124,6 @@ class Memory:
     def place(self, a: Array) -> Array:
         """The array that stands for `a` in replays: the same one for the same."""
         owner = root(a)
-        if id(owner) in self.bound:
-            return _view_of(self.bound[id(owner)], a, address(a) - address(owner))
         if id(owner) not in self.offsets:
             return a
         if id(a) not in self._new:
@@ -131,15 +131,24 @@ class Memory:
             self._new[id(a)] = (_view_of(self.block, a, offset), a)
         return self._new[id(a)][0]
 
-    def all(self, value: Any) -> Any:
-        """A nest of tuples, lists and dicts with its arrays replaced."""
-        if type(value) is np.ndarray:
-            return self.place(value)
-        if isinstance(value, (tuple, list)):
-            return type(value)(self.all(v) for v in value)
-        if type(value) is dict:
-            return {k: self.all(v) for k, v in value.items()}
-        return value
+
+def _with(call: Call, place: Callable[[Array], Array]) -> Call:
+    """The call with other arrays in the places of its own."""
+    changed = Call(call.name, call.entry, _map(call.args, place), _map(call.params, place))
+    changed.result = _map(call.result, place)
+    changed.appended = _map(call.appended, place)
+    return changed
+
+
+def _map(value: Any, place: Callable[[Array], Array]) -> Any:
+    """A nest of tuples, lists and dicts with its arrays replaced."""
+    if type(value) is np.ndarray:
+        return place(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_map(v, place) for v in value)
+    if type(value) is dict:
+        return {k: _map(v, place) for k, v in value.items()}
+    return value
 
 
 def _view_of(memory: Array, like: Array, offset: int) -> Array:
@@ -153,33 +162,38 @@ class NumpyReplay(Replay):
     A large input is not copied: the few calls that read it are made anew for another array.
     """
 
-    def __init__(self, memory: Memory, inputs: Sequence[Array]) -> None:
-        self.memory = memory
+    def __init__(self, inputs: Sequence[Array]) -> None:
         self.calls: list[Callable[[], Any]] = []
         self.inputs = inputs
-        self._readers: list[list[tuple[int, Any]]] = [[] for _ in inputs]
+        self._bound: dict[int, Array] = {}  # what stands for an input, by the input's id
+        self._readers: list[list[Any]] = [[] for _ in inputs]
         super().__init__(partial(_run, self.calls))
 
     def append(self, call: Call, makes: set[int], temps: Sequence[Array]) -> None:
         """Add a call of an entry."""
-        make = partial(_lower, call, self.memory, makes, temps)
         taken = {id(root(a)) for a in _arrays((call.args, call.params, call.result))}
         for x, readers in zip(self.inputs, self._readers, strict=True):
             if x.nbytes >= LARGE and id(x) in taken:
-                readers.append((len(self.calls), make))
-        self.calls += make()
+                readers.append((len(self.calls), call, makes, temps))
+        self.calls += _lower(call, makes, temps)
 
     def bind(self, i: int, array: Array) -> bool:
         """Let replays read the i-th input from this array; whether that is possible."""
         x = self.inputs[i]
         if x.nbytes < LARGE or not (x.flags.c_contiguous and array.flags.c_contiguous):
             return False
-        if self.memory.bound.get(id(x)) is not array:
-            self.memory.bound[id(x)] = array
-            for place, make in self._readers[i]:
-                again = make()
-                self.calls[place : place + len(again)] = again
+        if self._bound.get(id(x)) is not array:
+            self._bound[id(x)] = array
+            for start, call, makes, temps in self._readers[i]:
+                again = _lower(_with(call, self._found), makes, temps)
+                self.calls[start : start + len(again)] = again
         return True
+
+    def _found(self, a: Array) -> Array:
+        """The array, or what stands for it where it belongs to an input."""
+        owner = root(a)
+        bound = self._bound.get(id(owner))
+        return a if bound is None else _view_of(bound, a, address(a) - address(owner))
 
 
 def _run_all(calls: Sequence[Callable[[], Any]]) -> None:
@@ -208,42 +222,36 @@ def _temps(call: Call) -> list[Array]:
     return temps
 
 
-def _lower(
-    call: Call, memory: Memory, makes: set[int], temps: Sequence[Array]
-) -> list[Callable[[], Any]]:
-    """The call on its new places in memory, as functions without arguments.
+def _lower(call: Call, makes: set[int], temps: Sequence[Array]) -> list[Callable[[], Any]]:
+    """The call as functions without arguments.
 
     makes: the ids of the arrays in its result that are new. temps: what `_temps` says.
     """
     if call.name in LOWERED:
         given = iter(temps)
         lowered = LOWERED[call.name](
-            *memory.all(call.args),
-            **memory.all(call.params),
-            out=memory.all(call.result),
-            temp=lambda shape, dtype: memory.place(next(given)),
+            *call.args, **call.params, out=call.result, temp=lambda shape, dtype: next(given)
         )
         if lowered is not None:
             return lowered
-    return [_call(call, memory, makes)]
+    return [_call(call, makes)]
 
 
-def _call(call: Call, memory: Memory, makes: set[int]) -> Callable[[], Any]:
+def _call(call: Call, makes: set[int]) -> Callable[[], Any]:
     """One call of the entry."""
     entry = getattr(call.entry, "bare", call.entry)
-    args = memory.all(call.args)
-    params = {k: memory.all(v) for k, v in call.params.items() if type(v) is not Live}
+    args = call.args
+    params = {k: v for k, v in call.params.items() if type(v) is not Live}
     live = {k: v for k, v in call.params.items() if type(v) is Live}
     if makes and not call.appended and "out" not in params and _takes_out(entry):
-        places = memory.all(call.result)
         if isinstance(entry, np.ufunc) and entry not in (np.maximum, np.minimum):
-            args = (*args, places)
+            args = (*args, call.result)
         else:
-            params["out"] = places
+            params["out"] = call.result
         makes = set()
     run: Callable[..., Any] = partial(entry, *args, **params)
     if makes:
-        run = _copying(call, entry, args, params, memory, makes)
+        run = _copying(call, entry, params, makes)
     if not live:
         return run
     first = next(iter(live.values())).cell
@@ -253,25 +261,19 @@ def _call(call: Call, memory: Memory, makes: set[int]) -> Callable[[], Any]:
 
 
 def _copying(
-    call: Call,
-    entry: Callable[..., Any],
-    args: Any,
-    params: dict[str, Any],
-    memory: Memory,
-    makes: set[int],
+    call: Call, entry: Callable[..., Any], params: dict[str, Any], makes: set[int]
 ) -> Callable[..., Any]:
     """An entry that allocates its results, which are then copied to their places."""
     lists = {k: v for k, v in params.items() if type(v) is list}
-    wanted = [
-        memory.place(a) if id(a) in makes else None
-        for a in _leaves((call.result, list(call.appended.values())))
+    places = [
+        a if id(a) in makes else None for a in _leaves((call.result, list(call.appended.values())))
     ]
 
     def run(**live: Any) -> None:
         given = {k: list(v) for k, v in lists.items()}
-        result = entry(*args, **{**params, **given, **live})
+        result = entry(*call.args, **{**params, **given, **live})
         appended = [given[k][len(lists[k]) :] for k in call.appended]
-        for place, value in zip(wanted, _leaves((result, appended)), strict=True):
+        for place, value in zip(places, _leaves((result, appended)), strict=True):
             if place is not None:
                 np.copyto(place, value)
 
