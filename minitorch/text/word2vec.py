@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minitorch.backend import Device, get_default_device
+from minitorch.backend.cpu.word2vec import has_kernels, kernels
 from minitorch.creation import empty, from_numpy
 from minitorch.nn import Module
 from minitorch.random import Generator
@@ -29,6 +30,8 @@ Sentences = Iterable[Sequence[str]]
 
 # Times that a step may have the most frequent word, on average: CBOW has fewer pairs of it.
 _MOST_OFTEN = {"sg": 6.1, "cbow": 12.2}
+# Words, those of all epochs, that take as long without Numba's machine code as with its import.
+_WORTH_IT = 2_000_000
 # Options that the result depends on: a checkpoint must have them in common.
 _OPTIONS = (
     *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
@@ -79,6 +82,11 @@ class Word2Vec:
     `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `batch_words` in
     all, or fewer where the most frequent word would come more than six times among them (CBOW:
     twelve times).
+
+    compiled: whether Numba's machine code does the work of negative sampling on the CPU (None:
+    where the extra `numba` is installed and two million words or more are to be trained on, those
+    of all epochs). Vectors differ by rounding only; what is promised about equal ones holds between
+    runs of one setting. A checkpoint can go on with another.
 
     As in gensim: `wv` (KeyedVectors), `build_vocab`, `build_vocab_from_freq`, `reset_from`,
     `train`, `save`, `load`, `predict_output_word`, `score`, `syn1`, `syn1neg`, `corpus_count`,
@@ -140,6 +148,7 @@ class Word2Vec:
         checkpoint: str | Path | None = None,
         save_every: int | None = None,
         resume: bool = False,
+        compiled: bool | None = None,
     ) -> None:
         self.vector_size, self.window, self.min_count = vector_size, window, min_count
         self.negative, self.hs, self.full_softmax = negative, hs, full_softmax
@@ -153,7 +162,7 @@ class Word2Vec:
         self.pool_size = (48 if sg else 16) if pool_size is None else pool_size
         self.callbacks = tuple(callbacks)
         self.device = get_default_device() if device is None else Device(device)
-        self.progress, self.cache = progress, cache
+        self.progress, self.cache, self.compiled = progress, cache, compiled
         self.checkpoint, self.save_every = checkpoint, save_every
         self._check()
         self.generator = Generator().manual_seed(seed)
@@ -199,6 +208,14 @@ class Word2Vec:
             )
         if not 0 <= self.sample < 1:
             raise ValueError(f"Word2Vec: sample: expected 0 <= sample < 1, got {self.sample}")
+        if self.compiled not in (None, True, False):
+            raise ValueError(
+                f"Word2Vec: compiled: expected True, False or None, got {self.compiled!r}"
+            )
+        if self.compiled:
+            if self.device.type != "cpu":
+                raise ValueError(f"Word2Vec: compiled=True is for the CPU, not for {self.device}")
+            kernels()
 
     # ------------------------------------------------------------------ vocabulary
     def build_vocab(
@@ -381,7 +398,7 @@ class Word2Vec:
             ended,
             None if path is None else Path(path),
             self.save_every,
-            self._team(numbered),
+            self._team(numbered, epochs),
         )
         if resume:
             if path is None:
@@ -403,14 +420,24 @@ class Word2Vec:
         """What trains the model on stretches of a corpus."""
         random = self.generator.get_state()
         blocks = self._blocks_at_once()
-        return Trainer(self.model, self._sampler(), numbered, schedule, blocks, random, writing)
+        sampler = self._sampler()
+        self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
+        return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing)
 
-    def _team(self, numbered: Numbered) -> Any:
+    def _is_compiled(self, numbered: Numbered, epochs: int) -> bool:
+        """Whether Numba's machine code is to be used."""
+        if self.compiled is not None:
+            return self.compiled
+        enough = len(numbered.corpus.tokens) * epochs >= _WORTH_IT
+        return enough and self.device.type == "cpu" and self.model.has_sgd_steps and has_kernels()
+
+    def _team(self, numbered: Numbered, epochs: int) -> Any:
         """What opens the processes that train, or this one where one is enough."""
         workers = min(self.workers, -(-len(numbered.corpus.tokens) // STRETCH))
         if workers == 1 or self.device.type != "cpu":
             return nullcontext
         options = {name: getattr(self, name) for name in _OPTIONS}
+        options["compiled"] = self._is_compiled(numbered, epochs)
         return partial(processes, workers, options, self.vocab.counts.tolist())
 
     def _blocks_at_once(self) -> int:

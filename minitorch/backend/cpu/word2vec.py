@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from math import prod
 from typing import Any
 
@@ -64,11 +65,50 @@ def _negative_sampling_backward(
     return grads if factor == 1 else tuple(d if d is None else d * factor for d in grads)
 
 
-def _negative_sampling_sgd_(*columns: Sequence[Array], **params: Any) -> None:
+def has_kernels() -> bool:
+    """Whether `kernels` will find Numba."""
+    return find_spec("numba") is not None
+
+
+def kernels() -> Any:
+    """The module `compiled`, which takes some time to import.
+
+    Raises ImportError, with the way around, where Numba is not installed.
+    """
+    if not has_kernels():
+        raise ImportError(
+            "compiled=True needs Numba, which is not installed: pip install 'minitorch-cupy[numba]'"
+        )
+    from minitorch.backend.cpu import compiled
+
+    return compiled
+
+
+def _negative_sampling_sgd_(
+    *columns: Sequence[Array], compiled: bool = False, **params: Any
+) -> None:
     for vectors, contexts, loss, centres, others, *rest in zip(*columns, strict=True):
         check_range(centres, len(vectors), "negative_sampling_sgd_: centres")
         check_range(others, len(contexts), "negative_sampling_sgd_: others")
-        _sgd_steps(vectors, contexts, loss, centres, others, *rest, **params)
+        steps = _compiled_steps if compiled and vectors.dtype == np.float32 else _sgd_steps
+        steps(vectors, contexts, loss, centres, others, *rest, **params)
+
+
+def _compiled_steps(
+    vectors: Array,
+    contexts: Array,
+    loss: Array,
+    *blocks: Array,
+    width: int,
+    size: int,
+    lr: Sequence[float],
+) -> None:
+    given = [np.ascontiguousarray(a) for a in blocks]
+    rates = np.array(lr, dtype=np.float32)
+    if len(blocks) == 3:
+        loss += kernels().skip_gram(vectors, contexts, *given, width, size, rates)
+    else:
+        loss += kernels().cbow(vectors, contexts, *given, size, rates)
 
 
 def _sgd_steps(
