@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minitorch.backend import Device, get_default_device
-from minitorch.backend.cpu.word2vec import has_kernels, kernels
+from minitorch.backend.cpu.word2vec import check_kernels, has_kernels
 from minitorch.creation import empty, from_numpy
 from minitorch.nn import Module
 from minitorch.random import Generator
@@ -20,7 +21,7 @@ from minitorch.text import model_file, prediction
 from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import Encoded, encode, from_frequencies
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.parallel import processes
+from minitorch.text.parallel import Starting, processes
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
 from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
 from minitorch.text.training import STRETCH, Numbered, Run, Schedule, Trainer, call_all
@@ -32,6 +33,7 @@ Sentences = Iterable[Sequence[str]]
 _MOST_OFTEN = {"sg": 6.1, "cbow": 12.2}
 # Words, those of all epochs, that take as long without Numba's machine code as with its import.
 _WORTH_IT = 2_000_000
+_BYTES = 6  # of a file to a word, about
 # Options that the result depends on: a checkpoint must have them in common.
 _OPTIONS = (
     *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
@@ -172,6 +174,8 @@ class Word2Vec:
         self.vocab: Vocab
         self.model: SkipGram
         self._numbered: Numbered | None = None
+        self._starting: Starting | None = None  # workers, while a corpus is read
+        self._end_workers: Callable[[], object] = lambda: None
         self.wv = KeyedVectors(vector_size, vectors=empty(0, vector_size, device=self.device))
         if sentences is not None or corpus_file is not None:
             _check_passes(sentences, epochs + 1)
@@ -215,7 +219,7 @@ class Word2Vec:
         if self.compiled:
             if self.device.type != "cpu":
                 raise ValueError(f"Word2Vec: compiled=True is for the CPU, not for {self.device}")
-            kernels()
+            check_kernels()
 
     # ------------------------------------------------------------------ vocabulary
     def build_vocab(
@@ -331,6 +335,10 @@ class Word2Vec:
                 f"Word2Vec: sentences: expected lists of words, got the string {sentences[:40]!r} "
                 "(corpus_file takes the path of a file, minitorch.text.Corpus names of sources)"
             )
+        if isinstance(sentences, Corpus) and self.workers > 1 and self.device.type == "cpu":
+            words = sentences.size() // _BYTES
+            if words > self.workers * STRETCH:
+                self._start(self.workers, words * self.epochs)
         if self.max_vocab_size is None:
             return source, encode(sentences, self.progress, cache=self.cache)
         _check_passes(sentences, 2)
@@ -428,17 +436,35 @@ class Word2Vec:
         """Whether Numba's machine code is to be used."""
         if self.compiled is not None:
             return self.compiled
-        enough = len(numbered.corpus.tokens) * epochs >= _WORTH_IT
-        return enough and self.device.type == "cpu" and self.model.has_sgd_steps and has_kernels()
+        return self._gains_from_numba(len(numbered.corpus.tokens) * epochs)
+
+    def _gains_from_numba(self, words: int) -> bool:
+        """Whether so many words, those of all epochs, take longer without it than its import."""
+        sampling = self.negative > 0 and not (self.hs or self.full_softmax)
+        enough = sampling and words >= _WORTH_IT
+        return enough and self.device.type == "cpu" and has_kernels()
+
+    def _start(self, workers: int, words: int) -> Starting:
+        """Workers that have begun to start, if need be now, for so many words of all epochs."""
+        starting = self._starting
+        if starting is None or len(starting.workers) != workers:
+            self._end_workers()
+            gains = self._gains_from_numba(words)
+            starting = Starting(workers, gains if self.compiled is None else self.compiled)
+            self._starting, self._end_workers = starting, weakref.finalize(self, starting.close)
+        return starting
 
     def _team(self, numbered: Numbered, epochs: int) -> Any:
         """What opens the processes that train, or this one where one is enough."""
-        workers = min(self.workers, -(-len(numbered.corpus.tokens) // STRETCH))
+        words = len(numbered.corpus.tokens)
+        workers = min(self.workers, -(-words // STRETCH))
         if workers == 1 or self.device.type != "cpu":
+            self._end_workers()
             return nullcontext
         options = {name: getattr(self, name) for name in _OPTIONS}
         options["compiled"] = self._is_compiled(numbered, epochs)
-        return partial(processes, workers, options, self.vocab.counts.tolist())
+        start = partial(self._start, workers, words * epochs)
+        return partial(processes, start, options, self.vocab.counts.tolist())
 
     def _blocks_at_once(self) -> int:
         """Blocks to a step: few enough that no word's gradients are summed too often."""

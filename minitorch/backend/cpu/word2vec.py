@@ -70,15 +70,17 @@ def has_kernels() -> bool:
     return find_spec("numba") is not None
 
 
-def kernels() -> Any:
-    """The module `compiled`, which takes some time to import.
-
-    Raises ImportError, with the way around, where Numba is not installed.
-    """
+def check_kernels() -> None:
+    """Raise ImportError, with the way around, where Numba is not installed."""
     if not has_kernels():
         raise ImportError(
             "compiled=True needs Numba, which is not installed: pip install 'minitorch-cupy[numba]'"
         )
+
+
+def kernels() -> Any:
+    """The module `compiled`, which takes some time to import; see `check_kernels`."""
+    check_kernels()
     from minitorch.backend.cpu import compiled
 
     return compiled
