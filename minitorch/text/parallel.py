@@ -1,9 +1,9 @@
 """Several processes that train one model: its tables are in memory that they share.
 
-A worker is a Python of its own (`minitorch.text.worker`). It starts while a long corpus is read, and
-gets the options as a line of JSON, then stretches of the corpus, a line each, and answers with a line for each. It reads and writes
-the tables without a lock, as the threads of word2vec.c do (Recht et al. 2011, "Hogwild!"), or in
-turns where the result must not depend on who is faster.
+A worker is a Python of its own (`minitorch.text.worker`), which starts while a long corpus is read.
+It gets the options as a line of JSON, then stretches of the corpus, a line each, and answers with a
+line for each. It reads and writes the tables without a lock, as the threads of word2vec.c do (Recht
+et al. 2011, "Hogwild!"), or in turns where the result must not depend on who is faster.
 """
 
 from __future__ import annotations
