@@ -516,7 +516,7 @@ class Word2Vec:
         """Write the whole model to a safetensors file, from which `train` goes on, bit for bit.
 
         The corpus is not in it, nor are callbacks, trim_rule, and what is about this run only
-        (device, progress, cache, checkpoint). `KeyedVectors.load` reads the vectors.
+        (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
         """
         model_file.write(path, "Word2Vec", self.state_dict())
 
