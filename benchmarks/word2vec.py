@@ -4,11 +4,13 @@ python -m benchmarks.word2vec [--model sg cbow] [--corpus gcide+wordnet bible+wi
                               [--rounds 3] [--epochs 5] [--workers 2]
 
 All contestants read one text file (a sentence a line, `corpus_file`) through the same calls, and
-train with the OPTIONS and otherwise their own defaults. Each run is a process of its own, where
-BLAS has one thread, and rounds alternate between the contestants, so that what else the machine
-does falls on all. Words per second count the words of the file times the epochs; once with
-`build_vocab` and once over `train` alone. gensim measures everybody's quality, on the files that
-it brings. Each corpus and model has its files in benchmarks/results/, as JSON and Markdown.
+train with the OPTIONS and otherwise their own defaults; ours also with the machine code of the
+extra `numba`, where that is installed (what it compiles is kept for the next process). Each run is
+a process of its own, where BLAS has one thread, and rounds alternate between the contestants, so
+that what else the machine does falls on all. Words per second count the words of the file times the
+epochs; once with `build_vocab` and once over `train` alone. gensim measures everybody's quality, on
+the files that it brings. Each corpus and model has its files in benchmarks/results/, as JSON and
+Markdown.
 """
 
 from __future__ import annotations
@@ -67,9 +69,13 @@ def contestants(workers: int) -> dict[str, Contestant]:
     """Who runs, by name; the last is the referee."""
     ours = {"progress": False}
     many = f"{workers} worker" + "s" * (workers > 1)
-    table = {
-        f"minitorch, {many}": Contestant("minitorch.text", ours | {"workers": workers}),
-        "minitorch, 1 worker": Contestant("minitorch.text", ours | {"workers": 1}),
+    table = {}
+    for title, compiled in (("minitorch", False), ("minitorch with Numba", True)):
+        for count, name in ((workers, many), (1, "1 worker")):
+            options = ours | {"workers": count, "compiled": compiled}
+            needs = "numba" if compiled else None
+            table[f"{title}, {name}"] = Contestant("minitorch.text", options, needs)
+    table |= {
         f"{REFEREE}, {many}": Contestant("gensim.models", {"workers": workers}),
     }
     return {name: c for name, c in table.items() if c.needs is None or find_spec(c.needs)}

@@ -121,6 +121,9 @@ def test_word2vec_contestants_without_their_module_are_left_out(word2vec, monkey
     assert list(there)[-1] == "gensim, 2 workers"
     assert there["minitorch, 2 workers"].options["workers"] == 2
     assert there["minitorch, 1 worker"].options["workers"] == 1
+    assert there["minitorch, 2 workers"].options["compiled"] is False
+    assert there["minitorch with Numba, 2 workers"].options["compiled"] is True
+    assert there["minitorch with Numba, 2 workers"].needs == "numba"
     monkeypatch.setattr(word2vec, "find_spec", lambda name: None)
     assert all(c.needs is None for c in word2vec.contestants(2).values())
 

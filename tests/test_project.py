@@ -36,7 +36,17 @@ LAYERS = [
     "__init__ __main__",
 ]
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
-EXTRAS = ["matplotlib", "cupy", "torch", "gensim", "sympy", "sklearn", "hypothesis", "pytest"]
+EXTRAS = [
+    "matplotlib",
+    "cupy",
+    "numba",
+    "torch",
+    "gensim",
+    "sympy",
+    "sklearn",
+    "hypothesis",
+    "pytest",
+]
 NUMPY_ALLOWED = (
     *("backend/", "data/", "viz/"),
     *(
@@ -102,8 +112,8 @@ def test_no_import_circle(trees):
     TopologicalSorter(graph).prepare()
 
 
-# What is only imported when somebody asks for its device.
-LAZY = ("minitorch.backend.sim",)
+# What is only imported when somebody asks for its device, or has Numba.
+LAZY = ("minitorch.backend.sim", "minitorch.backend.cpu.compiled")
 
 
 def test_no_import_of_minitorch_in_a_function(trees):
