@@ -118,7 +118,7 @@ def _make(module: str, contestant: str, case: str) -> Callable[[], Any] | None:
     return step
 
 
-def _serve(module: str, contestant: str) -> None:
+def serve(module: str, contestant: str) -> None:
     """Read the names of cases, one a line; answer each with seconds a call.
 
     Or with null where there is no such case, or with a text that says why there is none.
@@ -146,11 +146,14 @@ def environment(threads: int) -> dict[str, str]:
     return os.environ | limits | {"PYTHONDONTWRITEBYTECODE": ""}
 
 
+SERVE = "import sys; from benchmarks.harness import serve; serve(*sys.argv[1:])"
+
+
 class _Contestant:
     def __init__(self, module: str, name: str, threads: int) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.harness", module, name],
+            [sys.executable, "-c", SERVE, module, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -225,6 +228,18 @@ def in_own_process(
     return result | {"load_average": os.getloadavg()[0]}
 
 
+def in_turns(
+    rounds: int, contestants: dict[str, Callable[[], dict[str, Any]]]
+) -> dict[str, list[dict[str, Any]]]:
+    """What each contestant gave in each round; another one begins every round."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+    names = list(contestants)
+    for i in range(rounds):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            found[name].append(contestants[name]())
+    return found
+
+
 def installed(*packages: str) -> bool:
     """Whether all of them can be imported."""
     return all(find_spec(package) is not None for package in packages)
@@ -262,9 +277,8 @@ def machine() -> dict[str, Any]:
 
 def summary(values: list[float], digits: int = 2) -> str:
     """Median (quartiles)."""
-    if len(values) == 1:
-        values = values * 2
-    low, middle, high = statistics.quantiles(values, n=4)
+    several = values * 2 if len(values) == 1 else values
+    low, middle, high = statistics.quantiles(several, n=4, method="inclusive")
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
@@ -361,6 +375,18 @@ def report(benchmark: Any, measured: Measured) -> list[str]:
     return [*lines, *([""] if targets or left_out else []), *targets, *left_out]
 
 
+def finish(
+    args: argparse.Namespace, name: str, benchmark: Any, lines: list[str], results: Any
+) -> None:
+    """Print the lines, and save them unless the run is dry."""
+    print("\n".join(lines))
+    if not args.dry:
+        notes = f"{benchmark.NOTES.strip()} Threads: {args.threads}; {args.rounds} rounds."
+        results = {"threads": args.threads, "rounds": args.rounds, **results}
+        suffix = "" if args.threads == THREADS else f"-threads{args.threads}"
+        save(name + suffix, benchmark.TITLE, notes, lines, results)
+
+
 def run(name: str) -> None:
     """Measure the benchmark `benchmarks.NAME`, print its table and save it."""
     module = f"benchmarks.{name}"
@@ -371,13 +397,4 @@ def run(name: str) -> None:
         return
     measured = measure(module, args.rounds, args.threads)
     lines = report(benchmark, measured)
-    print("\n".join(lines))
-    if not args.dry:
-        notes = f"{benchmark.NOTES.strip()} Threads: {args.threads}; {args.rounds} rounds."
-        results = {"threads": args.threads, "seconds": measured.times}
-        suffix = "" if args.threads == THREADS else f"-threads{args.threads}"
-        save(name + suffix, benchmark.TITLE, notes, lines, results)
-
-
-if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    finish(args, name, benchmark, lines, {"seconds": measured.times})
