@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,19 +17,20 @@ from benchmarks.steps import by_hand, frameworks
 TITLE = "Peak memory of a training step"
 NOTES = """
 MiB of resident memory at the peak of the first 20 steps, model and data included, above what the
-process holds when the library is imported and has computed and freed one small step (thread pools
-and their buffers are there by then): Linux's VmHWM, set back through /proc/self/clear_refs, less
-VmRSS. Every contestant and case has a process of its own. Median of the rounds (quartiles).
+process held after the import of the library: Linux's VmHWM, set back through /proc/self/clear_refs
+before the first step, less VmRSS after the import. What the library sets up in its first steps (thread
+pools, buffers of BLAS, code that is read from its files) counts. Every contestant and case has a
+process of its own. Median of the rounds (quartiles).
 """
-CONTESTANTS: dict[str, Callable[[str], Any]] = {
-    "numpy": by_hand.step,
-    "minitorch": frameworks.eager,
-    "minitorch compiled": frameworks.compiled,
-    "pytorch": frameworks.torch_eager,
-    "pytorch fused": frameworks.torch_fused,
+# What each imports, and how it makes the step.
+CONTESTANTS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "numpy": ("numpy", by_hand.step),
+    "minitorch": ("minitorch", frameworks.eager),
+    "minitorch compiled": ("minitorch", frameworks.compiled),
+    "pytorch": ("torch", frameworks.torch_eager),
+    "pytorch fused": ("torch", frameworks.torch_fused),
 }
 ROUNDS, STEPS = 5, 20
-SMALL = "64-32-10, batch 32, {}"
 LIMIT = 1.0  # times PyTorch
 
 
@@ -43,11 +45,11 @@ def _status(key: str) -> int:
 def peak(contestant: str, case: str, steps: int) -> dict[str, Any]:
     """Bytes above the baseline, or why it cannot be told."""
     try:
-        make = CONTESTANTS[contestant]
-        make(SMALL.format(case.split(", ")[-1]))()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        module, make = CONTESTANTS[contestant]
+        import_module(module)
         before = _status("VmRSS")
         step = make(case)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         for _ in range(steps):
             step()
         return {"bytes": _status("VmHWM") - before}
@@ -67,8 +69,8 @@ def main(given: list[str] | None = None) -> None:
             name: partial(
                 in_own_process, "benchmarks.memory:peak", name, case, steps, threads=args.threads
             )
-            for name in CONTESTANTS
-            if name not in left_out and (installed("torch") or "torch" not in name)
+            for name, (module, _) in CONTESTANTS.items()
+            if name not in left_out and installed(module)
         }
         rows = found[case] = {}
         for name, runs in harness.in_turns(rounds, calls).items():

@@ -15,7 +15,7 @@ def step(case: str) -> Callable[[], float]:
     """One flat buffer for all parameters, one for the gradients, preallocated moments."""
     settings_of_training()
     widths, optimizer, x, classes = problem(case)
-    first = weights(widths)
+    first = list(weights(widths))
     flat = np.concatenate([array.ravel() for array in first])
     grads, mean, square, spare, other = (np.zeros_like(flat) for _ in range(5))
     ends = np.cumsum([array.size for array in first])

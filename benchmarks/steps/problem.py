@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -34,14 +35,15 @@ def problem(case: str) -> Problem:
     return Problem(widths, optimizer, x, rng.integers(0, widths[-1], n))
 
 
-def weights(widths: list[int]) -> list[np.ndarray]:
-    """Weight (out, in) and bias (out,) of each layer, drawn as PyTorch draws them."""
+def weights(widths: list[int]) -> Iterator[np.ndarray]:
+    """Weight (out, in) and bias (out,) of each layer, distributed as PyTorch's; one at a time."""
     rng = np.random.default_rng(1)
-    found = []
     for n, m in pairwise(widths):
         for shape in ((m, n), (m,)):
-            found.append((rng.uniform(-1, 1, shape) / np.sqrt(n)).astype(np.float32))
-    return found
+            array = rng.random(shape, dtype=np.float32)  # and nothing larger: memory is measured
+            array -= np.float32(0.5)
+            array *= np.float32(2 / np.sqrt(n))
+            yield array
 
 
 def settings_of_training() -> None:
