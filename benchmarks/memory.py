@@ -18,9 +18,9 @@ TITLE = "Peak memory of a training step"
 NOTES = """
 MiB of resident memory at the peak of the first 20 steps, model and data included, above what the
 process held after the import of the library: Linux's VmHWM, set back through /proc/self/clear_refs
-before the first step, less VmRSS after the import. What the library sets up in its first steps (thread
-pools, buffers of BLAS, code that is read from its files) counts. Every contestant and case has a
-process of its own. Median of the rounds (quartiles).
+before the first step, less VmRSS after the import. What the library sets up in its first steps
+(thread pools, buffers of BLAS, code that is read from its files) counts. Every contestant and case
+has a process of its own. Median of the rounds (quartiles).
 """
 # What each imports, and how it makes the step.
 CONTESTANTS: dict[str, tuple[str, Callable[[str], Any]]] = {
