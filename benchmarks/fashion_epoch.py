@@ -22,7 +22,6 @@ epoch: the second and later ones of each process. Accuracy on the test images af
 contestants take turns, each in a process of its own, with another seed every round.
 """
 HIDDEN, BATCH, LR, EPOCHS = (256, 128, 100), 128, 1e-3, 3
-TINY = 512  # images in a check
 ROUNDS = 3
 CONTESTANTS = {
     "minitorch": ("minitorch", 0),
@@ -35,19 +34,18 @@ ACCURACY = 0.01  # of the means over seeds: what is taken for equal
 
 def run(library: str, workers: int, seed: int, tiny: bool, threads: int) -> dict[str, Any]:
     """Seconds of each epoch, and the accuracy on the test images."""
-    from minitorch.data import fashion_mnist
+    from minitorch.data import digits, fashion_mnist
 
-    parts = [fashion_mnist(train=train).tensors for train in (True, False)]
-    if tiny:
-        parts = [tuple(t[:TINY] for t in part) for part in parts]
+    source = digits if tiny else fashion_mnist
+    parts = [source(train=train).tensors for train in (True, False)]
     if library == "minitorch":
         return _minitorch(parts, seed)
     return _pytorch(parts, seed, workers, threads)
 
 
-def _layers(nn: Any) -> Any:
+def _layers(nn: Any, inputs: int) -> Any:
     layers = [nn.Flatten()]
-    for n, m in pairwise([784, *HIDDEN, 10]):
+    for n, m in pairwise([inputs, *HIDDEN, 10]):
         layers += [nn.Linear(n, m), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -59,13 +57,12 @@ def _minitorch(parts: list[Any], seed: int) -> dict[str, Any]:
 
     minitorch.manual_seed(seed)
     train, test = (TensorDataset(*part) for part in parts)
-    model = _layers(minitorch.nn)
+    model = _layers(minitorch.nn, train[0][0].numel())
     optimizer = minitorch.optim.Adam(model.parameters(), lr=LR)
     loaders = DataLoader(train, BATCH, shuffle=True), DataLoader(test, 1000)
-    accuracies: list[float] = []
     history = fit(model, optimizer, *loaders, epochs=EPOCHS, progress=False)
-    accuracies += [row["val_accuracy"] for row in history]
-    return {"seconds": [row["seconds"] for row in history], "accuracy": accuracies[-1]}
+    seconds = [row["seconds"] for row in history]
+    return {"seconds": seconds, "accuracy": history[-1]["val_accuracy"]}
 
 
 def _pytorch(parts: list[Any], seed: int, workers: int, threads: int) -> dict[str, Any]:
@@ -76,7 +73,7 @@ def _pytorch(parts: list[Any], seed: int, workers: int, threads: int) -> dict[st
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)
     train, test = (tuple(torch.from_numpy(t.numpy()) for t in part) for part in parts)
-    model = _layers(torch.nn)
+    model = _layers(torch.nn, train[0][0].numel())
     loss_of = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     options = {"num_workers": workers, "persistent_workers": workers > 0}

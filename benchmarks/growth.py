@@ -86,7 +86,7 @@ def plot(times: Times, path: Path) -> None:
                 ax.plot(*zip(*points, strict=True), marker=marker, label=name)
         ax.set(xlabel=sweep, ylabel="µs a step", xscale="log", yscale="log")
         ax.grid(alpha=0.3)
-        ax.legend()
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center")
     figure.savefig(path)
 
 

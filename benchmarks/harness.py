@@ -107,7 +107,7 @@ def _time(step: Callable[[], Any], repeats: int) -> float:
     return best / repeats
 
 
-def _make(module: str, contestant: str, case: str) -> Callable[[], Any] | None:
+def make_step(module: str, contestant: str, case: str) -> Callable[[], Any] | None:
     """The function to time; LeftOut also where a package is missing."""
     try:
         step: Callable[[], Any] | None = importlib.import_module(module).CONTESTANTS[contestant](
@@ -130,7 +130,7 @@ def serve(module: str, contestant: str) -> None:
         case = line.rstrip("\n")
         if case not in steps:
             try:
-                step = _make(module, contestant, case)
+                step = make_step(module, contestant, case)
                 steps[case] = step and (step, _repeats(step))
             except LeftOut as reason:
                 steps[case] = str(reason)
@@ -359,7 +359,7 @@ def check(module: str) -> None:
     for name in benchmark.CONTESTANTS:
         for case in getattr(benchmark, "CHECKED", benchmark.CASES):
             try:
-                step = _make(module, name, case)
+                step = make_step(module, name, case)
             except LeftOut as reason:
                 print(f"{name} is left out: {reason}")
                 break

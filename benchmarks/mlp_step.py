@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import Target, run
+from typing import Any
+
+from benchmarks.harness import LeftOut, Target, make_step, run
 from benchmarks.steps import by_hand, frameworks, in_jax, in_tinygrad
 from benchmarks.steps.frameworks import framework as framework
 from benchmarks.steps.problem import case
@@ -25,6 +27,7 @@ SIZES = [
     ([784, 2048, 2048, 10], 256),
 ]
 CASES = [case(*size, optimizer) for size in SIZES for optimizer in ("SGD", "Adam")]
+CHECKED = CASES[:1]
 CONTESTANTS = {
     "numpy": by_hand.step,
     "minitorch": frameworks.eager,
@@ -65,6 +68,18 @@ TARGETS = [
     Target(case(*SIZES[0], optimizer), "ratio", COMPILED, "numpy", 1.2)
     for optimizer in ("SGD", "Adam")
 ]
+
+
+def losses(contestant: str, case: str, steps: int) -> dict[str, Any]:
+    """Of a contestant's first steps, or why it cannot run here."""
+    try:
+        step = make_step("benchmarks.mlp_step", contestant, case)
+    except LeftOut as reason:
+        return {"left_out": str(reason)}
+    assert step
+    found = [step() for _ in range(steps)]
+    return {"losses": [float(loss if isinstance(loss, float) else loss.item()) for loss in found]}
+
 
 if __name__ == "__main__":
     run("mlp_step")

@@ -114,7 +114,7 @@ LIES = ["rows", "columns", "padded", "padded columns"]
 @pytest.mark.parametrize("x_lies", LIES)
 def test_products_equal_numpys(product, x_lies, y_lies, dtype):
     matmul, calls = product
-    x, y = matrix(70, 130, dtype, x_lies), matrix(130, 90, dtype, y_lies)
+    x, y = matrix(70, 230, dtype, x_lies), matrix(230, 110, dtype, y_lies)
     expected = x.astype(np.float64) @ y.astype(np.float64)
     tolerance = 1e-4 if dtype == "float32" else 1e-12
     before = len(calls)
@@ -122,12 +122,12 @@ def test_products_equal_numpys(product, x_lies, y_lies, dtype):
     assert len(calls) == before + 1
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, atol=tolerance)
-    out = np.full((70, 90), np.nan, dtype)
+    out = np.full((70, 110), np.nan, dtype)
     assert matmul(x, y, out=out) is out
     np.testing.assert_allclose(out, expected, atol=tolerance)
 
 
-SQUARE = np.random.default_rng(0).standard_normal((100, 100)).astype(np.float32)
+SQUARE = np.random.default_rng(0).standard_normal((120, 120)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ SQUARE = np.random.default_rng(0).standard_normal((100, 100)).astype(np.float32)
         (SQUARE[:10], SQUARE),  # small
         (SQUARE[0], SQUARE),
         (SQUARE[None], SQUARE[None]),
-        (matrix(100, 100, np.float32, "every other"), SQUARE),
-        (SQUARE, matrix(100, 100, np.float32, "every other")),
+        (matrix(120, 120, np.float32, "every other"), SQUARE),
+        (SQUARE, matrix(120, 120, np.float32, "every other")),
         (SQUARE[::-1], SQUARE),
         (SQUARE.astype(np.float64), SQUARE),
         (SQUARE.astype(np.float16), SQUARE.astype(np.float16)),
-        (np.broadcast_to(SQUARE[0], (100, 100)), SQUARE),
+        (np.broadcast_to(SQUARE[0], (120, 120)), SQUARE),
         (SQUARE[:0], SQUARE),
     ],
 )
@@ -157,7 +157,7 @@ def test_an_out_that_overlaps_or_does_not_fit_is_numpys(product):
     before = len(calls)
     expected = SQUARE.astype(np.float64) @ SQUARE
     x, y = SQUARE.copy(), SQUARE.copy()
-    turned = np.empty((100, 100), np.float32).T
+    turned = np.empty((120, 120), np.float32).T
     for found in (
         matmul(x, SQUARE, out=x),
         matmul(SQUARE, y, out=y),
@@ -165,9 +165,9 @@ def test_an_out_that_overlaps_or_does_not_fit_is_numpys(product):
     ):
         np.testing.assert_allclose(found, expected, atol=1e-4)
     with pytest.raises(ValueError, match="mismatch"):
-        matmul(SQUARE, SQUARE, out=np.empty((100, 99), np.float32))
+        matmul(SQUARE, SQUARE, out=np.empty((120, 119), np.float32))
     with pytest.raises(ValueError, match="mismatch"):
-        matmul(SQUARE, SQUARE[:99])
+        matmul(SQUARE, SQUARE[:119])
     assert len(calls) == before
 
 
