@@ -17,13 +17,13 @@ from benchmarks.steps.problem import LR, problem
 
 TITLE = "Denormal numbers in Adam's moments"
 NOTES = """
-784-128-10, batch 64, Adam: after one step all but one of the hidden units die (their bias becomes
+784-32-10, batch 32, Adam: after one step all but one of the hidden units die (their bias becomes
 -1000), so that their gradients are zero and the moments decay by 0.9 and 0.999 a step; the first
 moments are denormal after some 800 steps and stay so. Microseconds a step by the end of the run,
-over those by its beginning: the least of stretches of 20 steps each. minitorch's training loops
+over those by its beginning: the least of stretches of 20 steps. minitorch's training loops
 flush. Median of the rounds (quartiles).
 """
-CASE = "784-128-10, batch 64, Adam"
+CASE = "784-32-10, batch 32, Adam"
 CONTESTANTS = {
     "minitorch, flushing": ("minitorch", True),
     "minitorch, not flushing": ("minitorch", False),

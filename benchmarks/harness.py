@@ -7,7 +7,8 @@ A benchmark is a module with
   or None where the contestant has no such case. Only its own process calls it. One whose package
   is not installed, or that raises `LeftOut`, is left out, and the results say why;
 - COLUMNS: what to tell of each case, as (what, contestant, other): see `COMPARE`;
-- TARGETS: what the times are to show, if anything: see `Target`.
+- if it likes, TARGETS: what the times are to show, see `Target`; ROUNDS: how many if nobody says;
+  CHECKED: the cases that `--check` runs.
 
 Two thread pools in one process disturb each other, hence the processes; whatever else the machine
 does hits all contestants alike, hence the rounds and comparisons within a round. A round's time
@@ -37,7 +38,7 @@ RESULTS = Path(__file__).parent / "results"
 THREADS = 2
 ROUNDS = 15
 STRETCHES, STRETCH_S, WARM_UP_S = 25, 0.004, 0.3
-ROUND_S, FEWEST_STRETCHES = 0.2, 5  # a contestant's share of a round, where a call is long
+ROUND_S, FEWEST_STRETCHES = 0.2, 3  # a contestant's share of a round, where a call is long
 FIRST_CALLS = 3  # compile, capture
 PACKAGES = ("numpy", "scipy", "torch", "jax", "tinygrad", "autograd", "gensim", "numba")
 LIBRARIES_WITH_THREADS = ("OMP", "OPENBLAS", "MKL")
@@ -175,9 +176,7 @@ class _Contestant:
 
     def end(self) -> None:
         """Let the process go."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 def measure(module: str, rounds: int, threads: int) -> Measured:
@@ -391,7 +390,7 @@ def run(name: str) -> None:
     """Measure the benchmark `benchmarks.NAME`, print its table and save it."""
     module = f"benchmarks.{name}"
     benchmark = importlib.import_module(module)
-    args = options(name, benchmark.TITLE).parse_args()
+    args = options(name, benchmark.TITLE, getattr(benchmark, "ROUNDS", ROUNDS)).parse_args()
     if args.check:
         check(module)
         return

@@ -26,7 +26,7 @@ def harness(monkeypatch):
 
 
 HARNESS = ["denormals", "fashion_epoch", "forward_backward", "growth", "import_time", "memory"]
-HARNESS += ["mlp_step", "overhead"]
+HARNESS += ["loader", "mlp_step", "overhead"]
 
 
 @pytest.mark.parametrize("name", HARNESS)
