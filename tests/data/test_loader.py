@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -308,8 +309,13 @@ def test_so_many_batches_are_made_ahead_and_no_more():
     iterator = iter(DataLoader(dataset, 1, num_workers=1, prefetch_factor=3))
     assert dataset.read == []
     next(iterator)
+    for _ in range(500):
+        if len(dataset.read) == 4:
+            break
+        time.sleep(0.01)
+    time.sleep(0.05)  # for one too many to be read
+    assert dataset.read == [0, 1, 2, 3]
     iterator.close()
-    assert dataset.read[0] == 0 and len(dataset.read) <= 4
     assert len(list(DataLoader(dataset, 1, num_workers=1, prefetch_factor=3))) == N
 
 
