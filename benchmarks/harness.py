@@ -41,7 +41,9 @@ STRETCHES, STRETCH_S, WARM_UP_S = 25, 0.004, 0.3
 ROUND_S, FEWEST_STRETCHES = 0.2, 3  # a contestant's share of a round, where a call is long
 FIRST_CALLS = 3  # compile, capture
 PACKAGES = ("numpy", "scipy", "torch", "jax", "tinygrad", "autograd", "gensim", "numba")
-LIBRARIES_WITH_THREADS = ("OMP", "OPENBLAS", "MKL")
+# What OpenMP, BLAS, XLA and tinygrad read.
+THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
+THREAD_VARIABLES += ["NPROC", "CPU_COUNT"]
 Times = dict[str, dict[str, list[float]]]  # seconds a call, by case, contestant and round
 
 # Of the paired rounds of two contestants (seconds a call), one number a round, and its unit.
@@ -142,8 +144,8 @@ def serve(module: str, contestant: str) -> None:
 
 # ---------------------------------------------------------------------- in the first process
 def environment(threads: int) -> dict[str, str]:
-    """Of a contestant's process: threads of BLAS, and bytecode cached as users have it."""
-    limits = {f"{x}_NUM_THREADS": str(threads) for x in LIBRARIES_WITH_THREADS}
+    """Of a contestant's process: its threads, and bytecode cached as users have it."""
+    limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
     return os.environ | limits | {"PYTHONDONTWRITEBYTECODE": ""}
 
 
