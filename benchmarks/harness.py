@@ -43,7 +43,7 @@ FIRST_CALLS = 3  # compile, capture
 PACKAGES = ("numpy", "scipy", "torch", "jax", "tinygrad", "autograd", "gensim", "numba")
 # What OpenMP, BLAS, XLA and tinygrad read.
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
-THREAD_VARIABLES += ["NPROC", "CPU_COUNT"]
+THREAD_VARIABLES += ["NPROC", "NUM_CPU_THREADS"]
 Times = dict[str, dict[str, list[float]]]  # seconds a call, by case, contestant and round
 
 # Of the paired rounds of two contestants (seconds a call), one number a round, and its unit.
