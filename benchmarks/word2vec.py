@@ -17,11 +17,8 @@ from __future__ import annotations
 
 import argparse
 import bz2
-import json
-import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -31,7 +28,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
-from benchmarks.harness import save
+from benchmarks.harness import in_own_process, save
 
 Runs = dict[str, list[dict[str, Any]]]  # of each contestant, round by round
 
@@ -51,10 +48,6 @@ MODELS: dict[str, dict[str, Any]] = {
 QUALITY = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": "analogies"}
 SPEEDS = {"words_per_s": "words/s", "train_words_per_s": "words/s in train"}
 REFEREE = "gensim"
-# Of BLAS, which gains nothing from more at these sizes, and loses much where a core is busy.
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-# Bytecode is cached, as that of installed packages is.
-ENVIRONMENT = ONE_THREAD | {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 class Contestant(NamedTuple):
@@ -172,25 +165,6 @@ def quality(words: list[str], vectors: Any) -> dict[str, Any]:
             asked = " + ".join(positive) + "".join(f" - {word}" for word in negative)
             near[asked] = [word for word, _ in found]
     return dict(zip(QUALITY, figures, strict=True)) | {"neighbours": near}
-
-
-def in_own_process(function: str, *arguments: Any) -> dict[str, Any]:
-    """Call "module:function" in a new interpreter; arguments and result travel as JSON."""
-    program = (
-        "import sys, json, importlib\n"
-        "module, name = sys.argv[1].split(':')\n"
-        "function = getattr(importlib.import_module(module), name)\n"
-        "print(json.dumps(function(*json.loads(sys.argv[2]))))\n"
-    )
-    command = [sys.executable, "-c", program, function, json.dumps(arguments)]
-    root = Path(__file__).parent.parent
-    done = subprocess.run(
-        command, cwd=root, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{function}{arguments} failed:\n{done.stderr}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result | {"load_average": os.getloadavg()[0]}
 
 
 # ---------------------------------------------------------------------- all runs

@@ -40,6 +40,7 @@ EXTRAS = [
     "matplotlib",
     "cupy",
     "numba",
+    "threadpoolctl",
     "torch",
     "gensim",
     "sympy",
@@ -151,6 +152,35 @@ sys.meta_path.insert(0, Missing())
 import minitorch, minitorch.cli, minitorch.utils.data
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+# What `import minitorch` leaves to those who use it: it costs more than a millisecond to import.
+HEAVY = [
+    *(
+        "scipy.special",
+        "scipy.sparse",
+        "safetensors",
+        "tqdm",
+        "cupy",
+        "matplotlib",
+        "threadpoolctl",
+    ),
+    *("multiprocessing", "concurrent.futures", "asyncio", "subprocess", "urllib.request", "http"),
+    *("unittest", "numpy.testing", "numpy.ma", "minitorch.backend.sim", "minitorch.backend.cuda"),
+    *("minitorch.cuda", "minitorch.sim", "minitorch.text", "minitorch.train", "minitorch.viz"),
+]
+
+
+def test_the_import_leaves_heavy_modules_alone():
+    script = f"""
+import sys, numpy
+numpys = set(sys.modules)
+import minitorch
+print([name for name in {HEAVY} if name in sys.modules and name not in numpys])
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_readme_snippets_run(tmp_path, monkeypatch):

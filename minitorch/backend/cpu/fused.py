@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.backend.cpu.blas import dot, matmul
 from minitorch.backend.cpu.elementwise import (
     gelu,
     gelu_backward,
@@ -53,9 +54,9 @@ def _linear(
 def _product(x: Array, y: Array, out: Array | None) -> Array:
     """x @ y for a matrix y; `dot` takes half a microsecond less than `matmul`."""
     if x.ndim == 2:
-        return x.dot(y, out)
+        return dot(x, y, out)
     out = np.empty((*x.shape[:-1], y.shape[1]), x.dtype) if out is None else out
-    _rows(x).dot(y, _rows(out))
+    dot(_rows(x), y, _rows(out))
     return out
 
 
@@ -77,7 +78,7 @@ def _linear_backward(
     rows = _rows(g)
     return [
         _product(g, weight, dx) if needs[0] else None,
-        rows.T.dot(_rows(x), dw) if needs[1] else None,
+        dot(rows.T, _rows(x), dw) if needs[1] else None,
         _ones(len(rows), rows.dtype).dot(rows, db) if needs[2] else None,
     ]
 
@@ -266,7 +267,7 @@ def _column_sums(rows: Array, shape: tuple[int, ...], out: Array | None) -> Arra
 
 
 FUSED: Entries = {
-    "matmul": quiet(np.matmul),
+    "matmul": quiet(matmul),
     "linear": quiet(_linear),
     "linear_backward": quiet(_linear_backward),
     "dropout": quiet(_dropout),
