@@ -206,6 +206,7 @@ def negative_sampling_sgd_(
     size: int,
     lr: Sequence[float],
     windows: tuple[Tensor, Tensor] | tuple[()] = (),
+    compiled: bool = False,
 ) -> None:
     """Steps of SGD on `negative_sampling` of x = input[centres] and y = output[others].
 
@@ -215,6 +216,8 @@ def negative_sampling_sgd_(
     (n, L + width - 1 + K). weights, width: as `negative_sampling` takes them.
     windows: two stacks of matrices (n, L, M), for CBOW. centres is then (n, M), and x is
     windows[0] @ input[centres]; those rows change by windows[1]ᵀ times the gradient by x.
+    compiled: on the CPU in float32 let Numba's machine code do it, which differs by rounding; with
+    windows for width 1 only.
     Raises RuntimeError for shapes that do not fit, IndexError for a row that there is not.
     """
     (n, rows), length = centres.shape, weights.shape[-1]
@@ -245,4 +248,7 @@ def negative_sampling_sgd_(
         )
     written = [input], [output], [loss]
     read = [centres], [others], [weights], *([window] for window in windows)
-    _negative_sampling_sgd_(written, read, width=width, size=size, lr=lr)
+    params: dict[str, Any] = {"width": width, "size": size, "lr": lr}
+    if compiled and input.device.type == "cpu":
+        params["compiled"] = True
+    _negative_sampling_sgd_(written, read, **params)

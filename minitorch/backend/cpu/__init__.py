@@ -15,6 +15,7 @@ from minitorch.backend.cpu.record import NumpyRecorder
 from minitorch.backend.cpu.reduce import REDUCTIONS
 from minitorch.backend.cpu.shape import SHAPE, VIEWS
 from minitorch.backend.cpu.source import SOURCES
+from minitorch.backend.cpu.word2vec import WORD2VEC
 
 BACKEND = Backend(
     name="cpu",
@@ -26,6 +27,7 @@ BACKEND = Backend(
         **SHAPE,
         **INDEX,
         **FUSED,
+        **WORD2VEC,
         **WRITES,
         **OPTIMIZERS,
         **SOURCES,

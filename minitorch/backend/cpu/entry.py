@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,11 @@ from numpy._core import umath
 Array = Any
 Entries = dict[str, Callable[..., Any]]
 Index = tuple[Any, ...]
+# Every entry of a fused op takes `out=`: what an earlier call on the same shapes gave (results and
+# kept arrays), to be overwritten in place. Kept arguments are not written to: they are given anew.
+Out = Sequence[Any] | None
+NOTHING = (None,) * 8  # an `out` that has no memory to offer
+
 
 # ------------------------------------------------------------------ results at the edge
 # log(0) = -inf and 1/0 = inf are what these ops are defined to give, so NumPy's warnings are off
@@ -86,3 +91,11 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], out: Array | None) -> Ar
 
 def clone(x: Array, out: Array | None = None) -> Array:
     return np.array(x, order="C") if out is None else result(x, out)
+
+
+def scalar(value: Any, out: Array | None) -> Array:
+    """A number as a 0-d array."""
+    if out is None:
+        return np.array(value)
+    out[()] = value
+    return out

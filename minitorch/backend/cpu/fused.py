@@ -9,23 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.backend.cpu.blas import dot, matmul
 from minitorch.backend.cpu.elementwise import (
     gelu,
     gelu_backward,
     relu_backward,
     sigmoid,
     sigmoid_backward,
-    softplus,
     tanh_backward,
 )
-from minitorch.backend.cpu.entry import ZERO, Array, Entries, Index, clone, quiet, result
-from minitorch.backend.cpu.index import add_rows, check_range
+from minitorch.backend.cpu.entry import NOTHING, ZERO, Array, Entries, Out, quiet, result, scalar
+from minitorch.backend.cpu.index import check_range
 from minitorch.backend.cpu.source import uniform
-
-# Every entry of a fused op takes `out=`: what an earlier call on the same shapes gave (results and
-# kept arrays), to be overwritten in place. Kept arguments are not written to: they are given anew.
-Out = Sequence[Any] | None
-_NOTHING = (None,) * 8  # an `out` that has no memory to offer
 
 
 @lru_cache(16)
@@ -48,7 +43,7 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Arr
 def _linear(
     x: Array, weight: Array, bias: Array, activation: str, out: Out = None
 ) -> tuple[Array, ...]:
-    r, _, _, before = out or _NOTHING[:4]
+    r, _, _, before = out or NOTHING[:4]
     before = _product(x, weight.T, r if before is None else before)
     before += bias
     r = _ACTIVATIONS[activation][0](before, r)
@@ -59,9 +54,9 @@ def _linear(
 def _product(x: Array, y: Array, out: Array | None) -> Array:
     """x @ y for a matrix y; `dot` takes half a microsecond less than `matmul`."""
     if x.ndim == 2:
-        return x.dot(y, out)
+        return dot(x, y, out)
     out = np.empty((*x.shape[:-1], y.shape[1]), x.dtype) if out is None else out
-    _rows(x).dot(y, _rows(out))
+    dot(_rows(x), y, _rows(out))
     return out
 
 
@@ -78,12 +73,12 @@ def _linear_backward(
     activation: str,
     out: Out = None,
 ) -> list[Array | None]:
-    dx, dw, db = out or _NOTHING[:3]
+    dx, dw, db = out or NOTHING[:3]
     g = _ACTIVATIONS[activation][1](g, seen)
     rows = _rows(g)
     return [
         _product(g, weight, dx) if needs[0] else None,
-        rows.T.dot(_rows(x), dw) if needs[1] else None,
+        dot(rows.T, _rows(x), dw) if needs[1] else None,
         _ones(len(rows), rows.dtype).dot(rows, db) if needs[2] else None,
     ]
 
@@ -147,14 +142,7 @@ def _cross_entropy(
         grad[ignored] = 0 / count  # not a number where none counts, as the mean
     if reduction == "none":
         return every, grad
-    return _scalar(np.add.reduce(every) / count, loss), grad
-
-
-def _scalar(value: Any, out: Array | None) -> Array:
-    if out is None:
-        return np.array(value)
-    out[()] = value
-    return out
+    return scalar(np.add.reduce(every) / count, loss), grad
 
 
 def _all_count(target: Array, classes: int, ignore_index: int) -> bool:
@@ -195,12 +183,12 @@ def _logistic_loss(x: Array, target: Array, reduction: str, out: Out = None) -> 
     np.log1p(power, out=power)
     power += np.maximum(x, 0)
     power -= x * target
-    return _scalar(np.add.reduce(power, axis=None) / count, loss), grad
+    return scalar(np.add.reduce(power, axis=None) / count, loss), grad
 
 
 def _narrow(values: Sequence[Array], dtype: np.dtype[Any], out: Out) -> tuple[Array, ...]:
     """What was computed in float32, as halves."""
-    places = out or _NOTHING[: len(values)]
+    places = out or NOTHING[: len(values)]
     narrow = (v.astype(dtype) for v in values)
     return tuple(result(v, place) for v, place in zip(narrow, places, strict=True))
 
@@ -210,7 +198,7 @@ def _layer_norm(
     x: Array, weight: Array, bias: Array, eps: float, out: Out = None
 ) -> tuple[Array, ...]:
     """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
-    r, hat, scale, _ = out or _NOTHING[:4]
+    r, hat, scale, _ = out or NOTHING[:4]
     if x.itemsize == 2:  # whose largest number a sum would soon exceed
         x, of_weight, of_bias = (a.astype(np.float32) for a in (x, weight, bias))
         *wide, exact, _ = _layer_norm(x, of_weight, of_bias, eps)
@@ -247,12 +235,12 @@ def _layer_norm_backward(
     if g.itemsize == 2:
         args = g.astype(np.float32), hat.astype(np.float32), scale, weight.astype(np.float32)
         wide = _layer_norm_backward(*args, needs, eps)
-        places = out or _NOTHING[:3]
+        places = out or NOTHING[:3]
         return [
             None if a is None else result(a.astype(g.dtype), place)
             for a, place in zip(wide, places, strict=True)
         ]
-    dx, dw, db = out or _NOTHING[:3]
+    dx, dw, db = out or NOTHING[:3]
     shape = len(scale), weight.size
     rows, flat = g.reshape(shape), hat.reshape(shape)
     if needs[0]:
@@ -278,137 +266,8 @@ def _column_sums(rows: Array, shape: tuple[int, ...], out: Array | None) -> Arra
     return out
 
 
-# ------------------------------------------------------------------ word vectors
-
-
-_FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
-
-
-def _softplus_and_slope(x: Array, out: Array | None = None) -> tuple[Array, Array]:
-    """log(1 + e^x), in `out`, and its derivative e^x / (1 + e^x), for one exp, in x."""
-    if x.size and not x.max() <= _FAR:  # or is not a number
-        return result(softplus(x), out), quiet(sigmoid)(x, out=x)
-    np.exp(x, out=x)
-    denominator = np.add(x, 1, out=out)
-    np.divide(x, denominator, out=x)
-    return np.log(denominator, out=denominator), x
-
-
-def _negative_sampling(
-    x: Array, y: Array, weights: Array, width: int, out: Out = None
-) -> tuple[Array, ...]:
-    """The summed loss, its derivative by y·x (n, span, L), and what else backward reads."""
-    summed, scores, _, _, losses = out or _NOTHING[:5]
-    # OpenBLAS takes small products with a transposed second factor at less than half the speed.
-    scores = np.matmul(y, np.ascontiguousarray(x.transpose(0, 2, 1)), out=scores)
-    block, row, column = scores.strides
-    size = x.shape[1]
-    near = np.ndarray(  # halo words i to i + width - 1 with centre i: a view along the diagonal
-        (len(x), width, size), scores.dtype, scores, strides=(block, row, row + column)
-    )
-    pool = scores[:, size + width - 1 :]
-    signed = np.empty(weights.shape, scores.dtype)
-    np.negative(near, out=signed[:, :width])
-    signed[:, width:] = pool
-    losses, slopes = _softplus_and_slope(signed, losses)
-    loss = _scalar(_weighted_sum(losses, weights), summed)
-    slopes *= weights
-    scores.fill(0)
-    np.negative(slopes[:, :width], out=near)
-    pool[...] = slopes[:, width:]
-    return loss, scores, x, y, losses
-
-
-def _weighted_sum(losses: Array, weights: Array) -> Any:
-    flat = len(losses), math.prod(losses.shape[1:])
-    return np.vecdot(losses.reshape(flat), weights.reshape(flat)).sum(dtype=np.float64)
-
-
-def _negative_sampling_backward(
-    g: Array | float,
-    slopes: Array,
-    x: Array,
-    y: Array,
-    losses: Array,
-    needs: Index,
-    width: int,
-    out: Out = None,
-) -> tuple[Array | None, ...]:
-    factor = float(g)
-    dx, dy, dweights = out or _NOTHING[:3]
-    grads = (
-        np.matmul(slopes.transpose(0, 2, 1), y, out=dx) if needs[0] else None,
-        np.matmul(slopes, x, out=dy) if needs[1] else None,
-        clone(losses, dweights) if needs[2] else None,
-    )
-    for d in grads if factor != 1 else ():
-        if d is not None:
-            d *= factor
-    return grads
-
-
-def _negative_sampling_sgd_(*columns: Sequence[Array], **params: Any) -> None:
-    for vectors, contexts, loss, centres, others, *rest in zip(*columns, strict=True):
-        check_range(centres, len(vectors), "negative_sampling_sgd_: centres")
-        check_range(others, len(contexts), "negative_sampling_sgd_: others")
-        _sgd_steps(vectors, contexts, loss, centres, others, *rest, **params)
-
-
-def _sgd_steps(
-    vectors: Array,
-    contexts: Array,
-    loss: Array,
-    centres: Array,
-    others: Array,
-    weights: Array,
-    *windows: Array,
-    width: int,
-    size: int,
-    lr: Sequence[float],
-) -> None:
-    gradients = _gradients_of_pairs if width == 1 else _gradients_of_band
-    depth = vectors.shape[1]
-    for i, rate in enumerate(lr):
-        now = slice(i * size, (i + 1) * size)
-        rows, columns = centres[now], others[now]
-        x, y = np.take(vectors, rows, axis=0), np.take(contexts, columns, axis=0)
-        if windows:
-            x = np.matmul(windows[0][now], x)
-        summed, dx, dy = gradients(x, y, weights[now], width)
-        loss += summed
-        if windows:
-            dx = np.matmul(windows[1][now].transpose(0, 2, 1), dx)
-        add_rows(vectors, rows.ravel(), dx.reshape(-1, depth), -rate)
-        add_rows(contexts, columns.ravel(), dy.reshape(-1, depth), -rate)
-
-
-def _gradients_of_band(x: Array, y: Array, weights: Array, width: int) -> tuple[Any, Array, Array]:
-    """The summed loss, and its derivatives by x and y."""
-    loss, slopes, *_ = _negative_sampling(x, y, weights, width)
-    return loss, np.matmul(slopes.transpose(0, 2, 1), y), np.matmul(slopes, x)
-
-
-def _gradients_of_pairs(x: Array, y: Array, weights: Array, width: int) -> tuple[Any, Array, Array]:
-    """The same for width 1: centre i and halo word i alone are a pair, which needs no matrix."""
-    size = x.shape[1]
-    near, pool = y[:, :size], y[:, size:]
-    signed = np.empty(weights.shape, x.dtype)
-    np.negative(np.vecdot(x, near), out=signed[:, 0])
-    signed[:, 1:] = np.matmul(pool, np.ascontiguousarray(x.transpose(0, 2, 1)))
-    losses, slopes = _softplus_and_slope(signed)
-    loss = _weighted_sum(losses, weights)
-    slopes *= weights
-    pull, push = slopes[:, 0, :, None], slopes[:, 1:]
-    dx = np.matmul(push.transpose(0, 2, 1), pool)
-    dx -= pull * near
-    dy = np.empty_like(y)
-    np.multiply(-pull, x, out=dy[:, :size])
-    np.matmul(push, x, out=dy[:, size:])
-    return loss, dx, dy
-
-
 FUSED: Entries = {
-    "matmul": quiet(np.matmul),
+    "matmul": quiet(matmul),
     "linear": quiet(_linear),
     "linear_backward": quiet(_linear_backward),
     "dropout": quiet(_dropout),
@@ -418,7 +277,4 @@ FUSED: Entries = {
     "logistic_loss_backward": _loss_backward,
     "layer_norm": quiet(_layer_norm),
     "layer_norm_backward": quiet(_layer_norm_backward),
-    "negative_sampling": quiet(_negative_sampling),
-    "negative_sampling_backward": quiet(_negative_sampling_backward),
-    "negative_sampling_sgd_": quiet(_negative_sampling_sgd_),
 }
