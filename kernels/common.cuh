@@ -69,6 +69,8 @@ typedef bool T; typedef bool C; typedef i64 Acc;
 #endif
 
 #define KERNEL(name) extern "C" __global__ void NAME(name)
+// With registers for as many blocks of 256 threads on a multiprocessor.
+#define KERNEL_OF(name, blocks) extern "C" __global__ void __launch_bounds__(256, blocks) NAME(name)
 
 // NVRTC has no INFINITY.
 __device__ __forceinline__ float infinity(float) { return __int_as_float(0x7f800000); }

@@ -19,6 +19,7 @@ from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, WRITES
 from minitorch.backend.cuda.optim import OPTIMIZERS
+from minitorch.backend.cuda.record import GraphRecorder
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
@@ -87,6 +88,7 @@ def build(name: str, xp: Any) -> Backend:
         index=lambda array: int(array.device.id),
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
+        recorder=partial(GraphRecorder, gpu, entries, frozenset(VIEWS)),
     )
 
 
@@ -99,7 +101,10 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
     array_type = gpu.xp.ndarray
     too_little = gpu.xp.cuda.memory.OutOfMemoryError
 
+    captured = gpu.captured
+
     def run(*args: Any, **kwargs: Any) -> Any:
+        graph = captured.graph
         index = kwargs.get("index")
         number = index if type(index) is int else None
         for array in _flat((args, tuple(kwargs.values()))):
@@ -108,6 +113,8 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
                     number = array.device.id
                 elif array.device.id != number:
                     raise _mixed(op, f"{gpu.name}:{number}", f"{gpu.name}:{array.device.id}")
+                if graph is not None:
+                    graph.keep(array)
             elif type(array) is np.ndarray:
                 raise _mixed(op, f"{gpu.name}:{number or 0}", "cpu")
         assert number is not None, f"{op}: no array and no index"

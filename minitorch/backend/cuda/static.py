@@ -167,7 +167,9 @@ def _cache_file(unit: Unit) -> Path:
 
 def _options(unit: Unit) -> tuple[str, ...]:
     own = kernels.options(unit.dtype)
-    return (*own, f"-arch={unit.arch}", *CUPY_OPTIONS, "--ptxas-options=-v")
+    # Where there is a driver, NVRTC keeps what it compiles; the log of what is kept is empty.
+    anew = ("--no-cache",) if _nvrtc().getVersion() >= (12, 9) else ()
+    return (*own, f"-arch={unit.arch}", *CUPY_OPTIONS, "--ptxas-options=-v", *anew)
 
 
 def _nvrtc() -> Any:
