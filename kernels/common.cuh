@@ -115,6 +115,15 @@ __device__ __forceinline__ void report(ErrorWord* word, u64 code, i64 value, i64
     }
 }
 
+// ------------------------------------------------------------------ numbers that change
+// What a launch was given, or what `live` says instead if it is not null: a captured launch is made
+// again with other numbers. By value, so that the compiler needs no memory for it.
+template <class V> __device__ __forceinline__ V chosen(const V& given, const V* live) {
+    V now = given;
+    if (live) now = *live;
+    return now;
+}
+
 // ------------------------------------------------------------------ reductions
 #define FULL_MASK 0xffffffffu
 // A struct that is reduced has an overload of its own.

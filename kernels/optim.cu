@@ -122,10 +122,10 @@ __device__ __forceinline__ void change_all(const Table& table, const Rule& rule)
             change<1>(rule, p, g, a, b, c, i);
     }
 }
-KERNEL(sgd)(Table table, Sgd rule, const Sgd* live) { change_all(table, live ? *live : rule); }
-KERNEL(adagrad)(Table table, Adagrad rule, const Adagrad* live) { change_all(table, live ? *live : rule); }
-KERNEL(rmsprop)(Table table, RmsProp rule, const RmsProp* live) { change_all(table, live ? *live : rule); }
-KERNEL(adam)(Table table, Adam rule, const Adam* live) { change_all(table, live ? *live : rule); }
+KERNEL(sgd)(Table table, Sgd rule, const Sgd* live) { change_all(table, chosen(rule, live)); }
+KERNEL(adagrad)(Table table, Adagrad rule, const Adagrad* live) { change_all(table, chosen(rule, live)); }
+KERNEL(rmsprop)(Table table, RmsProp rule, const RmsProp* live) { change_all(table, chosen(rule, live)); }
+KERNEL(adam)(Table table, Adam rule, const Adam* live) { change_all(table, chosen(rule, live)); }
 
 // ------------------------------------------------------------------ some rows
 // values[i] belongs to the row rows[i]; order sorts rows. The threads at the first of equal rows
@@ -162,7 +162,7 @@ __device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule)
         }
     }
 }
-KERNEL(sgd_rows)(Sparse job, Sgd rule, const Sgd* live) { change_rows(job, live ? *live : rule); }
-KERNEL(adagrad_rows)(Sparse job, Adagrad rule, const Adagrad* live) { change_rows(job, live ? *live : rule); }
-KERNEL(adam_rows)(Sparse job, Adam rule, const Adam* live) { change_rows(job, live ? *live : rule); }
+KERNEL(sgd_rows)(Sparse job, Sgd rule, const Sgd* live) { change_rows(job, chosen(rule, live)); }
+KERNEL(adagrad_rows)(Sparse job, Adagrad rule, const Adagrad* live) { change_rows(job, chosen(rule, live)); }
+KERNEL(adam_rows)(Sparse job, Adam rule, const Adam* live) { change_rows(job, chosen(rule, live)); }
 #endif

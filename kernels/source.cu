@@ -28,7 +28,7 @@ KERNEL(linspace)(T* out, double start, double step_by, double end, i64 n) {
 KERNEL(randint)(T* out, i64 low, u64 span, Place place, const Place* live, i64 n) {
     __shared__ Stretch<u64> stretch;
     const bool narrow = span <= 1ull << 32;
-    for_each_word(stretch, live ? *live : place, n, [&](i64 i, u64 word) {
+    for_each_word(stretch, chosen(place, live), n, [&](i64 i, u64 word) {
         const u64 drawn = narrow ? ((word >> 32) * span) >> 32 : word % span;
         out[i] = convert<T>((i64)(drawn + (u64)low));
     });
@@ -38,7 +38,7 @@ KERNEL(randint)(T* out, i64 low, u64 span, Place place, const Place* live, i64 n
 // The stream's words in an order-preserving signed form: what randperm sorts.
 KERNEL(sort_keys)(i64* out, Place place, const Place* live, i64 n) {
     __shared__ Stretch<u64> stretch;
-    for_each_word(stretch, live ? *live : place, n, [&](i64 i, u64 word) {
+    for_each_word(stretch, chosen(place, live), n, [&](i64 i, u64 word) {
         out[i] = (i64)(word ^ 1ull << 63);
     });
 }
@@ -47,7 +47,7 @@ KERNEL(sort_keys)(i64* out, Place place, const Place* live, i64 n) {
 #if MT_FLOATING
 KERNEL(uniform)(T* out, Place place, const Place* live, i64 n) {
     __shared__ Stretch<Draw> stretch;
-    for_each_word(stretch, live ? *live : place, n, [&](i64 i, Draw word) { out[i] = T(unit(word)); });
+    for_each_word(stretch, chosen(place, live), n, [&](i64 i, Draw word) { out[i] = T(unit(word)); });
 }
 
 // Box and Muller (1958): sqrt(-2 ln u) cos(2 pi v) and sin, u in (0, 1], v in [0, 1). The first
@@ -65,7 +65,7 @@ KERNEL(normal)(T* out, Place place, const Place* live, i64 n) {
     __shared__ Stretch<Draw> radii, angles;
     constexpr int SPAN = Stretch<Draw>::SPAN, COUNT = Stretch<Draw>::COUNT;
     const i64 half = (n + 1) / 2;
-    const Place from = live ? *live : place;
+    const Place from = chosen(place, live);
     for (i64 base = (i64)blockIdx.x * SPAN; base < half; base += (i64)gridDim.x * SPAN) {
         const i64 second = half + base;
         radii.fill(from.seed, from.offset + base / COUNT);
@@ -83,7 +83,7 @@ KERNEL(normal)(T* out, Place place, const Place* live, i64 n) {
 // x * scale where the stream's number is below keep, else 0.
 KERNEL(dropout)(T* out, const T* x, C keep, C scale, Place place, const Place* live, i64 n) {
     __shared__ Stretch<Draw> stretch;
-    for_each_word(stretch, live ? *live : place, n, [&](i64 i, Draw word) {
+    for_each_word(stretch, chosen(place, live), n, [&](i64 i, Draw word) {
         out[i] = T(C(x[i]) * (C(T(unit(word))) < keep ? scale : C(0)));
     });
 }

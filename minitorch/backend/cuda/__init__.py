@@ -6,7 +6,7 @@ table to CuPy, `make_simulated` to the look-alike of `backend.sim`; nothing else
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -103,20 +103,29 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
 
     captured = gpu.captured
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        graph = captured.graph
-        index = kwargs.get("index")
-        number = index if type(index) is int else None
-        for array in _flat((args, tuple(kwargs.values()))):
-            if type(array) is array_type:
+    def look(items: Iterable[Any], number: int | None) -> int | None:
+        """The device of all arrays among the items, given that of those before."""
+        for item in items:
+            kind = type(item)
+            if kind is array_type:
+                device = item.device.id
                 if number is None:
-                    number = array.device.id
-                elif array.device.id != number:
-                    raise _mixed(op, f"{gpu.name}:{number}", f"{gpu.name}:{array.device.id}")
-                if graph is not None:
-                    graph.keep(array)
-            elif type(array) is np.ndarray:
+                    number = device
+                elif device != number:
+                    raise _mixed(op, f"{gpu.name}:{number}", f"{gpu.name}:{device}")
+                if captured.graph is not None:
+                    captured.graph.keep(item)
+            elif kind is list or kind is tuple:
+                number = look(item, number)
+            elif kind is np.ndarray:
                 raise _mixed(op, f"{gpu.name}:{number or 0}", "cpu")
+        return number
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        index = kwargs.get("index")
+        number = look(args, index if type(index) is int else None)
+        if kwargs:
+            number = look(kwargs.values(), number)
         assert number is not None, f"{op}: no array and no index"
         try:
             if number == gpu.current():
@@ -134,14 +143,6 @@ def _mixed(op: str, first: str, other: str) -> RuntimeError:
         f"{op}: expected all tensors on one device, got {first} and {other}; "
         f"move one with .to('{first}')"
     )
-
-
-def _flat(args: Any) -> Any:
-    for a in args:
-        if type(a) in (list, tuple):
-            yield from _flat(a)
-        else:
-            yield a
 
 
 def _synchronize(gpu: Gpu, index: int) -> None:

@@ -52,6 +52,8 @@ VECTORISED: dict[str, tuple[str, ...]] = {
     "functions:*": BOTH,
     "index:take_packs_*": BOTH,
     "reduce:*_row_*": LOADS,
+    "softmax:*_packed_*": BOTH,
+    "fused:cross_entropy_*_packed_*": BOTH,
     "fused:bias_activation_*": BOTH,
     "optim:*_rows_*": NEITHER,
     "optim:*": BOTH,
