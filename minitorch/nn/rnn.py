@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from minitorch.autograd import Function
@@ -20,84 +19,71 @@ from minitorch.dtypes import dtype as DType
 from minitorch.nn import functional as F
 from minitorch.nn import init
 from minitorch.nn.module import Module, Parameter
-from minitorch.ops import cat, split, stack, unbind
+from minitorch.ops import cat, stack
 from minitorch.tensor import Tensor
 
 DeviceLike = Device | str | None
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (N, hidden_size)
-Step = Callable[[Tensor, State, Tensor, Tensor | None], State]
+Gates = Sequence[Tensor]
+Step = Callable[[Gates, State, Gates, Tensor | None], State]
 
 
 # ---------------------------------------------------------------------- one step
-class _Parts(Function):
-    """The tuple cut(input), whose gradient is join(gradients of the parts).
-
-    As views on the tape, n parts would cost n gradients of the whole, most of them zeros.
-    """
+class _Steps(Function):
+    """As `unbind(0)`, but T steps cost one gradient of the whole, not T that are mostly zeros."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, cut: Any, join: Any) -> tuple[Tensor, ...]:
-        ctx.cut, ctx.join = cut, join
-        parts: tuple[Tensor, ...] = cut(input)
-        return parts
+    def forward(ctx: Any, input: Tensor) -> tuple[Tensor, ...]:
+        return input.unbind(0)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.join(grads), None, None
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return stack(grads)
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, cut: None, join: None) -> tuple[Tensor, ...]:
-        parts: tuple[Tensor, ...] = ctx.cut(tangent)
-        return parts
+    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, ...]:
+        return tangent.unbind(0)
 
 
-_join_gates = partial(cat, dim=-1)
+# Each takes for every gate the input's part (N, H) and the transpose of its rows of weight_hh, and
+# of bias_hh what is not in the input's part already. Gates apart cost less than cutting one
+# product into gates: slices are dear on the way back.
 
 
-def _gates(x: Tensor, sizes: int | Sequence[int]) -> Any:
-    """Parts of these lengths along the last dimension."""
-    return _Parts.apply(x, partial(split, split_size_or_sections=sizes, dim=-1), _join_gates)
-
-
-# Each takes the input's part of the gates (N, gates · H), the state, weight_hh and the part of
-# bias_hh that is not in the input's part already.
-
-
-def _tanh_step(x: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+def _tanh_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
     """h' = tanh(x + W h) (Elman, 1990)."""
-    return ((x + F.linear(state[0], weight, bias)).tanh(),)
+    return ((x[0] + state[0] @ w[0]).tanh(),)
 
 
-def _relu_step(x: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+def _relu_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
     """h' = max(x + W h, 0)."""
-    return ((x + F.linear(state[0], weight, bias)).relu(),)
+    return ((x[0] + state[0] @ w[0]).relu(),)
 
 
-def _lstm_step(x: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+def _lstm_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
     """c' = f c + i g, h' = o tanh(c') (Hochreiter and Schmidhuber, 1997; Gers et al., 2000)."""
     h, c = state
-    i, f, g, o = _gates(x + F.linear(h, weight, bias), h.shape[-1])
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
+    i, f, o = [(x[k] + h @ w[k]).sigmoid() for k in (0, 1, 3)]
+    c = f * c + i * (x[2] + h @ w[2]).tanh()
+    return o * c.tanh(), c
 
 
-def _gru_step(x: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+def _gru_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
     """h' = n + z (h - n), n = tanh(x_n + r (W_n h + b_n)) (Cho et al., 2014; r as in cuDNN)."""
     (h,) = state
-    size = h.shape[-1]
-    x_rz, x_n = _gates(x, [2 * size, size])
-    h_rz, h_n = _gates(F.linear(h, weight, bias), [2 * size, size])
-    r, z = _gates((x_rz + h_rz).sigmoid(), size)
-    n = (x_n + r * h_n).tanh()
+    r, z = [(x[k] + h @ w[k]).sigmoid() for k in (0, 1)]
+    inner = h @ w[2]
+    n = (x[2] + r * (inner if bias is None else inner + bias)).tanh()
     return (n + z * (h - n),)
 
 
-# Kind: gates, tensors of the state, the step, and whether both biases may be added at once.
-_KINDS: dict[str, tuple[int, int, Step, bool]] = {
-    "RNN_TANH": (1, 1, _tanh_step, True),
-    "RNN_RELU": (1, 1, _relu_step, True),
-    "LSTM": (4, 2, _lstm_step, True),
-    "GRU": (3, 1, _gru_step, False),
+# Kind: gates, tensors of the state, the step, and how many gates may have both biases added at
+# once, before the loop.
+_KINDS: dict[str, tuple[int, int, Step, int]] = {
+    "RNN_TANH": (1, 1, _tanh_step, 1),
+    "RNN_RELU": (1, 1, _relu_step, 1),
+    "LSTM": (4, 2, _lstm_step, 4),
+    "GRU": (3, 1, _gru_step, 2),
 }
 
 
@@ -149,18 +135,24 @@ class _Recurrent(Module):
         self, input: Tensor, state: State, suffix: str, backwards: bool = False
     ) -> list[State]:
         """The states of all steps of (T, N, in), in order of time."""
-        step, together = _KINDS[self.mode][2:]
-        own = vars(self)
-        weight, bias_ih, bias_hh = own["weight_hh" + suffix], None, None
+        count, _, step, early = _KINDS[self.mode]
+        own, size = vars(self), self.hidden_size
+        bias = late = None
         if self.bias:
-            bias_ih, bias_hh = own["bias_ih" + suffix], own["bias_hh" + suffix]
-            if together:
-                bias_ih, bias_hh = bias_ih + bias_hh, None
-        gates = F.linear(input, own["weight_ih" + suffix], bias_ih)
-        steps = _Parts.apply(gates, unbind, stack)
+            bias, late = own["bias_ih" + suffix], own["bias_hh" + suffix]
+            if early == count:
+                bias, late = bias + late, None
+            else:
+                cuts = [early * size, (count - early) * size]
+                (soon, late), (first, rest) = late.split(cuts), bias.split(cuts)
+                bias = cat([first + soon, rest])
+        gates = F.linear(input, own["weight_ih" + suffix], bias)
+        weights = [w.t() for w in own["weight_hh" + suffix].split(size)]
+        columns = [_Steps.apply(gate) for gate in gates.split(size, -1)]
+        steps = list(zip(*columns))
         states = []
         for x in reversed(steps) if backwards else steps:
-            state = step(x, state, weight, bias_hh)
+            state = step(x, state, weights, late)
             states.append(state)
         return states[::-1] if backwards else states
 
