@@ -1,5 +1,14 @@
-"""Pictures: training curves, maps of word vectors, images with predictions."""
+"""Pictures: training curves, maps of word vectors, images with predictions; traces of graphs."""
 
 from minitorch.viz.plots import image_grid, training_curves, word_map
+from minitorch.viz.traces import Contribution, Row, Trace, trace
 
-__all__ = ["image_grid", "training_curves", "word_map"]
+__all__ = [
+    "Contribution",
+    "Row",
+    "Trace",
+    "image_grid",
+    "trace",
+    "training_curves",
+    "word_map",
+]
