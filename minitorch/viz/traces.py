@@ -319,20 +319,15 @@ def _saved_output(node: Node) -> Any:
     return node.saved[place] if node.saved and place is not None else None
 
 
-def _is_current(saved: Any) -> bool:
-    """Whether a saved array was not changed in place since."""
-    return saved is not None and saved[2] is not None and saved[2][0] == saved[3]
-
-
 def _values(order: list[Node], known: dict[int, Any]) -> dict[int, Any]:
     """Arrays by node: what rules have saved, tensors that are alive, what follows from these."""
     values = dict(known)
     for node in order:
         output = _saved_output(node)
-        if _is_current(output):
+        if output is not None:
             values.setdefault(id(node), output[0])
         for p, saved in zip(node.parents, _saved_inputs(node)):
-            if p is not None and _is_current(saved):
+            if p is not None and saved is not None:
                 values.setdefault(id(p), saved[0])
     missing = {id(node): node for node in order if id(node) not in values}
     for x in gc.get_referrers(*missing.values()) if missing else ():

@@ -107,6 +107,22 @@ def test_frames_fill_forward_then_backward(tmp_path):
     assert captions[-1] == "all grads are known"
 
 
+def test_the_box_at_work_has_another_colour(tmp_path):
+    steps = deck()
+    path = animate_graph(steps["y"], tmp_path / "y.svg", steps, named_only=True)
+    at_work = []
+    for frame in [g for g in ET.parse(path).getroot() if g.tag == f"{SVG}g"]:
+        at_work.append(
+            [
+                group.find(f"{SVG}title").text
+                for group in frame.iter(f"{SVG}g")
+                if any(p.get("fill") == "#ffd9a0" for p in group.findall(f"{SVG}polygon"))
+            ]
+        )
+    forward, backward = [[name] for name in steps], [["y"], ["z2"], ["z1"], ["z3"], ["z4"]]
+    assert at_work == [[], *forward, ["y"], *backward, []]
+
+
 def test_each_frame_is_seen_in_its_turn(tmp_path):
     steps = deck()
     path = animate_graph(steps["y"], tmp_path / "y.svg", steps, named_only=True, seconds=0.5)
