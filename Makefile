@@ -61,7 +61,7 @@ format: $(VENV)/stamp-lint ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/stamp-bench ## Time the benchmarks against PyTorch and gensim
+bench: $(VENV)/stamp-bench ## Time everything against NumPy, PyTorch, JAX, tinygrad and gensim (an hour)
 	$(BIN)/python -m benchmarks
 
 gpu: WORKERS = 4 # each holds a CUDA context of its own
