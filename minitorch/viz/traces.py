@@ -17,6 +17,7 @@ import numpy as np
 
 from minitorch import autograd, backend
 from minitorch.creation import ones_like
+from minitorch.rules import restore
 from minitorch.tensor import Node, RowGrad, Tensor, no_grad
 
 Value = Any  # float for one element, else a NumPy array; None where it is not known
@@ -237,7 +238,7 @@ class _Graph:
             g = grads.pop(id(n), None)
             if g is None or n.op is None:
                 continue
-            for p, part in zip(n.parents, autograd._vjp(n, g), strict=True):
+            for p, part in zip(n.parents, _rule(n, g), strict=True):
                 if p is not None and part is not None:
                     old = grads.get(id(p))
                     grads[id(p)] = part if old is None else autograd._sum(old, part)
@@ -269,6 +270,14 @@ class _Graph:
                 sign = _INFIX.get(_op_name(p), "")
                 texts.append((self.expression(p, values), _TIGHT.get(sign, 9)))
         return texts
+
+
+def _rule(node: Node, g: Any) -> Sequence[Any]:
+    """What a node's rule gives its parents for the gradient of its result."""
+    for saved in node.watched:
+        restore(node.op, saved)
+    gradients: Sequence[Any] = node.op.vjp(node, g)
+    return gradients
 
 
 def _wrapped(text: str, yes: bool) -> str:
@@ -311,12 +320,20 @@ def _saved_inputs(node: Node) -> Sequence[Any]:
         return tuple(saved[1])
     if family == "bilinear":
         return tuple(saved)
-    return tuple(saved[0] or ()) if family in ("general", "fused") else ()
+    if family in ("general", "fused"):
+        return tuple(saved[0] or ())[: len(node.parents)]
+    return ()
 
 
 def _saved_output(node: Node) -> Any:
-    place = {"elementwise": 0, "general": 1, "fused": 2}.get(getattr(node.op, "family", ""))
-    return node.saved[place] if node.saved and place is not None else None
+    """What the node's rules keep of its result, as `rules.save` made it; None if nothing."""
+    saved, family = node.saved, getattr(node.op, "family", None)
+    if not saved:
+        return None
+    if family == "fused":
+        return next(iter(saved[0][len(node.parents) :]), None)
+    place = {"elementwise": 0, "general": 1}.get(family or "")
+    return None if place is None else saved[place]
 
 
 def _values(order: list[Node], known: dict[int, Any]) -> dict[int, Any]:
