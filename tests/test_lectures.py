@@ -1,5 +1,6 @@
 """The scripts of examples/lectures print the lectures' figures and leave their pictures."""
 
+import re
 import runpy
 import shutil
 import sys
@@ -121,3 +122,26 @@ def test_learning(run, device):
     others = ["approximation", "flights", "optimizers", "optimizers-losses"]
     others += ["recurrence", "recurrence-losses"]
     assert files == {f"gate-{name}.png" for name in gates} | {f"{name}.png" for name in others}
+
+
+@needs_dot
+def test_the_page_has_text_tables_and_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["page.py", "graphs.py", "--out", str(tmp_path)])
+    runpy.run_path(str(LECTURES / "page.py"), run_name="__main__")
+    page = (tmp_path / "index.html").read_text()
+    headings = re.findall("<h3>(.*?)</h3>", page)
+    assert headings[0] == "The lecture&#x27;s listing, with only the import changed"
+    assert len(headings) == 4
+    assert "x           z2     1.369306  0.876766     +1.200561  1.200561" in page
+    sources = re.findall('<img src="(.*?)"', page)
+    names = ["graph-complex.png", "graph-elementary.png", "graph-frames.svg", "graph.svg"]
+    assert sources == [f"graphs/{name}" for name in names]
+    assert all((tmp_path / source).is_file() for source in sources)
+
+
+def test_a_lecture_that_fails_says_so(tmp_path, monkeypatch):
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0")
+    monkeypatch.setattr(sys, "argv", ["page.py", str(broken), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="ZeroDivisionError"):
+        runpy.run_path(str(LECTURES / "page.py"), run_name="__main__")
