@@ -411,7 +411,7 @@ class Tensor:
         return int(self.version[0])
 
     # ------------------------------------------------------------------ to Python
-    def _host(self, what: str) -> Any:
+    def _host(self, what: str = "this") -> Any:
         if recorders:
             recording.read_by_host(what)
         return backend.of(self.array).to_host(self.array)
