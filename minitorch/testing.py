@@ -131,7 +131,7 @@ def gradcheck(
             steps = [zeros_like(p) for p in primals]
             steps[i] = _unit(x, j)
             numeric = _differences(checked, primals, steps, eps)
-            _, forward = func.jvp(checked, primals, steps)
+            _, forward = func.jvp(checked, tuple(primals), tuple(steps))
             where = f"by inputs[{checked.places[i]}]{list(_position(j, x.shape))}"
             for k, expected in enumerate(numeric):
                 by = {
@@ -150,9 +150,11 @@ def _rows(values: Sequence[Tensor], pull_back: Callable[..., Any], k: int) -> li
     rows = []
     for j in range(y.numel()):
         cotangents = tuple(_unit(y, j) if v is y else zeros_like(v) for v in values)
-        rows.append([_dense(g) for g in pull_back(*cotangents)])
+        rows.append([_dense(g) for g in pull_back(cotangents)])
     if not rows:
-        return [g.new_zeros((0, g.numel())) for g in pull_back(*[zeros_like(v) for v in values])]
+        return [
+            g.new_zeros((0, g.numel())) for g in pull_back(tuple([zeros_like(v) for v in values]))
+        ]
     return [_stack([row[i].reshape(-1) for row in rows]) for i in range(len(rows[0]))]
 
 
@@ -185,7 +187,7 @@ def gradgradcheck(
 
     def gradient(*args: Tensor) -> tuple[Tensor, ...]:
         _, pull_back = func.vjp(checked, *args[:n])
-        return tuple(pull_back(*args[n:]))
+        return tuple(pull_back(args[n:]))
 
     return gradcheck(gradient, [*primals, *given], eps, atol, rtol)
 
@@ -225,12 +227,12 @@ def _check(
     checked = f if isinstance(f, _Checked) else _Checked(what, f, primals)
     n = len(primals)
     v = _drawn(primals, generator)
-    values, tangents = func.jvp(checked, primals, v)
+    values, tangents = func.jvp(checked, tuple(primals), tuple(v))
     for k, expected in enumerate(_differences(checked, primals, v, eps)):
         _compare(f"forward mode of {what}, output {k}", tangents[k], expected, atol, rtol)
     w = _drawn(values, generator)
     _, pull_back = func.vjp(checked, *primals)
-    _check_identity(what, v, tangents, w, [_dense(g) for g in pull_back(*w)])
+    _check_identity(what, v, tangents, w, [_dense(g) for g in pull_back(tuple(w))])
     if order < 2:
         return
 
@@ -238,7 +240,7 @@ def _check(
         return func.jvp(checked, args[:n], args[n:])[1]
 
     def reverse(*args: Tensor) -> Any:
-        return func.vjp(checked, *args[:n])[1](*args[n:])
+        return func.vjp(checked, *args[:n])[1](args[n:])
 
     _check(forward, primals + v, order - 1, tolerances, generator, f"forward({what})")
     _check(reverse, primals + w, order - 1, tolerances, generator, f"reverse({what})")

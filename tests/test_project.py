@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     "backend",
     "dtypes tensor printing",
-    "operands views",
+    "operands tree views",
     "rules",
     "ops fused creation random",
     "autograd",
