@@ -12,7 +12,6 @@ import importlib
 import typing
 
 from minitorch import autograd, func, fused, nn, ops, optim, utils
-from minitorch.autograd import functional as _functional  # noqa: F401  autograd.functional
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
 from minitorch.backend.cpu.settings import set_flush_denormal

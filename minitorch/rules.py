@@ -49,6 +49,8 @@ class Entries(dict[type, Function]):
             raise NotImplementedError(
                 f"{self.name}: device '{serving.name}' has no such op"
             ) from None
+        for wrap in wrappers:
+            entry = wrap(REGISTRY[self.name], entry)
         self[array_type] = entry
         return entry
 
@@ -87,6 +89,7 @@ class Op:
 
 
 REGISTRY: dict[str, Op] = {}
+wrappers: list[Callable[[Op, Function], Function]] = []  # see `interception`
 
 
 def _named(f: Any, op: Op) -> TensorFunction:

@@ -23,6 +23,7 @@ LAYERS = [
     "dtypes tensor printing",
     "operands tree views",
     "rules",
+    "interception",
     "ops fused creation random",
     "autograd",
     "cuda sim",

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minitorch import autograd, creation
+from minitorch import creation
+from minitorch.autograd.engine import grad, push_forward, topological
 from minitorch.autograd.matrix import Matrix, basis
 from minitorch.tensor import RowGrad, Tensor, enable_grad
 
@@ -65,7 +66,7 @@ class _Recorded:
         if not pairs:
             return [creation.zeros_like(x) for x in self.variables]
         with_node, cotangents = zip(*pairs, strict=True)
-        grads = autograd.grad(
+        grads = grad(
             with_node,
             self.variables,
             cotangents,
@@ -78,7 +79,7 @@ class _Recorded:
     def check_strict(self, ys: Sequence[Tensor], what: str = "output") -> None:
         """RuntimeError unless each of ys depends on each input."""
         for i, y in enumerate(ys):
-            reached = set() if y.node is None else set(map(id, autograd.topological([y.node])))
+            reached = set() if y.node is None else set(map(id, topological([y.node])))
             for j, x in enumerate(self.variables):
                 if id(x.node) not in reached:
                     raise RuntimeError(
@@ -163,7 +164,7 @@ def jvp(
     vs = _vector("jvp", v, call.variables, "input")
     if strict:
         call.check_strict(call.outputs)
-    moved = autograd.push_forward(call.outputs, call.variables, vs, create_graph=create_graph)
+    moved = push_forward(call.outputs, call.variables, vs, create_graph=create_graph)
     return call.value(), call.like_outputs(moved)
 
 
@@ -177,7 +178,7 @@ def hvp(
     call = _Recorded("hvp", func, inputs, create_graph)
     vs = _vector("hvp", v, call.variables, "input")
     gradient = call.gradient(strict)
-    moved = autograd.push_forward(gradient, call.variables, vs, create_graph=create_graph)
+    moved = push_forward(gradient, call.variables, vs, create_graph=create_graph)
     return call.value(), call.like_inputs(moved)
 
 
@@ -233,7 +234,7 @@ def jacobian(
                 matrix.set(j, row)
     else:
         for k, j, units in basis(call.variables):
-            moved = autograd.push_forward(call.outputs, call.variables, units, create_graph)
+            moved = push_forward(call.outputs, call.variables, units, create_graph)
             for row_of_parts, column in zip(parts, moved, strict=True):
                 row_of_parts[k].set(j, column)
     blocks = [

@@ -1,0 +1,565 @@
+"""One tape, two walks: backward for vector-Jacobian products, forward for Jacobian-vector ones.
+
+Both walks emit ordinary Tensor ops, so they nest to any order.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from minitorch import creation
+from minitorch.rules import fused_inputs, owned, restore, unit
+from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, no_grad, set_grad_enabled
+
+Gradient = Tensor | RowGrad
+
+
+# ---------------------------------------------------------------------- order
+def topological(roots: Iterable[Node]) -> list[Node]:
+    """Every node that the roots depend on, each after its parents."""
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack: list[Any] = list(roots)
+    while stack:
+        node = stack.pop()
+        if node is None:  # a mark: the node below it has all its parents in `order`
+            order.append(stack.pop())
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack += (node, None)
+            stack += [p for p in node.parents if p is not None and id(p) not in seen]
+    return order
+
+
+def _leading_to(order: list[Node], targets: set[int]) -> set[int]:
+    """The nodes of `order` (by id) that depend on a target, targets included."""
+    found = set(targets)
+    for node in order:
+        if any(p is not None and id(p) in found for p in node.parents):
+            found.add(id(node))
+    return found
+
+
+# ---------------------------------------------------------------------- backward
+def _walk_backward(
+    seeds: Sequence[tuple[Node, Tensor]],
+    targets: Sequence[Node] | None,
+    retain_graph: bool,
+) -> dict[int, Gradient]:
+    """Push gradients from the seeds to the leaves; the gradients of `targets`, by id of node.
+
+    Without targets, leaves and retaining nodes accumulate theirs in `.grad`.
+    """
+    order = topological([node for node, _ in seeds])
+    wanted = None if targets is None else {id(node) for node in targets}
+    useful = None if wanted is None else _leading_to(order, wanted)
+    grads: dict[int, Any] = {}
+    found: dict[int, Gradient] = {}
+    g: Any
+    for node, g in seeds:
+        old = grads.get(id(node))
+        grads[id(node)] = g if old is None else _sum(old, g)
+    del seeds
+    g = None
+    while order:
+        node = order.pop()
+        g = grads.pop(id(node), None)
+        if g is None:
+            continue
+        if node.hooks:
+            g = _run_hooks(node, g)
+        if wanted is not None and id(node) in wanted:
+            found[id(node)] = owned(g)
+        if node.op is None:
+            if wanted is None:
+                references = _references(g)
+                _accumulate(node, g, references)
+            continue
+        if node.retain and wanted is None:
+            _accumulate(node, g)  # a copy: g itself goes on to the parents
+        if useful is not None and id(node) not in useful:
+            continue
+        gradients = _vjp(node, g)
+        del g
+        for parent, gradient in zip(node.parents, gradients, strict=True):
+            if parent is None or gradient is None:
+                continue
+            if useful is not None and id(parent) not in useful:
+                continue
+            key = id(parent)
+            grads[key] = _sum(grads[key], gradient) if key in grads else gradient
+        del gradients, gradient
+        g = None
+        if not retain_graph and node.saved:
+            node.saved = None
+    return found
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """a + b, where either may be a RowGrad."""
+    return b + a if isinstance(b, RowGrad) else a + b
+
+
+def _vjp(node: Node, g: Any) -> Sequence[Any]:
+    for saved in node.watched:
+        restore(node.op, saved)
+    if node.op.reference is not None and grad_mode.enabled:
+        return _through_reference(node, g)
+    gradients: Sequence[Any] = node.op.vjp(node, g)
+    return gradients
+
+
+def _run_hooks(node: Node, g: Any) -> Any:
+    g = owned(g)  # a hook may change it
+    for hook in list((node.hooks or {}).values()):
+        replaced = hook(g)
+        if isinstance(replaced, (Tensor, RowGrad)):
+            g = replaced
+        elif replaced is not None:
+            raise TypeError(f"hook: expected a tensor or None, got {type(replaced).__name__}")
+    return g
+
+
+def _references(g: Any) -> tuple[int, int]:
+    """How often a gradient and its version list (shared by all its views) are referred to."""
+    dense = g.values if isinstance(g, RowGrad) else g
+    return sys.getrefcount(g), sys.getrefcount(dense.version)
+
+
+def _calibrate(g: Any) -> tuple[int, int]:
+    g = g()
+    references = _references(g)
+    return references
+
+
+# What `_references` says when a function holds a gradient in one name and nobody else does.
+_SOLE = {
+    Tensor: _calibrate(lambda: creation.zeros(1)),
+    RowGrad: _calibrate(lambda: RowGrad(creation.zeros(1), creation.zeros(1), (1,))),
+}
+
+
+def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -> None:
+    """Add g to node.grad, in memory of its own (the same g may go to several places)."""
+    if node.grad is not None:
+        total = _sum(node.grad, g)
+        node.grad = total if grad_mode.enabled else total.detach()
+        return
+    sole = references is not None and references == _SOLE.get(type(g))
+    if isinstance(g, RowGrad):
+        node.grad = g if sole and g.values.is_contiguous() else g.clone()
+    elif grad_mode.enabled:
+        node.grad = g if sole else g.clone()
+    else:
+        node.grad = Tensor(g.array if sole and g.is_contiguous() else g.clone().array)
+
+
+def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:
+    """vjp of a fused op in ordinary ops: differentiate its reference."""
+    inputs = [alias(x) for x in fused_inputs(node)]
+    output = node.op.reference(*inputs, **node.params)
+    targets = [x.node for x in inputs if x.node is not None]
+    if output.node is None:
+        return [None] * len(inputs)
+    found = _walk_backward([(output.node, g)], targets, retain_graph=True)
+    return [None if x.node is None else found.get(id(x.node)) for x in inputs]
+
+
+def alias(x: Tensor) -> Tensor:
+    """x as a new vertex of the tape that is still connected to x's history."""
+    return x.clone() if x.node is not None else x
+
+
+# ---------------------------------------------------------------------- forward
+def _walk_forward(outputs: Sequence[Node], tangents: dict[int, Tensor]) -> dict[int, Tensor]:
+    """Push tangents (by id of node) forward to the outputs."""
+    known = dict(tangents)
+    for node in topological(outputs):
+        if id(node) in known or node.op is None:
+            continue
+        moving = [None if p is None else known.get(id(p)) for p in node.parents]
+        if any(t is not None for t in moving):
+            known[id(node)] = _jvp(node, moving)
+    return known
+
+
+def _jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
+    for saved in node.watched:
+        restore(node.op, saved)
+    if node.op.reference is not None:
+        with set_grad_enabled(True):
+            inputs = [alias(x) for x in fused_inputs(node)]
+            output = node.op.reference(*inputs, **node.params)
+        given = {
+            id(x.node): t
+            for x, t in zip(inputs, tangents, strict=True)
+            if x.node is not None and t is not None
+        }
+        return _walk_forward([output.node], given)[id(output.node)]
+    if node.op.jvp is None:
+        raise NotImplementedError(f"{node.op.name}: no forward-mode rule")
+    tangent: Tensor = node.op.jvp(node, tangents)
+    return tangent
+
+
+def stand_in(vjp: Any = None, jvp: Any = None) -> None:
+    """Let the walks call these for the rules of a node; None: what they call by themselves."""
+    global _vjp, _jvp
+    _vjp, _jvp = vjp or plain_vjp, jvp or plain_jvp
+
+
+plain_vjp, plain_jvp = _vjp, _jvp
+
+
+def push_forward(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    tangents: Sequence[Tensor],
+    create_graph: bool = True,
+) -> list[Tensor]:
+    """Tangents of `outputs` when `inputs` (on the same tape) move along `tangents`.
+
+    Walks the recorded tape forward; an output that does not depend on them gets zeros.
+    """
+    given = {id(x.node): t for x, t in zip(inputs, tangents, strict=True) if x.node is not None}
+    roots = [y.node for y in outputs if y.node is not None]
+    with set_grad_enabled(create_graph):
+        known = _walk_forward(roots, given)
+    return [
+        known[id(y.node)] if y.node is not None and id(y.node) in known else creation.zeros_like(y)
+        for y in outputs
+    ]
+
+
+# ---------------------------------------------------------------------- the user's calls
+def _seed(name: str, y: Tensor, g: Tensor | None, once: bool) -> tuple[Node, Tensor]:
+    if not isinstance(y, Tensor):
+        raise TypeError(f"{name}: expected a tensor to differentiate, got {type(y).__name__}")
+    if y.node is None:
+        raise RuntimeError(
+            f"{name}: the tensor does not require grad and does not have a grad_fn; "
+            "set requires_grad=True on what it is computed from"
+        )
+    if g is None:
+        if y.numel() != 1:
+            raise RuntimeError(
+                f"{name}: grad can be implicitly created only for scalar outputs, "
+                f"got shape {tuple(y.shape)}: pass a gradient of that shape"
+            )
+        # A graph that is kept may be walked again: its ops must not give away what they keep.
+        return y.node, unit(y) if once and not y.array.ndim else creation.ones_like(y)
+    if not isinstance(g, Tensor):
+        raise TypeError(f"{name}: gradient: expected a tensor, got {type(g).__name__}")
+    if tuple(g.shape) != tuple(y.shape):
+        raise RuntimeError(
+            f"{name}: gradient has shape {tuple(g.shape)}, expected {tuple(y.shape)}"
+        )
+    if g.device != y.device:
+        raise RuntimeError(
+            f"{name}: gradient is on {g.device}, expected {y.device}; use .to('{y.device}')"
+        )
+    return y.node, g if g.dtype == y.dtype else g.to(y.dtype)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _seeds(name: str, outputs: Any, gradients: Any, once: bool) -> list[tuple[Node, Tensor]]:
+    """Where a walk begins. once: it frees the graph and is not recorded."""
+    ys = _as_list(outputs)
+    gs = _as_list(gradients) or [None] * len(ys)
+    if len(ys) != len(gs):
+        raise RuntimeError(f"{name}: got {len(ys)} tensors and {len(gs)} gradients")
+    return [_seed(name, y, g, once) for y, g in zip(ys, gs, strict=True)]
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradients of `tensors` to the `.grad` of the leaves they depend on.
+
+    grad_tensors: a gradient per tensor, of its shape; may be left out for scalars.
+    retain_graph: keep what backward needs, to call it again (default: as create_graph).
+    create_graph: record this walk too, for higher derivatives. inputs: only these accumulate.
+    """
+    keep = create_graph if retain_graph is None else retain_graph
+    seeds = _seeds("backward", tensors, grad_tensors, not (keep or create_graph))
+    chosen = _as_list(inputs)
+    if inputs is not None and not chosen:
+        raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
+    for x in chosen:
+        if x.node is None:
+            raise RuntimeError("backward: one of the inputs does not require grad")
+    with set_grad_enabled(create_graph):
+        if inputs is None:
+            _walk_backward(seeds, None, keep)
+            return
+        found = _walk_backward(seeds, [x.node for x in chosen], keep)
+        for x in chosen:
+            if id(x.node) in found:
+                _accumulate(x.node, found[id(x.node)])
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """Gradients of (the sum of) `outputs` with respect to `inputs`, as a tuple.
+
+    allow_unused: an input that the outputs do not depend on gets None instead of an error;
+    materialize_grads: it gets zeros. The other arguments are those of `backward`.
+    """
+    chosen = _as_list(inputs)
+    if not chosen:
+        raise ValueError("grad: inputs is empty")
+    for i, x in enumerate(chosen):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"grad: inputs[{i}]: expected a tensor, got {type(x).__name__}")
+        if x.node is None:
+            raise RuntimeError(f"grad: inputs[{i}] does not require grad")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: materialize_grads=True needs allow_unused=True or None")
+    keep = create_graph if retain_graph is None else retain_graph
+    seeds = _seeds("grad", outputs, grad_outputs, not (keep or create_graph))
+    with set_grad_enabled(create_graph):
+        found = _walk_backward(seeds, [x.node for x in chosen], keep)
+    del seeds
+    result: list[Any] = []
+    for i, x in enumerate(chosen):
+        g = found.get(id(x.node))
+        if g is None and not (allow_unused or materialize_grads):
+            raise RuntimeError(
+                f"grad: inputs[{i}] appears to not have been used in the graph; "
+                "set allow_unused=True if this is intended"
+            )
+        if g is None and materialize_grads:
+            g = creation.zeros_like(x)
+        result.append(g if create_graph or g is None else g.detach())
+    return tuple(result)
+
+
+# ---------------------------------------------------------------------- users' own ops
+class FunctionCtx:
+    """What a Function's forward leaves for its backward."""
+
+    def __init__(self) -> None:
+        self._saved: tuple[Any, ...] = ()
+        self._versions: list[Any] = []
+        self._results: dict[int, int] = {}  # id of a result -> its number
+        self._not_differentiable: set[int] = set()
+        self._node: Node | None = None  # the common node, while a rule runs
+        self._materialize = True
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors (arguments or results) for backward; changing them in place is noticed."""
+        self._saved = tensors
+        self._versions = [None if t is None else t._version for t in tensors]
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward gets zeros (the default) or None for results that nobody used."""
+        self._materialize = bool(value)
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Say that these results have no gradient."""
+        self._not_differentiable = {id(t) for t in tensors}
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """The kept tensors; RuntimeError where one was changed in place since."""
+        for tensor, version in zip(self._saved, self._versions, strict=True):
+            if tensor is not None and tensor._version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by "
+                    f"an inplace operation: a saved tensor of shape {tuple(tensor.shape)}"
+                )
+        return tuple(self._placed(t) for t in self._saved)
+
+    def _placed(self, tensor: Any) -> Any:
+        """A kept result gets its place on the tape again (keeping it there would be a cycle)."""
+        i = self._results.get(id(tensor))
+        if i is None or self._node is None:
+            return tensor
+        return Tensor(tensor.array, _result_node(self._node, i, tensor), tensor.version)
+
+
+def _result_node(common: Node, i: int, result: Tensor) -> Node:
+    return Node(_result_op, (common,), (), i, result.array.shape)
+
+
+class Part:
+    """A gradient for one of several results of a Function, on its way to the common node."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: dict[int, Tensor]) -> None:
+        self.parts = parts
+
+    def __add__(self, other: Part) -> Part:
+        merged = dict(self.parts)
+        for i, g in other.parts.items():
+            merged[i] = merged[i] + g if i in merged else g
+        return Part(merged)
+
+
+class Function:
+    """Base of users' own differentiable ops, as in PyTorch.
+
+    Subclasses define `forward(ctx, *args)` and `backward(ctx, *grads)`, and `jvp(ctx, *tangents)`
+    if forward mode is wanted, as static methods; use them by `MyFunction.apply(*args)`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Any:
+        """The result, a Tensor or a tuple of Tensors, computed without recording."""
+        raise NotImplementedError("Function: define forward(ctx, *args)")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """A gradient (or None) for each argument of forward."""
+        raise NotImplementedError("Function: define backward(ctx, *grads)")
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """The tangent of the result, for tangents (or None) of the arguments."""
+        raise NotImplementedError("Function: define jvp(ctx, *tangents) for forward mode")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run forward on the arguments and record it."""
+        ctx = FunctionCtx()
+        parents = tuple([a.node if isinstance(a, Tensor) else None for a in args])
+        tracked = grad_mode.enabled and any(p is not None for p in parents)
+        ctx.needs_input_grad = tuple(p is not None for p in parents)
+        with no_grad():
+            result = cls.forward(ctx, *args)
+        results = result if isinstance(result, tuple) else (result,)
+        for r in results:
+            if not isinstance(r, Tensor):
+                raise TypeError(f"{cls.__name__}.forward: expected tensors, got {type(r).__name__}")
+        if not tracked:
+            return result
+        kinds = [(tuple(r.shape), r.dtype, r.device) for r in results]
+        common = Node(_function_op(cls), parents, ctx, kinds, ())
+        ctx._results = {id(r): i for i, r in enumerate(results)}
+        outputs = tuple(
+            r
+            if id(r) in ctx._not_differentiable
+            else Tensor(r.array, _result_node(common, i, r), r.version)
+            for i, r in enumerate(results)
+        )
+        return outputs if isinstance(result, tuple) else outputs[0]
+
+
+class _FunctionOp:
+    """Looks like an Op to the walks: the common node of a Function's results."""
+
+    __slots__ = ("cls", "name")
+    reference = None
+    view = False
+    family = "function"
+
+    def __init__(self, cls: type[Function]) -> None:
+        self.cls = cls
+        self.name = cls.__name__
+
+    def _call(self, rule: Any, node: Node, values: Sequence[Any]) -> Any:
+        node.saved._node = node
+        try:
+            return rule(node.saved, *values)
+        finally:
+            node.saved._node = None
+
+    def vjp(self, node: Node, g: Part) -> list[Any]:
+        """Call the user's backward."""
+        if node.saved is None:
+            raise RuntimeError(
+                f"trying to backward through the graph a second time: {self.name} is freed; "
+                "specify retain_graph=True the first time"
+            )
+        given = [owned(g.parts.get(i)) for i in range(len(node.params))]
+        if node.saved._materialize:
+            given = [
+                creation.zeros(shape, dtype=dtype, device=device) if part is None else part
+                for part, (shape, dtype, device) in zip(given, node.params, strict=True)
+            ]
+        grads = self._call(self.cls.backward, node, given)
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        if len(grads) != len(node.parents):
+            raise RuntimeError(
+                f"{self.name}.backward: returned {len(grads)} gradients, "
+                f"expected {len(node.parents)}, one for each argument of forward"
+            )
+        for i, (p, gradient) in enumerate(zip(node.parents, grads, strict=True)):
+            if p is not None and gradient is not None and tuple(gradient.shape) != p.shape:
+                raise RuntimeError(
+                    f"{self.name}.backward: gradient {i} has shape {tuple(gradient.shape)}, "
+                    f"expected {p.shape}"
+                )
+        return list(grads)
+
+    def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
+        """Call the user's jvp."""
+        result = self._call(self.cls.jvp, node, tangents)
+        return result if isinstance(result, tuple) else (result,)
+
+
+_function_ops: dict[type[Function], _FunctionOp] = {}
+
+
+def _function_op(cls: type[Function]) -> _FunctionOp:
+    if cls not in _function_ops:
+        _function_ops[cls] = _FunctionOp(cls)
+    return _function_ops[cls]
+
+
+class _ResultOp:
+    """Looks like an Op to the walks: result number `params` of a Function."""
+
+    __slots__ = ()
+    name = "function_result"
+    reference = None
+    view = False
+    family = "function"
+
+    def vjp(self, node: Node, g: Tensor) -> list[Any]:
+        """Hand the gradient to the common node."""
+        return [Part({node.params: g})]
+
+    def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
+        """Pick the tangent of this result."""
+        return tangents[0][node.params]
+
+
+_result_op = _ResultOp()
+
+
+def _backward_method(
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradients of this tensor to the `.grad` of the leaves it depends on.
+
+    gradient: of this tensor's shape; may be left out for a scalar. See `autograd.backward`.
+    """
+    backward(self, gradient, retain_graph, create_graph, inputs)
+
+
+Tensor.backward = _backward_method  # type: ignore[method-assign]
