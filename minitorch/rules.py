@@ -283,6 +283,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
     saves = [save_x[n] or save_y[n] or save_z[n] for n in range(4)]
 
     def f(input: Any, other: Any) -> Tensor:
+        number = None
         if isinstance(input, Tensor) and isinstance(other, Tensor):
             a = input.array
             b = other.array
@@ -297,6 +298,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
                 a = input.array
                 b = other.array
         else:
+            number = other if isinstance(input, Tensor) else input  # see `symbolic`
             input, other, t = promote(op.name, input, other, floating)
             a = input.array
             b = other.array
@@ -317,7 +319,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
         if not grad_mode.enabled:
             return Tensor(r)
         if not saves[tracked]:
-            return Tensor(r, Node(op, (p, q), (), None, r.shape))
+            return Tensor(r, Node(op, (p, q), (), number, r.shape))
         version = [0]
         saved = (
             (r, None, version, 0) if save_z[tracked] else None,

@@ -27,7 +27,7 @@ LAYERS = [
     "ops fused creation random",
     "autograd",
     "cuda sim",
-    "func nn serialization testing",
+    "func nn serialization symbolic testing",
     "optim data",
     "compile utils",
     "text train",
