@@ -83,6 +83,7 @@ class Module:
         if isinstance(value, Parameter):
             self._register("parameter", name)
         elif isinstance(value, Module):
+            self._check_no_cycle(name, value)
             self._register("module", name)
         else:
             kind = self.__dict__.get("_kinds", {}).get(name)
@@ -111,6 +112,15 @@ class Module:
             kinds[name] = kind
             self._volatile.discard(name)
 
+    def _check_no_cycle(self, name: str, child: Module) -> None:
+        """Raise ValueError where the child has this module below it: walks would never end."""
+        if any(module is self for module in child.modules()):
+            raise ValueError(
+                f"cannot register {type(child).__name__} as '{name}' of {type(self).__name__}: "
+                "a module may not contain itself; for a loop through time pass the state along, "
+                "as nn.RNNCell does, and keep other references in a tuple or list"
+            )
+
     def _register_checked(self, kind: str, name: str, value: Any) -> None:
         if not isinstance(name, str):
             raise TypeError(f"{kind} name should be a string, got {type(name).__name__}")
@@ -126,6 +136,8 @@ class Module:
         registered = self.__dict__.get("_kinds", {}).get(name)
         if registered != kind and hasattr(self, name):
             raise KeyError(f"attribute '{name}' already exists")
+        if isinstance(value, Module):
+            self._check_no_cycle(name, value)
         self._register(kind, name)
         self.__dict__[name] = value
 

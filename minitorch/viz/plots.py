@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,11 +230,15 @@ def _label_points(
 
 
 def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
+    return write_whole(Path(path), lambda partial: figure.savefig(partial, format="png"))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
+    """Let `write` fill a file beside `path` and put it there when it is whole; return `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        figure.savefig(partial, format="png")
+        write(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import torch
 
 import minitorch
 from minitorch import backend, nn
+from tests.referee import array
 
 
 class Block(nn.Module):
@@ -369,3 +370,45 @@ def test_repr_is_nested_as_pytorchs():
 
     assert repr(Two()) == "Two(\n  one\n  two\n)"
     assert repr(nn.Module()) == "Module()"
+
+
+# ---------------------------------------------------------------------- graphs of modules
+
+
+def _assign(child, ancestor):
+    child.up = ancestor
+
+
+@pytest.mark.parametrize(
+    "close",
+    [
+        _assign,
+        lambda child, ancestor: child.add_module("up", ancestor),
+        lambda child, ancestor: child.append(ancestor),
+        lambda child, ancestor: child.__setitem__(0, ancestor),
+    ],
+    ids=["attribute", "add_module", "append", "item"],
+)
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_module_that_contains_itself_is_an_error(close, depth):
+    child = ancestor = nn.Sequential(nn.Linear(2, 2))
+    for _ in range(depth):
+        ancestor = nn.Sequential(ancestor)
+    before = list(ancestor.state_dict())
+    with pytest.raises(ValueError, match="a module may not contain itself"):
+        close(child, ancestor)
+    assert list(ancestor.state_dict()) == before  # nothing was registered
+    child.parent = (ancestor,)  # another kind of reference is no child
+
+
+def test_a_module_used_twice_is_no_cycle():
+    shared = nn.Linear(2, 2, dtype=minitorch.float64)
+    model = nn.Sequential(shared, nn.Tanh(), shared)
+    assert len(list(model.parameters())) == 2
+    x = minitorch.ones(1, 2, dtype=minitorch.float64)
+    y = torch.ones(1, 2, dtype=torch.float64)
+    twin = torch.nn.Linear(2, 2, dtype=torch.float64)
+    twin.load_state_dict({k: torch.tensor(array(v)) for k, v in shared.state_dict().items()})
+    model(x).sum().backward()
+    twin(twin(y).tanh()).sum().backward()
+    np.testing.assert_allclose(array(shared.weight.grad), twin.weight.grad.numpy(), rtol=1e-12)

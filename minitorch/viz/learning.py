@@ -1,0 +1,212 @@
+"""Pictures of learning: decision regions, fitted curves, paths of optimizers, losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minitorch.creation import tensor
+from minitorch.dtypes import float64
+from minitorch.tensor import Tensor, no_grad
+from minitorch.viz import plots
+
+Array = Any  # of NumPy
+_MARKERS = "osD^vP*X"
+
+
+def decision_regions(
+    predict: Callable[[Tensor], Tensor],
+    points: Tensor | Array,
+    labels: Tensor | Sequence[int],
+    path: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    axes: tuple[str, str] = ("x₁", "x₂"),
+    title: str = "",
+    resolution: int = 150,
+) -> Path:
+    """Draw what a classifier says on the plane, with its examples; return the path of the PNG file.
+
+    predict: gives for points (n, 2) of the examples' dtype the probabilities of class 1, (n,) or
+    (n, 1), or scores of K classes, (n, K). points (N, 2) and labels (N,) from 0 on are the
+    examples. classes: their names. Raises ValueError for shapes that do not fit.
+    """
+    where, truth = plots._array(points), np.asarray(plots._array(labels)).astype(int)
+    if where.ndim != 2 or where.shape[1] != 2 or truth.shape != where.shape[:1] or not len(where):
+        raise ValueError(
+            f"decision_regions: expected points (N, 2) and labels (N,), got {where.shape} and "
+            f"{truth.shape}"
+        )
+    low, high = where.min(0), where.max(0)
+    margin = 0.25 * np.maximum(high - low, 1e-3)
+    xs, ys = np.linspace(low - margin, high + margin, resolution).T
+    grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(where.dtype)
+    device = points.device if isinstance(points, Tensor) else None
+    with no_grad():
+        said = plots._array(predict(tensor(grid, device=device)))
+    said = said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said
+    if said.shape[:1] != grid.shape[:1] or said.ndim > 2:
+        raise ValueError(
+            f"decision_regions: predict gave shape {said.shape} for {len(grid)} points, expected "
+            "(n,), (n, 1) or (n, K)"
+        )
+    count = max(int(truth.max()) + 1, 2 if said.ndim == 1 else said.shape[1])
+    names = list(classes) if classes is not None else [f"class {k}" for k in range(count)]
+    if len(names) != count:
+        raise ValueError(f"decision_regions: {len(names)} names for {count} classes")
+    figure = plots._figure(6.2 if said.ndim == 1 else 5.4, 4.6, title)
+    ax = figure.subplots()
+    colours = ["#2166ac", "#b2182b"] if said.ndim == 1 else plots._palette(count)
+    if said.ndim == 1:
+        z = said.reshape(resolution, resolution)
+        filled = ax.contourf(xs, ys, z, np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.75)
+        figure.colorbar(filled, ax=ax, label=f"probability of {names[1]}")
+        if z.min() < 0.5 < z.max():
+            ax.contour(xs, ys, z, [0.5], colors="black", linewidths=1.2)
+    else:
+        z = said.argmax(1).reshape(resolution, resolution)
+        ax.contourf(xs, ys, z, np.arange(count + 1) - 0.5, colors=colours, alpha=0.35)
+    for k in range(count):
+        member = where[truth == k]
+        ax.scatter(
+            member[:, 0],
+            member[:, 1],
+            s=46,
+            color=colours[k],
+            edgecolor="white",
+            marker=_MARKERS[k % len(_MARKERS)],
+            label=names[k],
+            zorder=3,
+        )
+    ax.set_xlabel(axes[0])
+    ax.set_ylabel(axes[1])
+    _legend_below(figure)
+    return plots._save(figure, path)
+
+
+def fitted_curve(
+    x: Tensor | Array,
+    y: Tensor | Array,
+    curves: Mapping[str, tuple[Any, Any]],
+    path: str | Path,
+    *,
+    axes: tuple[str, str] = ("x", "y"),
+    title: str = "",
+) -> Path:
+    """Draw examples (x, y) as dots and each curve (x, y) as a line; return the path of the PNG.
+
+    All x and y are vectors, each pair of one length; curves are labelled by their names.
+    Raises ValueError where lengths do not agree.
+    """
+    figure = plots._figure(6.2, 4.2, title)
+    ax = figure.subplots()
+    dots = _pair("fitted_curve: examples", x, y)
+    ax.scatter(*dots, s=16, color="#6b7280", label="examples")
+    for (name, curve), colour in zip(curves.items(), plots._palette(max(len(curves), 1))):
+        ax.plot(*_pair(f"fitted_curve: {name}", *curve), color=colour, lw=1.8, label=name)
+    _finish(figure, ax, axes)
+    return plots._save(figure, path)
+
+
+def trajectories(
+    surface: Callable[[Tensor, Tensor], Tensor],
+    paths: Mapping[str, Tensor | Array],
+    path: str | Path,
+    *,
+    minimum: tuple[float, float] | None = None,
+    axes: tuple[str, str] = ("x", "y"),
+    title: str = "",
+    levels: int = 14,
+) -> Path:
+    """Draw the ways of optimizers over the contour lines of one surface; return the path.
+
+    surface: z for coordinates x and y, all of one shape, float64. paths: for each name the places
+    (steps + 1, 2), the start first; the legend has the number of steps. minimum: marked
+    by a star.
+    Raises ValueError for no path and for one of another shape.
+    """
+    ways = {name: np.asarray(plots._array(way), np.float64) for name, way in paths.items()}
+    for name, way in ways.items():
+        if way.ndim != 2 or way.shape[1] != 2 or not len(way):
+            raise ValueError(
+                f"trajectories: {name}: expected places (steps + 1, 2), got {way.shape}"
+            )
+    if not ways:
+        raise ValueError("trajectories: there is no path to draw")
+    corners = np.concatenate([*ways.values(), *([[minimum]] if minimum else [])])
+    low, high = corners.min(0), corners.max(0)
+    margin = 0.12 * np.maximum(high - low, 1e-3)
+    xs, ys = np.linspace(low - margin, high + margin, 160).T
+    with no_grad():
+        z = plots._array(surface(*[tensor(a, dtype=float64) for a in np.meshgrid(xs, ys)]))
+    figure = plots._figure(7.4, 4.8, title)
+    ax = figure.subplots()
+    # Levels at equal steps of the root: close enough near the minimum to be seen.
+    heights = z.min() + (z.max() - z.min()) * np.linspace(0, 1, levels + 2)[1:] ** 2
+    greys = [str(grey) for grey in np.linspace(0.3, 0.8, len(heights))]
+    lines = ax.contour(xs, ys, z, heights, colors=greys, linewidths=0.9)
+    figure.colorbar(lines, ax=ax, label="height of the contour lines", format="%.2g")
+    for i, ((name, way), colour) in enumerate(zip(ways.items(), plots._palette(len(ways)))):
+        ax.plot(
+            *way.T,
+            color=colour,
+            lw=1.4,
+            marker=_MARKERS[i % len(_MARKERS)],
+            ms=3.5,
+            label=f"{name} ({len(way) - 1})",
+        )
+    start = next(iter(ways.values()))[0]
+    ax.plot(*start, "o", ms=9, mfc="none", color="black", label="start")
+    if minimum is not None:
+        ax.plot(*minimum, "*", ms=13, color="black", label="minimum")
+    _finish(figure, ax, axes)
+    return plots._save(figure, path)
+
+
+def loss_curves(
+    losses: Mapping[str, Sequence[float]],
+    path: str | Path,
+    *,
+    axes: tuple[str, str] = ("step", "loss"),
+    title: str = "",
+    log: bool = True,
+) -> Path:
+    """Draw losses against steps from 0 on, one line for each name; return the path of the PNG file.
+
+    log: a logarithmic loss axis, where all losses are positive.
+    Raises ValueError where there is no loss.
+    """
+    if not losses or not all(len(values) for values in losses.values()):
+        raise ValueError("loss_curves: expected at least one loss for each name")
+    figure = plots._figure(6.4, 4.0, title)
+    ax = figure.subplots()
+    for (name, values), colour in zip(losses.items(), plots._palette(len(losses))):
+        ax.plot(range(len(values)), values, color=colour, lw=1.6, label=name)
+    if log and min(min(values) for values in losses.values()) > 0:
+        ax.set_yscale("log")
+    _finish(figure, ax, axes)
+    return plots._save(figure, path)
+
+
+def _pair(what: str, x: Any, y: Any) -> tuple[Array, Array]:
+    a, b = (np.asarray(plots._array(v)).reshape(-1) for v in (x, y))
+    if len(a) != len(b):
+        raise ValueError(f"{what}: {len(a)} x and {len(b)} y")
+    return a, b
+
+
+def _finish(figure: Any, ax: Any, axes: tuple[str, str]) -> None:
+    ax.set_xlabel(axes[0])
+    ax.set_ylabel(axes[1])
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    _legend_below(figure)
+
+
+def _legend_below(figure: Any) -> None:
+    """The legend under the axes, where it hides nothing."""
+    entries = len(figure.axes[0].get_legend_handles_labels()[1])
+    figure.legend(frameon=False, ncols=min(entries, 4), loc="outside lower center", fontsize=9)
