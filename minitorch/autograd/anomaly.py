@@ -1,7 +1,7 @@
 """Anomaly mode: which op made the first NaN or infinity, and where the user called it.
 
-While the mode is on, checking variants stand in for the entries of all ops, for the rules that
-the walks call, and for the making of nodes. While it is off, nothing of this is there.
+While the mode is on, checking variants stand in for the entries of all ops, for their rules, and
+for the making of nodes. While it is off, nothing of this is there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from minitorch import backend
 from minitorch.autograd import engine
 from minitorch.interception import intercepted
-from minitorch.rules import Op
+from minitorch.rules import REGISTRY, Op
 from minitorch.tensor import Node, RowGrad, Tensor, no_grad
 
 Frame = tuple[str, int, str]  # file, line, function
@@ -178,32 +178,73 @@ def _check_results(node: Node, results: Any, what: str) -> None:
             )
 
 
+def _checked_method(rule: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """The same for a rule that is a method of what looks like an op: users' functions."""
+
+    def checked(self: Any, node: Node, given: Any) -> Any:
+        return _checked_rule(lambda n, g: rule(self, n, g), what)(node, given)
+
+    return checked
+
+
+def _through_reference(node: Node, g: Any) -> Any:
+    """A fused op's backward through its reference, whose ops are checked one by one."""
+    before, _here.trace = _here.trace, node.trace or _here.trace or _NOWHERE
+    try:
+        return _plain_through_reference(node, g)
+    finally:
+        _here.trace = before
+
+
+_plain_through_reference = engine._through_reference
 _NOWHERE: tuple[Frame, ...] = (("<recorded while anomaly mode was off>", 0, ""),)
-_enabled = False
 _check_nan = True
-_interception = intercepted(_checking)
+
+
+class _Standing:
+    """Checking variants in the places of what they check, until `remove`."""
+
+    def __init__(self, check_nan: bool) -> None:
+        self._before: list[tuple[Any, str, Any]] = []
+        self._interception: AbstractContextManager[None] = (
+            intercepted(_checking) if check_nan else nullcontext()
+        )
+        self._interception.__enter__()
+        self._put(Node, "__init__", _traced_init)
+        self._put(engine, "_through_reference", _through_reference)
+        for name, what in (("vjp", "backward"), ("jvp", "tangent")):
+            method = getattr(engine.FunctionOp, name)
+            self._put(engine.FunctionOp, name, _checked_method(method, what))
+            for op in REGISTRY.values():
+                if getattr(op, name) is not None:
+                    self._put(op, name, _checked_rule(getattr(op, name), what))
+
+    def _put(self, holder: Any, name: str, variant: Any) -> None:
+        self._before.append((holder, name, getattr(holder, name)))
+        setattr(holder, name, variant)
+
+    def remove(self) -> None:
+        """Put back what was there."""
+        for holder, name, plain in reversed(self._before):
+            setattr(holder, name, plain)
+        self._interception.__exit__(None, None, None)
+
+
+_standing: _Standing | None = None
 
 
 def _switch(mode: bool, check_nan: bool) -> None:
-    global _enabled, _check_nan
-    if _enabled and _check_nan:
-        _interception.__exit__()
-    _enabled, _check_nan = mode, check_nan
-    if mode and check_nan:
-        _interception.__enter__()
-    Node.__init__ = _traced_init if mode else _plain_init  # type: ignore[method-assign]
-    if mode:
-        engine.stand_in(
-            _checked_rule(engine.plain_vjp, "backward"), _checked_rule(engine.plain_jvp, "tangent")
-        )
-    else:
-        engine.stand_in()
+    global _standing, _check_nan
+    if _standing is not None:
+        _standing.remove()
+    _check_nan = check_nan
+    _standing = _Standing(check_nan) if mode else None
 
 
 # ---------------------------------------------------------------------- the user's calls
 def is_anomaly_enabled() -> bool:
     """Whether anomaly mode is on."""
-    return _enabled
+    return _standing is not None
 
 
 def is_anomaly_check_nan_enabled() -> bool:
@@ -218,7 +259,7 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self._before = (_enabled, _check_nan)
+        self._before = (is_anomaly_enabled(), _check_nan)
         _switch(bool(mode), bool(check_nan))
 
     def __enter__(self) -> None:
@@ -249,7 +290,7 @@ class detect_anomaly:
         self._before: list[tuple[bool, bool]] = []
 
     def __enter__(self) -> None:
-        self._before.append((_enabled, _check_nan))
+        self._before.append((is_anomaly_enabled(), _check_nan))
         _switch(True, self._check_nan)
 
     def __exit__(

@@ -204,13 +204,12 @@ def _jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
     return tangent
 
 
-def stand_in(vjp: Any = None, jvp: Any = None) -> None:
-    """Let the walks call these for the rules of a node; None: what they call by themselves."""
-    global _vjp, _jvp
-    _vjp, _jvp = vjp or plain_vjp, jvp or plain_jvp
-
-
-plain_vjp, plain_jvp = _vjp, _jvp
+def rule_of(node: Node, g: Any) -> Sequence[Any]:
+    """What a node's rule gives its parents for the gradient g of its result."""
+    for saved in node.watched:
+        restore(node.op, saved)
+    gradients: Sequence[Any] = node.op.vjp(node, g)
+    return gradients
 
 
 def push_forward(
@@ -465,7 +464,7 @@ class Function:
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
-class _FunctionOp:
+class FunctionOp:
     """Looks like an Op to the walks: the common node of a Function's results."""
 
     __slots__ = ("cls", "name")
@@ -518,12 +517,12 @@ class _FunctionOp:
         return result if isinstance(result, tuple) else (result,)
 
 
-_function_ops: dict[type[Function], _FunctionOp] = {}
+_function_ops: dict[type[Function], FunctionOp] = {}
 
 
-def _function_op(cls: type[Function]) -> _FunctionOp:
+def _function_op(cls: type[Function]) -> FunctionOp:
     if cls not in _function_ops:
-        _function_ops[cls] = _FunctionOp(cls)
+        _function_ops[cls] = FunctionOp(cls)
     return _function_ops[cls]
 
 

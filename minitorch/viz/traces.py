@@ -177,7 +177,7 @@ def _named_nodes(names: Mapping[str, Tensor], root: Node) -> dict[str, Node]:
 
 def _is_common(node: Node) -> bool:
     """Whether a node stands for a user's Function as such, and not for one of its results."""
-    return isinstance(node.op, engine._FunctionOp)
+    return isinstance(node.op, engine.FunctionOp)
 
 
 def _op_name(node: Node) -> str:
@@ -238,7 +238,7 @@ class _Graph:
             g = grads.pop(id(n), None)
             if g is None or n.op is None:
                 continue
-            for p, part in zip(n.parents, engine._vjp(n, g), strict=True):
+            for p, part in zip(n.parents, engine.rule_of(n, g), strict=True):
                 if p is not None and part is not None:
                     old = grads.get(id(p))
                     grads[id(p)] = part if old is None else engine._sum(old, part)

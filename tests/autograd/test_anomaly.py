@@ -138,7 +138,8 @@ def test_errors_of_backward_tell_of_the_forward_call():
 
 def standing():
     entries = {name: dict(op.entries) for name, op in REGISTRY.items()}
-    return Node.__init__, engine._vjp, engine._jvp, entries
+    rules = {name: (op.vjp, op.jvp) for name, op in REGISTRY.items()}
+    return Node.__init__, engine._through_reference, engine.FunctionOp.vjp, rules, entries
 
 
 def test_nothing_is_left_behind():
@@ -156,3 +157,16 @@ def test_nothing_is_left_behind():
     autograd.set_detect_anomaly(False)
     assert standing() == before
     assert zeros().exp().node.trace == ()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_fused_ops(create_graph):
+    x = ours(np.array([[1e-100, 0.0]]), True)
+    w, b = ours(np.array([[1e200, 1.0]]), True), ours(np.array([1.0]), True)
+    with autograd.detect_anomaly():
+        y = nn.functional.linear(x, w, b)
+        assert y.grad_fn.name == "linear"
+        loss = (y * 1e200).sum()
+        with pytest.raises(RuntimeError, match="backward of (linear|matmul) made inf") as e:
+            autograd.grad(loss, (x, w, b), create_graph=create_graph)
+    line_of(e, "y = nn.functional.linear(x, w, b)")
