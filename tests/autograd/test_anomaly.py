@@ -167,6 +167,6 @@ def test_fused_ops(create_graph):
         y = nn.functional.linear(x, w, b)
         assert y.grad_fn.name == "linear"
         loss = (y * 1e200).sum()
-        with pytest.raises(RuntimeError, match="backward of (linear|matmul) made inf") as e:
+        with pytest.raises(RuntimeError, match=r"backward of (linear|matmul) made inf") as e:
             autograd.grad(loss, (x, w, b), create_graph=create_graph)
     line_of(e, "y = nn.functional.linear(x, w, b)")
