@@ -72,7 +72,7 @@ def automatic():
     print(f"Hessian · (1, 2): {[h.item() for h in func.hvp(f, (x1, x2), (one, 2 * one))]}")
 
 
-def shortest(call, times=7):
+def shortest(call, times=30):
     """Seconds of the fastest of several runs."""
     spans = []
     for _ in range(times):
