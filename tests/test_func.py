@@ -1,6 +1,7 @@
 """Derivatives as functions: every nesting of the two modes, against torch.func and by hand."""
 
 import math
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -256,6 +257,20 @@ def test_jacobians_with_aux_and_of_nothing(mode):
 def test_chunks_change_nothing():
     whole = func.jacrev(lambda x: x.exp() * x.sum())(of(X))
     assert func.jacrev(lambda x: x.exp() * x.sum(), chunk_size=2)(of(X)).tolist() == whole.tolist()
+
+
+def test_a_jacobian_needs_the_memory_of_a_pass_and_of_the_result():
+    """256 rows of 256 numbers are 0.5 MB; what a row needs beside them is a few times 2 kB."""
+    x = minitorch.linspace(0, 1, 256, dtype=minitorch.float64, device="cpu")
+    for mode in (func.jacrev, func.jacfwd):
+        tracemalloc.start()
+        try:
+            jacobian = mode(lambda x: x.sin() * x.sum())(x)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert tuple(jacobian.shape) == (256, 256)
+        assert peak < 1.3 * jacobian.nbytes
 
 
 def curved(x, y):
