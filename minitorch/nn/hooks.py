@@ -92,6 +92,12 @@ class Observer:
         return grad_input
 
 
+def observer_of(module: Module) -> Observer | None:
+    """What stands at a call of a module that has backward hooks."""
+    hooks = [h for h, _ in module._forward_pre_hooks.values() if isinstance(h, BackwardHook)]
+    return Observer(module, hooks) if hooks else None
+
+
 def _watched(see: Callable[..., Any], values: list[Any]) -> tuple[list[Any], list[int]]:
     """The values, those that have a gradient replaced by watched copies; which these are."""
     if not grad_mode.enabled:

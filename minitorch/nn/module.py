@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from minitorch.backend import Device
 from minitorch.dtypes import dtype as DType
 from minitorch.dtypes import float16, float32, float64
-from minitorch.nn.hooks import BackwardHook, Observer
+from minitorch.nn.hooks import BackwardHook, observer_of
 from minitorch.tensor import RemovableHandle, RowGrad, Tensor, no_grad
 
 T = TypeVar("T", bound="Module")
@@ -405,24 +405,6 @@ class Module:
 
     # ---- hooks
 
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call `hook(module, args)` before each forward; it may return new arguments.
-
-        With `with_kwargs` it is `hook(module, args, kwargs)` and returns `(args, kwargs)` or None.
-        """
-        return _add_hook(self._forward_pre_hooks, (hook, with_kwargs), prepend)
-
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call `hook(module, args, output)` after each forward; it may return a new output.
-
-        With `with_kwargs` it is `hook(module, args, kwargs, output)`.
-        """
-        return _add_hook(self._forward_hooks, (hook, with_kwargs), prepend)
-
     def register_full_backward_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
@@ -444,12 +426,29 @@ class Module:
         """
         return _add_hook(self._forward_pre_hooks, (BackwardHook(hook, True), False), prepend)
 
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args)` before each forward; it may return new arguments.
+
+        With `with_kwargs` it is `hook(module, args, kwargs)` and returns `(args, kwargs)` or None.
+        """
+        return _add_hook(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args, output)` after each forward; it may return a new output.
+
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`.
+        """
+        return _add_hook(self._forward_hooks, (hook, with_kwargs), prepend)
+
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        waiting = []  # hooks for the backward pass
         for hook, with_kwargs in list(self._forward_pre_hooks.values()):
             if isinstance(hook, BackwardHook):
-                waiting.append(hook)
-            elif with_kwargs:
+                continue
+            if with_kwargs:
                 result = hook(self, args, kwargs)
                 if result is not None:
                     args, kwargs = result
@@ -457,7 +456,7 @@ class Module:
                 result = hook(self, args)
                 if result is not None:
                     args = result if isinstance(result, tuple) else (result,)
-        observer = Observer(self, waiting) if waiting else None
+        observer = observer_of(self)
         if observer is not None:
             args = observer.inputs(args)
         output = self.forward(*args, **kwargs)
