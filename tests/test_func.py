@@ -1,5 +1,6 @@
 """Derivatives as functions: every nesting of the two modes, against torch.func and by hand."""
 
+import gc
 import math
 import tracemalloc
 import warnings
@@ -11,6 +12,7 @@ import torch
 import minitorch
 from minitorch import func
 from minitorch.autograd import engine
+from minitorch.utils.checkpoint import checkpoint
 from tests.referee import array, compare
 
 X = np.array([0.3, 0.7, 1.1])
@@ -432,3 +434,28 @@ def test_functional_call_puts_back_what_it_replaced():
     with pytest.raises(RuntimeError):
         func.functional_call(layer, {"weight": minitorch.ones(1, 7)}, (minitorch.ones(1, 2),))
     assert layer.weight is weight
+
+
+def test_functions_of_functions_hooks_and_checkpoints_leave_no_garbage():
+    layer = minitorch.nn.Linear(4, 4).double()
+    layer.register_full_backward_hook(lambda module, grad_input, grad_output: None)
+    x = of(np.ones((3, 4)))
+
+    def passes():
+        checkpoint(layer, of(np.ones((3, 4))).requires_grad_()).sum().backward()
+        func.hessian(lambda x: (layer(x) ** 2).sum())(x[0])
+        func.linearize(layer, x)[1](x * 2)
+        func.functional_call(layer, dict(layer.named_parameters()), x)
+        minitorch.autograd.functional.vhp(wave, x, x)
+        with minitorch.autograd.detect_anomaly():
+            layer(x).sum().backward()
+
+    passes()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            passes()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

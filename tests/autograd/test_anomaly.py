@@ -114,6 +114,9 @@ def test_an_infinity_that_was_given_is_no_anomaly():
     with autograd.detect_anomaly():
         x = ours(np.array([1.0, np.inf, np.nan]), True)
         (x * 2 - x).sum().backward()
+        y = zeros()
+        (y * 2).backward(ours(np.array([np.inf, 1.0, np.nan])))
+        assert y.grad.tolist()[:2] == [np.inf, 2.0]
 
 
 def test_only_what_is_recorded_inside_has_a_line():
