@@ -14,7 +14,7 @@ ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim checked kernels mutate gpu lint format bench clean
+.PHONY: help demo lectures test sim checked kernels mutate gpu lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ $(VENV)/stamp-%: pyproject.toml | $(BIN)/python
 demo: $(VENV)/stamp-viz ## Train both models on data at hand; pictures go to demo/
 	$(ONE_THREAD) $(BIN)/python examples/mlp_classification.py --out demo
 	$(ONE_THREAD) $(BIN)/python examples/word2vec.py --out demo
+
+lectures: $(VENV)/stamp-graph ## Run the lectures; text, tables and pictures on one page, demo/lectures/index.html
+	$(ONE_THREAD) $(BIN)/python examples/lectures/page.py --out demo/lectures
 
 test: $(VENV)/stamp-test ## Run the tests on the cpu, then on the simulated GPU (TESTS="..." chooses some)
 	$(PYTEST) $(TESTS)
@@ -61,7 +64,7 @@ format: $(VENV)/stamp-lint ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/stamp-bench ## Time the benchmarks against PyTorch and gensim
+bench: $(VENV)/stamp-bench ## Time everything against NumPy, PyTorch, JAX, tinygrad and gensim (an hour)
 	$(BIN)/python -m benchmarks
 
 gpu: WORKERS = 4 # each holds a CUDA context of its own

@@ -4,8 +4,11 @@ A benchmark is a module with
 - TITLE and NOTES: what is measured, for the head of the table;
 - CASES: names of what is timed;
 - CONTESTANTS: for each contestant a function that takes a case and gives the function to time,
-  or None where the contestant has no such case. Only its own process calls it;
-- COLUMNS: what to tell of each case, as (what, contestant, other): see `COMPARE`.
+  or None where the contestant has no such case. Only its own process calls it. One whose package
+  is not installed, or that raises `LeftOut`, is left out, and the results say why;
+- COLUMNS: what to tell of each case, as (what, contestant, other): see `COMPARE`;
+- if it likes, TARGETS: what the times are to show, see `Target`; ROUNDS: how many if nobody says;
+  CHECKED: the cases that `--check` runs.
 
 Two thread pools in one process disturb each other, hence the processes; whatever else the machine
 does hits all contestants alike, hence the rounds and comparisons within a round. A round's time
@@ -26,28 +29,67 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 THREADS = 2
 ROUNDS = 15
 STRETCHES, STRETCH_S, WARM_UP_S = 25, 0.004, 0.3
-PACKAGES = ("numpy", "scipy", "torch", "gensim", "numba")
+ROUND_S, FEWEST_STRETCHES = 0.2, 3  # a contestant's share of a round, where a call is long
+FIRST_CALLS = 3  # compile, capture
+PACKAGES = ("numpy", "scipy", "torch", "jax", "tinygrad", "autograd", "gensim", "numba")
+# What OpenMP, BLAS, XLA and tinygrad read.
+THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
+THREAD_VARIABLES += ["NPROC", "NUM_CPU_THREADS"]
+Times = dict[str, dict[str, list[float]]]  # seconds a call, by case, contestant and round
 
 # Of the paired rounds of two contestants (seconds a call), one number a round, and its unit.
 COMPARE: dict[str, tuple[Callable[[float, float], float], str]] = {
     "ratio": (lambda a, b: a / b, "{a} / {b}"),
+    "speed": (lambda a, b: b / a, "{b} / {a}"),
     "difference": (lambda a, b: (a - b) * 1e6, "{a} − {b}, µs"),
 }
+# How a target says it, and whether the limit is the least (else the most) that is asked.
+VERDICTS: dict[str, tuple[str, bool]] = {
+    "ratio": ("{a} takes {x:.2f}× the time of {b}, target at most {limit:g}×", False),
+    "speed": ("{a} is {x:.2f}× as fast as {b}, target at least {limit:g}×", True),
+    "difference": ("{a} takes {x:.2f} µs more than {b}, target at most {limit:g} µs", False),
+    "memory": ("{a} takes {x:.2f}× the memory of {b}, target at most {limit:g}×", False),
+}
+
+
+class LeftOut(Exception):
+    """Raised by a contestant that cannot run on this machine; the text says why."""
+
+
+class Target(NamedTuple):
+    """In `case`, the median over the rounds of `what` of a and b is to be within `limit`."""
+
+    case: str
+    what: str
+    a: str
+    b: str
+    limit: float
+
+
+class Measured(NamedTuple):
+    """The times, and why contestants were left out (by contestant)."""
+
+    times: Times
+    left_out: dict[str, str]
 
 
 # ---------------------------------------------------------------------- in a contestant's process
 def _repeats(step: Callable[[], Any]) -> int:
     """Warm up, and find how many calls make a stretch."""
+    for _ in range(FIRST_CALLS):
+        step()
     begin = time.perf_counter()
     calls = 0
-    while time.perf_counter() - begin < WARM_UP_S or calls < 3:
+    while time.perf_counter() - begin < WARM_UP_S:
         step()
         calls += 1
     return max(1, round(calls * STRETCH_S / (time.perf_counter() - begin)))
@@ -56,7 +98,10 @@ def _repeats(step: Callable[[], Any]) -> int:
 def _time(step: Callable[[], Any], repeats: int) -> float:
     """Seconds a call: the least of some stretches."""
     best = float("inf")
-    for _ in range(STRETCHES):
+    start = time.perf_counter()
+    for stretch in range(STRETCHES):
+        if stretch >= FEWEST_STRETCHES and time.perf_counter() - start > ROUND_S:
+            break
         calls = range(repeats)
         begin = time.perf_counter()
         for _ in calls:
@@ -65,61 +110,93 @@ def _time(step: Callable[[], Any], repeats: int) -> float:
     return best / repeats
 
 
-def _serve(module: str, contestant: str) -> None:
-    """Read the names of cases, one a line; answer each with seconds a call, or null."""
-    make = importlib.import_module(module).CONTESTANTS[contestant]
+def make_step(module: str, contestant: str, case: str) -> Callable[[], Any] | None:
+    """The function to time; LeftOut also where a package is missing."""
+    try:
+        step: Callable[[], Any] | None = importlib.import_module(module).CONTESTANTS[contestant](
+            case
+        )
+    except ModuleNotFoundError as error:
+        raise LeftOut(f"{error.name} is not installed") from None
+    return step
+
+
+def serve(module: str, contestant: str) -> None:
+    """Read the names of cases, one a line; answer each with seconds a call.
+
+    Or with null where there is no such case, or with a text that says why there is none.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what compilers print is no answer
     steps: dict[str, Any] = {}
     for line in sys.stdin:
         case = line.rstrip("\n")
         if case not in steps:
-            step = make(case)
-            steps[case] = step and (step, _repeats(step))
-        print(json.dumps(steps[case] and _time(*steps[case])), flush=True)
+            try:
+                step = make_step(module, contestant, case)
+                steps[case] = step and (step, _repeats(step))
+            except LeftOut as reason:
+                steps[case] = str(reason)
+        found = steps[case]
+        answer = _time(*found) if isinstance(found, tuple) else found
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 # ---------------------------------------------------------------------- in the first process
+def environment(threads: int) -> dict[str, str]:
+    """Of a contestant's process: its threads, and bytecode cached as users have it."""
+    limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    return os.environ | limits | {"PYTHONDONTWRITEBYTECODE": ""}
+
+
+SERVE = "import sys; from benchmarks.harness import serve; serve(*sys.argv[1:])"
+
+
 class _Contestant:
     def __init__(self, module: str, name: str, threads: int) -> None:
-        limits = ("OMP", "OPENBLAS", "MKL")
+        self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.harness", module, name],
+            [sys.executable, "-c", SERVE, module, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {f"{x}_NUM_THREADS": str(threads) for x in limits},
+            cwd=ROOT,
+            env=environment(threads),
         )
 
-    def time(self, case: str) -> float | None:
-        """Seconds a call."""
+    def time(self, case: str) -> float | str | None:
+        """Seconds a call, None for no such case, or why it cannot run."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(case + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"a contestant died in case {case!r}")
-        seconds: float | None = json.loads(answer)
-        return seconds
+            raise RuntimeError(f"{self.name} died in case {case!r}")
+        told: float | str | None = json.loads(answer)
+        return told
 
     def end(self) -> None:
         """Let the process go."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
-def measure(module: str, rounds: int, threads: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds a call, by case, contestant and round."""
+def measure(module: str, rounds: int, threads: int) -> Measured:
+    """Time every case of every contestant of a benchmark."""
     benchmark = importlib.import_module(module)
     contestants = {name: _Contestant(module, name, threads) for name in benchmark.CONTESTANTS}
-    found: dict[str, dict[str, list[float]]] = {}
+    found = Measured({}, {})
     try:
         for case in benchmark.CASES:
-            names = [n for n, c in contestants.items() if c.time(case) is not None]  # warms up
-            times = found[case] = {name: [] for name in names}
+            first = {name: c.time(case) for name, c in contestants.items()}  # warms up
+            found.left_out.update({n: told for n, told in first.items() if isinstance(told, str)})
+            names = [name for name, told in first.items() if isinstance(told, float)]
+            times = found.times[case] = {name: [] for name in names}
             for i in range(rounds):
                 for name in names[i % len(names) :] + names[: i % len(names)]:
-                    times[name].append(contestants[name].time(case) or 0.0)
+                    seconds = contestants[name].time(case)
+                    assert isinstance(seconds, float)
+                    times[name].append(seconds)
             told = ", ".join(f"{n} {statistics.median(t) * 1e6:.2f} µs" for n, t in times.items())
             print(f"{case}: {told}", flush=True)
     finally:
@@ -128,6 +205,48 @@ def measure(module: str, rounds: int, threads: int) -> dict[str, dict[str, list[
     return found
 
 
+def in_own_process(
+    function: str, *arguments: Any, threads: int = 1, **environs: str
+) -> dict[str, Any]:
+    """Call "module:function" in a new interpreter; arguments and result travel as JSON."""
+    program = (
+        "import sys, json, importlib\n"
+        "module, name = sys.argv[1].split(':')\n"
+        "function = getattr(importlib.import_module(module), name)\n"
+        "print(json.dumps(function(*json.loads(sys.argv[2]))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, function, json.dumps(arguments)],
+        cwd=ROOT,
+        env=environment(threads) | environs,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{function}{arguments} failed:\n{done.stderr}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result | {"load_average": os.getloadavg()[0]}
+
+
+def in_turns(
+    rounds: int, contestants: dict[str, Callable[[], dict[str, Any]]]
+) -> dict[str, list[dict[str, Any]]]:
+    """What each contestant gave in each round; another one begins every round."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+    names = list(contestants)
+    for i in range(rounds):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            found[name].append(contestants[name]())
+    return found
+
+
+def installed(*packages: str) -> bool:
+    """Whether all of them can be imported."""
+    return all(find_spec(package) is not None for package in packages)
+
+
+# ---------------------------------------------------------------------- what is told
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -157,26 +276,54 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _summary(values: list[float], digits: int = 2) -> str:
+def summary(values: list[float], digits: int = 2) -> str:
     """Median (quartiles)."""
-    low, middle, high = statistics.quantiles(values, n=4)
+    several = values * 2 if len(values) == 1 else values
+    low, middle, high = statistics.quantiles(several, n=4, method="inclusive")
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
-def table(benchmark: Any, times: dict[str, dict[str, list[float]]]) -> list[str]:
+def table(benchmark: Any, times: Times) -> list[str]:
     """Lines of a Markdown table: a row per case."""
-    names = list(benchmark.CONTESTANTS)
+    there = {name for by_name in times.values() for name in by_name}
+    names = [name for name in benchmark.CONTESTANTS if name in there]
+    columns = [column for column in benchmark.COLUMNS if {*column[1:]} <= there]
     heads = ["case", *(f"{name}, µs" for name in names)]
-    heads += [COMPARE[what][1].format(a=a, b=b) for what, a, b in benchmark.COLUMNS]
+    heads += [COMPARE[what][1].format(a=a, b=b) for what, a, b in columns]
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for case, by_name in times.items():
         cells = [f"`{case}`"]
         for name in names:
-            cells.append(_summary([t * 1e6 for t in by_name[name]]) if name in by_name else "")
-        for what, a, b in benchmark.COLUMNS:
-            pairs = zip(by_name.get(a, []), by_name.get(b, []), strict=True)
-            cells.append(_summary([COMPARE[what][0](x, y) for x, y in pairs]))
+            cells.append(summary([t * 1e6 for t in by_name[name]]) if name in by_name else "")
+        for what, a, b in columns:
+            cells.append(summary(compare(what, by_name[a], by_name[b])) if a in by_name else "")
         lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def compare(what: str, a: list[float], b: list[float]) -> list[float]:
+    """`COMPARE[what]` of each round of two contestants."""
+    return [COMPARE[what][0](x, y) for x, y in zip(a, b, strict=True)]
+
+
+def verdict(told: str, what: str, a: str, b: str, x: float, limit: float) -> str:
+    """One line: what was found, what was asked, and whether it is so."""
+    text, at_least = VERDICTS[what]
+    met = x >= limit if at_least else x <= limit
+    return f"- {told}: {text.format(a=a, b=b, x=x, limit=limit)}: {'met' if met else 'MISSED'}"
+
+
+def verdicts(targets: list[Target], times: Times) -> list[str]:
+    """A line for each target."""
+    lines = []
+    for case, what, a, b, limit in targets:
+        by_name = times.get(case, {})
+        missing = [name for name in (a, b) if name not in by_name]
+        if missing:
+            lines.append(f"- {case}: {a} against {b}: not measured, without {missing[0]}")
+        else:
+            x = statistics.median(compare(what, by_name[a], by_name[b]))
+            lines.append(verdict(case, what, a, b, x, limit))
     return lines
 
 
@@ -194,32 +341,61 @@ def save(name: str, title: str, notes: str, lines: list[str], results: Any) -> N
         temporary.replace(path)
 
 
-def run(name: str) -> None:
-    """Measure the benchmark `benchmarks.NAME`, print its table and save it."""
-    parser = argparse.ArgumentParser(prog=f"benchmarks.{name}")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
-    parser.add_argument("--threads", type=int, default=THREADS, help=f"default: {THREADS}")
-    parser.add_argument("--dry", action="store_true", help="print, but save nothing")
-    parser.add_argument("--check", action="store_true", help="run each case once, time nothing")
-    options = parser.parse_args()
-    module = f"benchmarks.{name}"
+def options(
+    name: str, about: str = "", rounds: int = ROUNDS, threads: int = THREADS
+) -> argparse.ArgumentParser:
+    """The arguments that every benchmark has."""
+    parser = argparse.ArgumentParser(prog=f"benchmarks.{name}", description=about)
+    add = parser.add_argument
+    add("--rounds", type=int, default=rounds, help=f"default: {rounds}")
+    add("--threads", type=int, default=threads, help=f"of each contestant; default: {threads}")
+    add("--dry", action="store_true", help="print, but save nothing")
+    add("--check", action="store_true", help="run each case once, small; time nothing")
+    return parser
+
+
+def check(module: str) -> None:
+    """Run each case of each contestant once."""
     benchmark = importlib.import_module(module)
-    if options.check:
-        for make in benchmark.CONTESTANTS.values():
-            for case in benchmark.CASES:
-                step = make(case)
-                if step is not None:
-                    step()
-        return
-    times = measure(module, options.rounds, options.threads)
-    lines = table(benchmark, times)
+    for name in benchmark.CONTESTANTS:
+        for case in getattr(benchmark, "CHECKED", benchmark.CASES):
+            try:
+                step = make_step(module, name, case)
+            except LeftOut as reason:
+                print(f"{name} is left out: {reason}")
+                break
+            if step is not None:
+                step()
+
+
+def report(benchmark: Any, measured: Measured) -> list[str]:
+    """Table, verdicts, and who was left out."""
+    lines = table(benchmark, measured.times)
+    targets = verdicts(getattr(benchmark, "TARGETS", []), measured.times)
+    left_out = [f"- {name} was left out: {why}" for name, why in measured.left_out.items()]
+    return [*lines, *([""] if targets or left_out else []), *targets, *left_out]
+
+
+def finish(
+    args: argparse.Namespace, name: str, benchmark: Any, lines: list[str], results: Any
+) -> None:
+    """Print the lines, and save them unless the run is dry."""
     print("\n".join(lines))
-    if not options.dry:
-        notes = f"{benchmark.NOTES.strip()} Threads: {options.threads}."
-        results = {"threads": options.threads, "seconds": times}
-        suffix = "" if options.threads == THREADS else f"-threads{options.threads}"
+    if not args.dry:
+        notes = f"{benchmark.NOTES.strip()} Threads: {args.threads}; {args.rounds} rounds."
+        results = {"threads": args.threads, "rounds": args.rounds, **results}
+        suffix = "" if args.threads == THREADS else f"-threads{args.threads}"
         save(name + suffix, benchmark.TITLE, notes, lines, results)
 
 
-if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+def run(name: str) -> None:
+    """Measure the benchmark `benchmarks.NAME`, print its table and save it."""
+    module = f"benchmarks.{name}"
+    benchmark = importlib.import_module(module)
+    args = options(name, benchmark.TITLE, getattr(benchmark, "ROUNDS", ROUNDS)).parse_args()
+    if args.check:
+        check(module)
+        return
+    measured = measure(module, args.rounds, args.threads)
+    lines = report(benchmark, measured)
+    finish(args, name, benchmark, lines, {"seconds": measured.times})

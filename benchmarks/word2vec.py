@@ -4,22 +4,21 @@ python -m benchmarks.word2vec [--model sg cbow] [--corpus gcide+wordnet bible+wi
                               [--rounds 3] [--epochs 5] [--workers 2]
 
 All contestants read one text file (a sentence a line, `corpus_file`) through the same calls, and
-train with the OPTIONS and otherwise their own defaults. Each run is a process of its own, where
-BLAS has one thread, and rounds alternate between the contestants, so that what else the machine
-does falls on all. Words per second count the words of the file times the epochs; once with
-`build_vocab` and once over `train` alone. gensim measures everybody's quality, on the files that
-it brings. Each corpus and model has its files in benchmarks/results/, as JSON and Markdown.
+train with the OPTIONS and otherwise their own defaults; ours also with the machine code of the
+extra `numba`, where that is installed (what it compiles is kept for the next process). Each run is
+a process of its own, where BLAS has one thread, and rounds alternate between the contestants, so
+that what else the machine does falls on all. Words per second count the words of the file times the
+epochs; once with `build_vocab` and once over `train` alone. gensim measures everybody's quality, on
+the files that it brings. Each corpus and model has its files in benchmarks/results/, as JSON and
+Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import bz2
-import json
-import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -29,7 +28,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
-from benchmarks.harness import save
+from benchmarks.harness import in_own_process, save
 
 Runs = dict[str, list[dict[str, Any]]]  # of each contestant, round by round
 
@@ -49,10 +48,6 @@ MODELS: dict[str, dict[str, Any]] = {
 QUALITY = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": "analogies"}
 SPEEDS = {"words_per_s": "words/s", "train_words_per_s": "words/s in train"}
 REFEREE = "gensim"
-# Of BLAS, which gains nothing from more at these sizes, and loses much where a core is busy.
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-# Bytecode is cached, as that of installed packages is.
-ENVIRONMENT = ONE_THREAD | {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 class Contestant(NamedTuple):
@@ -67,9 +62,13 @@ def contestants(workers: int) -> dict[str, Contestant]:
     """Who runs, by name; the last is the referee."""
     ours = {"progress": False}
     many = f"{workers} worker" + "s" * (workers > 1)
-    table = {
-        f"minitorch, {many}": Contestant("minitorch.text", ours | {"workers": workers}),
-        "minitorch, 1 worker": Contestant("minitorch.text", ours | {"workers": 1}),
+    table = {}
+    for title, compiled in (("minitorch", False), ("minitorch with Numba", True)):
+        for count, name in ((workers, many), (1, "1 worker")):
+            options = ours | {"workers": count, "compiled": compiled}
+            needs = "numba" if compiled else None
+            table[f"{title}, {name}"] = Contestant("minitorch.text", options, needs)
+    table |= {
         f"{REFEREE}, {many}": Contestant("gensim.models", {"workers": workers}),
     }
     return {name: c for name, c in table.items() if c.needs is None or find_spec(c.needs)}
@@ -166,25 +165,6 @@ def quality(words: list[str], vectors: Any) -> dict[str, Any]:
             asked = " + ".join(positive) + "".join(f" - {word}" for word in negative)
             near[asked] = [word for word, _ in found]
     return dict(zip(QUALITY, figures, strict=True)) | {"neighbours": near}
-
-
-def in_own_process(function: str, *arguments: Any) -> dict[str, Any]:
-    """Call "module:function" in a new interpreter; arguments and result travel as JSON."""
-    program = (
-        "import sys, json, importlib\n"
-        "module, name = sys.argv[1].split(':')\n"
-        "function = getattr(importlib.import_module(module), name)\n"
-        "print(json.dumps(function(*json.loads(sys.argv[2]))))\n"
-    )
-    command = [sys.executable, "-c", program, function, json.dumps(arguments)]
-    root = Path(__file__).parent.parent
-    done = subprocess.run(
-        command, cwd=root, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{function}{arguments} failed:\n{done.stderr}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result | {"load_average": os.getloadavg()[0]}
 
 
 # ---------------------------------------------------------------------- all runs

@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.harness import RESULTS, save
-from benchmarks.word2vec import in_own_process, write_corpus
+from benchmarks.harness import RESULTS, in_own_process, save
+from benchmarks.word2vec import write_corpus
 
 NAME = "word2vec-curves"
 SWEEPS: dict[str, list[int]] = {

@@ -14,6 +14,7 @@ import typing
 from minitorch import autograd, func, fused, nn, ops, optim, utils
 from minitorch.backend import Device as device
 from minitorch.backend import get_default_device, set_default_device
+from minitorch.backend.cpu.blas import get_num_threads, set_num_threads
 from minitorch.backend.cpu.settings import set_flush_denormal
 from minitorch.backend.determinism import (
     are_deterministic_algorithms_enabled,
@@ -111,6 +112,7 @@ __all__ = [
     "fused",
     "get_default_device",
     "get_default_dtype",
+    "get_num_threads",
     "get_printoptions",
     "get_rng_state",
     "inference_mode",
@@ -142,6 +144,7 @@ __all__ = [
     "set_default_dtype",
     "set_flush_denormal",
     "set_grad_enabled",
+    "set_num_threads",
     "set_printoptions",
     "set_rng_state",
     "tensor",

@@ -15,6 +15,7 @@ from typing import Any
 
 from minitorch import backend, kernel_commands, viz
 from minitorch.backend.cpu import settings
+from minitorch.backend.cpu.blas import blas
 from minitorch.backend.determinism import use_deterministic_algorithms
 from minitorch.data import SOURCES
 from minitorch.text import Corpus, Word2Vec
@@ -82,8 +83,7 @@ def _info(args: argparse.Namespace) -> None:
     for name in backend.device_types():
         missing = backend.why_unavailable(name)
         rows.append((f"device {name}", "available" if missing is None else f"missing: {missing}"))
-    blas = settings.blas()
-    rows.append(("BLAS", f"{blas['name']} {blas['version']}, {blas['threads']} threads"))
+    rows.append(("BLAS", "{name} {version}, {threads} threads".format(**blas())))
     flush = settings.get_flush_denormal()
     rows.append(("flush denormals", "not on this platform" if flush is None else "in training"))
     for name, value in rows:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch import random, rules
+from minitorch.backend import Array
 from minitorch.creation import arange
 from minitorch.operands import same_device
-from minitorch.ops.elementwise import gelu, logsigmoid, relu, sigmoid, tanh
+from minitorch.ops.elementwise import bce_with_logits, gelu, logsigmoid, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
 from minitorch.tensor import Tensor
 
@@ -38,8 +39,8 @@ def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reductio
     return loss.sum() if reduction == "sum" else loss.sum() / (~ignored).sum()
 
 
-_linear = rules.fused("linear", _linear_reference)
-_cross_entropy = rules.fused("cross_entropy", _cross_entropy_reference)
+_linear = rules.fused("linear", _linear_reference, 3)
+_cross_entropy = rules.fused("cross_entropy", _cross_entropy_reference, 1)
 
 
 def linear(
@@ -49,7 +50,7 @@ def linear(
 
     activation: "none", "relu", "tanh", "sigmoid" or "gelu".
     """
-    if bias is None or input.ndim < 2 or not _plain(input, weight, bias):
+    if bias is None or not _plain(input.array, weight.array, bias.array):
         product = matmul(input, weight.t())
         return _activate(product if bias is None else product + bias, activation)
     if input.array.shape[-1] != weight.array.shape[-1]:
@@ -60,15 +61,16 @@ def linear(
     return _linear(input, weight, bias, activation=activation)
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+def _plain(x: Array, weight: Array, bias: Array) -> bool:
     """Whether the kernel takes the operands as they are."""
-    same_type = type(x.array) is type(weight.array) is type(bias.array)
+    dtype = x.dtype
     return (
-        same_type
-        and x.array.dtype == weight.array.dtype == bias.array.dtype
-        and x.array.dtype.kind == "f"
-        and weight.array.ndim == 2
-        and bias.array.shape == weight.array.shape[:1]
+        type(x) is type(weight) is type(bias)
+        and dtype == weight.dtype == bias.dtype
+        and dtype.kind == "f"
+        and x.ndim > 1
+        and weight.ndim == 2
+        and bias.shape == weight.shape[:1]
     )
 
 
@@ -81,7 +83,7 @@ def cross_entropy(
     count. The kernel computes the gradient, softmax minus one-hot, in the forward pass.
     Raises IndexError for another target outside [0, classes).
     """
-    if input.ndim != 2 or tuple(target.shape) != tuple(input.shape[:1]):
+    if input.array.ndim != 2 or target.array.shape != input.array.shape[:1]:
         raise RuntimeError(
             f"cross_entropy: expected (n, classes) and (n,), got {tuple(input.shape)} and "
             f"{tuple(target.shape)}"
@@ -91,6 +93,51 @@ def cross_entropy(
         input, target=target.array, ignore_index=ignore_index, reduction=reduction
     )
     return rules.watch(loss, target)
+
+
+# ---------------------------------------------------------------------- binary cross entropy
+def _logistic_loss_reference(x: Tensor, target: Array, reduction: str) -> Tensor:
+    loss = bce_with_logits(x, Tensor(target))
+    return loss.mean() if reduction == "mean" else loss.sum()
+
+
+_logistic_loss = rules.fused("logistic_loss", _logistic_loss_reference, 1)
+
+
+def logistic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """-(y log σ(x) + (1 - y) log(1 - σ(x))) of logits x and targets y: their mean or sum.
+
+    Both of one shape, dtype and device; the target gets no gradient. The kernel computes the
+    input's, σ(x) - y, in the forward pass.
+    """
+    same_device("binary_cross_entropy_with_logits", (input, target))
+    loss = _logistic_loss(input, target=target.array, reduction=reduction)
+    return rules.watch(loss, target)
+
+
+# ---------------------------------------------------------------------- layer norm
+def standardized(input: Tensor, ndim: int, eps: float) -> Tensor:
+    """(x - mean) / sqrt(variance + eps), both over the last `ndim` dimensions."""
+    dims = tuple(range(-ndim, 0))
+    centred = input - input.mean(dims, keepdim=True)
+    return centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
+
+
+def _layer_norm_reference(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return standardized(x, weight.ndim, eps) * weight + bias
+
+
+_layer_norm = rules.fused("layer_norm", _layer_norm_reference, 3)
+
+
+def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias (Ba et al., 2016).
+
+    Mean and variance are those over the last dimensions, which are weight's and bias's. All of
+    one floating-point dtype and on one device.
+    """
+    same_device("layer_norm", (input, weight, bias))
+    return _layer_norm(input, weight, bias, eps=eps)
 
 
 # ---------------------------------------------------------------------- dropout
@@ -120,7 +167,7 @@ def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: i
     return -(gains * weights).double().sum()
 
 
-_negative_sampling = rules.fused("negative_sampling", _negative_sampling_reference)
+_negative_sampling = rules.fused("negative_sampling", _negative_sampling_reference, 3)
 
 
 def negative_sampling(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:
@@ -159,6 +206,7 @@ def negative_sampling_sgd_(
     size: int,
     lr: Sequence[float],
     windows: tuple[Tensor, Tensor] | tuple[()] = (),
+    compiled: bool = False,
 ) -> None:
     """Steps of SGD on `negative_sampling` of x = input[centres] and y = output[others].
 
@@ -168,6 +216,8 @@ def negative_sampling_sgd_(
     (n, L + width - 1 + K). weights, width: as `negative_sampling` takes them.
     windows: two stacks of matrices (n, L, M), for CBOW. centres is then (n, M), and x is
     windows[0] @ input[centres]; those rows change by windows[1]ᵀ times the gradient by x.
+    compiled: on the CPU in float32 let Numba's machine code do it, which differs by rounding; with
+    windows for width 1 only.
     Raises RuntimeError for shapes that do not fit, IndexError for a row that there is not.
     """
     (n, rows), length = centres.shape, weights.shape[-1]
@@ -198,4 +248,7 @@ def negative_sampling_sgd_(
         )
     written = [input], [output], [loss]
     read = [centres], [others], [weights], *([window] for window in windows)
-    _negative_sampling_sgd_(written, read, width=width, size=size, lr=lr)
+    params: dict[str, Any] = {"width": width, "size": size, "lr": lr}
+    if compiled and input.device.type == "cpu":
+        params["compiled"] = True
+    _negative_sampling_sgd_(written, read, **params)

@@ -52,8 +52,9 @@ def same_device(name: str, tensors: Sequence[Tensor]) -> None:
     array_type = type(first.array)
     index = backend.of_type(array_type).index
     place = index(first.array)
-    for other in tensors[1:]:
-        if type(other.array) is not array_type or index(other.array) != place:
+    for other in tensors:
+        a = other.array
+        if type(a) is not array_type or (place is not None and index(a) != place):
             raise RuntimeError(
                 f"{name}: expected all tensors on one device, got {first.device} and "
                 f"{other.device}; move one with .to('{first.device}')"

@@ -113,12 +113,18 @@ def restore(op: Op, saved: Saved) -> Any:
     if version is None:
         return array  # a Python number
     if version[0] != count:
-        raise RuntimeError(
-            "one of the variables needed for gradient computation has been modified by an "
-            f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
-            f"version {version[0]}; expected version {count} instead"
-        )
+        raise _changed(op, saved)
     return Tensor(array, node, version)
+
+
+def _changed(op: Op, saved: Saved) -> Exception:
+    array, _, version, count = saved
+    assert version is not None
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an "
+        f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
+        f"version {version[0]}; expected version {count} instead"
+    )
 
 
 def watch(result: Tensor, *tensors: Tensor) -> Tensor:
@@ -471,53 +477,79 @@ def general(
     return _named(f, op)
 
 
-def fused(name: str, reference: Function) -> TensorFunction:
+def fused(name: str, reference: Function, arity: int) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
-    The entry `name` gives (result, *kept arrays); the entry `name_backward` takes the gradient,
-    the kept arrays and the params and gives a gradient for each argument (or None). The gradient
-    is the number 1.0 for the implicit one of a scalar's `backward()`: what was kept is not needed
-    again then, and may be the result. Forward mode and higher order differentiate
-    `reference(*tensors, **params)` instead: see `autograd`.
+    arity: the number of its tensors, 1 or 3.
+    The entry `name` gives (result, *kept arrays), where the result is an array, too; the entry
+    `name_backward` takes the gradient, the kept arrays and the params and gives a gradient for
+    each argument (or None). The gradient is the number 1.0 for the implicit one of a scalar's
+    `backward()`: what was kept is not needed again then, and may be the result. Forward mode and
+    higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
     """
 
     def vjp(node: Node, g: Tensor) -> list[Any]:
-        inputs, kept, output = _saved(node)
-        for s in inputs:
-            restore(node.op, s)  # only to see that nothing was changed in place
-        if output is not None:
-            restore(node.op, output)
-        needs = tuple([p is not None for p in node.parents])
+        values, kept, needs = _saved(node)
+        for s in values:
+            if s[2][0] != s[3]:
+                raise _changed(op, s)
         a = g.array
+        t = type(a)
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
-        grads = backward.entries[type(a)](given, *kept, needs=needs, **node.params)
-        return [None if r is None else Tensor(r) for r in grads]
+        grads = backward_entries[t](given, *kept, needs=needs, **node.params)
+        return [r if r is None else Tensor(r) for r in grads]
 
     op = Op(name, "fused", vjp, None, reference=reference)
-    backward = Op(name + "_backward", "constant")
     entries = op.entries
+    backward_entries = Op(name + "_backward", "constant").entries
 
-    def f(*xs: Tensor, **params: Any) -> Tensor:
-        arrays = [x.array for x in xs]
-        t = type(arrays[0])
-        r, *kept = entries[t](*arrays, **params)
-        reads_result = any(k is r for k in kept)
-        if type(r) is not t:
-            r = backend.of_type(t).as_array(r)
-        parents = tuple([x.node for x in xs])
-        if not grad_mode.enabled or not any(p is not None for p in parents):
+    def unary(x: Tensor, **params: Any) -> Tensor:
+        a = x.array
+        r, *kept = entries[type(a)](a, **params)
+        p = x.node
+        if p is None or not grad_mode.enabled:
             return Tensor(r)
-        version = [0]
-        output = (r, None, version, 0) if reads_result else None
-        saved = ([save(x) for x in xs], kept, output)
-        return Tensor(r, Node(op, parents, saved, params, r.shape), version)
+        v = x.version
+        return _recorded(op, r, (p,), ((a, p, v, v[0]),), kept, (True,), params)
 
-    return _named(f, op)
+    def ternary(x: Tensor, y: Tensor, z: Tensor, **params: Any) -> Tensor:
+        a, b, c = x.array, y.array, z.array
+        r, *kept = entries[type(a)](a, b, c, **params)
+        p, q, o = x.node, y.node, z.node
+        needs = (p is not None, q is not None, o is not None)
+        if needs == _NONE_NEEDED or not grad_mode.enabled:
+            return Tensor(r)
+        u, v, w = x.version, y.version, z.version
+        values = ((a, p, u, u[0]), (b, q, v, v[0]), (c, o, w, w[0]))
+        return _recorded(op, r, (p, q, o), values, kept, needs, params)
+
+    return _named({1: unary, 3: ternary}[arity], op)
+
+
+_NONE_NEEDED = (False, False, False)
+
+
+def _recorded(
+    op: Op,
+    r: Array,
+    parents: tuple[Node | None, ...],
+    values: tuple[Saved, ...],
+    kept: list[Array],
+    needs: tuple[bool, ...],
+    params: dict[str, Any],
+) -> Tensor:
+    """The result of a fused op, on the tape."""
+    version = [0]
+    for k in kept:
+        if k is r:  # backward reads the result, too
+            values = (*values, (r, None, version, 0))
+    return Tensor(r, Node(op, parents, (values, kept, needs), params, r.shape), version)
 
 
 def fused_inputs(node: Node) -> list[Tensor]:
     """The saved arguments of a fused op's node."""
-    return [restore(node.op, s) for s in _saved(node)[0]]
+    values = _saved(node)[0][: len(node.parents)]
+    return [restore(node.op, s) for s in values]
 
 
 # ---------------------------------------------------------------------- no derivative
@@ -595,21 +627,31 @@ def write(name: str) -> TensorFunction:
 
 
 def update(name: str) -> Callable[..., None]:
-    """An op f(written, read, **params) on many tensors of one device and dtype at once.
+    """An op f(written, read, live, **static) on many tensors of one device and dtype at once.
 
     written, read: lists of tensors, the i-th tensors of all lists belong together; the entry gets
     lists of arrays in this order. It changes the memory of those in `written`, whose versions
     are counted up. Where a list is not used it is empty.
+    live: gives the parameters that differ from call to call, and does all else that a call has to
+    do on the host, such as counting it. A recorded call is repeated by calling `live` and running
+    the entry on the same arrays. static: the other parameters.
     """
     entries = Op(name, "write").entries
 
     def f(
-        written: Sequence[Sequence[Tensor]], read: Sequence[Sequence[Tensor]], **params: Any
+        written: Sequence[Sequence[Tensor]],
+        read: Sequence[Sequence[Tensor]],
+        *,
+        live: Callable[[], dict[str, Any]] | None = None,
+        **static: Any,
     ) -> None:
         columns = (*written, *read)
-        same_device(name, [x for column in columns for x in column])
         arrays = [[x.array for x in column] for column in columns]
-        _write(name, entries[type(arrays[0][0])], arrays, params)
+        t = type(arrays[0][0])
+        if len({type(a) for column in arrays for a in column}) > 1 or backend.of_type(t).gpu:
+            same_device(name, [x for column in columns for x in column])
+        params = static if live is None else {**live(), **static}
+        _write(name, entries[t], arrays, params)
         for column in written:
             for x in column:
                 x.version[0] += 1

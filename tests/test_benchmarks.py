@@ -13,15 +13,43 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import minitorch
 from minitorch.text import Vocab
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["overhead", "mlp_step"])
+@pytest.fixture(autouse=True)
+def harness(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("benchmarks.harness")
+
+
+HARNESS = ["denormals", "fashion_epoch", "forward_backward", "growth", "import_time", "memory"]
+HARNESS += ["loader", "mlp_step", "overhead"]
+
+
+@pytest.mark.parametrize("name", HARNESS)
 def test_every_case_of_every_contestant_runs(name):
-    command = [sys.executable, "-W", "error", "-m", f"benchmarks.{name}", "--check"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--check", "--threads", "1"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "pytorch is left out" not in done.stdout
+
+
+def test_every_benchmark_is_run_by_the_command():
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("benchmarks: ")]
+    names = line.removeprefix("benchmarks: ").split(", ")
+    assert sorted(names) == sorted(
+        p.stem
+        for p in (ROOT / "benchmarks").glob("*.py")
+        if p.stem[0] != "_" and p.stem != "harness"
+    )
+    assert {*HARNESS} < {*names}
+    wrong = subprocess.run([*command[:-1], "colour"], cwd=ROOT, check=False, capture_output=True)
+    assert wrong.returncode == 2
 
 
 def test_the_gpu_benchmark_runs_every_case_on_sim_and_times_nothing():
@@ -34,23 +62,150 @@ def test_the_gpu_benchmark_runs_every_case_on_sim_and_times_nothing():
     assert all(": ran" in line for line in lines)
 
 
-def test_table_compares_within_a_round(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT)
-    from benchmarks import harness
-
+def test_table_compares_within_a_round(harness):
     benchmark = SimpleNamespace(
-        CONTESTANTS={"a": None, "b": None},
-        COLUMNS=[("ratio", "a", "b"), ("difference", "a", "b")],
+        CONTESTANTS={"a": None, "b": None, "c": None},
+        COLUMNS=[("ratio", "a", "b"), ("speed", "a", "b"), ("difference", "a", "b")],
     )
+    benchmark.COLUMNS.append(("ratio", "a", "c"))  # nobody measured c
     # b is always twice as slow as a, although both vary by a factor of ten over the rounds.
     times = {"case": {"a": [1e-6, 1e-5, 2e-6], "b": [2e-6, 2e-5, 4e-6]}}
-    lines = harness.table(benchmark, times)
-    assert lines == [
-        "| case | a, µs | b, µs | a / b | a − b, µs |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        "| `case` | 2.00 (1.00–10.00) | 4.00 (2.00–20.00) | 0.50 (0.50–0.50) "
-        "| -2.00 (-10.00–-1.00) |",
+    assert harness.table(benchmark, times) == [
+        "| case | a, µs | b, µs | a / b | b / a | a − b, µs |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| `case` | 2.00 (1.50–6.00) | 4.00 (3.00–12.00) | 0.50 (0.50–0.50) "
+        "| 2.00 (2.00–2.00) | -2.00 (-6.00–-1.50) |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("what", "limit", "line"),
+    [
+        ("speed", 2.0, "a is 2.00× as fast as b, target at least 2×: met"),
+        ("speed", 2.1, "a is 2.00× as fast as b, target at least 2.1×: MISSED"),
+        ("ratio", 0.5, "a takes 0.50× the time of b, target at most 0.5×: met"),
+        ("ratio", 0.4, "a takes 0.50× the time of b, target at most 0.4×: MISSED"),
+        ("difference", -1.0, "a takes -2.00 µs more than b, target at most -1 µs: met"),
+        ("difference", -3.0, "a takes -2.00 µs more than b, target at most -3 µs: MISSED"),
+    ],
+)
+def test_verdicts_are_about_medians_of_rounds(harness, what, limit, line):
+    times = {"case": {"a": [1e-6, 1e-5, 2e-6], "b": [2e-6, 2e-5, 4e-6]}}
+    targets = [harness.Target("case", what, "a", "b", limit)]
+    assert harness.verdicts(targets, times) == [f"- case: {line}"]
+    missing = [harness.Target("case", what, "a", "c", limit)]
+    assert harness.verdicts(missing, times) == ["- case: a against c: not measured, without c"]
+
+
+CONTEST = """
+import time
+from benchmarks.harness import LeftOut, Target
+TITLE, NOTES, CASES = "A contest", "Notes.", ["one", "two"]
+COLUMNS = [("ratio", "slow", "quick")]
+TARGETS = [Target("one", "speed", "quick", "slow", 1.5)]
+def sleeps(seconds):
+    return lambda case: lambda: time.sleep(seconds)
+def compiles(case):
+    raise LeftOut("there is no compiler")
+def absent(case):
+    import a_package_that_is_nowhere
+def one_case(case):
+    print("what a compiler prints is no answer")
+    return (lambda: time.sleep(0.001)) if case == "one" else None
+CONTESTANTS = {
+    "quick": sleeps(0.001), "slow": sleeps(0.002),
+    "compiled": compiles, "absent": absent, "half": one_case,
+}
+"""
+
+
+def test_contestants_are_timed_left_out_or_without_a_case(harness, tmp_path, monkeypatch):
+    (tmp_path / "contest.py").write_text(CONTEST)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    measured = harness.measure("contest", 2, 1)
+    assert measured.left_out == {
+        "compiled": "there is no compiler",
+        "absent": "a_package_that_is_nowhere is not installed",
+    }
+    assert [list(times) for times in measured.times.values()] == [
+        ["quick", "slow", "half"],
+        ["quick", "slow"],
+    ]
+    assert all(len(t) == 2 for times in measured.times.values() for t in times.values())
+    lines = harness.report(importlib.import_module("contest"), measured)
+    assert lines[0] == "| case | quick, µs | slow, µs | half, µs | slow / quick |"
+    assert lines[-3].startswith("- one: quick is ")
+    assert lines[-1] == "- absent was left out: a_package_that_is_nowhere is not installed"
+
+
+def test_turns_begin_with_another_contestant_each_round(harness):
+    order = []
+    calls = {name: lambda name=name: order.append(name) or {"name": name} for name in "abc"}
+    found = harness.in_turns(2, calls)
+    assert "".join(order) == "abcbca"
+    assert found == {name: [{"name": name}] * 2 for name in "abc"}
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_all_contestants_of_the_step_compute_the_same_losses(harness, optimizer):
+    """Each in its process: libraries that compile leave their settings behind."""
+    steps = importlib.import_module("benchmarks.mlp_step").CONTESTANTS
+    case = f"9-8-7-5, batch 6, {optimizer}"
+    found = {}
+    for name in steps.keys() - {"torch.compile"}:  # ten seconds; the check above runs it
+        told = harness.in_own_process("benchmarks.mlp_step:losses", name, case, 5)
+        if "left_out" in told:
+            assert name in ("jax.jit", "tinygrad", "minitorch compiled"), told
+        else:
+            found[name] = told["losses"]
+    for name, losses in found.items():
+        assert losses == pytest.approx(found["pytorch"], rel=2e-5), name
+    assert losses[0] - losses[-1] > 1e-4
+
+
+def test_memory_counts_what_a_step_holds(harness):
+    memory = importlib.import_module("benchmarks.memory")
+    told = memory.peak("numpy", "500-2000-10, batch 8, SGD", 2)
+    if "left_out" in told:
+        pytest.skip("this system does not tell a process's peak")
+    # a flat buffer of the parameters and five of its size
+    assert told["bytes"] > 0.8 * 6 * 4 * (500 * 2000)
+    rows = {"case": {"minitorch": [10.0, 30.0, 20.0], "pytorch": [40.0]}}
+    assert memory.verdicts(rows) == [
+        "- case: minitorch takes 0.50× the memory of pytorch, target at most 1×: met"
+    ]
+
+
+def test_growth_is_drawn(harness, tmp_path):
+    growth = importlib.import_module("benchmarks.growth")
+    times = {"batch 1": {"minitorch": [1e-6, 2e-6]}, "batch 4": {"minitorch": [4e-6, 2e-6]}}
+    growth.plot(times, tmp_path / "growth.svg")
+    assert "<svg" in (tmp_path / "growth.svg").read_text()
+
+
+def test_dead_units_stay_dead_and_their_moments_decay(harness):
+    denormals = importlib.import_module("benchmarks.denormals")
+    step = denormals.dying(minitorch)
+    for _ in range(3):
+        step()
+    model = step.__closure__[[*step.__code__.co_freevars].index("model")].cell_contents
+    grad = model[0].weight.grad
+    assert not grad[1:].any() and grad[0].any()
+
+
+def test_an_epoch_is_compared_with_the_better_loader(harness):
+    epoch = importlib.import_module("benchmarks.fashion_epoch")
+    runs = {
+        "minitorch": [{"seconds": [9.0, 1.0, 1.0], "accuracy": 0.85}],
+        "pytorch, 0 workers": [{"seconds": [2.0, 4.0, 4.0], "accuracy": 0.5}],
+        "pytorch, 2 workers": [{"seconds": [2.0, 3.0, 3.0], "accuracy": 0.87}],
+    }
+    assert epoch.verdicts(runs) == [
+        "- epoch: minitorch is 3.00× as fast as pytorch, 2 workers, target at least 2×: met",
+        "- accuracy: 0.8500 beside 0.8700, target within 0.01 or better: MISSED",
+    ]
+    assert epoch.table(runs)[2] == "| minitorch | 1.00 (1.00–1.00) | 1.00 (1.00–1.00) | 0.8500 |"
 
 
 # ---------------------------------------------------------------------- word vectors
@@ -121,6 +276,9 @@ def test_word2vec_contestants_without_their_module_are_left_out(word2vec, monkey
     assert list(there)[-1] == "gensim, 2 workers"
     assert there["minitorch, 2 workers"].options["workers"] == 2
     assert there["minitorch, 1 worker"].options["workers"] == 1
+    assert there["minitorch, 2 workers"].options["compiled"] is False
+    assert there["minitorch with Numba, 2 workers"].options["compiled"] is True
+    assert there["minitorch with Numba, 2 workers"].needs == "numba"
     monkeypatch.setattr(word2vec, "find_spec", lambda name: None)
     assert all(c.needs is None for c in word2vec.contestants(2).values())
 

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -163,3 +164,32 @@ def test_saved_values_are_gone_after_backward():
     nodes = autograd.topological([y.node])
     y.backward()
     assert all(not node.saved for node in nodes)
+
+
+def test_a_chain_takes_a_gradient_beside_what_it_saved_and_less_as_backward_goes():
+    """As in PyTorch: each step frees a saved value and turns one gradient into another."""
+    size, n = 1 << 20, 8
+    x = minitorch.ones(size // 4, device="cpu", requires_grad=True)
+    at_the_end = []
+    x.register_hook(lambda g: at_the_end.append(tracemalloc.get_traced_memory()[0]))
+
+    def run():
+        y = x
+        for _ in range(n):
+            y = y.exp() * 0.1
+        loss = y.sum()
+        del y
+        tracemalloc.reset_peak()
+        loss.backward()
+
+    run()  # what is made once
+    x.grad = None
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        run()
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < (n + 2.5) * size
+    assert at_the_end[-1] - before < 1.5 * size

@@ -37,7 +37,18 @@ LAYERS = [
     "__init__ __main__",
 ]
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
-EXTRAS = ["matplotlib", "cupy", "torch", "gensim", "sympy", "sklearn", "hypothesis", "pytest"]
+EXTRAS = [
+    "matplotlib",
+    "cupy",
+    "numba",
+    "threadpoolctl",
+    "torch",
+    "gensim",
+    "sympy",
+    "sklearn",
+    "hypothesis",
+    "pytest",
+]
 NUMPY_ALLOWED = (
     *("backend/", "data/", "viz/"),
     *(
@@ -103,8 +114,8 @@ def test_no_import_circle(trees):
     TopologicalSorter(graph).prepare()
 
 
-# What is only imported when somebody asks for its device.
-LAZY = ("minitorch.backend.sim",)
+# What is only imported when somebody asks for its device, or has Numba.
+LAZY = ("minitorch.backend.sim", "minitorch.backend.cpu.compiled")
 
 
 def test_no_import_of_minitorch_in_a_function(trees):
@@ -142,6 +153,35 @@ sys.meta_path.insert(0, Missing())
 import minitorch, minitorch.cli, minitorch.utils.data
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+# What `import minitorch` leaves to those who use it: it costs more than a millisecond to import.
+HEAVY = [
+    *(
+        "scipy.special",
+        "scipy.sparse",
+        "safetensors",
+        "tqdm",
+        "cupy",
+        "matplotlib",
+        "threadpoolctl",
+    ),
+    *("multiprocessing", "concurrent.futures", "asyncio", "subprocess", "urllib.request", "http"),
+    *("unittest", "numpy.testing", "numpy.ma", "minitorch.backend.sim", "minitorch.backend.cuda"),
+    *("minitorch.cuda", "minitorch.sim", "minitorch.text", "minitorch.train", "minitorch.viz"),
+]
+
+
+def test_the_import_leaves_heavy_modules_alone():
+    script = f"""
+import sys, numpy
+numpys = set(sys.modules)
+import minitorch
+print([name for name in {HEAVY} if name in sys.modules and name not in numpys])
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_readme_snippets_run(tmp_path, monkeypatch):

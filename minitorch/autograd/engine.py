@@ -5,8 +5,8 @@ Both walks emit ordinary Tensor ops, so they nest to any order.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
+from sys import getrefcount
 from typing import Any
 
 from minitorch import creation
@@ -33,13 +33,33 @@ def topological(roots: Iterable[Node]) -> list[Node]:
     return order
 
 
-def _leading_to(order: list[Node], targets: set[int]) -> set[int]:
-    """The nodes of `order` (by id) that depend on a target, targets included."""
+def _leading_to(order: list[Node], targets: set[Node]) -> set[Node]:
+    """The nodes of `order` that depend on a target, targets included."""
     found = set(targets)
     for node in order:
-        if any(p is not None and id(p) in found for p in node.parents):
-            found.add(id(node))
+        if any(p in found for p in node.parents):
+            found.add(node)
     return found
+
+
+def _uses(roots: Iterable[Node], useful: set[Node] | None) -> dict[Node, int]:
+    """How many gradients come to each node that the roots depend on, if all nodes give one.
+
+    useful: the nodes that count; None: all do.
+    """
+    uses = {node: 0 for node in roots if useful is None or node in useful}
+    stack = list(uses)
+    while stack:
+        for p in stack.pop().parents:
+            if p is None or (useful is not None and p not in useful):
+                continue
+            if p in uses:
+                uses[p] += 1
+            else:
+                uses[p] = 1
+                if p.parents:
+                    stack.append(p)
+    return uses
 
 
 # ---------------------------------------------------------------------- backward
@@ -52,46 +72,49 @@ def _walk_backward(
 
     Without targets, leaves and retaining nodes accumulate theirs in `.grad`.
     """
-    order = topological([node for node, _ in seeds])
-    wanted = None if targets is None else {id(node) for node in targets}
-    useful = None if wanted is None else _leading_to(order, wanted)
-    grads: dict[int, Any] = {}
+    roots = [node for node, _ in seeds]
+    wanted = None if targets is None else set(targets)
+    useful = None if wanted is None else _leading_to(topological(roots), wanted)
+    missing = _uses(roots, useful)
+    ready = [node for node in missing if not missing[node]]
+    grads: dict[Node, Any] = {}
     found: dict[int, Gradient] = {}
     g: Any
+    gradient: Any
     for node, g in seeds:
-        old = grads.get(id(node))
-        grads[id(node)] = g if old is None else _sum(old, g)
+        grads[node] = _sum(grads[node], g) if node in grads else g
     del seeds
-    g = None
-    while order:
-        node = order.pop()
-        g = grads.pop(id(node), None)
-        if g is None:
-            continue
-        if node.hooks:
-            g = _run_hooks(node, g)
-        if wanted is not None and id(node) in wanted:
-            found[id(node)] = owned(g)
-        if node.op is None:
-            if wanted is None:
-                references = _references(g)
-                _accumulate(node, g, references)
-            continue
-        if node.retain and wanted is None:
-            _accumulate(node, g)  # a copy: g itself goes on to the parents
-        if useful is not None and id(node) not in useful:
-            continue
-        gradients = _vjp(node, g)
-        del g
+    while ready:
+        # No name but g may hold the gradient: a leaf keeps one that nobody else refers to.
+        node = ready.pop()
+        g = grads.pop(node, None)
+        gradients: Sequence[Any] = (None,) * len(node.parents)
+        if g is not None:
+            if node.hooks:
+                g = _run_hooks(node, g)
+            if wanted is not None and node in wanted:
+                found[id(node)] = owned(g)
+            if node.op is None:
+                if wanted is None:
+                    references = getrefcount(g), _version_references(g)
+                    _accumulate(node, g, references)
+                continue
+            if node.retain and wanted is None:
+                _accumulate(node, g)  # a copy: g itself goes on to the parents
+            for saved in node.watched:
+                restore(node.op, saved)
+            recorded = grad_mode.enabled and node.op.reference is not None
+            gradients = _through_reference(node, g) if recorded else node.op.vjp(node, g)
+            g = None
         for parent, gradient in zip(node.parents, gradients, strict=True):
-            if parent is None or gradient is None:
+            if parent is None or (useful is not None and parent not in useful):
                 continue
-            if useful is not None and id(parent) not in useful:
-                continue
-            key = id(parent)
-            grads[key] = _sum(grads[key], gradient) if key in grads else gradient
-        del gradients, gradient
-        g = None
+            if gradient is not None:
+                grads[parent] = _sum(grads[parent], gradient) if parent in grads else gradient
+            missing[parent] = left = missing[parent] - 1
+            if not left:
+                ready.append(parent)
+        gradients, gradient = (), None
         if not retain_graph and node.saved:
             node.saved = None
     return found
@@ -100,15 +123,6 @@ def _walk_backward(
 def _sum(a: Any, b: Any) -> Any:
     """a + b, where either may be a RowGrad."""
     return b + a if isinstance(b, RowGrad) else a + b
-
-
-def _vjp(node: Node, g: Any) -> Sequence[Any]:
-    for saved in node.watched:
-        restore(node.op, saved)
-    if node.op.reference is not None and grad_mode.enabled:
-        return _through_reference(node, g)
-    gradients: Sequence[Any] = node.op.vjp(node, g)
-    return gradients
 
 
 def _run_hooks(node: Node, g: Any) -> Any:
@@ -122,15 +136,14 @@ def _run_hooks(node: Node, g: Any) -> Any:
     return g
 
 
-def _references(g: Any) -> tuple[int, int]:
-    """How often a gradient and its version list (shared by all its views) are referred to."""
-    dense = g.values if isinstance(g, RowGrad) else g
-    return sys.getrefcount(g), sys.getrefcount(dense.version)
+def _version_references(g: Any) -> int:
+    """How often a gradient's version list, which it shares with all its views, is referred to."""
+    return getrefcount((g.values if type(g) is RowGrad else g).version)
 
 
 def _calibrate(g: Any) -> tuple[int, int]:
     g = g()
-    references = _references(g)
+    references = getrefcount(g), _version_references(g)
     return references
 
 
@@ -152,8 +165,10 @@ def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -
         node.grad = g if sole and g.values.is_contiguous() else g.clone()
     elif grad_mode.enabled:
         node.grad = g if sole else g.clone()
+    elif sole and g.node is None and g.array.flags.c_contiguous:
+        node.grad = g
     else:
-        node.grad = Tensor(g.array if sole and g.is_contiguous() else g.clone().array)
+        node.grad = Tensor(g.clone().array)
 
 
 def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:
@@ -202,14 +217,6 @@ def _jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
         raise NotImplementedError(f"{node.op.name}: no forward-mode rule")
     tangent: Tensor = node.op.jvp(node, tangents)
     return tangent
-
-
-def rule_of(node: Node, g: Any) -> Sequence[Any]:
-    """What a node's rule gives its parents for the gradient g of its result."""
-    for saved in node.watched:
-        restore(node.op, saved)
-    gradients: Sequence[Any] = node.op.vjp(node, g)
-    return gradients
 
 
 def push_forward(
@@ -270,6 +277,8 @@ def _as_list(value: Any) -> list[Any]:
 
 def _seeds(name: str, outputs: Any, gradients: Any, once: bool) -> list[tuple[Node, Tensor]]:
     """Where a walk begins. once: it frees the graph and is not recorded."""
+    if gradients is None and isinstance(outputs, Tensor):
+        return [_seed(name, outputs, None, once)]
     ys = _as_list(outputs)
     gs = _as_list(gradients) or [None] * len(ys)
     if len(ys) != len(gs):
@@ -292,16 +301,20 @@ def backward(
     """
     keep = create_graph if retain_graph is None else retain_graph
     seeds = _seeds("backward", tensors, grad_tensors, not (keep or create_graph))
+    if inputs is None:
+        enabled, grad_mode.enabled = grad_mode.enabled, create_graph
+        try:
+            _walk_backward(seeds, None, keep)
+        finally:
+            grad_mode.enabled = enabled
+        return
     chosen = _as_list(inputs)
-    if inputs is not None and not chosen:
+    if not chosen:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
     for x in chosen:
         if x.node is None:
             raise RuntimeError("backward: one of the inputs does not require grad")
     with set_grad_enabled(create_graph):
-        if inputs is None:
-            _walk_backward(seeds, None, keep)
-            return
         found = _walk_backward(seeds, [x.node for x in chosen], keep)
         for x in chosen:
             if id(x.node) in found:

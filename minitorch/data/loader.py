@@ -13,6 +13,7 @@ from minitorch import ops
 from minitorch.backend import Device, get_default_device, why_unavailable
 from minitorch.creation import from_numpy, tensor
 from minitorch.data.dataset import Dataset, rows
+from minitorch.data.prefetch import ahead
 from minitorch.dtypes import float64
 from minitorch.random import Generator, randperm
 from minitorch.tensor import Tensor
@@ -20,11 +21,9 @@ from minitorch.tensor import Tensor
 # PyTorch's further arguments, with the only value that is understood here.
 _UNSUPPORTED: dict[str, Any] = {
     "batch_sampler": None,
-    "num_workers": 0,
     "timeout": 0,
     "worker_init_fn": None,
     "multiprocessing_context": None,
-    "prefetch_factor": None,
     "persistent_workers": False,
     "in_order": True,
 }
@@ -44,8 +43,16 @@ class DataLoader:
     whose memory that is ("": the default device's, or cuda's); where there is none, a warning says
     so and the batches come as they are.
 
-    Everything runs in the calling thread. PyTorch's arguments for worker processes raise
-    ValueError unless they have their default value.
+    With `num_workers=0` a batch is made in the calling thread when it is asked for. With more, so
+    many threads make batches ahead of time, `prefetch_factor` (None: 2) for each thread, and pin
+    them: worth it where batches are pinned for a GPU, and where reading a sample waits for files
+    or computes in NumPy; rows of tensors on the cpu are faster without. Order, shuffling and
+    `generator` are the same as without threads, bit for bit. The dataset is called from several
+    threads at once, and a dataset that draws random numbers draws them in no fixed order (with
+    one thread: ahead of the caller's), unless it has a generator for each sample.
+
+    PyTorch's other arguments for worker processes raise ValueError unless they have their default
+    value.
     """
 
     def __init__(
@@ -56,6 +63,8 @@ class DataLoader:
         sampler: Iterable[int] | None = None,
         *,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        num_workers: int = 0,
+        prefetch_factor: int | None = None,
         drop_last: bool = False,
         generator: Generator | None = None,
         pin_memory: bool = False,
@@ -71,6 +80,12 @@ class DataLoader:
                 )
         if batch_size is not None and (int(batch_size) != batch_size or batch_size < 1):
             raise ValueError(f"DataLoader: batch_size must be a whole number > 0, got {batch_size}")
+        if int(num_workers) != num_workers or num_workers < 0:
+            raise ValueError(f"DataLoader: num_workers must be a whole number, got {num_workers}")
+        if prefetch_factor is not None and num_workers == 0:
+            raise ValueError(f"DataLoader: prefetch_factor={prefetch_factor} needs num_workers > 0")
+        if prefetch_factor is not None and prefetch_factor < 1:
+            raise ValueError(f"DataLoader: prefetch_factor must be > 0, got {prefetch_factor}")
         if sampler is not None and shuffle:
             raise ValueError("DataLoader: sampler and shuffle=True exclude each other")
         if drop_last and batch_size is None:
@@ -79,6 +94,8 @@ class DataLoader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.sampler = sampler
+        self.num_workers = num_workers
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         self.drop_last = drop_last
         self.generator = generator
         self.pin_memory = pin_memory
@@ -94,25 +111,43 @@ class DataLoader:
         return (samples if self.drop_last else samples + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[Any]:
-        batches = self._batches()
+        make = self._maker()
+        if not self.num_workers:
+            return map(make, self._parts())
+        count = self.num_workers * (self.prefetch_factor or 1)
+        return ahead(make, self._parts(), self.num_workers, count)
+
+    def _maker(self) -> Callable[[Any], Any]:
+        """What makes a batch of its part of the order."""
         if not self.pin_memory:
-            return batches
+            return self._batch
         device = Device(self.pin_memory_device or get_default_device())
         device = Device("cuda") if device.type == "cpu" else device
         missing = why_unavailable(device.type)
         if missing is not None:
             warnings.warn(
-                f"DataLoader: pin_memory=True has no effect without a GPU: {missing}", stacklevel=2
+                f"DataLoader: pin_memory=True has no effect without a GPU: {missing}", stacklevel=3
             )
-            return batches
-        return (pinned(batch, device) for batch in batches)
+            return self._batch
+        return lambda part: pinned(self._batch(part), device)
 
-    def _batches(self) -> Iterator[Any]:
+    def _parts(self) -> Iterator[Any]:
+        """The samples of each batch: a slice or row numbers of tensors, else a list or a number."""
         if self.batch_size is None:
-            return (self.dataset[i] for i in self._order())
+            return iter(self._order())
         if self._rows is None:
-            return self._by_sample(self.batch_size)
-        return self._by_rows(*self._rows, self.batch_size)
+            return self._lists(self.batch_size)
+        return self._row_numbers(*self._rows, self.batch_size)
+
+    def _batch(self, part: Any) -> Any:
+        if self.batch_size is None:
+            return self.dataset[part]
+        if self._rows is None:
+            return self.collate_fn([self.dataset[i] for i in part])
+        tensors, _ = self._rows
+        if isinstance(part, slice):
+            return [t[part] for t in tensors]
+        return [ops.index_select(t, 0, part) for t in tensors]
 
     def _order(self) -> Iterable[int]:
         if self.sampler is not None:
@@ -123,15 +158,15 @@ class DataLoader:
             return order
         return range(n)
 
-    def _by_sample(self, size: int) -> Iterator[Any]:
+    def _lists(self, size: int) -> Iterator[list[int]]:
         order = iter(self._order())
         while numbers := list(islice(order, size)):
             if len(numbers) == size or not self.drop_last:
-                yield self.collate_fn([self.dataset[i] for i in numbers])
+                yield numbers
 
-    def _by_rows(
+    def _row_numbers(
         self, tensors: tuple[Tensor, ...], chosen: Tensor | None, size: int
-    ) -> Iterator[list[Tensor]]:
+    ) -> Iterator[slice | Tensor]:
         order = chosen
         if self.shuffle:
             device = tensors[0].device
@@ -139,11 +174,7 @@ class DataLoader:
             order = order if chosen is None else chosen[order]
         for batch in range(len(self)):
             part = slice(batch * size, (batch + 1) * size)
-            if order is None:
-                yield [t[part] for t in tensors]
-            else:
-                numbers = order[part]
-                yield [ops.index_select(t, 0, numbers) for t in tensors]
+            yield part if order is None else order[part]
 
 
 def pinned(batch: Any, device: Device) -> Any:

@@ -97,31 +97,37 @@ class Sequential(_Numbered):
             self.add_module(str(name), module)
 
     def forward(self, input: Any) -> Any:
-        modules: list[Any] = list(self)
-        while modules:
-            module = modules.pop(0)
-            activation = _fusible(module, modules[0]) if modules else None
-            if activation is not None and isinstance(input, Tensor):
-                modules.pop(0)
-                input = fused.linear(input, module.weight, module.bias, activation)
+        values = self.__dict__
+        linear: Any = None  # a Linear that waits for what comes after it
+        for name in self._kinds:
+            module = values[name]
+            if linear is not None:
+                activation = _ACTIVATIONS.get(type(module))
+                if activation is not None and _untouched(module):
+                    input = fused.linear(input, linear.weight, linear.bias, activation)
+                    linear = None
+                    continue
+                input = fused.linear(input, linear.weight, linear.bias)
+                linear = None
+            if type(module) is Linear and isinstance(input, Tensor) and _untouched(module):
+                linear = module
             else:
                 input = module(input)
-        return input
+        return input if linear is None else fused.linear(input, linear.weight, linear.bias)
 
 
 _ACTIVATIONS: dict[type, str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid", GELU: "gelu"}
 
 
-def _fusible(module: Module, after: Module) -> str | None:
-    """The activation's name where a module and the one after it are one fused op."""
-    name = _ACTIVATIONS.get(type(after))
-    if name is None or type(module) is not Linear or module.bias is None:
-        return None
-    if any(
-        m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in (module, after)
-    ):
-        return None  # somebody looks at what passes between the two
-    return name if getattr(after, "approximate", "none") == "none" else None
+def _untouched(module: Any) -> bool:
+    """Whether a module does what its class does, and nobody looks at what passes through it."""
+    values = module.__dict__
+    return not (
+        values["_forward_hooks"]
+        or values["_forward_pre_hooks"]
+        or "forward" in values
+        or values.get("approximate", "none") != "none"
+    )
 
 
 class ModuleList(_Numbered):

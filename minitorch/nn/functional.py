@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from minitorch import fused, ops
+from minitorch.backend import Array
 from minitorch.creation import ones_like, zeros_like
 from minitorch.dtypes import bool_
 from minitorch.dtypes import dtype as DType
@@ -88,10 +89,20 @@ def layer_norm(
             f"layer_norm: given normalized_shape={list(shape)}, expected input of shape "
             f"(*, {', '.join(map(str, shape))}), got {tuple(input.shape)}"
         )
-    dims = tuple(range(-len(shape), 0))
-    centred = input - input.mean(dims, keepdim=True)
-    output = centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
-    return _affine(output, weight, bias)
+    if (
+        weight is not None
+        and bias is not None
+        and weight.array.shape == bias.array.shape == shape
+        and _one_dtype(input, weight, bias)
+    ):
+        return fused.layer_norm(input, weight, bias, eps)
+    return _affine(fused.standardized(input, len(shape), eps), weight, bias)
+
+
+def _one_dtype(*tensors: Tensor) -> bool:
+    """Whether all are floating-point tensors of one dtype, which the kernels take."""
+    dtype = tensors[0].array.dtype
+    return dtype.kind == "f" and all(t.array.dtype == dtype for t in tensors)
 
 
 def _affine(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -312,6 +323,14 @@ def binary_cross_entropy_with_logits(
     `pos_weight` multiplies the part of the positive class; it broadcasts against `target`.
     """
     _check_same_shape("binary_cross_entropy_with_logits", input, target)
+    if (
+        weight is None
+        and pos_weight is None
+        and target.node is None
+        and reduction in ("mean", "sum")
+        and _one_dtype(input, target)
+    ):
+        return fused.logistic_loss(input, target, reduction)
     if pos_weight is None:
         loss = ops.bce_with_logits(input, target)
     else:
@@ -358,12 +377,10 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
     check_reduction(reduction)
+    if weight is None and not label_smoothing and _rows_and_classes(input.array, target.array):
+        return fused.cross_entropy(input, target, ignore_index, reduction)
     dim = _class_dim("cross_entropy", input)
     classes = input.shape[dim]
-    plain = weight is None and not label_smoothing and input.dim() == 2
-    if plain and not target.is_floating_point():
-        _check_classes("cross_entropy", input, target, dim)
-        return fused.cross_entropy(input, target, ignore_index, reduction)
     logp = ops.log_softmax(input, dim)
     if target.is_floating_point():
         _check_same_shape("cross_entropy", input, target)
@@ -378,6 +395,16 @@ def cross_entropy(
         smooth = smooth.masked_fill(target == ignore_index, 0.0)
         picked = picked * (1 - label_smoothing) + smooth * (label_smoothing / classes)
     return _weighted_mean(-picked, counts, reduction)
+
+
+def _rows_and_classes(x: Array, target: Array) -> bool:
+    """Whether these are numbers (N, C) and integers (N,), which the kernel takes."""
+    return (
+        x.ndim == 2
+        and target.shape == x.shape[:1]
+        and x.dtype.kind == "f"
+        and target.dtype.kind in "iu"
+    )
 
 
 def _class_dim(name: str, input: Tensor) -> int:

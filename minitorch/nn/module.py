@@ -9,6 +9,7 @@ from minitorch.backend import Device
 from minitorch.dtypes import dtype as DType
 from minitorch.dtypes import float16, float32, float64
 from minitorch.nn.hooks import BackwardHook, observer_of
+from minitorch.rules import update
 from minitorch.tensor import RemovableHandle, RowGrad, Tensor, no_grad
 
 T = TypeVar("T", bound="Module")
@@ -487,13 +488,24 @@ class Module:
 _CLASSES: dict[str, type] = {"parameter": Parameter, "buffer": Tensor, "module": Module}
 
 
+_fill_all_ = update("fill_all_")
+
+
 def zero_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
     """Drop the gradients of `params`, or fill them with zeros."""
+    filled: dict[Device, list[Tensor]] = {}
     for param in params:
-        if set_to_none or isinstance(param.grad, RowGrad):
-            param.grad = None
-        elif param.grad is not None:
-            param.grad = param.grad.detach().zero_()
+        node = param.node
+        grad = None if node is None else node.grad
+        if node is None or grad is None:
+            continue
+        if set_to_none or isinstance(grad, RowGrad):
+            node.grad = None
+            continue
+        grad.node = None
+        filled.setdefault(grad.device, []).append(grad)
+    for grads in filled.values():
+        _fill_all_((grads,), (), value=0)
 
 
 def _join(prefix: str, name: str) -> str:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from minitorch import ops
+from minitorch import ops, rules
 from minitorch.creation import tensor
+from minitorch.operands import same_device
 from minitorch.tensor import RowGrad, Tensor, no_grad
+
+_sum_squares = rules.constant("sum_squares")
+_scale_all_ = rules.update("scale_all_")
+_clamp_all_ = rules.update("clamp_all_")
 
 
 def _values(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -18,7 +23,7 @@ def _values(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
             p.grad = p.grad.sum_duplicates()
             values.append(p.grad.values)
         elif p.grad is not None:
-            values.append(p.grad.detach())
+            values.append(p.grad)
     return values
 
 
@@ -39,10 +44,11 @@ def clip_grad_norm_(
     grads = _values(parameters)
     if not grads:
         return tensor(0.0)
+    same_device("clip_grad_norm_", grads)
     if norm_type == math.inf:
         total = ops.stack([g.abs().max() for g in grads]).max()
     elif norm_type == 2:
-        total = ops.stack([(g * g).sum() for g in grads]).sum().sqrt()
+        total = _sum_squares(*grads).sqrt()
     else:
         powers = [(g.abs() ** norm_type).sum() for g in grads]
         total = ops.stack(powers).sum() ** (1 / norm_type)
@@ -52,13 +58,13 @@ def clip_grad_norm_(
             "be clipped; pass error_if_nonfinite=False to scale by it anyway"
         )
     scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
-    for g in grads:
-        g.mul_(scale)
+    _scale_all_((grads,), ([scale],))
     return total
 
 
 @no_grad()
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Limit every element of the gradients to [-clip_value, clip_value], in place."""
-    for g in _values(parameters):
-        g.clamp_(-float(clip_value), float(clip_value))
+    grads = _values(parameters)
+    if grads:
+        _clamp_all_((grads,), (), min=-float(clip_value), max=float(clip_value))

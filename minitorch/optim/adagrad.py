@@ -6,19 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from minitorch import rules
-from minitorch.creation import full_like
-from minitorch.optim.optimizer import (
-    Batch,
-    Group,
-    Optimizer,
-    State,
-    options,
-    refuse_weight_decay,
-)
+from minitorch.optim.optimizer import Optimizer, count, options, refuse_weight_decay
+from minitorch.optim.plan import Group, Rule, State
 from minitorch.tensor import RowGrad, Tensor
 
-_adagrad_ = rules.update("adagrad_")
 _adagrad_rows_ = rules.update("adagrad_rows_")
+OPTIONS = ("weight_decay", "eps", "maximize")
+
+
+def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
+    return {"lr": _rate(group, step), **options(group, OPTIONS)}
 
 
 class Adagrad(Optimizer):
@@ -26,6 +23,8 @@ class Adagrad(Optimizer):
 
     Duchi et al. (2011). Row-sparse gradients change only their rows.
     """
+
+    _rule = Rule(rules.update("adagrad_"), ("sum",), _numbers)
 
     def __init__(
         self,
@@ -50,32 +49,18 @@ class Adagrad(Optimizer):
             },
         )
 
-    def _prepare(self, p: Tensor, group: Group, state: State) -> int:
-        """Count the step and return its number."""
-        if not state:
-            state["step"] = 0
-            state["sum"] = full_like(p, group["initial_accumulator_value"])
-        state["step"] += 1
-        step: int = state["step"]
-        return step
-
-    def _update(self, batch: Batch, group: Group, age: int) -> None:
-        _adagrad_(
-            (batch.params, batch.all("sum")),
-            (batch.grads,),
-            lr=_rate(group, age),
-            **options(group, ("weight_decay", "eps", "maximize")),
-        )
+    def _initial(self, group: Group, name: str) -> float:
+        initial: float = group["initial_accumulator_value"]
+        return initial
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         refuse_weight_decay(group, "Adagrad")
-        rate = _rate(group, self._prepare(p, group, state))
-        _adagrad_rows_(
-            ([p], [state["sum"]]),
-            ([grad.indices], [grad.values]),
-            lr=rate,
-            **options(group, ("eps", "maximize")),
-        )
+        self._begin(p, group, state)
+
+        def live() -> dict[str, Any]:
+            return {"lr": _rate(group, count([state])), **options(group, ("eps", "maximize"))}
+
+        _adagrad_rows_(([p], [state["sum"]]), ([grad.indices], [grad.values]), live=live)
 
 
 def _rate(group: Group, step: int) -> float:

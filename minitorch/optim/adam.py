@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minitorch import rules
-from minitorch.creation import zeros_like
-from minitorch.optim.optimizer import Batch, Group, Optimizer, State, options
+from minitorch.optim.optimizer import Optimizer, count, options
+from minitorch.optim.plan import Group, Rule, State
 from minitorch.tensor import RowGrad, Tensor
 
 _adam_ = rules.update("adam_")
@@ -16,19 +16,15 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 LARGEST = "max_exp_avg_sq"
 
 
-def _count(p: Tensor, state: State, names: Iterable[str]) -> int:
-    """Fill a state at the first step; count the step and return its number."""
-    if not state:
-        state["step"] = 0
-        for name in names:
-            state[name] = zeros_like(p)
-    state["step"] += 1
-    step: int = state["step"]
-    return step
+OPTIONS = ("lr", "eps", "weight_decay", "maximize")
 
 
 def _betas(group: Group) -> dict[str, float]:
     return dict(zip(("beta1", "beta2"), group["betas"], strict=True))
+
+
+def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
+    return {"step": step, **_betas(group), **options(group, OPTIONS)}
 
 
 class Adam(Optimizer):
@@ -37,7 +33,7 @@ class Adam(Optimizer):
     Kingma and Ba (2015). `amsgrad` takes the largest v so far (Reddi et al., 2018).
     """
 
-    decoupled = False
+    _rule = Rule(_adam_, (*MOMENTS, LARGEST), _numbers, static={"decoupled": False})
 
     def __init__(
         self,
@@ -62,19 +58,8 @@ class Adam(Optimizer):
             },
         )
 
-    def _prepare(self, p: Tensor, group: Group, state: State) -> int:
-        return _count(p, state, MOMENTS + (LARGEST,) * group["amsgrad"])
-
-    def _update(self, batch: Batch, group: Group, age: int) -> None:
-        largest = batch.all(LARGEST) if group["amsgrad"] else []
-        _adam_(
-            (batch.params, *map(batch.all, MOMENTS), largest),
-            (batch.grads,),
-            step=age,
-            decoupled=self.decoupled,
-            **_betas(group),
-            **options(group, ("lr", "eps", "weight_decay", "maximize")),
-        )
+    def _used(self, group: Group) -> tuple[str, ...]:
+        return (*MOMENTS, LARGEST) if group["amsgrad"] else MOMENTS
 
 
 class AdamW(Adam):
@@ -83,7 +68,7 @@ class AdamW(Adam):
     Loshchilov and Hutter (2019).
     """
 
-    decoupled = True
+    _rule = Adam._rule._replace(static={"decoupled": True})
 
     def __init__(
         self,
@@ -99,11 +84,17 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
 
+def _refuse(*columns: Sequence[Sequence[Tensor]], **options: Any) -> None:
+    raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")
+
+
 class SparseAdam(Optimizer):
     """Adam for row-sparse gradients: rows without a gradient keep parameter, m and v as they are.
 
     Raises RuntimeError for dense gradients.
     """
+
+    _rule = Rule(_refuse, MOMENTS, _numbers)
 
     def __init__(
         self,
@@ -117,17 +108,12 @@ class SparseAdam(Optimizer):
             params, {"lr": lr, "betas": tuple(betas), "eps": eps, "maximize": maximize}
         )
 
-    def _update(self, batch: Batch, group: Group, age: None) -> None:
-        raise RuntimeError(
-            "SparseAdam does not support dense gradients, please consider Adam instead"
-        )
-
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
-        step = _count(p, state, MOMENTS)
-        _adam_rows_(
-            ([p], *[[state[name]] for name in MOMENTS]),
-            ([grad.indices], [grad.values]),
-            step=step,
-            **_betas(group),
-            **options(group, ("lr", "eps", "maximize")),
-        )
+        self._begin(p, group, state)
+
+        def live() -> dict[str, Any]:
+            names = ("lr", "eps", "maximize")
+            return {"step": count([state]), **_betas(group), **options(group, names)}
+
+        columns = ([p], *[[state[name]] for name in MOMENTS])
+        _adam_rows_(columns, ([grad.indices], [grad.values]), live=live)

@@ -8,40 +8,24 @@ from copy import deepcopy
 from typing import Any
 
 from minitorch import backend
+from minitorch.creation import full_like
 from minitorch.nn.module import zero_grads
-from minitorch.tensor import RowGrad, Tensor, enable_grad, no_grad
-
-Group = dict[str, Any]
-State = dict[str, Any]
-
-
-class Batch:
-    """Parameters of one device and dtype with their dense gradients and states."""
-
-    def __init__(self) -> None:
-        self.params: list[Tensor] = []
-        self.grads: list[Tensor] = []
-        self.states: list[State] = []
-
-    def append(self, p: Tensor, grad: Tensor, state: State) -> None:
-        """Take a parameter in."""
-        self.params.append(p)
-        self.grads.append(grad)
-        self.states.append(state)
-
-    def all(self, key: str) -> list[Tensor]:
-        """The tensors that the states hold under `key`."""
-        return [state[key] for state in self.states]
+from minitorch.optim.flat import Flat
+from minitorch.optim.plan import ROWS, Batch, Group, Member, Plan, Rule, State, kind
+from minitorch.tensor import RowGrad, Tensor, enable_grad
 
 
 class Optimizer:
     """Holds parameters in groups and changes them by their gradients.
 
     params: tensors, or dicts `{"params": tensors, option: value, ...}`, one for each group.
-    defaults: the options of groups that do not say otherwise. A subclass gives the rule for many
-    parameters in `_update`, what it keeps for one in `_prepare`, and in `_update_rows` the rule
-    for row-sparse gradients if it can use them.
+    defaults: the options of groups that do not say otherwise. A subclass gives its `_rule`, says
+    in `_used` and `_initial` which states it keeps and how they begin, and in `_update_rows` the
+    rule for row-sparse gradients if it can use them.
+    Small parameters on the CPU are moved into a buffer of the optimizer: see `optim.flat`.
     """
+
+    _rule: Rule
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, set)):
@@ -52,6 +36,8 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
         self.param_groups: list[Group] = []
+        self._flat = Flat()
+        self._plans: dict[int, Plan] = {}  # by id of the group, which a plan keeps alive
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -87,6 +73,7 @@ class Optimizer:
                 raise ValueError("some parameters appear more than once in the parameter groups")
             known.add(id(p))
         self.param_groups.append(group)
+        self._flat.pack(group["params"])
 
     def _check(self, group: Group) -> None:
         """Raise ValueError for options that cannot be."""
@@ -111,37 +98,62 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
-            for group in self.param_groups:
-                self._step(group)
+        for group in self.param_groups:
+            self._step(group)
         return loss
 
     def _step(self, group: Group) -> None:
-        """One step of a group: parameters that have all in common are one batch."""
-        batches: dict[Any, Batch] = {}
-        for p in group["params"]:
-            grad = p.grad
-            if grad is None:
-                continue
+        """One step of a group, by the plan of the step before where that still holds."""
+        used, plan = self._used(group), self._plans.get(id(group))
+        found = None if plan is None else plan.grads(group, used, self.state)
+        if plan is None or found is None:
+            plan = None  # what it refers to would not be private
+            self._plans.pop(id(group), None)
+            plan = self._planned(group, used)
+            found = plan.grads(group, used, self.state)
+            assert found is not None
+        dense, rows = found
+        for p, grad in rows:
+            self._update_rows(p, grad, group, self.state[p])
+        for batch in plan.batches:
+            batch.run(dense)
+
+    def _planned(self, group: Group, used: tuple[str, ...]) -> Plan:
+        """Batches of the parameters that have a dense gradient and all else in common."""
+        params = group["params"]
+        self._flat.pack(params)
+        plan = Plan(group, used, [kind(p, p.grad) for p in params])
+        batches: dict[Any, list[Member]] = {}
+        dense = [
+            p for p, a in zip(params, plan.arrays, strict=True) if a is not None and a is not ROWS
+        ]
+        for i, p in enumerate(dense):
             state = self.state[p]
-            if type(grad) is RowGrad:
-                self._update_rows(p, grad, group, state)
-                continue
-            age = self._prepare(p, group, state)
-            array = p.array
-            key = (type(array), backend.of(array).index(array), array.dtype, age)
-            if key not in batches:
-                batches[key] = Batch()
-            batches[key].append(p, grad, state)
-        for key, batch in batches.items():
-            self._update(batch, group, key[-1])
+            first = self._begin(p, group, state)
+            place = self._flat.settle(p, {name: state[name] for name in used})
+            a = p.array
+            key = (type(a), backend.of(a).index(a), a.dtype, state.get("step"), first)
+            batches.setdefault(key, []).append(Member(p, i, state, place))
+        plan.batches = [Batch(self._rule, group, used, m, k[-1]) for k, m in batches.items()]
+        self._plans[id(group)] = plan
+        return plan
 
-    def _prepare(self, p: Tensor, group: Group, state: State) -> Any:
-        """Fill the state at the first step, count steps; return what a batch has in common."""
+    def _begin(self, p: Tensor, group: Group, state: State) -> bool:
+        """Make what a parameter's state lacks; whether there was something."""
+        if self._rule.counts:
+            state.setdefault("step", 0)
+        missing = [name for name in self._used(group) if state.get(name) is None]
+        for name in missing:
+            state[name] = full_like(p, self._initial(group, name))
+        return bool(missing)
 
-    def _update(self, batch: Batch, group: Group, age: Any) -> None:
-        """Change the parameters of a batch. age: what `_prepare` returned for them."""
-        raise NotImplementedError(f"{type(self).__name__} has no rule: write its _update")
+    def _used(self, group: Group) -> tuple[str, ...]:
+        """The states that a group needs with its options."""
+        return self._rule.states
+
+    def _initial(self, group: Group, name: str) -> float:
+        """What the elements of a state are at first."""
+        return 0
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         raise RuntimeError(
@@ -190,6 +202,10 @@ class Optimizer:
         for old, new in zip(self.param_groups, saved):
             old.update({k: deepcopy(v) for k, v in new.items() if k != "params"})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: it finds places for its own parameters."""
+        return {**self.__dict__, "_flat": Flat(), "_plans": {}}
+
     def _params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
@@ -228,6 +244,14 @@ def _adopt(key: str, value: Any, param: Tensor) -> Any:
         )
     copied = value.detach().clone()
     return copied.to(param.device).to(param.dtype) if copied.is_floating_point() else copied
+
+
+def count(states: Iterable[State]) -> int:
+    """Count a step in every state; return its number, the last state's."""
+    step = 0
+    for state in states:
+        state["step"] = step = state["step"] + 1
+    return step
 
 
 def options(group: Group, names: Iterable[str]) -> dict[str, Any]:

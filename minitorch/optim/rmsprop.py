@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from minitorch import rules
-from minitorch.creation import zeros_like
-from minitorch.optim.optimizer import Batch, Group, Optimizer, State, options
-from minitorch.tensor import Tensor
+from minitorch.optim.optimizer import Optimizer, options
+from minitorch.optim.plan import Group, Rule
 
-_rmsprop_ = rules.update("rmsprop_")
 OPTIONS = ("lr", "alpha", "eps", "weight_decay", "momentum", "maximize")
+SQUARE, MEAN, BUFFER = STATES = ("square_avg", "grad_avg", "momentum_buffer")
+
+
+def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
+    return options(group, OPTIONS)
 
 
 class RMSprop(Optimizer):
@@ -20,6 +23,8 @@ class RMSprop(Optimizer):
     Tieleman and Hinton (2012). `centered` subtracts the square of the running mean of grad from v
     (Graves, 2013); `momentum` accumulates the steps before lr is applied.
     """
+
+    _rule = Rule(rules.update("rmsprop_"), STATES, _numbers)
 
     def __init__(
         self,
@@ -46,21 +51,6 @@ class RMSprop(Optimizer):
             },
         )
 
-    def _prepare(self, p: Tensor, group: Group, state: State) -> None:
-        if not state:
-            state["step"] = 0
-            state["square_avg"] = zeros_like(p)
-            if group["momentum"]:
-                state["momentum_buffer"] = zeros_like(p)
-            if group["centered"]:
-                state["grad_avg"] = zeros_like(p)
-        state["step"] += 1
-
-    def _update(self, batch: Batch, group: Group, age: None) -> None:
-        means = batch.all("grad_avg") if group["centered"] else []
-        buffers = batch.all("momentum_buffer") if group["momentum"] else []
-        _rmsprop_(
-            (batch.params, batch.all("square_avg"), means, buffers),
-            (batch.grads,),
-            **options(group, OPTIONS),
-        )
+    def _used(self, group: Group) -> tuple[str, ...]:
+        means = (MEAN,) if group["centered"] else ()
+        return (SQUARE, *means, BUFFER) if group["momentum"] else (SQUARE, *means)

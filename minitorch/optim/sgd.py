@@ -6,20 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from minitorch import rules
-from minitorch.creation import empty_like
-from minitorch.optim.optimizer import (
-    Batch,
-    Group,
-    Optimizer,
-    State,
-    options,
-    refuse_weight_decay,
-)
+from minitorch.optim.optimizer import Optimizer, options, refuse_weight_decay
+from minitorch.optim.plan import Group, Rule, State
 from minitorch.tensor import RowGrad, Tensor
 
-_sgd_ = rules.update("sgd_")
 _sgd_rows_ = rules.update("sgd_rows_")
 OPTIONS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
+BUFFER = ("momentum_buffer",)
+
+
+def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
+    return {"first": first, **options(group, OPTIONS)}
 
 
 class SGD(Optimizer):
@@ -28,6 +25,8 @@ class SGD(Optimizer):
     Without momentum b is the gradient, and row-sparse gradients change only their rows.
     Nesterov's variant steps along grad + momentum · b (Sutskever et al., 2013).
     """
+
+    _rule = Rule(rules.update("sgd_"), BUFFER, _numbers, counts=False)
 
     def __init__(
         self,
@@ -57,16 +56,8 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
-    def _prepare(self, p: Tensor, group: Group, state: State) -> bool:
-        """Whether the momentum begins with this step."""
-        if not group["momentum"] or state.get("momentum_buffer") is not None:
-            return False
-        state["momentum_buffer"] = empty_like(p)
-        return True
-
-    def _update(self, batch: Batch, group: Group, age: bool) -> None:
-        buffers = batch.all("momentum_buffer") if group["momentum"] else []
-        _sgd_((batch.params, buffers), (batch.grads,), first=age, **options(group, OPTIONS))
+    def _used(self, group: Group) -> tuple[str, ...]:
+        return BUFFER if group["momentum"] else ()
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         if group["momentum"]:
@@ -75,4 +66,8 @@ class SGD(Optimizer):
                 "(or use Adagrad or SparseAdam)"
             )
         refuse_weight_decay(group, "SGD")
-        _sgd_rows_(([p],), ([grad.indices], [grad.values]), **options(group, ("lr", "maximize")))
+
+        def live() -> dict[str, Any]:
+            return options(group, ("lr", "maximize"))
+
+        _sgd_rows_(([p],), ([grad.indices], [grad.values]), live=live)

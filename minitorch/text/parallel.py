@@ -1,9 +1,9 @@
 """Several processes that train one model: its tables are in memory that they share.
 
-A worker is a Python of its own (`minitorch.text.worker`) that gets the options as a line of JSON,
-then stretches of the corpus, a line each, and answers with a line for each. It reads and writes
-the tables without a lock, as the threads of word2vec.c do (Recht et al. 2011, "Hogwild!"), or in
-turns where the result must not depend on who is faster.
+A worker is a Python of its own (`minitorch.text.worker`), which starts while a long corpus is read.
+It gets the options as a line of JSON, then stretches of the corpus, a line each, and answers with a
+line for each. It reads and writes the tables without a lock, as the threads of word2vec.c do (Recht
+et al. 2011, "Hogwild!"), or in turns where the result must not depend on who is faster.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from mmap import mmap
 from pathlib import Path
@@ -51,14 +51,13 @@ class Shared:
         }
 
     @classmethod
-    def like(cls, arrays: Mapping[str, NDArray[Any]], in_memory: bool = True) -> Shared:
-        """Zeros of the shapes of other arrays, in memory or in a temporary file."""
+    def like(cls, arrays: Mapping[str, NDArray[Any]], descriptor: int) -> Shared:
+        """Zeros of the shapes of other arrays, in an empty file."""
         layout, size = {}, 1
         for name, array in arrays.items():
             place = -(-size // _ALIGNED) * _ALIGNED
             layout[name] = [array.dtype.str, array.shape, place]
             size = place + array.nbytes
-        descriptor = _file(in_memory)
         os.truncate(descriptor, size)
         return cls(descriptor, layout)
 
@@ -110,12 +109,12 @@ Answers: TypeAlias = "SimpleQueue[tuple[_Worker, Sums | None]]"
 class _Worker:
     """One process, its pipes, and the numbers of the stretches that it has."""
 
-    def __init__(self, about: dict[str, Any], descriptors: Sequence[int], answers: Answers) -> None:
+    def __init__(self, descriptors: Sequence[int], answers: Answers, compiled: bool) -> None:
         paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         alone = dict.fromkeys(_ONE_THREAD, "1")
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the worker)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "minitorch.text.worker"],
+            [sys.executable, "-m", "minitorch.text.worker", *["compiled"] * compiled],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -126,7 +125,6 @@ class _Worker:
         self.has: deque[int] = deque()
         self.idle = True
         Thread(target=self._listen, args=(answers,), daemon=True).start()
-        self.say(about)
 
     def say(self, what: object) -> None:
         """Send a line."""
@@ -151,6 +149,27 @@ class _Worker:
         self.process.kill()
         self.process.communicate()
         self.errors.close()
+
+
+class Starting:
+    """Workers that have no work yet: they start while the corpus is read.
+
+    compiled: whether they will need Numba, whose import takes longer than all the rest.
+    """
+
+    def __init__(self, workers: int, compiled: bool) -> None:
+        self.answers: Answers = SimpleQueue()
+        self.descriptors = [_file(in_memory=True), _file(in_memory=False)]
+        self.workers: list[_Worker] = []
+        for _ in range(workers):
+            self.workers.append(_Worker(self.descriptors, self.answers, compiled))
+
+    def close(self) -> None:
+        """End them; once is enough."""
+        while self.workers:
+            self.workers.pop().close()
+        while self.descriptors:
+            os.close(self.descriptors.pop())
 
 
 class Processes:
@@ -205,15 +224,30 @@ class Processes:
 
 @contextmanager
 def processes(
-    workers: int, options: dict[str, Any], counts: Sequence[int], trainer: Trainer
+    start: Callable[[], Starting],
+    options: dict[str, Any],
+    counts: Sequence[int],
+    trainer: Trainer,
 ) -> Iterator[Processes]:
-    """Processes that do what `trainer` does, each with options and counts of its Word2Vec."""
+    """Processes that do what `trainer` does, each with options and counts of its Word2Vec.
+
+    They end with the block. start: gives workers that start or have started.
+    """
+    with closing(start()) as starting:
+        yield _instructed(starting, options, counts, trainer)
+
+
+def _instructed(
+    starting: Starting, options: dict[str, Any], counts: Sequence[int], trainer: Trainer
+) -> Processes:
+    """Tell workers what to do, and give them the corpus."""
+    workers = len(starting.workers)
     corpus, table, _ = trainer.numbered
     params = {name: p.array for name, p in trainer.model.named_parameters()}
     clocks = np.zeros((2, workers), dtype=np.int64)
-    tables = Shared.like({**params, "clocks": clocks})
+    tables = Shared.like({**params, "clocks": clocks}, starting.descriptors[0])
     given = {"tokens": corpus.tokens, "table": table, "counts": np.array(counts, dtype=np.int64)}
-    words = Shared.like(given, in_memory=False)
+    words = Shared.like(given, starting.descriptors[1])
     in_turns = are_deterministic_algorithms_enabled()
 
     def copy(to_workers: bool) -> None:
@@ -231,18 +265,11 @@ def processes(
         "words": [words.descriptor, words.layout],
         "in_turns": in_turns,
     }
-    descriptors = [tables.descriptor, words.descriptor]
-    answers: Answers = SimpleQueue()
-    with ExitStack() as stack:
-        for descriptor in descriptors:
-            stack.callback(os.close, descriptor)
-        team = []
-        for me in range(workers):
-            team.append(_Worker(about | {"me": me}, descriptors, answers))
-            stack.callback(team[-1].close)
-        for name, array in given.items():  # while they start
-            for start in range(0, len(array), _CHUNK):
-                words.arrays[name][start : start + _CHUNK] = array[start : start + _CHUNK]
-        for worker in team:
-            worker.say("filled")
-        yield Processes(team, answers, copy)
+    for me, worker in enumerate(starting.workers):
+        worker.say(about | {"me": me})
+    for name, array in given.items():  # while they make ready
+        for start in range(0, len(array), _CHUNK):
+            words.arrays[name][start : start + _CHUNK] = array[start : start + _CHUNK]
+    for worker in starting.workers:
+        worker.say("filled")
+    return Processes(starting.workers, starting.answers, copy)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from minitorch import dtypes, fused, ops
 from minitorch.backend import Device
-from minitorch.creation import arange, empty, full, like, ones, zeros
+from minitorch.backend.cpu.word2vec import kernels
+from minitorch.creation import arange, empty, from_numpy, full, like, ones, zeros
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module, ModuleList
 from minitorch.random import Generator, rand, randint, randperm
@@ -37,6 +38,11 @@ class Blocks(NamedTuple):
     others: Tensor
     weights: Tensor
 
+    def halves(self, window: int) -> tuple[Tensor, Tensor]:
+        """Of `others` the halo and the pool."""
+        end = self.centres.shape[1] + 2 * window
+        return self.others[:, :end], self.others[:, end:]
+
     def split(self, size: int) -> Iterator[Blocks]:
         """The same blocks, `size` of them at a time."""
         for start in range(0, len(self.centres), size):
@@ -51,6 +57,7 @@ class BlockSampler:
     distribution as an alias table, (V,) each. negative: negatives to a pair, 0 for none.
     shrink_windows: each centre draws its own reach, evenly from 1 ... window.
     cbow: a centre is one pair with its whole window, which may have the centre's negatives in it.
+    compiled: let Numba's machine code make the blocks, which are the same; on the CPU, in float32.
 
     Gradients of a step are all taken at one place, so words that repeat within it would go too
     far. Hence blocks come in random order, and of equal centres in a block each counts less, so
@@ -71,13 +78,14 @@ class BlockSampler:
         repeats: int = _REPEATS,
         shrink_windows: bool = True,
         cbow: bool = False,
+        compiled: bool = False,
     ) -> None:
         self.keep, self.thresholds, self.aliases = keep, thresholds, aliases
         self.generator = generator
         self.window, self.negative = window, negative
         self.block_size, self.repeats = block_size, repeats
         self.pool_size = pool_size if negative else 0
-        self.shrink_windows, self.cbow = shrink_windows, cbow
+        self.shrink_windows, self.cbow, self.compiled = shrink_windows, cbow, compiled
         self._device = keep.device
         # A row for each reach of a window to the left and to the right: 1 where it goes.
         reach = arange(window + 1, device=self._device)
@@ -91,24 +99,40 @@ class BlockSampler:
         """Blocks of a stretch of a corpus: its words and the sentence of each, int64 (n,)."""
         kept = (self._draw(len(tokens)) < self.keep[tokens]).nonzero().squeeze(1)
         tokens, sentences = tokens[kept], sentences[kept]
+        n = -(-len(tokens) // self.block_size)
+        reach = self._reach(n * self.block_size)
+        start = randperm(n, generator=self.generator, device=self._device) * self.block_size
+        pool = self.noise(n, self.pool_size) if self.pool_size else None
+        cut = self._cut_compiled if self.compiled else self._cut
+        return cut(tokens, sentences, reach, start, pool)
+
+    def _cut_compiled(
+        self, tokens: Tensor, sentences: Tensor, reach: Tensor, start: Tensor, pool: Tensor | None
+    ) -> Blocks:
+        """What `_cut` gives, by Numba."""
+        drawn = zeros(len(start), 0, dtype=dtypes.int64) if pool is None else pool
+        words = (x.array for x in (tokens, sentences, reach, start, drawn))
+        options = self.block_size, self.window, self.negative, self.repeats, self.cbow
+        return Blocks(*map(from_numpy, kernels().blocks(*words, *options)))
+
+    def _cut(
+        self, tokens: Tensor, sentences: Tensor, reach: Tensor, start: Tensor, pool: Tensor | None
+    ) -> Blocks:
+        """The blocks of sub-sampled words that begin at `start`. reach: of each window."""
         w, size = self.window, self.block_size
-        n = -(-len(tokens) // size)
-        tail = n * size - len(tokens) + w
+        tail = len(reach) - len(tokens) + w
         # The words that fill up the first and last halo stand in sentences of their own.
         around = arange(-w - tail, 0, device=self._device)
-        sentences = ops.cat([around[:w], sentences, around[w:]])
+        sentences = ops.cat([around[:w], sentences, around[w:]]).to(dtypes.int32)
         filler = zeros(w + tail, dtype=dtypes.int64, device=self._device)
         tokens = ops.cat([filler[:w], tokens, filler[w:]])
-        band = self._reach(sentences)
-
-        start = randperm(n, generator=self.generator, device=self._device) * size
         place = start.unsqueeze(1) + arange(size + 2 * w, device=self._device)
         halo = tokens[place]
         centres = halo[:, w : w + size].contiguous()
-        if not self.pool_size:
-            return Blocks(centres, halo, self._positives(centres, band[place[:, :size]]))
-        pool = self.noise(n, self.pool_size)
-        weights = self._weights(centres, halo, pool, band[place[:, :size]])
+        band = self._band(sentences, reach)[place[:, :size]]
+        if pool is None:
+            return Blocks(centres, halo, self._positives(centres, band))
+        weights = self._weights(centres, halo, pool, band)
         return Blocks(centres, ops.cat([halo, pool], dim=1), weights)
 
     def _weights(self, centres: Tensor, halo: Tensor, pool: Tensor, band: Tensor) -> Tensor:
@@ -147,15 +171,17 @@ class BlockSampler:
     def _draw(self, *shape: int) -> Tensor:
         return rand(*shape, dtype=self.keep.dtype, generator=self.generator, device=self._device)
 
-    def _reach(self, sentences: Tensor) -> Tensor:
+    def _reach(self, n: int) -> Tensor:
+        """How far the window of each of n words may go."""
+        if not self.shrink_windows:
+            return full((n,), self.window, dtype=dtypes.int64, device=self._device)
+        return randint(1, self.window + 1, (n,), generator=self.generator, device=self._device)
+
+    def _band(self, sentences: Tensor, reach: Tensor) -> Tensor:
         """Row of `_bands` for each word but the first and last w: as far as its sentence goes."""
-        w = self.window
-        n = len(sentences) - 2 * w
+        w, n = self.window, len(reach)
         here = sentences[w : w + n]
-        reach = full((n,), w, dtype=dtypes.int64, device=self._device)
-        if self.shrink_windows:
-            reach = randint(1, w + 1, (n,), generator=self.generator, device=self._device)
-        left, right = zeros(2, n, dtype=dtypes.int64, device=self._device)
+        left, right = zeros(2, n, dtype=dtypes.int32, device=self._device)
         for i in range(w):
             left += sentences[i : i + n] == here
             right += sentences[i + w + 1 : i + w + 1 + n] == here
@@ -173,7 +199,9 @@ class BlockSampler:
         CBOW leaves out the centre only. A word that stands there twice comes twice.
         """
         size, width, drawn_of = band.shape[1], self._bands.shape[1], pool.shape[1]
-        equal = (halo.unsqueeze(2) == pool.unsqueeze(1)).view(-1).nonzero()
+        short = dtypes.int32  # compared at twice the speed
+        equal = halo.to(short).unsqueeze(2) == pool.to(short).unsqueeze(1)
+        equal = equal.view(-1).nonzero()
         word, drawn = equal // drawn_of, equal % drawn_of
         block, place = word // halo.shape[1], word % halo.shape[1]
         offset = arange(width, device=self._device)
@@ -188,6 +216,7 @@ class BlockSampler:
 
 def shares(words: Tensor, repeats: float, table: Tensor) -> Tensor:
     """What each word of a block counts, (n, m): together equal ones count at most `repeats`."""
+    words = words.to(dtypes.int32)  # compared at twice the speed
     equal = (words.unsqueeze(2) == words.unsqueeze(1)).to(table.dtype)
     times = equal @ ones(words.shape[1], **like(equal))
     return (repeats / times).clamp(max=1)
@@ -201,6 +230,7 @@ class SkipGram(Module):
 
     negative: learn by negative sampling. others: modules that give a loss as well, such as
     `HierarchicalSoftmax`; losses are added.
+    compiled: whether `sgd_steps_` is Numba's machine code, on the CPU; set it to change that.
     """
 
     def __init__(
@@ -217,6 +247,7 @@ class SkipGram(Module):
     ) -> None:
         super().__init__()
         self.window = window
+        self.compiled = False
         shape = num_words, vector_size
         start = rand(shape, generator=generator, dtype=dtype, device=device)
         start.sub_(0.5).div_(vector_size)
@@ -254,8 +285,13 @@ class SkipGram(Module):
         lr: the rate of each step. The losses are added to `loss`, a float64 scalar.
         """
         assert self.output is not None
-        tables, width = (self.input.weight, self.output.weight, loss), 2 * self.window + 1
-        fused.negative_sampling_sgd_(*tables, *blocks, width=width, size=size, lr=lr)
+        fused.negative_sampling_sgd_(
+            *(self.input.weight, self.output.weight, loss, *blocks),
+            width=2 * self.window + 1,
+            size=size,
+            lr=lr,
+            compiled=self.compiled,
+        )
 
     def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
         """As `negative_sampling` takes them: x, the words of y, weights and width."""
@@ -298,8 +334,8 @@ class CBOW(SkipGram):
         """Which words of the halo are in each centre's window, (n, L, L + 2w); how many they are,
         (n, L, 1); the halo; what is to be predicted, and what that counts.
         """
-        width, size = 2 * self.window + 1, blocks.centres.shape[1]
-        halo, pool = blocks.others[:, : size + width - 1], blocks.others[:, size + width - 1 :]
+        width = 2 * self.window + 1
+        halo, pool = blocks.halves(self.window)
         weights = blocks.weights[:, :width]
         inside = (weights > 0).to(weights.dtype)
         count = inside.sum(1).clamp(min=1).unsqueeze(2)
@@ -310,11 +346,19 @@ class CBOW(SkipGram):
     def sgd_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
         """As of SkipGram."""
         assert self.output is not None
-        inside, count, halo, targets = self._windows(blocks)
+        if self.compiled:
+            made = kernels().windows(blocks.weights.array, self.window, self.mean)
+            into, back, counted = map(from_numpy, made)
+            halo, pool = blocks.halves(self.window)
+            targets = ops.cat([blocks.centres, pool], dim=1), counted
+        else:
+            back, count, halo, targets = self._windows(blocks)
+            into = back / count if self.mean else back
         fused.negative_sampling_sgd_(
             *(self.input.weight, self.output.weight, loss, halo, *targets),
             width=1,
             size=size,
             lr=lr,
-            windows=(inside / count if self.mean else inside, inside),
+            windows=(into, back),
+            compiled=self.compiled,
         )

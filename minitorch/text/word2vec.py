@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minitorch.backend import Device, get_default_device
+from minitorch.backend.cpu.word2vec import check_kernels, has_kernels
 from minitorch.creation import empty, from_numpy
 from minitorch.nn import Module
 from minitorch.random import Generator
@@ -19,7 +21,7 @@ from minitorch.text import model_file, prediction
 from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import Encoded, encode, from_frequencies
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.parallel import processes
+from minitorch.text.parallel import Starting, processes
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
 from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
 from minitorch.text.training import STRETCH, Numbered, Run, Schedule, Trainer, call_all
@@ -29,6 +31,9 @@ Sentences = Iterable[Sequence[str]]
 
 # Times that a step may have the most frequent word, on average: CBOW has fewer pairs of it.
 _MOST_OFTEN = {"sg": 6.1, "cbow": 12.2}
+# Words, those of all epochs, that take as long without Numba's machine code as with its import.
+_WORTH_IT = 2_000_000
+_BYTES = 6  # of a file to a word, about
 # Options that the result depends on: a checkpoint must have them in common.
 _OPTIONS = (
     *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
@@ -80,6 +85,11 @@ class Word2Vec:
     `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `batch_words` in
     all, or fewer where the most frequent word would come more than six times among them (CBOW:
     twelve times).
+
+    compiled: whether Numba's machine code does the work of negative sampling on the CPU (None:
+    where the extra `numba` is installed and two million words or more are to be trained on, those
+    of all epochs). Vectors differ by rounding only; what is promised about equal ones holds between
+    runs of one setting. A checkpoint can go on with another.
 
     As in gensim: `wv` (KeyedVectors), `build_vocab`, `build_vocab_from_freq`, `reset_from`,
     `train`, `save`, `load`, `predict_output_word`, `score`, `syn1`, `syn1neg`, `corpus_count`,
@@ -141,6 +151,7 @@ class Word2Vec:
         checkpoint: str | Path | None = None,
         save_every: int | None = None,
         resume: bool = False,
+        compiled: bool | None = None,
     ) -> None:
         self.vector_size, self.window, self.min_count = vector_size, window, min_count
         self.negative, self.hs, self.full_softmax = negative, hs, full_softmax
@@ -154,7 +165,7 @@ class Word2Vec:
         self.pool_size = (48 if sg else 16) if pool_size is None else pool_size
         self.callbacks = tuple(callbacks)
         self.device = get_default_device() if device is None else Device(device)
-        self.progress, self.cache = progress, cache
+        self.progress, self.cache, self.compiled = progress, cache, compiled
         self.checkpoint, self.save_every = checkpoint, save_every
         self._check()
         self.generator = Generator().manual_seed(seed)
@@ -164,6 +175,8 @@ class Word2Vec:
         self.vocab: Vocab
         self.model: SkipGram
         self._numbered: Numbered | None = None
+        self._starting: Starting | None = None  # workers, while a corpus is read
+        self._end_workers: Callable[[], object] = lambda: None
         self.wv = KeyedVectors(vector_size, vectors=empty(0, vector_size, device=self.device))
         if sentences is not None or corpus_file is not None:
             _check_passes(sentences, epochs + 1)
@@ -200,6 +213,14 @@ class Word2Vec:
             )
         if not 0 <= self.sample < 1:
             raise ValueError(f"Word2Vec: sample: expected 0 <= sample < 1, got {self.sample}")
+        if self.compiled not in (None, True, False):
+            raise ValueError(
+                f"Word2Vec: compiled: expected True, False or None, got {self.compiled!r}"
+            )
+        if self.compiled:
+            if self.device.type != "cpu":
+                raise ValueError(f"Word2Vec: compiled=True is for the CPU, not for {self.device}")
+            check_kernels()
 
     # ------------------------------------------------------------------ vocabulary
     def build_vocab(
@@ -315,6 +336,10 @@ class Word2Vec:
                 f"Word2Vec: sentences: expected lists of words, got the string {sentences[:40]!r} "
                 "(corpus_file takes the path of a file, minitorch.text.Corpus names of sources)"
             )
+        if isinstance(sentences, Corpus) and self.workers > 1 and self.device.type == "cpu":
+            words = sentences.size() // _BYTES
+            if words > self.workers * STRETCH:
+                self._start(self.workers, words * self.epochs)
         if self.max_vocab_size is None:
             return source, encode(sentences, self.progress, cache=self.cache)
         _check_passes(sentences, 2)
@@ -382,7 +407,7 @@ class Word2Vec:
             ended,
             None if path is None else Path(path),
             self.save_every,
-            self._team(numbered),
+            self._team(numbered, epochs),
         )
         if resume:
             if path is None:
@@ -404,15 +429,43 @@ class Word2Vec:
         """What trains the model on stretches of a corpus."""
         random = self.generator.get_state()
         blocks = self._blocks_at_once()
-        return Trainer(self.model, self._sampler(), numbered, schedule, blocks, random, writing)
+        sampler = self._sampler()
+        self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
+        return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing)
 
-    def _team(self, numbered: Numbered) -> Any:
+    def _is_compiled(self, numbered: Numbered, epochs: int) -> bool:
+        """Whether Numba's machine code is to be used."""
+        if self.compiled is not None:
+            return self.compiled
+        return self._gains_from_numba(len(numbered.corpus.tokens) * epochs)
+
+    def _gains_from_numba(self, words: int) -> bool:
+        """Whether so many words, those of all epochs, take longer without it than its import."""
+        sampling = self.negative > 0 and not (self.hs or self.full_softmax)
+        enough = sampling and words >= _WORTH_IT
+        return enough and self.device.type == "cpu" and has_kernels()
+
+    def _start(self, workers: int, words: int) -> Starting:
+        """Workers that have begun to start, if need be now, for so many words of all epochs."""
+        starting = self._starting
+        if starting is None or len(starting.workers) != workers:
+            self._end_workers()
+            gains = self._gains_from_numba(words)
+            starting = Starting(workers, gains if self.compiled is None else self.compiled)
+            self._starting, self._end_workers = starting, weakref.finalize(self, starting.close)
+        return starting
+
+    def _team(self, numbered: Numbered, epochs: int) -> Any:
         """What opens the processes that train, or this one where one is enough."""
-        workers = min(self.workers, -(-len(numbered.corpus.tokens) // STRETCH))
+        words = len(numbered.corpus.tokens)
+        workers = min(self.workers, -(-words // STRETCH))
         if workers == 1 or self.device.type != "cpu":
+            self._end_workers()
             return nullcontext
         options = {name: getattr(self, name) for name in _OPTIONS}
-        return partial(processes, workers, options, self.vocab.counts.tolist())
+        options["compiled"] = self._is_compiled(numbered, epochs)
+        start = partial(self._start, workers, words * epochs)
+        return partial(processes, start, options, self.vocab.counts.tolist())
 
     def _blocks_at_once(self) -> int:
         """Blocks to a step: few enough that no word's gradients are summed too often."""
@@ -464,7 +517,7 @@ class Word2Vec:
         """Write the whole model to a safetensors file, from which `train` goes on, bit for bit.
 
         The corpus is not in it, nor are callbacks, trim_rule, and what is about this run only
-        (device, progress, cache, checkpoint). `KeyedVectors.load` reads the vectors.
+        (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
         """
         model_file.write(path, "Word2Vec", self.state_dict())
 

@@ -18,6 +18,7 @@ import numpy as np
 from minitorch import autograd, backend
 from minitorch.autograd import engine
 from minitorch.creation import ones_like
+from minitorch.rules import restore
 from minitorch.tensor import Node, RowGrad, Tensor, no_grad
 
 Value = Any  # float for one element, else a NumPy array; None where it is not known
@@ -238,7 +239,7 @@ class _Graph:
             g = grads.pop(id(n), None)
             if g is None or n.op is None:
                 continue
-            for p, part in zip(n.parents, engine.rule_of(n, g), strict=True):
+            for p, part in zip(n.parents, _rule(n, g), strict=True):
                 if p is not None and part is not None:
                     old = grads.get(id(p))
                     grads[id(p)] = part if old is None else engine._sum(old, part)
@@ -270,6 +271,14 @@ class _Graph:
                 sign = _INFIX.get(_op_name(p), "")
                 texts.append((self.expression(p, values), _TIGHT.get(sign, 9)))
         return texts
+
+
+def _rule(node: Node, g: Any) -> Sequence[Any]:
+    """What a node's rule gives its parents for the gradient of its result."""
+    for saved in node.watched:
+        restore(node.op, saved)
+    gradients: Sequence[Any] = node.op.vjp(node, g)
+    return gradients
 
 
 def _wrapped(text: str, yes: bool) -> str:
@@ -312,17 +321,20 @@ def _saved_inputs(node: Node) -> Sequence[Any]:
         return tuple(saved[1])
     if family == "bilinear":
         return tuple(saved)
-    return tuple(saved[0] or ()) if family in ("general", "fused") else ()
+    if family in ("general", "fused"):
+        return tuple(saved[0] or ())[: len(node.parents)]
+    return ()
 
 
 def _saved_output(node: Node) -> Any:
-    place = {"elementwise": 0, "general": 1, "fused": 2}.get(getattr(node.op, "family", ""))
-    return node.saved[place] if node.saved and place is not None else None
-
-
-def _is_current(saved: Any) -> bool:
-    """Whether a saved array was not changed in place since."""
-    return saved is not None and saved[2] is not None and saved[2][0] == saved[3]
+    """What the node's rules keep of its result, as `rules.save` made it; None if nothing."""
+    saved, family = node.saved, getattr(node.op, "family", None)
+    if not saved:
+        return None
+    if family == "fused":
+        return next(iter(saved[0][len(node.parents) :]), None)
+    place = {"elementwise": 0, "general": 1}.get(family or "")
+    return None if place is None else saved[place]
 
 
 def _values(order: list[Node], known: dict[int, Any]) -> dict[int, Any]:
@@ -330,10 +342,10 @@ def _values(order: list[Node], known: dict[int, Any]) -> dict[int, Any]:
     values = dict(known)
     for node in order:
         output = _saved_output(node)
-        if _is_current(output):
+        if output is not None:
             values.setdefault(id(node), output[0])
         for p, saved in zip(node.parents, _saved_inputs(node)):
-            if p is not None and _is_current(saved):
+            if p is not None and saved is not None:
                 values.setdefault(id(p), saved[0])
     missing = {id(node): node for node in order if id(node) not in values}
     for x in gc.get_referrers(*missing.values()) if missing else ():

@@ -1,6 +1,10 @@
 """The loader, against PyTorch's."""
 
 import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -130,8 +134,11 @@ def test_a_subclass_of_tensor_dataset_keeps_its_getitem():
     [
         ({"batch_size": 0}, ValueError, "batch_size .* 0"),
         ({"batch_size": 2.5}, ValueError, r"batch_size .* 2\.5"),
-        ({"num_workers": 2}, ValueError, "num_workers=2 is not supported, only 0"),
-        ({"prefetch_factor": 2}, ValueError, "prefetch_factor=2 is not supported, only None"),
+        ({"num_workers": -1}, ValueError, "num_workers .* -1"),
+        ({"num_workers": 1.5}, ValueError, r"num_workers .* 1\.5"),
+        ({"prefetch_factor": 2}, ValueError, "prefetch_factor=2 needs num_workers > 0"),
+        ({"num_workers": 1, "prefetch_factor": 0}, ValueError, "prefetch_factor .* 0"),
+        ({"timeout": 2}, ValueError, "timeout=2 is not supported, only 0"),
         ({"shuffle": True, "sampler": [1]}, ValueError, "exclude each other"),
         ({"batch_size": None, "drop_last": True}, ValueError, "drop_last"),
         ({"colour": 1}, TypeError, "unexpected argument 'colour'"),
@@ -249,3 +256,118 @@ def test_pinned_memory_without_a_gpu_is_a_warning():
         loader = DataLoader(pair(), 4, pin_memory=True)
         with pytest.warns(UserWarning, match="pin_memory=True has no effect without a GPU: CuPy"):
             assert len(list(loader)) == 3
+
+
+# ---------------------------------------------------------------------- ahead of time
+def threads():
+    return [t for t in threading.enumerate() if t.name.startswith("DataLoader")]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 3, None])
+@pytest.mark.parametrize("wrap", [lambda d: d, Plain], ids=["rows", "samples"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_made_ahead_are_the_same(workers, wrap, batch_size, shuffle):
+    def passes(**options):
+        generator = minitorch.Generator().manual_seed(5)
+        loader = DataLoader(wrap(pair()), batch_size, shuffle, generator=generator, **options)
+        found = [lists(loader), lists(loader)]
+        return found, generator.get_state().tolist()
+
+    assert passes(num_workers=workers, prefetch_factor=2) == passes()
+    assert not threads()
+
+
+def test_the_default_generator_is_drawn_from_at_the_same_moment():
+    def draws(**options):
+        minitorch.manual_seed(7)
+        iterator = iter(DataLoader(pair(), 4, shuffle=True, **options))
+        found = [minitorch.rand(1).item()]
+        for _, y in iterator:
+            found += [*y.tolist(), minitorch.rand(1).item()]
+        return found
+
+    assert draws(num_workers=2) == draws()
+
+
+class Counted(Plain):
+    """Notes which samples were read, and fails at one."""
+
+    def __init__(self, bad=None):
+        super().__init__(pair())
+        self.read, self.bad = [], bad
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        if index == self.bad:
+            raise LookupError(f"sample {index} is damaged")
+        return super().__getitem__(index)
+
+
+def test_so_many_batches_are_made_ahead_and_no_more():
+    dataset = Counted()
+    iterator = iter(DataLoader(dataset, 1, num_workers=1, prefetch_factor=3))
+    assert dataset.read == []
+    next(iterator)
+    for _ in range(500):
+        if len(dataset.read) == 4:
+            break
+        time.sleep(0.01)
+    time.sleep(0.05)  # for one too many to be read
+    assert dataset.read == [0, 1, 2, 3]
+    iterator.close()
+    assert len(list(DataLoader(dataset, 1, num_workers=1, prefetch_factor=3))) == N
+
+
+def test_an_error_in_a_thread_reaches_the_caller_in_its_place_with_its_traceback():
+    iterator = iter(DataLoader(Counted(bad=5), 2, num_workers=2))
+    assert [next(iterator)[1].tolist() for _ in range(2)] == [[0, 1], [2, 3]]
+    with pytest.raises(LookupError, match="sample 5 is damaged") as caught:
+        next(iterator)
+    assert "__getitem__" in [entry.name for entry in caught.traceback]
+    assert not threads()
+
+
+@pytest.mark.parametrize("end", ["dropped", "closed"])
+def test_threads_end_with_the_iterator(end):
+    iterator = iter(DataLoader(pair(), 1, num_workers=2))
+    next(iterator)
+    assert threads()
+    if end == "closed":
+        iterator.close()
+    del iterator
+    assert not threads()
+
+
+def test_threads_have_the_callers_device_and_grad_mode(device):
+    class Made(Plain):
+        def __getitem__(self, index):
+            return minitorch.zeros(1), minitorch.is_grad_enabled()
+
+    loader = DataLoader(Made(pair()), None, num_workers=1)
+    with minitorch.no_grad():
+        assert {(x.device.type, grad) for x, grad in loader} == {(device, False)}
+    assert {grad for _, grad in loader} == {True}
+
+
+def test_an_iterator_left_open_does_not_keep_the_process():
+    script = """
+import minitorch
+from minitorch.data import DataLoader, TensorDataset
+iterator = iter(DataLoader(TensorDataset(minitorch.arange(1000)), 1, num_workers=2))
+next(iterator)
+print("the end")
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("the end\n", "")
+
+
+def test_threads_pin_too():
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    with minitorch.device("cpu"):
+        options = {"pin_memory": True, "pin_memory_device": "sim", "num_workers": 1}
+        for x, y in DataLoader(pair(), 4, **options):
+            assert x.is_pinned() and y.is_pinned()
+            assert x.to("sim", non_blocking=True).tolist() == x.tolist()

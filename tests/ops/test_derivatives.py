@@ -196,6 +196,18 @@ TABLE = [
         for name in ("relu", "tanh", "sigmoid", "gelu")
     ],
     ("dropout", lambda x: fused._dropout(x, p=0.4, seed=3, offset=1, memo=[]), UNARY, ANY),
+    (
+        "logistic_loss",
+        lambda x: fused.logistic_loss(x, ours(np.linspace(0, 1, 12).reshape(3, 4))),
+        ([(3, 4)],),
+        ANY,
+    ),
+    (
+        "layer_norm",
+        partial(fused.layer_norm, eps=1e-3),
+        ([(3, 4), (4,), (4,)], [(2, 3, 4), (3, 4), (3, 4)]),
+        ANY,
+    ),
     ("cross_entropy", lambda x: fused.cross_entropy(x, targets()), ([(3, 4)],), ANY),
     ("negative_sampling", _negative_sampling, ([(2, 4, 3), (2, 8, 3), (2, 5, 4)],), SMALL),
 ]

@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import subprocess
@@ -52,6 +53,41 @@ def test_two_processes_learn_what_one_does(monkeypatch):
     one = Word2Vec(SENTENCES, **OPTIONS | {"workers": 1})
     np.testing.assert_allclose(model.losses, one.losses, rtol=0.1)
     assert len(started) == 2
+
+
+@pytest.fixture
+def corpus_file(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("".join(" ".join(sentence) + "\n" for sentence in SENTENCES))
+    return path
+
+
+def test_processes_start_while_a_file_is_read(monkeypatch, corpus_file):
+    started = processes_of(monkeypatch)
+    model = Word2Vec(**OPTIONS)
+    model.build_vocab(corpus_file=corpus_file)
+    assert len(started) == 2
+    assert all(process.poll() is None for process in started)
+    model.train(corpus_file=corpus_file, epochs=1)
+    assert len(started) == 2  # these have done it
+    assert all(process.poll() is not None for process in started)
+    model.train(epochs=1)
+    assert len(started) == 4
+
+
+@pytest.mark.parametrize("case", ["nobody trains", "for one it is enough"])
+def test_processes_that_nobody_needs_end(monkeypatch, corpus_file, case):
+    started = processes_of(monkeypatch)
+    model = Word2Vec(**OPTIONS)
+    model.build_vocab(corpus_file=corpus_file)
+    assert all(process.poll() is None for process in started)
+    if case == "nobody trains":
+        del model
+        gc.collect()
+    else:
+        model.train(SENTENCES[:20])
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
 
 
 @pytest.mark.parametrize("options", [{}, {"sg": 0}, {"hs": 1, "negative": 0}], ids=str)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import sys
 import xml.etree.ElementTree as ET
 
@@ -12,6 +13,7 @@ import minitorch
 from minitorch.viz import animate_graph, draw_graph, graphs, trace
 
 SVG = "{http://www.w3.org/2000/svg}"
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
 
 
 def deck():
@@ -48,6 +50,7 @@ def drawn_edges(svg):
     return edges
 
 
+@needs_dot
 def test_boxes_show_data_and_grad_and_edges_their_contribution():
     steps = deck()
     svg = draw_graph(steps["y"], names=steps, named_only=True)
@@ -72,6 +75,7 @@ def test_boxes_show_data_and_grad_and_edges_their_contribution():
     assert "grad: the adjoint" in svg
 
 
+@needs_dot
 def test_boxes_do_not_overlap():
     model = minitorch.nn.Sequential(minitorch.nn.Linear(3, 4), minitorch.nn.Linear(4, 2))
     loss = (model(minitorch.randn(5, 3)) ** 2).mean()
@@ -82,6 +86,7 @@ def test_boxes_do_not_overlap():
             assert a1 < c0 or c1 < a0 or b1 < d0 or d1 < b0
 
 
+@needs_dot
 def test_frames_fill_forward_then_backward(tmp_path):
     """The running sums of x's grad are the lecture's +1.20, 3.94 and 0.14."""
     steps = deck()
@@ -107,6 +112,24 @@ def test_frames_fill_forward_then_backward(tmp_path):
     assert captions[-1] == "all grads are known"
 
 
+@needs_dot
+def test_the_box_at_work_has_another_colour(tmp_path):
+    steps = deck()
+    path = animate_graph(steps["y"], tmp_path / "y.svg", steps, named_only=True)
+    at_work = []
+    for frame in [g for g in ET.parse(path).getroot() if g.tag == f"{SVG}g"]:
+        at_work.append(
+            [
+                group.find(f"{SVG}title").text
+                for group in frame.iter(f"{SVG}g")
+                if any(p.get("fill") == "#ffd9a0" for p in group.findall(f"{SVG}polygon"))
+            ]
+        )
+    forward, backward = [[name] for name in steps], [["y"], ["z2"], ["z1"], ["z3"], ["z4"]]
+    assert at_work == [[], *forward, ["y"], *backward, []]
+
+
+@needs_dot
 def test_each_frame_is_seen_in_its_turn(tmp_path):
     steps = deck()
     path = animate_graph(steps["y"], tmp_path / "y.svg", steps, named_only=True, seconds=0.5)
@@ -127,6 +150,7 @@ def test_each_frame_is_seen_in_its_turn(tmp_path):
     assert len(ids) == len(set(ids))
 
 
+@needs_dot
 def test_gif_has_the_same_frames(tmp_path):
     steps = deck()
     path = animate_graph(steps["y"], tmp_path / "y.gif", steps, named_only=True, seconds=0.5)
@@ -141,6 +165,7 @@ def test_gif_has_the_same_frames(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["y.gif"]
 
 
+@needs_dot
 def test_formats_and_paths(tmp_path):
     steps = deck()
     found = trace(steps["y"], steps, show=False)
@@ -155,6 +180,7 @@ def test_formats_and_paths(tmp_path):
     assert draw_graph(found, "dot") == dot  # a trace outlives its graph
 
 
+@needs_dot
 def test_names_with_special_characters():
     x = minitorch.tensor(2.0, requires_grad=True)
     name = 'a<b>&"c\\d'

@@ -160,6 +160,13 @@ def test_values_of_tensors_that_are_gone_follow_from_the_graph():
     np.testing.assert_allclose(values["view"], whole.reshape(4), rtol=1e-15)
 
 
+def test_values_of_leaves_are_found_without_names():
+    x, w = minitorch.ones(2, 3, dtype=minitorch.float64), leaf([[1.0], [2.0], [3.0]])
+    found = trace((x @ w).sum(), show=False)  # the product does not keep w
+    assert found[0].value.tolist() == array(w).tolist()
+    assert found[-1].value == 12
+
+
 def test_a_value_that_nobody_keeps_is_a_question_mark():
     x, shift = leaf([1.0, 2.0]), minitorch.tensor([3.0, 4.0], dtype=minitorch.float64)
     y = (x + shift).sum()
@@ -268,6 +275,11 @@ def test_bad_input():
     ]:
         with pytest.raises(error, match=message):
             call()
+    z = x.exp()
+    w = z.sin()
+    z.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        trace(w)
     y.backward()
     with pytest.raises(RuntimeError, match="retain_graph=True"):
         trace(y)

@@ -14,6 +14,7 @@ from minitorch.backend.cpu.optim import OPTIMIZERS
 from minitorch.backend.cpu.reduce import REDUCTIONS
 from minitorch.backend.cpu.shape import SHAPE, VIEWS
 from minitorch.backend.cpu.source import SOURCES
+from minitorch.backend.cpu.word2vec import WORD2VEC
 
 BACKEND = Backend(
     name="cpu",
@@ -25,6 +26,7 @@ BACKEND = Backend(
         **SHAPE,
         **INDEX,
         **FUSED,
+        **WORD2VEC,
         **WRITES,
         **OPTIMIZERS,
         **SOURCES,
@@ -34,4 +36,5 @@ BACKEND = Backend(
     to_host=lambda array: array,
     as_array=np.asarray,
     address=lambda array: int(array.ctypes.data),
+    small=1 << 13,
 )

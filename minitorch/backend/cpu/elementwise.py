@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.base import FLOAT64, transfer
-from minitorch.backend.cpu.entry import Array, Entries, clone, into, quiet, result
+from minitorch.backend.cpu.entry import ZERO, Array, Entries, clone, into, quiet, result
 
 
 def _relu(x: Array, out: Array | None = None) -> Array:
-    return np.maximum(x, 0, out=out)
+    return np.maximum(x, ZERO.get(x.dtype, 0), out=out)
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:
@@ -26,24 +26,40 @@ def sigmoid(x: Array, out: Array | None = None) -> Array:
     return np.reciprocal(out, out=out)
 
 
-def softplus(x: Array) -> Array:
+def softplus(x: Array, out: Array | None = None) -> Array:
     # log(1 + e^x) = max(x, 0) + log1p(e^-|x|)
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    out = np.asarray(np.abs(x, out=out))
+    np.negative(out, out=out)
+    np.exp(out, out=out)
+    np.log1p(out, out=out)
+    out += np.maximum(x, 0)
+    return out
 
 
-def _erf(x: Array) -> Array:
+def _erf(x: Array, out: Array | None = None) -> Array:
     from scipy.special import erf  # imported late: it takes longer than all of minitorch
 
-    return erf(x).astype(x.dtype, copy=False)
+    return erf(x, out=np.empty(x.shape, x.dtype) if out is None else out)
 
 
-def normal_below(x: Array) -> Array:
+def normal_below(x: Array, out: Array | None = None) -> Array:
     """Phi(x), the standard normal distribution's share below x."""
-    return (0.5 * (1 + _erf(x * 0.5**0.5))).astype(x.dtype, copy=False)
+    out = np.asarray(np.multiply(x, 0.5**0.5, out=out))
+    _erf(out, out)
+    out += 1
+    out *= 0.5
+    return out
 
 
-def gelu(x: Array) -> Array:
-    return x * normal_below(x)
+def gelu(x: Array, out: Array | None = None) -> Array:
+    out = normal_below(x, out)
+    out *= x
+    return out
+
+
+def _rsqrt(x: Array, out: Array | None = None) -> Array:
+    out = np.asarray(np.sqrt(x, out=out))
+    return np.reciprocal(out, out=out)
 
 
 def _round(x: Array, out: Array | None = None) -> Array:
@@ -59,10 +75,10 @@ def _keep_ints(function: Callable[..., Any]) -> Callable[..., Any]:
     return entry
 
 
-def _sign(x: Array) -> Array:
+def _sign(x: Array, out: Array | None = None) -> Array:
     if x.dtype.kind == "b":
-        return x.copy()
-    out = np.asarray(np.sign(x))
+        return clone(x, out)
+    out = np.asarray(np.sign(x, out=out))
     np.copyto(out, 0, where=out != out)  # nan has the sign 0 in PyTorch
     return out
 
@@ -88,45 +104,57 @@ def _pow(x: Array, y: Array, out: Array | None = None) -> Array:
 
 # ------------------------------------------------------------------ derivatives
 # g times the derivative of an activation whose result is y (of gelu: whose argument is x).
+def _times(slope: Array, g: Array, out: Array | None) -> Array:
+    """slope * g, in slope's memory if it is large enough."""
+    return np.multiply(slope, g, out=slope if slope.ndim and slope.shape == g.shape else out)
+
+
 def relu_backward(g: Array, y: Array, out: Array | None = None) -> Array:
     # np.where takes sixteen times as long; it would give 0, not nan, where g is infinite
-    return np.multiply(g, y > 0, out=out)
+    slope = np.greater(y, ZERO[y.dtype], out=out)
+    if out is None:  # a product with booleans takes twice as long
+        slope = slope.astype(y.dtype)
+    return _times(slope, g, out)
 
 
-def tanh_backward(g: Array, y: Array) -> Array:
-    slope = np.asarray(y * y)
+def tanh_backward(g: Array, y: Array, out: Array | None = None) -> Array:
+    slope = np.asarray(np.multiply(y, y, out=out))
     np.subtract(1, slope, out=slope)
-    return slope * g
+    return _times(slope, g, out)
 
 
-def sigmoid_backward(g: Array, y: Array) -> Array:
-    slope = np.asarray(1 - y)
+def sigmoid_backward(g: Array, y: Array, out: Array | None = None) -> Array:
+    slope = np.asarray(np.subtract(1, y, out=out))
     slope *= y
-    return slope * g
+    return _times(slope, g, out)
 
 
-def gelu_backward(g: Array, x: Array) -> Array:
+def gelu_backward(g: Array, x: Array, out: Array | None = None) -> Array:
     # Phi(x) + x phi(x), with the normal distribution's Phi and phi
-    slope = np.asarray(x * x)
+    slope = np.asarray(np.multiply(x, x, out=out))
     slope *= -0.5
     np.exp(slope, out=slope)
     slope *= x
     slope *= (2 * math.pi) ** -0.5
     slope += normal_below(x)
-    return slope * g
+    return _times(slope, g, out)
 
 
 # ------------------------------------------------------------------ losses, choices
-def _bce_with_logits(x: Array, y: Array) -> Array:
-    return softplus(x) - x * y
+def _bce_with_logits(x: Array, y: Array, out: Array | None = None) -> Array:
+    return np.subtract(softplus(x), np.multiply(x, y), out=out)
 
 
-def _where(x: Array, y: Array, condition: Array) -> Array:
-    return np.where(condition, x, y)
+def _where(x: Array, y: Array, condition: Array, out: Array | None = None) -> Array:
+    if out is None:
+        return np.where(condition, x, y)
+    np.copyto(out, y)
+    np.copyto(out, x, where=condition)
+    return out
 
 
-def _cast(x: Array, dtype: np.dtype[Any], source: np.dtype[Any]) -> Array:
-    return x.astype(dtype)
+def _cast(x: Array, dtype: np.dtype[Any], source: np.dtype[Any], out: Array | None = None) -> Array:
+    return x.astype(dtype) if out is None else result(x, out)
 
 
 ELEMENTWISE: Entries = {
@@ -141,7 +169,7 @@ ELEMENTWISE: Entries = {
     "remainder": _whole_quotient("remainder", np.remainder),
     "neg": np.negative,
     "abs": np.absolute,
-    "sign": into(_sign),
+    "sign": _sign,
     "floor": _keep_ints(np.floor),
     "ceil": _keep_ints(np.ceil),
     "trunc": _keep_ints(np.trunc),
@@ -152,21 +180,21 @@ ELEMENTWISE: Entries = {
     "log1p": quiet(np.log1p),
     "expm1": quiet(np.expm1),
     "sqrt": quiet(np.sqrt),
-    "rsqrt": quiet(into(lambda x: np.reciprocal(np.sqrt(x)))),
+    "rsqrt": quiet(_rsqrt),
     "reciprocal": quiet(np.reciprocal),
     "sin": quiet(np.sin),
     "cos": quiet(np.cos),
     "tan": quiet(np.tan),
     "tanh": np.tanh,
     "sigmoid": quiet(sigmoid),
-    "erf": into(_erf),
-    "softplus": quiet(into(softplus)),
-    "gelu": quiet(into(gelu)),
+    "erf": _erf,
+    "softplus": quiet(softplus),
+    "gelu": quiet(gelu),
     "relu_backward": quiet(relu_backward),
-    "tanh_backward": quiet(into(tanh_backward)),
-    "sigmoid_backward": quiet(into(sigmoid_backward)),
-    "gelu_backward": quiet(into(gelu_backward)),
-    "bce_with_logits": quiet(into(_bce_with_logits)),
+    "tanh_backward": quiet(tanh_backward),
+    "sigmoid_backward": quiet(sigmoid_backward),
+    "gelu_backward": quiet(gelu_backward),
+    "bce_with_logits": quiet(_bce_with_logits),
     "eq": quiet(np.equal),
     "ne": quiet(np.not_equal),
     "lt": quiet(np.less),
@@ -177,8 +205,8 @@ ELEMENTWISE: Entries = {
     "bitwise_or": np.bitwise_or,
     "bitwise_xor": np.bitwise_xor,
     "bitwise_not": np.bitwise_not,
-    "where": quiet(into(_where)),
-    "cast": quiet(into(_cast)),
+    "where": quiet(_where),
+    "cast": quiet(_cast),
     "clone": clone,
     "transfer": into(transfer),
 }

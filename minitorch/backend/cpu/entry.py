@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,11 @@ from numpy._core import umath
 Array = Any
 Entries = dict[str, Callable[..., Any]]
 Index = tuple[Any, ...]
+# Every entry of a fused op takes `out=`: what an earlier call on the same shapes gave (results and
+# kept arrays), to be overwritten in place. Kept arguments are not written to: they are given anew.
+Out = Sequence[Any] | None
+NOTHING = (None,) * 8  # an `out` that has no memory to offer
+
 
 # ------------------------------------------------------------------ results at the edge
 # log(0) = -inf and 1/0 = inf are what these ops are defined to give, so NumPy's warnings are off
@@ -52,6 +57,10 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     return silent_binary if isinstance(function, np.ufunc) and function.nin == 2 else silent
 
 
+# A 0-d zero for each floating-point dtype: NumPy takes a while to make one of Python's 0.
+ZERO = {np.dtype(t): np.zeros((), t) for t in ("float16", "float32", "float64")}
+
+
 def result(value: Array, out: Array | None) -> Array:
     """`value`, in `out` where one is given."""
     if out is None:
@@ -69,5 +78,21 @@ def into(function: Callable[..., Any]) -> Callable[..., Any]:
     return entry
 
 
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], out: Array | None) -> Array:
+    """Zeros, in `out` where one is given."""
+    if out is None:
+        return np.zeros(shape, dtype)
+    out.fill(0)
+    return out
+
+
 def clone(x: Array, out: Array | None = None) -> Array:
     return np.array(x, order="C") if out is None else result(x, out)
+
+
+def scalar(value: Any, out: Array | None) -> Array:
+    """A number as a 0-d array."""
+    if out is None:
+        return np.array(value)
+    out[()] = value
+    return out

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, Entries, Index, clone, into, quiet
+from minitorch.backend.cpu.entry import Array, Entries, Index, clone, into, quiet, zeros
 
 
-def _slice_backward(g: Array, shape: tuple[int, ...], index: Index) -> Array:
-    whole = np.zeros(shape, g.dtype)
+def _slice_backward(
+    g: Array, shape: tuple[int, ...], index: Index, out: Array | None = None
+) -> Array:
+    whole = zeros(shape, g.dtype, out)
     whole[index] = g
     return whole
 
@@ -20,8 +22,10 @@ def _index(x: Array, index: Index) -> Array:
     return x[index]
 
 
-def _index_backward(g: Array, shape: tuple[int, ...], index: Index) -> Array:
-    whole = np.zeros(shape, g.dtype)
+def _index_backward(
+    g: Array, shape: tuple[int, ...], index: Index, out: Array | None = None
+) -> Array:
+    whole = zeros(shape, g.dtype, out)
     _index_put_(whole, g, index, accumulate=True)
     return whole
 
@@ -90,8 +94,10 @@ def _gather(x: Array, index: Array, dim: int) -> Array:
     return x[_along(index, dim)] if x.ndim else np.broadcast_to(x, index.shape).copy()
 
 
-def _gather_backward(g: Array, shape: tuple[int, ...], index: Array, dim: int) -> Array:
-    whole = np.zeros(shape, g.dtype)
+def _gather_backward(
+    g: Array, shape: tuple[int, ...], index: Array, dim: int, out: Array | None = None
+) -> Array:
+    whole = zeros(shape, g.dtype, out)
     _scatter_(whole, index, g, dim, accumulate=True)
     return whole
 
@@ -138,12 +144,12 @@ def _copy_(x: Array, source: Array) -> Array:
 
 
 INDEX: Entries = {
-    "slice_backward": into(_slice_backward),
+    "slice_backward": _slice_backward,
     "index": into(_index),
-    "index_backward": quiet(into(_index_backward)),
+    "index_backward": quiet(_index_backward),
     "put": _put,
     "gather": into(_gather),
-    "gather_backward": quiet(into(_gather_backward)),
+    "gather_backward": quiet(_gather_backward),
     "check_range": into(check_range),
     "check_unit": into(_check_unit),
     "nonzero": into(_nonzero),

@@ -1,42 +1,45 @@
-"""Steps of optimizers: parameters and state are changed in place, many tensors in one call.
+"""Steps of optimizers, and what is done to gradients before: many tensors in one call, in place.
 
 The arguments are lists of arrays, one item for each parameter: parameters, states, gradients. A
-state that the options do not use is an empty list. The formulas and their sources stand at the
-classes of `minitorch.optim`.
+state that the options do not use is an empty list. Where an item is a buffer for several
+parameters, its gradient is still to be filled: two more lists say with which arrays (`parts`), and
+where they go (`homes`). The formulas and their sources stand at the classes of `minitorch.optim`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, Entries, quiet
+from minitorch.backend.base import FLOAT32
+from minitorch.backend.cpu.entry import Array, Entries, into, quiet
 from minitorch.backend.cpu.index import check_range, index_add_
 
 Arrays = Sequence[Array]
 Rule = Callable[..., None]
-CHUNK = 1 << 14  # elements; the pieces of all arrays together stay in a core's cache
+FLOAT16 = np.dtype("float16")
+CHUNK = 1 << 15  # elements; the pieces of all arrays together stay in a core's cache
 
 
 # ------------------------------------------------------------------ the rules
 # Each works on one piece of a parameter: p, its states (None where there is none), the gradient g
-# and two pieces of scratch memory a and b.
-def _gradient(p: Array, g: Array, a: Array, weight_decay: float, maximize: bool) -> Array:
-    """The gradient to descend: turned round if `maximize`, plus weight_decay · p; maybe in a."""
+# and a piece b of scratch memory.
+def _gradient(p: Array, g: Array, weight_decay: float, maximize: bool) -> Array:
+    """The gradient to descend: turned round if `maximize`, plus weight_decay · p."""
     if weight_decay:
-        np.multiply(p, weight_decay, out=a)
+        a = np.multiply(p, weight_decay, out=np.empty_like(p))
         return np.subtract(a, g, out=a) if maximize else np.add(a, g, out=a)
-    return np.negative(g, out=a) if maximize else g
+    return np.negative(g) if maximize else g
 
 
 def _sgd(
     p: Array,
     buffer: Array | None,
     g: Array,
-    a: Array,
     b: Array,
     *,
     lr: float,
@@ -47,7 +50,7 @@ def _sgd(
     maximize: bool,
     first: bool,
 ) -> None:
-    g = _gradient(p, g, a, weight_decay, maximize)
+    g = _gradient(p, g, weight_decay, maximize)
     if buffer is not None:
         if first:
             buffer[...] = g
@@ -67,7 +70,6 @@ def _adagrad(
     p: Array,
     total: Array,
     g: Array,
-    a: Array,
     b: Array,
     *,
     lr: float,
@@ -75,7 +77,7 @@ def _adagrad(
     weight_decay: float,
     maximize: bool,
 ) -> None:
-    g = _gradient(p, g, a, weight_decay, maximize)
+    g = _gradient(p, g, weight_decay, maximize)
     total += np.multiply(g, g, out=b)
     np.sqrt(total, out=b)
     b += eps
@@ -90,7 +92,6 @@ def _rmsprop(
     mean: Array | None,
     buffer: Array | None,
     g: Array,
-    a: Array,
     b: Array,
     *,
     lr: float,
@@ -100,7 +101,7 @@ def _rmsprop(
     momentum: float,
     maximize: bool,
 ) -> None:
-    g = _gradient(p, g, a, weight_decay, maximize)
+    g = _gradient(p, g, weight_decay, maximize)
     np.multiply(g, g, out=b)
     b *= 1 - alpha
     square *= alpha
@@ -131,7 +132,6 @@ def _adam(
     square: Array,
     largest: Array | None,
     g: Array,
-    a: Array,
     b: Array,
     *,
     size: float,
@@ -144,7 +144,7 @@ def _adam(
 ) -> None:
     if keep != 1:
         p *= keep
-    g = _gradient(p, g, a, weight_decay, maximize)
+    g = _gradient(p, g, weight_decay, maximize)
     np.subtract(g, mean, out=b)
     b *= 1 - beta1
     mean += b
@@ -171,44 +171,68 @@ def adam_numbers(lr: float, beta1: float, beta2: float, step: int) -> tuple[floa
 
 
 # ------------------------------------------------------------------ all of many parameters
-def _run(rule: Rule, columns: Sequence[Arrays], **options: Any) -> None:
+Piece = Sequence[Array | None]
+
+
+def _run(
+    rule: Rule, columns: Sequence[Arrays], homes: Arrays, parts: Arrays, options: dict[str, Any]
+) -> None:
     """The rule on every parameter; columns: parameters, states, gradients."""
-    for i in range(len(columns[0])):
-        arrays = [column[i] if len(column) else None for column in columns]
-        for piece in _pieces(arrays):
-            _run_piece(rule, piece, options)
+    for home, part in zip(homes, parts):
+        home[...] = part
+    for arrays in zip(*[column or repeat(None) for column in columns]):
+        p = arrays[0]
+        if p.size <= CHUNK or not all(a is None or a.flags.c_contiguous for a in arrays):
+            _run_piece(rule, arrays, options, _scratch(p.shape, p.dtype))
+            continue
+        flat = [None if a is None else a.reshape(-1) for a in arrays]
+        scratch = _scratch((CHUNK,), p.dtype)
+        for i in range(0, p.size, CHUNK):
+            piece = [None if a is None else a[i : i + CHUNK] for a in flat]
+            _run_piece(rule, piece, options, scratch[: p.size - i])
 
 
-def _pieces(arrays: list[Array | None]) -> Iterator[list[Array | None]]:
-    """One parameter's arrays in flat pieces where they lie in order, else as they are."""
-    if not all(a is None or a.flags.c_contiguous for a in arrays):
-        yield arrays
-        return
-    flat = [None if a is None else a.reshape(-1) for a in arrays]
-    for i in range(0, flat[0].size, CHUNK):  # type: ignore[union-attr]
-        yield [None if a is None else a[i : i + CHUNK] for a in flat]
+def _scratch(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array to compute in: of halves in float32, or their squares would vanish."""
+    if dtype is not FLOAT32 and dtype == FLOAT16:
+        dtype = FLOAT32
+    return np.empty(shape, dtype)
 
 
-def _run_piece(rule: Rule, piece: list[Array | None], options: dict[str, Any]) -> None:
+def _run_piece(rule: Rule, piece: Piece, options: dict[str, Any], scratch: Array) -> None:
+    """The rule on parts of a parameter, its states and its gradient."""
     p = piece[0]
     assert p is not None
-    if p.dtype != np.float16:
-        rule(*piece, np.empty(p.shape, p.dtype), np.empty(p.shape, p.dtype), **options)
+    if p.dtype is scratch.dtype or p.dtype == scratch.dtype:
+        rule(*piece, scratch, **options)
         return
-    # halves are computed in float32: their squares would vanish
-    wide = [None if a is None else a.astype(np.float32) for a in piece]
-    rule(*wide, np.empty(p.shape, np.float32), np.empty(p.shape, np.float32), **options)
+    wide = [None if a is None else a.astype(FLOAT32) for a in piece]
+    rule(*wide, scratch, **options)
     for a, result in zip(piece[:-1], wide[:-1], strict=True):
         if a is not None:
             a[...] = result
 
 
-def _sgd_(params: Arrays, buffers: Arrays, grads: Arrays, **options: Any) -> None:
-    _run(_sgd, (params, buffers, grads), **options)
+def _sgd_(
+    params: Arrays,
+    buffers: Arrays,
+    grads: Arrays,
+    homes: Arrays = (),
+    parts: Arrays = (),
+    **options: Any,
+) -> None:
+    _run(_sgd, (params, buffers, grads), homes, parts, options)
 
 
-def _adagrad_(params: Arrays, sums: Arrays, grads: Arrays, **options: Any) -> None:
-    _run(_adagrad, (params, sums, grads), **options)
+def _adagrad_(
+    params: Arrays,
+    sums: Arrays,
+    grads: Arrays,
+    homes: Arrays = (),
+    parts: Arrays = (),
+    **options: Any,
+) -> None:
+    _run(_adagrad, (params, sums, grads), homes, parts, options)
 
 
 def _rmsprop_(
@@ -217,9 +241,11 @@ def _rmsprop_(
     means: Arrays,
     buffers: Arrays,
     grads: Arrays,
+    homes: Arrays = (),
+    parts: Arrays = (),
     **options: Any,
 ) -> None:
-    _run(_rmsprop, (params, squares, means, buffers, grads), **options)
+    _run(_rmsprop, (params, squares, means, buffers, grads), homes, parts, options)
 
 
 def _adam_(
@@ -228,6 +254,8 @@ def _adam_(
     squares: Arrays,
     largest: Arrays,
     grads: Arrays,
+    homes: Arrays = (),
+    parts: Arrays = (),
     *,
     lr: float,
     beta1: float,
@@ -240,17 +268,16 @@ def _adam_(
 ) -> None:
     """decoupled: the weight decay of AdamW. step: the number of this step, from 1 on."""
     size, unbias = adam_numbers(lr, beta1, beta2, step)
-    _run(
-        _adam,
-        (params, means, squares, largest, grads),
-        size=size,
-        eps=eps * unbias,
-        beta1=beta1,
-        beta2=beta2,
-        keep=1 - lr * weight_decay if decoupled else 1,
-        weight_decay=0 if decoupled else weight_decay,
-        maximize=maximize,
-    )
+    options = {
+        "size": size,
+        "eps": eps * unbias,
+        "beta1": beta1,
+        "beta2": beta2,
+        "keep": 1 - lr * weight_decay if decoupled else 1,
+        "weight_decay": 0 if decoupled else weight_decay,
+        "maximize": maximize,
+    }
+    _run(_adam, (params, means, squares, largest, grads), homes, parts, options)
 
 
 # ------------------------------------------------------------------ some rows of parameters
@@ -271,7 +298,7 @@ def _run_rows(
         whole = [column[i] if len(column) else None for column in columns]
         distinct, total = _coalesced(index, values[i], len(columns[0][i]), f"{name}: row")
         parts = [None if a is None else a[distinct] for a in whole]
-        _run_piece(rule, [*parts, total], options)
+        _run_piece(rule, [*parts, total], options, _scratch(total.shape, total.dtype))
         for a, part in zip(whole, parts, strict=True):
             if a is not None:
                 a[distinct] = part
@@ -310,7 +337,38 @@ def _adam_rows_(
     _run_rows("adam_rows_", _adam, columns, rows, values, size=size, eps=eps, **options, **more)
 
 
+# ------------------------------------------------------------------ gradients
+def _sum_squares(*grads: Array) -> Array:
+    """Over all elements of all arrays, as 0-d; of halves computed in float32."""
+    total = 0.0
+    for g in grads:
+        flat = g.reshape(-1) if g.dtype != FLOAT16 else g.reshape(-1).astype(FLOAT32)
+        total += float(np.dot(flat, flat))
+    return np.asarray(total).astype(np.result_type(*grads))
+
+
+def _fill_all_(grads: Arrays, *, value: float) -> None:
+    for g in grads:
+        g[...] = value
+
+
+def _scale_all_(grads: Arrays, factors: Arrays) -> None:
+    """factors: one 0-d array."""
+    for g in grads:
+        np.multiply(g, factors[0], out=g, casting="same_kind")
+
+
+def _clamp_all_(grads: Arrays, *, min: float, max: float) -> None:
+    for g in grads:
+        np.maximum(g, min, out=g)
+        np.minimum(g, max, out=g)
+
+
 OPTIMIZERS: Entries = {
+    "sum_squares": quiet(into(_sum_squares)),
+    "fill_all_": quiet(_fill_all_),
+    "scale_all_": quiet(_scale_all_),
+    "clamp_all_": quiet(_clamp_all_),
     "sgd_": quiet(_sgd_),
     "adagrad_": quiet(_adagrad_),
     "rmsprop_": quiet(_rmsprop_),

@@ -48,11 +48,12 @@ def _sum_rows(x: Array, keepdim: bool) -> Array:
     return total[None] if keepdim else total
 
 
-def _mean(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
+def _mean(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array | None = None) -> Array:
     n = math.prod([x.shape[d] for d in dim])
     if x.dtype == np.float16:  # whose largest number a sum would soon exceed
-        return np.asarray(_mean(x.astype(np.float32), dim, keepdim)).astype(np.float16)
-    return np.divide(_sum(x, dim, keepdim), n, dtype=x.dtype)
+        wide = np.asarray(_mean(x.astype(np.float32), dim, keepdim))
+        return result(wide.astype(np.float16), out)
+    return np.divide(_sum(x, dim, keepdim, out), n, dtype=x.dtype, out=out)
 
 
 def _prod(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
@@ -63,7 +64,7 @@ def _prod(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
 
 def _arg(function: Callable[..., Any]) -> Callable[..., Any]:
     def entry(x: Array, dim: int | None, keepdim: bool = False, out: Array | None = None) -> Array:
-        return result(function(x, axis=dim, keepdims=keepdim), out)
+        return function(x, axis=dim, keepdims=keepdim, out=out)
 
     return entry
 
@@ -94,12 +95,17 @@ def _log_softmax(x: Array, dim: int, out: Array | None = None) -> Array:
     return out
 
 
-def _softmax_backward(g: Array, z: Array, dim: int) -> Array:
-    return (g - _sum(g * z, (dim,) if z.ndim else (), keepdim=True)) * z
+def _softmax_backward(g: Array, z: Array, dim: int, out: Array | None = None) -> Array:
+    out = np.asarray(np.multiply(g, z, out=out))
+    np.subtract(g, _sum(out, (dim,) if z.ndim else (), keepdim=True), out=out)
+    out *= z
+    return out
 
 
-def _log_softmax_backward(g: Array, z: Array, dim: int) -> Array:
-    return g - np.exp(z) * _sum(g, (dim,) if z.ndim else (), keepdim=True)
+def _log_softmax_backward(g: Array, z: Array, dim: int, out: Array | None = None) -> Array:
+    out = np.asarray(np.exp(z, out=out))
+    out *= _sum(g, (dim,) if z.ndim else (), keepdim=True)
+    return np.subtract(g, out, out=out)
 
 
 def _cumsum(x: Array, dim: int, out: Array | None = None) -> Array:
@@ -121,7 +127,7 @@ def _argsort(x: Array, dim: int, descending: bool = False) -> Array:
 
 REDUCTIONS: Entries = {
     "sum": quiet(_sum),
-    "mean": quiet(into(_mean)),
+    "mean": quiet(_mean),
     "prod": quiet(into(_prod)),
     "amax": _axes(np.maximum.reduce),
     "amin": _axes(np.minimum.reduce),
@@ -132,8 +138,8 @@ REDUCTIONS: Entries = {
     "logsumexp": quiet(into(_logsumexp)),
     "softmax": quiet(_softmax),
     "log_softmax": quiet(_log_softmax),
-    "softmax_backward": quiet(into(_softmax_backward)),
-    "log_softmax_backward": quiet(into(_log_softmax_backward)),
+    "softmax_backward": quiet(_softmax_backward),
+    "log_softmax_backward": quiet(_log_softmax_backward),
     "cumsum": quiet(_cumsum),
     "argsort": into(_argsort),
 }

@@ -10,10 +10,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 # x86-64 glibc's fenv_t: 28 bytes of x87 state, then the SSE control word mxcsr.
 _FENV_BYTES, _MXCSR = 32, 28
@@ -83,41 +80,6 @@ def keep_heap() -> bool:
         return False
     options = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, 64 << 20))
     return all(library.mallopt(option, value) == 1 for option, value in options)
-
-
-def blas() -> dict[str, str]:
-    """Return what NumPy multiplies matrices with: `name`, `version` and `threads`."""
-    config: Any = np.show_config(mode="dicts")
-    found = config.get("Build Dependencies", {}).get("blas", {})
-    return {
-        "name": str(found.get("name", "unknown")),
-        "version": str(found.get("version", "unknown")),
-        "threads": str(_openblas_threads() or "unknown"),
-    }
-
-
-def _openblas_threads() -> int | None:
-    """Ask the OpenBLAS that NumPy loaded; None where there is none."""
-    for path in _loaded_libraries("openblas"):
-        library = ctypes.CDLL(path)
-        for name in (
-            "scipy_openblas_get_num_threads64_",
-            "openblas_get_num_threads64_",
-            "openblas_get_num_threads",
-        ):
-            if hasattr(library, name):
-                return int(getattr(library, name)())
-    return None
-
-
-def _loaded_libraries(word: str) -> list[str]:
-    """Paths of the shared libraries in this process whose name has `word`, NumPy's own first."""
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        return []
-    paths = {line.split(maxsplit=5)[-1] for line in maps.read_text().splitlines() if "/" in line}
-    named = [path for path in paths if word in os.path.basename(path) and os.path.exists(path)]
-    return sorted(named, key=lambda path: ("numpy" not in path, path))
 
 
 def _read_environment() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, Entries, Index, into
+from minitorch.backend.cpu.entry import Array, Entries, Index, clone, into, zeros
 
 
 def _view(x: Array, shape: tuple[int, ...]) -> Array:
@@ -23,8 +23,14 @@ def _diagonal(x: Array, dim1: int, dim2: int) -> Array:
     return view
 
 
-def _diagonal_backward(g: Array, shape: tuple[int, ...], dim1: int, dim2: int) -> Array:
-    whole = np.zeros(shape, g.dtype)
+def _flip(x: Array, dims: tuple[int, ...], out: Array | None = None) -> Array:
+    return clone(np.flip(x, dims), out)
+
+
+def _diagonal_backward(
+    g: Array, shape: tuple[int, ...], dim1: int, dim2: int, out: Array | None = None
+) -> Array:
+    whole = zeros(shape, g.dtype, out)
     view = np.diagonal(whole, axis1=dim1, axis2=dim2)
     view.flags.writeable = True
     view[...] = g
@@ -45,11 +51,9 @@ VIEWS: Entries = {
 
 SHAPE: Entries = {
     "cat": _cat,
-    "flip": into(lambda x, dims: np.flip(x, dims).copy()),
+    "flip": _flip,
     "roll": into(lambda x, shifts, dims: np.roll(x, shifts, dims)),
     "tril": into(lambda x, diagonal: np.tril(x, diagonal)),
     "triu": into(lambda x, diagonal: np.triu(x, diagonal)),
-    "diagonal_backward": into(
-        lambda g, shape, dim1, dim2: _diagonal_backward(g, shape, dim1, dim2)
-    ),
+    "diagonal_backward": _diagonal_backward,
 }

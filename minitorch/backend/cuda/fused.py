@@ -242,7 +242,7 @@ def _count_targets(gpu: Gpu, target: Array, ignored: int) -> Array | None:
     return counts
 
 
-def _cross_entropy_backward(
+def _loss_backward(
     gpu: Gpu, g: Array | float, grad: Array, needs: tuple[bool, ...], **params: Any
 ) -> list[Array | None]:
     if isinstance(g, float):
@@ -254,10 +254,102 @@ def _column(x: Array) -> Array:
     return x.reshape(-1, 1) if x.flags.c_contiguous else x[:, None]
 
 
+# ---------------------------------------------------------------------- binary cross entropy
+def _logistic_loss(gpu: Gpu, x: Array, target: Array, reduction: str) -> tuple[Array, Array]:
+    """The sum or mean of softplus(x) - x target, and its derivative by x."""
+    x, target = gpu.contiguous(x), gpu.contiguous(target)
+    grad, loss = gpu.empty(x.shape, x.dtype), gpu.empty((), x.dtype)
+    if not x.size:
+        return fill(gpu, loss, np.nan if reduction == "mean" else 0), grad
+    grid = gpu.blocks(x.size)
+    job = np.zeros((), JOB)
+    arrays = {"x": x, "target": target, "grad": grad, "loss": loss}
+    arrays |= {"partial": gpu.empty(grid, FLOAT64), "finished": gpu.tickets()}
+    for name, array in arrays.items():
+        job[name] = array.data.ptr
+    job["n"], job["reduction"] = x.size, REDUCTIONS.index(reduction)
+    gpu.launch("fused", "logistic_loss", x.dtype, grid, (THREADS,), (job[()],))
+    return loss, grad
+
+
+# ---------------------------------------------------------------------- layer norm
+def _layer_norm(gpu: Gpu, x: Array, weight: Array, bias: Array, eps: float) -> tuple[Array, ...]:
+    """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
+    x, weight, bias = (gpu.contiguous(a) for a in (x, weight, bias))
+    rows, columns = prod(x.shape[: x.ndim - weight.ndim]), weight.size
+    out, hat = gpu.empty(x.shape, x.dtype), gpu.empty(x.shape, x.dtype)
+    scale = gpu.empty((rows,), _wide(x.dtype))
+    if x.size:
+        args = (out, hat, scale, x, weight, bias, np.int64(rows), np.int64(columns))
+        grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
+        gpu.launch("fused", "layer_norm", x.dtype, grid, block, (*args, np.float64(eps)))
+    return out, hat, scale, weight
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which kernels compute and add up floating-point numbers."""
+    return FLOAT64 if dtype == FLOAT64 else np.dtype(np.float32)
+
+
+def _row_threads(columns: int) -> int:
+    """How many threads share a row: whole warps, no more than it has elements for."""
+    return min(THREADS, -(-columns // 32) * 32)
+
+
+def _layer_norm_backward(
+    gpu: Gpu,
+    g: Array,
+    hat: Array,
+    scale: Array,
+    weight: Array,
+    needs: tuple[bool, ...],
+    eps: float,
+) -> list[Array | None]:
+    g = gpu.contiguous(g)
+    rows, columns = len(scale), weight.size
+    dx = gpu.empty(g.shape, g.dtype) if needs[0] else None
+    if needs[0] and g.size:
+        args = (dx, g, hat, scale, weight, np.int64(rows), np.int64(columns))
+        grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
+        gpu.launch("fused", "layer_norm_backward", g.dtype, grid, block, args)
+    return [dx, *_layer_norm_sums(gpu, g, hat, weight.shape, rows, needs[1:])]
+
+
+def _layer_norm_sums(
+    gpu: Gpu, g: Array, hat: Array, shape: tuple[int, ...], rows: int, needs: tuple[bool, ...]
+) -> list[Array | None]:
+    """The gradients of weight and bias: sums over the rows of g * hat, and of g."""
+    sums = [gpu.empty(shape, g.dtype) if needed else None for needed in needs]
+    if not g.size:
+        return [None if s is None else fill(gpu, s, 0) for s in sums]
+    if not any(needs):
+        return sums
+    columns = prod(shape)
+    parts = 1 if rows <= _ONE_STAGE else min(64, -(-rows // _PART))
+    partial = [
+        None if s is None or parts == 1 else gpu.empty((parts, columns), _wide(g.dtype))
+        for s in sums
+    ]
+    given = [None if parts > 1 else s for s in sums]
+    across, block = -(-columns // _WIDE), (_WIDE, _HIGH)
+    args = [NULL if a is None else a for a in (*given, *partial)]
+    args += [g, hat, np.int64(rows), np.int64(columns)]
+    gpu.launch("fused", "layer_norm_sums", g.dtype, (across, parts), block, tuple(args))
+    for total, part in zip(sums, partial, strict=True):
+        if part is not None:
+            sizes = (np.int64(parts), np.int64(columns))
+            gpu.launch("fused", "sum_parts", g.dtype, (across,), block, (total, part, *sizes))
+    return sums
+
+
 FUSED: Entries = {
     "matmul": _matmul,
     "linear": _linear,
     "linear_backward": _linear_backward,
     "cross_entropy": _cross_entropy,
-    "cross_entropy_backward": _cross_entropy_backward,
+    "cross_entropy_backward": _loss_backward,
+    "logistic_loss": _logistic_loss,
+    "logistic_loss_backward": _loss_backward,
+    "layer_norm": _layer_norm,
+    "layer_norm_backward": _layer_norm_backward,
 }

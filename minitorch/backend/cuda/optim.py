@@ -15,7 +15,9 @@ import numpy as np
 from minitorch.backend.base import FLOAT64
 from minitorch.backend.cpu.optim import adam_numbers
 from minitorch.backend.cuda import errors
+from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
 from minitorch.backend.cuda.gpu import THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
 
@@ -80,7 +82,7 @@ def _change_some(
     table = np.zeros((), TABLE)
     copies = []
     for k, (changed, g) in enumerate(rows):
-        flat = [None if a is None else _writable(gpu, a) for a in changed]
+        flat = [None if a is None else _writable(gpu, a, g.dtype) for a in changed]
         copies += [(a, b) for a, b in zip(flat, changed) if a is not b]
         pointers = [0 if a is None else a.data.ptr for a in flat]
         table["param"][k], table["grad"][k] = pointers[0], g.data.ptr
@@ -97,10 +99,10 @@ def _change_some(
         gpu.copy(copy, original)
 
 
-def _writable(gpu: Gpu, a: Array) -> Array:
-    """a, or a contiguous copy to change in its place."""
+def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
+    """a, or a contiguous copy of that dtype to change in its place."""
     check_writable(a)
-    return gpu.contiguous(a)
+    return gpu.contiguous(a) if a.dtype == dtype else gpu.converted(a, dtype)
 
 
 def _sgd_(
@@ -236,7 +238,7 @@ def _change_rows(
 def _change_rows_of(
     gpu: Gpu, name: str, changed: Arrays, rows: Array, values: Array, rule: Any
 ) -> None:
-    flat = [_writable(gpu, a) for a in changed]
+    flat = [_writable(gpu, a, values.dtype) for a in changed]
     n, length = rows.size, flat[0].shape[0]
     order = argsort(gpu, rows, limit=length)
     width = values.size // n
@@ -298,7 +300,41 @@ def _adam_rows_(
     _change_rows(gpu, "adam_rows", (params, means, squares), rows, values, rule)
 
 
+# ---------------------------------------------------------------------- gradients
+def _sum_squares(gpu: Gpu, *grads: Array, out: Array | None = None) -> Array:
+    parts = gpu.empty((len(grads),), np.result_type(*[g.dtype for g in grads]))
+    for i, g in enumerate(grads):
+        square = ELEMENTWISE["mul"](gpu, g, g)
+        REDUCTIONS["sum"](gpu, square, None, out=parts[i : i + 1].reshape(()))
+    return REDUCTIONS["sum"](gpu, parts, None, out=out)
+
+
+def _fill_all_(gpu: Gpu, grads: Arrays, *, value: float) -> None:
+    for g in grads:
+        fill(gpu, g, value)
+
+
+def _scale_all_(gpu: Gpu, grads: Arrays, factors: Arrays) -> None:
+    for g in grads:
+        _replace(gpu, "mul", g, gpu.converted(factors[0], g.dtype))
+
+
+def _clamp_all_(gpu: Gpu, grads: Arrays, *, min: float, max: float) -> None:
+    for g in grads:
+        _replace(gpu, "maximum", g, min)
+        _replace(gpu, "minimum", g, max)
+
+
+def _replace(gpu: Gpu, op: str, x: Array, y: Any) -> None:
+    check_writable(x)
+    ELEMENTWISE[op](gpu, x, y, out=x)
+
+
 OPTIMIZERS: Entries = {
+    "sum_squares": _sum_squares,
+    "fill_all_": _fill_all_,
+    "scale_all_": _scale_all_,
+    "clamp_all_": _clamp_all_,
     "sgd_": _sgd_,
     "adagrad_": _adagrad_,
     "rmsprop_": _rmsprop_,

@@ -1,4 +1,4 @@
-"""Settings of the processor: flush-to-zero, the heap, what BLAS there is."""
+"""Settings of the processor: flush-to-zero and the heap."""
 
 import threading
 
@@ -7,7 +7,6 @@ import pytest
 
 from minitorch.backend.cpu import settings
 from minitorch.backend.cpu.settings import (
-    blas,
     flush_denormal,
     get_flush_denormal,
     keep_heap,
@@ -69,10 +68,3 @@ def test_a_platform_that_lacks_them(monkeypatch):
 
 def test_keep_heap_is_glibcs():
     assert keep_heap() is (settings._c_library() is not None)
-
-
-def test_blas_has_a_name_and_threads():
-    found = blas()
-    assert set(found) == {"name", "version", "threads"}
-    if "openblas" in found["name"]:
-        assert int(found["threads"]) >= 1

@@ -36,6 +36,11 @@ def reduced(name, *dim):
     return getattr(real(*SHAPE), name)(*dim or ((0, 1),) * (name == "logsumexp"))
 
 
+def normalized(x):
+    weight, bias = (real(SHAPE[1], requires_grad=True) for _ in range(2))
+    F.layer_norm(x, SHAPE[1:], weight, bias).sum().backward()
+
+
 def step(make, sparse):
     """A step of an optimizer over a table that words are looked up in."""
     table = nn.Embedding(40, 32, sparse=sparse).to("sim")
@@ -99,6 +104,7 @@ WORK = {
     "sort of a long row": lambda: real(5000).argsort(),
     "linear": lambda: F.linear(real(*SHAPE), real(32, 96), real(32)),
     "cross_entropy": lambda: F.cross_entropy(real(64, 16, requires_grad=True), whole(64)),
+    "layer_norm": lambda: normalized(real(64, 96, requires_grad=True)),
     "bce": lambda: F.binary_cross_entropy_with_logits(real(*SHAPE), real(*SHAPE)),
     **{f"{name} dense": partial(step, make, sparse=False) for name, make in OPTIMIZERS.items()},
     "SGD rows": partial(step, partial(optim.SGD, lr=0.1), sparse=True),

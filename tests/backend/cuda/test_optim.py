@@ -171,6 +171,52 @@ def test_gradients_of_another_dtype():
     np.testing.assert_allclose(mine[0].get(), p, rtol=2e-6)
 
 
+def test_states_of_another_dtype():
+    options = DEFAULTS["adagrad_"] | {"weight_decay": 0.0}
+    p, s, g = (c[0] for c in drawn([(5,)], "float64", [True]))
+    s = s.astype("float32")
+    mine = [on_sim(a) for a in (p, s, g)]
+    SIM["adagrad_"](*[[a] for a in mine], **options)
+    CPU["adagrad_"]([p], [s], [g], **options)
+    assert mine[1].dtype == np.float32
+    for a, b in zip(mine, (p, s), strict=False):
+        np.testing.assert_allclose(a.get(), b, rtol=2e-6)
+
+
+@pytest.mark.parametrize("dtypes", [["float32"] * 3, ["float64"] * 3, ["float16", "float32"]])
+@pytest.mark.parametrize(
+    ("name", "more", "options"),
+    [
+        ("fill_all_", [], {"value": 0}),
+        ("scale_all_", [[np.asarray(0.5, np.float32)]], {}),
+        ("clamp_all_", [], {"min": -0.5, "max": 0.25}),
+    ],
+)
+def test_gradients_are_changed_in_place(name, more, options, dtypes):
+    rng = np.random.default_rng(0)
+    grads = [rng.normal(size=s).astype(d) for s, d in zip([(5, 8), (), (3,)], dtypes)]
+    grads[0][0, 0] = np.nan
+    mine = [on_sim(g) for g in grads]
+    views = [mine[0][:, ::2], *mine[1:]]
+    SIM[name](views, *[[on_sim(a) for a in column] for column in more], **options)
+    CPU[name]([grads[0][:, ::2], *grads[1:]], *more, **options)
+    for a, b in zip(mine, grads, strict=True):
+        np.testing.assert_array_equal(a.get(), b)
+
+
+@pytest.mark.parametrize("dtypes", [["float16"] * 2, ["float32"] * 2, ["float32", "float64"]])
+def test_sums_of_squares(dtypes):
+    rng = np.random.default_rng(0)
+    grads = [rng.normal(size=s).astype(d) for s, d in zip([(5, 70), ()], dtypes)]
+    exact = sum((g.astype("float64") ** 2).sum() for g in grads)
+    for total in (
+        CPU["sum_squares"](grads[0].T, grads[1]),
+        SIM["sum_squares"](on_sim(grads[0]).T, on_sim(grads[1])).get(),
+    ):
+        assert total.dtype == dtypes[1] and total.shape == ()
+        np.testing.assert_allclose(total, exact, rtol=TOLERANCE[dtypes[0]])
+
+
 def test_an_expanded_parameter_is_refused():
     p = nn.Parameter(minitorch.zeros(1, device="sim"))
     p.data = minitorch.zeros(1, device="sim").expand(4)

@@ -61,8 +61,16 @@ def sgd_steps():
     negative_sampling_sgd_(*tables, places[:, :3], places, weights, **options)
 
 
+def gradients(change):
+    p = ones(3, requires_grad=True)
+    p.sum().backward()
+    change([p])
+
+
 linear = partial(F.linear, weight=ones(2, 4), bias=ones(2, requires_grad=True))
 cross_entropy = partial(F.cross_entropy, target=rows())
+logistic = partial(F.binary_cross_entropy_with_logits, target=ones(3, 4))
+layer_norm = partial(F.layer_norm, normalized_shape=(4,), weight=ones(4), bias=ones(4))
 WORK = {
     "adagrad_": partial(step, optim.Adagrad, sparse=False),
     "adagrad_rows_": partial(step, optim.Adagrad, sparse=True),
@@ -71,6 +79,9 @@ WORK = {
     "rmsprop_": partial(step, optim.RMSprop, sparse=False),
     "sgd_": partial(step, partial(optim.SGD, lr=0.1), sparse=False),
     "sgd_rows_": partial(step, partial(optim.SGD, lr=0.1), sparse=True),
+    "clamp_all_": partial(gradients, lambda ps: nn.utils.clip_grad_value_(ps, 0.5)),
+    "scale_all_": partial(gradients, lambda ps: nn.utils.clip_grad_norm_(ps, 0.5)),
+    "fill_all_": partial(gradients, lambda ps: optim.SGD(ps).zero_grad(set_to_none=False)),
     "copy_": lambda: ones(3).copy_(ones(3)),
     "index_add_": lambda: ones(3).index_add_(0, rows(), ones(3)),
     "index_put_": lambda: assign(ones(3), ones(3), rows()),
@@ -86,6 +97,10 @@ WORK = {
     "linear_backward": lambda: differentiated(linear),
     "cross_entropy": lambda: cross_entropy(ones(3, 4)),
     "cross_entropy_backward": lambda: differentiated(cross_entropy),
+    "logistic_loss": lambda: logistic(ones(3, 4)),
+    "logistic_loss_backward": lambda: differentiated(logistic),
+    "layer_norm": lambda: layer_norm(ones(3, 4)),
+    "layer_norm_backward": lambda: differentiated(layer_norm),
     "negative_sampling": lambda: scores(ones(3, 4)),
     "negative_sampling_backward": lambda: differentiated(scores),
     "negative_sampling_sgd_": sgd_steps,

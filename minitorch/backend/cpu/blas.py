@@ -1,0 +1,198 @@
+"""What multiplies matrices: which BLAS, its threads, and Intel's MKL in its place.
+
+NumPy brings OpenBLAS. Where the environment has MINITORCH_BLAS=mkl when minitorch is imported, and
+MKL is installed (extra `mkl`), products of two float32 or float64 matrices of some size go to it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = Any
+Gemm = Callable[..., None]
+
+# cblas.h
+_ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112
+# Below this NumPy's OpenBLAS is as fast or faster: MKL's calls cost some 8 µs more.
+_FEWEST_MULTIPLICATIONS = 1_500_000
+_LONGEST = 2**31 - 1  # an int
+
+
+# ---------------------------------------------------------------------- which
+def blas() -> dict[str, str]:
+    """Return what matrices are multiplied with: `name`, `version` and `threads`."""
+    if matmul is not np.matmul:
+        return {"name": "mkl", "version": _mkl_version(), "threads": str(get_num_threads())}
+    config: Any = np.show_config(mode="dicts")
+    found = config.get("Build Dependencies", {}).get("blas", {})
+    return {
+        "name": str(found.get("name", "unknown")),
+        "version": str(found.get("version", "unknown")),
+        "threads": str(_openblas_threads() or "unknown"),
+    }
+
+
+def _mkl_version() -> str:
+    text = ctypes.create_string_buffer(200)
+    _mkl_library().MKL_Get_Version_String(text, len(text))
+    words = text.value.decode().split()
+    return words[words.index("Version") + 1] if "Version" in words else "unknown"
+
+
+def _openblas_threads() -> int | None:
+    """Ask the OpenBLAS that NumPy loaded; None where there is none."""
+    for path in loaded_libraries("openblas"):
+        library = ctypes.CDLL(path)
+        for name in (
+            "scipy_openblas_get_num_threads64_",
+            "openblas_get_num_threads64_",
+            "openblas_get_num_threads",
+        ):
+            if hasattr(library, name):
+                return int(getattr(library, name)())
+    return None
+
+
+def loaded_libraries(word: str) -> list[str]:
+    """Paths of the shared libraries in this process whose name has `word`, NumPy's own first."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return []
+    paths = {line.split(maxsplit=5)[-1] for line in maps.read_text().splitlines() if "/" in line}
+    named = [path for path in paths if word in os.path.basename(path) and os.path.exists(path)]
+    return sorted(named, key=lambda path: ("numpy" not in path, path))
+
+
+# ---------------------------------------------------------------------- threads
+def get_num_threads() -> int:
+    """Return how many threads a matrix product on the CPU may use.
+
+    Raises ImportError where threadpoolctl (extra `blas`) is not installed.
+    """
+    pools = [pool for pool in _threadpoolctl().threadpool_info() if pool["user_api"] == "blas"]
+    return max((int(pool["num_threads"]) for pool in pools), default=1)
+
+
+def set_num_threads(num: int) -> None:
+    """Let matrix products on the CPU use `num` threads (of every BLAS in the process).
+
+    Raises ImportError where threadpoolctl (extra `blas`) is not installed, TypeError and
+    RuntimeError for what is not a number above 0.
+    """
+    if not isinstance(num, int) or isinstance(num, bool):
+        raise TypeError(f"set_num_threads: expected an int, got {type(num).__name__}")
+    if num < 1:
+        raise RuntimeError(f"set_num_threads: expected a positive number of threads, got {num}")
+    _threadpoolctl().threadpool_limits(num, user_api="blas")
+
+
+def _threadpoolctl() -> Any:
+    try:
+        import threadpoolctl
+    except ImportError:
+        raise ImportError(
+            "threads of BLAS need threadpoolctl: pip install 'minitorch-cupy[blas]'"
+        ) from None
+    return threadpoolctl
+
+
+# ---------------------------------------------------------------------- MKL
+def _mkl_library() -> Any:
+    """Load MKL from where pip puts it, or from where the system finds it."""
+    from ctypes.util import find_library  # which nobody else waits for
+
+    folder = Path(sys.prefix) / ("Library/bin" if os.name == "nt" else "lib")
+    paths = [str(path) for path in sorted(folder.glob("*mkl_rt*"))]
+    paths += [path for path in [find_library("mkl_rt")] if path]
+    for path in paths:
+        try:
+            return ctypes.CDLL(path)
+        except OSError:
+            continue
+    raise ImportError("MINITORCH_BLAS=mkl needs MKL: pip install 'minitorch-cupy[mkl]'")
+
+
+def product(sgemm: Any, dgemm: Any, integer: Any = ctypes.c_int) -> Callable[..., Array]:
+    """Return `np.matmul` by these functions of CBLAS, whose integers are `integer`.
+
+    What they do not take (other dtypes and dimensions, strides that are neither rows nor columns
+    in one piece) and what is small stays with NumPy.
+    """
+    pointer = ctypes.c_void_p
+    by_dtype: dict[Any, Gemm] = {}
+    for dtype, real, gemm in (
+        (np.dtype(np.float32), ctypes.c_float, sgemm),
+        (np.dtype(np.float64), ctypes.c_double, dgemm),
+    ):
+        enums, sizes, place = [ctypes.c_int] * 3, [integer] * 3, [pointer, integer]
+        gemm.argtypes = [*enums, *sizes, real, *place, *place, real, *place]
+        gemm.restype = None
+        by_dtype[dtype] = gemm
+    numpy_matmul, empty, overlap = np.matmul, np.empty, np.may_share_memory
+
+    def matmul(x: Array, y: Array, out: Array | None = None) -> Array:
+        if x.ndim != 2 or y.ndim != 2:
+            return numpy_matmul(x, y, out)
+        (m, k), (inner, n) = x.shape, y.shape
+        gemm = by_dtype.get(x.dtype)
+        if (
+            gemm is None
+            or y.dtype is not x.dtype
+            or k != inner
+            or m * n * k < _FEWEST_MULTIPLICATIONS
+            or (left := _layout(x)) is None
+            or (right := _layout(y)) is None
+            or n > _LONGEST
+        ):
+            return numpy_matmul(x, y, out)
+        if out is None:
+            out = empty((m, n), x.dtype)
+        elif (
+            out.shape != (m, n)
+            or out.dtype is not x.dtype
+            or not out.flags.c_contiguous
+            or overlap(out, x)
+            or overlap(out, y)
+        ):
+            return numpy_matmul(x, y, out)
+        (turn_x, long_x), (turn_y, long_y) = left, right
+        a, b, c = x.ctypes.data, y.ctypes.data, out.ctypes.data
+        gemm(_ROW_MAJOR, turn_x, turn_y, m, n, k, 1.0, a, long_x, b, long_y, 0.0, c, n)
+        return out
+
+    return matmul
+
+
+def _layout(x: Array) -> tuple[int, int] | None:
+    """Whether a matrix lies transposed, and the distance of its rows as they lie in elements."""
+    size = x.itemsize
+    (rows, columns), (down, across) = x.shape, x.strides
+    if across == size and down >= columns * size and down % size == 0:
+        transposed, distance = _AS_IS, down // size
+    elif down == size and across >= rows * size and across % size == 0:
+        transposed, distance = _TRANSPOSED, across // size
+    else:
+        return None
+    return None if max(rows, columns, distance) > _LONGEST else (transposed, distance)
+
+
+def _chosen() -> Callable[..., Array]:
+    name = os.environ.get("MINITORCH_BLAS", "")
+    if name in ("", "numpy"):
+        return np.matmul
+    if name != "mkl":
+        raise ValueError(f"MINITORCH_BLAS: expected numpy or mkl, got {name!r}")
+    library = _mkl_library()
+    return product(library.cblas_sgemm, library.cblas_dgemm)
+
+
+matmul: Callable[..., Array] = _chosen()
+# Of two matrices: `dot` takes half a microsecond less than `np.matmul`.
+dot: Callable[..., Array] = np.ndarray.dot if matmul is np.matmul else matmul

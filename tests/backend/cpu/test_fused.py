@@ -1,0 +1,130 @@
+"""Entries of fused ops write into `out`: the same numbers, bit for bit, in the same memory."""
+
+import numpy as np
+import pytest
+
+from minitorch import backend
+from minitorch.rules import REGISTRY
+
+CPU = backend.named("cpu").entries
+RNG = np.random.default_rng(0)
+
+
+def numbers(*shape, dtype="float32"):
+    return RNG.normal(size=shape).astype(dtype)
+
+
+def linear(dtype, *lead, **params):
+    x, weight, bias = numbers(*lead, 6), numbers(5, 6), numbers(5)
+    return tuple(a.astype(dtype) for a in (x, weight, bias)), params
+
+
+def cross_entropy(dtype, targets=(0, 2, 1, 2), **params):
+    x, target = 3 * numbers(4, 3, dtype=dtype), np.array(targets)
+    return (x,), {"target": target, "ignore_index": -100, "reduction": "mean"} | params
+
+
+def skip_gram(scale):
+    x, y, weights = scale * numbers(2, 4, 3), numbers(2, 9, 3), np.abs(numbers(2, 6, 4))
+    return (x, y, weights), {"width": 3}
+
+
+def logistic_loss(dtype, scale, reduction):
+    x, target = scale * numbers(3, 5), RNG.uniform(size=(3, 5))
+    return (x.astype(dtype),), {"target": target.astype(dtype), "reduction": reduction}
+
+
+def layer_norm(dtype, shape, dims):
+    arrays = numbers(*shape), numbers(*shape[-dims:]), numbers(*shape[-dims:])
+    return tuple(a.astype(dtype) for a in arrays), {"eps": 1e-5}
+
+
+FLOATS = ("float16", "float32", "float64")
+# Arguments of the forward entry; two drawings of each are of the same shapes.
+CASES = {
+    "linear": [
+        *(lambda d=d: linear(d, 7, activation="relu") for d in FLOATS),
+        *(
+            lambda a=a, lead=lead: linear("float32", *lead, activation=a)
+            for a in ("none", "relu", "tanh", "sigmoid", "gelu")
+            for lead in ((7,), (2, 3), (0,))
+        ),
+    ],
+    "cross_entropy": [
+        *(
+            lambda d=d, r=r: cross_entropy(d, reduction=r)
+            for d in FLOATS
+            for r in ("mean", "sum", "none")
+        ),
+        *(
+            lambda i=i, r=r: cross_entropy("float32", reduction=r, ignore_index=i)
+            for i in (2, -1)
+            for r in ("mean", "none")
+        ),
+        lambda: cross_entropy("float32", targets=(-7, 2, 1, -7), ignore_index=-7),
+    ],
+    "logistic_loss": [
+        *(
+            lambda d=d, s=s, r=r: logistic_loss(d, s, r)
+            for d in FLOATS
+            for s in (1, 200)
+            for r in ("mean", "sum")
+        ),
+    ],
+    "layer_norm": [
+        *(lambda d=d: layer_norm(d, (4, 6), 1) for d in FLOATS),
+        *(lambda s=s: layer_norm("float32", s, 2) for s in ((3, 2, 5), (2, 3, 2, 5), (0, 2, 5))),
+    ],
+    "negative_sampling": [lambda: skip_gram(1), lambda: skip_gram(100)],
+}
+EACH = [(name, i) for name, makers in CASES.items() for i in range(len(makers))]
+
+
+def written(name, arguments, params, out):
+    """What the entry gives without `out` and with it; both must be equal to the last bit."""
+    expected = CPU[name](*arguments, **params)
+    given = CPU[name](*arguments, **params, out=out)
+    assert len(given) == len(expected) == len(out)
+    for mine, theirs, place in zip(given, expected, out, strict=True):
+        assert (mine is None) == (theirs is None)
+        if mine is None:
+            continue
+        assert isinstance(theirs, np.ndarray)
+        assert mine is place or any(mine is a for a in arguments)
+        assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
+        assert mine.tobytes() == theirs.tobytes()
+    return given
+
+
+def test_the_cases_cover_every_fused_op():
+    assert set(CASES) == {name for name, op in REGISTRY.items() if op.family == "fused"}
+
+
+@pytest.mark.parametrize(("name", "i"), EACH)
+def test_forward_writes_into_out(name, i):
+    make = CASES[name][i]
+    out = CPU[name](*make()[0], **make()[1])
+    arguments, params = make()
+    written(name, arguments, params, out)
+
+
+@pytest.mark.parametrize(("name", "i"), EACH)
+def test_backward_writes_into_out(name, i):
+    make = CASES[name][i]
+    outs = {}
+    for _ in range(2):  # the second time into what the first one gave
+        arguments, params = make()
+        result, *kept = CPU[name](*arguments, **params)
+        g = RNG.normal(size=np.shape(result)).astype(result.dtype)
+        for seed in (g, 2.0, 1.0)[: 3 if g.ndim == 0 else 1]:
+            for unneeded in range(-1, len(arguments)):
+                needs = tuple(n != unneeded for n in range(len(arguments)))
+                given = {"needs": needs} | params
+                key = (type(seed), seed == 1 if g.ndim == 0 else None, unneeded)
+                copies = [a if a is None else a.copy() for a in kept]
+                if key in outs:
+                    written(name + "_backward", (seed, *kept), given, outs[key])
+                else:
+                    outs[key] = CPU[name + "_backward"](seed, *kept, **given)
+                for before, after in zip(copies, kept, strict=True):
+                    assert before is None or before.tobytes() == after.tobytes()
