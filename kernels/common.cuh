@@ -69,6 +69,8 @@ typedef bool T; typedef bool C; typedef i64 Acc;
 #endif
 
 #define KERNEL(name) extern "C" __global__ void NAME(name)
+// With registers for as many blocks of 256 threads on a multiprocessor.
+#define KERNEL_OF(name, blocks) extern "C" __global__ void __launch_bounds__(256, blocks) NAME(name)
 
 // NVRTC has no INFINITY.
 __device__ __forceinline__ float infinity(float) { return __int_as_float(0x7f800000); }
@@ -111,6 +113,15 @@ __device__ __forceinline__ void report(ErrorWord* word, u64 code, i64 value, i64
         word->value = value;
         word->bound = bound;
     }
+}
+
+// ------------------------------------------------------------------ numbers that change
+// What a launch was given, or what `live` says instead if it is not null: a captured launch is made
+// again with other numbers. By value, so that the compiler needs no memory for it.
+template <class V> __device__ __forceinline__ V chosen(const V& given, const V* live) {
+    V now = given;
+    if (live) now = *live;
+    return now;
 }
 
 // ------------------------------------------------------------------ reductions

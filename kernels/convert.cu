@@ -26,11 +26,16 @@ __device__ __forceinline__ void copy_strided(const Walk<2>& walk) {
 
 // Tiles go through shared memory, so that both arrays are touched along their rows: dimension 0 of
 // the walk is contiguous in `out`, dimension 1 in x. Blocks of 256 threads. U, S: as in `offsets`.
-#define TILE 32
+#define TILE 64
 #define TILE_ROWS (256 / TILE)
 constexpr int TILE_PITCH = TILE + (sizeof(C) < 4 ? 4 / sizeof(C) : 1);  // a column: 32 banks
+typedef C Tile[TILE][TILE_PITCH];
+__device__ __forceinline__ Tile& tile_of_block() {
+    __shared__ Tile tile;
+    return tile;
+}
 template <class V, class U, class S>
-__device__ __forceinline__ void transpose(const Walk<2>& walk, C (&tile)[TILE][TILE_PITCH]) {
+__device__ __forceinline__ void transpose(const Walk<2>& walk, Tile& tile) {
     const U width = (U)walk.shape[0], height = (U)walk.shape[1];
     const U across = (width + TILE - 1) / TILE, down = (height + TILE - 1) / TILE;
     const U jobs = (U)walk.n / (width * height) * across * down;
@@ -72,15 +77,15 @@ __device__ __forceinline__ void transpose(const Walk<2>& walk, C (&tile)[TILE][T
     }
 }
 template <class V>
-__device__ __forceinline__ void copy_transposed(const Walk<2>& walk, C (&tile)[TILE][TILE_PITCH]) {
+__device__ __forceinline__ void copy_transposed(const Walk<2>& walk) {
+    Tile& tile = tile_of_block();
     if (walk.narrow) transpose<V, u32, int>(walk, tile);
     else transpose<V, u64, i64>(walk, tile);
 }
 
 #define FROM(suffix, S) \
     KERNEL(from_##suffix##_transposed)(Walk<2> walk) { \
-        __shared__ C tile[TILE][TILE_PITCH]; \
-        copy_transposed<S>(walk, tile); \
+        copy_transposed<S>(walk); \
     } \
     KERNEL(from_##suffix)(T* out, const S* x, i64 n) { copy_contiguous<S>(out, x, n); } \
     KERNEL(from_##suffix##_strided)(Walk<2> walk) { copy_strided<S>(walk); }

@@ -114,19 +114,29 @@ KERNEL(where)(T* out, const T* x, const T* y, const bool* condition, C a, C b, i
     const i64 packs = packed ? n / PACK : 0;
     for (i64 i = first(); i < packs; i += step()) {
         const Group<bool, PACK> chosen = load_group<PACK>(condition + i * PACK);
-        const Pack s = p.pack(i), t = q.pack(i);
-        Pack r;
+        const Group<T, PACK> s = p.pack(i), t = q.pack(i);
+        Group<T, PACK> r;
 #pragma unroll
         for (int j = 0; j < PACK; j++) r.v[j] = chosen.v[j] ? s.v[j] : t.v[j];
-        store_pack(out + i * PACK, r);
+        store_group<PACK>(out + i * PACK, r);
     }
     for (i64 i = packs * PACK + first(); i < n; i += step())
         out[i] = T(condition[i] ? p.at(i) : q.at(i));
 }
 KERNEL(where_strided)(Walk<4> walk, C a, C b) {
     const Operand x = {walk.at<const T>(1, 0), a}, y = {walk.at<const T>(2, 0), b};
-    for_each(walk, [&](const auto& at) {
-        const bool chosen = *walk.at<const bool>(3, at[3]);
-        *walk.at<T>(0, at[0]) = T(chosen ? x.at(at[1]) : y.at(at[2]));
-    });
+    if (walk.packed)
+        for_each<PACK>(walk, [&](const auto& at) {
+            const Group<bool, PACK> chosen = packed<bool>(walk, 3, at[3]);
+            const Group<T, PACK> p = x.pack(walk, 1, at[1]), q = y.pack(walk, 2, at[2]);
+            Group<T, PACK> r;
+#pragma unroll
+            for (int j = 0; j < PACK; j++) r.v[j] = chosen.v[j] ? p.v[j] : q.v[j];
+            store_group<PACK>(walk.at<T>(0, at[0]), r);
+        });
+    else
+        for_each(walk, [&](const auto& at) {
+            const bool chosen = *walk.at<const bool>(3, at[3]);
+            *walk.at<T>(0, at[0]) = T(chosen ? x.at(at[1]) : y.at(at[2]));
+        });
 }

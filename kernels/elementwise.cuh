@@ -40,12 +40,19 @@ struct Operand {
     const T* array;
     C number;
     __device__ __forceinline__ C at(i64 i) const { return array ? C(array[i]) : number; }
-    __device__ __forceinline__ Pack pack(i64 i) const {
-        if (array) return load_pack(array + i * PACK);
-        Pack same;
+    __device__ __forceinline__ Group<T, PACK> numbers() const {
+        Group<T, PACK> same;
 #pragma unroll
         for (int j = 0; j < PACK; j++) same.v[j] = T(number);
         return same;
+    }
+    __device__ __forceinline__ Group<T, PACK> pack(i64 i) const {
+        return array ? load_group<PACK>(array + i * PACK) : numbers();
+    }
+    // The same in a packed walk, in which this is array k.
+    template <int N>
+    __device__ __forceinline__ Group<T, PACK> pack(const Walk<N>& walk, int k, i64 offset) const {
+        return array ? packed<T>(walk, k, offset) : numbers();
     }
 };
 
@@ -64,9 +71,18 @@ __device__ __forceinline__ void unary(const Op& op, R* out, const T* x, i64 n) {
 }
 template <class R, class Op>
 __device__ __forceinline__ void unary_strided(const Op& op, const Walk<2>& walk) {
-    for_each(walk, [&](const auto& at) {
-        *walk.at<R>(0, at[0]) = R(op(C(*walk.at<const T>(1, at[1]))));
-    });
+    if (walk.packed)
+        for_each<PACK>(walk, [&](const auto& at) {
+            const Group<T, PACK> p = packed<T>(walk, 1, at[1]);
+            Group<R, PACK> r;
+#pragma unroll
+            for (int j = 0; j < PACK; j++) r.v[j] = R(op(C(p.v[j])));
+            store_group<PACK>(walk.at<R>(0, at[0]), r);
+        });
+    else
+        for_each(walk, [&](const auto& at) {
+            *walk.at<R>(0, at[0]) = R(op(C(*walk.at<const T>(1, at[1]))));
+        });
 }
 #define DEFINE_UNARY(name, R, expression) \
     struct name##_op { \
@@ -81,7 +97,7 @@ __device__ __forceinline__ void binary(const Op& op, R* out, Operand x, Operand 
     const bool packed = aligned(out) && aligned(x.array) && aligned(y.array);
     const i64 packs = packed ? n / PACK : 0;
     for (i64 i = first(); i < packs; i += step()) {
-        const Pack p = x.pack(i), q = y.pack(i);
+        const Group<T, PACK> p = x.pack(i), q = y.pack(i);
         Group<R, PACK> r;
 #pragma unroll
         for (int j = 0; j < PACK; j++) r.v[j] = R(op(C(p.v[j]), C(q.v[j])));
@@ -92,9 +108,18 @@ __device__ __forceinline__ void binary(const Op& op, R* out, Operand x, Operand 
 template <class R, class Op>
 __device__ __forceinline__ void binary_strided(const Op& op, const Walk<3>& walk, C a, C b) {
     const Operand x = {walk.at<const T>(1, 0), a}, y = {walk.at<const T>(2, 0), b};
-    for_each(walk, [&](const auto& at) {
-        *walk.at<R>(0, at[0]) = R(op(x.at(at[1]), y.at(at[2])));
-    });
+    if (walk.packed)
+        for_each<PACK>(walk, [&](const auto& at) {
+            const Group<T, PACK> p = x.pack(walk, 1, at[1]), q = y.pack(walk, 2, at[2]);
+            Group<R, PACK> r;
+#pragma unroll
+            for (int j = 0; j < PACK; j++) r.v[j] = R(op(C(p.v[j]), C(q.v[j])));
+            store_group<PACK>(walk.at<R>(0, at[0]), r);
+        });
+    else
+        for_each(walk, [&](const auto& at) {
+            *walk.at<R>(0, at[0]) = R(op(x.at(at[1]), y.at(at[2])));
+        });
 }
 #define DEFINE_BINARY(name, R, expression) \
     struct name##_op { \

@@ -1,30 +1,7 @@
 // Bias and activation of a linear layer, both ways; softmax cross-entropy with its gradient.
-#include "special.cuh"
+#include "activation.cuh"
+#include "rows.cuh"
 #if MT_FLOATING
-
-// ------------------------------------------------------------------ activations
-// The numbers are those of ACTIVATIONS in minitorch/backend/cuda/fused.py.
-enum Activation { NONE, RELU, TANH, SIGMOID, GELU };
-
-__device__ __forceinline__ C activate(int activation, C x) {
-    switch (activation) {
-    case RELU: return x > 0 || x != x ? x : C(0);
-    case TANH: return M(tanh)(x);
-    case SIGMOID: return sigmoid_of(x);
-    case GELU: return x * normal_below(x);
-    default: return x;
-    }
-}
-// The derivative, from the result y (of gelu: from its argument) times g.
-__device__ __forceinline__ C pull_back(int activation, C g, C y) {
-    switch (activation) {
-    case RELU: return y > 0 ? g : C(0);
-    case TANH: return g * (1 - y * y);
-    case SIGMOID: return g * ((1 - y) * y);
-    case GELU: return g * (normal_below(y) + y * normal_density(y));
-    default: return g;
-    }
-}
 
 // ------------------------------------------------------------------ linear, forward
 // x += bias along rows of `columns` elements; the activation of that is in x, or in out if given.
@@ -190,7 +167,7 @@ struct Job {
     u64 counts;                 // const i64*: how many targets count in each of `parts`, or null
     u64 word, code;             // where and what to report of a bad target
     i64 n, classes, ignored;
-    int parts, reduction, rows, cached;
+    int parts, reduction;
 };
 template <class V> __device__ __forceinline__ V* pointer(u64 address) {
     return reinterpret_cast<V*>(address);
@@ -256,51 +233,53 @@ __device__ __forceinline__ void sum_losses(const Job& job, double mine, i64 divi
     }
 }
 
-// A warp for each row; job.rows rows at a time lie in shared memory.
-KERNEL(cross_entropy_short)(Job job) {
-    extern __shared__ C tile[];
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
-    const int classes = (int)job.classes;
-    const i64 counted = divisor(job);
-    const C scale = C(1) / C(counted);
-    double mine = 0;
-    for (i64 begin = (i64)blockIdx.x * job.rows; begin < job.n; begin += (i64)gridDim.x * job.rows) {
-        const int rows = (int)(job.n - begin < job.rows ? job.n - begin : job.rows);
-        const T* x = pointer<const T>(job.x) + begin * classes;
-        T* grad = pointer<T>(job.grad) + begin * classes;
-        __syncthreads();
-        for (int i = threadIdx.x; i < rows * classes; i += blockDim.x) tile[i] = C(x[i]);
-        __syncthreads();
-        for (int row = warp; row < rows; row += warps) {
-            C* values = tile + row * classes;
-            const i64 target = target_of(job, begin + row, lane == 0);
+// A team for each row, which lies in registers.
+struct CrossEntropy {
+    Job job;
+    template <int G, int ITEMS, class Team>
+    __device__ __forceinline__ void run(i64 rows, int classes, const Team& team) const {
+        const i64 counted = divisor(job);
+        const C scale = C(1) / C(counted);
+        double mine = 0;
+        for (i64 start = team.begin(); start < rows; start += team.stride()) {
+            const i64 row = start + team.group;
+            const bool there = row < rows;
+            Held<G, ITEMS, Team> held(team);
+            held.load(pointer<const T>(job.x) + row * classes, there ? classes : 0, -infinity(C()));
+            const int target = there ? (int)target_of(job, row, team.lane == 0) : -1;
             C high = -infinity(C());
-            for (int c = lane; c < classes; c += 32) high = Largest::combine(high, values[c]);
-            high = warp_reduce<Largest>(high);
-            C picked = 0, total = 0;  // picked: in the lane that has the target
-            for (int c = lane; c < classes; c += 32) {
-                const C below = values[c] - high;
-                if (c == target) picked = below;
-                total += values[c] = M(exp)(below);
+#pragma unroll
+            for (int k = 0; k < ITEMS; k++) high = Top::combine(high, held.v[k]);
+            high = team.template reduce<Top>(high);
+            C picked = 0, total = 0;
+            bool has = target < 0 && team.lane == 0;  // the thread that has the target has the loss
+#pragma unroll
+            for (int k = 0; k < ITEMS; k++) {
+                const C below = held.v[k] - high;
+                if (held.place(k) == target) picked = below, has = true;
+                total += held.v[k] = M(exp)(below);
             }
-            total = warp_reduce<Sum>(total);
-            for (int c = lane; c < classes; c += 32)
-                values[c] = slope(values[c], total, target >= 0, c == target, scale);
-            if (lane == (target < 0 ? 0 : (int)target & 31)) {
+            total = team.template reduce<Plus>(total);
+            const C factor = scale / total, none = C(0) * scale;  // NaN where no target counts at all
+#pragma unroll
+            for (int k = 0; k < ITEMS; k++) {
+                const C counts = held.v[k] * factor - (held.place(k) == target ? scale : C(0));
+                held.v[k] = target < 0 ? none : counts;
+            }
+            held.store(pointer<T>(job.grad) + row * classes, there ? classes : 0);
+            if (has && there) {
                 const C loss = target < 0 ? C(0) : M(log)(total) - picked;
-                if (job.reduction == EVERY) pointer<T>(job.loss)[begin + row] = T(loss);
+                if (job.reduction == EVERY) pointer<T>(job.loss)[row] = T(loss);
                 mine += loss;
             }
         }
-        __syncthreads();
-        for (int i = threadIdx.x; i < rows * classes; i += blockDim.x) grad[i] = T(tile[i]);
+        sum_losses(job, mine, counted);
     }
-    sum_losses(job, mine, counted);
-}
+};
+HOLDING(cross_entropy, CrossEntropy, SHARING)
 
-// A block for each row, which lies in shared memory if job.cached, else is read again.
+// A block for each row, which is read three times.
 KERNEL(cross_entropy_long)(Job job) {
-    extern __shared__ C cache[];
     __shared__ C scratch[32];
     const i64 counted = divisor(job), classes = job.classes;
     const C scale = C(1) / C(counted);
@@ -311,16 +290,12 @@ KERNEL(cross_entropy_long)(Job job) {
         const i64 target = target_of(job, row, threadIdx.x == 0);
         C high = -infinity(C());
         for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
-            const C value = x[c];
-            if (job.cached) cache[c] = value;
-            high = Largest::combine(high, value);
+            high = Largest::combine(high, C(x[c]));
         }
         high = block_reduce<Largest>(high, scratch);
         C total = 0;
         for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
-            const C power = M(exp)((job.cached ? cache[c] : C(x[c])) - high);
-            if (job.cached) cache[c] = power;
-            total += power;
+            total += M(exp)(C(x[c]) - high);
         }
         total = block_reduce<Sum>(total, scratch);
         if (threadIdx.x == 0) {
@@ -329,7 +304,7 @@ KERNEL(cross_entropy_long)(Job job) {
             mine += loss;
         }
         for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
-            const C power = job.cached ? cache[c] : M(exp)(C(x[c]) - high);
+            const C power = M(exp)(C(x[c]) - high);
             grad[c] = T(slope(power, total, target >= 0, c == target, scale));
         }
     }

@@ -12,7 +12,8 @@
 // ------------------------------------------------------------------ the rules
 // Each changes one element p and its states a, b, c by its gradient g; a state that the options
 // do not use is not stored. The formulas stand at the classes of minitorch/optim; options are
-// filled by minitorch/backend/cuda/optim.py.
+// filled by minitorch/backend/cuda/optim.py. `live` has them instead, if given: a captured launch
+// is made again with other numbers.
 __device__ __forceinline__ C direction(C p, C g, C weight_decay, int maximize) {
     return (maximize ? -g : g) + (weight_decay != 0 ? weight_decay * p : C(0));
 }
@@ -121,10 +122,10 @@ __device__ __forceinline__ void change_all(const Table& table, const Rule& rule)
             change<1>(rule, p, g, a, b, c, i);
     }
 }
-KERNEL(sgd)(Table table, Sgd rule) { change_all(table, rule); }
-KERNEL(adagrad)(Table table, Adagrad rule) { change_all(table, rule); }
-KERNEL(rmsprop)(Table table, RmsProp rule) { change_all(table, rule); }
-KERNEL(adam)(Table table, Adam rule) { change_all(table, rule); }
+KERNEL(sgd)(Table table, Sgd rule, const Sgd* live) { change_all(table, chosen(rule, live)); }
+KERNEL(adagrad)(Table table, Adagrad rule, const Adagrad* live) { change_all(table, chosen(rule, live)); }
+KERNEL(rmsprop)(Table table, RmsProp rule, const RmsProp* live) { change_all(table, chosen(rule, live)); }
+KERNEL(adam)(Table table, Adam rule, const Adam* live) { change_all(table, chosen(rule, live)); }
 
 // ------------------------------------------------------------------ some rows
 // values[i] belongs to the row rows[i]; order sorts rows. The threads at the first of equal rows
@@ -161,7 +162,7 @@ __device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule)
         }
     }
 }
-KERNEL(sgd_rows)(Sparse job, Sgd rule) { change_rows(job, rule); }
-KERNEL(adagrad_rows)(Sparse job, Adagrad rule) { change_rows(job, rule); }
-KERNEL(adam_rows)(Sparse job, Adam rule) { change_rows(job, rule); }
+KERNEL(sgd_rows)(Sparse job, Sgd rule, const Sgd* live) { change_rows(job, chosen(rule, live)); }
+KERNEL(adagrad_rows)(Sparse job, Adagrad rule, const Adagrad* live) { change_rows(job, chosen(rule, live)); }
+KERNEL(adam_rows)(Sparse job, Adam rule, const Adam* live) { change_rows(job, chosen(rule, live)); }
 #endif

@@ -46,14 +46,17 @@ struct Stretch {
     __device__ __forceinline__ W at(int i) const { return words[i % COUNT][i / COUNT]; }
 };
 
-// visit(i, word) for the first n words of W's size from block `offset` of the stream on.
+// A place in a stream: PLACE in minitorch/backend/cuda/source.py. The offset is in blocks.
+struct Place { u64 seed, offset; };
+
+// visit(i, word) for the first n words of W's size from a place on.
 template <class W, class Visit>
 __device__ __forceinline__ void for_each_word(
-    Stretch<W>& stretch, u64 seed, u64 offset, i64 n, const Visit& visit
+    Stretch<W>& stretch, const Place& from, i64 n, const Visit& visit
 ) {
     constexpr int SPAN = Stretch<W>::SPAN;
     for (i64 base = (i64)blockIdx.x * SPAN; base < n; base += (i64)gridDim.x * SPAN) {
-        stretch.fill(seed, offset + base / Stretch<W>::COUNT);
+        stretch.fill(from.seed, from.offset + base / Stretch<W>::COUNT);
         for (int i = threadIdx.x; i < SPAN && base + i < n; i += RANDOM_THREADS)
             visit(base + i, stretch.at(i));
     }

@@ -1,14 +1,21 @@
 // Reductions over any dimensions. The launcher brings x to two kept and two reduced dimensions,
 // each with a step of its own; the result is contiguous. Kernels of each op:
-//   OP_rows     short rows: 1 to 32 neighbouring threads of a warp per row
-//   OP_row      long rows: a block per row, or several (parts), 128-bit loads
-//   OP_columns  the kept dimension is the contiguous one: a tile of up to 32 columns per block
+//   OP_rows     short rows, or many: 1 to 32 neighbouring threads of a warp per row
+//   OP_row      long rows: a block per row, or several (parts)
+//   OP_columns  the kept dimension is the contiguous one: a tile of up to 32 groups of columns per
+//               block
+// Elements that lie in a row are loaded 128 bits at a time where the launcher finds that they may.
+// A thread has several loads under way before it needs the first: memory is far away.
 // Where several blocks share a row (or tile), each publishes its part, and the one that comes last
 // adds up all parts in their order: one launch, and the same bits in every run.
 #include "tile.cuh"
+#include "groups.cuh"
 #include "logsum.cuh"
-#define ROUNDS 16  // elements (or packs) that a thread adds up before they join its total: the
-                   // error then grows with the square root of what a thread adds up
+// Loads of a thread under way at once. What they bring is added up before it joins the thread's
+// total: the error then grows with the square root of what a thread adds up.
+#define PACKS 4
+#define SINGLES 8
+constexpr int GROUP = PACK < 4 ? PACK : 4;  // neighbouring columns of a thread; as in reduce.py
 
 struct Reduction {
     const T* x;
@@ -18,6 +25,8 @@ struct Reduction {
     i64 outer, inner, n0, n1;
     i64 outer_step, inner_step, n0_step, n1_step;
     int parts, lanes;
+    int group;  // elements that may be loaded at once: PACK (along a row), GROUP (columns) or 1
+    int pad;
 };
 
 // ------------------------------------------------------------------ the ops
@@ -75,10 +84,12 @@ __device__ __forceinline__ bool lowest(bool) { return false; }
 
 struct Largest {
     static __device__ __forceinline__ C start() { return lowest(C()); }
+    static __device__ __forceinline__ C better(C a, C b) { return b > a || b != b ? b : a; }
     static __device__ __forceinline__ bool before(C a, C b) { return a > b || (a != a && b == b); }
 };
 struct Smallest {
     static __device__ __forceinline__ C start() { return highest(C()); }
+    static __device__ __forceinline__ C better(C a, C b) { return b < a || b != b ? b : a; }
     static __device__ __forceinline__ bool before(C a, C b) { return a < b || (a != a && b == b); }
 };
 
@@ -88,7 +99,7 @@ struct Extreme {
     typedef T Out;
     static __device__ __forceinline__ State start() { return Order::start(); }
     static __device__ __forceinline__ State add(State s, C v, i64) { return combine(s, v); }
-    static __device__ __forceinline__ State combine(State a, State b) { return Order::before(b, a) ? b : a; }
+    static __device__ __forceinline__ State combine(State a, State b) { return Order::better(a, b); }
     static __device__ __forceinline__ Out finish(State s, i64) { return Out(s); }
 };
 
@@ -171,55 +182,98 @@ template <class Op>  // elements begin, begin + step, ... before end of a row
 __device__ __forceinline__ typename Op::State along(
     const Reduction& r, const T* row, i64 begin, i64 end, i64 step) {
     typename Op::State total = Op::start();
-    for (i64 i = begin; i < end;) {
-        typename Op::State some = Op::start();
-        if (r.n0 == 1) {
-#pragma unroll 4
-            for (int k = 0; k < ROUNDS && i < end; ++k, i += step) some = Op::add(some, row[i * r.n1_step], i);
-        } else {
-#pragma unroll 1
-            for (int k = 0; k < ROUNDS && i < end; ++k, i += step) some = Op::add(some, row[place(r, i)], i);
+    for (i64 i = begin; i < end; i += SINGLES * step) {
+        T values[SINGLES];
+#pragma unroll
+        for (int k = 0; k < SINGLES; ++k) {
+            const i64 at = i + k * step;
+            if (at < end) values[k] = row[r.n0 == 1 ? at * r.n1_step : place(r, at)];
         }
+        typename Op::State some = Op::start();
+#pragma unroll
+        for (int k = 0; k < SINGLES; ++k)
+            if (i + k * step < end) some = Op::add(some, values[k], i + k * step);
         total = Op::combine(total, some);
     }
     return total;
 }
 
-template <class Op>  // the block's share of contiguous elements begin to end, 128 bits at a time
-__device__ __forceinline__ typename Op::State along_packs(const T* row, i64 begin, i64 end) {
-    const int odd = int(((u64)(row + begin) & 31) / sizeof(T));  // of a sector of 32 bytes
-    const i64 sector = begin + (odd ? 2 * PACK - odd : 0), first = sector < end ? sector : end;
-    const i64 packs = (end - first) / PACK, rest = first + packs * PACK;
+template <class Op>  // packs begin, begin + step, ... before end of a row; `index` is that of row[0]
+__device__ __forceinline__ typename Op::State along_packs(
+    const T* row, i64 begin, i64 end, i64 step, i64 index) {
     typename Op::State total = Op::start();
-    if (begin + threadIdx.x < first) total = Op::add(total, row[begin + threadIdx.x], begin + threadIdx.x);
-    for (i64 p = threadIdx.x; p < packs;) {
-        typename Op::State some = Op::start();
-#pragma unroll 4
-        for (int k = 0; k < ROUNDS && p < packs; ++k, p += THREADS) {
-            const i64 i = first + p * PACK;
-            const Pack pack = load_pack(row + i);
+    for (i64 p = begin; p < end; p += PACKS * step) {
+        Pack packs[PACKS];
 #pragma unroll
-            for (int j = 0; j < PACK; ++j) some = Op::add(some, pack.v[j], i + j);
-        }
+        for (int k = 0; k < PACKS; ++k)
+            if (p + k * step < end) packs[k] = load_pack(row + (p + k * step) * PACK);
+        typename Op::State some = Op::start();
+#pragma unroll
+        for (int k = 0; k < PACKS; ++k)
+            if (p + k * step < end)
+#pragma unroll
+                for (int j = 0; j < PACK; ++j)
+                    some = Op::add(some, packs[k].v[j], index + (p + k * step) * PACK + j);
         total = Op::combine(total, some);
     }
-    if (rest + threadIdx.x < end) total = Op::add(total, row[rest + threadIdx.x], rest + threadIdx.x);
     return total;
+}
+
+template <class Op>  // the block's share of contiguous elements begin to end
+__device__ __forceinline__ typename Op::State along_block(const T* row, i64 begin, i64 end) {
+    const int odd = int(((u64)(row + begin) & 31) / sizeof(T));  // of a sector of 32 bytes
+    const i64 sector = begin + (odd ? 2 * PACK - odd : 0), first = sector < end ? sector : end;
+    const i64 packs = (end - first) / PACK, rest = first + packs * PACK, mine = threadIdx.x;
+    typename Op::State total = along_packs<Op>(row + first, mine, packs, THREADS, first);
+    if (begin + mine < first) total = Op::add(total, row[begin + mine], begin + mine);
+    if (rest + mine < end) total = Op::add(total, row[rest + mine], rest + mine);
+    return total;
+}
+
+// Groups of G neighbouring columns: the rows begin, begin + step, ... before end of each.
+template <class Op, int G>
+__device__ __forceinline__ void down(
+    const Reduction& r, const T* columns, i64 begin, i64 end, i64 step, typename Op::State (&total)[G]) {
+    for (i64 i = begin; i < end; i += PACKS * step) {
+        Group<T, G> groups[PACKS];
+#pragma unroll
+        for (int k = 0; k < PACKS; ++k) {
+            const i64 at = i + k * step;
+            if (at < end) groups[k] = load_group<G>(columns + (r.n0 == 1 ? at * r.n1_step : place(r, at)));
+        }
+#pragma unroll
+        for (int j = 0; j < G; ++j) {
+            typename Op::State some = Op::start();
+#pragma unroll
+            for (int k = 0; k < PACKS; ++k)
+                if (i + k * step < end) some = Op::add(some, groups[k].v[j], i + k * step);
+            total[j] = Op::combine(total[j], some);
+        }
+    }
 }
 
 // ------------------------------------------------------------------ results
-// The columns of a tile, from the parts of all its threads; `out` is the first column's place.
-template <class Op>
+template <class Op>  // one for all widths of a tile
+__device__ __forceinline__ typename Op::State* scratch_of() {
+    __shared__ typename Op::State scratch[THREADS];
+    return scratch;
+}
+
+// The columns of a tile, G neighbouring ones of each lane, from the parts of all its threads; `out`
+// is the first column's place.
+template <class Op, int G>
 __device__ __forceinline__ void finish(
-    const Reduction& r, const Tile& tile, const Job& job, typename Op::State state, i64 out, int columns) {
+    const Reduction& r, const Tile& tile, const Job& job, typename Op::State (&state)[G], i64 out, int columns) {
     typedef typename Op::State State;
-    __shared__ State scratch[THREADS];
+    State* const scratch = scratch_of<Op>();
     __shared__ bool last;
-    state = tile_reduce<Op>(tile, state, scratch);
+#pragma unroll
+    for (int j = 0; j < G; ++j) state[j] = tile_reduce<Op>(tile, state[j], scratch);
     if (r.parts > 1) {
-        State* parts = (State*)r.partials + job.tile * r.parts * tile.lanes;
+        State* parts = (State*)r.partials + job.tile * r.parts * tile.lanes * G;
         if (tile.row == 0) {
-            parts[job.part * tile.lanes + tile.lane] = state;
+#pragma unroll
+            for (int j = 0; j < G; ++j) parts[(job.part * G + j) * tile.lanes + tile.lane] = state[j];
             __threadfence();
         }
         __syncthreads();
@@ -229,14 +283,20 @@ __device__ __forceinline__ void finish(
         }
         __syncthreads();
         if (!last) return;  // all threads, or none
-        state = Op::start();
-        for (int p = tile.row; p < r.parts; p += tile.rows)
-            state = Op::combine(state, parts[p * tile.lanes + tile.lane]);
-        state = tile_reduce<Op>(tile, state, scratch);
+#pragma unroll
+        for (int j = 0; j < G; ++j) {
+            State all = Op::start();
+            for (int p = tile.row; p < r.parts; p += tile.rows)
+                all = Op::combine(all, parts[(p * G + j) * tile.lanes + tile.lane]);
+            state[j] = tile_reduce<Op>(tile, all, scratch);
+        }
         if (threadIdx.x == 0) r.tickets[job.tile] = 0;  // nobody else is left to count
     }
-    if (tile.row == 0 && tile.lane < columns)
-        ((typename Op::Out*)r.out)[out + tile.lane] = Op::finish(state, r.n0 * r.n1);
+    if (tile.row == 0)
+#pragma unroll
+        for (int j = 0; j < G; ++j)
+            if (tile.lane * G + j < columns)
+                ((typename Op::Out*)r.out)[out + tile.lane * G + j] = Op::finish(state[j], r.n0 * r.n1);
 }
 
 // ------------------------------------------------------------------ the kernels
@@ -249,7 +309,9 @@ __device__ __forceinline__ void reduce_rows(const Reduction& r) {
     for (i64 start = (::first() >> 5) * in_warp; start < rows; start += (step() >> 5) * in_warp) {
         const i64 row = start + group;
         typename Op::State state = Op::start();
-        if (row < rows) state = along<Op>(r, row_start(r, row), lane, n, r.lanes);
+        if (row < rows)
+            state = r.group > 1 ? along_packs<Op>(row_start(r, row), lane, n / PACK, r.lanes, 0)
+                                : along<Op>(r, row_start(r, row), lane, n, r.lanes);
         state = group_reduce<Op>(r.lanes, state);
         if (lane == 0 && row < rows) ((typename Op::Out*)r.out)[row] = Op::finish(state, n);
     }
@@ -262,35 +324,41 @@ __device__ __forceinline__ void reduce_row(const Reduction& r) {
     for (i64 j = blockIdx.x; j < r.outer * r.inner * r.parts; j += gridDim.x) {
         const Job job(r, j);
         const T* row = row_start(r, job.tile);
-        const typename Op::State state = contiguous
-            ? along_packs<Op>(row, job.begin, job.end)
-            : along<Op>(r, row, job.begin + threadIdx.x, job.end, THREADS);
+        typename Op::State state[1] = {contiguous
+            ? along_block<Op>(row, job.begin, job.end)
+            : along<Op>(r, row, job.begin + threadIdx.x, job.end, THREADS)};
         finish<Op>(r, tile, job, state, job.tile, 1);
     }
 }
 
-template <class Op>
+template <class Op, int G>
 __device__ __forceinline__ void reduce_columns(const Reduction& r) {
     const Tile tile(r.lanes);
-    const i64 across = (r.inner + r.lanes - 1) / r.lanes;
+    const int wide = r.lanes * G;
+    const i64 across = (r.inner + wide - 1) / wide;
     for (i64 j = blockIdx.x; j < r.outer * across * r.parts; j += gridDim.x) {
         const Job job(r, j);
-        const i64 o = job.tile / across, column = (job.tile - o * across) * r.lanes;
+        const i64 o = job.tile / across, column = (job.tile - o * across) * wide;
         const i64 left = r.inner - column;
-        const int columns = left < r.lanes ? int(left) : r.lanes;
-        typename Op::State state = Op::start();
-        if (tile.lane < columns) {
-            const T* start = r.x + o * r.outer_step + (column + tile.lane) * r.inner_step;
-            state = along<Op>(r, start, job.begin + tile.row, job.end, tile.rows);
+        const int columns = left < wide ? int(left) : wide;
+        typename Op::State state[G];
+#pragma unroll
+        for (int k = 0; k < G; ++k) state[k] = Op::start();
+        if (tile.lane * G < columns) {
+            const T* start = r.x + o * r.outer_step + (column + tile.lane * G) * r.inner_step;
+            down<Op, G>(r, start, job.begin + tile.row, job.end, tile.rows, state);
         }
-        finish<Op>(r, tile, job, state, o * r.inner + column, columns);
+        finish<Op, G>(r, tile, job, state, o * r.inner + column, columns);
     }
 }
 
 #define REDUCTION(op, Op)                                                        \
     KERNEL(op##_rows)(const Reduction r) { reduce_rows<Op>(r); }                 \
     KERNEL(op##_row)(const Reduction r) { reduce_row<Op>(r); }                   \
-    KERNEL(op##_columns)(const Reduction r) { reduce_columns<Op>(r); }
+    KERNEL(op##_columns)(const Reduction r) {                                    \
+        if (r.group > 1) reduce_columns<Op, GROUP>(r);                           \
+        else reduce_columns<Op, 1>(r);                                           \
+    }
 
 REDUCTION(sum, SumOp)
 REDUCTION(prod, ProdOp)

@@ -1,62 +1,55 @@
 // softmax and log_softmax of contiguous (outer, n, inner) along n, and their derivative.
-//   OP_rows      inner = 1, short rows: 1 to 32 threads of a warp per row, the row in registers
-//   OP_tiles     a tile of columns (or one row) per block; each thread keeps its elements in
-//                shared memory, so that they are read once
-//   OP_long      the same where they do not fit: they are read twice
-#include "tile.cuh"
+//   OP_rows      inner = 1: 1 to 32 threads of a warp per row, the row in registers
+//   OP_wide      the same, and twice as many registers
+//   OP_block     inner = 1: a block per row, the row in registers
+//                (and OP_rows_packed, ... where 128 bits may be moved at a time)
+//   OP_tiles     a tile of columns per block; each thread keeps its elements in shared memory, so
+//                that they are read once
+//   OP_long      the same, or a row per block, where they do not fit: they are read twice
+#include "rows.cuh"
 #include "logsum.cuh"
 #if MT_FLOATING
-constexpr int ITEMS = 64 / sizeof(C);  // of a short row that a thread can hold; SHORT in reduce.py
-
-struct Top {
-    static __device__ __forceinline__ C combine(C a, C b) { return b > a ? b : a; }
-};
-struct Plus {
-    static __device__ __forceinline__ Acc combine(Acc a, Acc b) { return a + b; }
-};
-
 // What is kept of each element (its distance from the largest, or e to that), and the result.
 struct Softmax {
     static __device__ __forceinline__ C keep(C, C exp) { return exp; }
-    static __device__ __forceinline__ C value(C exp, C total) { return exp / total; }
+    static __device__ __forceinline__ C total(C sum) { return C(1) / sum; }
+    static __device__ __forceinline__ C value(C exp, C total) { return exp * total; }
 };
 struct LogSoftmax {
     static __device__ __forceinline__ C keep(C below, C) { return below; }
-    static __device__ __forceinline__ C value(C below, C total) { return below - logarithm(total); }
+    static __device__ __forceinline__ C total(C sum) { return logarithm(sum); }
+    static __device__ __forceinline__ C value(C below, C total) { return below - total; }
 };
 
-// A thread has up to COUNT elements of its row, `lanes` apart. NaN is lost in the largest element
-// and comes back in the sum.
-template <class Op, int COUNT>
-__device__ __forceinline__ void softmax_rows(const T* x, T* out, i64 rows, int n, int lanes) {
-    const int in_warp = 32 / lanes, lane = threadIdx.x & (lanes - 1), group = (threadIdx.x & 31) / lanes;
-    for (i64 start = (first() >> 5) * in_warp; start < rows; start += (step() >> 5) * in_warp) {
-        const i64 row = start + group;
-        const int mine = row < rows ? n : 0;
-        C v[COUNT];
-        C top = -infinity(C(0));
+// NaN is lost in the largest element and comes back in the sum.
+template <class Op>
+struct Forward {
+    const T* x;
+    T* out;
+    template <int G, int ITEMS, class Team>
+    __device__ __forceinline__ void run(i64 rows, int n, const Team& team) const {
+        for (i64 start = team.begin(); start < rows; start += team.stride()) {
+            const i64 row = start + team.group;
+            const int mine = row < rows ? n : 0;
+            Held<G, ITEMS, Team> held(team);
+            held.load(x + row * n, mine, -infinity(C(0)));
+            C top = -infinity(C(0)), total = 0;
 #pragma unroll
-        for (int k = 0; k < COUNT; ++k) {
-            const int i = k * lanes + lane;
-            v[k] = i < mine ? C(x[row * n + i]) : -infinity(C(0));
-            top = Top::combine(top, v[k]);
-        }
-        top = group_reduce<Top>(lanes, top);
-        C total = 0;
+            for (int k = 0; k < ITEMS; ++k) top = Top::combine(top, held.v[k]);
+            top = team.template reduce<Top>(top);
 #pragma unroll
-        for (int k = 0; k < COUNT; ++k) {
-            const C exp = exponential(v[k] - top);
-            total += exp;
-            v[k] = Op::keep(v[k] - top, exp);
-        }
-        total = group_reduce<Plus>(lanes, total);
+            for (int k = 0; k < ITEMS; ++k) {
+                const C exp = exponential(held.v[k] - top);
+                total += exp;
+                held.v[k] = Op::keep(held.v[k] - top, exp);
+            }
+            total = Op::total(team.template reduce<Plus>(total));
 #pragma unroll
-        for (int k = 0; k < COUNT; ++k) {
-            const int i = k * lanes + lane;
-            if (i < mine) out[row * n + i] = T(Op::value(v[k], total));
+            for (int k = 0; k < ITEMS; ++k) held.v[k] = Op::value(held.v[k], total);
+            held.store(out + row * n, mine);
         }
     }
-}
+};
 
 template <class Op, bool CACHED>
 __device__ __forceinline__ void softmax_tiles(const T* x, T* out, i64 outer, i64 n, i64 inner, int lanes) {
@@ -76,7 +69,8 @@ __device__ __forceinline__ void softmax_tiles(const T* x, T* out, i64 outer, i64
             sum = LogSumExp::add(sum, v);
         }
         sum = tile_reduce<LogSumExp>(tile, sum, scratch);
-        const C total = is_finite(sum.top) ? sum.total : sum.top - sum.top;  // NaN, as inf - inf is
+        // NaN where inf - inf is
+        const C total = Op::total(is_finite(sum.top) ? sum.total : sum.top - sum.top);
 #pragma unroll 4
         for (i64 i = tile.row; i < end; i += tile.rows) {
             const C v = (CACHED ? cache[i * lanes + tile.lane] : C(x[start + i * inner])) - sum.top;
@@ -97,18 +91,27 @@ struct LogSoftmaxBackward {  // g - e^z s, s = sum(g)
 };
 
 template <class Op>
-__device__ __forceinline__ void backward_rows(
-    const T* g, const T* z, T* out, i64 rows, int n, int lanes) {
-    const int in_warp = 32 / lanes, lane = threadIdx.x & (lanes - 1), group = (threadIdx.x & 31) / lanes;
-    for (i64 start = (first() >> 5) * in_warp; start < rows; start += (step() >> 5) * in_warp) {
-        const i64 row = start + group, begin = row * n;
-        const int mine = row < rows ? n : 0;
-        C s = 0;
-        for (int i = lane; i < mine; i += lanes) s += Op::term(g[begin + i], z[begin + i]);
-        s = group_reduce<Plus>(lanes, s);
-        for (int i = lane; i < mine; i += lanes) out[begin + i] = T(Op::value(g[begin + i], z[begin + i], s));
+struct Backward {
+    const T *g, *z;
+    T* out;
+    template <int G, int ITEMS, class Team>
+    __device__ __forceinline__ void run(i64 rows, int n, const Team& team) const {
+        for (i64 start = team.begin(); start < rows; start += team.stride()) {
+            const i64 row = start + team.group;
+            const int mine = row < rows ? n : 0;
+            Held<G, ITEMS, Team> gs(team), zs(team);
+            gs.load(g + row * n, mine, C(0));
+            zs.load(z + row * n, mine, C(0));
+            C s = 0;
+#pragma unroll
+            for (int k = 0; k < ITEMS; ++k) s += Op::term(gs.v[k], zs.v[k]);
+            s = team.template reduce<Plus>(s);
+#pragma unroll
+            for (int k = 0; k < ITEMS; ++k) gs.v[k] = Op::value(gs.v[k], zs.v[k], s);
+            gs.store(out + row * n, mine);
+        }
     }
-}
+};
 
 template <class Op>
 __device__ __forceinline__ void backward_tiles(
@@ -129,27 +132,20 @@ __device__ __forceinline__ void backward_tiles(
     }
 }
 
-#define SOFTMAX(op, Op, Backward)                                                                  \
-    KERNEL(op##_rows)(const T* x, T* out, i64 rows, int n, int lanes) {                            \
-        if (n <= 4 * lanes)                                                                        \
-            softmax_rows<Op, 4>(x, out, rows, n, lanes);                                           \
-        else                                                                                       \
-            softmax_rows<Op, ITEMS>(x, out, rows, n, lanes);                                          \
-    }                                                                                              \
+#define SOFTMAX(op, Op)                                                                            \
+    HOLDING(op, Forward<Op>, SHARING)                                                            \
+    HOLDING(op##_backward, Backward<Op##Backward>, 1)                                              \
     KERNEL(op##_tiles)(const T* x, T* out, i64 outer, i64 n, i64 inner, int lanes) {               \
         softmax_tiles<Op, true>(x, out, outer, n, inner, lanes);                                   \
     }                                                                                              \
     KERNEL(op##_long)(const T* x, T* out, i64 outer, i64 n, i64 inner, int lanes) {                \
         softmax_tiles<Op, false>(x, out, outer, n, inner, lanes);                                  \
     }                                                                                              \
-    KERNEL(op##_backward_rows)(const T* g, const T* z, T* out, i64 rows, int n, int lanes) {       \
-        backward_rows<Backward>(g, z, out, rows, n, lanes);                                        \
-    }                                                                                              \
     KERNEL(op##_backward_tiles)                                                                    \
     (const T* g, const T* z, T* out, i64 outer, i64 n, i64 inner, int lanes) {                     \
-        backward_tiles<Backward>(g, z, out, outer, n, inner, lanes);                               \
+        backward_tiles<Op##Backward>(g, z, out, outer, n, inner, lanes);                           \
     }
 
-SOFTMAX(softmax, Softmax, SoftmaxBackward)
-SOFTMAX(log_softmax, LogSoftmax, LogSoftmaxBackward)
+SOFTMAX(softmax, Softmax)
+SOFTMAX(log_softmax, LogSoftmax)
 #endif

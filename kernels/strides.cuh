@@ -1,7 +1,7 @@
 // Several arrays walked together in the order of one shape: strided, broadcast (a step of 0).
 // minitorch/backend/cuda/strides.py fills the struct.
 #pragma once
-#include "common.cuh"
+#include "groups.cuh"
 
 // Dimension 0 is the innermost. Steps are in elements; a number's array is null and its steps 0.
 template <int N>
@@ -9,6 +9,7 @@ struct Walk {
     u64 array[N];
     i64 n;
     int dims, narrow;  // narrow: 32 bits hold every position
+    int packed, pad;   // packed: PACK elements along dimension 0 may be moved at once
     i64 shape[MAX_DIMS];
     i64 step[N][MAX_DIMS];
     template <class V> __device__ __forceinline__ V* at(int k, i64 offset) const {
@@ -24,7 +25,8 @@ __device__ __forceinline__ void offsets(const Walk<N>& walk, U i, S (&offset)[N]
 #pragma unroll
     for (int d = 0; d < MAX_DIMS; d++) {
         if (d == walk.dims) break;
-        const U length = (U)walk.shape[d], rest = i / length;
+        const bool outermost = d == walk.dims - 1;  // saves a division
+        const U length = (U)walk.shape[d], rest = outermost ? 0 : i / length;
         const S place = (S)(i - rest * length);
 #pragma unroll
         for (int k = 0; k < N; k++) offset[k] += place * (S)walk.step[k][d];
@@ -32,20 +34,31 @@ __device__ __forceinline__ void offsets(const Walk<N>& walk, U i, S (&offset)[N]
     }
 }
 
-// visit(offset) for every element, offset[k] into array k; a grid-stride loop.
-template <int N, class Visit>
+// visit(offset) for every element, or every EACH-th one; offset[k] into array k; a grid-stride loop.
+template <int EACH = 1, int N, class Visit>
 __device__ __forceinline__ void for_each(const Walk<N>& walk, const Visit& visit) {
     if (walk.narrow) {
-        for (i64 i = first(); i < walk.n; i += step()) {
+        for (i64 i = first() * EACH; i < walk.n; i += step() * EACH) {
             int offset[N];
             offsets<u32, int, N>(walk, (u32)i, offset);
             visit(offset);
         }
     } else {
-        for (i64 i = first(); i < walk.n; i += step()) {
+        for (i64 i = first() * EACH; i < walk.n; i += step() * EACH) {
             i64 offset[N];
             offsets<u64, i64, N>(walk, (u64)i, offset);
             visit(offset);
         }
     }
+}
+
+// PACK neighbours of array k in a packed walk; one element PACK times where it is broadcast.
+template <class V, int N>
+__device__ __forceinline__ Group<V, PACK> packed(const Walk<N>& walk, int k, i64 offset) {
+    const V* x = walk.template at<const V>(k, offset);
+    if (walk.step[k][0]) return load_group<PACK>(x);
+    Group<V, PACK> same;
+#pragma unroll
+    for (int j = 0; j < PACK; j++) same.v[j] = *x;
+    return same;
 }

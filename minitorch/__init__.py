@@ -20,6 +20,11 @@ from minitorch.backend.determinism import (
     are_deterministic_algorithms_enabled,
     use_deterministic_algorithms,
 )
+from minitorch.backend.precision import (
+    get_float32_matmul_precision,
+    set_float32_matmul_precision,
+)
+from minitorch.compile import compile
 from minitorch.creation import (
     arange,
     as_tensor,
@@ -95,6 +100,7 @@ __all__ = [
     "autograd",
     "bernoulli",
     "bool",
+    "compile",
     "cuda",
     "device",
     "dtype",
@@ -112,6 +118,7 @@ __all__ = [
     "fused",
     "get_default_device",
     "get_default_dtype",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "get_printoptions",
     "get_rng_state",
@@ -142,6 +149,7 @@ __all__ = [
     "save",
     "set_default_device",
     "set_default_dtype",
+    "set_float32_matmul_precision",
     "set_flush_denormal",
     "set_grad_enabled",
     "set_num_threads",

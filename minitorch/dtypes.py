@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from minitorch import backend
 from minitorch.backend import Array
+from minitorch.backend.recording import edits
 
 
 class dtype:
@@ -82,6 +83,7 @@ def set_default_dtype(d: dtype) -> None:
     if not as_dtype(d).is_floating_point:
         raise TypeError(f"set_default_dtype: only floating-point types are supported, got {d!r}")
     _default = d
+    edits[0] += 1
 
 
 def of_number(number: float) -> dtype:

@@ -167,6 +167,10 @@ def count(args: argparse.Namespace) -> None:
             widths = "-".join(map(str, steps.WIDTHS))
             print(f"MLP {widths}, batch {steps.BATCH}, Adam, {title}")
             _print_costs(costs, [floor for _, floor in steps.mlp_floors(fused)])
+            replay = steps.captured(steps.mlp_step(model, "sim"), "sim")
+            print(
+                f"captured: 1 launch by the host, of a graph of {len(cost.names(replay))} kernels"
+            )
             for optimizer, (number, megabytes) in PYTORCH.items():
                 print(f"PyTorch eager, {optimizer}: {number} launches, {megabytes} MB")
             print(f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB\n")

@@ -10,6 +10,8 @@ import os
 from typing import Any
 
 from minitorch import dtypes, rules
+from minitorch.backend import recording
+from minitorch.backend.recording import recorders
 from minitorch.creation import DeviceLike, arange, like, shape_of, tensor
 from minitorch.tensor import Tensor
 
@@ -35,12 +37,15 @@ class Generator:
             raise TypeError(f"manual_seed: expected an integer, got {seed!r}")
         if not -(2**63) <= seed < 2**64:
             raise RuntimeError(f"manual_seed: expected a seed of 64 bits, got {seed}")
-        self._seed = seed % 2**64
-        self._offset = 0
+        recording.host(lambda: self._begin(seed % 2**64))
         return self
+
+    def _begin(self, seed: int) -> None:
+        self._seed, self._offset = seed, 0
 
     def seed(self) -> int:
         """Begin a stream that nobody can foretell; returns its number."""
+        recording.impossible("seed() begins another stream of random numbers at every step")
         number = int.from_bytes(os.urandom(8), "little")
         self.manual_seed(number)
         return number
@@ -51,6 +56,7 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Seed (as two halves of 32 bits) and blocks used: an int64 tensor (3,)."""
+        recording.impossible("get_state() reads the random state, which differs at every step")
         values = [self._seed >> 32, self._seed & 0xFFFFFFFF, self._offset]
         return tensor(values, dtype=dtypes.int64, device="cpu")
 
@@ -64,6 +70,9 @@ class Generator:
 
     def take(self, words: int) -> dict[str, int]:
         """Reserve 64-bit words of the stream: where they begin."""
+        return recording.host(lambda: self._take(words)) if recorders else self._take(words)
+
+    def _take(self, words: int) -> dict[str, int]:
         place = {"seed": self._seed, "offset": self._offset}
         self._offset += -(-words // WORDS_PER_BLOCK)
         return place

@@ -22,7 +22,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch import backend
-from minitorch.backend import FLOAT32, FLOAT64, Array
+from minitorch.backend import FLOAT32, FLOAT64, Array, recording
+from minitorch.backend.recording import recorders
 from minitorch.operands import as_floating, kind, promote, same_device
 from minitorch.tensor import Node, Tensor, grad_mode
 from minitorch.views import register_view
@@ -612,6 +613,13 @@ def _write(name: str, entry: Function, arrays: Sequence[Any], params: dict[str, 
         ) from None
 
 
+def count_change(x: Tensor) -> None:
+    """Count up the version of a tensor that has just been changed in place."""
+    x.version[0] += 1
+    if recorders:
+        recording.changed(x.array, x.version)
+
+
 def write(name: str) -> TensorFunction:
     """An op f(x, *tensors, **params) that changes x's memory and counts its version up."""
     entries = Op(name, "write").entries
@@ -619,7 +627,7 @@ def write(name: str) -> TensorFunction:
     def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
         arrays = [o.array if isinstance(o, Tensor) else o for o in others]
         _write(name, entries[type(x.array)], (x.array, *arrays), params)
-        x.version[0] += 1
+        count_change(x)
         return x
 
     f.__name__ = name
@@ -650,11 +658,11 @@ def update(name: str) -> Callable[..., None]:
         t = type(arrays[0][0])
         if len({type(a) for column in arrays for a in column}) > 1 or backend.of_type(t).gpu:
             same_device(name, [x for column in columns for x in column])
-        params = static if live is None else {**live(), **static}
+        params = static if live is None else {**recording.host(live), **static}
         _write(name, entries[t], arrays, params)
         for column in written:
             for x in column:
-                x.version[0] += 1
+                count_change(x)
 
     f.__name__ = name
     return f

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from minitorch import backend
-from minitorch.backend import Array, Device
+from minitorch.backend import Array, Device, recording
+from minitorch.backend.recording import edits, moves, recorders
 from minitorch.dtypes import dtype, of_array
 
 P = ParamSpec("P")
@@ -294,6 +295,7 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Begin (or end) recording ops on this leaf; returns it."""
+        moves[0] += 1
         if not requires_grad:
             if not self.is_leaf:
                 raise RuntimeError(
@@ -325,6 +327,8 @@ class Tensor:
         node = self.node
         if node is None:
             return None
+        if recorders:
+            recording.gradient(node, reads=True)
         if node.op is not None and not node.retain:
             warnings.warn(
                 "the .grad of a tensor that is not a leaf is only filled after "
@@ -353,6 +357,8 @@ class Tensor:
                     f"grad: assigned gradient is on {value.device}, the tensor on {self.device}; "
                     f"use .to('{self.device}')"
                 )
+        if recorders:
+            recording.gradient(self.node, reads=False)
         self.node.grad = value
 
     def retain_grad(self) -> None:
@@ -386,6 +392,7 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"data: expected a Tensor, got {type(value).__name__}")
         self.array = value.array
+        moves[0] += 1
         if self.node is not None and self.node.op is None:
             self.node.shape = value.array.shape
 
@@ -395,6 +402,7 @@ class Tensor:
 
     def detach_(self) -> Tensor:
         """Cut this tensor off from the tape."""
+        moves[0] += 1
         self.node = None
         return self
 
@@ -404,7 +412,9 @@ class Tensor:
         return int(self.version[0])
 
     # ------------------------------------------------------------------ to Python
-    def _host(self) -> Any:
+    def _host(self, what: str) -> Any:
+        if recorders:
+            recording.read_by_host(what)
         return backend.of(self.array).to_host(self.array)
 
     def numpy(self) -> Any:
@@ -415,6 +425,8 @@ class Tensor:
             )
         if self.device.type != "cpu":
             raise TypeError(f"numpy: this tensor is on {self.device}; use .cpu() first")
+        if recorders:
+            recording.read_by_host("numpy()")
         return self.array
 
     def item(self) -> Any:
@@ -423,11 +435,11 @@ class Tensor:
             raise RuntimeError(
                 f"item: a tensor with {self.array.size} elements has no single value"
             )
-        return self._host().item()
+        return self._host("item() (or bool(), int(), float())").item()
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
-        return self._host().tolist()
+        return self._host("tolist()").tolist()
 
     def __bool__(self) -> bool:
         if self.array.size != 1:
@@ -476,6 +488,8 @@ class Tensor:
             raise RuntimeError(
                 "deepcopy: only leaf tensors can be copied deeply; use detach() or clone()"
             )
+        if recorders:
+            recording.impossible("deepcopy makes a tensor that a replay would not make anew")
         twin = type(self).__new__(type(self))
         Tensor.__init__(twin, backend.of(self.array).entries["clone"](self.array))
         memo[id(self)] = twin
@@ -500,10 +514,12 @@ class RemovableHandle:
         RemovableHandle._next += 1
         self._hooks = hooks
         hooks[self.id] = hook
+        edits[0] += 1
 
     def remove(self) -> None:
         """Take the hook away."""
         self._hooks.pop(self.id, None)
+        edits[0] += 1
 
     def __enter__(self) -> RemovableHandle:
         return self

@@ -10,6 +10,8 @@ from sys import getrefcount
 from typing import Any
 
 from minitorch import creation
+from minitorch.backend import recording
+from minitorch.backend.recording import recorders
 from minitorch.rules import fused_inputs, owned, restore, unit
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, no_grad, set_grad_enabled
 
@@ -156,6 +158,8 @@ _SOLE = {
 
 def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -> None:
     """Add g to node.grad, in memory of its own (the same g may go to several places)."""
+    if recorders and node.op is None:
+        recording.gradient(node, reads=True)
     if node.grad is not None:
         total = _sum(node.grad, g)
         node.grad = total if grad_mode.enabled else total.detach()

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.backend.recording import edits
+
 Array = Any  # an array of whatever type the backend uses
 FLOAT32 = np.dtype("float32")
 FLOAT64 = np.dtype("float64")
@@ -53,6 +55,7 @@ class Backend:
     across: Callable[[Array, int], Array] | None = None
     pin: Callable[[np.ndarray], np.ndarray] | None = None
     is_pinned: Callable[[np.ndarray], bool] | None = None
+    recorder: Callable[[], Any] | None = None  # makes a `recording.Recorder` of steps
     gpu: Any = None  # a `cuda.gpu.Gpu`, where kernels are launched
 
 
@@ -78,6 +81,27 @@ def unregister(name: str) -> None:
     """Forget a backend (tests add backends of their own)."""
     backend = _by_name.pop(name)
     del _by_type[backend.array_type]
+
+
+def registered() -> list[Backend]:
+    """The backends that are known by now."""
+    return list(_by_type.values())
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """Whether two arrays are equal in shape, dtype and every bit (a GPU is waited for).
+
+    What is not a number equals another that is not, whatever sign it has.
+    """
+    x, y = (of(array).to_host(array) for array in (a, b))
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    if x.tobytes() == y.tobytes():
+        return True
+    if x.dtype.kind != "f":
+        return False
+    equal = (x == y) & (np.signbit(x) == np.signbit(y))
+    return bool((equal | (np.isnan(x) & np.isnan(y))).all())
 
 
 def of_type(array_type: type) -> Backend:
@@ -199,6 +223,7 @@ class Device:
         available(self)
         self._previous.append(_default.device)
         _default.device = self
+        edits[0] += 1
         return self
 
     def __exit__(
@@ -208,6 +233,7 @@ class Device:
         trace: TracebackType | None,
     ) -> None:
         _default.device = self._previous.pop()
+        edits[0] += 1
 
 
 class _Default(threading.local):
@@ -234,6 +260,7 @@ def set_default_device(device: str | Device) -> None:
     chosen = Device(device)
     available(chosen)
     _process_default = chosen
+    edits[0] += 1
 
 
 def get_default_device() -> Device:

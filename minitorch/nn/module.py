@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from minitorch.backend import Device
+from minitorch.backend import Device, recording
+from minitorch.backend.recording import edits, recorders
 from minitorch.dtypes import dtype as DType
 from minitorch.dtypes import float16, float32, float64
 from minitorch.nn.hooks import BackwardHook, observer_of
@@ -74,7 +75,7 @@ class Module:
     forward: Callable[..., Any] = _forward_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._forward_hooks or self._forward_pre_hooks:
+        if self._forward_hooks or self._forward_pre_hooks or recorders:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
 
@@ -95,11 +96,13 @@ class Module:
                     f"({_CLASSES[kind].__name__} or None expected)"
                 )
         object.__setattr__(self, name, value)
+        edits[0] += 1
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
         self._kinds.pop(name, None)
         self._volatile.discard(name)
+        edits[0] += 1
 
     def _register(self, kind: str, name: str) -> None:
         kinds = self.__dict__.get("_kinds")
@@ -141,6 +144,7 @@ class Module:
             self._check_no_cycle(name, value)
         self._register(kind, name)
         self.__dict__[name] = value
+        edits[0] += 1
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Register `param` under `name`; None reserves the name."""
@@ -328,6 +332,7 @@ class Module:
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     module.__dict__[name] = convert(buffer)
+        edits[0] += 1
         return self
 
     def float(self: T) -> T:
@@ -445,7 +450,18 @@ class Module:
         """
         return _add_hook(self._forward_hooks, (hook, with_kwargs), prepend)
 
+    def _given(self) -> list[Any]:
+        """What a recorded step takes as given: every attribute, here and below."""
+        given: list[Any] = []
+        for module in self.modules():
+            values = list(module.__dict__.values())
+            given += values
+            given += [part for v in values if isinstance(v, Tensor) for part in (v.array, v.node)]
+            given += (*module._forward_hooks, *module._forward_pre_hooks)
+        return given
+
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        recording.met(self)
         for hook, with_kwargs in list(self._forward_pre_hooks.values()):
             if isinstance(hook, BackwardHook):
                 continue
@@ -496,8 +512,12 @@ def zero_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
     filled: dict[Device, list[Tensor]] = {}
     for param in params:
         node = param.node
-        grad = None if node is None else node.grad
-        if node is None or grad is None:
+        if node is None:
+            continue
+        if recorders:
+            recording.gradient(node, reads=not set_to_none)
+        grad = node.grad
+        if grad is None:
             continue
         if set_to_none or isinstance(grad, RowGrad):
             node.grad = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch import backend, dtypes
-from minitorch.backend import Device
+from minitorch.backend import Device, recording
 from minitorch.rules import Op, TensorFunction, general, linear
 from minitorch.tensor import Node, Tensor, grad_mode
 
@@ -31,6 +31,7 @@ _transfer = Op("transfer", "linear", _transfer_vjp, _transfer_jvp)
 
 def transfer(input: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
     """A copy of the tensor on another device; its gradient travels back."""
+    recording.impossible("transfer: a step is recorded on one device, and moves nothing to another")
     array = _transfer.entries[type(input.array)](input.array, device, non_blocking=non_blocking)
     if input.node is None or not grad_mode.enabled:
         return Tensor(array)

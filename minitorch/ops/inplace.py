@@ -12,6 +12,7 @@ from functools import update_wrapper
 from typing import Any
 
 from minitorch import backend, creation, dtypes, random, rules
+from minitorch.backend.recording import moves
 from minitorch.operands import is_number, same_device
 from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
@@ -111,6 +112,7 @@ def _relatives(x: Tensor, member: Member) -> list[tuple[Tensor, Member]]:
 
 def _rebind(x: Tensor, member: Member | None, node: Node) -> None:
     """x's memory now holds the result of `node`; tell those who share it."""
+    moves[0] += 1
     x.node = node
     if member is None:
         return
@@ -171,7 +173,7 @@ def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callabl
             except ValueError:
                 function(input, other)  # says what is wrong if the shapes do not broadcast
             else:
-                input.version[0] += 1
+                rules.count_change(input)
                 return input
         return _overwrite(name, input, function(_before(input, other), other))
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from minitorch import backend
+from minitorch.backend import recording
+from minitorch.backend.recording import edits, recorders
 from minitorch.creation import full_like
 from minitorch.nn.module import zero_grads
 from minitorch.optim.flat import Flat
@@ -73,6 +77,7 @@ class Optimizer:
                 raise ValueError("some parameters appear more than once in the parameter groups")
             known.add(id(p))
         self.param_groups.append(group)
+        edits[0] += 1
         self._flat.pack(group["params"])
 
     def _check(self, group: Group) -> None:
@@ -94,13 +99,22 @@ class Optimizer:
 
         `closure` computes the loss anew, with gradients on, before the step.
         """
+        recording.met(self)
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if recorders:
+            self._tell()
         for group in self.param_groups:
             self._step(group)
         return loss
+
+    def _tell(self) -> None:
+        """Tell a recorder which gradients a step reads."""
+        for p in self._params():
+            if p.node is not None:
+                recording.gradient(p.node, reads=True)
 
     def _step(self, group: Group) -> None:
         """One step of a group, by the plan of the step before where that still holds."""
@@ -161,6 +175,28 @@ class Optimizer:
             "sparse=True): use SGD without momentum, Adagrad or SparseAdam"
         )
 
+    def _given(self) -> list[Any]:
+        """What a recorded step takes as given: all options but the rates, and which state there is.
+
+        The rates are read anew at every step.
+        """
+        given: list[Any] = [id(self.state), len(self.param_groups)]
+        given += [(id(p), *sorted(self.state[p])) for p in self._params() if p in self.state]
+        for group in self.param_groups:
+            given += [(k, v) for k, v in group.items() if k not in ("params", *RATES)]
+            for p in group["params"]:
+                given += (p, p.array, p.node)
+        return given
+
+    def _glances(self) -> list[Callable[[], Any]]:
+        """What of `_given` is looked at before every replay, because plain dicts hold it."""
+        names = [[name for name in g if name not in ("params", *RATES)] for g in self.param_groups]
+        return [
+            partial(itemgetter(*of_group), group)
+            for of_group, group in zip(names, self.param_groups, strict=True)
+            if of_group
+        ]
+
     def state_dict(self) -> dict[str, Any]:
         """Return `{"state": {index: ...}, "param_groups": [...]}`.
 
@@ -199,6 +235,7 @@ class Optimizer:
                 raise ValueError(f"loaded state dict has state for parameter {name}, in no group")
             state[params[name]] = {k: _adopt(k, v, params[name]) for k, v in values.items()}
         self.state = state
+        edits[0] += 1
         for old, new in zip(self.param_groups, saved):
             old.update({k: deepcopy(v) for k, v in new.items() if k != "params"})
 
@@ -218,6 +255,7 @@ class Optimizer:
 
 
 # name of an option, lowest value, first value too high, what errors call it
+RATES = ("lr", "initial_lr")
 INFINITY = float("inf")
 LIMITS = (
     ("lr", 0, INFINITY, "learning rate"),

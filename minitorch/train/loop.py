@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from minitorch import nn
 from minitorch.backend.cpu.settings import flush_denormal, keep_heap
+from minitorch.compile import compile
 from minitorch.creation import zeros
 from minitorch.data import DataLoader
 from minitorch.nn import functional as F
@@ -22,6 +23,7 @@ from minitorch.serialization import load, save
 from minitorch.tensor import Tensor, no_grad
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[[Tensor, Tensor], Any]
 Row = dict[str, float]
 
 READ_EVERY = 50  # steps between two readings of the loss from the device
@@ -40,13 +42,15 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     metadata: dict[str, Any] | None = None,
+    compiled: bool = True,
 ) -> list[Row]:
     """Train a classifier; leave in it the weights with the best validation accuracy.
 
     Batches are (inputs, labels); `scheduler` is stepped after every batch. With a `folder`, each
     epoch writes `last.safetensors` there and each improvement `best.safetensors`; `resume` goes on
     from the former, bit for bit as if the run had never stopped. The entries of
-    `metadata` are kept in both.
+    `metadata` are kept in both. `compiled`: record the step and replay it (`minitorch.compile`),
+    with equal results; a model that cannot be recorded is run as it is, and a warning says why.
 
     Returns a row for each epoch: `epoch`, `loss`, `accuracy` (both of the training passes),
     `val_loss`, `val_accuracy`, `lr`, `seconds`, `images_per_second`.
@@ -59,6 +63,10 @@ def fit(
         raise ValueError("fit: resume=True needs the folder of the checkpoint")
     keep_heap()
     run = _Run(model, optimizer, scheduler, train, metadata or {})
+    meter = _Meter()
+    step = _step(run, loss_fn, meter)
+    if compiled:
+        step = compile(step)
     last = None if folder is None else Path(folder) / "last.safetensors"
     if resume and last is not None:
         run.load(last)
@@ -67,7 +75,7 @@ def fit(
     with flush_denormal():
         try:
             for epoch in range(len(run.history) + 1, epochs + 1):
-                row = _epoch(run, epoch, epochs, loss_fn, progress)
+                row = _epoch(run, epoch, epochs, step, meter, progress)
                 row |= dict(zip(("val_loss", "val_accuracy"), evaluate(model, validation, loss_fn)))
                 improved = run.add(row)
                 if progress:
@@ -102,6 +110,7 @@ def evaluate(
         for x, y in loader:
             logits = model(x)
             meter.add(loss_fn(logits, y), logits, y)
+            meter.count += y.size(0)
     model.train(was_training)
     return meter.read()
 
@@ -113,13 +122,17 @@ class _Meter:
         self.count = 0
         self.sums: Tensor | None = None
 
+    def reset(self) -> None:
+        self.count = 0
+        if self.sums is not None:
+            self.sums.zero_()
+
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        n = labels.size(0)
+        """Add a batch to the sums; who calls this counts its samples."""
         if self.sums is None:
             self.sums = zeros(2, dtype=loss.dtype, device=loss.device)
-        self.sums[0].add_(loss, alpha=n)
+        self.sums[0].add_(loss, alpha=labels.size(0))
         self.sums[1].add_((logits.argmax(1) == labels).sum())
-        self.count += n
 
     def read(self) -> tuple[float, float]:
         """Return mean loss and accuracy so far; this waits for the device."""
@@ -192,11 +205,28 @@ def _require_batches(loader: DataLoader, name: str) -> None:
         )
 
 
-def _epoch(run: _Run, epoch: int, epochs: int, loss_fn: Loss, progress: bool) -> Row:
+def _step(run: _Run, loss_fn: Loss, meter: _Meter) -> Step:
+    """A training step on one batch."""
     model, optimizer, scheduler = run.model, run.optimizer, run.scheduler
-    model.train()
-    meter, shown = _Meter(), 0
-    start, lr = time.perf_counter(), float(optimizer.param_groups[0]["lr"])
+
+    def step(x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        logits = model(x)
+        loss = loss_fn(logits, y)
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        meter.add(loss.detach(), logits.detach(), y)
+
+    return step
+
+
+def _epoch(run: _Run, epoch: int, epochs: int, step: Step, meter: _Meter, progress: bool) -> Row:
+    run.model.train()
+    meter.reset()
+    shown = 0
+    start, lr = time.perf_counter(), float(run.optimizer.param_groups[0]["lr"])
     bar = tqdm(
         total=len(run.train.dataset),
         desc=f"epoch {epoch}/{epochs}",
@@ -205,20 +235,14 @@ def _epoch(run: _Run, epoch: int, epochs: int, loss_fn: Loss, progress: bool) ->
         disable=None if progress else True,
     )
     with bar:
-        for step, (x, y) in enumerate(run.train, 1):
-            optimizer.zero_grad()
-            logits = model(x)
-            loss = loss_fn(logits, y)
-            loss.backward()
-            optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
-            meter.add(loss.detach(), logits.detach(), y)
-            if step % READ_EVERY == 0 or step == len(run.train):
+        for number, (x, y) in enumerate(run.train, 1):
+            step(x, y)
+            meter.count += y.size(0)
+            if number % READ_EVERY == 0 or number == len(run.train):
                 mean, accuracy = meter.read()
                 if not math.isfinite(mean):
                     raise FloatingPointError(
-                        f"the training loss is {mean} in epoch {epoch}, by step {step}: "
+                        f"the training loss is {mean} in epoch {epoch}, by step {number}: "
                         f"try a smaller learning rate (lr={lr:g})"
                     )
                 bar.set_postfix(loss=f"{mean:.4f}", accuracy=f"{accuracy:.4f}", refresh=False)

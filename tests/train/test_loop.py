@@ -55,15 +55,16 @@ def weights(model):
 
 def stop_in_epoch(monkeypatch, number):
     """Make Ctrl-C come in the middle of that epoch."""
-    forward, calls = nn.Dropout.forward, []
+    batches, seen = DataLoader.__iter__, []
 
-    def interrupted(self, x):
-        calls.append(self.training)
-        if sum(calls) > 8 * (number - 1) + 3:
-            raise KeyboardInterrupt
-        return forward(self, x)
+    def interrupted(self):
+        for batch in batches(self):
+            seen.append(self.batch_size)
+            if seen.count(8) > 8 * (number - 1) + 3:
+                raise KeyboardInterrupt
+            yield batch
 
-    monkeypatch.setattr(nn.Dropout, "forward", interrupted)
+    monkeypatch.setattr(DataLoader, "__iter__", interrupted)
 
 
 def test_losses_equal_pytorchs():
@@ -98,6 +99,38 @@ def test_losses_equal_pytorchs():
     for row, (loss, accuracy) in zip(history, expected):
         assert row["loss"] == pytest.approx(loss, rel=1e-5)
         assert row["accuracy"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("batch_size", [8, 7])
+def test_a_compiled_run_equals_one_that_is_not(monkeypatch, batch_size):
+    made, compile = [], loop.compile
+    monkeypatch.setattr(loop, "compile", lambda step: made.append(compile(step)) or made[-1])
+    histories, jobs = [], []
+    for compiled in (False, True):
+        jobs.append(Job())
+        jobs[-1].train.batch_size = batch_size
+        histories.append(without_clock(jobs[-1].fit(3, compiled=compiled)))
+        histories.append(minitorch.get_rng_state().tolist())
+    assert histories[:2] == histories[2:]
+    assert weights(jobs[0].model) == weights(jobs[1].model)
+    (step,) = made
+    assert step.reason is None and step.replays >= 3 * len(jobs[1].train) - 4
+
+
+def test_a_model_that_cannot_be_recorded_is_trained_all_the_same():
+    class Looking(nn.Module):
+        def forward(self, x):
+            return x * float(x.sum().item() < 1e30)
+
+    def job():
+        made = Job()
+        made.model.append(Looking())
+        return made
+
+    expected = job().fit(2, compiled=False)
+    with pytest.warns(UserWarning, match="without being compiled: item"):
+        history = job().fit(2)
+    assert without_clock(history) == without_clock(expected)
 
 
 def test_evaluate_weighs_batches_by_their_size():
@@ -147,7 +180,7 @@ def test_a_model_in_eval_mode_is_trained_in_train_mode(monkeypatch):
     monkeypatch.setattr(nn.Dropout, "forward", look)
     job = Job()
     job.model.eval()
-    job.fit(1)
+    job.fit(1, compiled=False)
     assert modes == [True] * 8 + [False]
 
 

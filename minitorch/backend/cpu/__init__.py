@@ -11,6 +11,7 @@ from minitorch.backend.cpu.elementwise import ELEMENTWISE
 from minitorch.backend.cpu.fused import FUSED
 from minitorch.backend.cpu.index import INDEX, WRITES
 from minitorch.backend.cpu.optim import OPTIMIZERS
+from minitorch.backend.cpu.record import NumpyRecorder
 from minitorch.backend.cpu.reduce import REDUCTIONS
 from minitorch.backend.cpu.shape import SHAPE, VIEWS
 from minitorch.backend.cpu.source import SOURCES
@@ -35,6 +36,7 @@ BACKEND = Backend(
     from_host=lambda array, index: array,
     to_host=lambda array: array,
     as_array=np.asarray,
+    recorder=NumpyRecorder,
     address=lambda array: int(array.ctypes.data),
     small=1 << 13,
 )

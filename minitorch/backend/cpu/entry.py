@@ -54,7 +54,10 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             reset_errors(token)
 
-    return silent_binary if isinstance(function, np.ufunc) and function.nin == 2 else silent
+    binary = isinstance(function, np.ufunc) and function.nin == 2
+    wrapped: Callable[..., Any] = silent_binary if binary else silent
+    wrapped.bare = function  # type: ignore[attr-defined]  # where warnings are off already
+    return wrapped
 
 
 # A 0-d zero for each floating-point dtype: NumPy takes a while to make one of Python's 0.

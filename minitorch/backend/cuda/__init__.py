@@ -6,7 +6,7 @@ table to CuPy, `make_simulated` to the look-alike of `backend.sim`; nothing else
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, WRITES
 from minitorch.backend.cuda.optim import OPTIMIZERS
+from minitorch.backend.cuda.record import GraphRecorder
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
@@ -87,6 +88,7 @@ def build(name: str, xp: Any) -> Backend:
         index=lambda array: int(array.device.id),
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
+        recorder=partial(GraphRecorder, gpu, entries, frozenset(VIEWS)),
     )
 
 
@@ -99,17 +101,31 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
     array_type = gpu.xp.ndarray
     too_little = gpu.xp.cuda.memory.OutOfMemoryError
 
+    captured = gpu.captured
+
+    def look(items: Iterable[Any], number: int | None) -> int | None:
+        """The device of all arrays among the items, given that of those before."""
+        for item in items:
+            kind = type(item)
+            if kind is array_type:
+                device = item.device.id
+                if number is None:
+                    number = device
+                elif device != number:
+                    raise _mixed(op, f"{gpu.name}:{number}", f"{gpu.name}:{device}")
+                if captured.graph is not None:
+                    captured.graph.keep(item)
+            elif kind is list or kind is tuple:
+                number = look(item, number)
+            elif kind is np.ndarray:
+                raise _mixed(op, f"{gpu.name}:{number or 0}", "cpu")
+        return number
+
     def run(*args: Any, **kwargs: Any) -> Any:
         index = kwargs.get("index")
-        number = index if type(index) is int else None
-        for array in _flat((args, tuple(kwargs.values()))):
-            if type(array) is array_type:
-                if number is None:
-                    number = array.device.id
-                elif array.device.id != number:
-                    raise _mixed(op, f"{gpu.name}:{number}", f"{gpu.name}:{array.device.id}")
-            elif type(array) is np.ndarray:
-                raise _mixed(op, f"{gpu.name}:{number or 0}", "cpu")
+        number = look(args, index if type(index) is int else None)
+        if kwargs:
+            number = look(kwargs.values(), number)
         assert number is not None, f"{op}: no array and no index"
         try:
             if number == gpu.current():
@@ -127,14 +143,6 @@ def _mixed(op: str, first: str, other: str) -> RuntimeError:
         f"{op}: expected all tensors on one device, got {first} and {other}; "
         f"move one with .to('{first}')"
     )
-
-
-def _flat(args: Any) -> Any:
-    for a in args:
-        if type(a) in (list, tuple):
-            yield from _flat(a)
-        else:
-            yield a
 
 
 def _synchronize(gpu: Gpu, index: int) -> None:

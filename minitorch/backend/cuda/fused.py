@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from math import prod
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 from minitorch.backend.base import FLOAT64
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
-from minitorch.backend.cuda.gpu import MAX_DIMS, NULL, THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.gpu import MAX_DIMS, MOST_BLOCKS, NULL, THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.reduce import holding
 from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap
+from minitorch.backend.precision import get_float32_matmul_precision
 
 INT64 = np.dtype(np.int64)
 
@@ -34,12 +37,13 @@ PRODUCT = np.dtype(  # `Product` of kernels/matmul.cu
         ("columns", np.int64),
         ("inner", np.int64),
         ("shape", np.int64, (MAX_DIMS,)),
-        ("dims", np.int32),
-        ("pad", np.int32),
+        *((name, np.uint64) for name in ("bias", "before", "seen", "sums", "partials", "tickets")),
+        *((name, np.int32) for name in ("dims", "parts", "activation", "pad")),
     ],
     align=True,
 )
-_TILE, _SIDE = 64, 16  # as in kernels/matmul.cu
+_TILE, _SIDE, _DEPTH = 64, 16, 16  # as in kernels/matmul.cu
+_OWN = _TILE * _TILE + _TILE  # numbers that a part of a product gives
 
 
 def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
@@ -48,11 +52,15 @@ def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
     product: Array = out if _fits(out, shape, x, y) else gpu.empty(shape, x.dtype)
     if not product.size or not x.shape[-1]:
         fill(gpu, product, 0)
-    elif x.dtype.kind == "f" and not gpu.own_gemm:
+    elif x.dtype.kind == "f" and not _by_own_kernels(gpu):
         _cublas(gpu, x, y, product)
     else:
         _gemm(gpu, x, y, product)
     return gpu.result(product, out)
+
+
+def _by_own_kernels(gpu: Gpu) -> bool:
+    return gpu.own_gemm or gpu.captured.graph is not None
 
 
 def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:
@@ -69,7 +77,36 @@ def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     x, y = (_in_order(gpu, a) for a in (x, y))
     if out.size == 1 and x.ndim == 2:  # CuPy would multiply with kernels of its own, in halves
         x, y, out = (gpu.contiguous(a)[None] for a in (x, y, out))
+    _choose_mode(gpu)
     gpu.xp.matmul(x, y, out=out)
+
+
+_DEFAULT_MATH, _TF32_TENSOR_OP_MATH = 0, 3  # of cublasMath_t
+
+
+class _Handles(threading.local):
+    """Those of this thread (CuPy has one for each device) that are set to TF32."""
+
+    def __init__(self) -> None:
+        self.tf32: set[int] = set()
+
+
+_handles = _Handles()
+
+
+def _choose_mode(gpu: Gpu) -> None:
+    """Let cuBLAS multiply float32 as `set_float32_matmul_precision` says."""
+    wanted = get_float32_matmul_precision() != "highest"
+    if not wanted and not _handles.tf32:
+        return
+    cuda = gpu.xp.cuda
+    handle = cuda.get_cublas_handle()
+    if wanted and handle not in _handles.tf32:
+        cuda.cublas.setMathMode(handle, _TF32_TENSOR_OP_MATH)
+        _handles.tf32.add(handle)
+    elif not wanted and handle in _handles.tf32:
+        cuda.cublas.setMathMode(handle, _DEFAULT_MATH)
+        _handles.tf32.remove(handle)
 
 
 def _in_order(gpu: Gpu, x: Array) -> Array:
@@ -77,8 +114,10 @@ def _in_order(gpu: Gpu, x: Array) -> Array:
     return x if x.ndim == 2 and x.flags.f_contiguous else gpu.contiguous(x)
 
 
-def _gemm(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
-    """x @ y into a contiguous out, by the kernel of our own."""
+def _gemm(
+    gpu: Gpu, x: Array, y: Array, out: Array, kernel: str = "matmul", **more: Array | int | None
+) -> None:
+    """x @ y into a contiguous out, by a kernel of our own; more: what that kernel takes besides."""
     job = np.zeros((), PRODUCT)
     batch = out.shape[:-2]
     shape, steps = merge(batch, *[element_steps(_stack(a), batch) for a in (x, y)])
@@ -91,8 +130,24 @@ def _gemm(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     job["batches"], job["inner"] = prod(batch), x.shape[-1]
     job["rows"], job["columns"] = out.shape[-2:]
     job["shape"][: len(shape)], job["dims"] = shape[::-1], len(shape)
+    for name, value in more.items():
+        if value is not None:
+            job[name] = value if isinstance(value, int) else value.data.ptr
     tiles = prod(batch) * prod(-(-n // _TILE) for n in out.shape[-2:])
-    gpu.launch("matmul", "matmul", x.dtype, gpu.blocks(tiles, 1), (_SIDE, _SIDE), (out, job[()]))
+    once = gpu.blocks(MOST_BLOCKS, waves=1)[0]
+    parts = job["parts"] = max(1, min(once // tiles, x.shape[-1] // (4 * _DEPTH)))
+    if parts > 1:
+        kind = _ACC.get(x.dtype, INT64)
+        partials = gpu.empty((tiles * int(parts) * _OWN,), kind)
+        job["partials"], job["tickets"] = partials.data.ptr, gpu.tickets().data.ptr
+    grid = gpu.blocks(tiles * int(parts), 1)
+    gpu.launch("matmul", kernel, x.dtype, grid, (_SIDE, _SIDE), (out, job[()]))
+
+
+_ACC = {  # of kernels/common.cuh
+    np.dtype(name): np.dtype(acc)
+    for name, acc in (("float16", "float32"), ("float32", "float32"), ("float64", "float64"))
+}
 
 
 def _stack(x: Array) -> Array:
@@ -108,8 +163,10 @@ _ONE_STAGE = 4096  # rows
 
 
 def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> tuple[Any, ...]:
-    before = _matmul(gpu, x, weight.T)
     bias = gpu.contiguous(bias)
+    if _by_own_kernels(gpu) and x.size and weight.size:
+        return _linear_at_once(gpu, x, weight, bias, activation)
+    before = _matmul(gpu, x, weight.T)
     out = gpu.empty(before.shape, before.dtype) if activation == "gelu" else before
     if before.size:
         args = (
@@ -119,6 +176,19 @@ def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> 
         grid = gpu.blocks(-(-before.nbytes // 16))
         gpu.launch("fused", "bias_activation", before.dtype, grid, (THREADS,), args)
     return out, x, weight, None if activation == "none" else before
+
+
+def _linear_at_once(
+    gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str
+) -> tuple[Any, ...]:
+    """The same in one launch."""
+    out = gpu.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
+    before = gpu.empty(out.shape, out.dtype) if activation == "gelu" else None
+    number = ACTIVATIONS.index(activation)
+    more: dict[str, Any] = {"bias": bias, "before": before, "activation": number}
+    _gemm(gpu, _rows(gpu, x), weight.T, _rows(gpu, out), "matmul_linear", **more)
+    seen = None if activation == "none" else out if before is None else before
+    return out, x, weight, seen
 
 
 def _number(activation: str) -> np.int32:
@@ -135,6 +205,8 @@ def _linear_backward(
     activation: str,
 ) -> list[Array | None]:
     g = gpu.contiguous(g)
+    if _by_own_kernels(gpu) and g.size and x.size and needs[1]:
+        return _linear_backward_at_once(gpu, g, x, weight, seen, needs, activation)
     dz, sums = _through_activation(gpu, g, seen, needs[2], activation)
     rows = _rows(gpu, dz)
     return [
@@ -142,6 +214,27 @@ def _linear_backward(
         _matmul(gpu, rows.T, _rows(gpu, x)) if needs[1] else None,
         sums,
     ]
+
+
+def _linear_backward_at_once(
+    gpu: Gpu,
+    g: Array,
+    x: Array,
+    weight: Array,
+    seen: Array | None,
+    needs: tuple[bool, ...],
+    activation: str,
+) -> list[Array | None]:
+    """The same: a launch for each product, with the activation's derivative on its way."""
+    rows = _rows(gpu, g)
+    more: dict[str, Any] = {"seen": seen, "activation": ACTIVATIONS.index(activation)}
+    dx = gpu.empty(x.shape, x.dtype) if needs[0] else None
+    if dx is not None:
+        _gemm(gpu, rows, weight, _rows(gpu, dx), "matmul_backward", **more)
+    sums = gpu.empty((weight.shape[0],), g.dtype) if needs[2] else None
+    dw = gpu.empty(weight.shape, weight.dtype)
+    _gemm(gpu, rows.T, _rows(gpu, x), dw, "matmul_backward", sums=sums, **more)
+    return [dx, dw, sums]
 
 
 def _rows(gpu: Gpu, x: Array) -> Array:
@@ -187,14 +280,10 @@ JOB = np.dtype(  # `Job` of kernels/fused.cu
         for name in ("x", "target", "grad", "loss", "partial", "finished", "counts", "word", "code")
     ]
     + [(name, np.int64) for name in ("n", "classes", "ignored")]
-    + [(name, np.int32) for name in ("parts", "reduction", "rows", "cached")],
+    + [(name, np.int32) for name in ("parts", "reduction")],
     align=True,
 )
-_SHARED = (
-    42 * 1024
-)  # bytes of rows in shared memory, of 48 KB; the rest is of the kernels themselves
 _FEW = 4096  # targets that every thread block counts itself
-_WARPS = THREADS // 32
 
 
 def _cross_entropy(
@@ -208,13 +297,10 @@ def _cross_entropy(
     loss = gpu.empty((n,) if reduction == "none" else (), x.dtype)
     if not n:
         return fill(gpu, loss, np.nan if reduction == "mean" else 0), grad
-    row = classes * (8 if x.dtype == FLOAT64 else 4)
-    short = _WARPS * row <= _SHARED
-    rows = _WARPS if short else 1
-    grid = gpu.blocks(n, rows)
+    held = holding(classes, x.dtype, x, grad)
+    grid = gpu.blocks(n, 1) if held is None else gpu.blocks(n, held.per_block, waves=4)
     partial = gpu.empty(grid, FLOAT64)
     counts = _count_targets(gpu, target, ignore_index) if reduction == "mean" else None
-    cached = row <= _SHARED
     job = np.zeros((), JOB)
     arrays = {"x": x, "target": target, "grad": grad, "loss": loss, "partial": partial}
     arrays |= {"finished": gpu.tickets()} | ({} if counts is None else {"counts": counts})
@@ -223,10 +309,12 @@ def _cross_entropy(
     job["word"], job["code"] = gpu.error_word(), errors.out_of_range("cross_entropy: target")
     job["n"], job["classes"], job["ignored"] = n, classes, ignore_index
     job["parts"] = 0 if counts is None else counts.size
-    job["reduction"], job["rows"], job["cached"] = REDUCTIONS.index(reduction), rows, cached
-    name = "cross_entropy_short" if short else "cross_entropy_long"
-    shared = rows * row if cached else 0
-    gpu.launch("fused", name, x.dtype, grid, (THREADS,), (job[()],), shared)
+    job["reduction"] = REDUCTIONS.index(reduction)
+    if held is None:
+        gpu.launch("fused", "cross_entropy_long", x.dtype, grid, (THREADS,), (job[()],))
+    else:
+        args = (job[()], np.int64(n), np.int32(classes), np.int32(held.lanes))
+        gpu.launch("fused", f"cross_entropy_{held.kernel}", x.dtype, grid, (THREADS,), args)
     return loss, grad
 
 

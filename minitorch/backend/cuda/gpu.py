@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from minitorch.backend.base import OutOfMemoryError
 from minitorch.backend.cuda import strides
 from minitorch.backend.cuda.errors import ErrorWord
+from minitorch.backend.cuda.graph import Graph
 from minitorch.backend.kernels import SUFFIXES, Kernels
 
 Array = Any
@@ -24,6 +26,10 @@ MOST_BLOCKS = 1 << 62  # asks `blocks` for as many as the device holds
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 
 
+class _Captured(threading.local):
+    graph: Graph | None = None  # that this thread's launches go into
+
+
 class Gpu:
     """One kind of GPU: CuPy's, or the simulated one.
 
@@ -34,7 +40,8 @@ class Gpu:
         self.name = name
         self.xp = xp
         self.kernels = Kernels(xp)
-        self.own_gemm = False  # cuBLAS is refused while a stream is captured
+        self.own_gemm = False  # no cuBLAS, which CuPy refuses while a stream is captured
+        self.captured = _Captured()
         self._processors: dict[int, int] = {}
         self._error_words: dict[int, ErrorWord] = {}
         self._tickets: dict[tuple[int, int], Array] = {}  # by device and stream
@@ -101,18 +108,33 @@ class Gpu:
         """Zeros (uint32), as many as blocks the device holds, for the current stream's kernels.
 
         The blocks of a launch count in them which comes last; the kernel leaves zeros. They are
-        made for STREAMS streams at once, because a stream that is being captured cannot.
+        made for STREAMS streams at once; a graph has its own, as it may run in any stream.
         """
+        if self.captured.graph is not None:
+            return self.captured.graph.tickets
         device = self.current()
         stream = (device, int(self.xp.cuda.get_current_stream().ptr))
         found = self._tickets.get(stream)
         if found is None:
             if not self._spare.get(device):
-                zeros = np.zeros((STREAMS, self.blocks(MOST_BLOCKS, 1)[0]), np.uint32)
-                made = self.xp.asarray(zeros, blocking=True)
-                self._spare[device] = [made[i] for i in range(STREAMS)]
+                self._spare[device] = self.zeros_for_tickets(STREAMS)
             found = self._tickets[stream] = self._spare[device].pop()
         return found
+
+    def zeros_for_tickets(self, streams: int) -> list[Array]:
+        """Tickets for so many streams of the current device."""
+        zeros = np.zeros((streams, self.blocks(MOST_BLOCKS, 1)[0]), np.uint32)
+        made = self.xp.asarray(zeros, blocking=True)
+        return [made[i] for i in range(streams)]
+
+    def numbers(self, make: Callable[..., Any], given: dict[str, Any]) -> tuple[Any, np.uint64]:
+        """make(**given) for a kernel, and where it finds what replaces that (or NULL).
+
+        The second is there where a graph is captured whose numbers change: see graph.py.
+        """
+        graph = self.captured.graph
+        place = None if graph is None else graph.place(make, given)
+        return make(**given), NULL if place is None else place
 
     def contiguous(self, x: Array) -> Array:
         """x itself if its elements lie in order in memory, else a copy for which they do."""
@@ -177,8 +199,10 @@ class Gpu:
         args: tuple[Any, ...] = (),
     ) -> None:
         """Run NAME_strided(walk, *args) over arrays broadcast to a shape: see `strides.walks`."""
-        for walk in strides.walks(shape, arrays):
-            grid = self.blocks(int(walk["n"]))
+        pack = 16 // dtype.itemsize
+        for walk in strides.walks(shape, arrays, pack):
+            n = int(walk["n"])
+            grid = self.blocks(n // pack if walk["packed"] else n)
             self.launch(file, name + "_strided", dtype, grid, (THREADS,), (walk, *args))
 
     def error_word(self) -> np.uint64:

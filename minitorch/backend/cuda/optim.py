@@ -1,12 +1,14 @@
 """Steps of optimizers: all parameters of a group in one launch. See kernels/optim.cu.
 
-The arguments are those of `backend.cpu.optim`: lists of arrays, one item for each parameter.
+The arguments are those of `backend.cpu.optim`: lists of arrays, one item for each parameter. A rule
+is a function of the options that gives them as the kernel takes them; a captured launch reads what
+the rule gives at each replay (see graph.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any
 
@@ -44,6 +46,11 @@ SPARSE = np.dtype(  # `Sparse` of kernels/optim.cu
     align=True,
 )
 INT64 = np.dtype(np.int64)
+Rule = Callable[..., Any]
+Options = dict[str, Any]
+
+
+# ---------------------------------------------------------------------- rules
 
 
 @cache
@@ -54,22 +61,127 @@ def _rule_type(dtype: np.dtype[Any], numbers: tuple[str, ...], flags: int) -> np
     return np.dtype([*fields, *((f"flag{i}", np.int32) for i in range(flags))], align=True)
 
 
-def _rule(dtype: np.dtype[Any], numbers: dict[str, float], *flags: bool) -> Any:
+def _options(dtype: np.dtype[Any], numbers: dict[str, float], *flags: bool) -> Any:
     """Options as the kernels of a dtype take them."""
     kind = _rule_type(dtype, tuple(numbers), len(flags))
     return np.array((*numbers.values(), *flags), kind)[()]
 
 
+def _sgd(
+    dtype: np.dtype[Any],
+    *,
+    lr: float,
+    maximize: bool,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    first: bool = False,
+) -> Any:
+    numbers = {
+        "lr": lr,
+        "momentum": momentum,
+        "fresh": 1 - dampening,
+        "weight_decay": weight_decay,
+    }
+    return _options(dtype, numbers, nesterov, maximize, first, False)
+
+
+def _adagrad(
+    dtype: np.dtype[Any], *, lr: float, eps: float, maximize: bool, weight_decay: float = 0.0
+) -> Any:
+    return _options(dtype, {"lr": lr, "eps": eps, "weight_decay": weight_decay}, maximize)
+
+
+def _rmsprop(
+    dtype: np.dtype[Any],
+    centered: bool,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    maximize: bool,
+) -> Any:
+    numbers = {
+        "lr": lr,
+        "alpha": alpha,
+        "fresh": 1 - alpha,
+        "eps": eps,
+        "weight_decay": weight_decay,
+        "momentum": momentum,
+    }
+    return _options(dtype, numbers, centered, maximize)
+
+
+def _adam(
+    dtype: np.dtype[Any],
+    amsgrad: bool,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+    step: int,
+) -> Any:
+    size, unbias = adam_numbers(lr, beta1, beta2, step)
+    keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+    return _adam_options(dtype, size, eps * unbias, (beta1, beta2), keep, decay, amsgrad, maximize)
+
+
+def _sparse_adam(
+    dtype: np.dtype[Any],
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    maximize: bool,
+    step: int,
+) -> Any:
+    size, _ = adam_numbers(lr, beta1, beta2, step)
+    return _adam_options(dtype, size, eps, (beta1, beta2), 1.0, 0.0, False, maximize)
+
+
+def _adam_options(
+    dtype: np.dtype[Any],
+    size: float,
+    eps: float,
+    betas: tuple[float, float],
+    keep: float,
+    weight_decay: float,
+    amsgrad: bool,
+    maximize: bool,
+) -> Any:
+    numbers = {
+        "size": size,
+        "eps": eps,
+        "beta2": betas[1],
+        "fresh1": 1 - betas[0],
+        "fresh2": 1 - betas[1],
+        "keep": keep,
+        "weight_decay": weight_decay,
+    }
+    return _options(dtype, numbers, amsgrad, maximize, False)
+
+
 # ---------------------------------------------------------------------- whole parameters
-def _change_all(gpu: Gpu, name: str, columns: Sequence[Arrays], grads: Arrays, rule: Any) -> None:
+def _change_all(
+    gpu: Gpu, name: str, columns: Sequence[Arrays], grads: Arrays, rule: Rule, options: Options
+) -> None:
     """Run a rule on parameters and states (columns) with their gradients."""
     rows = []
     for i, g in enumerate(grads):
         changed = [column[i] if len(column) else None for column in columns]
         if g.size:
             rows.append((changed, _gradient(gpu, g, changed[0])))
+    chosen = gpu.numbers(rule, options)
     for i in range(0, len(rows), MAX_TENSORS):
-        _change_some(gpu, name, rows[i : i + MAX_TENSORS], rule)
+        _change_some(gpu, name, rows[i : i + MAX_TENSORS], chosen)
 
 
 def _gradient(gpu: Gpu, g: Array, p: Any) -> Array:
@@ -77,7 +189,10 @@ def _gradient(gpu: Gpu, g: Array, p: Any) -> Array:
 
 
 def _change_some(
-    gpu: Gpu, name: str, rows: list[tuple[list[Array | None], Array]], rule: Any
+    gpu: Gpu,
+    name: str,
+    rows: list[tuple[list[Array | None], Array]],
+    chosen: tuple[Any, np.uint64],
 ) -> None:
     table = np.zeros((), TABLE)
     copies = []
@@ -94,7 +209,7 @@ def _change_some(
     table["tensors"] = count
     dtype = rows[0][1].dtype
     grid = gpu.blocks(chunks[-1], per_block=1)
-    gpu.launch("optim", name, dtype, grid, (THREADS,), (table[()], rule))
+    gpu.launch("optim", name, dtype, grid, (THREADS,), (table[()], *chosen))
     for copy, original in copies:
         gpu.copy(copy, original)
 
@@ -105,44 +220,14 @@ def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
     return gpu.contiguous(a) if a.dtype == dtype else gpu.converted(a, dtype)
 
 
-def _sgd_(
-    gpu: Gpu,
-    params: Arrays,
-    buffers: Arrays,
-    grads: Arrays,
-    *,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    maximize: bool,
-    first: bool,
-) -> None:
-    numbers = {
-        "lr": lr,
-        "momentum": momentum,
-        "fresh": 1 - dampening,
-        "weight_decay": weight_decay,
-    }
-    rule = _rule(params[0].dtype, numbers, nesterov, maximize, first, False)
-    _change_all(gpu, "sgd", (params, buffers), grads, rule)
+def _sgd_(gpu: Gpu, params: Arrays, buffers: Arrays, grads: Arrays, **options: Any) -> None:
+    rule = partial(_sgd, params[0].dtype)
+    _change_all(gpu, "sgd", (params, buffers), grads, rule, options)
 
 
-def _adagrad_(
-    gpu: Gpu,
-    params: Arrays,
-    sums: Arrays,
-    grads: Arrays,
-    *,
-    lr: float,
-    eps: float,
-    weight_decay: float,
-    maximize: bool,
-) -> None:
-    numbers = {"lr": lr, "eps": eps, "weight_decay": weight_decay}
-    rule = _rule(params[0].dtype, numbers, maximize)
-    _change_all(gpu, "adagrad", (params, sums), grads, rule)
+def _adagrad_(gpu: Gpu, params: Arrays, sums: Arrays, grads: Arrays, **options: Any) -> None:
+    rule = partial(_adagrad, params[0].dtype)
+    _change_all(gpu, "adagrad", (params, sums), grads, rule, options)
 
 
 def _rmsprop_(
@@ -152,46 +237,10 @@ def _rmsprop_(
     means: Arrays,
     buffers: Arrays,
     grads: Arrays,
-    *,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
-    maximize: bool,
+    **options: Any,
 ) -> None:
-    numbers = {
-        "lr": lr,
-        "alpha": alpha,
-        "fresh": 1 - alpha,
-        "eps": eps,
-        "weight_decay": weight_decay,
-        "momentum": momentum,
-    }
-    rule = _rule(params[0].dtype, numbers, len(means) > 0, maximize)
-    _change_all(gpu, "rmsprop", (params, squares, means, buffers), grads, rule)
-
-
-def _adam_rule(
-    dtype: np.dtype[Any],
-    betas: tuple[float, float],
-    size: float,
-    eps: float,
-    keep: float,
-    weight_decay: float,
-    amsgrad: bool,
-    maximize: bool,
-) -> Any:
-    numbers = {
-        "size": size,
-        "eps": eps,
-        "beta2": betas[1],
-        "fresh1": 1 - betas[0],
-        "fresh2": 1 - betas[1],
-        "keep": keep,
-        "weight_decay": weight_decay,
-    }
-    return _rule(dtype, numbers, amsgrad, maximize, False)
+    rule = partial(_rmsprop, params[0].dtype, len(means) > 0)
+    _change_all(gpu, "rmsprop", (params, squares, means, buffers), grads, rule, options)
 
 
 def _adam_(
@@ -201,21 +250,10 @@ def _adam_(
     squares: Arrays,
     largest: Arrays,
     grads: Arrays,
-    *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-    maximize: bool,
-    step: int,
+    **options: Any,
 ) -> None:
-    size, unbias = adam_numbers(lr, beta1, beta2, step)
-    keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-    dtype, betas = params[0].dtype, (beta1, beta2)
-    rule = _adam_rule(dtype, betas, size, eps * unbias, keep, decay, len(largest) > 0, maximize)
-    _change_all(gpu, "adam", (params, means, squares, largest), grads, rule)
+    rule = partial(_adam, params[0].dtype, len(largest) > 0)
+    _change_all(gpu, "adam", (params, means, squares, largest), grads, rule, options)
 
 
 # ---------------------------------------------------------------------- some rows
@@ -225,18 +263,26 @@ def _change_rows(
     columns: Sequence[Arrays],
     rows: Arrays,
     values: Arrays,
-    rule: Any,
+    rule: Rule,
+    options: Options,
 ) -> None:
     """Run a rule on the rows that have a gradient; columns: parameters, states."""
+    chosen = gpu.numbers(rule, options)
     for i, index in enumerate(rows):
         if values[i].size:
             changed = [column[i] for column in columns]
             index = gpu.contiguous(index) if index.dtype == INT64 else gpu.converted(index, INT64)
-            _change_rows_of(gpu, name, changed, index, _gradient(gpu, values[i], changed[0]), rule)
+            grad = _gradient(gpu, values[i], changed[0])
+            _change_rows_of(gpu, name, changed, index, grad, chosen)
 
 
 def _change_rows_of(
-    gpu: Gpu, name: str, changed: Arrays, rows: Array, values: Array, rule: Any
+    gpu: Gpu,
+    name: str,
+    changed: Arrays,
+    rows: Array,
+    values: Array,
+    chosen: tuple[Any, np.uint64],
 ) -> None:
     flat = [_writable(gpu, a, values.dtype) for a in changed]
     n, length = rows.size, flat[0].shape[0]
@@ -250,33 +296,23 @@ def _change_rows_of(
     job["n"], job["length"], job["width"] = n, length, width
     across = min(32, 1 << (width - 1).bit_length())
     down = THREADS // across
-    gpu.launch("optim", name, values.dtype, gpu.blocks(n, down), (across, down), (job[()], rule))
+    grid = gpu.blocks(n, down)
+    gpu.launch("optim", name, values.dtype, grid, (across, down), (job[()], *chosen))
     for copy, original in zip(flat, changed):
         if copy is not original:
             gpu.copy(copy, original)
 
 
-def _sgd_rows_(
-    gpu: Gpu, params: Arrays, rows: Arrays, values: Arrays, *, lr: float, maximize: bool
-) -> None:
-    numbers = {"lr": lr, "momentum": 0.0, "fresh": 1.0, "weight_decay": 0.0}
-    rule = _rule(params[0].dtype, numbers, False, maximize, False, False)
-    _change_rows(gpu, "sgd_rows", (params,), rows, values, rule)
+def _sgd_rows_(gpu: Gpu, params: Arrays, rows: Arrays, values: Arrays, **options: Any) -> None:
+    rule = partial(_sgd, params[0].dtype)
+    _change_rows(gpu, "sgd_rows", (params,), rows, values, rule, options)
 
 
 def _adagrad_rows_(
-    gpu: Gpu,
-    params: Arrays,
-    sums: Arrays,
-    rows: Arrays,
-    values: Arrays,
-    *,
-    lr: float,
-    eps: float,
-    maximize: bool,
+    gpu: Gpu, params: Arrays, sums: Arrays, rows: Arrays, values: Arrays, **options: Any
 ) -> None:
-    rule = _rule(params[0].dtype, {"lr": lr, "eps": eps, "weight_decay": 0.0}, maximize)
-    _change_rows(gpu, "adagrad_rows", (params, sums), rows, values, rule)
+    rule = partial(_adagrad, params[0].dtype)
+    _change_rows(gpu, "adagrad_rows", (params, sums), rows, values, rule, options)
 
 
 def _adam_rows_(
@@ -286,18 +322,10 @@ def _adam_rows_(
     squares: Arrays,
     rows: Arrays,
     values: Arrays,
-    *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    maximize: bool,
-    step: int,
+    **options: Any,
 ) -> None:
-    size, _ = adam_numbers(lr, beta1, beta2, step)
-    dtype, betas = params[0].dtype, (beta1, beta2)
-    rule = _adam_rule(dtype, betas, size, eps, 1.0, 0.0, False, maximize)
-    _change_rows(gpu, "adam_rows", (params, means, squares), rows, values, rule)
+    rule = partial(_sparse_adam, params[0].dtype)
+    _change_rows(gpu, "adam_rows", (params, means, squares), rows, values, rule, options)
 
 
 # ---------------------------------------------------------------------- gradients

@@ -14,7 +14,7 @@ from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, Dims, Entries, Gpu
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
 
-SHORT = 2048  # bytes (of what is computed in) of a row that a warp holds in registers
+HELD = 2048  # bytes (of what is computed in) of a short row that a warp holds in registers
 CACHE = 32768  # bytes of shared memory for the elements of a tile
 
 
@@ -86,12 +86,12 @@ _REDUCTION = np.dtype(
     [
         *((name, np.uint64) for name in ("x", "out", "partials", "tickets")),
         *((name, np.int64, (2,)) for name in ("kept", "reduced", "kept_steps", "reduced_steps")),
-        ("parts", np.int32),
-        ("lanes", np.int32),
+        *((name, np.int32) for name in ("parts", "lanes", "group", "pad")),
     ],
     align=True,
 )
 _POINTERS = 4  # at its beginning
+_COLUMNS = 4  # GROUP of reduce.cu, where as many elements are not more than 16 bytes
 _STATE = 16  # bytes that hold any op's state
 
 
@@ -132,42 +132,62 @@ def _reduce(
 
 
 class Plan(NamedTuple):
-    """Which kernel of reduce.cu walks a layout, and how; form: its struct behind the pointers."""
+    """Which kernel of reduce.cu walks a layout, and how; form: its struct behind the pointers.
+
+    width: the columns of a tile.
+    """
 
     kernel: str
     tiles: int
     parts: int
-    lanes: int
+    width: int
     form: bytes
 
 
 @lru_cache(4096)
-def plan(walk: Layout, most: int) -> Plan:
-    """How to reduce on a device that holds `most` blocks."""
+def plan(walk: Layout, most: int, pack: int) -> Plan:
+    """How to reduce on a device that holds `most` blocks.
+
+    pack: how many elements are 16 bytes, or 1 where memory does not begin at a multiple of them.
+    """
     outer, inner = walk.kept
-    n = prod(walk.reduced)
+    n, rows = prod(walk.reduced), outer * inner
+    parts = group = 1
     if inner > 1 and n > 1 and abs(walk.kept_steps[1]) < abs(walk.reduced_steps[1]):
-        kernel, lanes = "columns", _lanes(inner)
-        tiles = outer * -(-inner // lanes)
+        kernel = "columns"
+        if n * rows >= 4 * THREADS * most:  # else blocks are worth more than wide loads
+            group = _group(min(pack, _COLUMNS), walk.kept, walk.kept_steps, walk.reduced_steps)
+        lanes = _lanes(inner // group)
+        tiles = outer * -(-inner // (lanes * group))
         parts = _parts(tiles, n, 32 * THREADS // lanes, most)
-    elif n <= 256 or (n <= 1024 and outer * inner >= most):
-        kernel, lanes, parts = "rows", _lanes(n), 1
-        tiles = -(-outer * inner * lanes // THREADS)
     else:
-        kernel, lanes, tiles = "row", 1, outer * inner
-        parts = _parts(tiles, n, 16 * THREADS, most)
+        if walk.reduced[0] == 1:
+            group = _group(pack, walk.reduced, walk.reduced_steps, walk.kept_steps)
+        if n <= 256 or (n <= 1024 and rows >= most) or (n <= 1024 * group and rows >= 4 * most):
+            kernel, lanes = "rows", _lanes(-(-n // group))
+            tiles = -(-rows * lanes // THREADS)
+        else:
+            kernel, lanes, tiles = "row", 1, rows
+            parts = _parts(tiles, n, 16 * THREADS, most)
     form = np.zeros((), _REDUCTION)
     for name, value in walk._asdict().items():
         form[name] = value
-    form["parts"], form["lanes"] = parts, lanes
-    return Plan(kernel, tiles, parts, lanes, form.tobytes()[_POINTERS * 8 :])
+    form["parts"], form["lanes"], form["group"] = parts, lanes, group
+    return Plan(kernel, tiles, parts, lanes * group, form.tobytes()[_POINTERS * 8 :])
+
+
+def _group(pack: int, lengths: Dims, steps: Dims, others: Dims) -> int:
+    """`pack` where so many elements lie side by side in the last dimension, wherever one begins."""
+    whole = all(step % pack == 0 for step in (steps[0], *others))
+    return pack if steps[1] == 1 and lengths[1] % pack == 0 and whole else 1
 
 
 def _launch(gpu: Gpu, op: str, x: Array, walk: Layout, out: Array) -> None:
-    kernel, tiles, parts, lanes, form = plan(walk, gpu.blocks(MOST_BLOCKS)[0])
+    pack = 1 if x.data.ptr % 16 else 16 // x.itemsize
+    kernel, tiles, parts, width, form = plan(walk, gpu.blocks(MOST_BLOCKS)[0], pack)
     pointers = [x.data.ptr, out.data.ptr, 0, 0]
     if parts > 1:
-        partials = gpu.empty((tiles * parts * lanes * _STATE,), np.uint8)
+        partials = gpu.empty((tiles * parts * width * _STATE,), np.uint8)
         pointers[2:] = partials.data.ptr, gpu.tickets().data.ptr
     grid = gpu.blocks(tiles * parts, 1)
     struct = struct_of(_REDUCTION, pointers, form)
@@ -182,6 +202,28 @@ def _along(x: Array, dim: int) -> tuple[int, int, int]:
     return prod(x.shape[:dim]), x.shape[dim], prod(x.shape[dim + 1 :])
 
 
+class Holding(NamedTuple):
+    """How rows are held in registers: see kernels/rows.cuh."""
+
+    kernel: str
+    lanes: int
+    per_block: int  # rows
+
+
+def holding(n: int, dtype: np.dtype[Any], *arrays: Array) -> Holding | None:
+    """For contiguous rows of n elements in these arrays; None where they are too long."""
+    pack = 16 // dtype.itemsize
+    packed = n % pack == 0 and all(a.data.ptr % 16 == 0 for a in arrays)
+    size = n * max(4, dtype.itemsize)  # halves are computed in float32
+    if size > HELD * (THREADS // 32):
+        return None
+    suffix = "_packed" if packed else ""
+    if size > 2 * HELD:
+        return Holding("block" + suffix, THREADS, 1)
+    lanes = _lanes(-(-n // pack) if packed else n)
+    return Holding(("rows" if size <= HELD else "wide") + suffix, lanes, THREADS // lanes)
+
+
 def _run_along(gpu: Gpu, op: str, xs: tuple[Array, ...], dim: int, out: Array | None) -> Array:
     """What a family of kernels of softmax.cu gives for arrays of one shape."""
     dtype = xs[0].dtype
@@ -189,22 +231,37 @@ def _run_along(gpu: Gpu, op: str, xs: tuple[Array, ...], dim: int, out: Array | 
     result = _target(gpu, out, xs[0].shape, dtype, *xs)
     if result.size:
         outer, n, inner = _along(result, dim)
-        size = n * max(4, dtype.itemsize)  # halves are computed in float32
-        shared = 0
-        if inner == 1 and size <= SHORT:
-            kernel, lanes, grid = "rows", _lanes(n), gpu.blocks(outer * _lanes(n))
-            sizes: tuple[Any, ...] = (np.int64(outer), np.int32(n), np.int32(lanes))
+        arrays = (*xs, result)
+        held = holding(n, dtype, *arrays) if inner == 1 else None
+        if held is None:
+            _run_tiles(gpu, op, arrays, (outer, n, inner))
         else:
-            kernel, lanes = "tiles", _lanes(inner)
-            grid = gpu.blocks(outer * -(-inner // lanes), 1)
-            sizes = (np.int64(outer), np.int64(n), np.int64(inner), np.int32(lanes))
-            if len(xs) == 1:
-                shared = size * lanes
-                if shared > CACHE:
-                    kernel, shared = "long", 0
-        args = (*xs, result, *sizes)
-        gpu.launch("softmax", f"{op}_{kernel}", dtype, grid, (THREADS,), args, shared)
+            pointers = np.array([a.data.ptr for a in arrays], np.uint64)
+            work = pointers.view(_ROWS[len(arrays)])[0]
+            sizes = (np.int64(outer), np.int32(n), np.int32(held.lanes))
+            grid = gpu.blocks(outer, held.per_block)
+            gpu.launch("softmax", f"{op}_{held.kernel}", dtype, grid, (THREADS,), (work, *sizes))
     return gpu.result(result, out)
+
+
+_ROWS = {  # `Forward` and `Backward` of kernels/softmax.cu
+    count: np.dtype([(f"array{i}", np.uint64) for i in range(count)], align=True)
+    for count in (2, 3)
+}
+
+
+def _run_tiles(gpu: Gpu, op: str, arrays: tuple[Array, ...], sizes: tuple[int, int, int]) -> None:
+    """Along a dimension that is not the last, or too long for registers."""
+    outer, n, inner = sizes
+    dtype = arrays[0].dtype
+    kernel, lanes, shared = "tiles", _lanes(inner), 0
+    if len(arrays) == 2:
+        shared = n * max(4, dtype.itemsize) * lanes
+        if shared > CACHE:
+            kernel, shared = "long", 0
+    grid = gpu.blocks(outer * -(-inner // lanes), 1)
+    args = (*arrays, np.int64(outer), np.int64(n), np.int64(inner), np.int32(lanes))
+    gpu.launch("softmax", f"{op}_{kernel}", dtype, grid, (THREADS,), args, shared)
 
 
 def _softmax(op: str, gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:

@@ -69,7 +69,11 @@ def _permute(gpu: Gpu, x: Array, dims: Dims) -> Array:
 
 
 def _slice(gpu: Gpu, x: Array, index: Index) -> Array:
-    return x[index]
+    try:
+        return x[index]
+    except IndexError as error:  # CuPy's begin with a capital, NumPy's do not
+        text = str(error)
+        raise IndexError(text[:1].lower() + text[1:]) from None
 
 
 def _diagonal(gpu: Gpu, x: Array, dim1: int, dim2: int) -> Array:

@@ -17,6 +17,7 @@ from minitorch.backend.cuda.sort import argsort
 
 DType = np.dtype[Any]
 INT64 = np.dtype("int64")
+PLACE = np.dtype([("seed", np.uint64), ("offset", np.uint64)], align=True)  # of philox.cuh
 THREADS = 256  # RANDOM_THREADS of kernels/philox.cuh
 
 
@@ -63,9 +64,14 @@ def _draw(
     if n:
         grid = gpu.blocks(n, THREADS * (32 // word))
         seed, offset = place
-        args = (*args, np.uint64(seed), np.uint64(offset), np.int64(out.size))
+        begin = gpu.numbers(_place, {"seed": seed, "offset": offset})
+        args = (*args, *begin, np.int64(out.size))
         gpu.launch("source", name, out.dtype, grid, (THREADS,), (out, *args))
     return out
+
+
+def _place(seed: int, offset: int) -> Any:
+    return np.array((seed, offset), PLACE)[()]
 
 
 def _word(dtype: DType) -> int:

@@ -52,6 +52,8 @@ VECTORISED: dict[str, tuple[str, ...]] = {
     "functions:*": BOTH,
     "index:take_packs_*": BOTH,
     "reduce:*_row_*": LOADS,
+    "softmax:*_packed_*": BOTH,
+    "fused:cross_entropy_*_packed_*": BOTH,
     "fused:bias_activation_*": BOTH,
     "optim:*_rows_*": NEITHER,
     "optim:*": BOTH,
@@ -167,7 +169,9 @@ def _cache_file(unit: Unit) -> Path:
 
 def _options(unit: Unit) -> tuple[str, ...]:
     own = kernels.options(unit.dtype)
-    return (*own, f"-arch={unit.arch}", *CUPY_OPTIONS, "--ptxas-options=-v")
+    # Where there is a driver, NVRTC keeps what it compiles; the log of what is kept is empty.
+    anew = ("--no-cache",) if _nvrtc().getVersion() >= (12, 9) else ()
+    return (*own, f"-arch={unit.arch}", *CUPY_OPTIONS, "--ptxas-options=-v", *anew)
 
 
 def _nvrtc() -> Any:

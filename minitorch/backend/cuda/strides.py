@@ -19,7 +19,7 @@ import numpy as np
 Array = Any
 Dims = tuple[int, ...]
 MAX_DIMS = 8  # as in kernels/common.cuh
-TILE = 32  # of kernels/convert.cu
+TILE = 64  # of kernels/convert.cu
 LEAST_ROW = 8  # of a tile, in elements
 _KEPT = 4096  # layouts that are remembered
 
@@ -79,6 +79,8 @@ def walk_type(n: int) -> np.dtype[Any]:
             ("n", np.int64),
             ("dims", np.int32),
             ("narrow", np.int32),
+            ("packed", np.int32),
+            ("pad", np.int32),
             ("shape", np.int64, (MAX_DIMS,)),
             ("step", np.int64, (n, MAX_DIMS)),
         ],
@@ -86,17 +88,20 @@ def walk_type(n: int) -> np.dtype[Any]:
     )
 
 
-def walks(shape: Dims, arrays: Sequence[Array | None]) -> list[np.void]:
+def walks(shape: Dims, arrays: Sequence[Array | None], pack: int = 1) -> list[np.void]:
     """One struct `Walk` for arrays broadcast to `shape` (None: a number stands in for one).
 
     Several where the arrays have more than MAX_DIMS dimensions that do not merge; none where
     there are no elements. ValueError where an array does not stretch to `shape`.
+    pack: how many elements a kernel moves at once where it may: "packed" says whether.
     """
     steps = [(0,) * len(shape) if x is None else element_steps(x, shape) for x in arrays]
     pointers = [0 if x is None else x.data.ptr for x in arrays]
     sizes = [0 if x is None else x.itemsize for x in arrays]
+    ends = [p % (pack * size) for p, size, step in zip(pointers, sizes, steps) if any(step)]
+    pack = 1 if any(ends) else pack
     found: list[np.void] = []
-    for form, starts in _forms(shape, *steps):
+    for form, starts in _forms(shape, pack, *steps):
         begin = [p + s * size for p, s, size in zip(pointers, starts, sizes, strict=True)]
         found.append(struct_of(walk_type(len(arrays)), begin, form))
     return found
@@ -108,18 +113,28 @@ def struct_of(kind: np.dtype[Any], pointers: Sequence[int], rest: bytes) -> Any:
 
 
 @lru_cache(_KEPT)
-def _forms(shape: Dims, *steps: Dims) -> list[tuple[bytes, Dims]]:
+def _forms(shape: Dims, pack: int, *steps: Dims) -> list[tuple[bytes, Dims]]:
     """The structs behind their pointers, and where in each array (in elements) they begin."""
     if 0 in shape:
         return []
     shape, steps = merge(*_ordered(shape, *steps))
     outer = max(0, len(shape) - MAX_DIMS)
-    form = _form(shape[outer:], [step[outer:] for step in steps])
+    packed = outer == 0 and _packs(shape, steps, pack)
+    form = _form(shape[outer:], [step[outer:] for step in steps], packed)
     leading = [step[:outer] for step in steps]
     return [
         (form, tuple([sum(map(mul, place, step)) for step in leading]))
         for place in product(*map(range, shape[:outer]))
     ]
+
+
+def _packs(shape: Dims, steps: Sequence[Dims], pack: int) -> bool:
+    """Whether `pack` neighbours lie side by side, or are one element, in every array."""
+    if pack == 1 or not shape or shape[-1] % pack or steps[0][-1] != 1:
+        return False
+    return all(
+        step[-1] == 0 or (step[-1] == 1 and all(s % pack == 0 for s in step[:-1])) for step in steps
+    )
 
 
 def _ordered(shape: Dims, *steps: Dims) -> tuple[Dims, ...]:
@@ -128,12 +143,13 @@ def _ordered(shape: Dims, *steps: Dims) -> tuple[Dims, ...]:
     return tuple([tuple([numbers[d] for d in order]) for numbers in (shape, *steps)])
 
 
-def _form(shape: Dims, steps: Sequence[Dims]) -> bytes:
+def _form(shape: Dims, steps: Sequence[Dims], packed: bool = False) -> bytes:
     """A struct `Walk` behind its pointers."""
     form = np.zeros((), walk_type(len(steps)))
     form["n"] = prod(shape)
     form["dims"] = len(shape)
     form["narrow"] = _narrow(shape, steps)
+    form["packed"] = packed
     form["shape"][: len(shape)] = shape[::-1]
     for row, step in zip(form["step"], steps, strict=True):
         row[: len(shape)] = step[::-1]

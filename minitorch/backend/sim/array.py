@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minitorch.backend.sim import driver, work
-from minitorch.backend.sim.cuda import memory
-from minitorch.backend.sim.cuda.device import Device
+from minitorch.backend.sim.cuda import cublas, memory
+from minitorch.backend.sim.cuda.device import Device, get_cublas_handle
 from minitorch.backend.sim.cuda.stream import Stream, current_queue
 from minitorch.backend.sim.driver import Record, SimError
 from minitorch.backend.sim.machine import current_device
@@ -336,7 +336,10 @@ def matmul(x1: ndarray, x2: ndarray, /, out: ndarray | None = None) -> ndarray:
         raise SimError(f"matmul: out is {out.shape}, need {shape}, contiguous")
     if any(x._memory.device_id != out._memory.device_id for x in (x1, x2)):
         raise SimError("matmul: arrays of different devices")
-    _submit(queue, partial(_multiply, a, b, out._array, (m, n, k), queue.device), [x1, x2], out)
+    tf32 = cublas.getMathMode(get_cublas_handle()) == cublas.CUBLAS_TF32_TENSOR_OP_MATH
+    mode = "_tf32" if tf32 and out.dtype == np.float32 else ""
+    multiply = partial(_multiply, a, b, out._array, (m, n, k), queue.device, mode)
+    _submit(queue, multiply, [x1, x2], out)
     return out
 
 
@@ -353,10 +356,16 @@ def _product_shape(a: Dims, b: Dims) -> tuple[Dims, tuple[int, int, int]]:
 
 
 def _multiply(
-    a: np.ndarray, b: np.ndarray, out: np.ndarray, sizes: tuple[int, int, int], device: int
+    a: np.ndarray,
+    b: np.ndarray,
+    out: np.ndarray,
+    sizes: tuple[int, int, int],
+    device: int,
+    mode: str,
 ) -> None:
     """Halves are multiplied exactly and added up in float32, as on tensor cores.
 
+    mode: "_tf32" where factors may be rounded, which they are not here.
     But not for one element from two vectors or matrices: there CuPy does not ask cuBLAS, it rounds
     each product to a half.
     """
@@ -368,5 +377,5 @@ def _multiply(
     out[...] = np.matmul(a, b).reshape(out.shape)
     m, n, k = sizes
     batch = out.size // max(1, m * n)
-    name = f"gemm_{out.dtype} m={m} n={n} k={k} batch={batch}"
+    name = f"gemm_{out.dtype}{mode} m={m} n={n} k={k} batch={batch}"
     driver.record(Record("gemm", name, device, read=read, written=out.nbytes))

@@ -57,6 +57,13 @@ def counted(work: Callable[[], Any]) -> list[Cost]:
         return [_cost(entry) for entry in launches()]
 
 
+def names(work: Callable[[], Any]) -> list[str]:
+    """Run `work` and tell the kernels and products that the device was asked for, in order."""
+    clear()
+    work()
+    return [entry.name for entry in launches() if entry.kind in LAUNCHES]
+
+
 def _cost(entry: Record) -> Cost:
     lines = [line for line in entry.lines if line.space == "global"]
     return Cost(

@@ -38,6 +38,14 @@ def test_mlp_never_waits(mlp):
     assert {c.kind for c in costs} == {"kernel", "gemm"}
 
 
+def test_a_captured_step_is_one_launch_of_the_host():
+    """Its graph has ten kernels: bias, activations and their derivatives are in the products."""
+    step = steps.mlp_step(steps.sequential(), "sim")
+    work = cost.names(steps.captured(step, "sim"))
+    products = ["matmul_linear_f32"] * 3, ["matmul_backward_f32"] * 5
+    assert work == [*products[0], "cross_entropy_rows_f32", *products[1], "adam_f32"]
+
+
 def test_mlp_kernels_move_what_they_must(mlp):
     costs, floors, _ = mlp
     for c, (name, floor) in zip(costs, floors, strict=True):
@@ -158,6 +166,7 @@ def test_command(capsys):
     totals = [line for line in out if "synchronisations" in line]
     assert [line.split()[0] for line in totals] == ["20", "16", "12", "14"]
     assert all("0 synchronisations, 0 copies" in line for line in totals)
+    assert [line.split()[-2] for line in out if line.startswith("captured")] == ["14", "10"]
     assert "PyTorch eager, Adam: 28 launches, 48.7 MB" in out
     assert any(line.startswith("0.22 launches a block, and 0.07 for making") for line in out)
     assert [line.split()[-2:] for line in out if line.startswith("FULL-W2V")] == [["5,600", "14.0"]]

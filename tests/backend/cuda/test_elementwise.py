@@ -392,7 +392,7 @@ def test_more_dimensions_than_a_kernel_walks():
 
 def test_places_past_32_bits():
     def narrow(shape, *steps):
-        ((form, _),) = strides._forms(shape, *steps)
+        ((form, _),) = strides._forms(shape, 1, *steps)
         return strides.struct_of(strides.walk_type(len(steps)), [0] * len(steps), form)["narrow"]
 
     assert not narrow((2**16, 2**16), (2**16, 1), (1, 2**16))
@@ -409,3 +409,38 @@ def test_wide_positions_walk_as_narrow_ones(monkeypatch):
         assert_same(SIM["clone"](put(x)[::-2, ::-1]), x[::-2, ::-1])
     finally:
         strides._forms.cache_clear()
+
+
+# What is broadcast or cut out of rows: (both operands of an array (6, 64), packs of 16 bytes).
+PACKED = {
+    "a row": (lambda a: a, lambda a: a[0], True),
+    "a column": (lambda a: a, lambda a: a[:, :1], True),
+    "one element": (lambda a: a, lambda a: a[2:3, 3:4], True),
+    "parts of rows": (lambda a: a[:, 16:48], lambda a: a[:, :32], True),
+    "every other row": (lambda a: a[::2], lambda a: a[::-2], True),
+    "stacks": (lambda a: a.reshape(6, 4, 16), lambda a: a.reshape(6, 4, 16)[:1], True),
+    "odd parts": (lambda a: a[:, 16:47], lambda a: a[:, :31], False),
+    "parts from an odd place on": (lambda a: a[:, 1:33], lambda a: a[:, :32], False),
+    "every other element": (lambda a: a[:, ::2], lambda a: a[:, :32], False),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", PACKED)
+def test_rows_are_read_in_packs(layout, dtype):
+    first, second, packed = PACKED[layout]
+    x, y = sample(dtype, (6, 64), 1), sample(dtype, (6, 64), 2)
+    condition = sample("bool", (6, 64), 3)
+    a, b, c = put(x), put(y), put(condition)
+    with minitorch.sim.config(checked=True, counted=True):
+        minitorch.sim.clear()
+        for op in ("add", "lt", "maximum"):
+            assert_same(SIM[op](first(a), second(b)), CPU[op](first(x), second(y)))
+            assert_same(SIM[op](second(b), first(a)), CPU[op](second(y), first(x)))
+        chosen = SIM["where"](first(a), second(b), first(c))
+        assert_same(chosen, CPU["where"](first(x), second(y), first(condition)))
+        if dtype != "bool":
+            assert_same(SIM["relu"](first(a)), CPU["relu"](first(x)))
+    runs = [r for r in minitorch.sim.launches() if "strided" in r.name and r.kind == "kernel"]
+    sizes = {line.size for r in runs for line in r.lines if line.access == "read"}
+    assert runs and (16 in sizes) == packed

@@ -146,6 +146,58 @@ def test_our_own_matrix_product_of_views(layout):
     close(SIM["matmul"](view(on_sim(x)), view(on_sim(y))), np.matmul(view(x), view(y)), "float64")
 
 
+@pytest.mark.usefixtures("build")
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "columns"), [((70, 33), 129), ((3, 500), 4), ((2, 3, 200), 10), ((1, 1), 1)]
+)
+def test_a_linear_layer_by_our_own_products(shape, columns, activation, dtype, request):
+    """One launch forward, two backward; parts of the inner dimension are added up in order."""
+    x, g = numbers(shape, dtype), numbers((*shape[:-1], columns), dtype, 1)
+    weight, bias = numbers((columns, shape[-1]), dtype, 2), numbers((columns,), dtype, 3)
+    device = [on_sim(a) for a in (x, weight, bias)]
+    found = []
+    for own in (False, True):
+        if own:
+            request.getfixturevalue("own_gemm")
+        minitorch.sim.clear()
+        out, *saved = SIM["linear"](*device, activation=activation)
+        needs = {"needs": (True, True, True), "activation": activation}
+        found.append([out, *SIM["linear_backward"](on_sim(g), *saved, **needs)])
+    assert kernels() == [f"matmul_{name}_{SUFFIX[dtype]}" for name in LINEAR]
+    limit = {"float32": 5e-4, "float64": 1e-11}[dtype]
+    for mine, theirs in zip(found[1], found[0], strict=True):
+        assert mine.shape == theirs.shape
+        np.testing.assert_allclose(mine.get(), theirs.get(), rtol=limit, atol=limit)
+
+
+LINEAR, SUFFIX = ("linear", "backward", "backward"), {"float32": "f32", "float64": "f64"}
+
+
+@pytest.fixture
+def highest():
+    yield
+    minitorch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.usefixtures("highest")
+def test_precision_of_products():
+    """It reaches cuBLAS's handle for float32, and is taken back."""
+    assert minitorch.get_float32_matmul_precision() == "highest"
+    for precision, suffix in (("highest", ""), ("high", "_tf32"), ("medium", "_tf32")) * 2:
+        minitorch.set_float32_matmul_precision(precision)
+        assert minitorch.get_float32_matmul_precision() == precision
+        for dtype in FLOATS:
+            x, y = numbers((3, 4), dtype), numbers((4, 5), dtype, 1)
+            minitorch.sim.clear()
+            close(SIM["matmul"](on_sim(x), on_sim(y)), np.matmul(x, y), dtype)
+            assert kernels() == [f"gemm_{dtype}" + suffix * (dtype == "float32")]
+    with pytest.raises(ValueError, match="expected one of 'highest', 'high', 'medium', got 'low'"):
+        minitorch.set_float32_matmul_precision("low")
+    assert minitorch.get_float32_matmul_precision() == "medium"
+
+
 def test_a_transposed_matrix_is_not_copied():
     x, y = on_sim(numbers((5, 3), "float32")), on_sim(numbers((5, 4), "float32"))
     minitorch.sim.clear()
@@ -432,7 +484,7 @@ def test_the_implicit_gradient_of_a_loss_costs_nothing():
     minitorch.sim.clear()
     loss.backward()
     assert kernels() == []
-    expected = minitorch.tensor(numbers((4, 3), "float32"), requires_grad=True)
+    expected = minitorch.tensor(numbers((4, 3), "float32"), device="cpu", requires_grad=True)
     F.cross_entropy(expected, target.cpu()).backward()
     close(x.grad.array, expected.grad.array, "float32")
 

@@ -164,6 +164,12 @@ CHOICES = [
     ("sum", (3, 1000), (1,), ["sum_row"]),
     ("sum", (100_003,), (0,), ["sum_row"]),
     ("sum", (50, 70), (0,), ["sum_columns"]),
+    ("sum", (700, 64), (0,), ["sum_columns"]),  # four columns to a thread
+    ("amax", (30, 6, 200), (0, 1), ["amax_columns"]),
+    ("sum", (2, 200, 100), (1,), ["sum_columns"]),
+    ("argmin", (3, 400, 36), 1, ["argmin_columns"]),
+    ("sum", (140, 1200), (1,), ["sum_rows"]),  # as many rows as warps
+    ("argmax", (140, 1101), 1, ["argmax_row"]),
     ("sum", (9000, 3), (0,), ["sum_columns"]),
     ("sum", (6, 5, 33, 31), (0, 2, 3), ["sum_row"]),
     ("amax", (100_003,), (0,), ["amax_row"]),
@@ -177,8 +183,12 @@ CHOICES = [
     ("logsumexp", (20_000,), (0,), ["logsumexp_row"]),
     ("logsumexp", (5000, 3), (0,), ["logsumexp_columns"]),
     ("softmax", (40, 10), 1, ["softmax_rows"]),
-    ("softmax", (40, 200), 1, ["softmax_rows"]),
-    ("softmax", (3, 1000), 1, ["softmax_tiles"]),
+    ("softmax", (40, 200), 1, ["softmax_rows_packed"]),
+    ("softmax", (3, 1000), 1, ["softmax_wide_packed"]),
+    ("softmax", (3, 1001), 1, ["softmax_wide"]),
+    ("softmax", (3, 2000), 1, ["softmax_block_packed"]),
+    ("softmax", (3, 2001), 1, ["softmax_block"]),
+    ("softmax", (3, 4999), 1, ["softmax_long"]),
     ("softmax", (100, 40), 0, ["softmax_tiles"]),
     ("softmax", (17_000,), 0, ["softmax_long"]),
     ("log_softmax", (40, 10), 1, ["log_softmax_rows"]),
@@ -322,7 +332,20 @@ def test_products(gpu, shape, dtype):
 @pytest.mark.parametrize("op", ["softmax_backward", "log_softmax_backward"])
 def test_derivatives_of_softmax(gpu, op, dtype):
     """In short rows, long ones, columns; g may be broadcast; z in strides."""
-    for shape in [(40, 10), (3, 5000), (50, 70), (5000, 3), (2, 300, 7), (), (0, 3), (3, 0)]:
+    for shape in [
+        (40, 10),
+        (40, 12),
+        (3, 1000),
+        (3, 1003),
+        (3, 1600),
+        (3, 5000),
+        (50, 70),
+        (5000, 3),
+        (2, 300, 7),
+        (),
+        (0, 3),
+        (3, 0),
+    ]:
         for dim in range(max(1, len(shape))):
             with simulated.config(checked=True):
                 g, z = sample(shape, dtype, 1), sample(shape, dtype, 2)

@@ -219,8 +219,7 @@ class MemoryPool:
         if blocks is None or not blocks:
             share.free.pop(rounded, None)
         if kept is None and not (blocks is not None) and self._lacks(share, rounded):
-            for pool in list(pools):
-                pool.free_all_blocks()
+            self.free_all_blocks()  # another pool's may be a graph's
             if self._lacks(share, rounded):
                 raise OutOfMemoryError(rounded, share.total, share.limit)
         share.used += rounded

@@ -1,0 +1,287 @@
+"""A recorded step as a flat list of calls on fixed memory.
+
+What is only needed inside of the step lies in one block of memory, planned so that it is no larger
+than what is alive at the same time (greedily by size, as Pisarchyk and Lee, 2020, "Efficient memory
+management for deep neural net inference", section 5).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.cpu.entry import Array, quiet
+from minitorch.backend.cpu.lower import LOWERED
+from minitorch.backend.cpu.shape import VIEWS
+from minitorch.backend.recording import Call, HostWork, Live, Recorder, Replay, arrays_in
+
+ALIGNMENT = 64  # bytes, of a cache line
+LARGE = 1 << 15  # bytes of an input that take longer to copy than calls to make
+
+
+def root(a: Array) -> Array:
+    """The array that owns the memory of `a`."""
+    while type(a.base) is np.ndarray:
+        a = a.base
+    return a
+
+
+def address(a: Array) -> int:
+    place: int = a.__array_interface__["data"][0]
+    return place
+
+
+class NumpyRecorder(Recorder):
+    """Records entries of NumPy, and builds what replays them."""
+
+    def __init__(self) -> None:
+        super().__init__(np.ndarray, np.asarray, frozenset(VIEWS))
+        self.copy, self.write = _copy, _write
+
+    def memory(self, a: Array) -> int:
+        """What is the same for arrays of the same memory, while both live."""
+        return id(root(a))
+
+    def build(self, keep: Sequence[Array], inputs: Sequence[Array]) -> tuple[Replay, list[Array]]:
+        """What repeats the step, and the arrays in which it leaves those of `keep`."""
+        items = [
+            item
+            for item in self.needed(keep)
+            if isinstance(item, HostWork) or not (item.name in VIEWS or item.name == "empty")
+        ]
+        temps = [_temps(item) if isinstance(item, Call) else [] for item in items]
+        lives = self._lifetimes(items, {self.memory(a) for a in keep})
+        lives |= {id(a): (a, i, i) for i, of_call in enumerate(temps) for a in of_call}
+        replay = NumpyReplay(Memory(lives), inputs)
+        for item, of_call in zip(items, temps, strict=True):
+            if isinstance(item, HostWork):
+                replay.calls.append(item.find)
+            else:
+                replay.append(item, self._made_by(item), of_call)
+        return replay, list(keep)
+
+    def _made_by(self, call: Call) -> set[int]:
+        """The ids of the arrays that a call gives in memory that is new."""
+        given = self.arrays((call.result, call.appended))
+        return {id(a) for a in given if self.makers.get(self.memory(a)) is call}
+
+    def _lifetimes(self, items: Sequence[Any], kept: set[int]) -> dict[int, tuple[Array, int, int]]:
+        """Owner, first and last use of all memory that is needed inside of the step alone."""
+        lives: dict[int, tuple[Array, int, int]] = {}
+        for i, item in enumerate(items):
+            if not isinstance(item, Call):
+                continue
+            for a in self.arrays((item.args, item.params, item.result, item.appended)):
+                owner = root(a)
+                if self.made(a) and id(owner) not in kept and owner.nbytes:
+                    first = lives[id(owner)][1] if id(owner) in lives else i
+                    lives[id(owner)] = (owner, first, i)
+        return lives
+
+
+def _arrays(value: Any) -> Iterator[Array]:
+    return arrays_in(value, np.ndarray)
+
+
+def _copy(a: Array) -> Array:
+    return a.copy("K")
+
+
+def _write(place: Array, array: Array) -> None:
+    place[...] = array
+
+
+class Memory:
+    """One block in which the arrays of a step find new places."""
+
+    def __init__(self, lives: dict[int, tuple[Array, int, int]]) -> None:
+        self.offsets: dict[int, int] = {}
+        self.size = 0
+        self._new: dict[int, tuple[Array, Array]] = {}
+        self.bound: dict[int, Array] = {}  # what stands for an input, by the input's id
+        placed: list[tuple[int, int, int, int]] = []  # begin, end, first and last use
+        for owner, first, last in sorted(lives.values(), key=lambda life: -life[0].nbytes):
+            size = -(-owner.nbytes // ALIGNMENT) * ALIGNMENT
+            begin = 0
+            for low, high, start, end in sorted(placed):
+                if start <= last and first <= end:  # at the same time
+                    if begin + size <= low:
+                        break
+                    begin = max(begin, high)
+            placed.append((begin, begin + size, first, last))
+            self.offsets[id(owner)] = begin
+            self.size = max(self.size, begin + size)
+        block = np.empty(self.size + ALIGNMENT, np.uint8)
+        start = -address(block) % ALIGNMENT
+        self.block = block[start : start + self.size]
+
+    def place(self, a: Array) -> Array:
+        """The array that stands for `a` in replays: the same one for the same."""
+        owner = root(a)
+        if id(owner) in self.bound:
+            return _view_of(self.bound[id(owner)], a, address(a) - address(owner))
+        if id(owner) not in self.offsets:
+            return a
+        if id(a) not in self._new:
+            offset = self.offsets[id(owner)] + address(a) - address(owner)
+            self._new[id(a)] = (_view_of(self.block, a, offset), a)
+        return self._new[id(a)][0]
+
+    def all(self, value: Any) -> Any:
+        """A nest of tuples, lists and dicts with its arrays replaced."""
+        if type(value) is np.ndarray:
+            return self.place(value)
+        if isinstance(value, (tuple, list)):
+            return type(value)(self.all(v) for v in value)
+        if type(value) is dict:
+            return {k: self.all(v) for k, v in value.items()}
+        return value
+
+
+def _view_of(memory: Array, like: Array, offset: int) -> Array:
+    """An array like another at a place in memory."""
+    return np.ndarray(like.shape, like.dtype, memory, offset, like.strides)
+
+
+class NumpyReplay(Replay):
+    """Calls without arguments, in order.
+
+    A large input is not copied: the few calls that read it are made anew for another array.
+    """
+
+    def __init__(self, memory: Memory, inputs: Sequence[Array]) -> None:
+        self.memory = memory
+        self.calls: list[Callable[[], Any]] = []
+        self.inputs = inputs
+        self._readers: list[list[tuple[int, Any]]] = [[] for _ in inputs]
+        super().__init__(partial(_run, self.calls))
+
+    def append(self, call: Call, makes: set[int], temps: Sequence[Array]) -> None:
+        """Add a call of an entry."""
+        make = partial(_lower, call, self.memory, makes, temps)
+        taken = {id(root(a)) for a in _arrays((call.args, call.params, call.result))}
+        for x, readers in zip(self.inputs, self._readers, strict=True):
+            if x.nbytes >= LARGE and id(x) in taken:
+                readers.append((len(self.calls), make))
+        self.calls += make()
+
+    def bind(self, i: int, array: Array) -> bool:
+        """Let replays read the i-th input from this array; whether that is possible."""
+        x = self.inputs[i]
+        if x.nbytes < LARGE or not (x.flags.c_contiguous and array.flags.c_contiguous):
+            return False
+        if self.memory.bound.get(id(x)) is not array:
+            self.memory.bound[id(x)] = array
+            for place, make in self._readers[i]:
+                again = make()
+                self.calls[place : place + len(again)] = again
+        return True
+
+
+def _run_all(calls: Sequence[Callable[[], Any]]) -> None:
+    for call in calls:
+        call()
+
+
+_run = quiet(_run_all)
+
+
+# ---------------------------------------------------------------------- one item
+def _takes_out(entry: Any) -> bool:
+    return isinstance(entry, np.ufunc) or "out" in inspect.signature(entry).parameters
+
+
+def _temps(call: Call) -> list[Array]:
+    """The memory that a lowered call needs beside its results."""
+    temps: list[Array] = []
+
+    def temp(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        temps.append(np.empty(shape, dtype))
+        return temps[-1]
+
+    if call.name in LOWERED:
+        LOWERED[call.name](*call.args, **call.params, out=call.result, temp=temp)
+    return temps
+
+
+def _lower(
+    call: Call, memory: Memory, makes: set[int], temps: Sequence[Array]
+) -> list[Callable[[], Any]]:
+    """The call on its new places in memory, as functions without arguments.
+
+    makes: the ids of the arrays in its result that are new. temps: what `_temps` says.
+    """
+    if call.name in LOWERED:
+        given = iter(temps)
+        lowered = LOWERED[call.name](
+            *memory.all(call.args),
+            **memory.all(call.params),
+            out=memory.all(call.result),
+            temp=lambda shape, dtype: memory.place(next(given)),
+        )
+        if lowered is not None:
+            return lowered
+    return [_call(call, memory, makes)]
+
+
+def _call(call: Call, memory: Memory, makes: set[int]) -> Callable[[], Any]:
+    """One call of the entry."""
+    entry = getattr(call.entry, "bare", call.entry)
+    args = memory.all(call.args)
+    params = {k: memory.all(v) for k, v in call.params.items() if type(v) is not Live}
+    live = {k: v for k, v in call.params.items() if type(v) is Live}
+    if makes and not call.appended and "out" not in params and _takes_out(entry):
+        places = memory.all(call.result)
+        if isinstance(entry, np.ufunc) and entry not in (np.maximum, np.minimum):
+            args = (*args, places)
+        else:
+            params["out"] = places
+        makes = set()
+    run: Callable[..., Any] = partial(entry, *args, **params)
+    if makes:
+        run = _copying(call, entry, args, params, memory, makes)
+    if not live:
+        return run
+    first = next(iter(live.values())).cell
+    if live.keys() == first.keys() and all(v.cell is first for v in live.values()):
+        return lambda: run(**first)
+    return lambda: run(**{k: v.value() for k, v in live.items()})
+
+
+def _copying(
+    call: Call,
+    entry: Callable[..., Any],
+    args: Any,
+    params: dict[str, Any],
+    memory: Memory,
+    makes: set[int],
+) -> Callable[..., Any]:
+    """An entry that allocates its results, which are then copied to their places."""
+    lists = {k: v for k, v in params.items() if type(v) is list}
+    wanted = [
+        memory.place(a) if id(a) in makes else None
+        for a in _leaves((call.result, list(call.appended.values())))
+    ]
+
+    def run(**live: Any) -> None:
+        given = {k: list(v) for k, v in lists.items()}
+        result = entry(*args, **{**params, **given, **live})
+        appended = [given[k][len(lists[k]) :] for k in call.appended]
+        for place, value in zip(wanted, _leaves((result, appended)), strict=True):
+            if place is not None:
+                np.copyto(place, value)
+
+    return run
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What is in a nest of tuples and lists."""
+    if isinstance(value, (tuple, list)):
+        for v in value:
+            yield from _leaves(v)
+    else:
+        yield value

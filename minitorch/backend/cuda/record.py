@@ -1,0 +1,102 @@
+"""A recorded step as a CUDA graph: its calls are made once more while a stream is captured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from minitorch.backend.cuda.gpu import Array, Gpu
+from minitorch.backend.cuda.graph import CaptureError, Graph, capture
+from minitorch.backend.recording import Call, CannotRecord, HostWork, Live, Recorder, Replay, now
+
+
+class GraphRecorder(Recorder):
+    """Records entries of a GPU, and builds the graph that replays them."""
+
+    def __init__(self, gpu: Gpu, entries: dict[str, Callable[..., Any]], views: frozenset[str]):
+        super().__init__(gpu.xp.ndarray, lambda array: array, views)
+        self.copy, self.write = entries["clone"], entries["copy_"]
+        self._gpu = gpu
+
+    def memory(self, a: Array) -> Hashable:
+        """What is the same for arrays of the same memory, while both live."""
+        return int(a.data.mem.ptr) if a.size else id(a)
+
+    def build(self, keep: Sequence[Array], inputs: Sequence[Array]) -> tuple[Replay, list[Array]]:
+        """What repeats the step, and the arrays in which it leaves those of `keep`."""
+        items = self.needed(keep)
+        calls = [item for item in items if isinstance(item, Call)]
+        hosts = [item.find for item in items if isinstance(item, HostWork)]
+        if not calls:
+            return Replay(_host_work(hosts)), list(keep)
+        index = int(next(self.arrays((calls[0].args, calls[0].params, calls[0].result))).device.id)
+        try:
+            with capture(self._gpu, index) as graph:
+                again = _Again(self, graph, calls, keep)
+                for i, call in enumerate(calls):
+                    again.make(i, call)
+        except CaptureError as error:
+            raise CannotRecord(str(error)) from error
+        launch = graph.replay
+        return Replay(_host_work([*hosts, launch])), [again.stands_for(a) for a in keep]
+
+
+def _host_work(works: Sequence[Callable[[], Any]]) -> Callable[[], None]:
+    def run() -> None:
+        for work in works:
+            work()
+
+    return run
+
+
+class _Again:
+    """Makes calls on the arrays that earlier ones of them gave, each held while it is needed."""
+
+    def __init__(
+        self, recorder: GraphRecorder, graph: Graph, calls: Sequence[Call], keep: Sequence[Array]
+    ) -> None:
+        self._recorder = recorder
+        self._graph = graph
+        self._new: dict[int, Array] = {}  # by the id of the array that it stands for
+        self._last: dict[int, int] = {}  # the last call that takes it
+        for i, call in enumerate(calls):
+            for a in recorder.arrays((call.args, call.params)):
+                self._last[id(a)] = i
+        self._last.update((id(a), len(calls)) for a in keep)
+
+    def stands_for(self, a: Array) -> Array:
+        """The array that a replay has in the place of `a`."""
+        return self._new.get(id(a), a)
+
+    def make(self, i: int, call: Call) -> None:
+        """Make the i-th call."""
+        params = {k: self._all(now(v)) for k, v in call.params.items()}
+        lists = {k: list(v) for k, v in params.items() if type(v) is list}
+        numbers = _numbers(call)
+        with nullcontext() if numbers is None else self._graph.live(numbers):
+            result = call.entry(*self._all(call.args), **{**params, **lists})
+        appended = {k: lists[k][len(params[k]) :] for k in call.appended}
+        arrays = self._recorder.arrays
+        for old, new in zip(
+            arrays((call.result, call.appended)), arrays((result, appended)), strict=True
+        ):
+            if self._recorder.made(old) and self._last.get(id(old), i) > i:
+                self._new.setdefault(id(old), new)
+        for old in arrays((call.args, call.params)):
+            if self._last[id(old)] == i:
+                self._new.pop(id(old), None)
+
+    def _all(self, value: Any) -> Any:
+        """A nest of tuples, lists and dicts with its arrays replaced."""
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._all(v) for v in value)
+        if type(value) is dict:
+            return {k: self._all(v) for k, v in value.items()}
+        return self.stands_for(value) if type(value) is self._recorder.array_type else value
+
+
+def _numbers(call: Call) -> Callable[[], dict[str, Any]] | None:
+    """What gives a call's numbers at a replay, where some change."""
+    live = {k: v for k, v in call.params.items() if type(v) is Live}
+    return (lambda: {k: v.value() for k, v in live.items()}) if live else None

@@ -1,0 +1,28 @@
+"""How exactly a GPU multiplies matrices of float32."""
+
+from __future__ import annotations
+
+PRECISIONS = ("highest", "high", "medium")
+_chosen = "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How exactly products of float32 matrices are computed on an NVIDIA GPU.
+
+    "highest": in float32. "high" and "medium": factors are rounded to TF32 (10 bits of mantissa
+    instead of 23) where the GPU has tensor cores for that, which is several times faster; sums
+    stay in float32. Other dtypes and devices are not concerned, nor are compiled steps, whose
+    products are computed in float32.
+    """
+    if precision not in PRECISIONS:
+        known = ", ".join(map(repr, PRECISIONS))
+        raise ValueError(
+            f"set_float32_matmul_precision: expected one of {known}, got {precision!r}"
+        )
+    global _chosen
+    _chosen = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What `set_float32_matmul_precision` was last given; "highest" at first."""
+    return _chosen

@@ -1,0 +1,586 @@
+"""compile: a training step is recorded once and then replayed with no graph building.
+
+A step is recorded by running it, while a recorder stands in for the entries of all ops and is told
+what the step does beside calling them (`backend.recording`). What a replay relies on is looked at
+before each one; where it has changed, the step is recorded anew.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import update_wrapper
+from itertools import chain
+from operator import attrgetter, is_
+from threading import RLock
+from typing import Any
+
+from minitorch import backend, dtypes
+from minitorch.backend import Array, recording
+from minitorch.backend.determinism import are_deterministic_algorithms_enabled
+from minitorch.backend.recording import CannotRecord, Recorder, edits, moves, recorders
+from minitorch.rules import REGISTRY
+from minitorch.tensor import Node, RowGrad, Tensor, grad_mode
+
+__all__ = ["CannotRecord", "CompiledStep", "compile"]
+
+Step = Callable[..., Any]
+PROGRAMS = 8  # recorded for a step at most: shapes of batches, training and evaluation, ...
+ATTEMPTS = 5  # in a row that fail, before a step runs eagerly for good
+CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
+
+_array, _node = attrgetter("array"), attrgetter("node")
+
+
+def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> CompiledStep:
+    """A function that does what `step` does, recorded once and then replayed.
+
+    step: a training step: it may zero gradients, compute a loss of its arguments, call `backward`
+    and step optimizers and schedulers. Its arguments are tensors, numbers, strings or None; it
+    returns tensors, alone or in tuples, lists and dicts, or None.
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = loss_fn(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        fast = minitorch.compile(step)
+        loss = fast(x, y)
+
+    The results equal those of the step, on the CPU bit for bit: parameters, gradients, buffers,
+    optimizer states, learning rates, random state and version counters. What differs:
+
+    - Tensors that it returns are copies, cut off from the tape: `backward` belongs inside.
+    - A gradient that a replay leaves is overwritten by the next one, and its memory, as that of
+      all that is computed, is kept; so are large arguments of the last replay.
+    - Python code does not run again, but for schedulers and optimizers. What it computes, prints
+      or appends is frozen as it was when the step was recorded: other than tensors, it should only
+      use what does not change. Noticed are changes of arguments' shapes, dtypes, devices and
+      numbers; of attributes of modules that are called, such as `training`; of parameters, other
+      tensors, their `requires_grad`, and hooks; of the options of optimizers (the rates may
+      change); of grad mode and the defaults for dtype and device. The step is recorded anew then.
+
+    A step cannot be recorded that reads a tensor's value into Python (`item()`, `if loss > 1`),
+    makes shapes that depend on data (`nonzero`, masks), moves tensors to other devices, changes
+    its arguments, or replaces tensors that it uses again. It runs as it is then, which a warning
+    says with the reason, once. fullgraph: raise CannotRecord instead.
+
+    verify: run this many of the first replays on both ways, and raise RuntimeError where a result,
+    parameter, gradient or random state differs.
+
+    Only one thread at a time can record, and a compiled step runs in one at a time.
+    """
+    return CompiledStep(step, fullgraph, verify)
+
+
+class CompiledStep:
+    """What `compile` returns: call it like the step."""
+
+    def __init__(self, step: Step, fullgraph: bool, verify: int) -> None:
+        if not callable(step):
+            raise TypeError(f"compile: step: expected a function, got {type(step).__name__}")
+        if not isinstance(verify, int) or verify < 0:
+            raise ValueError(f"compile: verify: expected a count, got {verify!r}")
+        update_wrapper(self, step)
+        self._step = step
+        self._fullgraph = fullgraph
+        self._verify = verify
+        self._programs: list[Program] = []
+        self._failures = 0  # recordings in a row that are of no use
+        self._warm = False  # whether the step has been run
+        self._fresh = False  # whether it was just run as it is, to be recorded the next time
+        self._lock = RLock()
+        self.recordings = 0
+        self.replays = 0
+        self.reason: str | None = None  # why it runs as it is
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.reason is not None or (recorders and recording.busy()):
+            return self._step(*args, **kwargs)
+        with self._lock:
+            if self._programs and not kwargs:  # the most common case first
+                program = self._programs[0]
+                arrays = program.take(args)
+                if arrays is not None and program.holds():
+                    if self.replays >= self._verify:
+                        self.replays += 1
+                        return program.replay(arrays)
+                    return self._replay(program, arrays, args, kwargs)
+            given = Nest((args, kwargs), "an argument is")
+            if given.problem is not None:
+                return self._give_up(given.problem, args, kwargs)
+            fitting = [p for p in self._programs if given.same_form(p.given)]
+            for program in fitting:
+                if program.holds():
+                    self._programs.remove(program)
+                    self._programs.insert(0, program)
+                    return self._replay(program, given.arrays, args, kwargs)
+            if (not self._warm or fitting) and not self._fresh:
+                self._warm = self._fresh = True
+                return _detached(self._step(*args, **kwargs))
+            self._fresh = False
+            return self._record(given, args, kwargs)
+
+    def _replay(self, program: Program, arrays: list[Array], args: Any, kwargs: Any) -> Any:
+        self.replays += 1
+        if self.replays <= self._verify:
+            return program.verified(arrays, lambda: self._step(*args, **kwargs))
+        return program.replay(arrays)
+
+    def _record(self, given: Nest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        serving = _serving(given.arrays)
+        if serving.recorder is None:
+            return self._give_up(f"device '{serving.name}' has no recorder", args, kwargs)
+        with recording.recording_lock:
+            recorder: Recorder = serving.recorder()
+            recorder.strict = self._fullgraph
+            inputs = [recorder.copy(a) for a in given.arrays]
+            grad_enabled = grad_mode.enabled
+            args, kwargs = given.filled(inputs)
+            with _stand_ins(recorder, serving):
+                result = self._step(*args, **kwargs)
+            self.recordings += 1
+            program = Program(recorder, given, inputs, result, grad_enabled)
+        if program.problem is None:
+            result = program.output.filled(program.output.arrays, recorder.copy)
+            program.output.arrays = given.arrays = []  # replays have their own
+            self._programs.insert(0, program)
+            del self._programs[PROGRAMS:]
+            self._failures = 0
+        else:
+            self._failures += 1
+            if program.problem.lasting or self._failures == ATTEMPTS:
+                self._explain(program.problem.text)
+            result = _detached(result)
+        return result
+
+    def _explain(self, reason: str) -> None:
+        """Run the step as it is from now on."""
+        if self._fullgraph:
+            raise CannotRecord(reason)
+        self.reason = reason
+        self._programs = []
+        name = getattr(self._step, "__qualname__", repr(self._step))
+        warnings.warn(
+            f"minitorch.compile: {name} runs without being compiled: {reason}",
+            UserWarning,
+            stacklevel=4,
+        )
+
+    def _give_up(self, reason: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._explain(reason)
+        return self._step(*args, **kwargs)
+
+
+# ---------------------------------------------------------------------- arguments and results
+class Nest:
+    """Tensors in tuples, lists and dicts, among constants: their arrays, and all the rest.
+
+    problem: why it is not that, where it is not; it begins with `what`.
+    """
+
+    def __init__(self, value: Any, what: str, constants: tuple[type, ...] = CONSTANTS) -> None:
+        self.arrays: list[Array] = []
+        self.problem: str | None = None
+        self._what = what
+        self._constants = constants
+        self.form = self._take(value)
+        self.kinds = [kind_of(a) for a in self.arrays]
+
+    def _take(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if value.node is not None and self._constants is CONSTANTS:
+                self.problem = f"{self._what} a tensor that requires grad; pass it detached"
+            self.arrays.append(value.array)
+            return Place(len(self.arrays) - 1)
+        if type(value) in (tuple, list):
+            return type(value)(self._take(v) for v in value)
+        if type(value) is dict:
+            return {k: self._take(v) for k, v in value.items()}
+        if type(value) not in self._constants:
+            names = ", ".join(t.__name__ for t in self._constants)
+            self.problem = (
+                f"{self._what} of type {type(value).__name__}; expected tensors and constants "
+                f"({names}), also in tuples, lists and dicts"
+            )
+        return value
+
+    def same_form(self, other: Nest) -> bool:
+        """Whether the same tensors stand in the same places, among equal numbers and strings."""
+        return self.kinds == other.kinds and alike(self.form, other.form)
+
+    def filled(self, arrays: Sequence[Array], copy: Callable[[Array], Array] | None = None) -> Any:
+        """The nest with new tensors of other arrays, or of copies of them."""
+        return _fill(self.form, [copy(a) for a in arrays] if copy else arrays)
+
+
+class Place:
+    """Stands for the i-th tensor."""
+
+    __slots__ = ("i",)
+
+    def __init__(self, i: int) -> None:
+        self.i = i
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and self.i == other.i
+
+    def __hash__(self) -> int:
+        return hash(self.i)
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Equal in value and in type, all the way down (1 is not True, nor 1.0); nan is itself."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(map(alike, a.values(), b.values()))
+    return bool(a is b or a == b)
+
+
+def kind_of(a: Array) -> tuple[Any, ...]:
+    """What of an argument a program depends on, beside its values."""
+    return type(a), a.shape, a.dtype, a.strides, backend.of(a).index(a)
+
+
+def _detached(result: Any) -> Any:
+    """What a step returns, cut off from the tape."""
+    nest = Nest(result, "")
+    return nest.filled(nest.arrays)
+
+
+def _fill(form: Any, arrays: Sequence[Array]) -> Any:
+    """A form with tensors in its places."""
+    if type(form) is Place:
+        return Tensor(arrays[form.i])
+    if isinstance(form, (tuple, list)):
+        return type(form)(_fill(v, arrays) for v in form)
+    if type(form) is dict:
+        return {k: _fill(v, arrays) for k, v in form.items()}
+    return form
+
+
+# ---------------------------------------------------------------------- recording
+@contextmanager
+def _stand_ins(recorder: Recorder, serving: backend.Backend) -> Iterator[None]:
+    """Let the recorder stand in for the entries of all ops."""
+    real: list[tuple[Any, dict[type, Any]]] = []
+    try:
+        for name, op in REGISTRY.items():
+            real.append((op, dict(op.entries)))
+            for other in backend.registered():
+                entry = other.entries.get(name)
+                if entry is None:
+                    continue
+                entry = op.entries.get(other.array_type, entry)  # where something stands in already
+                op.entries[other.array_type] = (
+                    recorder.stand_in(name, entry)
+                    if other is serving
+                    else recorder.stranger(name, entry, other.name)
+                )
+        recorders.append(recorder)
+        yield
+    finally:
+        if recorder in recorders:
+            recorders.remove(recorder)
+        for op, entries in real:
+            op.entries.clear()
+            op.entries.update(entries)
+
+
+def _serving(arrays: Sequence[Array]) -> backend.Backend:
+    """The backend that a step is recorded on: its arguments', or the default one."""
+    return backend.of(arrays[0]) if arrays else backend.resolve(None)[0]
+
+
+class Problem:
+    """Why a recording is of no use. lasting: so it will be the next time."""
+
+    def __init__(self, text: str, lasting: bool = True) -> None:
+        self.text = text
+        self.lasting = lasting
+
+
+class Program:
+    """A recorded step, what its replay relies on, and what it leaves behind."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        given: Nest,
+        inputs: list[Array],
+        result: Any,
+        grad_enabled: bool,
+    ) -> None:
+        self.given = given
+        self.inputs = inputs
+        self.grad_enabled = grad_enabled
+        self.environment = _environment()
+        self.things = [(thing, thing._given()) for thing, _ in recorder.things.values()]
+        self.edits, self.moves = edits[0], moves[0]
+        self.looks = [look for thing, _ in self.things for look in _glances(thing)]
+        self.seen = [look() for look in self.looks]
+        self.leaves: list[Any] = [(node, node.grad) for node, _, _ in recorder.leaves.values()]
+        self.entered = [(node, before) for node, reads, before in recorder.leaves.values() if reads]
+        self.output = Nest(result, "the step returns a value", (type(None),))
+        self.results = self.output.arrays
+        self.problem = self._problem(recorder, given)
+        if self.problem is None:
+            try:
+                self._finish(recorder)
+            except CannotRecord as error:
+                self.problem = Problem(str(error))
+
+    def _problem(self, recorder: Recorder, given: Nest) -> Problem | None:
+        """What stands against a replay."""
+        if recorder.reason is not None:
+            return Problem(recorder.reason)
+        if self.output.problem is not None:
+            return Problem(self.output.problem)
+        recorder.analyse()
+        if any(map(recorder.changes, [*given.arrays, *self.inputs])):
+            return Problem("the step changes one of its arguments in place")
+        for (thing, before), (_, after) in zip(recorder.things.values(), self.things):
+            if not _same(before, after):
+                return Problem(
+                    f"attributes, options, states or hooks of {type(thing).__name__} are not the "
+                    "same before and after the step",
+                    lasting=False,
+                )
+        rows = [g for _, g in self.entered if isinstance(g, RowGrad)]
+        if any(recorder.same_memory(a, recorder.found) for g in rows for a in _arrays_of(g)):
+            return Problem("row-sparse gradients of earlier steps are used", lasting=False)
+        held = _holders(recorder.found)
+        for array in recorder.found:
+            known = (*self.inputs, *recorder.constants)
+            if id(array) not in held and not recorder.same_memory(array, known):
+                return Problem(
+                    f"a tensor of shape {tuple(array.shape)} that the step uses is replaced by it, "
+                    "so that the next step would use another: change it in place (copy_), or pass "
+                    "it as an argument",
+                    lasting=False,
+                )
+        self.held = [tensor for tensors in held.values() for tensor in tensors]
+        return None
+
+    def _finish(self, recorder: Recorder) -> None:
+        """Build the replay, and lists of what is looked at before and set after it."""
+        form = self.given.form
+        self.plain = form == (tuple(map(Place, range(len(self.inputs)))), {})
+        known = {id(t): t for t in self.held}
+        for _, values in self.things:
+            known |= {id(v): v for v in values if isinstance(v, Tensor)}
+        self.tensors = list(known.values())
+        self.arrays = [t.array for t in self.tensors]
+        self.nodes = [t.node for t in self.tensors]
+        self.hooks = _hooks(self.nodes)
+        self.carried = [(n, g.array) for n, g in self.entered if isinstance(g, Tensor)]
+        grads = [g for _, g in self.leaves if g is not None]
+        kept = [*self.results, *chain.from_iterable(map(_arrays_of, grads))]
+        self.versions = _versions(recorder)
+        self.hosts = [i for i in recorder.items if isinstance(i, recording.HostWork)]
+        self.memory = [
+            a for i in recorder.items if isinstance(i, recording.Call) for a in i.written
+        ]
+        self.memory = [a for a in self.memory if not recorder.made(a)]
+        self.copy = recorder.copy
+        self.write = recorder.write
+        replay, places = recorder.build(kept, self.inputs)
+        self._run, self._bind = replay.run, replay.bind
+        standing = iter(places)
+        self.results = [next(standing) for _ in self.results]
+        self.leaves = [(node, _standing(grad, standing)) for node, grad in self.leaves]
+        self.versions += [(_version(grad), 1) for _, grad in self.leaves if grad is not None]
+
+    # ---- guards
+
+    def take(self, args: tuple[Any, ...]) -> list[Array] | None:
+        """The arrays of arguments that are tensors and fit; None: a closer look is needed."""
+        if not self.plain or len(args) != len(self.given.kinds):
+            return None
+        arrays = []
+        for x, (array_type, shape, dtype, strides, index) in zip(args, self.given.kinds):
+            if not isinstance(x, Tensor) or x.node is not None:
+                return None
+            a = x.array
+            if (
+                type(a) is not array_type
+                or a.shape != shape
+                or a.dtype is not dtype
+                or a.strides != strides
+                or (index is not None and backend.of(a).index(a) != index)
+            ):
+                return None
+            arrays.append(a)
+        return arrays
+
+    def holds(self) -> bool:
+        """Whether all that a replay relies on is as it was, arguments apart."""
+        return (
+            self.grad_enabled is grad_mode.enabled
+            and _equal([look() for look in self.looks], self.seen)
+            and (moves[0] == self.moves or self._unmoved())
+            and (edits[0] == self.edits or self._unedited())
+            and all(_enters(node, before) for node, before in self.entered)
+        )
+
+    def _unmoved(self) -> bool:
+        """Whether all tensors are as they were."""
+        count = moves[0]
+        same = all(map(is_, map(_array, self.tensors), self.arrays)) and all(
+            map(is_, map(_node, self.tensors), self.nodes)
+        )
+        if same:
+            self.moves = count
+        return same
+
+    def _unedited(self) -> bool:
+        """Whether modules, hooks, optimizers and defaults are as they were."""
+        count = edits[0]
+        same = (
+            self.environment == _environment()
+            and self.hooks == _hooks(self.nodes)
+            and all(_same(thing._given(), values) for thing, values in self.things)
+        )
+        if same:
+            self.edits = count
+        return same
+
+    # ---- replay
+
+    def replay(self, arrays: Sequence[Array]) -> Any:
+        """Do it again with other arguments."""
+        for i, array in enumerate(arrays):
+            if not self._bind(i, array):
+                self.write(self.inputs[i], array)
+        for node, array in self.carried:
+            if node.grad.array is not array:
+                self.write(array, node.grad.array)
+        self._run()
+        for node, grad in self.leaves:
+            node.grad = grad
+        for version, n in self.versions:
+            version[0] += n
+        form = self.output.form
+        if type(form) is Place:  # the most common form
+            return Tensor(self.copy(self.results[0]))
+        return self.output.filled(self.results, self.copy)
+
+    def verified(self, arrays: Sequence[Array], step: Step) -> Any:
+        """Replay, then do the step itself from the same state; RuntimeError if they differ.
+
+        Host work is not done twice: the step is given what the replay found.
+        """
+        before = [self.copy(a) for a in self.memory]
+        grads = [(n, None if n.grad is None else n.grad.clone()) for n, _ in self.leaves]
+        mine = self._state(self.replay(arrays))
+        for place, array in zip(self.memory, before):
+            self.write(place, array)
+        for node, grad in grads:
+            node.grad = grad
+        recorder = recording.Repeater([dict(item.cell) for item in self.hosts])
+        with recording.recording_lock:
+            recorders.append(recorder)
+            try:
+                result = step()
+            finally:
+                recorders.remove(recorder)
+        theirs = self._state(result)
+        for (what, a), (_, b) in zip(mine, theirs, strict=True):
+            if not backend.same_bits(a, b):
+                raise RuntimeError(
+                    f"compile: a replay differs from the step in {what} of shape {tuple(b.shape)}: "
+                    "does the step use Python values that change?"
+                )
+        return self.output.filled(Nest(result, "").arrays, self.copy)
+
+    def _state(self, result: Any) -> list[tuple[str, Array]]:
+        """Copies of all that a step leaves."""
+        state = [("a result", a) for a in Nest(result, "").arrays]
+        state += [("a parameter, buffer or state", a) for a in self.memory]
+        for node, _ in self.leaves:
+            if node.grad is not None:
+                state += [("a gradient", a) for a in _arrays_of(node.grad)]
+        return [(what, self.copy(a)) for what, a in state]
+
+
+def _glances(thing: Any) -> list[Callable[[], Any]]:
+    """What of a thing is looked at before every replay."""
+    looks: list[Callable[[], Any]] = thing._glances() if hasattr(thing, "_glances") else []
+    return looks
+
+
+def _equal(a: list[Any], b: list[Any]) -> bool:
+    try:
+        return a == b
+    except (RuntimeError, ValueError):  # of tensors or arrays, which are not the same ones then
+        return False
+
+
+def _same(a: list[Any], b: list[Any]) -> bool:
+    """The same objects, or equal constants."""
+    return len(a) == len(b) and all(
+        x is y or (type(x) is type(y) and isinstance(x, (*CONSTANTS, tuple)) and x == y)
+        for x, y in zip(a, b)
+    )
+
+
+def _environment() -> tuple[Any, ...]:
+    return (
+        dtypes.get_default_dtype(),
+        backend.get_default_device(),
+        are_deterministic_algorithms_enabled(),
+    )
+
+
+def _hooks(nodes: Sequence[Node | None]) -> list[list[int]]:
+    return [list(n.hooks) if n is not None and n.hooks else [] for n in nodes]
+
+
+def _enters(node: Node, before: Any) -> bool:
+    """Whether a leaf's gradient can be taken for the one with which the step was recorded."""
+    grad = node.grad
+    if before is None or type(grad) is not type(before):
+        return before is grad
+    return isinstance(grad, RowGrad) or kind_of(grad.array) == kind_of(before.array)
+
+
+def _arrays_of(grad: Tensor | RowGrad) -> list[Array]:
+    parts = (grad.indices, grad.values) if isinstance(grad, RowGrad) else (grad,)
+    return [part.array for part in parts]
+
+
+def _holders(arrays: Iterable[Array]) -> dict[int, list[Tensor]]:
+    """The living tensors that hold these very arrays, by the array's id."""
+    held: dict[int, list[Tensor]] = {}
+    for x in gc.get_referrers(*arrays):
+        if isinstance(x, Tensor):
+            held.setdefault(id(x.array), []).append(x)
+    return held
+
+
+def _standing(grad: Any, arrays: Iterator[Array]) -> Any:
+    """A gradient whose arrays are the next ones."""
+    if isinstance(grad, RowGrad):
+        return RowGrad(Tensor(next(arrays)), Tensor(next(arrays)), grad.shape)
+    return None if grad is None else Tensor(next(arrays))
+
+
+def _version(grad: Any) -> list[Any]:
+    version: list[Any] = grad.values.version if isinstance(grad, RowGrad) else grad.version
+    return version
+
+
+def _versions(recorder: Recorder) -> list[tuple[list[Any], int]]:
+    """The versions that a replay must count up, and by how much."""
+    counts: dict[int, tuple[list[Any], int]] = {}
+    for array, version in recorder.versions:
+        if not recorder.made(array):
+            counts[id(version)] = (version, counts.get(id(version), (version, 0))[1] + 1)
+    return list(counts.values())

@@ -1,0 +1,673 @@
+"""A compiled step leaves what the step leaves: every bit of it, step after step."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minitorch
+from minitorch import backend, nn, optim
+from minitorch.backend import recording
+from minitorch.compile import ATTEMPTS, PROGRAMS, CannotRecord
+from minitorch.nn import functional as F
+from minitorch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
+from minitorch.rules import REGISTRY
+from minitorch.tensor import RowGrad
+from tests.referee import settle
+
+FEATURES, CLASSES, WORDS = 6, 3, 9
+
+
+@pytest.fixture(autouse=True)
+def _same_sums(monkeypatch):
+    """On a GPU, a graph multiplies with our own kernel, and atomic sums come in any order."""
+    gpu = backend.resolve(None)[0].gpu
+    if gpu is not None:
+        monkeypatch.setattr(gpu, "own_gemm", True)
+        minitorch.use_deterministic_algorithms(True)
+    yield
+    minitorch.use_deterministic_algorithms(False)
+
+
+# ---------------------------------------------------------------------- all that a step leaves
+def bits(x):
+    """A tensor, a row-sparse gradient or a plain value, as something that can be compared."""
+    if isinstance(x, dict):
+        return {k: bits(v) for k, v in x.items()}
+    if isinstance(x, (tuple, list)):
+        return [bits(v) for v in x]
+    if isinstance(x, RowGrad):
+        return ("rows", bits(x.indices), bits(x.values))
+    if isinstance(x, minitorch.Tensor):
+        a = x.detach().cpu().numpy()
+        if a.dtype.kind == "f":  # the sign of what is not a number says nothing
+            a = np.where(np.isnan(a), np.array(np.nan, a.dtype), a)
+        return a.dtype.name, a.shape, a.tobytes()
+    return x
+
+
+class World:
+    """A model, its optimizer and a step, made from a seed; compiled or not."""
+
+    def __init__(self, make, compiled, **options):
+        minitorch.manual_seed(1)
+        self.__dict__.update(make())
+        self.run = (
+            minitorch.compile(self.step, fullgraph=True, **options) if compiled else self.step
+        )
+
+    def state(self):
+        """Everything that a step may have changed."""
+        found = {"random": bits(minitorch.get_rng_state())}
+        for name, p in self.model.named_parameters():
+            found[name] = bits(p)
+            found[name + ".grad"] = bits(p.grad)
+        found |= {name: bits(b) for name, b in self.model.named_buffers()}
+        for key, values in self.optimizer.state_dict()["state"].items():
+            found |= {(key, name): bits(v) for name, v in values.items()}
+        found["lr"] = [group["lr"] for group in self.optimizer.param_groups]
+        return found
+
+
+def batches(sizes, seed=0):
+    """Inputs, classes and words for each batch size."""
+    rng = np.random.default_rng(seed)
+    for n in sizes:
+        x = minitorch.tensor(rng.normal(size=(n, FEATURES)).astype("float32"))
+        y = minitorch.tensor(rng.integers(0, CLASSES, n))
+        words = minitorch.tensor(rng.integers(0, WORDS, (n, 2)))
+        yield x, y, words
+
+
+def run(make, sizes, compiled, between=None, **options):
+    """The states after each step, and the world."""
+    world = World(make, compiled, **options)
+    minitorch.manual_seed(7)
+    states = []
+    for i, batch in enumerate(batches(sizes)):
+        result = world.run(*batch)
+        states.append({"result": bits(result), **world.state()})
+        if between is not None:
+            between(i, world)
+    return states, world
+
+
+def assert_equal_runs(make, sizes, between=None, **options):
+    """Run both ways and compare; the compiled world."""
+    expected, _ = run(make, sizes, False, between)
+    found, world = run(make, sizes, True, between, **options)
+    for i, (a, b) in enumerate(zip(expected, found, strict=True)):
+        assert a.keys() == b.keys(), f"step {i}"
+        assert [k for k in a if a[k] != b[k]] == [], f"step {i}"
+    return world
+
+
+def mlp(**changes):
+    """A maker of worlds: a perceptron with all that has state."""
+    model = nn.Sequential(
+        nn.Linear(FEATURES, 8), nn.ReLU(), nn.Dropout(0.3), nn.BatchNorm1d(8), nn.Linear(8, CLASSES)
+    )
+    optimizer = changes.get("optimizer", optim.Adam)(model.parameters())
+
+    def step(x, y, words):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return {"model": model, "optimizer": optimizer, "step": step}
+
+
+def test_replays_equal_the_step():
+    world = assert_equal_runs(mlp, [5] * 6)
+    assert (world.run.recordings, world.run.replays) == (1, 4)
+
+
+def test_a_program_for_each_batch_size():
+    world = assert_equal_runs(mlp, [5, 5, 4, 5, 4, 3, 5, 3])
+    assert (world.run.recordings, world.run.replays) == (3, 4)
+
+
+# ---------------------------------------------------------------------- drawn programs
+class Drawn(nn.Module):
+    """A network of drawn layers, each of which takes the last value and maybe one before."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.words = nn.Embedding(WORDS, 2, sparse="sparse" in layers)
+        self.first = nn.Linear(FEATURES + 4, 8)
+        self.last = nn.Linear(8, CLASSES)
+        self.kinds = [kind for kind in layers if kind != "sparse"]
+        for i, kind in enumerate(self.kinds):
+            make = {
+                "linear": lambda: nn.Linear(8, 8),
+                "tied": lambda: nn.Linear(8, 8),
+                "norm": lambda: nn.BatchNorm1d(8),
+                "layer norm": lambda: nn.LayerNorm(8),
+                "dropout": lambda: nn.Dropout(0.4),
+            }.get(kind)
+            if make is not None:
+                self.add_module(f"layer{i}", make())
+
+    def forward(self, x, words):
+        x = self.first(minitorch.cat([x, self.words(words).flatten(1)], 1))
+        values = [x]
+        for i, kind in enumerate(self.kinds):
+            layer = getattr(self, f"layer{i}", None)
+            x, old = values[-1], values[i // 2]
+            if kind == "tied":
+                x = F.linear(layer(x).tanh(), layer.weight.t())
+            elif layer is not None:
+                x = layer(x)
+            else:
+                x = OPS[kind](x, old)
+            values.append(x)
+        return self.last(values[-1])
+
+
+def _written(x, old):
+    y = x.clone()
+    y[:, 1:3] = old[:, :2]
+    return y.mul_(1.5)
+
+
+OPS = {
+    "residual": lambda x, old: x + old,
+    "product": lambda x, old: x.sigmoid() * old,
+    "softmax": lambda x, old: x.softmax(1) - old.mean(0, keepdim=True),
+    "views": lambda x, old: x.t().reshape(2, -1).flip(0).reshape(x.shape) + old[:, :1],
+    "gelu": lambda x, old: F.gelu(x),
+    "where": lambda x, old: minitorch.where(x > old, x, old * 0.5),
+    "max": lambda x, old: x.clamp(min=-1) / (old.abs().amax(1, keepdim=True) + 1),
+    "noise": lambda x, old: x + 0.1 * minitorch.randn_like(x) * minitorch.rand(8),
+    "written": _written,
+    "gather": lambda x, old: x.gather(1, old.argsort(1)) * minitorch.arange(8),
+    "cumsum": lambda x, old: x.cumsum(1) - old.std(),
+}
+LAYERS = ("linear", "tied", "norm", "layer norm", "dropout", *OPS)
+OPTIMIZERS = {
+    "sgd": lambda ps: optim.SGD(ps, lr=0.1),
+    "momentum": lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "adam": lambda ps: optim.Adam(ps, lr=0.01),
+    "amsgrad": lambda ps: optim.AdamW(ps, lr=0.01, amsgrad=True),
+    "rmsprop": lambda ps: optim.RMSprop(ps, lr=0.01, momentum=0.5, centered=True),
+    "adagrad": lambda ps: optim.Adagrad(ps, lr=0.1, lr_decay=0.1),
+}
+SPARSE = ("sgd", "adagrad")
+CLIPS = {
+    "none": lambda ps: None,
+    "norm": lambda ps: nn.utils.clip_grad_norm_(ps, 0.5),
+    "inf": lambda ps: nn.utils.clip_grad_norm_(ps, 0.1, norm_type=float("inf")),
+    "value": lambda ps: nn.utils.clip_grad_value_(ps, 0.05),
+}
+SCHEDULERS = {
+    "none": lambda optimizer: None,
+    "step": lambda optimizer: StepLR(optimizer, 2, 0.5),
+    "cosine": lambda optimizer: CosineAnnealingLR(optimizer, T_max=5),
+    "cycle": lambda optimizer: OneCycleLR(optimizer, 0.2, total_steps=50, cycle_momentum=False),
+}
+LOSSES = {
+    "cross entropy": lambda z, y: F.cross_entropy(z, y),
+    "mse": lambda z, y: F.mse_loss(z, F.one_hot(y, CLASSES).float()),
+    "bce": lambda z, y: F.binary_cross_entropy_with_logits(z, F.one_hot(y, CLASSES).float()),
+    "smooth": lambda z, y: (z.logsumexp(1) - z[:, 0]).mean(),
+}
+
+
+@st.composite
+def programs(draw):
+    sparse = draw(st.booleans())
+    return {
+        "layers": [*draw(st.lists(st.sampled_from(LAYERS), max_size=6)), *["sparse"] * sparse],
+        "optimizer": draw(st.sampled_from(SPARSE if sparse else list(OPTIMIZERS))),
+        "clip": draw(st.sampled_from(list(CLIPS))),
+        "scheduler": draw(st.sampled_from(list(SCHEDULERS))),
+        "loss": draw(st.sampled_from(list(LOSSES))),
+        "zero": draw(st.sampled_from(["before", "after", "fill"])),
+        "passes": draw(st.integers(1, 2)),
+        "two groups": draw(st.booleans()),
+    }
+
+
+def maker(program):
+    """What makes the world of a drawn program."""
+
+    def make():
+        model = Drawn(program["layers"])
+        params = list(model.parameters())
+        groups = params
+        if program["two groups"]:
+            groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.05}]
+        optimizer = OPTIMIZERS[program["optimizer"]](groups)
+        scheduler = SCHEDULERS[program["scheduler"]](optimizer)
+
+        def step(x, y, words):
+            if program["zero"] != "after":
+                optimizer.zero_grad(set_to_none=program["zero"] == "before")
+            for _ in range(program["passes"]):
+                loss = LOSSES[program["loss"]](model(x, words), y)
+                loss.backward()
+            norm = CLIPS[program["clip"]](params)
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+            if program["zero"] == "after":
+                model.zero_grad()
+            return {"loss": loss, "norm": (norm, None)}
+
+        return {"model": model, "optimizer": optimizer, "step": step}
+
+    return make
+
+
+@settings(max_examples=60, deadline=None)
+@given(program=programs(), sizes=st.lists(st.sampled_from([4, 3]), min_size=4, max_size=7))
+def test_drawn_programs_replay_as_they_run(program, sizes):
+    world = assert_equal_runs(maker(program), sizes)
+    assert world.run.reason is None
+    assert world.run.replays >= len(sizes) - 5
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_each_layer_is_replayed(kind):
+    program = {"layers": ["linear", kind], "optimizer": "adam", "clip": "norm"}
+    program |= {"scheduler": "cosine", "loss": "cross entropy", "zero": "before", "passes": 1}
+    world = assert_equal_runs(maker({**program, "two groups": False}), [4] * 4)
+    assert world.run.replays == 2
+
+
+# ---------------------------------------------------------------------- guards
+def changing(change, sizes=(4,) * 8, make=mlp, after=3):
+    """`change(world)` is made after some step; both ways must go on alike. The compiled world."""
+    return assert_equal_runs(make, sizes, lambda i, world: change(world) if i == after else None)
+
+
+def _replace_data(world):
+    layer = world.model[0]
+    layer.weight.data = layer.weight.data * 2
+
+
+def _replace_parameter(world):
+    world.model[4].bias = nn.Parameter(minitorch.ones(CLASSES))
+    world.optimizer.add_param_group({"params": [world.model[4].bias]})
+
+
+def _load_model(world):
+    world.model.load_state_dict({k: v * 0.5 for k, v in world.model.state_dict().items()})
+
+
+def _load_optimizer(world):
+    world.optimizer.load_state_dict(world.optimizer.state_dict())
+
+
+def _hook_parameter(world):
+    world.model[0].weight.register_hook(lambda g: g * 2)
+
+
+def _hook_module(world):
+    world.model[1].register_forward_hook(lambda module, args, output: output * 2)
+
+
+def _set_option(world):
+    world.optimizer.param_groups[0]["weight_decay"] = 0.1
+
+
+GUARDS = {
+    "training": lambda world: world.model.eval(),
+    "training of one module": lambda world: world.model[2].eval(),
+    "an attribute of a module": lambda world: setattr(world.model[2], "p", 0.9),
+    "a parameter's array": _replace_data,
+    "a parameter": _replace_parameter,
+    "a module": lambda world: world.model.__setitem__(0, nn.Linear(FEATURES, 8)),
+    "requires_grad": lambda world: world.model[0].weight.requires_grad_(False),
+    "state of the model": _load_model,
+    "state of the optimizer": _load_optimizer,
+    "a parameter's hook": _hook_parameter,
+    "a module's hook": _hook_module,
+    "an option": _set_option,
+    "a learning rate": lambda world: world.optimizer.param_groups[0].update(lr=0.5),
+    "a gradient set to None": lambda world: world.model.zero_grad(),
+    "the dtype": lambda world: (world.model.double(), _load_optimizer(world)),
+    "the random stream": lambda world: minitorch.manual_seed(99),
+    "a buffer": lambda world: setattr(world.model[3], "running_mean", minitorch.ones(8)),
+}
+# What a program does not depend on, or reads anew every time.
+LIVE = {"a learning rate", "a gradient set to None", "the random stream", "state of the model"}
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_change_between_steps_is_seen(name):
+    if name == "the dtype":
+
+        def make():
+            world = mlp()
+            inner = world["step"]
+            dtype = lambda: world["model"][0].weight.dtype  # noqa: E731
+            return {**world, "step": lambda x, y, w: inner(x.to(dtype()), y, w)}
+
+        world = changing(GUARDS[name], make=make)
+    else:
+        world = changing(GUARDS[name])
+    assert world.run.recordings == (1 if name in LIVE else 2), world.run.recordings
+    assert world.run.replays >= 4
+
+
+def test_arguments_of_other_dtypes_and_layouts_are_recorded_anew():
+    def step(x, y, words):
+        return (x.t().contiguous() @ x).sum() + y.sum()
+
+    fast = minitorch.compile(step, fullgraph=True)
+    x = minitorch.randn(4, 4)
+    y = minitorch.arange(4)
+    for z in (x, x, x, x.t(), x.double(), x, x[:, :3], x.t(), x):
+        for _ in range(3):
+            assert bits(fast(z, y, None)) == bits(step(z, y, None))
+    assert fast.recordings == 4
+
+
+def test_numbers_among_arguments_are_part_of_what_is_recorded():
+    fast = minitorch.compile(lambda x, factor, name="a": x * factor + len(name), fullgraph=True)
+    x = minitorch.ones(3)
+    for _ in range(3):
+        for factor in (2, 2.5, True, float("nan")):
+            for name in ("a", "bc"):
+                expected = x * factor + len(name)
+                assert bits(fast(x, factor, name=name)) == bits(expected)
+    assert fast.reason is None
+    nested = minitorch.compile(lambda pair: {"sum": pair["x"][0] + pair["x"][1]}, fullgraph=True)
+    for i in range(4):
+        result = nested({"x": [x * i, x], "n": (1, None)})
+        assert bits(result["sum"]) == bits(x * i + x)
+    assert nested.replays == 2
+
+
+def test_large_arguments_are_read_where_they_are():
+    """Each in memory of its own, changed in place, a slice of another, or not in order."""
+    w = minitorch.randn(40, 7, requires_grad=True)
+
+    def step(x, flag):
+        w.grad = None
+        y = (x[1:] @ w).relu() + x.t()[:7].t()[1:]
+        y.sum().backward()
+        return y.mean(0), w.grad.clone()
+
+    fast = minitorch.compile(step, fullgraph=True)
+    whole = minitorch.randn(3000, 40)
+    wide = minitorch.randn(1000, 80)
+    given = [whole[i : i + 1000] for i in (0, 500, 1000, 1000, 2000)]
+    given += [whole[:1000].mul_(2), given[0], whole[:1000] * 3, given[0].clone(), given[1]]
+    for x in given:
+        expected = step(x, None)
+        assert bits(fast(x, None)) == bits(expected)
+    assert (fast.recordings, fast.replays) == (1, 8)
+    for x in (wide[:, :40], wide[:, 40:], wide[:, ::2], wide.t()[:40].t(), given[0]) * 2:
+        expected = step(x, None)
+        assert bits(fast(x, None)) == bits(expected)
+
+
+def test_grad_mode_is_part_of_what_is_recorded():
+    w = minitorch.ones(3, requires_grad=True)
+
+    def step(x):
+        y = (x * w).sum()
+        if y.requires_grad:
+            y.backward()
+        return y
+
+    fast = minitorch.compile(step, fullgraph=True)
+    for i in range(6):
+        w.grad = None
+        x = minitorch.full((3,), float(i))
+        with minitorch.no_grad():
+            assert fast(x).item() == 3 * i and w.grad is None
+        assert fast(x).item() == 3 * i and w.grad.tolist() == [i] * 3
+    assert fast.reason is None and fast.replays >= 6
+
+
+def test_defaults_are_part_of_what_is_recorded():
+    fast = minitorch.compile(lambda x: x + minitorch.ones(3) / 3, fullgraph=True)
+    x = minitorch.ones(3, dtype=minitorch.float64)
+    before = minitorch.get_default_dtype()
+    seen = []
+    try:
+        for dtype in (minitorch.float32, minitorch.float64) * 2:
+            minitorch.set_default_dtype(dtype)
+            seen += [bits(fast(x)) for _ in range(3)]
+    finally:
+        minitorch.set_default_dtype(before)
+    assert len(set(seen)) == 2 and seen[:3] == [seen[0]] * 3 == seen[6:9]
+
+
+def test_gradients_that_are_kept_go_into_the_next_step():
+    """Accumulation over calls: the step does not zero, the caller does now and then."""
+
+    def make():
+        world = mlp()
+        model, optimizer = world["model"], world["optimizer"]
+        calls = []
+
+        def step(x, y, words):
+            F.cross_entropy(model(x), y).backward()
+
+        def between(x, y, words):
+            fast(x, y, words)
+            calls.append(1)
+            if len(calls) % 3 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+
+        fast = minitorch.compile(step, fullgraph=True) if compiled[0] else step
+        return {**world, "step": between, "fast": fast}
+
+    compiled = [False]
+    expected, _ = run(make, [4] * 12, False)
+    compiled[0] = True
+    found, world = run(make, [4] * 12, False)
+    assert expected == found
+    assert world.fast.replays >= 6
+
+
+def test_programs_are_few():
+    fast = minitorch.compile(lambda x: x * 2, fullgraph=True)
+    for n in [1, 1, *range(2, PROGRAMS + 4)]:
+        assert bits(fast(minitorch.ones(n))) == bits(minitorch.full((n,), 2.0))
+    assert len(fast._programs) == PROGRAMS
+
+
+# ---------------------------------------------------------------------- what cannot be recorded
+def _if(x):
+    return x * 2 if x.sum() > 0 else x
+
+
+REFUSED = {
+    "item": (lambda x: x * x.sum().item(), "reads a tensor's value"),
+    "tolist": (lambda x: x * len(x.tolist()), "reads a tensor's value"),
+    "numpy": (lambda x: x * float(x.cpu().numpy()[0]), "reads a tensor's value|one device"),
+    "if": (_if, "reads a tensor's value"),
+    "nonzero": (lambda x: x.nonzero().float(), "nonzero: the shape of its result depends on data"),
+    "mask": (lambda x: x[x > 0], "nonzero: the shape of its result depends on data"),
+    "returned number": (lambda x: (x, 3.0), "the step returns a value of type float"),
+    "changed argument": (lambda x: x.add_(1), "changes one of its arguments"),
+    "random state": (lambda x: (x, minitorch.get_rng_state()), "random state"),
+    "deepcopy": (lambda x: __import__("copy").deepcopy(x), "deepcopy"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_recorded(name):
+    step, reason = REFUSED[name]
+    x = minitorch.tensor([1.0, 2.0])
+    strict = minitorch.compile(step, fullgraph=True)
+    with pytest.raises(CannotRecord, match=reason):  # noqa: PT012
+        for _ in range(ATTEMPTS + 1):
+            strict(x.clone())
+    assert not recording.recorders
+    fast = minitorch.compile(step)
+    with pytest.warns(UserWarning, match=reason):
+        results = [fast(x * (i - 1)) for i in range(ATTEMPTS + 2)]
+    expected = [step(x * (i - 1)) for i in range(ATTEMPTS + 2)]
+    assert bits(results) == bits(expected)
+    assert fast.replays == 0 and fast.reason is not None
+
+
+def test_a_tensor_that_is_replaced_is_noticed():
+    """The hidden state of a recurrent step, kept outside of tensors that are arguments."""
+    w = minitorch.eye(3)
+    state = [minitorch.ones(1, 3)]
+
+    def step(x):
+        state[0] = (state[0] @ w + x).tanh()
+        return state[0]
+
+    fast = minitorch.compile(step)
+    x = minitorch.ones(1, 3)
+    expected = minitorch.ones(1, 3)
+    with pytest.warns(UserWarning, match=r"shape \(1, 3\) that the step uses is replaced"):
+        results = [bits(fast(x)) for _ in range(ATTEMPTS + 3)]
+    for result in results:
+        expected = (expected @ w + x).tanh()
+        assert result == bits(expected)
+
+
+def test_an_attribute_that_changes_at_every_step_is_noticed():
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * self.calls
+
+    fast = minitorch.compile(Counting())
+    with pytest.warns(UserWarning, match="of Counting are not the same before and after"):
+        results = [fast(minitorch.ones(1)).item() for _ in range(ATTEMPTS + 3)]
+    assert results == [*map(float, range(1, ATTEMPTS + 4))]
+
+
+def test_arguments_that_cannot_be_compiled():
+    step = lambda x, other: x * 2  # noqa: E731
+    w = minitorch.ones(2, requires_grad=True)
+    for args, reason in (((w, 1), "requires grad"), ((minitorch.ones(2), {1, 2}), "type set")):
+        with pytest.raises(CannotRecord, match=reason):
+            minitorch.compile(step, fullgraph=True)(*args)
+        with pytest.warns(UserWarning, match=reason):
+            assert minitorch.compile(step)(*args).tolist() == [2.0, 2.0]
+    with pytest.raises(TypeError, match="expected a function, got int"):
+        minitorch.compile(3)
+    with pytest.raises(ValueError, match="verify: expected a count"):
+        minitorch.compile(step, verify=-1)
+
+
+def test_results_are_copies_cut_off_from_the_tape():
+    w = minitorch.ones(3, requires_grad=True)
+    fast = minitorch.compile(lambda x: (x * w, w), fullgraph=True)
+    kept = [fast(minitorch.full((3,), float(i))) for i in range(5)]
+    assert [a.tolist() for a, _ in kept] == [[float(i)] * 3 for i in range(5)]
+    assert not any(t.requires_grad for pair in kept for t in pair)
+    kept[-1][1].mul_(5)
+    assert w.tolist() == [1.0] * 3
+
+
+# ---------------------------------------------------------------------- verify
+def test_verify_compares_with_the_step():
+    world = assert_equal_runs(mlp, [4] * 7, verify=3)
+    assert world.run.replays == 5
+
+
+def test_verify_finds_what_is_frozen():
+    factor = [1.0]
+    fast = minitorch.compile(lambda x: x * factor[0], verify=1, fullgraph=True)
+    x = minitorch.ones(2)
+    fast(x), fast(x)
+    factor[0] = 2.0
+    with pytest.raises(RuntimeError, match="a replay differs from the step in a result"):
+        fast(x)
+
+
+# ---------------------------------------------------------------------- the machinery
+def entries_in_place():
+    return all(
+        entry is backend.of_type(array_type).entries[name]
+        for name, op in REGISTRY.items()
+        for array_type, entry in op.entries.items()
+    )
+
+
+def test_nothing_stays_after_an_error():
+    world = World(mlp, True)
+    batch, *_ = batches([4])
+    x, y, words = batch
+    world.run(x, y, words)
+    with pytest.raises(IndexError, match="target"):
+        settle(world.run(x, y + 100, words))
+    assert entries_in_place() and not recording.recorders
+    for _ in range(3):
+        world.run(x, y, words)
+    with pytest.raises(IndexError, match="target"):  # of a replay
+        settle(world.run(x, y + 100, words))
+    assert world.run.replays >= 3
+
+
+def test_a_compiled_step_in_a_compiled_step():
+    inner = minitorch.compile(lambda x: x * 2, fullgraph=True)
+    outer = minitorch.compile(lambda x: inner(x) + 1, fullgraph=True)
+    for i in range(5):
+        assert outer(minitorch.full((2,), float(i))).tolist() == [2 * i + 1.0] * 2
+    assert outer.replays == 3 and inner.recordings == 0
+
+
+def test_other_threads_are_not_recorded():
+    seen = []
+    started, done = threading.Event(), threading.Event()
+
+    def work():
+        started.wait()
+        seen.append((minitorch.ones(3) + 1).sum().item())
+        done.set()
+
+    def step(x):
+        started.set()
+        assert done.wait(10)
+        return x * 2
+
+    thread = threading.Thread(target=work)
+    fast = minitorch.compile(step, fullgraph=True)
+    thread.start()
+    for i in range(4):
+        assert fast(minitorch.full((2,), float(i))).tolist() == [2.0 * i] * 2
+    thread.join()
+    assert seen == [6.0] and fast.replays == 2
+
+
+@pytest.mark.parametrize(
+    "find",
+    [
+        lambda model: model[0].weight,
+        lambda model: model[3].running_mean,
+        lambda model: model[4].bias.grad,
+    ],
+    ids=["parameter", "buffer", "gradient"],
+)
+def test_graphs_of_before_raise(find):
+    """A replay counts up versions as the step does, so that stale values are noticed."""
+    world = World(mlp, True)
+    batch, *_ = batches([4])
+    for _ in range(3):
+        world.run(*batch)
+    value = find(world.model)
+    w = minitorch.ones(value.shape, requires_grad=True)
+    loss = (value * w * w).sum()
+    world.run(*batch)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_it_is_as_quiet_as_the_step():
+    fast = minitorch.compile(lambda x: (x.log() + 1 / x).sum(), fullgraph=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(4):
+            assert np.isnan(fast(minitorch.zeros(3)).item())
