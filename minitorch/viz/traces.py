@@ -387,7 +387,7 @@ def _plain(x: Any) -> Value:
         return x
     if isinstance(x, RowGrad):
         x = x.to_dense()
-    host = np.array((x if isinstance(x, Tensor) else Tensor(x))._host())
+    host = np.array((x if isinstance(x, Tensor) else Tensor(x))._host("a trace"))
     return float(host.item()) if host.size == 1 else host
 
 
