@@ -31,7 +31,7 @@ demo: $(VENV)/stamp-viz ## Train both models on data at hand; pictures go to dem
 	$(ONE_THREAD) $(BIN)/python examples/mlp_classification.py --out demo
 	$(ONE_THREAD) $(BIN)/python examples/word2vec.py --out demo
 
-lectures: $(VENV)/stamp-graph ## Run the lectures; text, tables and pictures on one page, demo/lectures/index.html
+lectures: $(VENV)/stamp-graph,symbolic ## Run the lectures; text, tables and pictures on one page, demo/lectures/index.html
 	$(ONE_THREAD) $(BIN)/python examples/lectures/page.py --out demo/lectures
 
 test: $(VENV)/stamp-test ## Run the tests on the cpu, then on the simulated GPU (TESTS="..." chooses some)

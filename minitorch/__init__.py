@@ -167,10 +167,12 @@ __all__ += ops.__all__
 if typing.TYPE_CHECKING:
     from minitorch import cuda as cuda
     from minitorch import sim as sim
+    from minitorch import symbolic as symbolic
+    from minitorch import testing as testing
 
 
 def __getattr__(name: str) -> typing.Any:
-    """`minitorch.cuda` and `minitorch.sim` are imported where they are first used."""
-    if name in ("cuda", "sim"):
+    """What not every program needs is imported where it is first used."""
+    if name in ("cuda", "sim", "symbolic", "testing"):
         return importlib.import_module(f"minitorch.{name}")
     raise AttributeError(f"module 'minitorch' has no attribute {name!r}")

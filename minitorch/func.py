@@ -1,20 +1,146 @@
 """Derivatives of functions, as functions: they nest in any order and mix.
 
-Each call gives the function fresh variables that stay connected to the history of what was
-passed in, so an inner derivative is not confused with an outer one.
+The names, arguments and results are those of `torch.func`. Arguments and results may be nested
+tuples, lists and dicts of tensors. Each call gives the function fresh variables that stay
+connected to the history of what was passed in, so an inner derivative is not confused with an
+outer one. There is no `vmap` here: the rows (or columns) of a Jacobian come one after another, so
+that it needs the memory of one pass and of the result, however many rows it has.
+
+A Jacobian with n outputs and m inputs takes n passes backward with `jacrev` and m passes forward
+with `jacfwd`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
-from minitorch import autograd, creation
+from minitorch import autograd, creation, tree
+from minitorch.autograd.matrix import Matrix, basis
+from minitorch.nn.module import Module
 from minitorch.tensor import Tensor, enable_grad
+
+Argnums = int | tuple[int, ...]
+
+
+# ---------------------------------------------------------------------- one recorded call
+class _Call:
+    """func(*args, **kwargs), recorded with fresh variables for the arguments `argnums`.
+
+    argnums: None for all. `nested`: whether the result is part of an outer derivative, or of a
+    graph of the user's, so that what is computed from it has to be recorded too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        args: Sequence[Any],
+        argnums: Argnums | None,
+        has_aux: bool,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        chosen = _chosen(name, argnums, len(args))
+        leaves, self.structure = tree.flatten(tuple([args[i] for i in chosen]))
+        self.variables = _variables(name, leaves)
+        full = list(args)
+        for i, x in zip(chosen, tree.unflatten(self.variables, self.structure), strict=True):
+            full[i] = x
+        with enable_grad():
+            result = func(*full, **(kwargs or {}))
+        aux = None
+        if has_aux:
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise RuntimeError(
+                    f"{name}: the function must return (output, aux) if has_aux is True, got "
+                    f"{_described(result)}"
+                )
+            result, aux = result
+        self.outputs, self.output_structure = tree.flatten(result)
+        if not self.outputs:
+            raise RuntimeError(f"{name}: the function returned no tensor, got {result!r}")
+        for y in self.outputs:
+            _check_output(name, y)
+        extra = [a for a in tree.flatten(aux)[0] if isinstance(a, Tensor)]
+        self.nested = _is_nested([*self.outputs, *extra], self.variables)
+        self.aux = tree.tree_map(self._settle, aux)
+
+    def _settle(self, value: Any) -> Any:
+        return value.detach() if isinstance(value, Tensor) and not self.nested else value
+
+    def value(self) -> Any:
+        """The result, without a graph that nobody could use."""
+        return tree.unflatten(map(self._settle, self.outputs), self.output_structure)
+
+    def pull(
+        self, cotangents: Sequence[Tensor], retain: bool = True, create: bool | None = None
+    ) -> list[Any]:
+        """The gradients of the variables, for a cotangent of each output; one pass backward."""
+        pairs = [
+            (y, g) for y, g in zip(self.outputs, cotangents, strict=True) if y.node is not None
+        ]
+        if not pairs:
+            return [creation.zeros_like(x) for x in self.variables]
+        if create is None:
+            create = self.nested or any(g.requires_grad for _, g in pairs)
+        grads = autograd.grad(
+            [y for y, _ in pairs],
+            self.variables,
+            [g for _, g in pairs],
+            retain_graph=retain or create,
+            create_graph=create,
+            materialize_grads=True,
+        )
+        return list(grads)
+
+    def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
+        """The tangents of the outputs, for a tangent of each variable; one pass forward."""
+        deep = self.nested or any(t.requires_grad for t in tangents)
+        return autograd.push_forward(self.outputs, self.variables, tangents, create_graph=deep)
+
+    def by_output(self, parts: Sequence[Sequence[Any]], argnums: Argnums | None) -> Any:
+        """Something for each output and variable, in the structures of outputs and arguments."""
+        places = [tree.unflatten(part, self.structure) for part in parts]
+        if isinstance(argnums, int):
+            places = [place[0] for place in places]
+        return tree.unflatten(places, self.output_structure)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}"
+    return type(value).__name__
+
+
+def _chosen(name: str, argnums: Any, count: int) -> list[int]:
+    """The places of the arguments to differentiate by."""
+    if argnums is None:
+        return list(range(count))
+    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    if not numbers:
+        raise RuntimeError(f"{name}: argnums is empty")
+    for n in numbers:
+        if not isinstance(n, int):
+            raise RuntimeError(
+                f"{name}: argnums: expected an int or a tuple of ints, got {argnums!r}"
+            )
+        if not -count <= n < count:
+            raise RuntimeError(
+                f"{name}: argnums: got {n}, but there are only {count} positional arguments"
+            )
+    chosen = [n % count for n in numbers]
+    if len(set(chosen)) < len(chosen):
+        raise RuntimeError(f"{name}: argnums: expected each argument once, got {argnums!r}")
+    return chosen
 
 
 def _variables(name: str, xs: Sequence[Any]) -> list[Tensor]:
     """New vertices of the tape with the values (and the history) of xs."""
+    if not xs:
+        raise RuntimeError(f"{name}: there is no tensor to differentiate by")
     for i, x in enumerate(xs):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name}: argument {i}: expected a tensor, got {type(x).__name__}")
@@ -23,10 +149,13 @@ def _variables(name: str, xs: Sequence[Any]) -> list[Tensor]:
     return [x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for x in xs]
 
 
-def _output(name: str, y: Any) -> Tensor:
+def _check_output(name: str, y: Any) -> None:
     if not isinstance(y, Tensor):
         raise TypeError(f"{name}: the function must return a tensor, got {type(y).__name__}")
-    return y
+    if not y.dtype.is_floating_point:
+        raise RuntimeError(
+            f"{name}: the function must return tensors of a floating dtype, got {y.dtype}"
+        )
 
 
 def _is_nested(outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> bool:
@@ -36,116 +165,351 @@ def _is_nested(outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> bool:
     return any(node.op is None and id(node) not in own for node in order)
 
 
-def _settle(value: Any, nested: bool) -> Any:
-    return value if nested else value.detach()
+def _matched(
+    name: str, what: str, given: Any, structure: tree.Structure, like: Sequence[Tensor]
+) -> list[Tensor]:
+    """The leaves of cotangents or tangents, which must be as what they belong to."""
+    leaves, found = tree.flatten(given)
+    if found != structure:
+        raise RuntimeError(f"{name}: {what}s have the structure {found}, expected {structure}")
+    for i, (t, x) in enumerate(zip(leaves, like, strict=True)):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{name}: {what} {i}: expected a tensor, got {type(t).__name__}")
+        if tuple(t.shape) != tuple(x.shape) or t.dtype != x.dtype:
+            raise RuntimeError(
+                f"{name}: {what} {i} is {tuple(t.shape)} {t.dtype}, "
+                f"expected {tuple(x.shape)} {x.dtype}"
+            )
+    return leaves
 
 
-def _as_tuple(argnums: int | Sequence[int]) -> tuple[int, ...]:
-    return (argnums,) if isinstance(argnums, int) else tuple(argnums)
+# ---------------------------------------------------------------------- gradients
+def _value_and_grad(
+    name: str,
+    func: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> tuple[Any, Any, Any]:
+    """(value, gradient, aux)"""
+    call = _Call(name, func, args, argnums, has_aux, kwargs)
+    container = call.output_structure.kind
+    if container is not None:
+        raise TypeError(f"{name}: the function must return a tensor, got {container.__name__}")
+    y = call.outputs[0]
+    if y.ndim:
+        raise RuntimeError(
+            f"{name}: the function must return a scalar, got shape {tuple(y.shape)}; "
+            "use vjp or jacrev for others"
+        )
+    grads = call.pull([creation.ones_like(y)])
+    return call.value(), call.by_output([grads], argnums), call.aux
 
 
 def value_and_grad(
-    func: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
     """A function that gives (value, gradient) of the scalar function `func`.
 
-    argnums: the argument(s) to differentiate by; with a sequence the gradient is a tuple.
+    argnums: the argument(s) to differentiate by; with a tuple the gradient is a tuple.
     has_aux: func returns (scalar, anything), and so the value is that pair.
+    Raises RuntimeError for a result that is not 0-d, TypeError for arguments to differentiate by
+    that are not floating-point tensors (or nests of them).
     """
 
+    @wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        chosen = _as_tuple(argnums)
-        variables = _variables("grad", [args[i] for i in chosen])
-        full = list(args)
-        for i, x in zip(chosen, variables, strict=True):
-            full[i] = x
-        with enable_grad():
-            result = func(*full, **kwargs)
-        y = _output("grad", result[0] if has_aux else result)
-        if y.numel() != 1:
-            raise RuntimeError(
-                f"grad: the function must return a scalar, got shape {tuple(y.shape)}"
-            )
-        if y.node is None:
-            grads = tuple(creation.zeros_like(x) for x in variables)
-            nested = False
-        else:
-            nested = _is_nested([y], variables)
-            grads = autograd.grad(
-                y, variables, create_graph=nested, retain_graph=True, materialize_grads=True
-            )
-        value = (_settle(y, nested), result[1]) if has_aux else _settle(y, nested)
-        return value, grads[0] if isinstance(argnums, int) else grads
+        value, gradient, aux = _value_and_grad("grad", func, argnums, has_aux, args, kwargs)
+        return ((value, aux) if has_aux else value), gradient
+
+    return wrapped
+
+
+def grad_and_value(
+    func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """`value_and_grad` in the order of PyTorch: (gradient, value)."""
+    both = value_and_grad(func, argnums, has_aux)
+
+    @wraps(func)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return gradient, value
 
     return wrapped
 
 
 def grad(
-    func: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
     """A function that gives the gradient of the scalar function `func`.
 
     Arguments as for `value_and_grad`; with has_aux the result is (gradient, aux).
     """
-    both = value_and_grad(func, argnums, has_aux)
 
+    @wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        value, gradient = both(*args, **kwargs)
-        return (gradient, value[1]) if has_aux else gradient
+        _, gradient, aux = _value_and_grad("grad", func, argnums, has_aux, args, kwargs)
+        return (gradient, aux) if has_aux else gradient
 
     return wrapped
 
 
-def vjp(func: Callable[..., Any], *primals: Tensor) -> tuple[Any, Callable[..., Any]]:
-    """func(*primals), and the function that maps a cotangent of it to those of the primals."""
-    variables = _variables("vjp", primals)
-    with enable_grad():
-        result = func(*variables)
-    several = isinstance(result, tuple)
-    outputs = [_output("vjp", y) for y in (result if several else (result,))]
-    nested = _is_nested(outputs, variables)
+# ---------------------------------------------------------------------- products
+def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """func(*primals), and the function that maps a cotangent of it to those of the primals.
 
-    def pull_back(*cotangents: Any) -> tuple[Tensor, ...]:
-        given = cotangents[0] if several and isinstance(cotangents[0], tuple) else cotangents
-        if len(given) != len(outputs):
-            raise RuntimeError(f"vjp: got {len(given)} cotangents for {len(outputs)} outputs")
-        pairs = [(y, g) for y, g in zip(outputs, given, strict=True) if y.node is not None]
-        if not pairs:
-            return tuple(creation.zeros_like(x) for x in variables)
-        deep = nested or any(g.requires_grad for _, g in pairs)
-        return autograd.grad(
-            [y for y, _ in pairs],
-            variables,
-            [g for _, g in pairs],
-            retain_graph=True,
-            create_graph=deep,
-            materialize_grads=True,
-        )
+    That function, vjp_fn(cotangents, retain_graph=True, create_graph=None), takes what has the
+    structure of func's result, and gives a tuple with an entry for each primal. Each call is one
+    pass backward. has_aux: func returns (result, aux), and aux comes third.
+    """
+    call = _Call("vjp", func, primals, None, has_aux)
 
-    values = tuple(_settle(y, nested) for y in outputs)
-    return (values if several else values[0]), pull_back
+    def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
+        gs = _matched("vjp", "cotangent", cotangents, call.output_structure, call.outputs)
+        return tree.unflatten(call.pull(gs, retain_graph, create_graph), call.structure)
+
+    return (call.value(), vjp_fn, call.aux) if has_aux else (call.value(), vjp_fn)
 
 
 def jvp(
-    func: Callable[..., Any], primals: Sequence[Tensor], tangents: Sequence[Tensor]
-) -> tuple[Any, Any]:
-    """func(*primals), and its derivative along `tangents`, in forward mode."""
-    if len(primals) != len(tangents):
-        raise RuntimeError(f"jvp: got {len(primals)} primals and {len(tangents)} tangents")
-    for i, (x, t) in enumerate(zip(primals, tangents, strict=True)):
-        if tuple(x.shape) != tuple(t.shape) or x.dtype != t.dtype:
+    func: Callable[..., Any],
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+    *,
+    strict: bool = False,
+    has_aux: bool = False,
+) -> tuple[Any, ...]:
+    """func(*primals), and its derivative along `tangents`, in forward mode: one pass.
+
+    primals, tangents: tuples of the same structure. strict: RuntimeError where a result does not
+    depend on them (else its tangent is zero). has_aux: func returns (result, aux); aux comes third.
+    """
+    for what, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, tuple):
+            raise RuntimeError(f"jvp: {what}: expected a tuple, got {type(given).__name__}")
+    call = _Call("jvp", func, primals, None, has_aux)
+    moving = _matched("jvp", "tangent", tangents, call.structure, call.variables)
+    if strict:
+        _check_dependence(call)
+    moved = tree.unflatten(call.push(moving), call.output_structure)
+    return (call.value(), moved, call.aux) if has_aux else (call.value(), moved)
+
+
+def _check_dependence(call: _Call) -> None:
+    own = {id(x.node) for x in call.variables}
+    for i, y in enumerate(call.outputs):
+        nodes = [] if y.node is None else autograd.topological([y.node])
+        if own.isdisjoint(map(id, nodes)):
             raise RuntimeError(
-                f"jvp: tangent {i} is {tuple(t.shape)} {t.dtype}, "
-                f"expected {tuple(x.shape)} {x.dtype}"
+                f"{call.name}: output {i} is independent of the inputs (strict=True)"
             )
-    variables = _variables("jvp", primals)
-    with enable_grad():
-        result = func(*variables)
-    several = isinstance(result, tuple)
-    outputs = [_output("jvp", y) for y in (result if several else (result,))]
-    nested = _is_nested(outputs, variables) or any(t.requires_grad for t in tangents)
-    moved = autograd.push_forward(outputs, variables, tangents, create_graph=nested)
-    values = tuple(_settle(y, nested) for y in outputs)
-    if several:
-        return values, tuple(moved)
-    return values[0], moved[0]
+
+
+def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """func(*primals), and the function that maps tangents of the primals to that of the result.
+
+    That function takes as many arguments as func does. func runs once: what it recorded is walked
+    forward in each call.
+    """
+    call = _Call("linearize", func, primals, None, False)
+
+    def jvp_fn(*tangents: Any) -> Any:
+        moving = _matched("linearize", "tangent", tangents, call.structure, call.variables)
+        return tree.unflatten(call.push(moving), call.output_structure)
+
+    return call.value(), jvp_fn
+
+
+def hvp(func: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+    """The Hessian of the scalar function `func` at `primals` times `tangents`; both are tuples.
+
+    Forward mode over reverse mode: the cost is a small multiple of that of func, and the Hessian
+    itself is never formed (Pearlmutter 1994, "Fast exact multiplication by the Hessian").
+    The result has the structure of `primals`.
+    """
+    if not isinstance(primals, tuple) or not primals:
+        raise RuntimeError(f"hvp: primals: expected a tuple of tensors, got {primals!r}")
+    gradient = grad(func, argnums=tuple(range(len(primals))))
+    return jvp(gradient, primals, tangents)[1]
+
+
+# ---------------------------------------------------------------------- Jacobians
+def jacrev(
+    func: Callable[..., Any],
+    argnums: Argnums = 0,
+    *,
+    has_aux: bool = False,
+    chunk_size: int | None = None,
+) -> Callable[..., Any]:
+    """A function that gives the Jacobian of `func`, in reverse mode: a pass for each output.
+
+    The Jacobian has the structure of func's result, and in it that of the argument (a tuple for a
+    tuple of argnums); each part has the shape of that output followed by that of the input.
+    Rows are computed one after another, so `chunk_size` (rows at a time) changes nothing and is
+    accepted for PyTorch's sake: memory is that of one pass, and of the result.
+    """
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError(f"jacrev: chunk_size: expected a number above 0, got {chunk_size}")
+
+    @wraps(func)
+    def wrapped(*args: Any) -> Any:
+        call = _Call("jacrev", func, args, argnums, has_aux)
+        parts = [
+            [Matrix(x, y.numel(), x.numel(), call.nested) for x in call.variables]
+            for y in call.outputs
+        ]
+        for k, j, units in basis(call.outputs):
+            for matrix, row in zip(parts[k], call.pull(units), strict=True):
+                matrix.set(j, row)
+        blocks = [
+            [
+                matrix.get().reshape((*y.shape, *x.shape))
+                for matrix, x in zip(row, call.variables, strict=True)
+            ]
+            for row, y in zip(parts, call.outputs, strict=True)
+        ]
+        jacobian = call.by_output(blocks, argnums)
+        return (jacobian, call.aux) if has_aux else jacobian
+
+    return wrapped
+
+
+def jacfwd(
+    func: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    randomness: str = "error",
+) -> Callable[..., Any]:
+    """A function that gives the Jacobian of `func`, in forward mode: a pass for each input.
+
+    Its structure is that of `jacrev`. func runs once, so that `randomness` has no meaning here.
+    """
+
+    @wraps(func)
+    def wrapped(*args: Any) -> Any:
+        call = _Call("jacfwd", func, args, argnums, has_aux)
+        parts = [
+            [Matrix(y, x.numel(), y.numel(), call.nested) for x in call.variables]
+            for y in call.outputs
+        ]
+        for k, j, units in basis(call.variables):
+            for row, column in zip(parts, call.push(units), strict=True):
+                row[k].set(j, column)
+        blocks = [
+            [
+                matrix.get().t().reshape((*y.shape, *x.shape))
+                for matrix, x in zip(row, call.variables, strict=True)
+            ]
+            for row, y in zip(parts, call.outputs, strict=True)
+        ]
+        jacobian = call.by_output(blocks, argnums)
+        return (jacobian, call.aux) if has_aux else jacobian
+
+    return wrapped
+
+
+def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """A function that gives the Hessian of `func`: forward mode over reverse mode.
+
+    For a scalar function of n numbers: one pass backward, then n forward through both.
+    """
+    return jacfwd(jacrev(func, argnums), argnums)
+
+
+# ---------------------------------------------------------------------- modules
+def functional_call(
+    module: Module,
+    parameter_and_buffer_dicts: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
+    args: Any = None,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    tie_weights: bool = True,
+    strict: bool = False,
+) -> Any:
+    """module(*args, **kwargs) with these tensors for its parameters and buffers of those names.
+
+    parameter_and_buffer_dicts: by dotted name, as of `named_parameters`; or several dicts, no
+    name in two of them. Names that are left out keep the module's own, unless `strict`.
+    args: one argument, or a tuple of them. tie_weights: a tensor that has several names in the
+    module is replaced under all of them. A buffer that forward replaces changes in the dict's
+    tensor or not at all.
+    Raises RuntimeError for names that the module does not have, ValueError for a name that comes
+    twice.
+    """
+    given = _merged(parameter_and_buffer_dicts)
+    places = _places(module)
+    missing = [name for name in places if name not in given]
+    unexpected = [name for name in given if name not in places]
+    if unexpected or (strict and missing):
+        lines = [("Unexpected", unexpected), ("Missing", missing if strict else [])]
+        told = [f"{what} key(s): {', '.join(map(repr, names))}." for what, names in lines if names]
+        kind = type(module).__name__
+        raise RuntimeError(f"functional_call: {kind}: {' '.join(told)}")
+    if tie_weights:
+        given = _tied(places, given)
+    arguments = () if args is None else args if isinstance(args, tuple) else (args,)
+    with _replaced([(*places[name], value) for name, value in given.items()]):
+        return module(*arguments, **(kwargs or {}))
+
+
+def _merged(dicts: Any) -> dict[str, Tensor]:
+    if isinstance(dicts, Mapping):
+        dicts = [dicts]
+    if not isinstance(dicts, (list, tuple)) or not all(isinstance(d, Mapping) for d in dicts):
+        raise ValueError(
+            "functional_call: parameter_and_buffer_dicts: expected a dict or a sequence of dicts, "
+            f"got {type(dicts).__name__}"
+        )
+    merged: dict[str, Tensor] = {}
+    for given in dicts:
+        for name, value in given.items():
+            if name in merged:
+                raise ValueError(f"functional_call: {name!r} is in several of the dicts")
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"functional_call: {name!r}: expected a tensor, got {type(value).__name__}"
+                )
+            merged[name] = value
+    return merged
+
+
+def _places(module: Module) -> dict[str, tuple[Module, str]]:
+    """Where each parameter and buffer is held, by dotted name (a tied one under each)."""
+    places = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        for name, value in [*part._parameters.items(), *part._buffers.items()]:
+            if value is not None:
+                places[f"{path}.{name}" if path else name] = (part, name)
+    return places
+
+
+def _tied(
+    places: Mapping[str, tuple[Module, str]], given: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What is given for one name of a tensor, for its other names too."""
+    own = {name: getattr(*place) for name, place in places.items()}
+    by_tensor = {id(own[name]): value for name, value in given.items()}
+    for name, value in given.items():
+        if by_tensor[id(own[name])] is not value:
+            others = [n for n in given if own[n] is own[name]]
+            raise ValueError(
+                f"functional_call: {', '.join(map(repr, others))} are one tensor of the module, "
+                "but have different values; use tie_weights=False if this is intended"
+            )
+    return {name: by_tensor[id(value)] for name, value in own.items() if id(value) in by_tensor}
+
+
+@contextmanager
+def _replaced(values: Sequence[tuple[Module, str, Tensor]]) -> Iterator[None]:
+    """Attributes of modules changed for a while, past what registers parameters."""
+    before = [(part, name, part.__dict__[name]) for part, name, _ in values]
+    try:
+        for part, name, value in values:
+            part.__dict__[name] = value
+        yield
+    finally:
+        for part, name, value in before:
+            part.__dict__[name] = value

@@ -50,6 +50,8 @@ class Entries(dict[type, Function]):
             raise NotImplementedError(
                 f"{self.name}: device '{serving.name}' has no such op"
             ) from None
+        for wrap in wrappers:
+            entry = wrap(REGISTRY[self.name], entry)
         self[array_type] = entry
         return entry
 
@@ -88,6 +90,7 @@ class Op:
 
 
 REGISTRY: dict[str, Op] = {}
+wrappers: list[Callable[[Op, Function], Function]] = []  # see `interception`
 
 
 def _named(f: Any, op: Op) -> TensorFunction:
@@ -287,6 +290,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
     saves = [save_x[n] or save_y[n] or save_z[n] for n in range(4)]
 
     def f(input: Any, other: Any) -> Tensor:
+        number = None
         if isinstance(input, Tensor) and isinstance(other, Tensor):
             a = input.array
             b = other.array
@@ -301,6 +305,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
                 a = input.array
                 b = other.array
         else:
+            number = other if isinstance(input, Tensor) else input  # see `symbolic`
             input, other, t = promote(op.name, input, other, floating)
             a = input.array
             b = other.array
@@ -321,7 +326,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
         if not grad_mode.enabled:
             return Tensor(r)
         if not saves[tracked]:
-            return Tensor(r, Node(op, (p, q), (), None, r.shape))
+            return Tensor(r, Node(op, (p, q), (), number, r.shape))
         version = [0]
         saved = (
             (r, None, version, 0) if save_z[tracked] else None,

@@ -145,6 +145,7 @@ class Node:
     grad: Tensor | RowGrad | None = None
     hooks: dict[int, Callable[[Any], Any]] | None = None
     retain = False
+    trace: tuple[Any, ...] = ()  # who recorded it, while `autograd.anomaly` is on
     watched: tuple[Any, ...] = ()  # `rules.save` of index tensors and the like, see `rules.watch`
 
     def __init__(

@@ -77,6 +77,7 @@ class Node:
     grad: Any
     hooks: dict[int, Callable[[Any], Any]] | None
     retain: bool
+    trace: tuple[Any, ...]
     watched: tuple[Any, ...]
     def __init__(
         self,

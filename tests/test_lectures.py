@@ -145,3 +145,21 @@ def test_a_lecture_that_fails_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["page.py", str(broken), "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="ZeroDivisionError"):
         runpy.run_path(str(LECTURES / "page.py"), run_name="__main__")
+
+
+COST = """
+6      19          318             4194
+FLOPs: forward 2,140,160, backward 4,280,320: 2.00 times
+backward through a checkpoint, which runs forward again: 3.00 times
+204,800 x 204,800 numbers: 168 GB
+"""
+
+
+def test_cost(run):
+    out, files = run("cost.py", "--batch", "2")
+    for line in lines_of(COST):
+        assert line in map(str.strip, out.splitlines()), line
+    assert re.search(r"^time: forward .* ms, backward .* ms: .* times$", out, re.MULTILINE)
+    assert "detect_anomaly: the backward of sqrt made inf at [1] out of finite numbers" in out
+    assert "x.sqrt().sum().backward()" in out
+    assert files == set()

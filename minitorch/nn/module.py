@@ -9,6 +9,7 @@ from minitorch.backend import Device, recording
 from minitorch.backend.recording import edits, recorders
 from minitorch.dtypes import dtype as DType
 from minitorch.dtypes import float16, float32, float64
+from minitorch.nn.hooks import BackwardHook, observer_of
 from minitorch.rules import update
 from minitorch.tensor import RemovableHandle, RowGrad, Tensor, no_grad
 
@@ -57,8 +58,8 @@ class Module:
     training: bool
     _kinds: dict[str, str]
     _volatile: set[str]
-    _forward_hooks: dict[int, tuple[Callable[..., Any], bool]]
-    _forward_pre_hooks: dict[int, tuple[Callable[..., Any], bool]]
+    _forward_hooks: dict[int, tuple[Any, bool]]
+    _forward_pre_hooks: dict[int, tuple[Any, bool]]  # and those of backward: see `hooks`
 
     def __init__(self) -> None:
         self.__dict__.update(
@@ -410,6 +411,27 @@ class Module:
 
     # ---- hooks
 
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` once the gradients of the inputs are known.
+
+        Both are tuples, with None for what has no gradient (PyTorch has zeros for an argument that
+        does not require one); grad_input is for the positional arguments. It may return another
+        grad_input. Where no argument has a gradient, the hook is called with those of the outputs.
+        A call of a module that has such hooks copies its arguments and outputs.
+        """
+        return _add_hook(self._forward_pre_hooks, (BackwardHook(hook, False), False), prepend)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, grad_output)` before the backward pass of each forward.
+
+        It may return another grad_output.
+        """
+        return _add_hook(self._forward_pre_hooks, (BackwardHook(hook, True), False), prepend)
+
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
@@ -441,6 +463,8 @@ class Module:
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         recording.met(self)
         for hook, with_kwargs in list(self._forward_pre_hooks.values()):
+            if isinstance(hook, BackwardHook):
+                continue
             if with_kwargs:
                 result = hook(self, args, kwargs)
                 if result is not None:
@@ -449,12 +473,15 @@ class Module:
                 result = hook(self, args)
                 if result is not None:
                     args = result if isinstance(result, tuple) else (result,)
+        observer = observer_of(self)
+        if observer is not None:
+            args = observer.inputs(args)
         output = self.forward(*args, **kwargs)
         for hook, with_kwargs in list(self._forward_hooks.values()):
             result = hook(self, args, kwargs, output) if with_kwargs else hook(self, args, output)
             if result is not None:
                 output = result
-        return output
+        return output if observer is None else observer.outputs(output)
 
     # ---- printing
 
@@ -521,8 +548,8 @@ def _mismatch(name: str, own: Tensor, given: Any) -> str | None:
 
 
 def _add_hook(
-    hooks: dict[int, tuple[Callable[..., Any], bool]],
-    entry: tuple[Callable[..., Any], bool],
+    hooks: dict[int, tuple[Any, bool]],
+    entry: tuple[Any, bool],
     prepend: bool,
 ) -> RemovableHandle:
     earlier = list(hooks.items())

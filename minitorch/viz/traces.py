@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minitorch import autograd, backend
+from minitorch.autograd import engine
 from minitorch.creation import ones_like
 from minitorch.rules import restore
 from minitorch.tensor import Node, RowGrad, Tensor, no_grad
@@ -132,7 +133,7 @@ def trace(
     Raises RuntimeError for a y that does not require grad, one of several elements without a
     gradient, and a freed graph; ValueError for a name of what is not in the graph.
     """
-    ((root, seed),) = autograd._seeds("trace", y, gradient, False)
+    ((root, seed),) = engine._seeds("trace", y, gradient, False)
     named = _named_nodes(names or {}, root)
     order = autograd.topological([root, *reversed(named.values())])
     graph = _Graph(order, root, {id(node): name for name, node in named.items()}, named_only)
@@ -177,7 +178,7 @@ def _named_nodes(names: Mapping[str, Tensor], root: Node) -> dict[str, Node]:
 
 def _is_common(node: Node) -> bool:
     """Whether a node stands for a user's Function as such, and not for one of its results."""
-    return isinstance(node.op, autograd._FunctionOp)
+    return isinstance(node.op, engine.FunctionOp)
 
 
 def _op_name(node: Node) -> str:
@@ -241,7 +242,7 @@ class _Graph:
             for p, part in zip(n.parents, _rule(n, g), strict=True):
                 if p is not None and part is not None:
                     old = grads.get(id(p))
-                    grads[id(p)] = part if old is None else autograd._sum(old, part)
+                    grads[id(p)] = part if old is None else engine._sum(old, part)
         return grads
 
     def expression(self, node: Node, values: dict[int, Any]) -> str:
@@ -386,7 +387,7 @@ def _plain(x: Any) -> Value:
         return x
     if isinstance(x, RowGrad):
         x = x.to_dense()
-    host = np.array((x if isinstance(x, Tensor) else Tensor(x))._host())
+    host = np.array((x if isinstance(x, Tensor) else Tensor(x))._host("a trace"))
     return float(host.item()) if host.size == 1 else host
 
 
@@ -404,7 +405,7 @@ def _tangents(
     for node in chosen:
         one = ones_like(Tensor(values[id(node)]))
         try:
-            moved = autograd._walk_forward([graph.root], {id(node): one})
+            moved = engine._walk_forward([graph.root], {id(node): one})
         except NotImplementedError:
             if wrt is not None:
                 raise
@@ -450,7 +451,7 @@ def _adjoints(
             amount = amounts.get(id(p))
             if amount is not None:
                 old = adjoints.get(id(p))
-                adjoints[id(p)] = amount if old is None else autograd._sum(old, amount)
+                adjoints[id(p)] = amount if old is None else engine._sum(old, amount)
                 found[id(p)].append(
                     Contribution(
                         graph.names[id(node)],

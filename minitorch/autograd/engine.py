@@ -417,7 +417,7 @@ def _result_node(common: Node, i: int, result: Tensor) -> Node:
     return Node(_result_op, (common,), (), i, result.array.shape)
 
 
-class _Part:
+class Part:
     """A gradient for one of several results of a Function, on its way to the common node."""
 
     __slots__ = ("parts",)
@@ -425,11 +425,11 @@ class _Part:
     def __init__(self, parts: dict[int, Tensor]) -> None:
         self.parts = parts
 
-    def __add__(self, other: _Part) -> _Part:
+    def __add__(self, other: Part) -> Part:
         merged = dict(self.parts)
         for i, g in other.parts.items():
             merged[i] = merged[i] + g if i in merged else g
-        return _Part(merged)
+        return Part(merged)
 
 
 class Function:
@@ -481,7 +481,7 @@ class Function:
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
-class _FunctionOp:
+class FunctionOp:
     """Looks like an Op to the walks: the common node of a Function's results."""
 
     __slots__ = ("cls", "name")
@@ -500,7 +500,7 @@ class _FunctionOp:
         finally:
             node.saved._node = None
 
-    def vjp(self, node: Node, g: _Part) -> list[Any]:
+    def vjp(self, node: Node, g: Part) -> list[Any]:
         """Call the user's backward."""
         if node.saved is None:
             raise RuntimeError(
@@ -534,12 +534,12 @@ class _FunctionOp:
         return result if isinstance(result, tuple) else (result,)
 
 
-_function_ops: dict[type[Function], _FunctionOp] = {}
+_function_ops: dict[type[Function], FunctionOp] = {}
 
 
-def _function_op(cls: type[Function]) -> _FunctionOp:
+def _function_op(cls: type[Function]) -> FunctionOp:
     if cls not in _function_ops:
-        _function_ops[cls] = _FunctionOp(cls)
+        _function_ops[cls] = FunctionOp(cls)
     return _function_ops[cls]
 
 
@@ -554,7 +554,7 @@ class _ResultOp:
 
     def vjp(self, node: Node, g: Tensor) -> list[Any]:
         """Hand the gradient to the common node."""
-        return [_Part({node.params: g})]
+        return [Part({node.params: g})]
 
     def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
         """Pick the tangent of this result."""

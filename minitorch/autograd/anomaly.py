@@ -1,0 +1,302 @@
+"""Anomaly mode: which op made the first NaN or infinity, and where the user called it.
+
+While the mode is on, checking variants stand in for the entries of all ops, for their rules, and
+for the making of nodes. While it is off, nothing of this is there.
+"""
+
+from __future__ import annotations
+
+import linecache
+import math
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from minitorch import backend
+from minitorch.autograd import engine
+from minitorch.interception import intercepted
+from minitorch.rules import REGISTRY, Op
+from minitorch.tensor import Node, RowGrad, Tensor, no_grad
+
+Frame = tuple[str, int, str]  # file, line, function
+PACKAGE = str(Path(__file__).parent.parent)
+FRAMES = 8  # of the user's, kept with each node
+# Families whose entries make no number out of others.
+UNCHECKED = ("constant", "source", "write")
+
+
+class _Here(threading.local):
+    """busy: the checks themselves compute. trace: the forward call whose rule runs."""
+
+    busy = False
+    trace: tuple[Frame, ...] = ()
+
+
+_here = _Here()
+_plain_init = Node.__init__
+
+
+# ---------------------------------------------------------------------- where ops are called
+def _user_frames() -> tuple[Frame, ...]:
+    """The innermost calls outside of this package, the last one first."""
+    frames: list[Frame] = []
+    frame: Any = sys._getframe(1)
+    while frame is not None and len(frames) < FRAMES:
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE):
+            frames.append((code.co_filename, frame.f_lineno, code.co_name))
+        frame = frame.f_back
+    return tuple(frames)
+
+
+def _told(frames: Sequence[Frame]) -> str:
+    """Frames as a traceback shows them, the last call at the end."""
+    lines = []
+    for file, line, function in reversed(frames):
+        lines.append(f'  File "{file}", line {line}, in {function}')
+        if text := linecache.getline(file, line).strip():
+            lines.append(f"    {text}")
+    return "\n".join(lines) if lines else "  (it was recorded while anomaly mode was off)"
+
+
+def _traced_init(
+    self: Node, op: Any, parents: tuple[Node | None, ...], saved: Any, params: Any, shape: Any
+) -> None:
+    _plain_init(self, op, parents, saved, params, shape)
+    if op is not None:
+        self.trace = _here.trace or _user_frames()
+
+
+# ---------------------------------------------------------------------- what is wrong
+@contextmanager
+def _busy() -> Iterator[None]:
+    before, _here.busy = _here.busy, True
+    try:
+        yield
+    finally:
+        _here.busy = before
+
+
+def _finite(value: Any) -> bool:
+    """Whether a tensor, a gradient of any kind or a number holds finite numbers only."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, RowGrad):
+        value = value.values
+    if isinstance(value, engine.Part):
+        return all(map(_finite, value.parts.values()))
+    if isinstance(value, (tuple, list)):
+        return all(map(_finite, value))
+    if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
+        return True
+    with _busy(), no_grad():
+        return bool(value.isfinite().all())
+
+
+def _first_bad(x: Tensor) -> str:
+    """The first element that is not finite, and its place."""
+    with _busy(), no_grad():
+        place = int((~x.detach().isfinite()).reshape(-1).long().argmax())
+        value = float(x.detach().reshape(-1)[place])
+    index: list[int] = []
+    for length in reversed(x.shape):
+        place, here = divmod(place, length)
+        index.insert(0, here)
+    return f"{value} at {index}" if index else str(value)
+
+
+def _as_tensor(array: Any, array_type: type) -> Tensor:
+    """What an entry gave, or got: an array, or a scalar of NumPy."""
+    made: Any = backend.of_type(array_type).as_array(array)
+    return Tensor(array if type(array) is array_type else made)
+
+
+# ---------------------------------------------------------------------- checking variants
+def _checking(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
+    if op.family in UNCHECKED or op.view:
+        return entry
+
+    def checked(*operands: Any, **params: Any) -> Any:
+        if _here.busy or _here.trace:
+            return entry(*operands, **params)
+        array_type = next(type(a) for a in operands if hasattr(a, "dtype"))
+        given = [_as_tensor(a, array_type) if type(a) is array_type else a for a in operands]
+        was_finite = all(map(_finite, given))  # before the call: `out` may be one of them
+        result = entry(*operands, **params)
+        first = result[0] if isinstance(result, (tuple, list)) else result
+        if was_finite:
+            y = _as_tensor(first, array_type)
+            if not _finite(y):
+                raise RuntimeError(
+                    f"detect_anomaly: {op.name} made {_first_bad(y)} out of finite numbers, in "
+                    f"this call:\n{_told(_user_frames())}"
+                )
+        return result
+
+    return checked
+
+
+def _checked_rule(rule: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """vjp or jvp of a node, whose results must be finite if what comes in is."""
+
+    def checked(node: Node, given: Any) -> Any:
+        was_finite = _finite(given)
+        before, _here.trace = _here.trace, node.trace or _here.trace or _NOWHERE
+        try:
+            results = rule(node, given)
+        except Exception:
+            warnings.warn(
+                f"error detected in the {what} of {node.name}; its forward call was:\n"
+                f"{_told(node.trace)}",
+                stacklevel=2,
+            )
+            raise
+        finally:
+            _here.trace = before
+        if was_finite and _check_nan:
+            _check_results(node, results, what)
+        return results
+
+    return checked
+
+
+def _check_results(node: Node, results: Any, what: str) -> None:
+    several = isinstance(results, (list, tuple))
+    for i, r in enumerate(results if several else [results]):
+        if not _finite(r):
+            x = r.values if isinstance(r, RowGrad) else r
+            bad = _first_bad(x) if isinstance(x, Tensor) else "nan or inf"
+            raise RuntimeError(
+                f"detect_anomaly: the {what} of {node.name} made {bad} out of finite numbers"
+                f"{f', for its argument {i}' if several else ''}; its forward call was:\n"
+                f"{_told(node.trace)}"
+            )
+
+
+def _checked_method(rule: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """The same for a rule that is a method of what looks like an op: users' functions."""
+
+    def checked(self: Any, node: Node, given: Any) -> Any:
+        return _checked_rule(lambda n, g: rule(self, n, g), what)(node, given)
+
+    return checked
+
+
+def _through_reference(node: Node, g: Any) -> Any:
+    """A fused op's backward through its reference, whose ops are checked one by one."""
+    before, _here.trace = _here.trace, node.trace or _here.trace or _NOWHERE
+    try:
+        return _plain_through_reference(node, g)
+    finally:
+        _here.trace = before
+
+
+_plain_through_reference = engine._through_reference
+_NOWHERE: tuple[Frame, ...] = (("<recorded while anomaly mode was off>", 0, ""),)
+_check_nan = True
+
+
+class _Standing:
+    """Checking variants in the places of what they check, until `remove`."""
+
+    def __init__(self, check_nan: bool) -> None:
+        self._before: list[tuple[Any, str, Any]] = []
+        self._interception: AbstractContextManager[None] = (
+            intercepted(_checking) if check_nan else nullcontext()
+        )
+        self._interception.__enter__()
+        self._put(Node, "__init__", _traced_init)
+        self._put(engine, "_through_reference", _through_reference)
+        for name, what in (("vjp", "backward"), ("jvp", "tangent")):
+            method = getattr(engine.FunctionOp, name)
+            self._put(engine.FunctionOp, name, _checked_method(method, what))
+            for op in REGISTRY.values():
+                if getattr(op, name) is not None:
+                    self._put(op, name, _checked_rule(getattr(op, name), what))
+
+    def _put(self, holder: Any, name: str, variant: Any) -> None:
+        self._before.append((holder, name, getattr(holder, name)))
+        setattr(holder, name, variant)
+
+    def remove(self) -> None:
+        """Put back what was there."""
+        for holder, name, plain in reversed(self._before):
+            setattr(holder, name, plain)
+        self._interception.__exit__(None, None, None)
+
+
+_standing: _Standing | None = None
+
+
+def _switch(mode: bool, check_nan: bool) -> None:
+    global _standing, _check_nan
+    if _standing is not None:
+        _standing.remove()
+    _check_nan = check_nan
+    _standing = _Standing(check_nan) if mode else None
+
+
+# ---------------------------------------------------------------------- the user's calls
+def is_anomaly_enabled() -> bool:
+    """Whether anomaly mode is on."""
+    return _standing is not None
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether anomaly mode, where it is on, looks for NaN and infinity."""
+    return _check_nan
+
+
+class set_detect_anomaly:
+    """Switch anomaly mode on or off: at once, and as a context manager until the block's end.
+
+    See `detect_anomaly`. The mode holds for all threads.
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self._before = (is_anomaly_enabled(), _check_nan)
+        _switch(bool(mode), bool(check_nan))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _switch(*self._before)
+
+
+class detect_anomaly:
+    """A block in which the first NaN or infinity is an error that says where it comes from.
+
+    Run forward and backward inside. An op that makes one out of finite numbers, in the forward
+    pass, in backward or in forward mode, raises RuntimeError with its name, the place in the
+    tensor, and file and line of the forward call. (PyTorch looks for NaN in backward alone.) If a
+    rule of backward raises, a warning says where its forward call was.
+    check_nan=False: only that warning. Everything is much slower inside. Updates of optimizers
+    and fills with numbers that the user gave (such as -inf in a mask) are not looked at.
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        self._check_nan = bool(check_nan)
+        self._before: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        self._before.append((is_anomaly_enabled(), _check_nan))
+        _switch(True, self._check_nan)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _switch(*self._before.pop())

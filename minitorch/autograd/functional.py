@@ -1,0 +1,270 @@
+"""Jacobians, Hessians and products with them, with the arguments of `torch.autograd.functional`.
+
+`inputs` is a tensor or a tuple of them, and func takes them as its arguments; its result is a
+tensor or a tuple of them. Results have no graph unless `create_graph`. With `strict`, a
+RuntimeError says which result does not depend on which input; else such a derivative is zero.
+There is no vectorisation over passes: `vectorize` is accepted and changes nothing.
+`minitorch.func` has the same derivatives as functions of functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minitorch import creation
+from minitorch.autograd.engine import grad, push_forward, topological
+from minitorch.autograd.matrix import Matrix, basis
+from minitorch.tensor import RowGrad, Tensor, enable_grad
+
+__all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
+
+Function = Callable[..., Any]
+
+
+class _Recorded:
+    """func(*inputs), recorded with variables of its own."""
+
+    def __init__(self, name: str, func: Function, inputs: Any, create_graph: bool) -> None:
+        self.name = name
+        self.create_graph = create_graph
+        self.one_input = not isinstance(inputs, tuple)
+        self.variables = [
+            _variable(name, i, x, create_graph)
+            for i, x in enumerate((inputs,) if self.one_input else inputs)
+        ]
+        with enable_grad():
+            result = func(*self.variables)
+        self.one_output = not isinstance(result, tuple)
+        self.outputs: list[Tensor] = [result] if self.one_output else list(result)
+        for y in self.outputs:
+            if not isinstance(y, Tensor):
+                raise TypeError(
+                    f"{name}: the function must return a tensor or a tuple of tensors, got "
+                    f"{type(y).__name__}"
+                )
+
+    def settle(self, y: Tensor) -> Tensor:
+        """A result, with its graph if one was asked for."""
+        return y if self.create_graph else y.detach()
+
+    def like_outputs(self, ys: Sequence[Any]) -> Any:
+        """As func gave its result: a tensor or a tuple."""
+        return ys[0] if self.one_output else tuple(ys)
+
+    def like_inputs(self, xs: Sequence[Any]) -> Any:
+        """As the inputs were given: a tensor or a tuple."""
+        return xs[0] if self.one_input else tuple(xs)
+
+    def value(self) -> Any:
+        """func's result."""
+        return self.like_outputs([self.settle(y) for y in self.outputs])
+
+    def pull(self, ys: Sequence[Tensor], gs: Sequence[Tensor], create: bool) -> list[Tensor]:
+        """The gradients of the variables, for cotangents gs of ys; one pass backward."""
+        pairs = [(y, g) for y, g in zip(ys, gs, strict=True) if y.node is not None]
+        if not pairs:
+            return [creation.zeros_like(x) for x in self.variables]
+        with_node, cotangents = zip(*pairs, strict=True)
+        grads = grad(
+            with_node,
+            self.variables,
+            cotangents,
+            retain_graph=True,
+            create_graph=create,
+            materialize_grads=True,
+        )
+        return [g.to_dense() if isinstance(g, RowGrad) else g for g in grads]
+
+    def check_strict(self, ys: Sequence[Tensor], what: str = "output") -> None:
+        """RuntimeError unless each of ys depends on each input."""
+        for i, y in enumerate(ys):
+            reached = set() if y.node is None else set(map(id, topological([y.node])))
+            for j, x in enumerate(self.variables):
+                if id(x.node) not in reached:
+                    raise RuntimeError(
+                        f"{self.name}: {what} {i} of the function is independent of input {j} "
+                        "(strict=True)"
+                    )
+
+    def scalar(self) -> Tensor:
+        """func's result, which must have a single element."""
+        if not self.one_output or self.outputs[0].numel() != 1:
+            got = [tuple(y.shape) for y in self.outputs]
+            raise RuntimeError(
+                f"{self.name}: the function must return one tensor with a single element, got "
+                f"{'shape' if self.one_output else 'shapes'} {got[0] if self.one_output else got}"
+            )
+        return self.outputs[0]
+
+    def gradient(self, strict: bool) -> list[Tensor]:
+        """The recorded gradient of func's single number."""
+        y = self.scalar()
+        if strict:
+            self.check_strict([y])
+        gradient = self.pull([y], [creation.ones_like(y)], create=True)
+        if strict:
+            self.check_strict(gradient, "the gradient by input")
+        return gradient
+
+
+def _variable(name: str, i: int, x: Any, create_graph: bool) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name}: inputs: expected a tensor or a tuple of tensors, got {type(x).__name__} "
+            f"as number {i}"
+        )
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(f"{name}: inputs: number {i} is {x.dtype}, expected a floating dtype")
+    if create_graph and x.requires_grad:
+        return x.clone()  # stays connected to x
+    return x.detach().clone().requires_grad_()
+
+
+def _vector(name: str, v: Any, like: Sequence[Tensor], side: str) -> list[Tensor]:
+    """v as a list with a tensor for each of `like`; ones where it is left out for a number."""
+    if v is None:
+        if len(like) != 1 or like[0].numel() != 1:
+            raise RuntimeError(
+                f"{name}: v can only be left out if the function's {side} is a single tensor with "
+                "a single element"
+            )
+        return [creation.ones_like(like[0])]
+    vs = list(v) if isinstance(v, tuple) else [v]
+    if len(vs) != len(like):
+        raise RuntimeError(f"{name}: v has {len(vs)} tensors, expected {len(like)} as the {side}")
+    for i, (a, x) in enumerate(zip(vs, like, strict=True)):
+        if not isinstance(a, Tensor):
+            raise TypeError(f"{name}: v: expected tensors, got {type(a).__name__} as number {i}")
+        if tuple(a.shape) != tuple(x.shape):
+            raise RuntimeError(
+                f"{name}: v: number {i} has shape {tuple(a.shape)}, expected {tuple(x.shape)}"
+            )
+    return vs
+
+
+# ---------------------------------------------------------------------- products
+def vjp(
+    func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
+    """(func(*inputs), vᵀ J): J is the Jacobian, v has the shapes of the result."""
+    call = _Recorded("vjp", func, inputs, create_graph)
+    vs = _vector("vjp", v, call.outputs, "output")
+    if strict:
+        call.check_strict(call.outputs)
+    grads = call.pull(call.outputs, vs, create_graph)
+    return call.value(), call.like_inputs(grads)
+
+
+def jvp(
+    func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
+    """(func(*inputs), J v): J is the Jacobian, v has the shapes of the inputs. Forward mode."""
+    call = _Recorded("jvp", func, inputs, create_graph)
+    vs = _vector("jvp", v, call.variables, "input")
+    if strict:
+        call.check_strict(call.outputs)
+    moved = push_forward(call.outputs, call.variables, vs, create_graph=create_graph)
+    return call.value(), call.like_outputs(moved)
+
+
+def hvp(
+    func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
+    """(func(*inputs), H v): H is the Hessian of a function with a single number as its result.
+
+    Forward mode over reverse mode.
+    """
+    call = _Recorded("hvp", func, inputs, create_graph)
+    vs = _vector("hvp", v, call.variables, "input")
+    gradient = call.gradient(strict)
+    moved = push_forward(gradient, call.variables, vs, create_graph=create_graph)
+    return call.value(), call.like_inputs(moved)
+
+
+def vhp(
+    func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
+    """(func(*inputs), vᵀ H): H is the Hessian of a function with a single number as its result.
+
+    Reverse mode over reverse mode; H is symmetric, so `hvp` gives the same numbers.
+    """
+    call = _Recorded("vhp", func, inputs, create_graph)
+    vs = _vector("vhp", v, call.variables, "input")
+    gradient = call.gradient(strict)
+    return call.value(), call.like_inputs(call.pull(gradient, vs, create_graph))
+
+
+# ---------------------------------------------------------------------- matrices
+def jacobian(
+    func: Function,
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    strategy: str = "reverse-mode",
+) -> Any:
+    """The Jacobian of func at `inputs`: for each output and input, the shape of both in a row.
+
+    For a tuple of outputs a tuple, for a tuple of inputs (inside of it) a tuple.
+    strategy: "reverse-mode", a pass for each element of the outputs; or "forward-mode", a pass
+    for each element of the inputs. Raises ValueError for another.
+    """
+    if strategy not in ("reverse-mode", "forward-mode"):
+        raise ValueError(
+            f"jacobian: strategy: expected 'reverse-mode' or 'forward-mode', got {strategy!r}"
+        )
+    call = _Recorded("jacobian", func, inputs, create_graph)
+    if strict:
+        call.check_strict(call.outputs)
+    by_rows = strategy == "reverse-mode"
+    parts = [
+        [
+            Matrix(x, y.numel(), x.numel(), create_graph)
+            if by_rows
+            else Matrix(y, x.numel(), y.numel(), create_graph)
+            for x in call.variables
+        ]
+        for y in call.outputs
+    ]
+    if by_rows:
+        for k, j, units in basis(call.outputs):
+            grads = call.pull(call.outputs, units, create_graph)
+            for matrix, row in zip(parts[k], grads, strict=True):
+                matrix.set(j, row)
+    else:
+        for k, j, units in basis(call.variables):
+            moved = push_forward(call.outputs, call.variables, units, create_graph)
+            for row_of_parts, column in zip(parts, moved, strict=True):
+                row_of_parts[k].set(j, column)
+    blocks = [
+        call.like_inputs(
+            [
+                (matrix.get() if by_rows else matrix.get().t()).reshape((*y.shape, *x.shape))
+                for matrix, x in zip(row, call.variables, strict=True)
+            ]
+        )
+        for row, y in zip(parts, call.outputs, strict=True)
+    ]
+    return call.like_outputs(blocks)
+
+
+def hessian(
+    func: Function,
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    outer_jacobian_strategy: str = "reverse-mode",
+) -> Any:
+    """The Hessian of func, whose result is a single number, at `inputs`.
+
+    For a tuple of inputs a tuple of tuples; each part has the shapes of both inputs in a row.
+    """
+
+    def gradient(*xs: Tensor) -> Any:
+        call = _Recorded("hessian", func, xs, create_graph=True)
+        grads = call.gradient(strict)
+        return tuple(grads) if isinstance(inputs, tuple) else grads[0]
+
+    return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)

@@ -1,0 +1,94 @@
+"""Floating-point operations of matrix products, counted as they run."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from minitorch.interception import intercepted
+from minitorch.rules import Op
+
+__all__ = ["FlopCounterMode"]
+
+
+def _matmul(operands: Sequence[Any], results: Sequence[Any]) -> int:
+    return int(2 * math.prod(results[0].shape) * operands[0].shape[-1])
+
+
+def _linear_backward(operands: Sequence[Any], results: Sequence[Any]) -> int:
+    """Two products: the gradient times the weight, and its transpose times the input."""
+    columns = int(operands[0].shape[-1])
+    rows = math.prod(operands[0].shape) // columns if columns else 0
+    by_input, by_weight = results[0], results[1]
+    flops = 0 if by_input is None else 2 * math.prod(by_input.shape) * columns
+    return flops + (0 if by_weight is None else 2 * math.prod(by_weight.shape) * rows)
+
+
+# What a call of an op's entry costs, from its operands and results: a multiplication and an
+# addition are two.
+FLOPS: dict[str, Callable[[Sequence[Any], Sequence[Any]], int]] = {
+    "matmul": _matmul,
+    "linear": _matmul,
+    "linear_backward": _linear_backward,
+}
+
+
+class FlopCounterMode:
+    """Counts the operations of matrix products while it is on, forward and backward.
+
+        with FlopCounterMode(display=False) as counter:
+            model(x).sum().backward()
+        counter.get_total_flops()
+
+    As PyTorch's, it counts products of matrices (matmul, linear layers) and nothing else, exactly,
+    on every device and in all threads. display: print a table at the end.
+    """
+
+    def __init__(self, display: bool = True) -> None:
+        self._display = display
+        self._counts: Counter[str] = Counter()
+        self._interception = intercepted(self._counting)
+
+    def _counting(self, op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
+        flops = FLOPS.get(op.name)
+        if flops is None:
+            return entry
+
+        def counted(*operands: Any, **params: Any) -> Any:
+            given = entry(*operands, **params)
+            results = given if isinstance(given, (tuple, list)) else (given,)
+            self._counts[op.name] += flops(operands, results)
+            return given
+
+        return counted
+
+    def get_total_flops(self) -> int:
+        """The number of operations so far."""
+        return sum(self._counts.values())
+
+    def get_flop_counts(self) -> dict[str, dict[str, int]]:
+        """The same by op, under the name "Global"."""
+        return {"Global": dict(self._counts)}
+
+    def get_table(self) -> str:
+        """A line for each op, then the total."""
+        rows = [*sorted(self._counts.items()), ("total", self.get_total_flops())]
+        return "\n".join(f"{name:<16}{flops:>20,} FLOP" for name, flops in rows)
+
+    def __enter__(self) -> FlopCounterMode:
+        self._counts.clear()
+        self._interception.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._interception.__exit__()
+        if self._display:
+            print(self.get_table())
