@@ -52,7 +52,7 @@ def device(request):
     return request.config.getoption("--device")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def _repeatable(device):
     """Two runs are to give the same bits: a real GPU does so only when it is told to."""
     minitorch.use_deterministic_algorithms(device.startswith("cuda"))

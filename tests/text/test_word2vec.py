@@ -49,7 +49,7 @@ def separation(kv):
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained(_repeatable):
     return Word2Vec(SENTENCES, **SMALL)
 
 
