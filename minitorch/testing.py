@@ -85,7 +85,7 @@ class _Checked:
         for i, x in zip(self.places, primals, strict=True):
             full[i] = x
         result = self.fn(*full)
-        results = result if isinstance(result, (tuple, list)) else (result,)
+        results = [_dense(y) for y in (result if isinstance(result, (tuple, list)) else (result,))]
         outputs = tuple(y for y in results if _floating(y))
         if not outputs:
             raise ValueError(
@@ -100,7 +100,7 @@ class _Checked:
             return [y.detach() for y in self(*[x.clone() for x in primals])]
 
 
-def _dense(g: Tensor | RowGrad) -> Tensor:
+def _dense(g: Any) -> Any:
     return g.to_dense() if isinstance(g, RowGrad) else g
 
 
