@@ -52,7 +52,8 @@ def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> Compiled
         loss = fast(x, y)
 
     The results equal those of the step, on the CPU bit for bit: parameters, gradients, buffers,
-    optimizer states, learning rates, random state and version counters. What differs:
+    optimizer states, learning rates, random state and version counters. (On a GPU a graph has our
+    own matrix product instead of cuBLAS's, from the first call on.) What differs:
 
     - Tensors that it returns are copies, cut off from the tape: `backward` belongs inside.
     - A gradient that a replay leaves is overwritten by the next one, and its memory, as that of
@@ -121,14 +122,16 @@ class CompiledStep:
                     return self._replay(program, given.arrays, args, kwargs)
             if (not self._warm or fitting) and not self._fresh:
                 self._warm = self._fresh = True
-                return _detached(self._step(*args, **kwargs))
+                with _serving(given.arrays).as_recorded():
+                    return _detached(self._step(*args, **kwargs))
             self._fresh = False
             return self._record(given, args, kwargs)
 
     def _replay(self, program: Program, arrays: list[Array], args: Any, kwargs: Any) -> Any:
         self.replays += 1
         if self.replays <= self._verify:
-            return program.verified(arrays, lambda: self._step(*args, **kwargs))
+            with _serving(arrays).as_recorded():
+                return program.verified(arrays, lambda: self._step(*args, **kwargs))
         return program.replay(arrays)
 
     def _record(self, given: Nest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -141,7 +144,7 @@ class CompiledStep:
             inputs = [recorder.copy(a) for a in given.arrays]
             grad_enabled = grad_mode.enabled
             args, kwargs = given.filled(inputs)
-            with _stand_ins(recorder, serving):
+            with _stand_ins(recorder, serving), serving.as_recorded():
                 result = self._step(*args, **kwargs)
             self.recordings += 1
             program = Program(recorder, given, inputs, result, grad_enabled)

@@ -587,6 +587,32 @@ def test_verify_finds_what_is_frozen():
         fast(x)
 
 
+def test_runs_before_a_replay_give_its_bits(monkeypatch):
+    """Also on a GPU, whose graphs do without cuBLAS: a run that resumes begins uncompiled."""
+    gpu = backend.resolve(None)[0].gpu
+    if gpu is not None:
+        monkeypatch.setattr(gpu, "own_gemm", False)
+
+    def trained(recorded_anew):
+        minitorch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(300, 40), nn.Tanh(), nn.Linear(40, 5))
+        optimizer = minitorch.optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+        fast = minitorch.compile(step)
+        for i in range(8):
+            if recorded_anew and i % 3 == 0:
+                fast = minitorch.compile(step)
+            fast(minitorch.randn(16, 300), minitorch.randint(5, (16,)))
+        return [bits(p) for p in model.parameters()]
+
+    assert trained(False) == trained(True)
+
+
 # ---------------------------------------------------------------------- the machinery
 def entries_in_place():
     serving = {there.array_type: there.entries for there in backend.registered()}

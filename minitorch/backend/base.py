@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -56,6 +57,8 @@ class Backend:
     pin: Callable[[np.ndarray], np.ndarray] | None = None
     is_pinned: Callable[[np.ndarray], bool] | None = None
     recorder: Callable[[], Any] | None = None  # makes a `recording.Recorder` of steps
+    # Within it entries give the bits that they give in a recorded step.
+    as_recorded: Callable[[], AbstractContextManager[None]] = nullcontext
     gpu: Any = None  # a `cuda.gpu.Gpu`, where kernels are launched
 
 

@@ -89,6 +89,7 @@ def build(name: str, xp: Any) -> Backend:
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
         recorder=partial(GraphRecorder, gpu, entries, frozenset(VIEWS)),
+        as_recorded=gpu.without_cublas,
     )
 
 

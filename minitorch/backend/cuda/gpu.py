@@ -56,6 +56,15 @@ class Gpu:
         return self.xp.empty(shape, dtype)
 
     @contextmanager
+    def without_cublas(self) -> Iterator[None]:
+        """Multiply by our own kernel, as a graph does, and to the same bits."""
+        before, self.own_gemm = self.own_gemm, True
+        try:
+            yield
+        finally:
+            self.own_gemm = before
+
+    @contextmanager
     def on(self, device: int) -> Iterator[None]:
         """Make a device the current one; too little memory is an error of our own."""
         try:
