@@ -276,7 +276,11 @@ struct CrossEntropy {
         sum_losses(job, mine, counted);
     }
 };
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ != 900
+HOLDING(cross_entropy, CrossEntropy, 1)  // for two blocks other compilers spill registers
+#else
 HOLDING(cross_entropy, CrossEntropy, SHARING)
+#endif
 
 // A block for each row, which is read three times.
 KERNEL(cross_entropy_long)(Job job) {
