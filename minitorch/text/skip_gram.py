@@ -123,7 +123,7 @@ class BlockSampler:
         tail = len(reach) - len(tokens) + w
         # The words that fill up the first and last halo stand in sentences of their own.
         around = arange(-w - tail, 0, device=self._device)
-        sentences = ops.cat([around[:w], sentences, around[w:]]).to(dtypes.int32)
+        sentences = _short(ops.cat([around[:w], sentences, around[w:]]))
         filler = zeros(w + tail, dtype=dtypes.int64, device=self._device)
         tokens = ops.cat([filler[:w], tokens, filler[w:]])
         place = start.unsqueeze(1) + arange(size + 2 * w, device=self._device)
@@ -181,7 +181,7 @@ class BlockSampler:
         """Row of `_bands` for each word but the first and last w: as far as its sentence goes."""
         w, n = self.window, len(reach)
         here = sentences[w : w + n]
-        left, right = zeros(2, n, dtype=dtypes.int32, device=self._device)
+        left, right = zeros(2, n, dtype=here.dtype, device=self._device)
         for i in range(w):
             left += sentences[i : i + n] == here
             right += sentences[i + w + 1 : i + w + 1 + n] == here
@@ -199,8 +199,7 @@ class BlockSampler:
         CBOW leaves out the centre only. A word that stands there twice comes twice.
         """
         size, width, drawn_of = band.shape[1], self._bands.shape[1], pool.shape[1]
-        short = dtypes.int32  # compared at twice the speed
-        equal = halo.to(short).unsqueeze(2) == pool.to(short).unsqueeze(1)
+        equal = _short(halo).unsqueeze(2) == _short(pool).unsqueeze(1)
         equal = equal.view(-1).nonzero()
         word, drawn = equal // drawn_of, equal % drawn_of
         block, place = word // halo.shape[1], word % halo.shape[1]
@@ -214,9 +213,14 @@ class BlockSampler:
         return block[hit, 0], centre[hit, at], drawn[hit, 0]
 
 
+def _short(numbers: Tensor) -> Tensor:
+    """Numbers of words as the CPU compares them at twice the speed; a GPU spares the launch."""
+    return numbers.to(dtypes.int32) if numbers.device.type == "cpu" else numbers
+
+
 def shares(words: Tensor, repeats: float, table: Tensor) -> Tensor:
     """What each word of a block counts, (n, m): together equal ones count at most `repeats`."""
-    words = words.to(dtypes.int32)  # compared at twice the speed
+    words = _short(words)
     equal = (words.unsqueeze(2) == words.unsqueeze(1)).to(table.dtype)
     times = equal @ ones(words.shape[1], **like(equal))
     return (repeats / times).clamp(max=1)

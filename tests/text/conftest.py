@@ -35,7 +35,8 @@ def both():
     words = ["frog", "king", "woman", "man", "a", "dog", "cat"]
     words += [w for w in words_of(*FILES) if w not in words]
     words += ["KING", "Dog"]  # variants in case
-    return pair(words, np.random.default_rng(0).normal(size=(len(words), 12)).astype(np.float32))
+    # Seed 3: no two cosines of the word files are so close that rounding could turn them round.
+    return pair(words, np.random.default_rng(3).normal(size=(len(words), 12)).astype(np.float32))
 
 
 @pytest.fixture
