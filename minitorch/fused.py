@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch import random, rules
-from minitorch.backend import Array
+from minitorch.backend import FLOAT32, Array
 from minitorch.creation import arange
 from minitorch.operands import same_device
 from minitorch.ops.elementwise import bce_with_logits, gelu, logsigmoid, relu, sigmoid, tanh
@@ -53,10 +53,11 @@ def linear(
     if bias is None or not _plain(input.array, weight.array, bias.array):
         product = matmul(input, weight.t())
         return _activate(product if bias is None else product + bias, activation)
-    if input.array.shape[-1] != weight.array.shape[-1]:
+    features = input.array.shape[-1]
+    if features != weight.array.shape[1]:
         raise RuntimeError(
             f"linear: input {tuple(input.shape)} and weight {tuple(weight.shape)}: "
-            f"{input.array.shape[-1]} ≠ {weight.array.shape[-1]} features"
+            f"{features} ≠ {weight.array.shape[-1]} features"
         )
     return _linear(input, weight, bias, activation=activation)
 
@@ -66,11 +67,13 @@ def _plain(x: Array, weight: Array, bias: Array) -> bool:
     dtype = x.dtype
     return (
         type(x) is type(weight) is type(bias)
-        and dtype == weight.dtype == bias.dtype
-        and dtype.kind == "f"
+        and (dtype is weight.dtype or dtype == weight.dtype)
+        and (dtype is bias.dtype or dtype == bias.dtype)
+        and (dtype is FLOAT32 or dtype.kind == "f")
         and x.ndim > 1
         and weight.ndim == 2
-        and bias.shape == weight.shape[:1]
+        and bias.ndim == 1
+        and len(bias) == len(weight)
     )
 
 
@@ -89,10 +92,9 @@ def cross_entropy(
             f"{tuple(target.shape)}"
         )
     same_device("cross_entropy", (input, target))
-    loss = _cross_entropy(
-        input, target=target.array, ignore_index=ignore_index, reduction=reduction
+    return _cross_entropy(
+        input, target, target=target.array, ignore_index=ignore_index, reduction=reduction
     )
-    return rules.watch(loss, target)
 
 
 # ---------------------------------------------------------------------- binary cross entropy
@@ -111,8 +113,7 @@ def logistic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Ten
     input's, σ(x) - y, in the forward pass.
     """
     same_device("binary_cross_entropy_with_logits", (input, target))
-    loss = _logistic_loss(input, target=target.array, reduction=reduction)
-    return rules.watch(loss, target)
+    return _logistic_loss(input, target, target=target.array, reduction=reduction)
 
 
 # ---------------------------------------------------------------------- layer norm

@@ -19,6 +19,7 @@ a tracked + on tiny arrays must cost less than 1 us more than NumPy's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from minitorch import backend
@@ -481,76 +482,88 @@ def general(
 def fused(name: str, reference: Function, arity: int) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
-    arity: the number of its tensors, 1 or 3.
-    The entry `name` gives (result, *kept arrays), where the result is an array, too; the entry
+    arity: the number of its tensors, 1 or 3. With one, tensors among the params may be given behind
+    it again: the walks raise if one of these is changed in place by then.
+    The entry `name` gives (result, *kept arrays), where the result is an array, too, and may be
+    the last one that is kept; the entry
     `name_backward` takes the gradient, the kept arrays and the params and gives a gradient for
     each argument (or None). The gradient is the number 1.0 for the implicit one of a scalar's
     `backward()`: what was kept is not needed again then, and may be the result. Forward mode and
     higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
     """
 
-    def vjp(node: Node, g: Tensor) -> list[Any]:
-        values, kept, needs = _saved(node)
-        for s in values:
-            if s[2][0] != s[3]:
-                raise _changed(op, s)
+    def vjp(node: Node, g: Tensor) -> tuple[Any, ...]:
+        versions, counts, kept, needs, _ = node.saved or _saved(node)
+        if list(map(_count, versions)) != counts:
+            fused_inputs(node)  # which says what has changed
         a = g.array
-        t = type(a)
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
-        grads = backward_entries[t](given, *kept, needs=needs, **node.params)
-        return [r if r is None else Tensor(r) for r in grads]
+        grads = backward_entries[type(a)](given, *kept, needs=needs, **node.params)
+        if len(grads) == 1:
+            return (Tensor(grads[0]),)
+        x, y, z = grads
+        return (
+            x if x is None else Tensor(x),
+            y if y is None else Tensor(y),
+            z if z is None else Tensor(z),
+        )
 
     op = Op(name, "fused", vjp, None, reference=reference)
     entries = op.entries
     backward_entries = Op(name + "_backward", "constant").entries
 
-    def unary(x: Tensor, **params: Any) -> Tensor:
+    def unary(x: Tensor, *watched: Tensor, **params: Any) -> Tensor:
         a = x.array
         r, *kept = entries[type(a)](a, **params)
         p = x.node
         if p is None or not grad_mode.enabled:
             return Tensor(r)
-        v = x.version
-        return _recorded(op, r, (p,), ((a, p, v, v[0]),), kept, (True,), params)
+        arrays: tuple[Array, ...] = (a,)
+        versions: tuple[list[Any], ...] = (x.version,)
+        version = [0]
+        for other in watched:
+            arrays, versions = (*arrays, other.array), (*versions, other.version)
+        if kept[-1] is r:  # backward reads the result, too
+            arrays, versions = (*arrays, r), (*versions, version)
+        saved = versions, list(map(_count, versions)), kept, _ONE_NEEDED, arrays
+        return Tensor(r, Node(op, (p,), saved, params, r.shape), version)
 
     def ternary(x: Tensor, y: Tensor, z: Tensor, **params: Any) -> Tensor:
         a, b, c = x.array, y.array, z.array
         r, *kept = entries[type(a)](a, b, c, **params)
         p, q, o = x.node, y.node, z.node
-        needs = (p is not None, q is not None, o is not None)
-        if needs == _NONE_NEEDED or not grad_mode.enabled:
+        if (p is q is o is None) or not grad_mode.enabled:
             return Tensor(r)
-        u, v, w = x.version, y.version, z.version
-        values = ((a, p, u, u[0]), (b, q, v, v[0]), (c, o, w, w[0]))
-        return _recorded(op, r, (p, q, o), values, kept, needs, params)
+        arrays: tuple[Array, ...] = (a, b, c)
+        versions: tuple[list[Any], ...] = (x.version, y.version, z.version)
+        version = [0]
+        if kept[-1] is r:
+            arrays, versions = (a, b, c, r), (*versions, version)
+        needs = p is not None, q is not None, o is not None
+        saved = versions, list(map(_count, versions)), kept, needs, arrays
+        return Tensor(r, Node(op, (p, q, o), saved, params, r.shape), version)
 
     return _named({1: unary, 3: ternary}[arity], op)
 
 
-_NONE_NEEDED = (False, False, False)
+_ONE_NEEDED = (True,)
+_count = itemgetter(0)  # of a version
 
 
-def _recorded(
-    op: Op,
-    r: Array,
-    parents: tuple[Node | None, ...],
-    values: tuple[Saved, ...],
-    kept: list[Array],
-    needs: tuple[bool, ...],
-    params: dict[str, Any],
-) -> Tensor:
-    """The result of a fused op, on the tape."""
-    version = [0]
-    for k in kept:
-        if k is r:  # backward reads the result, too
-            values = (*values, (r, None, version, 0))
-    return Tensor(r, Node(op, parents, (values, kept, needs), params, r.shape), version)
+def fused_saved(node: Node) -> tuple[list[Saved], Saved | None]:
+    """What a fused op's node keeps: of its arguments and watched tensors, and of its result."""
+    versions, counts, kept, _, arrays = _saved(node)
+    nodes = (*node.parents, *[None] * (len(arrays) - len(node.parents)))
+    values = list(zip(arrays, nodes, versions, counts))
+    has_result = len(arrays) > len(node.parents) and kept[-1] is arrays[-1]
+    return (values[:-1], values[-1]) if has_result else (values, None)
 
 
 def fused_inputs(node: Node) -> list[Tensor]:
     """The saved arguments of a fused op's node."""
-    values = _saved(node)[0][: len(node.parents)]
-    return [restore(node.op, s) for s in values]
+    values, result = fused_saved(node)
+    tensors = [restore(node.op, s) for s in [*values, *([result] if result else [])]]
+    return tensors[: len(node.parents)]
 
 
 # ---------------------------------------------------------------------- no derivative
@@ -665,4 +678,13 @@ def update(name: str) -> Callable[..., None]:
                 count_change(x)
 
     f.__name__ = name
+    f.entries = entries  # type: ignore[attr-defined]
     return f
+
+
+def run_update(entries: Entries, arrays: Sequence[Sequence[Array]], params: dict[str, Any]) -> None:
+    """What an op made by `update` does for lists of arrays that are known to fit.
+
+    entries: those of the op. Not for a recorder; versions are the caller's to count up.
+    """
+    _write(entries.name, entries[type(arrays[0][0])], arrays, params)

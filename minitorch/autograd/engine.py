@@ -6,6 +6,7 @@ Both walks emit ordinary Tensor ops, so they nest to any order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from sys import getrefcount
 from typing import Any
 
@@ -44,7 +45,7 @@ def _leading_to(order: list[Node], targets: set[Node]) -> set[Node]:
     return found
 
 
-def _uses(roots: Iterable[Node], useful: set[Node] | None) -> dict[Node, int]:
+def _uses(roots: Iterable[Node], useful: set[Node] | None) -> dict[Any, int]:
     """How many gradients come to each node that the roots depend on, if all nodes give one.
 
     useful: the nodes that count; None: all do.
@@ -53,11 +54,9 @@ def _uses(roots: Iterable[Node], useful: set[Node] | None) -> dict[Node, int]:
     stack = list(uses)
     while stack:
         for p in stack.pop().parents:
-            if p is None or (useful is not None and p not in useful):
-                continue
             if p in uses:
                 uses[p] += 1
-            else:
+            elif p is not None and (useful is None or p in useful):
                 uses[p] = 1
                 if p.parents:
                     stack.append(p)
@@ -78,48 +77,65 @@ def _walk_backward(
     wanted = None if targets is None else set(targets)
     useful = None if wanted is None else _leading_to(topological(roots), wanted)
     missing = _uses(roots, useful)
-    ready = [node for node in missing if not missing[node]]
-    grads: dict[Node, Any] = {}
     found: dict[int, Gradient] = {}
+    sums: dict[Node, Any] = {}  # of nodes that some but not all gradients have come to
+    ready: list[tuple[Node, Any]] = []
+    node: Any
     g: Any
-    gradient: Any
     for node, g in seeds:
-        grads[node] = _sum(grads[node], g) if node in grads else g
-    del seeds
+        sums[node] = _sum(sums[node], g) if node in sums else g
+    ready += [(node, sums.pop(node)) for node in missing if not missing[node]]
+    del seeds, g
+    recorded = grad_mode.enabled
+    gradients: Sequence[Any]
+    gradient: Any
     while ready:
         # No name but g may hold the gradient: a leaf keeps one that nobody else refers to.
-        node = ready.pop()
-        g = grads.pop(node, None)
-        gradients: Sequence[Any] = (None,) * len(node.parents)
-        if g is not None:
+        node, g = ready.pop()
+        op = node.op
+        if g is None:
+            gradients = ()
+        else:
             if node.hooks:
                 g = _run_hooks(node, g)
             if wanted is not None and node in wanted:
                 found[id(node)] = owned(g)
-            if node.op is None:
+            if op is None:
                 if wanted is None:
-                    references = getrefcount(g), _version_references(g)
+                    references = getrefcount(g)
                     _accumulate(node, g, references)
                 continue
             if node.retain and wanted is None:
                 _accumulate(node, g)  # a copy: g itself goes on to the parents
             for saved in node.watched:
-                restore(node.op, saved)
-            recorded = grad_mode.enabled and node.op.reference is not None
-            gradients = _through_reference(node, g) if recorded else node.op.vjp(node, g)
+                restore(op, saved)
+            if recorded and op.reference is not None:
+                gradients = _through_reference(node, g)
+            else:
+                gradients = op.vjp(node, g)
             g = None
-        for parent, gradient in zip(node.parents, gradients, strict=True):
-            if parent is None or (useful is not None and parent not in useful):
+        for parent, gradient in zip(node.parents, gradients or repeat(None)):
+            left = missing.get(parent)
+            if left is None:  # it is not tracked, or leads to no target
                 continue
-            if gradient is not None:
-                grads[parent] = _sum(grads[parent], gradient) if parent in grads else gradient
-            missing[parent] = left = missing[parent] - 1
-            if not left:
-                ready.append(parent)
+            if left > 1 or sums:
+                missing[parent] = left - 1
+                gradient = _sum_of(sums.pop(parent, None), gradient)
+                if left > 1:
+                    sums[parent] = gradient
+                    continue
+            ready.append((parent, gradient))
         gradients, gradient = (), None
         if not retain_graph and node.saved:
             node.saved = None
     return found
+
+
+def _sum_of(a: Any, b: Any) -> Any:
+    """Their sum, where None is nothing."""
+    if a is None or b is None:
+        return b if a is None else a
+    return _sum(a, b)
 
 
 def _sum(a: Any, b: Any) -> Any:
@@ -138,38 +154,35 @@ def _run_hooks(node: Node, g: Any) -> Any:
     return g
 
 
-def _version_references(g: Any) -> int:
-    """How often a gradient's version list, which it shares with all its views, is referred to."""
-    return getrefcount((g.values if type(g) is RowGrad else g).version)
-
-
 def _calibrate(g: Any) -> tuple[int, int]:
     g = g()
-    references = getrefcount(g), _version_references(g)
-    return references
+    return getrefcount(g), getrefcount(g.version)
 
 
-# What `_references` says when a function holds a gradient in one name and nobody else does.
-_SOLE = {
-    Tensor: _calibrate(lambda: creation.zeros(1)),
-    RowGrad: _calibrate(lambda: RowGrad(creation.zeros(1), creation.zeros(1), (1,))),
-}
+# What `getrefcount` says of a gradient that one name holds and nobody else, and of its version
+# list, which it would share with its views.
+SOLE, SOLE_VERSION = _calibrate(lambda: creation.zeros(1))
 
 
-def _accumulate(node: Node, g: Any, references: tuple[int, int] | None = None) -> None:
-    """Add g to node.grad, in memory of its own (the same g may go to several places)."""
+def _accumulate(node: Node, g: Any, references: int | None = None) -> None:
+    """Add g to node.grad, in memory of its own (the same g may go to several places).
+
+    references: how often g is referred to, where it is the caller's to give away.
+    """
     if recorders and node.op is None:
         recording.gradient(node, reads=True)
+    recorded = grad_mode.enabled
     if node.grad is not None:
         total = _sum(node.grad, g)
-        node.grad = total if grad_mode.enabled else total.detach()
+        node.grad = total if recorded else total.detach()
         return
-    sole = references is not None and references == _SOLE.get(type(g))
-    if isinstance(g, RowGrad):
-        node.grad = g if sole and g.values.is_contiguous() else g.clone()
-    elif grad_mode.enabled:
-        node.grad = g if sole else g.clone()
-    elif sole and g.node is None and g.array.flags.c_contiguous:
+    sparse = type(g) is RowGrad
+    kept = references == SOLE and getrefcount((g.values if sparse else g).version) == SOLE_VERSION
+    if sparse:
+        node.grad = g if kept and g.values.is_contiguous() else g.clone()
+    elif recorded:
+        node.grad = g if kept else g.clone()
+    elif kept and g.node is None and g.array.flags.c_contiguous:
         node.grad = g
     else:
         node.grad = Tensor(g.clone().array)

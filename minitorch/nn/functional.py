@@ -376,7 +376,8 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
-    check_reduction(reduction)
+    if reduction not in REDUCTIONS:
+        check_reduction(reduction)
     if weight is None and not label_smoothing and _rows_and_classes(input.array, target.array):
         return fused.cross_entropy(input, target, ignore_index, reduction)
     dim = _class_dim("cross_entropy", input)
@@ -401,7 +402,8 @@ def _rows_and_classes(x: Array, target: Array) -> bool:
     """Whether these are numbers (N, C) and integers (N,), which the kernel takes."""
     return (
         x.ndim == 2
-        and target.shape == x.shape[:1]
+        and target.ndim == 1
+        and len(x) == len(target)
         and x.dtype.kind == "f"
         and target.dtype.kind in "iu"
     )

@@ -509,6 +509,12 @@ _fill_all_ = update("fill_all_")
 
 def zero_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
     """Drop the gradients of `params`, or fill them with zeros."""
+    if set_to_none and not recorders:
+        for param in params:
+            node = param.node
+            if node is not None:
+                node.grad = None
+        return
     filled: dict[Device, list[Tensor]] = {}
     for param in params:
         node = param.node

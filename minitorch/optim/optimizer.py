@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from functools import partial
 from operator import itemgetter
@@ -15,7 +15,7 @@ from minitorch.backend.recording import edits, recorders
 from minitorch.creation import full_like
 from minitorch.nn.module import zero_grads
 from minitorch.optim.flat import Flat
-from minitorch.optim.plan import ROWS, Batch, Group, Member, Plan, Rule, State, kind
+from minitorch.optim.plan import Batch, Group, Member, Plan, Rule, State
 from minitorch.tensor import RowGrad, Tensor, enable_grad
 
 
@@ -99,8 +99,9 @@ class Optimizer:
 
         `closure` computes the loss anew, with gradients on, before the step.
         """
-        recording.met(self)
         loss = None
+        if recorders:
+            recording.met(self)
         if closure is not None:
             with enable_grad():
                 loss = closure()
@@ -136,12 +137,9 @@ class Optimizer:
         """Batches of the parameters that have a dense gradient and all else in common."""
         params = group["params"]
         self._flat.pack(params)
-        plan = Plan(group, used, [kind(p, p.grad) for p in params])
+        plan = Plan(group, used)
         batches: dict[Any, list[Member]] = {}
-        dense = [
-            p for p, a in zip(params, plan.arrays, strict=True) if a is not None and a is not ROWS
-        ]
-        for i, p in enumerate(dense):
+        for i, p in enumerate(params[i] for i in plan.dense):
             state = self.state[p]
             first = self._begin(p, group, state)
             place = self._flat.settle(p, {name: state[name] for name in used})
@@ -292,9 +290,9 @@ def count(states: Iterable[State]) -> int:
     return step
 
 
-def options(group: Group, names: Iterable[str]) -> dict[str, Any]:
+def options(group: Group, names: Sequence[str]) -> dict[str, Any]:
     """The options of these names, as an op takes them."""
-    return {name: group[name] for name in names}
+    return dict(zip(names, map(group.__getitem__, names)))
 
 
 def refuse_weight_decay(group: Group, name: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from minitorch import rules
 from minitorch.backend import Array
+from minitorch.backend.recording import recorders
 from minitorch.optim.flat import GRAD, PARAM, Place
 from minitorch.tensor import RowGrad, Tensor
 
 Group = dict[str, Any]
 State = dict[str, Any]
-ROWS = "rows"  # stands for the array of a parameter whose gradient is row-sparse
 
 
 class Rule(NamedTuple):
@@ -48,12 +50,12 @@ class Batch:
     def __init__(
         self, rule: Rule, group: Group, used: Sequence[str], members: list[Member], first: bool
     ) -> None:
-        self.rule, self.group, self.first = rule, group, first
+        self.rule, self.group, self.used, self.first = rule, group, used, first
         self.members = members if used or rule.counts else []
-        self.counted = [m.state for m in members] if rule.counts else []
-        self.held = [
-            (m.state, name, tensor := m.state[name], tensor.array) for m in members for name in used
-        ]
+        self.params = [m.param for m in self.members]
+        self.states = [m.state for m in self.members]
+        self.held = [[m.state[name] for m in members] for name in used]
+        self.before = self._looks()
         self.packed: list[Tensor] = []  # parameters that the call reaches through a buffer
         self.homes: list[Tensor] = []  # where gradients are copied, and which
         self.copied: list[int] = []
@@ -61,6 +63,10 @@ class Batch:
         self.columns: tuple[list[Tensor], ...] = ([], *[[] for _ in rule.states])
         for run in _runs(members):
             self._append(run, used)
+        self.entries = getattr(rule.op, "entries", None)
+        self.arrays = [_arrays(column) for column in self.columns]
+        self.home_arrays = _arrays(self.homes)
+        self.written = [x for column in self.columns for x in column]
 
     def _append(self, run: list[Member], used: Sequence[str]) -> None:
         first, last = run[0], run[-1]
@@ -83,34 +89,52 @@ class Batch:
             if name in used:
                 column.append(pack.run(name, i, j))
 
+    def _looks(self) -> list[Any]:
+        """What tells whether the states' tensors and their memory are still the same ones."""
+        found: list[Any] = []
+        for name in self.used:
+            column = list(map(itemgetter(name), self.states))
+            found += map(id, column)
+            found += map(id, _arrays(column))
+        return found
+
     def stands(self, state: dict[Tensor, State]) -> bool:
         """Whether the states are still the same, and of one age."""
-        for m in self.members:
-            if state.get(m.param) is not m.state:
+        states = self.states
+        if list(map(id, map(state.get, self.params))) != list(map(id, states)):
+            return False
+        try:
+            if self.used and self._looks() != self.before:
                 return False
-        for values, name, tensor, array in self.held:
-            if tensor.array is not array or values.get(name) is not tensor:
-                return False
-        if self.counted:
-            step = self.counted[0].get("step")
-            for values in self.counted:
-                if values.get("step") != step:
-                    return False
-        return True
+            ages = list(map(_step, states)) if self.rule.counts else []
+        except (KeyError, AttributeError):  # a state is gone
+            return False
+        return not ages or ages.count(ages[0]) == len(ages)
 
     def run(self, grads: Sequence[Tensor]) -> None:
         """Change the parameters."""
-        given = [grads[s] if type(s) is int else s for s in self.sources]
-        parts = (self.homes, [grads[i] for i in self.copied]) if self.homes else ()
-        self.rule.op(self.columns, (given, *parts), live=self.live, **self.rule.static)
+        given = [s if isinstance(s, Tensor) else grads[s] for s in self.sources]
+        copied = [grads[i] for i in self.copied]
+        if recorders or self.entries is None:
+            parts = (self.homes, copied) if copied else ()
+            self.rule.op(self.columns, (given, *parts), live=self.live, **self.rule.static)
+            return
+        # The same call without asking again which arrays these are.
+        columns = [*self.arrays, _arrays(given)]
+        if copied:
+            columns += (self.home_arrays, _arrays(copied))
+        rules.run_update(self.entries, columns, {**self.live(), **self.rule.static})
+        for x in self.written:
+            x.version[0] += 1
 
     def live(self) -> dict[str, Any]:
         """Count the step, also in the versions of packed parameters; the numbers of this step."""
         for p in self.packed:
             p.version[0] += 1
         step = 0
-        for values in self.counted:
-            values["step"] = step = values["step"] + 1
+        if self.rule.counts:
+            for state in self.states:
+                state["step"] = step = state["step"] + 1
         first, self.first = self.first, False
         return self.rule.numbers(self.group, step, first)
 
@@ -129,35 +153,52 @@ def _runs(members: list[Member]) -> list[list[Member]]:
 
 
 class Plan:
-    """The batches of a group, for parameters with these arrays (None, ROWS: not in a batch)."""
+    """The batches of a group, for parameters with these arrays and kinds of gradients."""
 
-    def __init__(self, group: Group, used: tuple[str, ...], arrays: list[Any]) -> None:
-        self.group, self.used, self.arrays = group, used, arrays
+    def __init__(self, group: Group, used: tuple[str, ...]) -> None:
+        self.group, self.used = group, used
         self.params: list[Tensor] = list(group["params"])
+        self.arrays = _arrays(self.params)
+        grads = _grads(self.params)
+        self.before = self._looks(self.params, grads)
+        self.rows = [i for i, g in enumerate(grads) if isinstance(g, RowGrad)]
+        self.dense = [i for i, g in enumerate(grads) if isinstance(g, Tensor)]
         self.batches: list[Batch] = []
+
+    @staticmethod
+    def _looks(params: list[Tensor], grads: list[Any]) -> list[Any]:
+        return [*map(id, params), *map(id, _arrays(params)), *map(type, grads)]
 
     def grads(
         self, group: Group, used: tuple[str, ...], state: dict[Tensor, State]
     ) -> tuple[list[Tensor], list[tuple[Tensor, RowGrad]]] | None:
         """The dense gradients, and the row-sparse ones; None where the plan no longer holds."""
         params = group["params"]
-        if group is not self.group or used != self.used or len(params) != len(self.params):
+        grads = _grads(params)
+        if (
+            group is not self.group
+            or used != self.used
+            or self._looks(params, grads) != self.before
+        ):
             return None
-        dense: list[Tensor] = []
-        rows: list[tuple[Tensor, RowGrad]] = []
-        for p, q, array in zip(params, self.params, self.arrays):
-            grad: Any = p.node.grad if p.node is not None else None
-            if p is not q or (p.array if type(grad) is Tensor else kind(p, grad)) is not array:
+        for batch in self.batches:
+            if not batch.stands(state):
                 return None
-            if array is ROWS:
-                rows.append((p, grad))
-            elif array is not None:
-                dense.append(grad)
-        return (dense, rows) if all(batch.stands(state) for batch in self.batches) else None
+        rows = [(params[i], grads[i]) for i in self.rows] if self.rows else []
+        return grads if len(self.dense) == len(grads) else [grads[i] for i in self.dense], rows
 
 
-def kind(p: Tensor, grad: Any) -> Array | str | None:
-    """What a plan keeps of a parameter: its array where the gradient is dense."""
-    if grad is None:
-        return None
-    return ROWS if isinstance(grad, RowGrad) else p.array
+_arrays_of, _grad_of, _step = attrgetter("array"), attrgetter("node.grad"), itemgetter("step")
+
+
+def _arrays(tensors: Iterable[Tensor]) -> list[Array]:
+    """Their arrays; `map` of a getter runs no Python code for each."""
+    return list(map(_arrays_of, tensors))
+
+
+def _grads(params: Iterable[Tensor]) -> list[Any]:
+    """A gradient or None of each parameter."""
+    try:
+        return list(map(_grad_of, params))
+    except AttributeError:  # one is not tracked
+        return [p.node.grad if p.node is not None else None for p in params]

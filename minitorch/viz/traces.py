@@ -18,7 +18,7 @@ import numpy as np
 from minitorch import autograd, backend
 from minitorch.autograd import engine
 from minitorch.creation import ones_like
-from minitorch.rules import restore
+from minitorch.rules import fused_saved, restore
 from minitorch.tensor import Node, RowGrad, Tensor, no_grad
 
 Value = Any  # float for one element, else a NumPy array; None where it is not known
@@ -321,8 +321,10 @@ def _saved_inputs(node: Node) -> Sequence[Any]:
         return tuple(saved[1])
     if family == "bilinear":
         return tuple(saved)
-    if family in ("general", "fused"):
-        return tuple(saved[0] or ())[: len(node.parents)]
+    if family == "general":
+        return tuple(saved[0] or ())
+    if family == "fused":
+        return fused_saved(node)[0][: len(node.parents)]
     return ()
 
 
@@ -332,7 +334,7 @@ def _saved_output(node: Node) -> Any:
     if not saved:
         return None
     if family == "fused":
-        return next(iter(saved[0][len(node.parents) :]), None)
+        return fused_saved(node)[1]
     place = {"elementwise": 0, "general": 1}.get(family or "")
     return None if place is None else saved[place]
 
