@@ -296,10 +296,10 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
             a = input.array
             b = other.array
             t = type(a)
-            dtype = a.dtype if t is type(b) else None
+            dtype = a.dtype
             if (
-                dtype is None
-                or dtype is not b.dtype
+                dtype is not b.dtype
+                or t is not type(b)
                 or (dtype is not FLOAT32 and dtype is not FLOAT64)
             ):
                 input, other, t = promote(op.name, input, other, floating)
