@@ -316,6 +316,8 @@ SHARING = {
     "a - b": lambda a, b: (a - b).sum(),
     "cat": lambda a, b: minitorch.cat([a, b]).sum(),
     "views": lambda a, b: (a.T + b.T).reshape(-1).sum(),
+    "one view": lambda a, b: ((a + b.reshape(-1).reshape(b.shape)) * 2).sum(),
+    "another view": lambda a, b: ((a.reshape(-1) + b.reshape(-1)) * 2).sum(),
     "expanded": lambda a, b: a.expand(2, 3, 4).sum() + b.sum(),
     "where": lambda a, b: minitorch.where(a > 0, a, b).sum(),
     "split": lambda a, b: sum(x.sum() for x in (a + b).split(1)),

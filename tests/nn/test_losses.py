@@ -166,3 +166,14 @@ def test_weights_are_buffers_and_repr_is_pytorchs():
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         settle(call(minitorch.zeros(2, 3), minitorch.tensor([0, 1])))
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "BCEWithLogitsLoss"])
+def test_a_target_is_not_changed_before_backward(name, create_graph):
+    x = minitorch.tensor(OTHER, requires_grad=True)
+    target = minitorch.tensor(CLASSES if name == "CrossEntropyLoss" else PROB)
+    loss = getattr(nn, name)()(x, target)
+    target.mul_(0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward(create_graph=create_graph)
