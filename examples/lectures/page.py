@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ["graphs.py", "four_ways.py", "cost.py", "learning.py", "../words.py"]
+SCRIPTS = ["graphs.py", "four_ways.py", "cost.py", "learning.py", "playground.py", "../words.py"]
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 pre { font-size: 14px; background: #f5f6f8; padding: 0.8rem; overflow-x: auto }
