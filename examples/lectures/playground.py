@@ -14,7 +14,7 @@ SETTINGS = {  # those of the playground where nothing else is said
     "circle": {},
     "xor": {},
     "gauss": {"hidden": ()},
-    "spiral": WIDE,
+    "spiral": {**WIDE, "features": ("x1", "x2", "sin(x1)", "sin(x2)")},
     "reg-plane": {"hidden": ()},
     "reg-gauss": WIDE,
 }
@@ -53,7 +53,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo/lectures"), help="for the pictures")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=150, help="passes over the points")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     heading(f"Points of the plane, {args.epochs} epochs: data, widths, optimizer, results")

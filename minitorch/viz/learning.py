@@ -95,8 +95,6 @@ def heat_map(
     examples and their values (N,), in the same colours, such as those for training and testing; the
     first have a white rim, the others a black one. Raises ValueError for shapes that do not fit.
     """
-    figure = plots._figure(5.6, 4.8, title)
-    ax = figure.subplots()
     found = {name: tuple(map(plots._array, part)) for name, part in parts.items()}
     for name, (where, values) in found.items():
         if where.ndim != 2 or where.shape[1] != 2 or values.shape != where.shape[:1]:
@@ -113,8 +111,10 @@ def heat_map(
             f"heat_map: predict gave shape {said.shape} for {resolution**2} points, expected (n,) "
             "or (n, 1)"
         )
+    figure = plots._figure(5.6, 4.8, title)
+    ax = figure.subplots()
     z = said.reshape(resolution, resolution)
-    mesh = ax.pcolormesh(xs, ys, z, cmap="PuOr", vmin=-1, vmax=1)
+    mesh = ax.pcolormesh(xs, ys, z, cmap=plots._orange_to_blue(), vmin=-1, vmax=1)
     figure.colorbar(mesh, ax=ax, label="output, and values of the examples", extend="both")
     marks = []
     for rim, (name, (where, values)) in zip(["white", *["black"] * len(found)], found.items()):

@@ -187,6 +187,13 @@ def _palette(n: int) -> list[Any]:
     )
 
 
+def _orange_to_blue() -> Any:
+    """The colours of the playground page, light enough in the end for black and white rims."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("values", ["#e07b00", "#f3f4f6", "#1769aa"])
+
+
 def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:
     for name, column, colour in (
         ("training", key, TRAIN),
