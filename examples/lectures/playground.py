@@ -1,4 +1,4 @@
-"""Playground: small networks learn points of the plane; `minitorch playground` shows it live.
+"""Playground: small networks learn points of the plane; minitorch playground shows it live.
 
 python examples/lectures/playground.py [--out demo/lectures] [--device cpu] [--epochs 200]
 """

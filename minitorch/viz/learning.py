@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.backend import Device
 from minitorch.creation import tensor
 from minitorch.dtypes import float64
 from minitorch.tensor import Tensor, no_grad
@@ -40,7 +41,8 @@ def decision_regions(
             f"decision_regions: expected points (N, 2) and labels (N,), got {where.shape} and "
             f"{truth.shape}"
         )
-    xs, ys, said = _over_the_plane(predict, points, 0.25, resolution)
+    device = points.device if isinstance(points, Tensor) else None
+    xs, ys, said = _over_the_plane(predict, where, 0.25, resolution, device)
     if said.shape[:1] != (resolution**2,) or said.ndim > 2:
         raise ValueError(
             f"decision_regions: predict gave shape {said.shape} for {resolution**2} points, "
@@ -104,8 +106,9 @@ def heat_map(
             )
     if not found:
         raise ValueError("heat_map: there is no example to draw")
-    first, _ = next(iter(parts.values()))
-    xs, ys, said = _over_the_plane(predict, first, 0.1, resolution)
+    device = next(x.device if isinstance(x, Tensor) else None for x, _ in parts.values())
+    everywhere = np.concatenate([where for where, _ in found.values()])
+    xs, ys, said = _over_the_plane(predict, everywhere, 0.1, resolution, device)
     if said.shape != (resolution**2,):
         raise ValueError(
             f"heat_map: predict gave shape {said.shape} for {resolution**2} points, expected (n,) "
@@ -121,7 +124,7 @@ def heat_map(
         x, y = where.T
         dots = ax.scatter(x, y, s=22, color="0.6", edgecolor=rim, linewidth=0.8, label=name)
         marks.append((dots, mesh.to_rgba(values).tolist()))
-    ax.set(xlabel=axes[0], ylabel=axes[1], xlim=xs[[0, -1]], ylim=ys[[0, -1]], aspect="equal")
+    ax.set(xlabel=axes[0], ylabel=axes[1], xlim=xs[[0, -1]], ylim=ys[[0, -1]])
     _legend_below(figure)
     for dots, colours in marks:  # after the legend, whose dots stand for any value
         dots.set_facecolor(colours)
@@ -129,15 +132,17 @@ def heat_map(
 
 
 def _over_the_plane(
-    predict: Callable[[Tensor], Tensor], points: Tensor | Array, margin: float, resolution: int
+    predict: Callable[[Tensor], Tensor],
+    where: Array,
+    margin: float,
+    resolution: int,
+    device: Device | None,
 ) -> tuple[Array, Array, Array]:
     """x and y (resolution,) around the points, and what is predicted on their grid, row by row."""
-    where = plots._array(points)
     low, high = where.min(0), where.max(0)
     rim = margin * np.maximum(high - low, 1e-3)
     xs, ys = np.linspace(low - rim, high + rim, resolution).T
     grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(where.dtype)
-    device = points.device if isinstance(points, Tensor) else None
     with no_grad():
         said = plots._array(predict(tensor(grid, device=device)))
     return xs, ys, said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said
