@@ -8,6 +8,8 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
+from time import sleep
 
 import numpy as np
 import pytest
@@ -249,7 +251,7 @@ def test_requests_that_are_not_of_the_page(server):
     assert send(server, "DELETE", "/")[0] == 501
 
 
-def test_what_fails_inside_is_told_too(server, monkeypatch, capsys):
+def test_what_fails_inside_is_told_too(server, monkeypatch):
     def broken(*_):
         raise RuntimeError("out of order")
 
@@ -273,7 +275,16 @@ def test_sessions_at_once_do_not_disturb_each_other(server):
     assert len({str(history) for history in alone}) == 6
 
 
-def test_one_session_asked_many_times_at_once(server):
+def test_one_session_asked_many_times_at_once(server, monkeypatch):
+    train_epoch, inside = PlanarExperiment.train_epoch, Lock()
+
+    def alone(experiment):
+        assert inside.acquire(blocking=False)
+        sleep(0.01)
+        train_epoch(experiment)
+        inside.release()
+
+    monkeypatch.setattr(PlanarExperiment, "train_epoch", alone)
     session = good(server, "/start", {})["session"]
     with ThreadPoolExecutor(8) as pool:
         request = {"session": session, "epochs": 1}
@@ -285,9 +296,9 @@ def test_the_oldest_session_goes(device, monkeypatch):
     monkeypatch.setattr(playground, "SESSIONS", 2)
     with serving(device) as server:
         first, second = (good(server, "/start", {})["session"] for _ in range(2))
-        good(server, "/train", {"session": first})
-        good(server, "/start", {"session": first})  # in its own place
+        good(server, "/train", {"session": first})  # so the second is the oldest
         third = good(server, "/start", {})["session"]
+        good(server, "/start", {"session": third})  # in its own place
         found = [ask(server, "/train", {"session": s})[0] for s in (first, second, third)]
         assert found == [200, 404, 200]
 
