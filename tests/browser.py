@@ -3,18 +3,15 @@
 import base64
 import json
 import re
-import shutil
 import subprocess
 import time
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import pytest
-
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--window-size=1280,820",
+    *("--no-proxy-server", "--window-size=1280,820"),
 ]
 SECONDS = 60  # that something may take on a busy machine
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's name of a reference to an element
@@ -101,12 +98,3 @@ class Browser:
     def screenshot(self, path):
         with urlopen(f"{self._url}/screenshot", timeout=SECONDS) as answer:
             path.write_bytes(base64.b64decode(json.load(answer)["value"]))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if shutil.which("chromedriver") is None:
-        pytest.skip("Debian's chromium-driver is not installed")
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()

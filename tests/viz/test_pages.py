@@ -1,16 +1,11 @@
 """Both pages in a real browser: what a user does, and what is to be seen then."""
 
-import threading
-
 import numpy as np
 import pytest
 
 import minitorch
 from minitorch.text import KeyedVectors
-from minitorch.viz import playground, projector
-from tests.browser import browser
-
-__all__ = ["browser"]  # the fixture
+from minitorch.viz import projector
 
 # Colours of a canvas, and whether texts or boxes of the page lie on each other.
 COLOURS = """
@@ -30,17 +25,12 @@ return found;
 
 
 @pytest.fixture
-def play(browser, device):
+def play(browser, server):
     """The playground, opened."""
-    with playground.PlaygroundServer(0, device) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        browser.open(server.url)
-        browser.wait("state && state.epoch == 0")
-        yield browser
-        browser.open("about:blank")
-        server.shutdown()
-        thread.join()
+    browser.open(server.url)
+    browser.wait("state && state.epoch == 0")
+    yield browser
+    browser.open("about:blank")
 
 
 def shown(browser, selector):
@@ -103,6 +93,22 @@ def test_the_settings_of_the_playground(play):
     play.click("#reset")
     play.wait("!$('message').textContent && state.epoch == 0")
     assert [entry.split()[-3] for entry in play.errors()] == ["400", "404"]
+
+
+def test_a_unit_is_shown_large_while_the_mouse_is_on_it(play):
+    hover = "document.querySelector(arguments[0]).dispatchEvent(new MouseEvent(arguments[1]))"
+    canvas = '[data-unit="1,3"]'
+    play.run(hover, canvas, "mouseenter")
+    assert shown(play, "#title") == "Hidden layer 1, unit 4"
+    play.run(hover, canvas, "mouseleave")
+    assert shown(play, "#title") == "Output"
+    play.run(hover, '[data-unit="0,1"]', "mouseenter")
+    assert shown(play, "#title") == "Feature x₂"
+    play.run(hover, canvas, "mouseenter")
+    play.click(".layer:nth-child(3) button")  # takes that unit away
+    play.wait("state.maps[1].length == 3")
+    assert shown(play, "#title") == "Output"
+    assert play.errors() == []
 
 
 @pytest.mark.parametrize("hidden", [[4, 2], [8] * 6])

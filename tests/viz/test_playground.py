@@ -5,9 +5,7 @@ import http.client
 import json
 import re
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from threading import Lock
 from time import sleep
 
@@ -21,24 +19,6 @@ from minitorch.viz import playground
 from tests.referee import array
 
 JSON = {"Content-Type": "application/json"}
-
-
-@contextmanager
-def serving(device):
-    with playground.PlaygroundServer(0, device) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture(scope="module")
-def server(device):
-    with serving(device) as server:
-        yield server
 
 
 def send(server, method, path, body=None, headers=JSON):
@@ -292,15 +272,14 @@ def test_one_session_asked_many_times_at_once(server, monkeypatch):
     assert sorted(state["epoch"] for state in states) == list(range(1, 9))
 
 
-def test_the_oldest_session_goes(device, monkeypatch):
+def test_the_oldest_session_goes(server, monkeypatch):
     monkeypatch.setattr(playground, "SESSIONS", 2)
-    with serving(device) as server:
-        first, second = (good(server, "/start", {})["session"] for _ in range(2))
-        good(server, "/train", {"session": first})  # so the second is the oldest
-        third = good(server, "/start", {})["session"]
-        good(server, "/start", {"session": third})  # in its own place
-        found = [ask(server, "/train", {"session": s})[0] for s in (first, second, third)]
-        assert found == [200, 404, 200]
+    first, second = (good(server, "/start", {})["session"] for _ in range(2))
+    good(server, "/train", {"session": first})  # so the second is the oldest
+    third = good(server, "/start", {})["session"]
+    good(server, "/start", {"session": third})  # in its own place
+    found = [ask(server, "/train", {"session": s})[0] for s in (first, second, third)]
+    assert found == [200, 404, 200]
 
 
 # ---------------------------------------------------------------------- serve and the command
