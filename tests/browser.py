@@ -13,7 +13,7 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--no-proxy-server", "--window-size=1280,820"),
 ]
-SECONDS = 60  # that something may take on a busy machine
+SECONDS = 120  # that something may take on a busy machine
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's name of a reference to an element
 
 

@@ -67,8 +67,8 @@ class PlaygroundServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, port: int = 8000, device: str | Device = "cpu") -> None:
-        if not 0 <= port < 1 << 16:
-            raise ValueError(f"port: expected an integer from 0 to 65535, got {port}")
+        if not isinstance(port, int) or not 0 <= port < 1 << 16:
+            raise ValueError(f"port: expected an integer from 0 to 65535, got {port!r}")
         self.device = tensor(0.0, device=device).device
         self._sessions: dict[str, PlanarExperiment] = {}
         self._lock = Lock()

@@ -3,8 +3,12 @@
 import base64
 import http.client
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from time import sleep
@@ -283,27 +287,30 @@ def test_the_oldest_session_goes(server, monkeypatch):
 
 
 # ---------------------------------------------------------------------- serve and the command
-def test_the_command_serves_until_ctrl_c(device, monkeypatch, capsys):
-    opened = []
-
-    def visit(server):
-        opened.append(good(server, "/options")["names"])
-        raise KeyboardInterrupt
-
-    def serve_forever(server):
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(visit, server)
-            server.handle_request()
-            asked.result()
-
-    monkeypatch.setattr(playground.PlaygroundServer, "serve_forever", serve_forever)
-    monkeypatch.setattr(playground.webbrowser, "open", opened.append)
-    assert cli.main(["playground", "--port", "0", "--device", device]) == 0
-    said = re.match(r"playground on (\S+): (http://127\.0\.0\.1:\d+/) ", capsys.readouterr().out)
-    assert said[1].partition(":")[0] == device.partition(":")[0]
-    assert opened[0] == said[2] and "data" in opened[1]
-    assert cli.main(["playground", "--port", "0", "--no-browser"]) == 0
-    assert len(opened) == 3
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("options", [[], ["--no-browser"]])
+def test_the_command_serves_until_ctrl_c(device, options):
+    command = [sys.executable, "-m", "minitorch", "playground", "--port", "0", "--device", device]
+    process = subprocess.Popen(
+        [*command, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BROWSER": "echo opened %s"},
+    )
+    with process:
+        said = process.stdout.readline()
+        place = re.match(r"playground on (\S+): (http://127\.0\.0\.1:(\d+)/) \(Ctrl-C ends", said)
+        connection = http.client.HTTPConnection("127.0.0.1", int(place[3]), timeout=60)
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        assert b"minitorch playground" in answer.read()
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        out, err = process.stdout.read(), process.stderr.read()
+    assert (process.returncode, err) == (0, "")
+    assert place[1].partition(":")[0] == device.partition(":")[0]
+    assert out.split() == ([] if options else ["opened", place[2]])
 
 
 def test_a_port_that_cannot_be(capsys):
@@ -316,3 +323,5 @@ def test_a_port_that_cannot_be(capsys):
     assert capsys.readouterr().err == said
     assert cli.main(["playground", "--port", "65536"]) == 2
     assert "port: expected an integer from 0 to 65535, got 65536" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="port: expected an integer from 0 to 65535, got '80'"):
+        playground.serve("80")
