@@ -137,8 +137,9 @@ class PlanarConfig:
 class PlanarExperiment:
     """Data, a network and an optimizer; `train_epoch` goes on.
 
-    train and test are (features (N, F), values (N,)); `points` (N, 2) of both stand beside. The
-    loss is half the mean squared error; of classes (-1 and 1) the output goes through tanh.
+    train_points, test_points (N, 2) and train_values, test_values (N,) are the data, on `device`.
+    The loss is half the mean squared error; for classes (-1 and 1) the output goes through tanh.
+    The first weights are drawn as `nn.Linear` draws them, by the seed.
     """
 
     def __init__(self, config: PlanarConfig, device: Device | str | None = None) -> None:
@@ -160,7 +161,7 @@ class PlanarExperiment:
         layers: list[nn.Module] = []
         for before, after in pairwise([len(config.features), *config.hidden, 1]):
             layer = nn.Linear(before, after)
-            for parameter in layer.parameters():  # as nn.Linear does, by numbers of its own
+            for parameter in layer.parameters():
                 nn.init.uniform_(parameter, -(before**-0.5), before**-0.5, self._generator)
             layers += [layer, ACTIVATIONS[config.activation]()]
         layers[-1] = nn.Tanh() if self.classes else nn.Identity()
