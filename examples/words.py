@@ -23,7 +23,7 @@ from minitorch.text import (
     ppmi,
     truncated_svd,
 )
-from minitorch.viz import word_map
+from minitorch.viz import projector, word_map
 
 DECK = ["I like deep learning .", "I like NLP .", "I enjoy flying ."]
 WAMPIMUK = [
@@ -209,10 +209,12 @@ def glove(corpus, args):
         if all(word in model.wv for word in (a, b, c)):
             found = model.wv.most_similar(positive=[b, c], negative=[a], topn=3)
             print(f"{b} − {a} + {c} ≈ {', '.join(other for other, _ in found)}")
+    title = f"GloVe on {corpus.source}"
+    if len(model.wv) >= 3:
+        projector.save(model.wv, args.out / "projector.html", title=title)
     places = [(w, group) for group, words in MAP.items() for w in words.split() if w in model.wv]
     if len(places) >= 3:
         words, groups = zip(*places)
-        title = f"GloVe on {corpus.source}"
         word_map(words, model.wv[words], args.out / "glove.png", groups=groups, title=title)
 
 
@@ -237,7 +239,7 @@ def main():
     local_loss()
     negative_sampling()
     glove(known_corpus(args.corpus), args)
-    print(f"\npictures in {args.out}/")
+    print(f"\npictures and projector.html in {args.out}/")
 
 
 if __name__ == "__main__":

@@ -277,6 +277,29 @@ def _analogy(args: argparse.Namespace) -> None:
     _print_words(vectors.most_similar([args.b, args.c], [args.a], topn=args.topn))
 
 
+def _projector_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("vectors", type=Path, metavar="VECTORS", help=_ANY_VECTORS)
+    add("--out", type=Path, default=Path("projector.html"), metavar="FILE", help="page to write")
+    add("--top", type=_count, default=5000, metavar="N", help="words shown, the first of the file")
+    add("--neighbors", type=_count, default=10, metavar="N", help="nearest words told for each")
+    add("--tsv", type=Path, metavar="DIR", help="also vectors.tsv and metadata.tsv of these words")
+    parser.epilog = (
+        "The page needs no network. The two .tsv files are for projector.tensorflow.org."
+    )
+
+
+def _projector(args: argparse.Namespace) -> None:
+    vectors = read_vectors(args.vectors)
+    shown = viz.projector.chosen(vectors, top=args.top)
+    title = args.vectors.name
+    viz.projector.save(shown, args.out, top=args.top, neighbors=args.neighbors, title=title)
+    print(f"{len(shown):,} of {len(vectors):,} words: {args.out}")
+    if args.tsv:
+        shown.save_projector(args.tsv)
+        print(f"vectors.tsv and metadata.tsv in {args.tsv}")
+
+
 def _topn(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topn", type=_count, default=10, metavar="N", help="how many to print")
 
@@ -290,6 +313,18 @@ def _count(text: str) -> int:
 def _print_words(found: Sequence[tuple[str, float]]) -> None:
     for word, similarity in found:
         print(f"{similarity:7.4f}  {word}")
+
+
+# ---------------------------------------------------------------------- playground
+def _playground_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--port", type=int, default=8000, metavar="N", help="of 127.0.0.1; 0 for any free one")
+    add("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ..., sim, auto")
+    add("--no-browser", action="store_true", help="print the address, open no browser")
+
+
+def _playground(args: argparse.Namespace) -> None:
+    viz.playground.serve(args.port, args.device, browser=not args.no_browser)
 
 
 # ---------------------------------------------------------------------- the table
@@ -307,6 +342,16 @@ COMMANDS = {
     "vectors analogy": Command("A is to B as C is to which word?", _analogy_arguments, _analogy),
     "vectors convert": Command(
         "write a file of vectors in another format", _convert_arguments, _convert
+    ),
+    "projector": Command(
+        "write a page that shows word vectors in two and three dimensions, with their neighbours",
+        _projector_arguments,
+        _projector,
+    ),
+    "playground": Command(
+        "a page to train small networks on points of the plane, and to watch them",
+        _playground_arguments,
+        _playground,
     ),
     "kernels check": Command(
         "compile the CUDA kernels for many GPUs, with none there, and check what came out",

@@ -78,4 +78,4 @@ def test_words(run, tmp_path):
     start, end = map(float, re.search(r"J falls from (\S+) to (\S+):", out).groups())
     assert end < 0.05 < start
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
-    assert names == ["cooccurrence.png", "glove.png", "lsa.png"]
+    assert names == ["cooccurrence.png", "glove.png", "lsa.png", "projector.html"]

@@ -124,6 +124,30 @@ def test_learning(run, device):
     assert files == {f"gate-{name}.png" for name in gates} | {f"{name}.png" for name in others}
 
 
+PLAYGROUND = """
+circle     2-4-2-1  SGD
+xor        2-4-2-1  SGD
+gauss      2-1      SGD
+spiral     4-8-8-1  Adam
+reg-plane  2-1      SGD
+reg-gauss  2-8-8-1  Adam
+"""
+
+
+def test_playground(run, device):
+    """Its default epochs on the CPU; the simulated GPU, which takes minutes, does the same."""
+    out, files = run("playground.py", "--device", "cpu" if device == "sim" else device)
+    rows = [line for line in out.splitlines() if ", of test " in line]
+    assert [row[:24].strip() for row in rows] == lines_of(PLAYGROUND)
+    right = [float(line.split()[-1].strip("%")) for line in rows if "right" in line]
+    assert len(right) == 4
+    assert min(right) > 95
+    losses = [float(line.split()[-1]) for line in rows if "right" not in line]
+    assert max(losses) < 0.03
+    names = ["circle", "xor", "gauss", "spiral", "reg-plane", "reg-gauss", "losses"]
+    assert files == {f"playground-{name}.png" for name in names}
+
+
 @needs_dot
 def test_the_page_has_text_tables_and_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["page.py", "graphs.py", "--out", str(tmp_path)])
@@ -137,6 +161,32 @@ def test_the_page_has_text_tables_and_pictures(tmp_path, monkeypatch):
     names = ["graph-complex.png", "graph-elementary.png", "graph-frames.svg", "graph.svg"]
     assert sources == [f"graphs/{name}" for name in names]
     assert all((tmp_path / source).is_file() for source in sources)
+
+
+SCRIPT = """'A title.'
+import sys
+from pathlib import Path
+from matplotlib.figure import Figure
+out = Path(sys.argv[2])
+out.mkdir(parents=True)
+for name, width in ("narrow", 8), ("wide", 8.01):
+    Figure(figsize=(width, 1)).savefig(out / f"{name}.png", dpi=100)
+(out / "map-of-words.html").write_text("a page")
+print("Heading\\n-------\\n1 < 2\\n\\npictures in", out)
+"""
+
+
+def test_pictures_and_pages_of_a_lecture(tmp_path, monkeypatch):
+    script = tmp_path / "some.py"
+    script.write_text(SCRIPT.replace("'A title.'", '"""A title."""'))
+    monkeypatch.setattr(sys, "argv", ["page.py", str(script), "--out", str(tmp_path)])
+    runpy.run_path(str(LECTURES / "page.py"), run_name="__main__")
+    page = (tmp_path / "index.html").read_text()
+    assert '<h2 id="some">A title</h2>\n<h3>Heading</h3>\n<pre>1 &lt; 2</pre>' in page
+    assert '<figure class="half"><img src="some/narrow.png" alt="narrow">' in page
+    assert '<figure class="whole"><img src="some/wide.png" alt="wide">' in page
+    assert '<a href="some/map-of-words.html">map-of-words, to turn and search</a>' in page
+    assert "pictures in" not in page
 
 
 def test_a_lecture_that_fails_says_so(tmp_path, monkeypatch):

@@ -43,7 +43,15 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_kernels(wheel):
     kernels = {f"minitorch/{name}" for name in files_of("kernels")}
     assert held == files_of("minitorch") | kernels
     assert "minitorch/kernels/common.cuh" in held
-    assert {Path(name).suffix for name in held} >= {".cu", ".cuh", ".h", ".cpp", ".py", ".gz"}
+    assert {Path(name).suffix for name in held} >= {
+        ".cu",
+        ".cuh",
+        ".h",
+        ".cpp",
+        ".py",
+        ".gz",
+        ".html",
+    }
 
 
 def test_the_sdist_holds_what_the_wheel_is_made_of(built):

@@ -184,7 +184,8 @@ def recurrence(out):
         print(f"{name}: MSE from {losses[name][0]:.3f} to {losses[name][-1]:.5f}")
         curves[name] = minitorch.arange(1, 41), head(layer(wave[:-1])[0])
     steps = minitorch.arange(1, 41)
-    fitted_curve(steps, wave[1:], curves, out / "recurrence.png", axes=("step", "next value"))
+    title, axes = "the next value of a wave", ("step", "next value")
+    fitted_curve(steps, wave[1:], curves, out / "recurrence.png", title=title, axes=axes)
     loss_curves(losses, out / "recurrence-losses.png", title="mean squared error")
     try:
         layer.add_module("itself", nn.Sequential(layer))

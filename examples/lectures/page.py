@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ["graphs.py", "four_ways.py", "cost.py", "learning.py", "../words.py"]
+SCRIPTS = ["graphs.py", "four_ways.py", "cost.py", "learning.py", "playground.py", "../words.py"]
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 pre { font-size: 14px; background: #f5f6f8; padding: 0.8rem; overflow-x: auto }
 figure { display: inline-block; vertical-align: top; margin: 0.5rem }
-figure img { max-width: 100%; height: auto; border: 1px solid #ddd }
+figure img { max-width: 100%; height: auto; border: 1px solid #ddd; box-sizing: border-box }
+figure.half { width: calc(50% - 1.2rem) }
 figcaption { font-size: 13px; color: #555 }
 """
 
@@ -26,7 +27,8 @@ def output_of(script, folder):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{script} failed:\n{done.stderr}")
-    return done.stdout
+    lines = done.stdout.splitlines()  # but for that which says where the pictures are: here
+    return "\n".join(line for line in lines if not line.startswith("pictures "))
 
 
 def sections(text):
@@ -46,12 +48,18 @@ def pictures(folder):
     return [p for p in found if p.suffix == ".svg" or p.stem not in vectors]
 
 
+def size_of(path):
+    """Pictures of up to 800 pixels stand side by side."""
+    width = int.from_bytes(path.read_bytes()[16:20], "big")  # of a PNG
+    return "half" if path.suffix == ".png" and width <= 800 else "whole"
+
+
 def part(script, out):
     """The HTML of one script."""
     name = Path(script).stem
     folder = out / name
     text = output_of(script, folder)
-    title = (HERE / script).read_text().split('"""')[1].splitlines()[0]
+    title = (HERE / script).read_text().split('"""')[1].splitlines()[0].rstrip(".")
     lines = [f'<h2 id="{name}">{html.escape(title)}</h2>']
     for heading, body in sections(text):
         lines += [f"<h3>{html.escape(heading)}</h3>", f"<pre>{html.escape(body)}</pre>"]
@@ -59,8 +67,12 @@ def part(script, out):
         label = html.escape(path.stem.replace("-", " "))
         source = f"{name}/{html.escape(path.name)}"
         lines.append(
-            f'<figure><img src="{source}" alt="{label}"><figcaption>{label}</figcaption></figure>'
+            f'<figure class="{size_of(path)}"><img src="{source}" alt="{label}">'
+            f"<figcaption>{label}</figcaption></figure>"
         )
+    for path in sorted(folder.glob("*.html")):
+        source = f"{name}/{html.escape(path.name)}"
+        lines.append(f'<p><a href="{source}">{html.escape(path.stem)}, to turn and search</a></p>')
     return title, name, "\n".join(lines)
 
 

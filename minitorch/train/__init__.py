@@ -1,11 +1,14 @@
-"""The training loop, and the job of classifying images."""
+"""The training loop, the job of classifying images, small networks on points of the plane."""
 
 from minitorch.train.classify import ClassifierConfig, ClassifierResult, mlp, train_classifier
 from minitorch.train.loop import evaluate, fit
+from minitorch.train.planar import PlanarConfig, PlanarExperiment
 
 __all__ = [
     "ClassifierConfig",
     "ClassifierResult",
+    "PlanarConfig",
+    "PlanarExperiment",
     "evaluate",
     "fit",
     "mlp",

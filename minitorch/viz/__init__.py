@@ -1,7 +1,14 @@
-"""Pictures of training, of words, of learning and of graphs; traces of graphs as tables."""
+"""Pictures of training, words, learning and graphs; traces as tables; two pages to play with."""
 
+from minitorch.viz import playground, projector
 from minitorch.viz.graphs import animate_graph, draw_graph
-from minitorch.viz.learning import decision_regions, fitted_curve, loss_curves, trajectories
+from minitorch.viz.learning import (
+    decision_regions,
+    fitted_curve,
+    heat_map,
+    loss_curves,
+    trajectories,
+)
 from minitorch.viz.plots import image_grid, training_curves, word_map
 from minitorch.viz.traces import Contribution, Row, Trace, trace
 
@@ -13,8 +20,11 @@ __all__ = [
     "decision_regions",
     "draw_graph",
     "fitted_curve",
+    "heat_map",
     "image_grid",
     "loss_curves",
+    "playground",
+    "projector",
     "trace",
     "training_curves",
     "trajectories",

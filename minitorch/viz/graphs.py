@@ -193,7 +193,7 @@ def _box(row: Row, state: _State, states: Sequence[_State], digits: int) -> str:
     head = _NOW if row.name in state.now else _LEAF if row.op == "leaf" else _STEP
     title = f"<B>{escape(row.name)}</B>"
     if row.op != "leaf":
-        title += f" = {escape(row.expression)}"
+        title += f"&#160;= {escape(row.expression)}"  # an SVG's text loses a space that begins it
     grad = state.grads.get(row.name)
     longest = [shown(s.grads.get(row.name), digits) for s in states]
     longest += [shown(row.value, digits), shown(row.adjoint, digits)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.backend import Device
 from minitorch.creation import tensor
 from minitorch.dtypes import float64
 from minitorch.tensor import Tensor, no_grad
@@ -40,18 +41,12 @@ def decision_regions(
             f"decision_regions: expected points (N, 2) and labels (N,), got {where.shape} and "
             f"{truth.shape}"
         )
-    low, high = where.min(0), where.max(0)
-    margin = 0.25 * np.maximum(high - low, 1e-3)
-    xs, ys = np.linspace(low - margin, high + margin, resolution).T
-    grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(where.dtype)
     device = points.device if isinstance(points, Tensor) else None
-    with no_grad():
-        said = plots._array(predict(tensor(grid, device=device)))
-    said = said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said
-    if said.shape[:1] != grid.shape[:1] or said.ndim > 2:
+    xs, ys, said = _over_the_plane(predict, where, 0.25, resolution, device)
+    if said.shape[:1] != (resolution**2,) or said.ndim > 2:
         raise ValueError(
-            f"decision_regions: predict gave shape {said.shape} for {len(grid)} points, expected "
-            "(n,), (n, 1) or (n, K)"
+            f"decision_regions: predict gave shape {said.shape} for {resolution**2} points, "
+            "expected (n,), (n, 1) or (n, K)"
         )
     count = max(int(truth.max()) + 1, 2 if said.ndim == 1 else said.shape[1])
     names = list(classes) if classes is not None else [f"class {k}" for k in range(count)]
@@ -85,6 +80,72 @@ def decision_regions(
     ax.set_ylabel(axes[1])
     _legend_below(figure)
     return plots._save(figure, path)
+
+
+def heat_map(
+    predict: Callable[[Tensor], Tensor],
+    parts: Mapping[str, tuple[Tensor | Array, Tensor | Array]],
+    path: str | Path,
+    *,
+    axes: tuple[str, str] = ("x₁", "x₂"),
+    title: str = "",
+    resolution: int = 120,
+) -> Path:
+    """Draw a number for each point of the plane, -1 to 1, with examples; return the PNG's path.
+
+    predict: gives for points (n, 2) the numbers (n,) or (n, 1). parts: by name the points (N, 2) of
+    examples and their values (N,), in the same colours, such as those for training and testing; the
+    first have a white rim, the others a black one. Raises ValueError for shapes that do not fit.
+    """
+    found = {name: tuple(map(plots._array, part)) for name, part in parts.items()}
+    for name, (where, values) in found.items():
+        if where.ndim != 2 or where.shape[1] != 2 or values.shape != where.shape[:1]:
+            raise ValueError(
+                f"heat_map: {name}: expected points (N, 2) and values (N,), got {where.shape} and "
+                f"{values.shape}"
+            )
+    if not found:
+        raise ValueError("heat_map: there is no example to draw")
+    device = next(x.device if isinstance(x, Tensor) else None for x, _ in parts.values())
+    everywhere = np.concatenate([where for where, _ in found.values()])
+    xs, ys, said = _over_the_plane(predict, everywhere, 0.1, resolution, device)
+    if said.shape != (resolution**2,):
+        raise ValueError(
+            f"heat_map: predict gave shape {said.shape} for {resolution**2} points, expected (n,) "
+            "or (n, 1)"
+        )
+    figure = plots._figure(5.6, 4.8, title)
+    ax = figure.subplots()
+    z = said.reshape(resolution, resolution)
+    mesh = ax.pcolormesh(xs, ys, z, cmap=plots._orange_to_blue(), vmin=-1, vmax=1)
+    figure.colorbar(mesh, ax=ax, label="output, and values of the examples", extend="both")
+    marks = []
+    for rim, (name, (where, values)) in zip(["white", *["black"] * len(found)], found.items()):
+        x, y = where.T
+        dots = ax.scatter(x, y, s=22, color="0.6", edgecolor=rim, linewidth=0.8, label=name)
+        marks.append((dots, mesh.to_rgba(values).tolist()))
+    ax.set(xlabel=axes[0], ylabel=axes[1], xlim=xs[[0, -1]], ylim=ys[[0, -1]])
+    _legend_below(figure)
+    for dots, colours in marks:  # after the legend, whose dots stand for any value
+        dots.set_facecolor(colours)
+    return plots._save(figure, path)
+
+
+def _over_the_plane(
+    predict: Callable[[Tensor], Tensor],
+    where: Array,
+    margin: float,
+    resolution: int,
+    device: Device | None,
+) -> tuple[Array, Array, Array]:
+    """x and y (resolution,) around the points, and what is predicted on their grid, row by row."""
+    low, high = where.min(0), where.max(0)
+    rim = margin * np.maximum(high - low, 1e-3)
+    xs, ys = np.linspace(low - rim, high + rim, resolution).T
+    grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(where.dtype)
+    with no_grad():
+        said = plots._array(predict(tensor(grid, device=device)))
+    return xs, ys, said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said
 
 
 def fitted_curve(

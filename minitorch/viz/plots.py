@@ -75,7 +75,7 @@ def word_map(
     `vectors` has shape (len(words), D). `groups` names a group for each word: a colour each.
     Raises ValueError for fewer than three words, or where the lengths do not agree.
     """
-    points = np.asarray(_array(vectors), dtype=np.float64)
+    points = _array(vectors)
     if points.ndim != 2 or len(points) != len(words) or len(words) < 3:
         raise ValueError(
             f"word_map: {len(words)} words and vectors of shape {points.shape}; "
@@ -84,7 +84,7 @@ def word_map(
     groups = list(groups) if groups is not None else [""] * len(words)
     if len(groups) != len(words):
         raise ValueError(f"word_map: {len(words)} words and {len(groups)} groups")
-    plane, share = principal_plane(points)
+    plane, share = principal_components(points)
     figure = _figure(9.5, 7.5, title)
     ax = figure.subplots()
     names = list(dict.fromkeys(groups))
@@ -138,18 +138,28 @@ def image_grid(
     return _save(figure, path)
 
 
-def principal_plane(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[float]]:
-    """Project the unit vectors of `points` (N, D) on their first two principal components.
+def principal_components(
+    points: np.ndarray[Any, Any], count: int = 2
+) -> tuple[np.ndarray[Any, Any], list[float]]:
+    """Project the unit vectors of `points` (N, D) on their first `count` principal components.
 
-    Returns the coordinates (N, 2) and the two shares of the variance. Signs are fixed by making
-    the largest weight of each component positive. Source: PCA by SVD of the centred rows.
+    Returns the coordinates (N, count), 0 past the D-th, and the shares of the variance. Signs are
+    fixed by making the largest weight of each component positive. Source: PCA by SVD of the
+    centred rows.
     """
+    points = np.asarray(points, np.float64)
     norms = np.linalg.norm(points, axis=1, keepdims=True)
     unit = points / np.where(norms > 0, norms, 1)
-    _, s, axes = np.linalg.svd(unit - unit.mean(0), full_matrices=False)
-    axes = axes[:2] * np.sign(axes[[0, 1], np.abs(axes[:2]).argmax(1)])[:, None]
+    centred = unit - unit.mean(0)
+    _, s, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = (
+        axes[:count]
+        * np.sign(axes[range(len(axes[:count])), np.abs(axes[:count]).argmax(1)])[:, None]
+    )
     variance = s**2 / max(float((s**2).sum()), 1e-30)
-    return (unit - unit.mean(0)) @ axes.T, variance[:2].tolist()
+    absent = max(count - len(axes), 0)
+    places = np.pad(centred @ axes.T, ((0, 0), (0, absent)))
+    return places, [*variance[:count].tolist(), *[0.0] * absent]
 
 
 def _array(x: Any) -> Any:
@@ -175,6 +185,13 @@ def _palette(n: int) -> list[Any]:
     return list(
         colormaps["tab10"](range(n)) if n <= 10 else colormaps["turbo"](np.linspace(0, 1, n))
     )
+
+
+def _orange_to_blue() -> Any:
+    """The colours of the playground page, light enough in the end for black and white rims."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("values", ["#e07b00", "#f3f4f6", "#1769aa"])
 
 
 def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:

@@ -57,11 +57,11 @@ def test_boxes_show_data_and_grad_and_edges_their_contribution():
     boxes = {name: texts for name, (texts, _) in drawn_nodes(svg).items()}
     assert boxes == {
         "x": ["x", "data", "1.20", "grad", "0.14"],
-        "z2": ["z2", " = 3 · sqrt(x)", "data", "3.29", "grad", "0.88"],
-        "z3": ["z3", " = log(x)", "data", "0.18", "grad", "3.29"],
-        "z4": ["z4", " = 1 / x", "data", "0.83", "grad", "5.48"],
-        "z1": ["z1", " = z4 · z4 + z3", "data", "0.88", "grad", "3.29"],
-        "y": ["y", " = z1 · z2", "data", "2.88", "grad", "1.00"],
+        "z2": ["z2", "\u00a0= 3 · sqrt(x)", "data", "3.29", "grad", "0.88"],
+        "z3": ["z3", "\u00a0= log(x)", "data", "0.18", "grad", "3.29"],
+        "z4": ["z4", "\u00a0= 1 / x", "data", "0.83", "grad", "5.48"],
+        "z1": ["z1", "\u00a0= z4 · z4 + z3", "data", "0.88", "grad", "3.29"],
+        "y": ["y", "\u00a0= z1 · z2", "data", "2.88", "grad", "1.00"],
     }
     assert drawn_edges(svg) == {
         ("x", "z2"): "+1.20",

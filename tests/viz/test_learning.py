@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import minitorch
-from minitorch.viz import decision_regions, fitted_curve, loss_curves, plots, trajectories
+from minitorch.viz import (
+    decision_regions,
+    fitted_curve,
+    heat_map,
+    loss_curves,
+    plots,
+    trajectories,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 CORNERS = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
@@ -76,6 +83,35 @@ def test_decision_regions_of_three_classes(tmp_path, drawn):
     assert_nothing_overlaps(figure)
 
 
+def test_heat_map(tmp_path, drawn):
+    seen = []
+
+    def predict(x):
+        seen.append(x)
+        return x[:, :1] / 3
+
+    points, values = minitorch.tensor(CORNERS), minitorch.tensor([-1.0, 0.0, 0.5, 1.0])
+    parts = {"training": (points, values), "test": (points + 2, values)}
+    path = heat_map(predict, parts, tmp_path / "h.png", title="one third of x₁", resolution=20)
+    assert path.read_bytes().startswith(PNG)
+    (figure,), (grid,) = drawn, seen
+    assert grid.dtype is points.dtype and grid.device == points.device
+    assert grid.tolist()[0] == pytest.approx([-0.3, -0.3])  # a tenth more than all the points
+    assert grid.tolist()[-1] == pytest.approx([3.3, 3.3])
+    plane, bar = figure.axes
+    mesh, *dots = plane.collections
+    np.testing.assert_allclose(mesh.get_array(), grid[:, 0].cpu().numpy().reshape(20, 20) / 3)
+    assert mesh.get_clim() == (-1, 1)
+    for some, place in zip(dots, (points, points + 2), strict=True):
+        np.testing.assert_array_equal(some.get_offsets(), place.cpu().numpy())
+        np.testing.assert_allclose(some.get_facecolor(), mesh.to_rgba(values.tolist()))
+    assert [some.get_edgecolor()[0, 0] for some in dots] == [1, 0]  # a white rim, a black one
+    assert legend(figure) == ["training", "test"]
+    assert (plane.get_xlabel(), plane.get_ylabel()) == ("x₁", "x₂")
+    assert bar.get_ylabel() == "output, and values of the examples"
+    assert_nothing_overlaps(figure)
+
+
 def test_fitted_curve(tmp_path, drawn):
     x = minitorch.linspace(-3, 3, 20).unsqueeze(1)
     curves = {"width 4": (x, x.sin()), "width 32": (x, x.cos())}
@@ -144,6 +180,15 @@ def test_loss_curves(tmp_path, drawn):
                 lambda x: x[:, 0], np.array(CORNERS), [0, 1, 1, 0], p, classes=["a"]
             ),
             "1 names for 2 classes",
+        ),
+        (lambda p: heat_map(None, {}, p), "no example"),
+        (
+            lambda p: heat_map(None, {"training": (np.array(CORNERS), np.ones(3))}, p),
+            r"training: expected points \(N, 2\) and values \(N,\), got \(4, 2\) and \(3,\)",
+        ),
+        (
+            lambda p: heat_map(lambda x: x, {"training": (np.array(CORNERS), np.ones(4))}, p),
+            r"predict gave shape \(14400, 2\) for 14400 points",
         ),
         (lambda p: fitted_curve([1, 2], [1], {}, p), "examples: 2 x and 1 y"),
         (lambda p: fitted_curve([1], [1], {"w": ([1], [1, 2])}, p), "w: 1 x and 2 y"),

@@ -52,9 +52,9 @@ def test_training_curves_without_validation(tmp_path, drawn):
     assert [len(ax.lines) for ax in drawn[0].axes] == [1, 1]
 
 
-def test_principal_plane_is_pca():
+def test_principal_components_are_pca():
     points = np.random.default_rng(0).normal(size=(20, 7))
-    plane, share = plots.principal_plane(points)
+    plane, share = plots.principal_components(points)
     pca = PCA(2).fit(points / np.linalg.norm(points, axis=1, keepdims=True))
     theirs = pca.transform(points / np.linalg.norm(points, axis=1, keepdims=True))
     np.testing.assert_allclose(np.abs(plane), np.abs(theirs), atol=1e-12)
