@@ -481,7 +481,7 @@ def general(
 def fused(name: str, reference: Function, arity: int) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
-    arity: the number of its tensors, 1 or 3.
+    arity: the number of its tensors, 1, 3 or 4.
     The entry `name` gives (result, *kept arrays), where the result is an array, too; the entry
     `name_backward` takes the gradient, the kept arrays and the params and gives a gradient for
     each argument (or None). The gradient is the number 1.0 for the implicit one of a scalar's
@@ -524,7 +524,15 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         values = ((a, p, u, u[0]), (b, q, v, v[0]), (c, o, w, w[0]))
         return _recorded(op, r, (p, q, o), values, kept, needs, params)
 
-    return _named({1: unary, 3: ternary}[arity], op)
+    def several(*xs: Tensor, **params: Any) -> Tensor:
+        r, *kept = entries[type(xs[0].array)](*[x.array for x in xs], **params)
+        parents = tuple([x.node for x in xs])
+        needs = tuple([p is not None for p in parents])
+        if not grad_mode.enabled or not any(needs):
+            return Tensor(r)
+        return _recorded(op, r, parents, tuple(map(save, xs)), kept, needs, params)
+
+    return _named({1: unary, 3: ternary, 4: several}[arity], op)
 
 
 _NONE_NEEDED = (False, False, False)

@@ -1,0 +1,141 @@
+"""Recurrent steps through time as one op for each kind: rnn, lstm, gru.
+
+Each is specified by its step in ordinary ops, below; forward mode and derivatives of higher order
+go through that. Kernels are in `backend/cpu/recurrent.py` and `kernels/recurrent.cu`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from minitorch import rules
+from minitorch.autograd import Function
+from minitorch.creation import zeros
+from minitorch.operands import same_device
+from minitorch.ops import stack
+from minitorch.tensor import Tensor
+
+Gates = Sequence[Tensor]
+State = Sequence[Tensor]  # [h] or [h, c], each (N, H)
+Step = Callable[[Gates, State, Gates, Tensor | None], State]
+
+
+# ---------------------------------------------------------------------- one step
+# Each takes for every gate the input's part (N, H) and the transpose of its rows of weight_hh, and
+# of bias_hh what is not in the input's part already. Gates apart cost less than cutting one
+# product into gates: slices are dear on the way back.
+
+
+def _tanh_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
+    """h' = tanh(x + W h) (Elman, 1990)."""
+    return [(x[0] + state[0] @ w[0]).tanh()]
+
+
+def _relu_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
+    """h' = max(x + W h, 0)."""
+    return [(x[0] + state[0] @ w[0]).relu()]
+
+
+def _lstm_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
+    """c' = f c + i g, h' = o tanh(c') (Hochreiter and Schmidhuber, 1997; Gers et al., 2000)."""
+    h, c = state
+    i, f, o = [(x[k] + h @ w[k]).sigmoid() for k in (0, 1, 3)]
+    c = f * c + i * (x[2] + h @ w[2]).tanh()
+    return [o * c.tanh(), c]
+
+
+def _gru_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
+    """h' = n + z (h - n), n = tanh(x_n + r (W_n h + b_n)) (Cho et al., 2014; r as in cuDNN)."""
+    (h,) = state
+    r, z = [(x[k] + h @ w[k]).sigmoid() for k in (0, 1)]
+    inner = h @ w[2]
+    n = (x[2] + r * (inner if bias is None else inner + bias)).tanh()
+    return [n + z * (h - n)]
+
+
+# ---------------------------------------------------------------------- all steps
+class _Steps(Function):
+    """As `unbind(0)`, but T steps cost one gradient of the whole, not T that are mostly zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor) -> tuple[Tensor, ...]:
+        return input.unbind(0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return stack(grads)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, ...]:
+        return tangent.unbind(0)
+
+
+def _through_time(
+    step: Step, gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    size = weight.shape[1]
+    weights = [w.t() for w in weight.split(size)]
+    columns = [_Steps.apply(gate) for gate in gates.split(size, -1)]
+    now: State = state.unbind(0)
+    states = [now]
+    for x in zip(*columns):
+        now = step(x, now, weights, bias)
+        states.append(now)
+    return stack([stack(column) for column in zip(*states)])
+
+
+_RNN_STEPS: dict[str, Step] = {"tanh": _tanh_step, "relu": _relu_step}
+
+
+def _rnn_reference(gates: Tensor, state: Tensor, weight: Tensor, nonlinearity: str) -> Tensor:
+    return _through_time(_RNN_STEPS[nonlinearity], gates, state, weight)
+
+
+_rnn = rules.fused("rnn", _rnn_reference, 3)
+_lstm = rules.fused("lstm", partial(_through_time, _lstm_step), 3)
+_gru = rules.fused("gru", partial(_through_time, _gru_step), 4)
+
+
+# ---------------------------------------------------------------------- as the modules call them
+def _alike(*tensors: Tensor) -> bool:
+    """Whether a kernel takes the operands as they are: floating-point numbers of one dtype."""
+    dtypes = {x.array.dtype for x in tensors}
+    return len(dtypes) == 1 and dtypes.pop().kind == "f"
+
+
+def rnn(gates: Tensor, state: Tensor, weight: Tensor, nonlinearity: str = "tanh") -> Tensor:
+    """All states of an Elman network: gates (T, N, H), state (1, N, H), weight (H, H).
+
+    gates is what each step adds to weight times h, before tanh or relu. The result,
+    (1, T + 1, N, H), begins with the given state.
+    """
+    same_device("rnn", (gates, state, weight))
+    run = _rnn if _alike(gates, state, weight) else _rnn_reference
+    return run(gates, state, weight, nonlinearity=nonlinearity)
+
+
+def lstm(gates: Tensor, state: Tensor, weight: Tensor) -> Tensor:
+    """All states h and c of an LSTM: gates (T, N, 4 H), state (2, N, H), weight (4 H, H).
+
+    The gates are i, f, g, o. The result, (2, T + 1, N, H), begins with the given states.
+    """
+    same_device("lstm", (gates, state, weight))
+    if not _alike(gates, state, weight):
+        return _through_time(_lstm_step, gates, state, weight)
+    return _lstm(gates, state, weight)
+
+
+def gru(gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """All states of gated recurrent units: gates (T, N, 3 H), state (1, N, H), weight (3 H, H).
+
+    The gates are r, z, n; bias (H,) is added to n's rows of weight times h, before r. The result,
+    (1, T + 1, N, H), begins with the given state.
+    """
+    if bias is None:
+        bias = zeros(weight.shape[1], device=weight.device, dtype=weight.dtype)
+    same_device("gru", (gates, state, weight, bias))
+    if not _alike(gates, state, weight, bias):
+        return _through_time(_gru_step, gates, state, weight, bias)
+    return _gru(gates, state, weight, bias)
