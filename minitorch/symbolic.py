@@ -325,14 +325,27 @@ def _known(y: Tensor, names: Names) -> dict[int, _Values]:
         raise RuntimeError(
             "to_sympy: y is not part of a graph: nothing it is made of requires grad"
         )
+    if not isinstance(names, Mapping):
+        raise TypeError(
+            f"to_sympy: names: expected a dict from tensors to names, got {type(names).__name__}"
+        )
     reached = set(map(id, autograd.topological([y.node])))
-    known = {}
+    known: dict[int, _Values] = {}
+    taken: set[Expr] = set()
     for x, name in names.items():
         if not isinstance(x, Tensor):
             raise TypeError(f"to_sympy: names: expected tensors, got {type(x).__name__}")
         if x.node is None or id(x.node) not in reached:
             raise ValueError(f"to_sympy: names: {name!r} is not part of the graph of y")
-        known[id(x.node)] = _symbols(x, name)
+        if not isinstance(name, (str, _sympy().Symbol)):
+            raise TypeError(
+                f"to_sympy: names: expected a str or a Symbol as a name, got {type(name).__name__}"
+            )
+        values = _symbols(x, name)
+        if not taken.isdisjoint(values.flat):
+            raise ValueError(f"to_sympy: names: {str(name)!r} would give two numbers one symbol")
+        taken.update(values.flat)
+        known[id(x.node)] = values
     return known
 
 
@@ -364,10 +377,22 @@ def differentiate(expression: Expr, symbol: Any) -> Expr:
     Raises NotImplementedError for a function that the table does not have.
     """
     s = _sympy()
-    expression = s.sympify(expression)
+    expression = _expression("differentiate", expression)
+    if not isinstance(symbol, (str, s.Symbol)):
+        raise TypeError(
+            f"differentiate: symbol: expected a Symbol or its name, got {type(symbol).__name__}"
+        )
     names = {x.name: x for x in expression.free_symbols}
     x = names.get(symbol, s.Symbol(symbol)) if isinstance(symbol, str) else symbol
     return _derivative(s, expression, x, {})
+
+
+def _expression(name: str, value: Any) -> Expr:
+    """A SymPy expression, from one, a number or text."""
+    made = _sympy().sympify(value)
+    if not isinstance(made, _sympy().Basic):
+        raise TypeError(f"{name}: expected a SymPy expression, got {type(value).__name__}")
+    return made
 
 
 def _derivative(s: Any, e: Expr, x: Expr, known: dict[Expr, Expr]) -> Expr:
@@ -417,7 +442,7 @@ def expression_size(expression: Expr) -> int:
             sizes[e] = 1 + sum(map(size, e.args))
         return sizes[e]
 
-    return size(_sympy().sympify(expression))
+    return size(_expression("expression_size", expression))
 
 
 def graph_size(y: Tensor) -> int:

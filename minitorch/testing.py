@@ -61,6 +61,11 @@ class _Checked:
     def __init__(self, name: str, fn: Callable[..., Any], inputs: Inputs) -> None:
         self.name = name
         self.fn = fn
+        if not isinstance(inputs, (Tensor, list, tuple)):
+            raise TypeError(
+                f"{name}: inputs: expected a tensor or a sequence of arguments, got "
+                f"{type(inputs).__name__}"
+            )
         self.inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         # Which inputs vary: those that require grad, or every floating one where none does.
         self.places = [i for i, x in enumerate(self.inputs) if _floating(x) and x.requires_grad]

@@ -228,3 +228,18 @@ def test_forward_must_give_tensors():
 
     with pytest.raises(TypeError, match=r"NoTensor\.forward: expected tensors, got int"):
         NoTensor.apply(leaf())
+
+
+def test_backward_must_give_tensors():
+    class NoTensor(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2.0
+
+    told = r"NoTensor\.backward: gradient 0: expected a tensor or None, got float"
+    with pytest.raises(TypeError, match=told):
+        NoTensor.apply(leaf()).sum().backward()

@@ -230,5 +230,8 @@ def test_bad_inputs():
         gradcheck(lambda x: x, ours(X), method="up")
     with pytest.raises(ValueError, match=r"dtype: expected float64 or float32, got .*int64"):
         step_size(minitorch.int64)
+    for check in (gradcheck, gradgradcheck, check_dot_product, check_derivatives):
+        with pytest.raises(TypeError, match=f"{check.__name__}: inputs: .* arguments, got float"):
+            check(lambda x: x, 3.0)
     with pytest.raises(ValueError, match="gradcheck: inputs: expected a floating-point tensor"):
         gradcheck(lambda x: x, minitorch.tensor([1]))

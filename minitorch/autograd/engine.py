@@ -131,10 +131,16 @@ def _run_hooks(node: Node, g: Any) -> Any:
     g = owned(g)  # a hook may change it
     for hook in list((node.hooks or {}).values()):
         replaced = hook(g)
-        if isinstance(replaced, (Tensor, RowGrad)):
-            g = replaced
-        elif replaced is not None:
+        if replaced is None:
+            continue
+        if not isinstance(replaced, (Tensor, RowGrad)):
             raise TypeError(f"hook: expected a tensor or None, got {type(replaced).__name__}")
+        if tuple(replaced.shape) != tuple(g.shape):
+            raise RuntimeError(
+                f"hook: returned a gradient of shape {tuple(replaced.shape)}, "
+                f"expected {tuple(g.shape)}"
+            )
+        g = replaced
     return g
 
 
@@ -283,7 +289,7 @@ def _seeds(name: str, outputs: Any, gradients: Any, once: bool) -> list[tuple[No
     """Where a walk begins. once: it frees the graph and is not recorded."""
     if gradients is None and isinstance(outputs, Tensor):
         return [_seed(name, outputs, None, once)]
-    ys = _as_list(outputs)
+    ys = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
     gs = _as_list(gradients) or [None] * len(ys)
     if len(ys) != len(gs):
         raise RuntimeError(f"{name}: got {len(ys)} tensors and {len(gs)} gradients")
@@ -315,9 +321,11 @@ def backward(
     chosen = _as_list(inputs)
     if not chosen:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
-    for x in chosen:
+    for i, x in enumerate(chosen):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"backward: inputs[{i}]: expected a tensor, got {type(x).__name__}")
         if x.node is None:
-            raise RuntimeError("backward: one of the inputs does not require grad")
+            raise RuntimeError(f"backward: inputs[{i}] does not require grad")
     with set_grad_enabled(create_graph):
         found = _walk_backward(seeds, [x.node for x in chosen], keep)
         for x in chosen:
@@ -521,7 +529,14 @@ class FunctionOp:
                 f"expected {len(node.parents)}, one for each argument of forward"
             )
         for i, (p, gradient) in enumerate(zip(node.parents, grads, strict=True)):
-            if p is not None and gradient is not None and tuple(gradient.shape) != p.shape:
+            if p is None or gradient is None:
+                continue
+            if not isinstance(gradient, (Tensor, RowGrad)):
+                raise TypeError(
+                    f"{self.name}.backward: gradient {i}: expected a tensor or None, got "
+                    f"{type(gradient).__name__}"
+                )
+            if tuple(gradient.shape) != p.shape:
                 raise RuntimeError(
                     f"{self.name}.backward: gradient {i} has shape {tuple(gradient.shape)}, "
                     f"expected {p.shape}"

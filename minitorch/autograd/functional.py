@@ -20,6 +20,7 @@ from minitorch.tensor import RowGrad, Tensor, enable_grad
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 Function = Callable[..., Any]
+STRATEGIES = ("reverse-mode", "forward-mode")
 
 
 class _Recorded:
@@ -210,14 +211,19 @@ def jacobian(
     strategy: "reverse-mode", a pass for each element of the outputs; or "forward-mode", a pass
     for each element of the inputs. Raises ValueError for another.
     """
-    if strategy not in ("reverse-mode", "forward-mode"):
+    if strategy not in STRATEGIES:
         raise ValueError(
-            f"jacobian: strategy: expected 'reverse-mode' or 'forward-mode', got {strategy!r}"
+            f"jacobian: strategy: expected {' or '.join(map(repr, STRATEGIES))}, got {strategy!r}"
         )
-    call = _Recorded("jacobian", func, inputs, create_graph)
+    return _jacobian("jacobian", func, inputs, create_graph, strict, strategy == "reverse-mode")
+
+
+def _jacobian(
+    name: str, func: Function, inputs: Any, create_graph: bool, strict: bool, by_rows: bool
+) -> Any:
+    call = _Recorded(name, func, inputs, create_graph)
     if strict:
         call.check_strict(call.outputs)
-    by_rows = strategy == "reverse-mode"
     parts = [
         [
             Matrix(x, y.numel(), x.numel(), create_graph)
@@ -262,9 +268,16 @@ def hessian(
     For a tuple of inputs a tuple of tuples; each part has the shapes of both inputs in a row.
     """
 
+    if outer_jacobian_strategy not in STRATEGIES:
+        raise ValueError(
+            f"hessian: outer_jacobian_strategy: expected {' or '.join(map(repr, STRATEGIES))}, got "
+            f"{outer_jacobian_strategy!r}"
+        )
+
     def gradient(*xs: Tensor) -> Any:
         call = _Recorded("hessian", func, xs, create_graph=True)
         grads = call.gradient(strict)
         return tuple(grads) if isinstance(inputs, tuple) else grads[0]
 
-    return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
+    by_rows = outer_jacobian_strategy == "reverse-mode"
+    return _jacobian("hessian", gradient, inputs, create_graph, strict, by_rows)

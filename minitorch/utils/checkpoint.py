@@ -50,6 +50,20 @@ class _Segment:
                 random.set_rng_state(now)
 
 
+def _check_same(before: Sequence[Tensor], again: Sequence[Tensor]) -> None:
+    """RuntimeError where the second run gave other results than the first one did."""
+    first, second = ([(tuple(y.shape), y.dtype) for y in ys] for ys in (before, again))
+    if first != second:
+        raise RuntimeError(
+            "checkpoint: function gave other results when backward called it again: "
+            f"{_told(second)} with a gradient, and {_told(first)} before"
+        )
+
+
+def _told(kinds: Sequence[tuple[tuple[int, ...], Any]]) -> str:
+    return ", ".join(f"{shape} {dtype}" for shape, dtype in kinds) or "none"
+
+
 def _tracked(result: Any) -> list[Tensor]:
     return [y for y in tree.flatten(result)[0] if isinstance(y, Tensor) and y.requires_grad]
 
@@ -96,6 +110,7 @@ class _Checkpoint(Function):
         deep = grad_mode.enabled  # create_graph: stay connected to the history of the arguments
         given = [autograd.alias(x) if deep else _apart(x) for x in ctx.saved_tensors]
         outputs = ctx.segment.again(given)
+        _check_same(grads, outputs)
         inputs = [*given, *ctx.closed]
         moving = [x for x in inputs if x.node is not None]
         with _without_hooks(ctx.closed):

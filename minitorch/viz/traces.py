@@ -163,6 +163,8 @@ def trace(
 
 # ---------------------------------------------------------------------- the graph
 def _named_nodes(names: Mapping[str, Tensor], root: Node) -> dict[str, Node]:
+    if not isinstance(names, Mapping):
+        raise TypeError(f"names: expected a dict from names to tensors, got {type(names).__name__}")
     inside = {id(node) for node in autograd.topological([root])}
     nodes: dict[str, Node] = {}
     for name, x in names.items():

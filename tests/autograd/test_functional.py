@@ -132,6 +132,12 @@ def test_results_have_a_graph_only_on_request():
         (lambda f: f.hessian(lambda x: x, of(X)), RuntimeError, r"single element, got shape \(3,"),
         (lambda f: f.hvp(pair, (of(X), of(V))), RuntimeError, "v can only be left out"),
         (lambda f: f.jacobian(wave, of(X), strategy="up"), ValueError, "strategy: .* got 'up'"),
+        (
+            lambda f: f.hessian(wave, of(X), outer_jacobian_strategy="up"),
+            ValueError,
+            "hessian: outer_jacobian_strategy: .* or 'forward-mode', got 'up'",
+        ),
+        (lambda f: f.hessian(wave, 3.0), TypeError, "hessian: inputs: expected a tensor"),
     ],
 )
 def test_bad_calls(call, error, match):

@@ -151,6 +151,14 @@ def test_memory():
     assert less < 18
 
 
+def test_a_second_run_with_other_results_is_an_error():
+    lengths = iter((1, 2))
+    y = checkpoint(lambda x: x[: next(lengths)], ours(X, True))
+    told = r"again: \(2, .*\) minitorch.float64 with a gradient, and \(1, .*\) .*float64 before"
+    with pytest.raises(RuntimeError, match=told):
+        y.sum().backward()
+
+
 def test_bad_calls():
     with pytest.raises(TypeError, match="function: expected something to call, got int"):
         checkpoint(3, ours(X))

@@ -270,6 +270,8 @@ def test_bad_input():
         (lambda: trace(y, wrt=other), ValueError, "tensor 0 is not among the nodes"),
         (lambda: trace(y, wrt="x"), TypeError, "wrt: expected tensors, got str"),
         (lambda: trace(y.detach()), RuntimeError, "trace: the tensor does not require grad"),
+        (lambda: trace(y, ["x"]), TypeError, "names: expected a dict .*, got list"),
+        (lambda: trace(None), TypeError, "to differentiate, got NoneType"),
         (lambda: trace(3.0), TypeError, "trace: expected a tensor to differentiate"),
         (lambda: trace(y, show=False)["z"], KeyError, "z: the trace has the rows v0, v1, v2"),
     ]:
