@@ -103,10 +103,12 @@ class NoForward(autograd.Function):
 
 
 def test_a_function_without_forward_mode():
+    assert gradcheck(NoForward.apply, ours(X))
+    assert gradgradcheck(NoForward.apply, ours(X))
     assert gradcheck(NoForward.apply, ours(X), check_forward_ad=False)
-    assert gradgradcheck(NoForward.apply, ours(X), check_forward_ad=False)
-    with pytest.raises(NotImplementedError, match="define jvp"):
-        gradcheck(NoForward.apply, ours(X))
+    for options in ({"check_forward_ad": True}, {"check_backward_ad": False}):
+        with pytest.raises(NotImplementedError, match="NoForward: define jvp"):
+            gradcheck(NoForward.apply, ours(X), **options)
 
 
 @pytest.mark.parametrize("method", ["central", "forward"])

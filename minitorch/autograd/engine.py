@@ -453,6 +453,10 @@ class Function:
         raise NotImplementedError("Function: define forward(ctx, *args)")
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what backward needs. Where it is defined, forward is `forward(*args)`."""
+
+    @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         """A gradient (or None) for each argument of forward."""
         raise NotImplementedError("Function: define backward(ctx, *grads)")
@@ -470,7 +474,11 @@ class Function:
         tracked = grad_mode.enabled and any(p is not None for p in parents)
         ctx.needs_input_grad = tuple(p is not None for p in parents)
         with no_grad():
-            result = cls.forward(ctx, *args)
+            if cls.setup_context is Function.setup_context:
+                result = cls.forward(ctx, *args)
+            else:
+                result = cls.forward(*args)
+                cls.setup_context(ctx, args, result)
         results = result if isinstance(result, tuple) else (result,)
         for r in results:
             if not isinstance(r, Tensor):
@@ -515,6 +523,8 @@ class FunctionOp:
                 f"trying to backward through the graph a second time: {self.name} is freed; "
                 "specify retain_graph=True the first time"
             )
+        if self.cls.backward is Function.backward:
+            raise NotImplementedError(f"{self.name}: define backward(ctx, *grads) for reverse mode")
         given = [owned(g.parts.get(i)) for i in range(len(node.params))]
         if node.saved._materialize:
             given = [
@@ -545,6 +555,8 @@ class FunctionOp:
 
     def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
         """Call the user's jvp."""
+        if self.cls.jvp is Function.jvp:
+            raise NotImplementedError(f"{self.name}: define jvp(ctx, *tangents) for forward mode")
         result = self._call(self.cls.jvp, node, tangents)
         return result if isinstance(result, tuple) else (result,)
 
