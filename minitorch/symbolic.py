@@ -140,9 +140,9 @@ class _Values(NamedTuple):
     flat: list[Expr]
 
 
-def _no_symbol(node: Node, why: str = "") -> Exception:
+def _no_symbol(node: Node) -> Exception:
     return NotImplementedError(
-        f"to_sympy: the op '{node.name}' has no symbol{why}; those that have one: "
+        f"to_sympy: the op '{node.name}' has no symbol; those that have one: "
         f"{', '.join(sorted((*ELEMENTWISE, *REDUCTIONS, *ALONG, *SAME)))}, matmul, cat, "
         "and linear ones"
     )
@@ -154,6 +154,7 @@ class _Reader:
     def __init__(self, known: Mapping[int, _Values], device: Any) -> None:
         self.s = _sympy()
         self.known = dict(known)
+        self.kept: list[Tensor] = []
         self.device = device
 
     def read(self, root: Node) -> _Values:
@@ -193,11 +194,22 @@ class _Reader:
         if name == "cat":
             return self._cat(node)
         if family == "fused":
-            with enable_grad():
-                inputs = [autograd.alias(x) for x in fused_inputs(node)]
-                output = node.op.reference(*inputs, **node.params)
-            return self.read(output.node)
+            return self._reference(node)
         raise _no_symbol(node)
+
+    def _reference(self, node: Node) -> _Values:
+        """A fused op in ordinary ops; the values of what has no gradient become known."""
+        with enable_grad():
+            inputs = [
+                x.detach().requires_grad_() if x.node is None else autograd.alias(x)
+                for x in fused_inputs(node)
+            ]
+            output = node.op.reference(*inputs, **node.params)
+        self.kept.append(output)  # `known` goes by ids, which others would get
+        for x, parent in zip(inputs, node.parents, strict=True):
+            if parent is None:
+                self.known[id(x.node)] = self._constant(x.array)
+        return self.read(output.node)
 
     def _constant(self, value: Any) -> _Values:
         """A number, or the values of a tensor that is not tracked."""
@@ -284,15 +296,12 @@ class _Reader:
 
     def _matmul(self, node: Node) -> _Values:
         x, y = self._parent(node, 0), self._parent(node, 1)
-        if len(x.shape) != 2 or len(y.shape) != 2:
-            raise _no_symbol(node, " for more than two dimensions")
-        (n, k), m = x.shape, y.shape[1]
-        rows = [x.flat[i * k : (i + 1) * k] for i in range(n)]
-        columns = [y.flat[j::m] for j in range(m)]
+        *batch, n, m = node.shape
+        k = x.shape[-1]
+        left, right = self._spread(x, (*batch, n, k)), self._spread(y, (*batch, k, m))
         sums = [
-            self.s.Add(*[a * b for a, b in zip(row, column, strict=True)])
-            for row in rows
-            for column in columns
+            self.s.Add(*[left[(b * n + i) * k + q] * right[(b * k + q) * m + j] for q in range(k)])
+            for b, i, j in itertools.product(range(math.prod(batch)), range(n), range(m))
         ]
         return _Values(node.shape, sums)
 
