@@ -72,12 +72,20 @@ class _Steps(Function):
         return tangent.unbind(0)
 
 
+_FEW = 8  # steps that ordinary ops take apart: they can be read as symbols
+
+
+def _unbound(input: Tensor) -> tuple[Tensor, ...]:
+    return input.unbind(0)
+
+
 def _through_time(
     step: Step, gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
     size = weight.shape[1]
     weights = [w.t() for w in weight.split(size)]
-    columns = [_Steps.apply(gate) for gate in gates.split(size, -1)]
+    apart = _Steps.apply if len(gates) > _FEW else _unbound
+    columns = [apart(gate) for gate in gates.split(size, -1)]
     now: State = state.unbind(0)
     states = [now]
     for x in zip(*columns):
@@ -99,10 +107,13 @@ _gru = rules.fused("gru", partial(_through_time, _gru_step), 4)
 
 
 # ---------------------------------------------------------------------- as the modules call them
-def _alike(*tensors: Tensor) -> bool:
-    """Whether a kernel takes the operands as they are: floating-point numbers of one dtype."""
-    dtypes = {x.array.dtype for x in tensors}
-    return len(dtypes) == 1 and dtypes.pop().kind == "f"
+def _check(name: str, *tensors: Tensor) -> None:
+    """RuntimeError unless the operands are on one device, and floats of one dtype."""
+    same_device(name, tensors)
+    dtypes = {x.dtype: None for x in tensors}
+    if len(dtypes) > 1 or not tensors[0].dtype.is_floating_point:
+        given = ", ".join(map(str, dtypes))
+        raise RuntimeError(f"{name}: expected operands of one floating-point dtype, got {given}")
 
 
 def rnn(gates: Tensor, state: Tensor, weight: Tensor, nonlinearity: str = "tanh") -> Tensor:
@@ -111,9 +122,8 @@ def rnn(gates: Tensor, state: Tensor, weight: Tensor, nonlinearity: str = "tanh"
     gates is what each step adds to weight times h, before tanh or relu. The result,
     (1, T + 1, N, H), begins with the given state.
     """
-    same_device("rnn", (gates, state, weight))
-    run = _rnn if _alike(gates, state, weight) else _rnn_reference
-    return run(gates, state, weight, nonlinearity=nonlinearity)
+    _check("rnn", gates, state, weight)
+    return _rnn(gates, state, weight, nonlinearity=nonlinearity)
 
 
 def lstm(gates: Tensor, state: Tensor, weight: Tensor) -> Tensor:
@@ -121,9 +131,7 @@ def lstm(gates: Tensor, state: Tensor, weight: Tensor) -> Tensor:
 
     The gates are i, f, g, o. The result, (2, T + 1, N, H), begins with the given states.
     """
-    same_device("lstm", (gates, state, weight))
-    if not _alike(gates, state, weight):
-        return _through_time(_lstm_step, gates, state, weight)
+    _check("lstm", gates, state, weight)
     return _lstm(gates, state, weight)
 
 
@@ -135,7 +143,5 @@ def gru(gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor | None = None
     """
     if bias is None:
         bias = zeros(weight.shape[1], device=weight.device, dtype=weight.dtype)
-    same_device("gru", (gates, state, weight, bias))
-    if not _alike(gates, state, weight, bias):
-        return _through_time(_gru_step, gates, state, weight, bias)
+    _check("gru", gates, state, weight, bias)
     return _gru(gates, state, weight, bias)

@@ -111,6 +111,12 @@ class _Recurrent(Module):
                 "input.size(-1) must be equal to input_size. "
                 f"Expected {self.input_size}, got {input.shape[-1]}"
             )
+        dtype = next(self.parameters()).dtype
+        if input.dtype is not dtype:
+            raise ValueError(
+                f"{name}: input dtype ({input.dtype}) does not match weight dtype ({dtype}); "
+                f"use input.to({dtype}), or convert the module"
+            )
 
     def _state(self, hx: Any, shape: tuple[int, ...], input: Tensor) -> State:
         """The initial state: `hx`, whose tensors must have this shape, or zeros."""
@@ -122,6 +128,10 @@ class _Recurrent(Module):
             expected = "a tensor" if count == 1 else "a pair of tensors (h_0, c_0)"
             raise TypeError(f"{name}: expected {expected} as hx, got {type(hx).__name__}")
         for label, h in zip(("hx", "cx"), given):
+            if h.dtype is not input.dtype:
+                raise RuntimeError(
+                    f"{name}: {label}: expected {input.dtype}, as the input, got {h.dtype}"
+                )
             if tuple(h.shape) != shape:
                 raise RuntimeError(
                     f"{name}: {label}: Expected hidden size {shape}, got {tuple(h.shape)}, "
@@ -232,7 +242,9 @@ class RNNBase(_Recurrent):
     shape of the final one; None means zeros. `dropout` is between the layers, in training.
     Parameters: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then l1, ..., with `_reverse`
     for the direction backwards in time.
-    Raises RuntimeError for shapes that do not fit and for a sequence of no steps.
+    Backward reads the outputs, so they must not be changed in place before it.
+    Raises RuntimeError for shapes that do not fit and for a sequence of no steps, ValueError for
+    an input of another dtype than the weights'.
     """
 
     def __init__(
