@@ -104,6 +104,12 @@ def test_short_and_narrow_inputs_are_pytorchs(kind, shape):
     compare(kind, *twins(kind, IN, H), shape, None)
 
 
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_wide_layers_are_pytorchs(kind):
+    """Their gates do not fit the cache, so that backward goes through time in several stretches."""
+    compare(kind, *twins(kind, IN, 64), (9, 40, IN), None)
+
+
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 def test_layers_are_pytorchs_in_float32(kind):
     ours, theirs = twins(kind, IN, H, 2, dtype="float32")
