@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minitorch.sim
+from minitorch import backend
 from minitorch.backend import sim
 from tests.backend.cuda.test_fused import CPU, FLOATS, SIM, close, kernels, on_sim
 
@@ -13,13 +14,17 @@ KINDS = {
     "lstm": (4, 2, {}),
     "gru": (3, 1, {}),
 }
-SHAPES = [(3, 2, 4), (1, 1, 1), (2, 3, 37), (2, 130, 5), (2, 0, 3)]  # steps, n, size
+SHAPES = [(3, 2, 4), (1, 1, 1), (2, 130, 5), (2, 0, 3), (2, 3, 701)]  # steps, n, size
 
 
 @pytest.fixture(params=[False, True], ids=["fast", "checked"])
 def build(request):
-    with minitorch.sim.config(checked=request.param):
+    """A device of 2048 threads, fewer than the largest state has elements."""
+    processors = backend.named("sim").gpu._processors
+    with minitorch.sim.config(checked=request.param, processors=1):
+        processors.clear()
         yield
+    processors.clear()
 
 
 def arguments(kind, dtype, steps, n, size):
@@ -28,7 +33,9 @@ def arguments(kind, dtype, steps, n, size):
     rng = np.random.default_rng(0)
     shapes = [(kinds, steps + 1, n, size), (steps, n, gates * size), (kinds, n, size)]
     shapes += [(gates * size, size)] + [(size,)] * (kind == "gru")
-    return [(rng.normal(size=shape) / 2).astype(dtype) for shape in shapes]
+    drawn = [rng.normal(size=shape) / 2 for shape in shapes]
+    drawn[3] /= size**0.5  # the weight, as layers draw it
+    return [a.astype(dtype) for a in drawn]
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
