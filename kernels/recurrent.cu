@@ -62,15 +62,16 @@ KERNEL(lstm_backward)(
 }
 
 // ------------------------------------------------------------------ GRU
-// acts: r, z, n and W_n h + bias.
+// acts: r, z, n and n's part of product + bias.
 KERNEL(gru)(
     T* after, T* acts, const T* x, const T* product, const T* bias, const T* before, i64 n, i64 size
 ) {
     for (i64 k = first(); k < n; k += step()) {
         const Place at(k, size, 3), to(k, size, 4);
-        const C reset = sigmoid_of(C(x[at(0)]) + C(product[at(0)]));
-        const C update = sigmoid_of(C(x[at(1)]) + C(product[at(1)]));
-        const C inner = C(product[at(2)]) + C(bias[k % size]);
+        const T* own = bias + k % size;
+        const C reset = sigmoid_of(C(x[at(0)]) + C(product[at(0)]) + C(own[0]));
+        const C update = sigmoid_of(C(x[at(1)]) + C(product[at(1)]) + C(own[size]));
+        const C inner = C(product[at(2)]) + C(own[2 * size]);
         const C fresh = M(tanh)(C(x[at(2)]) + reset * inner);
         acts[to(0)] = T(reset);
         acts[to(1)] = T(update);

@@ -12,33 +12,32 @@ from typing import Any
 
 from minitorch import rules
 from minitorch.autograd import Function
-from minitorch.creation import zeros
 from minitorch.operands import same_device
 from minitorch.ops import stack
 from minitorch.tensor import Tensor
 
 Gates = Sequence[Tensor]
 State = Sequence[Tensor]  # [h] or [h, c], each (N, H)
-Step = Callable[[Gates, State, Gates, Tensor | None], State]
+Step = Callable[[Gates, State, Gates, Gates], State]
 
 
 # ---------------------------------------------------------------------- one step
-# Each takes for every gate the input's part (N, H) and the transpose of its rows of weight_hh, and
-# of bias_hh what is not in the input's part already. Gates apart cost less than cutting one
+# Each takes for every gate the input's part (N, H), the transpose of its rows of weight_hh and, if
+# it is not in the input's part already, its bias (H,). Gates apart cost less than cutting one
 # product into gates: slices are dear on the way back.
 
 
-def _tanh_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
+def _tanh_step(x: Gates, state: State, w: Gates, bias: Gates) -> State:
     """h' = tanh(x + W h) (Elman, 1990)."""
     return [(x[0] + state[0] @ w[0]).tanh()]
 
 
-def _relu_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
+def _relu_step(x: Gates, state: State, w: Gates, bias: Gates) -> State:
     """h' = max(x + W h, 0)."""
     return [(x[0] + state[0] @ w[0]).relu()]
 
 
-def _lstm_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
+def _lstm_step(x: Gates, state: State, w: Gates, bias: Gates) -> State:
     """c' = f c + i g, h' = o tanh(c') (Hochreiter and Schmidhuber, 1997; Gers et al., 2000)."""
     h, c = state
     i, f, o = [(x[k] + h @ w[k]).sigmoid() for k in (0, 1, 3)]
@@ -46,12 +45,11 @@ def _lstm_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
     return [o * c.tanh(), c]
 
 
-def _gru_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
+def _gru_step(x: Gates, state: State, w: Gates, bias: Gates) -> State:
     """h' = n + z (h - n), n = tanh(x_n + r (W_n h + b_n)) (Cho et al., 2014; r as in cuDNN)."""
     (h,) = state
-    r, z = [(x[k] + h @ w[k]).sigmoid() for k in (0, 1)]
-    inner = h @ w[2]
-    n = (x[2] + r * (inner if bias is None else inner + bias)).tanh()
+    r, z = [(x[k] + h @ w[k] + bias[k]).sigmoid() for k in (0, 1)]
+    n = (x[2] + r * (h @ w[2] + bias[2])).tanh()
     return [n + z * (h - n)]
 
 
@@ -84,12 +82,13 @@ def _through_time(
 ) -> Tensor:
     size = weight.shape[1]
     weights = [w.t() for w in weight.split(size)]
+    biases = () if bias is None else bias.split(size)
     apart = _Steps.apply if len(gates) > _FEW else _unbound
     columns = [apart(gate) for gate in gates.split(size, -1)]
     now: State = state.unbind(0)
     states = [now]
     for x in zip(*columns):
-        now = step(x, now, weights, bias)
+        now = step(x, now, weights, biases)
         states.append(now)
     return stack([stack(column) for column in zip(*states)])
 
@@ -135,13 +134,11 @@ def lstm(gates: Tensor, state: Tensor, weight: Tensor) -> Tensor:
     return _lstm(gates, state, weight)
 
 
-def gru(gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def gru(gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """All states of gated recurrent units: gates (T, N, 3 H), state (1, N, H), weight (3 H, H).
 
-    The gates are r, z, n; bias (H,) is added to n's rows of weight times h, before r. The result,
-    (1, T + 1, N, H), begins with the given state.
+    The gates are r, z, n; bias (3 H,) is added to weight times h. The result, (1, T + 1, N, H),
+    begins with the given state.
     """
-    if bias is None:
-        bias = zeros(weight.shape[1], device=weight.device, dtype=weight.dtype)
     _check("gru", gates, state, weight, bias)
     return _gru(gates, state, weight, bias)

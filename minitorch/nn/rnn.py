@@ -27,13 +27,13 @@ DeviceLike = Device | str | None
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (N, hidden_size)
 
 
-# Kind: gates, tensors of the state, all its steps, and how many gates may have both biases added at
-# once, before the steps.
-_KINDS: dict[str, tuple[int, int, Callable[..., Tensor], int]] = {
-    "RNN_TANH": (1, 1, partial(rnn, nonlinearity="tanh"), 1),
-    "RNN_RELU": (1, 1, partial(rnn, nonlinearity="relu"), 1),
-    "LSTM": (4, 2, lstm, 4),
-    "GRU": (3, 1, gru, 2),
+# Kind: gates, tensors of the state, all its steps. Those of GRU, where r multiplies a part of the
+# product with its bias, take bias_hh; for the others it is added to the other bias before.
+_KINDS: dict[str, tuple[int, int, Callable[..., Tensor]]] = {
+    "RNN_TANH": (1, 1, partial(rnn, nonlinearity="tanh")),
+    "RNN_RELU": (1, 1, partial(rnn, nonlinearity="relu")),
+    "LSTM": (4, 2, lstm),
+    "GRU": (3, 1, gru),
 }
 
 
@@ -41,6 +41,10 @@ def _mode_of(nonlinearity: str) -> str:
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
     return f"RNN_{nonlinearity.upper()}"
+
+
+def _stacked(state: State) -> Tensor:
+    return stack(state) if len(state) > 1 else state[0].unsqueeze(0)
 
 
 class _Recurrent(Module):
@@ -83,19 +87,16 @@ class _Recurrent(Module):
 
     def _run(self, input: Tensor, state: Tensor, suffix: str) -> Tensor:
         """The states (S, T + 1, N, H), the given one first, of all steps of (T, N, in)."""
-        count, _, all_steps, early = _KINDS[self.mode]
-        own, size = vars(self), self.hidden_size
-        bias, late = None, ()
+        own, all_steps = vars(self), _KINDS[self.mode][2]
+        weight, bias, other = own["weight_hh" + suffix], None, None
         if self.bias:
             bias, other = own["bias_ih" + suffix], own["bias_hh" + suffix]
-            if early == count:
+            if all_steps is not gru:
                 bias = bias + other
-            else:
-                cuts = [early * size, (count - early) * size]
-                (soon, *late), (first, rest) = other.split(cuts), bias.split(cuts)
-                bias = cat([first + soon, rest])
         gates = F.linear(input, own["weight_ih" + suffix], bias)
-        return all_steps(gates, state, own["weight_hh" + suffix], *late)
+        if all_steps is not gru:
+            return all_steps(gates, state, weight)
+        return gru(gates, state, weight, weight.new_zeros(len(weight)) if other is None else other)
 
     def _check_input(self, input: Tensor, batched: int) -> None:
         """Raise for an input that has not `batched` dimensions, or one less."""
@@ -165,11 +166,12 @@ class _Cell(_Recurrent):
         """The state after one step: input (N, in) or (in,), states (N, H) or (H,)."""
         self._check_input(input, 2)
         state = self._state(hx, (*input.shape[:-1], self.hidden_size), input)
-        x, first = input.unsqueeze(0), stack(state)
+        x, first = input.unsqueeze(0), _stacked(state)
         if input.dim() == 1:
             x, first = x.unsqueeze(1), first.unsqueeze(1)
-        last = self._run(x, first, "")[:, 1]
-        states = (last if input.dim() == 2 else last.squeeze(1)).unbind(0)
+        both = self._run(x, first, "")
+        index = (1,) if input.dim() == 2 else (1, 0)
+        states = tuple([both[(i, *index)] for i in range(len(state))])
         return states if len(states) > 1 else states[0]
 
 
@@ -311,7 +313,7 @@ class RNNBase(_Recurrent):
                 f"got input of shape {tuple(input.shape)}"
             )
         stacks = self.num_layers * len(self._suffixes)
-        first = stack(self._state(hx, (stacks, *x.shape[1:-1], self.hidden_size), input))
+        first = _stacked(self._state(hx, (stacks, *x.shape[1:-1], self.hidden_size), input))
         if not batched:
             x, first = x.unsqueeze(1), first.unsqueeze(2)
         x, last = self._layers(x, first)

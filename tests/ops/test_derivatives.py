@@ -214,7 +214,7 @@ TABLE = [
         for f in ("tanh", "relu")
     ],
     ("lstm", recurrence.lstm, ([(3, 2, 8), (2, 2, 2), (8, 2)],), ANY),
-    ("gru", recurrence.gru, ([(3, 2, 6), (1, 2, 2), (6, 2), (2,)],), ANY),
+    ("gru", recurrence.gru, ([(3, 2, 6), (1, 2, 2), (6, 2), (6,)],), ANY),
     ("cross_entropy", lambda x: fused.cross_entropy(x, targets()), ([(3, 4)],), ANY),
     ("negative_sampling", _negative_sampling, ([(2, 4, 3), (2, 8, 3), (2, 5, 4)],), SMALL),
 ]

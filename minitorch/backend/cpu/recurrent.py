@@ -208,7 +208,7 @@ def _lstm_backward(
 def _gru(
     gates: Array, state: Array, weight: Array, bias: Array, out: Out = None
 ) -> tuple[Array, ...]:
-    """The states; r, z, n and W_n h + bias of all steps (T, 4, N, H)."""
+    """The states; r, z, n and n's part of weight h + bias of all steps (T, 4, N, H)."""
     r, acts, _, _ = out or NOTHING[:4]
     steps, (_, n, size) = len(gates), state.shape
     r = _states(state, steps, r)
@@ -220,13 +220,14 @@ def _gru(
     each = zip(_apart(gates, size), acts, h[:-1], h[1:], strict=True)
     for x, values, before, after in each:
         dot(before, turned, product)
+        product += bias
         both, (reset, update, new, inner) = values[:2], values
         np.add(x[:2], moved[:2], out=both)
         both *= 0.5  # sigmoid(x) is (1 + tanh(x / 2)) / 2: NumPy's tanh takes less than exp
         np.tanh(both, out=both)
         both *= 0.5
         both += 0.5
-        np.add(moved[2], bias, out=inner)
+        np.copyto(inner, moved[2])
         np.multiply(reset, inner, out=new)
         new += x[2]
         np.tanh(new, out=new)
@@ -237,7 +238,7 @@ def _gru(
 
 
 def _gru_slopes(acts: Array, h: Array, out: Array) -> None:
-    """What a step multiplies by dh for the gradients of r, z, n and W_n h + bias."""
+    """What a step multiplies by dh for the gradients of r, z, n and n's part of weight h + bias."""
     reset, update, new, inner = np.moveaxis(acts, 1, 0)
     by_reset, by_update, by_new, by_inner = np.moveaxis(out, 1, 0)
     np.subtract(1, acts[:, :2], out=out[:, :2])
@@ -283,7 +284,7 @@ def _gru_backward(
         dx if needs[0] else None,
         result(dh[None], dstate) if needs[1] else None,
         _weight_grad(dz, h, dw) if needs[2] else None,
-        np.add.reduce(dz[..., 2 * size :], axis=(0, 1), out=db) if needs[3] else None,
+        np.add.reduce(dz, axis=(0, 1), out=db) if needs[3] else None,
     ]
 
 

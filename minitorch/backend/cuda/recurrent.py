@@ -124,7 +124,7 @@ def _lstm_backward(
 
 # ---------------------------------------------------------------------- GRU
 def _gru(gpu: Gpu, gates: Array, state: Array, weight: Array, bias: Array) -> tuple[Array, ...]:
-    """The states; r, z, n and W_n h + bias of all steps."""
+    """The states; r, z, n and n's part of weight h + bias of all steps."""
     gates, bias = gpu.contiguous(gates), gpu.contiguous(bias)
     steps, (_, n, size) = len(gates), state.shape
     r = _states(gpu, state, steps)
@@ -148,12 +148,11 @@ def _gru_backward(
         arrays = (dx[t], dz[t], carry, dh, g[t + 1], acts[t], h[t])
         _step(gpu, "gru_backward", dh, arrays, np.int64(size))
         dh = _matmul(gpu, dz[t], weight)
-    late = dz[..., 2 * size :]
     return [
         dx if needs[0] else None,
         _first(gpu, (dh, carry, g[0])) if needs[1] else None,
         _weight_grad(gpu, dz, h) if needs[2] else None,
-        REDUCTIONS["sum"](gpu, late, (0, 1), False) if needs[3] else None,
+        REDUCTIONS["sum"](gpu, dz, (0, 1), False) if needs[3] else None,
     ]
 
 

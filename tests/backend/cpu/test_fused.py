@@ -42,7 +42,7 @@ def layer_norm(dtype, shape, dims):
 def recurrent(gates, kinds, dtype, steps=4, n=3, size=2, **params):
     """Arguments of `rnn` (one gate), `gru` (three, and a bias) or `lstm` (four)."""
     shapes = [(steps, n, gates * size), (kinds, n, size), (gates * size, size)]
-    shapes += [(size,)] * (gates == 3)
+    shapes += [(3 * size,)] * (gates == 3)
     return tuple(numbers(*shape, dtype=dtype) for shape in shapes), params
 
 

@@ -32,7 +32,7 @@ def arguments(kind, dtype, steps, n, size):
     gates, kinds, _ = KINDS[kind]
     rng = np.random.default_rng(0)
     shapes = [(kinds, steps + 1, n, size), (steps, n, gates * size), (kinds, n, size)]
-    shapes += [(gates * size, size)] + [(size,)] * (kind == "gru")
+    shapes += [(gates * size, size)] + [(3 * size,)] * (kind == "gru")
     drawn = [rng.normal(size=shape) / 2 for shape in shapes]
     drawn[3] /= size**0.5  # the weight, as layers draw it
     return [a.astype(dtype) for a in drawn]

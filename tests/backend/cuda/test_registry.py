@@ -85,7 +85,7 @@ def through_time(gates, call, *more):
 
 
 rnn, lstm = through_time(1, recurrence.rnn), through_time(4, recurrence.lstm)
-gru = through_time(3, recurrence.gru, ones(4, requires_grad=True))
+gru = through_time(3, recurrence.gru, ones(12, requires_grad=True))
 WORK = {
     "adagrad_": partial(step, optim.Adagrad, sparse=False),
     "adagrad_rows_": partial(step, optim.Adagrad, sparse=True),
