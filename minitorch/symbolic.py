@@ -144,7 +144,7 @@ def _no_symbol(node: Node) -> Exception:
     return NotImplementedError(
         f"to_sympy: the op '{node.name}' has no symbol; those that have one: "
         f"{', '.join(sorted((*ELEMENTWISE, *REDUCTIONS, *ALONG, *SAME)))}, matmul, cat, "
-        "and linear ones"
+        "where, and linear ones"
     )
 
 
@@ -193,6 +193,8 @@ class _Reader:
             return self._matmul(node)
         if name == "cat":
             return self._cat(node)
+        if name == "where":
+            return self._where(node)
         if family == "fused":
             return self._reference(node)
         raise _no_symbol(node)
@@ -305,6 +307,16 @@ class _Reader:
         ]
         return _Values(node.shape, sums)
 
+    def _where(self, node: Node) -> _Values:
+        """What was chosen when the graph was recorded, element by element."""
+        condition: Any = Tensor(node.params["condition"])
+        first = condition.expand(node.shape).reshape(-1).tolist()
+        wanted = {0: any(first), 1: not all(first)}
+        spread = {
+            i: self._spread(self._parent(node, i), node.shape) for i, some in wanted.items() if some
+        }
+        return _Values(node.shape, [spread[0 if one else 1][k] for k, one in enumerate(first)])
+
     def _cat(self, node: Node) -> _Values:
         parts = [self._parent(node, i) for i in range(len(node.parents))]
         starts = itertools.accumulate((len(part.flat) for part in parts), initial=0)
@@ -363,8 +375,10 @@ def to_sympy(y: Tensor, names: Names) -> Expr:
 
     names: for each leaf that y depends on, the name of its symbol; the elements of a tensor with
     dimensions are called `x_0`, `x_1`, or `x_0_1`. Other tensors on the way may be named too.
-    Numbers are exact fractions where they are simple. Only the graph is read, so y must not have
-    been freed by backward; constants that were tensors may not be in it (the error says so).
+    Numbers are exact fractions where they are simple. What `where` chose (in clamp, or a mask) and
+    the order that a sort found are those of the recorded values. Only the graph is read, so y must
+    not have been freed by backward; constants that were tensors may not be in it (the error says
+    so).
 
     Raises ImportError without SymPy, RuntimeError for a y that is not recorded, ValueError for a
     leaf without a name or a name that is not in the graph, NotImplementedError for an op that has

@@ -170,6 +170,18 @@ VECTORS = {
     ),
     "cat": lambda v: (minitorch.cat([v, v * 2]) * minitorch.cat([v.exp(), v])).sum(),
     "linear": lambda v: nn.functional.linear(v.reshape(1, 3), v.reshape(1, 3), v[:1]).sum(),
+    "choices": lambda v: (
+        minitorch.where(v > 0, v * v, v.exp()).sum()
+        + nn.functional.leaky_relu(v).prod()
+        + v.clamp(-1, 2).prod()
+        + nn.functional.softplus(v).sum()
+    ),
+    "losses": lambda v: (
+        nn.functional.cross_entropy(minitorch.stack([v, v * 2]), minitorch.tensor([1, 2]))
+        + v.norm() * v.std()
+        + nn.functional.layer_norm(v, (3,), v, v).sin().sum()
+    ),
+    "order": lambda v: (v.sort()[0].cumsum(0) * v).sum() + v.topk(2)[0].prod(),
     "numbers": lambda v: (2.5 / v - 1 + v**3 + 2**v - v / 7).sum(),
 }
 
@@ -272,8 +284,10 @@ def test_expression_size():
 # ---------------------------------------------------------------------- what cannot be read
 def test_bad_input():
     x = leaf(1.5)
-    with pytest.raises(NotImplementedError, match=r"op 'where' has no symbol; those .* exp, expm1"):
-        to_sympy(minitorch.where(x > 1, x, 0.0), {x: "x"})
+    with pytest.raises(NotImplementedError, match=r"op 'round' has no symbol; those .* exp, expm1"):
+        to_sympy(x.round() * x, {x: "x"})
+    with pytest.raises(ValueError, match="does not keep argument 1 of 'where', a tensor"):
+        to_sympy(minitorch.where(x > 2, x, 0.0), {x: "x"})
 
     class Mine(autograd.Function):
         @staticmethod
