@@ -45,6 +45,13 @@ def wrong(reverse=1.0, forward=1.0, at=(1, 2)):
     return Wrong.apply
 
 
+def test_pytorchs_names():
+    assert minitorch.autograd.gradcheck is gradcheck
+    assert minitorch.autograd.gradgradcheck is gradgradcheck
+    with pytest.raises(AttributeError, match=r"'minitorch\.autograd' has no attribute 'gradchek'"):
+        _ = minitorch.autograd.gradchek
+
+
 def test_what_is_right_passes():
     x, y = ours(X), ours(X[0])
     f = lambda x, y: ((x * y).sin(), x.exp().sum(0), "no tensor", (x > 0))  # noqa: E731

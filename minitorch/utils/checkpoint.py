@@ -13,7 +13,11 @@ from minitorch import autograd, random, tree
 from minitorch.autograd import Function
 from minitorch.tensor import Node, Tensor, enable_grad, grad_mode
 
-__all__ = ["checkpoint", "checkpoint_sequential"]
+__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
+
+
+class CheckpointError(RuntimeError):
+    """A function gave other results when backward called it again."""
 
 
 class _Segment:
@@ -51,10 +55,10 @@ class _Segment:
 
 
 def _check_same(before: Sequence[Tensor], again: Sequence[Tensor]) -> None:
-    """RuntimeError where the second run gave other results than the first one did."""
+    """CheckpointError where the second run gave other results than the first one did."""
     first, second = ([(tuple(y.shape), y.dtype) for y in ys] for ys in (before, again))
     if first != second:
-        raise RuntimeError(
+        raise CheckpointError(
             "checkpoint: function gave other results when backward called it again: "
             f"{_told(second)} with a gradient, and {_told(first)} before"
         )
@@ -149,6 +153,7 @@ def checkpoint(
     history would be walked again. Arguments and results are tensors, other things, and nests of
     both. Higher derivatives and forward mode work. use_reentrant: accepted for PyTorch's sake;
     there is one way here, which can do what either can.
+    Backward raises CheckpointError where the results have other shapes or dtypes than before.
     """
     if not callable(function):
         raise TypeError(
