@@ -220,7 +220,8 @@ def value_and_grad(
 
     @wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        value, gradient, aux = _value_and_grad("grad", func, argnums, has_aux, args, kwargs)
+        name = "value_and_grad"
+        value, gradient, aux = _value_and_grad(name, func, argnums, has_aux, args, kwargs)
         return ((value, aux) if has_aux else value), gradient
 
     return wrapped
@@ -230,12 +231,12 @@ def grad_and_value(
     func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
     """`value_and_grad` in the order of PyTorch: (gradient, value)."""
-    both = value_and_grad(func, argnums, has_aux)
 
     @wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        value, gradient = both(*args, **kwargs)
-        return gradient, value
+        name = "grad_and_value"
+        value, gradient, aux = _value_and_grad(name, func, argnums, has_aux, args, kwargs)
+        return gradient, ((value, aux) if has_aux else value)
 
     return wrapped
 
@@ -286,11 +287,22 @@ def jvp(
     primals, tangents: tuples of the same structure. strict: RuntimeError where a result does not
     depend on them (else its tangent is zero). has_aux: func returns (result, aux); aux comes third.
     """
+    return _jvp("jvp", func, primals, tangents, strict, has_aux)
+
+
+def _jvp(
+    name: str,
+    func: Callable[..., Any],
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+    strict: bool = False,
+    has_aux: bool = False,
+) -> tuple[Any, ...]:
     for what, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, tuple):
-            raise RuntimeError(f"jvp: {what}: expected a tuple, got {type(given).__name__}")
-    call = _Call("jvp", func, primals, None, has_aux)
-    moving = _matched("jvp", "tangent", tangents, call.structure, call.variables)
+            raise RuntimeError(f"{name}: {what}: expected a tuple, got {type(given).__name__}")
+    call = _Call(name, func, primals, None, has_aux)
+    moving = _matched(name, "tangent", tangents, call.structure, call.variables)
     if strict:
         _check_dependence(call)
     moved = tree.unflatten(call.push(moving), call.output_structure)
@@ -331,8 +343,12 @@ def hvp(func: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any,
     """
     if not isinstance(primals, tuple) or not primals:
         raise RuntimeError(f"hvp: primals: expected a tuple of tensors, got {primals!r}")
-    gradient = grad(func, argnums=tuple(range(len(primals))))
-    return jvp(gradient, primals, tangents)[1]
+    every = tuple(range(len(primals)))
+
+    def gradient(*xs: Any) -> Any:
+        return _value_and_grad("hvp", func, every, False, xs, {})[1]
+
+    return _jvp("hvp", gradient, primals, tangents)[1]
 
 
 # ---------------------------------------------------------------------- Jacobians
@@ -352,10 +368,15 @@ def jacrev(
     """
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError(f"jacrev: chunk_size: expected a number above 0, got {chunk_size}")
+    return _by_rows("jacrev", func, argnums, has_aux)
 
+
+def _by_rows(
+    name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bool = False
+) -> Callable[..., Any]:
     @wraps(func)
     def wrapped(*args: Any) -> Any:
-        call = _Call("jacrev", func, args, argnums, has_aux)
+        call = _Call(name, func, args, argnums, has_aux)
         parts = [
             [Matrix(x, y.numel(), x.numel(), call.nested) for x in call.variables]
             for y in call.outputs
@@ -387,10 +408,15 @@ def jacfwd(
 
     Its structure is that of `jacrev`. func runs once, so that `randomness` has no meaning here.
     """
+    return _by_columns("jacfwd", func, argnums, has_aux)
 
+
+def _by_columns(
+    name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bool = False
+) -> Callable[..., Any]:
     @wraps(func)
     def wrapped(*args: Any) -> Any:
-        call = _Call("jacfwd", func, args, argnums, has_aux)
+        call = _Call(name, func, args, argnums, has_aux)
         parts = [
             [Matrix(y, x.numel(), y.numel(), call.nested) for x in call.variables]
             for y in call.outputs
@@ -416,7 +442,7 @@ def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any
 
     For a scalar function of n numbers: one pass backward, then n forward through both.
     """
-    return jacfwd(jacrev(func, argnums), argnums)
+    return _by_columns("hessian", _by_rows("hessian", func, argnums), argnums)
 
 
 # ---------------------------------------------------------------------- modules

@@ -482,31 +482,23 @@ def general(
 def fused(name: str, reference: Function, arity: int) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
-    arity: the number of its tensors, 1 or 3. With one, tensors among the params may be given behind
-    it again: the walks raise if one of these is changed in place by then.
+    arity: the number of its tensors, 1, 3 or 4. With one, tensors among the params may be given
+    behind it again: the walks raise if one of these is changed in place by then.
     The entry `name` gives (result, *kept arrays), where the result is an array, too, and may be
-    the last one that is kept; the entry
-    `name_backward` takes the gradient, the kept arrays and the params and gives a gradient for
-    each argument (or None). The gradient is the number 1.0 for the implicit one of a scalar's
+    kept; the entry `name_backward` takes the gradient, the kept arrays and the params and gives a
+    gradient for each argument (or None). The gradient is the number 1.0 for the implicit one of a scalar's
     `backward()`: what was kept is not needed again then, and may be the result. Forward mode and
     higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
     """
 
-    def vjp(node: Node, g: Tensor) -> tuple[Any, ...]:
+    def vjp(node: Node, g: Tensor) -> list[Any]:
         versions, counts, kept, needs, _ = node.saved or _saved(node)
         if list(map(_count, versions)) != counts:
             fused_inputs(node)  # which says what has changed
         a = g.array
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
         grads = backward_entries[type(a)](given, *kept, needs=needs, **node.params)
-        if len(grads) == 1:
-            return (Tensor(grads[0]),)
-        x, y, z = grads
-        return (
-            x if x is None else Tensor(x),
-            y if y is None else Tensor(y),
-            z if z is None else Tensor(z),
-        )
+        return [r if r is None else Tensor(r) for r in grads]
 
     op = Op(name, "fused", vjp, None, reference=reference)
     entries = op.entries
@@ -518,15 +510,9 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         p = x.node
         if p is None or not grad_mode.enabled:
             return Tensor(r)
-        arrays: tuple[Array, ...] = (a,)
-        versions: tuple[list[Any], ...] = (x.version,)
-        version = [0]
-        for other in watched:
-            arrays, versions = (*arrays, other.array), (*versions, other.version)
-        if kept[-1] is r:  # backward reads the result, too
-            arrays, versions = (*arrays, r), (*versions, version)
-        saved = versions, list(map(_count, versions)), kept, _ONE_NEEDED, arrays
-        return Tensor(r, Node(op, (p,), saved, params, r.shape), version)
+        arrays = (a, *[other.array for other in watched])
+        versions = (x.version, *[other.version for other in watched])
+        return _recorded(op, r, (p,), arrays, versions, kept, _ONE_NEEDED, params)
 
     def ternary(x: Tensor, y: Tensor, z: Tensor, **params: Any) -> Tensor:
         a, b, c = x.array, y.array, z.array
@@ -534,20 +520,44 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         p, q, o = x.node, y.node, z.node
         if (p is q is o is None) or not grad_mode.enabled:
             return Tensor(r)
-        arrays: tuple[Array, ...] = (a, b, c)
-        versions: tuple[list[Any], ...] = (x.version, y.version, z.version)
-        version = [0]
-        if kept[-1] is r:
-            arrays, versions = (a, b, c, r), (*versions, version)
+        versions = x.version, y.version, z.version
         needs = p is not None, q is not None, o is not None
-        saved = versions, list(map(_count, versions)), kept, needs, arrays
-        return Tensor(r, Node(op, (p, q, o), saved, params, r.shape), version)
+        return _recorded(op, r, (p, q, o), (a, b, c), versions, kept, needs, params)
 
-    return _named({1: unary, 3: ternary}[arity], op)
+    def several(*xs: Tensor, **params: Any) -> Tensor:
+        arrays = tuple([x.array for x in xs])
+        r, *kept = entries[type(arrays[0])](*arrays, **params)
+        parents = tuple([x.node for x in xs])
+        needs = tuple([p is not None for p in parents])
+        if not grad_mode.enabled or not any(needs):
+            return Tensor(r)
+        versions = tuple([x.version for x in xs])
+        return _recorded(op, r, parents, arrays, versions, kept, needs, params)
+
+    return _named({1: unary, 3: ternary, 4: several}[arity], op)
 
 
 _ONE_NEEDED = (True,)
 _count = itemgetter(0)  # of a version
+
+
+def _recorded(
+    op: Op,
+    r: Array,
+    parents: tuple[Node | None, ...],
+    arrays: tuple[Array, ...],
+    versions: tuple[list[Any], ...],
+    kept: list[Array],
+    needs: tuple[bool, ...],
+    params: dict[str, Any],
+) -> Tensor:
+    """The result of a fused op, on the tape."""
+    version = [0]
+    for array in kept:
+        if array is r:  # backward reads the result, too
+            arrays, versions = (*arrays, r), (*versions, version)
+    saved = versions, list(map(_count, versions)), kept, needs, arrays
+    return Tensor(r, Node(op, parents, saved, params, r.shape), version)
 
 
 def fused_saved(node: Node) -> tuple[list[Saved], Saved | None]:
@@ -555,7 +565,8 @@ def fused_saved(node: Node) -> tuple[list[Saved], Saved | None]:
     versions, counts, kept, _, arrays = _saved(node)
     nodes = (*node.parents, *[None] * (len(arrays) - len(node.parents)))
     values = list(zip(arrays, nodes, versions, counts))
-    has_result = len(arrays) > len(node.parents) and kept[-1] is arrays[-1]
+    last = arrays[-1] if len(arrays) > len(node.parents) else None
+    has_result = last is not None and any(array is last for array in kept)
     return (values[:-1], values[-1]) if has_result else (values, None)
 
 

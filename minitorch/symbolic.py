@@ -140,11 +140,11 @@ class _Values(NamedTuple):
     flat: list[Expr]
 
 
-def _no_symbol(node: Node, why: str = "") -> Exception:
+def _no_symbol(node: Node) -> Exception:
     return NotImplementedError(
-        f"to_sympy: the op '{node.name}' has no symbol{why}; those that have one: "
+        f"to_sympy: the op '{node.name}' has no symbol; those that have one: "
         f"{', '.join(sorted((*ELEMENTWISE, *REDUCTIONS, *ALONG, *SAME)))}, matmul, cat, "
-        "and linear ones"
+        "where, and linear ones"
     )
 
 
@@ -154,6 +154,7 @@ class _Reader:
     def __init__(self, known: Mapping[int, _Values], device: Any) -> None:
         self.s = _sympy()
         self.known = dict(known)
+        self.kept: list[Tensor] = []
         self.device = device
 
     def read(self, root: Node) -> _Values:
@@ -192,12 +193,25 @@ class _Reader:
             return self._matmul(node)
         if name == "cat":
             return self._cat(node)
+        if name == "where":
+            return self._where(node)
         if family == "fused":
-            with enable_grad():
-                inputs = [autograd.alias(x) for x in fused_inputs(node)]
-                output = node.op.reference(*inputs, **node.params)
-            return self.read(output.node)
+            return self._reference(node)
         raise _no_symbol(node)
+
+    def _reference(self, node: Node) -> _Values:
+        """A fused op in ordinary ops; the values of what has no gradient become known."""
+        with enable_grad():
+            inputs = [
+                x.detach().requires_grad_() if x.node is None else autograd.alias(x)
+                for x in fused_inputs(node)
+            ]
+            output = node.op.reference(*inputs, **node.params)
+        self.kept.append(output)  # `known` goes by ids, which others would get
+        for x, parent in zip(inputs, node.parents, strict=True):
+            if parent is None:
+                self.known[id(x.node)] = self._constant(x.array)
+        return self.read(output.node)
 
     def _constant(self, value: Any) -> _Values:
         """A number, or the values of a tensor that is not tracked."""
@@ -284,17 +298,24 @@ class _Reader:
 
     def _matmul(self, node: Node) -> _Values:
         x, y = self._parent(node, 0), self._parent(node, 1)
-        if len(x.shape) != 2 or len(y.shape) != 2:
-            raise _no_symbol(node, " for more than two dimensions")
-        (n, k), m = x.shape, y.shape[1]
-        rows = [x.flat[i * k : (i + 1) * k] for i in range(n)]
-        columns = [y.flat[j::m] for j in range(m)]
+        *batch, n, m = node.shape
+        k = x.shape[-1]
+        left, right = self._spread(x, (*batch, n, k)), self._spread(y, (*batch, k, m))
         sums = [
-            self.s.Add(*[a * b for a, b in zip(row, column, strict=True)])
-            for row in rows
-            for column in columns
+            self.s.Add(*[left[(b * n + i) * k + q] * right[(b * k + q) * m + j] for q in range(k)])
+            for b, i, j in itertools.product(range(math.prod(batch)), range(n), range(m))
         ]
         return _Values(node.shape, sums)
+
+    def _where(self, node: Node) -> _Values:
+        """What was chosen when the graph was recorded, element by element."""
+        condition: Any = Tensor(node.params["condition"])
+        first = condition.expand(node.shape).reshape(-1).tolist()
+        wanted = {0: any(first), 1: not all(first)}
+        spread = {
+            i: self._spread(self._parent(node, i), node.shape) for i, some in wanted.items() if some
+        }
+        return _Values(node.shape, [spread[0 if one else 1][k] for k, one in enumerate(first)])
 
     def _cat(self, node: Node) -> _Values:
         parts = [self._parent(node, i) for i in range(len(node.parents))]
@@ -325,14 +346,27 @@ def _known(y: Tensor, names: Names) -> dict[int, _Values]:
         raise RuntimeError(
             "to_sympy: y is not part of a graph: nothing it is made of requires grad"
         )
+    if not isinstance(names, Mapping):
+        raise TypeError(
+            f"to_sympy: names: expected a dict from tensors to names, got {type(names).__name__}"
+        )
     reached = set(map(id, autograd.topological([y.node])))
-    known = {}
+    known: dict[int, _Values] = {}
+    taken: set[Expr] = set()
     for x, name in names.items():
         if not isinstance(x, Tensor):
             raise TypeError(f"to_sympy: names: expected tensors, got {type(x).__name__}")
         if x.node is None or id(x.node) not in reached:
             raise ValueError(f"to_sympy: names: {name!r} is not part of the graph of y")
-        known[id(x.node)] = _symbols(x, name)
+        if not isinstance(name, (str, _sympy().Symbol)):
+            raise TypeError(
+                f"to_sympy: names: expected a str or a Symbol as a name, got {type(name).__name__}"
+            )
+        values = _symbols(x, name)
+        if not taken.isdisjoint(values.flat):
+            raise ValueError(f"to_sympy: names: {str(name)!r} would give two numbers one symbol")
+        taken.update(values.flat)
+        known[id(x.node)] = values
     return known
 
 
@@ -341,8 +375,10 @@ def to_sympy(y: Tensor, names: Names) -> Expr:
 
     names: for each leaf that y depends on, the name of its symbol; the elements of a tensor with
     dimensions are called `x_0`, `x_1`, or `x_0_1`. Other tensors on the way may be named too.
-    Numbers are exact fractions where they are simple. Only the graph is read, so y must not have
-    been freed by backward; constants that were tensors may not be in it (the error says so).
+    Numbers are exact fractions where they are simple. What `where` chose (in clamp, or a mask) and
+    the order that a sort found are those of the recorded values. Only the graph is read, so y must
+    not have been freed by backward; constants that were tensors may not be in it (the error says
+    so).
 
     Raises ImportError without SymPy, RuntimeError for a y that is not recorded, ValueError for a
     leaf without a name or a name that is not in the graph, NotImplementedError for an op that has
@@ -364,10 +400,22 @@ def differentiate(expression: Expr, symbol: Any) -> Expr:
     Raises NotImplementedError for a function that the table does not have.
     """
     s = _sympy()
-    expression = s.sympify(expression)
+    expression = _expression("differentiate", expression)
+    if not isinstance(symbol, (str, s.Symbol)):
+        raise TypeError(
+            f"differentiate: symbol: expected a Symbol or its name, got {type(symbol).__name__}"
+        )
     names = {x.name: x for x in expression.free_symbols}
     x = names.get(symbol, s.Symbol(symbol)) if isinstance(symbol, str) else symbol
     return _derivative(s, expression, x, {})
+
+
+def _expression(name: str, value: Any) -> Expr:
+    """A SymPy expression, from one, a number or text."""
+    made = _sympy().sympify(value)
+    if not isinstance(made, _sympy().Basic):
+        raise TypeError(f"{name}: expected a SymPy expression, got {type(value).__name__}")
+    return made
 
 
 def _derivative(s: Any, e: Expr, x: Expr, known: dict[Expr, Expr]) -> Expr:
@@ -417,7 +465,7 @@ def expression_size(expression: Expr) -> int:
             sizes[e] = 1 + sum(map(size, e.args))
         return sizes[e]
 
-    return size(_sympy().sympify(expression))
+    return size(_expression("expression_size", expression))
 
 
 def graph_size(y: Tensor) -> int:

@@ -378,6 +378,10 @@ class Tensor:
         """Call `hook(grad)` when the gradient is known; what it returns replaces the gradient."""
         if self.node is None:
             raise RuntimeError("register_hook: this tensor does not require grad")
+        if not callable(hook):
+            raise TypeError(
+                f"register_hook: hook: expected something to call, got {type(hook).__name__}"
+            )
         if self.node.hooks is None:
             self.node.hooks = {}
         return RemovableHandle(self.node.hooks, hook)

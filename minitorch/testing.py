@@ -61,6 +61,11 @@ class _Checked:
     def __init__(self, name: str, fn: Callable[..., Any], inputs: Inputs) -> None:
         self.name = name
         self.fn = fn
+        if not isinstance(inputs, (Tensor, list, tuple)):
+            raise TypeError(
+                f"{name}: inputs: expected a tensor or a sequence of arguments, got "
+                f"{type(inputs).__name__}"
+            )
         self.inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         # Which inputs vary: those that require grad, or every floating one where none does.
         self.places = [i for i, x in enumerate(self.inputs) if _floating(x) and x.requires_grad]
@@ -269,7 +274,7 @@ def gradcheck(
     atol: float | None = None,
     rtol: float | None = None,
     raise_exception: bool = True,
-    check_forward_ad: bool = True,
+    check_forward_ad: bool | None = None,
     check_backward_ad: bool = True,
     method: str = "central",
 ) -> bool:
@@ -280,7 +285,8 @@ def gradcheck(
     floating-point tensors are left out.
     eps: the step; None: `step_size` of the dtype and the method, "central" or "forward"
     differences. atol, rtol: None: 1e-5 and 1e-3 in float64, 1e-2 and 1e-2 in float32.
-    check_forward_ad=False: for a Function that has no `jvp`.
+    check_forward_ad: None: forward mode, too, unless the function uses a Function without `jvp`;
+    True: then NotImplementedError.
     Returns True. Where an element is wrong, returns False, or raises GradcheckError with a report
     of the worst one: mode, output, input, index, analytic and numerical value, error.
     ValueError where there is nothing to check or an input has another dtype.
@@ -289,7 +295,7 @@ def gradcheck(
     step = step_size(checked.dtype, method) if eps is None else eps
     default = TOLERANCE[checked.dtype]
     tolerances = (default[0] if atol is None else atol, default[1] if rtol is None else rtol)
-    if not (check_forward_ad or check_backward_ad):
+    if check_forward_ad is False and not check_backward_ad:
         raise ValueError("gradcheck: neither check_forward_ad nor check_backward_ad is set")
     primals = checked.primals()
     values = checked.values(*primals)
@@ -298,8 +304,12 @@ def gradcheck(
     modes: dict[str, Any] = {}
     if check_backward_ad:
         modes["reverse"] = func.jacrev(checked, everything)(*primals)
-    if check_forward_ad:
-        modes["forward"] = func.jacfwd(checked, everything)(*primals)
+    if check_forward_ad is not False:
+        try:
+            modes["forward"] = func.jacfwd(checked, everything)(*primals)
+        except NotImplementedError:
+            if check_forward_ad or not check_backward_ad:
+                raise
     reports = [
         _report(
             mode,

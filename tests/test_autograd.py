@@ -177,6 +177,10 @@ def test_reading_the_grad_of_a_result_warns():
         (lambda x: autograd.grad(3.0, x), TypeError, "expected a tensor to differentiate"),
         (lambda x: autograd.backward([x.sum()], [None, None]), RuntimeError, "1 tensors and 2"),
         (lambda x: x.sum().backward(inputs=[]), RuntimeError, "inputs is empty"),
+        (lambda x: autograd.grad(None, x), TypeError, "to differentiate, got NoneType"),
+        (lambda x: x.sum().backward(inputs=[3]), TypeError, r"inputs\[0\]: expected a tensor, got"),
+        (lambda x: x.sum().backward(inputs=[x, x.detach()]), RuntimeError, r"inputs\[1\] does not"),
+        (lambda x: x.register_hook(3), TypeError, "hook: expected something to call, got int"),
         (lambda x: (x * 2).requires_grad_(False), RuntimeError, "flags of leaf"),
         (lambda x: x.detach().retain_grad(), RuntimeError, "retain_grad"),
         (lambda x: x.detach().register_hook(print), RuntimeError, "register_hook"),
@@ -361,6 +365,13 @@ def test_a_parameter_given_as_gradient_is_not_kept():
     y.grad.zero_()
     x.grad.zero_()
     assert given.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_hook_must_return_a_gradient_of_that_shape():
+    x = ours(A, True)
+    x.register_hook(lambda g: g.sum())
+    with pytest.raises(RuntimeError, match=r"shape \(\), expected \(3, 4\)"):
+        x.sum().backward()
 
 
 def test_a_hook_must_return_a_gradient():

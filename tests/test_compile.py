@@ -280,6 +280,27 @@ def test_each_layer_is_replayed(kind):
     assert world.run.replays == 2
 
 
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_recurrent_layers_are_replayed(kind):
+    def make(**changes):
+        layer = getattr(nn, kind)(FEATURES, 3, 2, bidirectional=True, dropout=0.3)
+        model = nn.ModuleList([layer, nn.Linear(6, CLASSES)])
+        optimizer = optim.Adam(model.parameters())
+
+        def step(x, y, words):
+            optimizer.zero_grad()
+            output, _ = model[0](minitorch.stack([x, x * 2, x.sin()]))
+            loss = F.cross_entropy(model[1](output[-1]), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return {"model": model, "optimizer": optimizer, "step": step}
+
+    world = assert_equal_runs(make, [4] * 5)
+    assert (world.run.recordings, world.run.replays) == (1, 3)
+
+
 # ---------------------------------------------------------------------- guards
 def changing(change, sizes=(4,) * 8, make=mlp, after=3):
     """`change(world)` is made after some step; both ways must go on alike. The compiled world."""

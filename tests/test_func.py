@@ -214,6 +214,38 @@ def test_bad_calls(call, error, match):
         call()
 
 
+EACH = {
+    "grad": lambda f, x: func.grad(f)(x),
+    "value_and_grad": lambda f, x: func.value_and_grad(f)(x),
+    "grad_and_value": lambda f, x: func.grad_and_value(f)(x),
+    "vjp": lambda f, x: func.vjp(f, x),
+    "jvp": lambda f, x: func.jvp(f, (x,), (x,)),
+    "linearize": lambda f, x: func.linearize(f, x),
+    "jacrev": lambda f, x: func.jacrev(f)(x),
+    "jacfwd": lambda f, x: func.jacfwd(f)(x),
+    "hessian": lambda f, x: func.hessian(f)(x),
+    "hvp": lambda f, x: func.hvp(f, (x,), (x,)),
+}
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_each_names_itself_and_what_it_was_given(name):
+    for result, error, told in [
+        (None, TypeError, "must return a tensor, got NoneType"),
+        ("a", TypeError, "must return a tensor, got str"),
+        ((), RuntimeError, r"the function returned no tensor, got \(\)"),
+        (minitorch.tensor(1), RuntimeError, "tensors of a floating dtype, got .*int64"),
+    ]:
+        with pytest.raises(error, match=f"^{name}: .*{told}"):
+            EACH[name](lambda x, result=result: result, of(X))
+    for x, told in [
+        (minitorch.arange(3), "expected a floating dtype, got .*int64"),
+        (None, "expected a tensor, got NoneType"),
+    ]:
+        with pytest.raises(TypeError, match=f"^{name}: argument 0: {told}"):
+            EACH[name](wave, x)
+
+
 # ---------------------------------------------------------------------- Jacobians
 def several(x, y):
     return (x * y).sin(), {"total": (x.exp() * y).sum(), "pairs": [x.unsqueeze(1) * y]}

@@ -228,3 +228,67 @@ def test_forward_must_give_tensors():
 
     with pytest.raises(TypeError, match=r"NoTensor\.forward: expected tensors, got int"):
         NoTensor.apply(leaf())
+
+
+def test_backward_must_give_tensors():
+    class NoTensor(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2.0
+
+    told = r"NoTensor\.backward: gradient 0: expected a tensor or None, got float"
+    with pytest.raises(TypeError, match=told):
+        NoTensor.apply(leaf()).sum().backward()
+
+
+def test_what_is_not_defined_is_named():
+    class Half(autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x / 2
+
+    with pytest.raises(NotImplementedError, match="Half: define backward"):
+        Half.apply(leaf()).sum().backward()
+    with pytest.raises(NotImplementedError, match="Half: define jvp"):
+        minitorch.func.jvp(Half.apply, (ours(X),), (ours(X),))
+
+
+def powers(m):
+    """A Function in PyTorch's newer style, where forward takes no ctx."""
+
+    class Powers(m.autograd.Function):
+        @staticmethod
+        def forward(x, k):
+            return x**k, x ** (k + 1)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            x, ctx.k = inputs
+            ctx.save_for_backward(x, output[0])
+            ctx.shapes = [tuple(y.shape) for y in output]
+
+        @staticmethod
+        def backward(ctx, g, h):
+            x, power = ctx.saved_tensors
+            assert ctx.shapes == [tuple(g.shape), tuple(h.shape)]
+            return g * ctx.k * x ** (ctx.k - 1) + h * (ctx.k + 1) * power, None
+
+    return Powers
+
+
+def test_setup_context_is_pytorchs():
+    def gradients(m, x):
+        y, z = powers(m).apply(x, 3)
+        (g,) = m.autograd.grad((y * z.sin()).sum(), x, create_graph=True)
+        return y, g, m.autograd.grad((g * g).sum(), x)[0]
+
+    mine = gradients(minitorch, leaf())
+    other = gradients(torch, torch.tensor(X, requires_grad=True))
+    for a, b in zip(mine, other, strict=True):
+        assert_close(array(a), array(b), "setup_context", 1e-12)
+    y, _ = powers(minitorch).apply(ours(X), 2)
+    assert not y.requires_grad

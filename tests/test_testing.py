@@ -45,6 +45,13 @@ def wrong(reverse=1.0, forward=1.0, at=(1, 2)):
     return Wrong.apply
 
 
+def test_pytorchs_names():
+    assert minitorch.autograd.gradcheck is gradcheck
+    assert minitorch.autograd.gradgradcheck is gradgradcheck
+    with pytest.raises(AttributeError, match=r"'minitorch\.autograd' has no attribute 'gradchek'"):
+        _ = minitorch.autograd.gradchek
+
+
 def test_what_is_right_passes():
     x, y = ours(X), ours(X[0])
     f = lambda x, y: ((x * y).sin(), x.exp().sum(0), "no tensor", (x > 0))  # noqa: E731
@@ -103,10 +110,12 @@ class NoForward(autograd.Function):
 
 
 def test_a_function_without_forward_mode():
+    assert gradcheck(NoForward.apply, ours(X))
+    assert gradgradcheck(NoForward.apply, ours(X))
     assert gradcheck(NoForward.apply, ours(X), check_forward_ad=False)
-    assert gradgradcheck(NoForward.apply, ours(X), check_forward_ad=False)
-    with pytest.raises(NotImplementedError, match="define jvp"):
-        gradcheck(NoForward.apply, ours(X))
+    for options in ({"check_forward_ad": True}, {"check_backward_ad": False}):
+        with pytest.raises(NotImplementedError, match="NoForward: define jvp"):
+            gradcheck(NoForward.apply, ours(X), **options)
 
 
 @pytest.mark.parametrize("method", ["central", "forward"])
@@ -230,5 +239,8 @@ def test_bad_inputs():
         gradcheck(lambda x: x, ours(X), method="up")
     with pytest.raises(ValueError, match=r"dtype: expected float64 or float32, got .*int64"):
         step_size(minitorch.int64)
+    for check in (gradcheck, gradgradcheck, check_dot_product, check_derivatives):
+        with pytest.raises(TypeError, match=f"{check.__name__}: inputs: .* arguments, got float"):
+            check(lambda x: x, 3.0)
     with pytest.raises(ValueError, match="gradcheck: inputs: expected a floating-point tensor"):
         gradcheck(lambda x: x, minitorch.tensor([1]))

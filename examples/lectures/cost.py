@@ -7,12 +7,13 @@ Needs SymPy: pip install '.[symbolic]'.
 
 import argparse
 import time
+import tracemalloc
 from pathlib import Path
 
 import minitorch
 from minitorch import autograd, func, nn
 from minitorch.symbolic import differentiate, expression_size, graph_size, to_sympy
-from minitorch.utils.checkpoint import checkpoint
+from minitorch.utils.checkpoint import checkpoint, checkpoint_sequential
 from minitorch.utils.flop_counter import FlopCounterMode
 
 
@@ -69,14 +70,39 @@ def cost(batch):
     print(f"backward through a checkpoint, which runs forward again: {ratio:.2f} times")
 
 
+def memory():
+    heading("Checkpoints: what is held until backward, 36 layers of tanh on 40 kB")
+    x = minitorch.randn(100, 100, device="cpu", requires_grad=True)
+    layers = nn.Sequential(*[nn.Tanh() for _ in range(36)])
+    for what, forward in (
+        ("all layers", layers),
+        ("6 checkpoints", lambda x: checkpoint_sequential(layers, 6, x)),
+    ):
+        tracemalloc.start()
+        y = forward(x)
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        y.sum().backward()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        arrays, most = held / x.nbytes, peak / x.nbytes
+        print(f"{what}: {arrays:.0f} arrays held, at most {most:.0f} in backward")
+
+
 def layer():
     heading("The Jacobian of a sigmoid layer, 100 x 2048")
-    x = minitorch.randn(100, 2048)
+    x = minitorch.randn(100, 2048, device="cpu")  # where Python sees all memory
     entries = x.numel() ** 2
     print(f"{x.numel():,} x {x.numel():,} numbers: {entries * 4 / 1e9:.0f} GB")
+    tracemalloc.start()
     value, pull_back = func.vjp(nn.Sigmoid(), x)
     (product,) = pull_back(minitorch.ones_like(x))
-    print(f"a vjp needs a few arrays of {product.nbytes / 1e6:.1f} MB, and gives the diagonal:")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(
+        f"a vjp never forms it: its peak is {peak / 1e6:.1f} MB, {peak / x.nbytes:.1f} arrays of "
+        f"{x.nbytes / 1e6:.1f} MB; it gives the diagonal"
+    )
     slope = value * (1 - value)
     print(f"largest difference from z (1 - z): {(product - slope).abs().max().item():.0e}")
 
@@ -100,6 +126,7 @@ def main():
     minitorch.manual_seed(0)
     growth()
     cost(args.batch)
+    memory()
     layer()
     where_it_went_wrong()
 

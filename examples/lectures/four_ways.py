@@ -1,6 +1,8 @@
 """Four ways to differentiate f(x1, x2) = ln x1 + x1·x2 − sin x2 at (2, 5).
 
 python examples/lectures/four_ways.py [--out demo/lectures]
+
+Needs SymPy: pip install '.[symbolic]'.
 """
 
 import argparse
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import minitorch
 from minitorch import func
+from minitorch.symbolic import compare, differentiate, expression_size, graph_size, to_sympy
 from minitorch.viz import draw_graph, trace
 
 
@@ -43,9 +46,13 @@ def numerical():
 
 def symbolic():
     heading("2. Symbolic: rules on the expression")
-    x1, x2 = number(2.0), number(5.0)
-    print(f"∂f/∂x1 = 1/x1 + x2 = {(1 / x1 + x2):.6f}")
-    print(f"∂f/∂x2 = x1 − cos x2 = {(x1 - x2.cos()):.6f}")
+    names = {number(2.0).requires_grad_(): "x1", number(5.0).requires_grad_(): "x2"}
+    y = f(*names)
+    expression = to_sympy(y, names)  # read off the recorded graph
+    print(f"f = {expression}: {expression_size(expression)} nodes, the graph {graph_size(y)}")
+    for name, (slope, gradient) in compare(y, names).items():
+        rule = differentiate(expression, name)
+        print(f"∂f/∂{name} = {rule} = {slope:.6f}, and by reverse mode {gradient:.6f}")
 
 
 def automatic(out):

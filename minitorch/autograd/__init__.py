@@ -17,6 +17,7 @@ from minitorch.autograd.engine import (
     push_forward,
     topological,
 )
+from minitorch.tensor import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [
     "Function",
@@ -25,11 +26,15 @@ __all__ = [
     "alias",
     "backward",
     "detect_anomaly",
+    "enable_grad",
     "functional",
     "grad",
+    "inference_mode",
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
+    "no_grad",
     "push_forward",
     "set_detect_anomaly",
+    "set_grad_enabled",
     "topological",
 ]

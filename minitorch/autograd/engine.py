@@ -147,10 +147,16 @@ def _run_hooks(node: Node, g: Any) -> Any:
     g = owned(g)  # a hook may change it
     for hook in list((node.hooks or {}).values()):
         replaced = hook(g)
-        if isinstance(replaced, (Tensor, RowGrad)):
-            g = replaced
-        elif replaced is not None:
+        if replaced is None:
+            continue
+        if not isinstance(replaced, (Tensor, RowGrad)):
             raise TypeError(f"hook: expected a tensor or None, got {type(replaced).__name__}")
+        if tuple(replaced.shape) != tuple(g.shape):
+            raise RuntimeError(
+                f"hook: returned a gradient of shape {tuple(replaced.shape)}, "
+                f"expected {tuple(g.shape)}"
+            )
+        g = replaced
     return g
 
 
@@ -296,7 +302,7 @@ def _seeds(name: str, outputs: Any, gradients: Any, once: bool) -> list[tuple[No
     """Where a walk begins. once: it frees the graph and is not recorded."""
     if gradients is None and isinstance(outputs, Tensor):
         return [_seed(name, outputs, None, once)]
-    ys = _as_list(outputs)
+    ys = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
     gs = _as_list(gradients) or [None] * len(ys)
     if len(ys) != len(gs):
         raise RuntimeError(f"{name}: got {len(ys)} tensors and {len(gs)} gradients")
@@ -328,9 +334,11 @@ def backward(
     chosen = _as_list(inputs)
     if not chosen:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
-    for x in chosen:
+    for i, x in enumerate(chosen):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"backward: inputs[{i}]: expected a tensor, got {type(x).__name__}")
         if x.node is None:
-            raise RuntimeError("backward: one of the inputs does not require grad")
+            raise RuntimeError(f"backward: inputs[{i}] does not require grad")
     with set_grad_enabled(create_graph):
         found = _walk_backward(seeds, [x.node for x in chosen], keep)
         for x in chosen:
@@ -458,6 +466,10 @@ class Function:
         raise NotImplementedError("Function: define forward(ctx, *args)")
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what backward needs. Where it is defined, forward is `forward(*args)`."""
+
+    @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         """A gradient (or None) for each argument of forward."""
         raise NotImplementedError("Function: define backward(ctx, *grads)")
@@ -475,7 +487,11 @@ class Function:
         tracked = grad_mode.enabled and any(p is not None for p in parents)
         ctx.needs_input_grad = tuple(p is not None for p in parents)
         with no_grad():
-            result = cls.forward(ctx, *args)
+            if cls.setup_context is Function.setup_context:
+                result = cls.forward(ctx, *args)
+            else:
+                result = cls.forward(*args)
+                cls.setup_context(ctx, args, result)
         results = result if isinstance(result, tuple) else (result,)
         for r in results:
             if not isinstance(r, Tensor):
@@ -520,6 +536,8 @@ class FunctionOp:
                 f"trying to backward through the graph a second time: {self.name} is freed; "
                 "specify retain_graph=True the first time"
             )
+        if self.cls.backward is Function.backward:
+            raise NotImplementedError(f"{self.name}: define backward(ctx, *grads) for reverse mode")
         given = [owned(g.parts.get(i)) for i in range(len(node.params))]
         if node.saved._materialize:
             given = [
@@ -534,7 +552,14 @@ class FunctionOp:
                 f"expected {len(node.parents)}, one for each argument of forward"
             )
         for i, (p, gradient) in enumerate(zip(node.parents, grads, strict=True)):
-            if p is not None and gradient is not None and tuple(gradient.shape) != p.shape:
+            if p is None or gradient is None:
+                continue
+            if not isinstance(gradient, (Tensor, RowGrad)):
+                raise TypeError(
+                    f"{self.name}.backward: gradient {i}: expected a tensor or None, got "
+                    f"{type(gradient).__name__}"
+                )
+            if tuple(gradient.shape) != p.shape:
                 raise RuntimeError(
                     f"{self.name}.backward: gradient {i} has shape {tuple(gradient.shape)}, "
                     f"expected {p.shape}"
@@ -543,6 +568,8 @@ class FunctionOp:
 
     def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
         """Call the user's jvp."""
+        if self.cls.jvp is Function.jvp:
+            raise NotImplementedError(f"{self.name}: define jvp(ctx, *tangents) for forward mode")
         result = self._call(self.cls.jvp, node, tangents)
         return result if isinstance(result, tuple) else (result,)
 

@@ -2,7 +2,9 @@
 
 `inputs` is a tensor or a tuple of them, and func takes them as its arguments; its result is a
 tensor or a tuple of them. Results have no graph unless `create_graph`. With `strict`, a
-RuntimeError says which result does not depend on which input; else such a derivative is zero.
+RuntimeError says which result depends on no input, and on which input no result depends (in
+matrices: which result does not depend on which input), or, with a graph, which first derivative
+depends on no input; else such derivatives are zero, or constants.
 There is no vectorisation over passes: `vectorize` is accepted and changes nothing.
 `minitorch.func` has the same derivatives as functions of functions.
 """
@@ -20,6 +22,7 @@ from minitorch.tensor import RowGrad, Tensor, enable_grad
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 Function = Callable[..., Any]
+STRATEGIES = ("reverse-mode", "forward-mode")
 
 
 class _Recorded:
@@ -76,16 +79,35 @@ class _Recorded:
         )
         return [g.to_dense() if isinstance(g, RowGrad) else g for g in grads]
 
-    def check_strict(self, ys: Sequence[Tensor], what: str = "output") -> None:
-        """RuntimeError unless each of ys depends on each input."""
+    def check_strict(self, ys: Sequence[Tensor], what: str = "output", each: bool = False) -> None:
+        """RuntimeError unless each of ys depends on an input, and on each input one of them.
+
+        each: each of ys on each input.
+        """
+        inputs = range(len(self.variables))
+        depends = []
         for i, y in enumerate(ys):
             reached = set() if y.node is None else set(map(id, topological([y.node])))
-            for j, x in enumerate(self.variables):
-                if id(x.node) not in reached:
-                    raise RuntimeError(
-                        f"{self.name}: {what} {i} of the function is independent of input {j} "
-                        "(strict=True)"
-                    )
+            depends.append([id(x.node) in reached for x in self.variables])
+            if not any(depends[i]):
+                self._independent(f"{what} {i}", "every input")
+        for j in inputs:
+            if not any(row[j] for row in depends):
+                self._independent(f"every {what}", f"input {j}")
+            for i in range(len(ys)) if each else ():
+                if not depends[i][j]:
+                    self._independent(f"{what} {i}", f"input {j}")
+
+    def check_moving(self, derivatives: Sequence[Tensor], strict: bool) -> None:
+        """With `strict` and a graph, RuntimeError for a derivative that depends on no input."""
+        for j, d in enumerate(derivatives if strict and self.create_graph else ()):
+            if not d.requires_grad:
+                self._independent(f"derivative {j}", "every input")
+
+    def _independent(self, what: str, of: str) -> None:
+        raise RuntimeError(
+            f"{self.name}: {what} of the function is independent of {of} (strict=True)"
+        )
 
     def scalar(self) -> Tensor:
         """func's result, which must have a single element."""
@@ -153,6 +175,7 @@ def vjp(
     if strict:
         call.check_strict(call.outputs)
     grads = call.pull(call.outputs, vs, create_graph)
+    call.check_moving(grads, strict)
     return call.value(), call.like_inputs(grads)
 
 
@@ -165,6 +188,7 @@ def jvp(
     if strict:
         call.check_strict(call.outputs)
     moved = push_forward(call.outputs, call.variables, vs, create_graph=create_graph)
+    call.check_moving(moved, strict)
     return call.value(), call.like_outputs(moved)
 
 
@@ -210,14 +234,19 @@ def jacobian(
     strategy: "reverse-mode", a pass for each element of the outputs; or "forward-mode", a pass
     for each element of the inputs. Raises ValueError for another.
     """
-    if strategy not in ("reverse-mode", "forward-mode"):
+    if strategy not in STRATEGIES:
         raise ValueError(
-            f"jacobian: strategy: expected 'reverse-mode' or 'forward-mode', got {strategy!r}"
+            f"jacobian: strategy: expected {' or '.join(map(repr, STRATEGIES))}, got {strategy!r}"
         )
-    call = _Recorded("jacobian", func, inputs, create_graph)
+    return _jacobian("jacobian", func, inputs, create_graph, strict, strategy == "reverse-mode")
+
+
+def _jacobian(
+    name: str, func: Function, inputs: Any, create_graph: bool, strict: bool, by_rows: bool
+) -> Any:
+    call = _Recorded(name, func, inputs, create_graph)
     if strict:
-        call.check_strict(call.outputs)
-    by_rows = strategy == "reverse-mode"
+        call.check_strict(call.outputs, each=True)
     parts = [
         [
             Matrix(x, y.numel(), x.numel(), create_graph)
@@ -238,15 +267,14 @@ def jacobian(
             for row_of_parts, column in zip(parts, moved, strict=True):
                 row_of_parts[k].set(j, column)
     blocks = [
-        call.like_inputs(
-            [
-                (matrix.get() if by_rows else matrix.get().t()).reshape((*y.shape, *x.shape))
-                for matrix, x in zip(row, call.variables, strict=True)
-            ]
-        )
+        [
+            (matrix.get() if by_rows else matrix.get().t()).reshape((*y.shape, *x.shape))
+            for matrix, x in zip(row, call.variables, strict=True)
+        ]
         for row, y in zip(parts, call.outputs, strict=True)
     ]
-    return call.like_outputs(blocks)
+    call.check_moving([block for row in blocks for block in row], strict)
+    return call.like_outputs([call.like_inputs(row) for row in blocks])
 
 
 def hessian(
@@ -262,9 +290,16 @@ def hessian(
     For a tuple of inputs a tuple of tuples; each part has the shapes of both inputs in a row.
     """
 
+    if outer_jacobian_strategy not in STRATEGIES:
+        raise ValueError(
+            f"hessian: outer_jacobian_strategy: expected {' or '.join(map(repr, STRATEGIES))}, got "
+            f"{outer_jacobian_strategy!r}"
+        )
+
     def gradient(*xs: Tensor) -> Any:
         call = _Recorded("hessian", func, xs, create_graph=True)
         grads = call.gradient(strict)
         return tuple(grads) if isinstance(inputs, tuple) else grads[0]
 
-    return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
+    by_rows = outer_jacobian_strategy == "reverse-mode"
+    return _jacobian("hessian", gradient, inputs, create_graph, strict, by_rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
 from minitorch.backend import Device, recording
@@ -47,6 +49,30 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self[0]}, unexpected_keys={self[1]})"
 
 
+class EndlessRecursion(RecursionError):
+    """Modules that call each other in a circle, with nothing that ends it."""
+
+
+def _circle() -> str | None:
+    """What to say of the modules whose calls go in a circle, as the stack shows; None: nothing."""
+    calls: list[Module] = []  # the innermost first
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is Module.__call__.__code__:
+            calls.append(frame.f_locals["self"])
+        frame = frame.f_back
+    for i, module in enumerate(calls):
+        again = next((j for j in range(i + 1, len(calls)) if calls[j] is module), None)
+        if again is not None:
+            names = " -> ".join(type(m).__name__ for m in reversed(calls[i : again + 1]))
+            return (
+                f"the forward of {type(module).__name__} calls itself without an end: {names}; a "
+                "cycle of modules has no value: for a loop through time pass the state along, as "
+                "nn.RNNCell does, and a recursion needs a case in which it stops"
+            )
+    return None
+
+
 class Module:
     """Base class of layers and models.
 
@@ -75,9 +101,15 @@ class Module:
     forward: Callable[..., Any] = _forward_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._forward_hooks or self._forward_pre_hooks or recorders:
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
+        try:
+            if self._forward_hooks or self._forward_pre_hooks or recorders:
+                return self._call_with_hooks(args, kwargs)
+            return self.forward(*args, **kwargs)
+        except RecursionError as error:
+            circle = None if isinstance(error, EndlessRecursion) else _circle()
+            if circle is None:
+                raise
+            raise EndlessRecursion(circle) from None
 
     # ---- registration
 
@@ -421,7 +453,12 @@ class Module:
         grad_input. Where no argument has a gradient, the hook is called with those of the outputs.
         A call of a module that has such hooks copies its arguments and outputs.
         """
-        return _add_hook(self._forward_pre_hooks, (BackwardHook(hook, False), False), prepend)
+        return _add_hook(
+            "register_full_backward_hook",
+            self._forward_pre_hooks,
+            (BackwardHook(hook, False), False),
+            prepend,
+        )
 
     def register_full_backward_pre_hook(
         self, hook: Callable[..., Any], prepend: bool = False
@@ -430,7 +467,12 @@ class Module:
 
         It may return another grad_output.
         """
-        return _add_hook(self._forward_pre_hooks, (BackwardHook(hook, True), False), prepend)
+        return _add_hook(
+            "register_full_backward_pre_hook",
+            self._forward_pre_hooks,
+            (BackwardHook(hook, True), False),
+            prepend,
+        )
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -439,7 +481,9 @@ class Module:
 
         With `with_kwargs` it is `hook(module, args, kwargs)` and returns `(args, kwargs)` or None.
         """
-        return _add_hook(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+        return _add_hook(
+            "register_forward_pre_hook", self._forward_pre_hooks, (hook, with_kwargs), prepend
+        )
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -448,7 +492,7 @@ class Module:
 
         With `with_kwargs` it is `hook(module, args, kwargs, output)`.
         """
-        return _add_hook(self._forward_hooks, (hook, with_kwargs), prepend)
+        return _add_hook("register_forward_hook", self._forward_hooks, (hook, with_kwargs), prepend)
 
     def _given(self) -> list[Any]:
         """What a recorded step takes as given: every attribute, here and below."""
@@ -554,16 +598,20 @@ def _mismatch(name: str, own: Tensor, given: Any) -> str | None:
 
 
 def _add_hook(
+    name: str,
     hooks: dict[int, tuple[Any, bool]],
     entry: tuple[Any, bool],
     prepend: bool,
 ) -> RemovableHandle:
+    hook = entry[0].hook if isinstance(entry[0], BackwardHook) else entry[0]
+    if not callable(hook):
+        raise TypeError(f"{name}: hook: expected something to call, got {type(hook).__name__}")
     earlier = list(hooks.items())
     handle = RemovableHandle(hooks, entry)
     if prepend:
-        for key, hook in earlier:
+        for key, other in earlier:
             del hooks[key]
-            hooks[key] = hook
+            hooks[key] = other
     return handle
 
 

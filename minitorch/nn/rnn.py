@@ -1,7 +1,7 @@
 """Recurrent modules: RNN, GRU and LSTM through time, and their cells for one step.
 
-All inputs of a layer go through its input weights in one product; the loop over time holds what
-depends on the step before. Truncated backpropagation through time is `detach()` on the state
+All inputs of a layer go through its input weights in one product; what depends on the step before
+is one op, see `recurrence`. Truncated backpropagation through time is `detach()` on the state
 between two stretches.
 """
 
@@ -9,81 +9,31 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from minitorch.autograd import Function
 from minitorch.backend import Device
 from minitorch.creation import empty, zeros
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import functional as F
 from minitorch.nn import init
 from minitorch.nn.module import Module, Parameter
+from minitorch.nn.recurrence import gru, lstm, rnn
 from minitorch.ops import cat, stack
 from minitorch.tensor import Tensor
 
 DeviceLike = Device | str | None
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (N, hidden_size)
-Gates = Sequence[Tensor]
-Step = Callable[[Gates, State, Gates, Tensor | None], State]
 
 
-# ---------------------------------------------------------------------- one step
-class _Steps(Function):
-    """As `unbind(0)`, but T steps cost one gradient of the whole, not T that are mostly zeros."""
-
-    @staticmethod
-    def forward(ctx: Any, input: Tensor) -> tuple[Tensor, ...]:
-        return input.unbind(0)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return stack(grads)
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, ...]:
-        return tangent.unbind(0)
-
-
-# Each takes for every gate the input's part (N, H) and the transpose of its rows of weight_hh, and
-# of bias_hh what is not in the input's part already. Gates apart cost less than cutting one
-# product into gates: slices are dear on the way back.
-
-
-def _tanh_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
-    """h' = tanh(x + W h) (Elman, 1990)."""
-    return ((x[0] + state[0] @ w[0]).tanh(),)
-
-
-def _relu_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
-    """h' = max(x + W h, 0)."""
-    return ((x[0] + state[0] @ w[0]).relu(),)
-
-
-def _lstm_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
-    """c' = f c + i g, h' = o tanh(c') (Hochreiter and Schmidhuber, 1997; Gers et al., 2000)."""
-    h, c = state
-    i, f, o = [(x[k] + h @ w[k]).sigmoid() for k in (0, 1, 3)]
-    c = f * c + i * (x[2] + h @ w[2]).tanh()
-    return o * c.tanh(), c
-
-
-def _gru_step(x: Gates, state: State, w: Gates, bias: Tensor | None) -> State:
-    """h' = n + z (h - n), n = tanh(x_n + r (W_n h + b_n)) (Cho et al., 2014; r as in cuDNN)."""
-    (h,) = state
-    r, z = [(x[k] + h @ w[k]).sigmoid() for k in (0, 1)]
-    inner = h @ w[2]
-    n = (x[2] + r * (inner if bias is None else inner + bias)).tanh()
-    return (n + z * (h - n),)
-
-
-# Kind: gates, tensors of the state, the step, and how many gates may have both biases added at
-# once, before the loop.
-_KINDS: dict[str, tuple[int, int, Step, int]] = {
-    "RNN_TANH": (1, 1, _tanh_step, 1),
-    "RNN_RELU": (1, 1, _relu_step, 1),
-    "LSTM": (4, 2, _lstm_step, 4),
-    "GRU": (3, 1, _gru_step, 2),
+# Kind: gates, tensors of the state, all its steps. Those of GRU, where r multiplies a part of the
+# product with its bias, take bias_hh; for the others it is added to the other bias before.
+_KINDS: dict[str, tuple[int, int, Callable[..., Tensor]]] = {
+    "RNN_TANH": (1, 1, partial(rnn, nonlinearity="tanh")),
+    "RNN_RELU": (1, 1, partial(rnn, nonlinearity="relu")),
+    "LSTM": (4, 2, lstm),
+    "GRU": (3, 1, gru),
 }
 
 
@@ -91,6 +41,10 @@ def _mode_of(nonlinearity: str) -> str:
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
     return f"RNN_{nonlinearity.upper()}"
+
+
+def _stacked(state: State) -> Tensor:
+    return stack(state) if len(state) > 1 else state[0].unsqueeze(0)
 
 
 class _Recurrent(Module):
@@ -131,30 +85,18 @@ class _Recurrent(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def _run(
-        self, input: Tensor, state: State, suffix: str, backwards: bool = False
-    ) -> list[State]:
-        """The states of all steps of (T, N, in), in order of time."""
-        count, _, step, early = _KINDS[self.mode]
-        own, size = vars(self), self.hidden_size
-        bias = late = None
+    def _run(self, input: Tensor, state: Tensor, suffix: str) -> Tensor:
+        """The states (S, T + 1, N, H), the given one first, of all steps of (T, N, in)."""
+        own, all_steps = vars(self), _KINDS[self.mode][2]
+        weight, bias, other = own["weight_hh" + suffix], None, None
         if self.bias:
-            bias, late = own["bias_ih" + suffix], own["bias_hh" + suffix]
-            if early == count:
-                bias, late = bias + late, None
-            else:
-                cuts = [early * size, (count - early) * size]
-                (soon, late), (first, rest) = late.split(cuts), bias.split(cuts)
-                bias = cat([first + soon, rest])
+            bias, other = own["bias_ih" + suffix], own["bias_hh" + suffix]
+            if all_steps is not gru:
+                bias = bias + other
         gates = F.linear(input, own["weight_ih" + suffix], bias)
-        weights = [w.t() for w in own["weight_hh" + suffix].split(size)]
-        columns = [_Steps.apply(gate) for gate in gates.split(size, -1)]
-        steps = list(zip(*columns))
-        states = []
-        for x in reversed(steps) if backwards else steps:
-            state = step(x, state, weights, late)
-            states.append(state)
-        return states[::-1] if backwards else states
+        if all_steps is not gru:
+            return all_steps(gates, state, weight)
+        return gru(gates, state, weight, weight.new_zeros(len(weight)) if other is None else other)
 
     def _check_input(self, input: Tensor, batched: int) -> None:
         """Raise for an input that has not `batched` dimensions, or one less."""
@@ -170,6 +112,12 @@ class _Recurrent(Module):
                 "input.size(-1) must be equal to input_size. "
                 f"Expected {self.input_size}, got {input.shape[-1]}"
             )
+        dtype = next(self.parameters()).dtype
+        if input.dtype is not dtype:
+            raise ValueError(
+                f"{name}: input dtype ({input.dtype}) does not match weight dtype ({dtype}); "
+                f"use input.to({dtype}), or convert the module"
+            )
 
     def _state(self, hx: Any, shape: tuple[int, ...], input: Tensor) -> State:
         """The initial state: `hx`, whose tensors must have this shape, or zeros."""
@@ -181,6 +129,10 @@ class _Recurrent(Module):
             expected = "a tensor" if count == 1 else "a pair of tensors (h_0, c_0)"
             raise TypeError(f"{name}: expected {expected} as hx, got {type(hx).__name__}")
         for label, h in zip(("hx", "cx"), given):
+            if h.dtype is not input.dtype:
+                raise RuntimeError(
+                    f"{name}: {label}: expected {input.dtype}, as the input, got {h.dtype}"
+                )
             if tuple(h.shape) != shape:
                 raise RuntimeError(
                     f"{name}: {label}: Expected hidden size {shape}, got {tuple(h.shape)}, "
@@ -214,13 +166,13 @@ class _Cell(_Recurrent):
         """The state after one step: input (N, in) or (in,), states (N, H) or (H,)."""
         self._check_input(input, 2)
         state = self._state(hx, (*input.shape[:-1], self.hidden_size), input)
+        x, first = input.unsqueeze(0), _stacked(state)
         if input.dim() == 1:
-            state = tuple(h.unsqueeze(0) for h in state)
-            state = self._run(input.reshape(1, 1, -1), state, "")[0]
-            state = tuple(h.squeeze(0) for h in state)
-        else:
-            state = self._run(input.unsqueeze(0), state, "")[0]
-        return state if len(state) > 1 else state[0]
+            x, first = x.unsqueeze(1), first.unsqueeze(1)
+        both = self._run(x, first, "")
+        index = (1,) if input.dim() == 2 else (1, 0)
+        states = tuple([both[(i, *index)] for i in range(len(state))])
+        return states if len(states) > 1 else states[0]
 
 
 class RNNCell(_Cell):
@@ -292,7 +244,9 @@ class RNNBase(_Recurrent):
     shape of the final one; None means zeros. `dropout` is between the layers, in training.
     Parameters: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then l1, ..., with `_reverse`
     for the direction backwards in time.
-    Raises RuntimeError for shapes that do not fit and for a sequence of no steps.
+    Backward reads the outputs, so they must not be changed in place before it.
+    Raises RuntimeError for shapes that do not fit and for a sequence of no steps, ValueError for
+    an input of another dtype than the weights'.
     """
 
     def __init__(
@@ -359,29 +313,29 @@ class RNNBase(_Recurrent):
                 f"got input of shape {tuple(input.shape)}"
             )
         stacks = self.num_layers * len(self._suffixes)
-        first = self._state(hx, (stacks, *x.shape[1:-1], self.hidden_size), input)
+        first = _stacked(self._state(hx, (stacks, *x.shape[1:-1], self.hidden_size), input))
         if not batched:
-            x, first = x.unsqueeze(1), tuple(h.unsqueeze(1) for h in first)
+            x, first = x.unsqueeze(1), first.unsqueeze(2)
         x, last = self._layers(x, first)
         if not batched:
-            x, last = x.squeeze(1), tuple(h.squeeze(1) for h in last)
-        return x.transpose(0, 1) if swap else x, last if len(last) > 1 else last[0]
+            x, last = x.squeeze(1), last.squeeze(2)
+        states = last.unbind(0)
+        return x.transpose(0, 1) if swap else x, states if len(states) > 1 else states[0]
 
-    def _layers(self, x: Tensor, first: State) -> tuple[Tensor, State]:
-        """The last layer's outputs (T, N, D · H) and the final states of all layers, stacked."""
-        starts = iter(list(zip(*[h.unbind(0) for h in first])))
-        ends: list[State] = []
+    def _layers(self, x: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """The last layer's outputs (T, N, D · H) and the final states (S, L · D, N, H)."""
+        starts = iter(first.unbind(1))
+        ends = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 x = F.dropout(x, self.dropout, self.training)
             outputs = []
             for suffix in self._suffixes:
-                backwards = suffix != ""
-                states = self._run(x, next(starts), f"_l{layer}{suffix}", backwards)
-                ends.append(states[0 if backwards else -1])
-                outputs.append(stack([state[0] for state in states]))
+                states = self._run(x.flip(0) if suffix else x, next(starts), f"_l{layer}{suffix}")
+                ends.append(states[:, -1])
+                outputs.append(states[0, 1:].flip(0) if suffix else states[0, 1:])
             x = outputs[0] if len(outputs) == 1 else cat(outputs, -1)
-        return x, tuple(stack(column) for column in zip(*ends))
+        return x, stack(ends, 1)
 
     def extra_repr(self) -> str:
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}

@@ -13,7 +13,11 @@ from minitorch import autograd, random, tree
 from minitorch.autograd import Function
 from minitorch.tensor import Node, Tensor, enable_grad, grad_mode
 
-__all__ = ["checkpoint", "checkpoint_sequential"]
+__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
+
+
+class CheckpointError(RuntimeError):
+    """A function gave other results when backward called it again."""
 
 
 class _Segment:
@@ -48,6 +52,20 @@ class _Segment:
         finally:
             if self.random_state is not None:
                 random.set_rng_state(now)
+
+
+def _check_same(before: Sequence[Tensor], again: Sequence[Tensor]) -> None:
+    """CheckpointError where the second run gave other results than the first one did."""
+    first, second = ([(tuple(y.shape), y.dtype) for y in ys] for ys in (before, again))
+    if first != second:
+        raise CheckpointError(
+            "checkpoint: function gave other results when backward called it again: "
+            f"{_told(second)} with a gradient, and {_told(first)} before"
+        )
+
+
+def _told(kinds: Sequence[tuple[tuple[int, ...], Any]]) -> str:
+    return ", ".join(f"{shape} {dtype}" for shape, dtype in kinds) or "none"
 
 
 def _tracked(result: Any) -> list[Tensor]:
@@ -96,6 +114,7 @@ class _Checkpoint(Function):
         deep = grad_mode.enabled  # create_graph: stay connected to the history of the arguments
         given = [autograd.alias(x) if deep else _apart(x) for x in ctx.saved_tensors]
         outputs = ctx.segment.again(given)
+        _check_same(grads, outputs)
         inputs = [*given, *ctx.closed]
         moving = [x for x in inputs if x.node is not None]
         with _without_hooks(ctx.closed):
@@ -134,6 +153,7 @@ def checkpoint(
     history would be walked again. Arguments and results are tensors, other things, and nests of
     both. Higher derivatives and forward mode work. use_reentrant: accepted for PyTorch's sake;
     there is one way here, which can do what either can.
+    Backward raises CheckpointError where the results have other shapes or dtypes than before.
     """
     if not callable(function):
         raise TypeError(

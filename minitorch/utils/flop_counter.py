@@ -27,12 +27,27 @@ def _linear_backward(operands: Sequence[Any], results: Sequence[Any]) -> int:
     return flops + (0 if by_weight is None else 2 * math.prod(by_weight.shape) * rows)
 
 
+def _recurrent(operands: Sequence[Any], results: Sequence[Any]) -> int:
+    """A product of each step's h and the weight."""
+    gates, weight = operands[0], operands[2]
+    return int(2 * math.prod(gates.shape) * weight.shape[1])
+
+
+def _recurrent_backward(operands: Sequence[Any], results: Sequence[Any]) -> int:
+    """Each step's gradient times the weight, and the transpose of it times h."""
+    (_, states, n, _), weight = operands[0].shape, operands[-1]
+    flops = int(2 * (states - 1) * n * math.prod(weight.shape))
+    return flops if results[2] is None else 2 * flops
+
+
 # What a call of an op's entry costs, from its operands and results: a multiplication and an
 # addition are two.
 FLOPS: dict[str, Callable[[Sequence[Any], Sequence[Any]], int]] = {
     "matmul": _matmul,
     "linear": _matmul,
     "linear_backward": _linear_backward,
+    **dict.fromkeys(("rnn", "lstm", "gru"), _recurrent),
+    **dict.fromkeys(("rnn_backward", "lstm_backward", "gru_backward"), _recurrent_backward),
 }
 
 

@@ -203,6 +203,8 @@ def trajectories(
     xs, ys = np.linspace(low - margin, high + margin, 160).T
     with no_grad():
         z = plots._array(surface(*[tensor(a, dtype=float64) for a in np.meshgrid(xs, ys)]))
+    if z.shape != (160, 160):
+        raise ValueError(f"trajectories: surface gave shape {z.shape} for x and y (160, 160)")
     figure = plots._figure(7.4, 4.8, title)
     ax = figure.subplots()
     # Levels at equal steps of the root: close enough near the minimum to be seen.
@@ -228,7 +230,7 @@ def trajectories(
 
 
 def loss_curves(
-    losses: Mapping[str, Sequence[float]],
+    losses: Mapping[str, Tensor | Sequence[Any]],
     path: str | Path,
     *,
     axes: tuple[str, str] = ("step", "loss"),
@@ -237,19 +239,30 @@ def loss_curves(
 ) -> Path:
     """Draw losses against steps from 0 on, one line for each name; return the path of the PNG file.
 
-    log: a logarithmic loss axis, where all losses are positive.
-    Raises ValueError where there is no loss.
+    losses: numbers or tensors of one element, or a tensor (steps,), for each name. log: a
+    logarithmic loss axis, where all losses are positive.
+    Raises ValueError where there is no loss, TypeError where one is not a number.
     """
-    if not losses or not all(len(values) for values in losses.values()):
+    lines = {name: _losses(name, values) for name, values in (losses or {}).items()}
+    if not lines or not all(map(len, lines.values())):
         raise ValueError("loss_curves: expected at least one loss for each name")
     figure = plots._figure(6.4, 4.0, title)
     ax = figure.subplots()
-    for (name, values), colour in zip(losses.items(), plots._palette(len(losses))):
+    for (name, values), colour in zip(lines.items(), plots._palette(len(lines))):
         ax.plot(range(len(values)), values, color=colour, lw=1.6, label=name)
-    if log and min(min(values) for values in losses.values()) > 0:
+    if log and min(map(min, lines.values())) > 0:
         ax.set_yscale("log")
     _finish(figure, ax, axes)
     return plots._save(figure, path)
+
+
+def _losses(name: str, values: Any) -> list[float]:
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"loss_curves: {name}: expected numbers or tensors of one element, got {values!r}"
+        ) from None
 
 
 def _pair(what: str, x: Any, y: Any) -> tuple[Array, Array]:

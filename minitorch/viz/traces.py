@@ -163,6 +163,8 @@ def trace(
 
 # ---------------------------------------------------------------------- the graph
 def _named_nodes(names: Mapping[str, Tensor], root: Node) -> dict[str, Node]:
+    if not isinstance(names, Mapping):
+        raise TypeError(f"names: expected a dict from names to tensors, got {type(names).__name__}")
     inside = {id(node) for node in autograd.topological([root])}
     nodes: dict[str, Node] = {}
     for name, x in names.items():
@@ -292,8 +294,9 @@ def _constant(node: Node, i: int, saved: Sequence[Any], values: dict[int, Any]) 
         x = _missing_term(node, i, values)
     if x is None:
         return "…"
-    size = getattr(x, "size", 1)
-    return f"{float(x):g}" if size == 1 else f"[{'×'.join(map(str, x.shape))}]"
+    if not hasattr(x, "shape"):
+        return f"{float(x):g}"
+    return f"{_plain(x):g}" if x.size == 1 else f"[{'×'.join(map(str, x.shape))}]"
 
 
 def _missing_term(node: Node, i: int, values: dict[int, Any]) -> float | None:

@@ -132,11 +132,44 @@ def test_results_have_a_graph_only_on_request():
         (lambda f: f.hessian(lambda x: x, of(X)), RuntimeError, r"single element, got shape \(3,"),
         (lambda f: f.hvp(pair, (of(X), of(V))), RuntimeError, "v can only be left out"),
         (lambda f: f.jacobian(wave, of(X), strategy="up"), ValueError, "strategy: .* got 'up'"),
+        (
+            lambda f: f.hessian(wave, of(X), outer_jacobian_strategy="up"),
+            ValueError,
+            "hessian: outer_jacobian_strategy: .* or 'forward-mode', got 'up'",
+        ),
+        (lambda f: f.hessian(wave, 3.0), TypeError, "hessian: inputs: expected a tensor"),
     ],
 )
 def test_bad_calls(call, error, match):
     with pytest.raises(error, match=match):
         call(functional)
+
+
+def apart(x, y):
+    return x.sin().sum() + y.sum()
+
+
+@pytest.mark.parametrize("name", ["vjp", "jvp"])
+def test_strict_asks_for_one_result_for_each_input_and_the_reverse(name):
+    """As PyTorch's: that each result depends on each input is asked for in matrices alone."""
+
+    def call(functional, of):
+        vectors = (of(V), of(X))
+        return getattr(functional, name)(
+            lambda x, y: (x.exp(), y.sin()), (of(X), of(V)), vectors, True, True
+        )
+
+    beside_pytorch(call, tracked=True)
+
+
+@pytest.mark.parametrize("name", ["hvp", "vhp"])
+def test_strict_takes_a_sum_of_functions(name):
+    def call(functional, of):
+        return getattr(functional, name)(
+            lambda x, y: (x.sin() + y.exp()).sum(), (of(X), of(V)), (of(V), of(X)), strict=True
+        )
+
+    beside_pytorch(call)
 
 
 def wave(x):
@@ -146,7 +179,15 @@ def wave(x):
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda f: f.jacobian(lambda x: of(V), of(X), strict=True), "output 0 .* of input 0"),
+        (lambda f: f.jacobian(lambda x: of(V), of(X), strict=True), "output 0 .* of every input"),
+        (
+            lambda f: f.jacobian(lambda x, y: (x * y, x), (of(X), of(V)), strict=True),
+            "output 1 .* of input 1",
+        ),
+        (
+            lambda f: f.vjp(apart, (of(X), of(V)), None, True, True),
+            "derivative 1 of the function is independent of every input",
+        ),
         (lambda f: f.vjp(lambda x, y: x * 2, (of(X), of(V)), of(V), strict=True), "of input 1"),
         (lambda f: f.jvp(lambda x: of(V), of(X), of(V), strict=True), "output 0"),
         (lambda f: f.hessian(lambda x: x.sum(), of(X), strict=True), "the gradient by input 0"),

@@ -151,3 +151,12 @@ def test_a_watched_layer_is_not_fused_away():
     model[0].register_full_backward_hook(lambda *given: log.append(given[2][0].shape))
     model(ours(X)).sum().backward()
     assert [tuple(shape) for shape in log] == [(2, 4)]
+
+
+@pytest.mark.parametrize(
+    "name", ["forward_pre_hook", "forward_hook", "full_backward_pre_hook", "full_backward_hook"]
+)
+def test_a_hook_must_be_callable(name):
+    layer = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=f"register_{name}: hook: expected something to call, got"):
+        getattr(layer, f"register_{name}")(3)

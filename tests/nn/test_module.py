@@ -412,3 +412,57 @@ def test_a_module_used_twice_is_no_cycle():
     model(x).sum().backward()
     twin(twin(y).tanh()).sum().backward()
     np.testing.assert_allclose(array(shared.weight.grad), twin.weight.grad.numpy(), rtol=1e-12)
+
+
+class Again(nn.Module):
+    """Calls what it is given, with itself as the last of all."""
+
+    def __init__(self, *others):
+        super().__init__()
+        self.first = nn.Linear(2, 2, device="cpu")  # calls into C may hide where it went too deep
+        self.others = others
+
+    def forward(self, x):
+        for other in self.others or (self,):
+            x = other(self.first(x))
+        return x
+
+
+def test_a_recursion_without_an_end_names_the_modules():
+    x = minitorch.ones(1, 2, device="cpu")
+    told = "forward of Again calls itself without an end: Again -> Again; a cycle"
+    with pytest.raises(RecursionError, match=told):
+        Again()(x)
+    first = nn.Sequential(nn.Tanh())
+    second = Again(first)
+    first.append(Again(lambda x: second(x)))  # a reference that registration does not see
+    with pytest.raises(RecursionError, match="calls itself without an end: ") as caught:
+        first(x)
+    circle = str(caught.value).split("end: ")[1].split(";")[0].split(" -> ")
+    assert circle in (
+        ["Sequential", "Again", "Again", "Sequential"],
+        ["Again", "Sequential", "Again", "Again"],
+        ["Again", "Again", "Sequential", "Again"],
+    )
+    handle = first.register_forward_hook(lambda *_: None)
+    with pytest.raises(RecursionError, match="calls itself without an end: "):
+        first(x)
+    handle.remove()
+
+
+def test_other_recursions_are_left_alone():
+    class Tree(nn.Module):
+        def forward(self, x, depth):
+            return x if depth == 0 else self(x * 2, depth - 1)
+
+    assert Tree()(minitorch.ones(()), 20).item() == 2**20
+
+    def forever(n):
+        return forever(n + 1)
+
+    class Calls(nn.Module):
+        def forward(self, x):
+            return forever(0)
+
+    with pytest.raises(RecursionError, match="maximum recursion depth"):
+        Calls()(1)

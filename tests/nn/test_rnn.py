@@ -7,7 +7,10 @@ import pytest
 import torch
 
 import minitorch
+import minitorch.symbolic
 from minitorch import nn
+from minitorch.nn import recurrence
+from minitorch.testing import check_derivatives
 from tests.referee import array, assert_close
 
 T, N, IN, H = 5, 3, 4, 6
@@ -99,6 +102,12 @@ def test_layouts_are_pytorchs(kind, batched, batch_first, given):
 @pytest.mark.parametrize("shape", [(1, N, IN), (T, 1, IN), (1, 1, IN), (T, 0, IN)])
 def test_short_and_narrow_inputs_are_pytorchs(kind, shape):
     compare(kind, *twins(kind, IN, H), shape, None)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_wide_layers_are_pytorchs(kind):
+    """Their gates do not fit the cache, so that backward goes through time in several stretches."""
+    compare(kind, *twins(kind, IN, 64), (9, 40, IN), None)
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
@@ -280,6 +289,21 @@ BAD = {
     "dropout": (lambda m, n: n.GRU(4, 6, 2, dropout=1.5), ValueError, "dropout should be a number"),
     "bias": (lambda m, n: n.GRU(4, 6, 2, 1), TypeError, "bias should be of type bool"),
     "batch first": (lambda m, n: n.GRU(4, 6, 2, True, 1), TypeError, "batch_first should be"),
+    "integers": (
+        lambda m, n: n.GRU(4, 6)(m.zeros(5, 3, 4, dtype=m.int64)),
+        ValueError,
+        "input dtype .*int64.* does not match weight dtype .*float32",
+    ),
+    "another dtype": (
+        lambda m, n: n.LSTM(4, 6)(m.zeros(5, 3, 4, dtype=m.float64)),
+        ValueError,
+        "input dtype .*float64.* does not match weight dtype .*float32",
+    ),
+    "state of another dtype": (
+        lambda m, n: n.RNN(4, 6)(m.zeros(5, 3, 4), m.zeros(1, 3, 6, dtype=m.float64)),
+        RuntimeError,
+        "dtype|float64",
+    ),
     "mode": (lambda m, n: n.RNNBase("QRNN", 4, 6), ValueError, "Unrecognized RNN mode: QRNN"),
 }
 
@@ -290,6 +314,54 @@ def test_bad_input(m, n, name):
     call, error, message = BAD[name]
     with pytest.raises(error, match=message):
         call(m, n)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_halves_are_rounded_singles(kind):
+    layer, wide = (getattr(nn, kind)(IN, H, 2, bidirectional=True) for _ in range(2))
+    layer.half()
+    wide.load_state_dict({k: v.float() for k, v in layer.state_dict().items()})
+    (x,), _ = leaves((T, N, IN), dtype="float16")
+    results = []
+    for model, data in ((layer, x), (wide, x.detach().float().requires_grad_())):
+        y, _ = model(data)
+        (y * y.detach().cos()).sum().backward()
+        results.append([y, data.grad, *(p.grad for p in model.parameters())])
+    for mine, exact in zip(*results, strict=True):
+        assert mine.dtype is minitorch.float16
+        scale = max(1.0, np.abs(array(exact)).max())
+        assert np.abs(array(mine) - array(exact)).max() < 4e-3 * scale
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_a_layer_can_be_read_as_symbols(kind):
+    minitorch.manual_seed(0)
+    layer = getattr(nn, kind)(1, 1, dtype=minitorch.float64).requires_grad_(False)
+    x = minitorch.tensor([[[0.3]], [[-0.8]]], dtype=minitorch.float64, requires_grad=True)
+    y = layer(x)[0][-1].sum()
+    for slope, gradient in minitorch.symbolic.compare(y, {x: "x"}).values():
+        assert slope == pytest.approx(gradient, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_many_steps_have_derivatives_of_every_order(kind):
+    """Where the reference takes its steps apart in another way."""
+    layer = getattr(nn, kind)(1, 2, dtype=minitorch.float64)
+    x = minitorch.randn(10, 1, 1, dtype=minitorch.float64)
+    check_derivatives(lambda x: layer(x)[0], x)
+
+
+def test_outputs_changed_in_place_are_noticed():
+    y, _ = nn.GRU(IN, H)(minitorch.zeros(T, N, IN))
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match=r"modified by an inplace .* that gru needs"):
+        y.sum().backward()
+
+
+def test_operands_of_the_ops():
+    ones = minitorch.ones
+    with pytest.raises(RuntimeError, match="lstm: expected operands of one floating-point dtype"):
+        recurrence.lstm(ones(2, 1, 4), ones(2, 1, 1), ones(4, 1, dtype=minitorch.float64))
 
 
 def test_bad_states_name_the_module():

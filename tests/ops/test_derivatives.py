@@ -12,6 +12,7 @@ import pytest
 import minitorch
 from minitorch import fused, ops
 from minitorch.autograd import topological
+from minitorch.nn import recurrence
 from minitorch.ops import elementwise, reduce
 from minitorch.rules import REGISTRY
 from minitorch.testing import check_derivatives
@@ -208,6 +209,12 @@ TABLE = [
         ([(3, 4), (4,), (4,)], [(2, 3, 4), (3, 4), (3, 4)]),
         ANY,
     ),
+    *[
+        ("rnn", partial(recurrence.rnn, nonlinearity=f), ([(3, 2, 4), (1, 2, 4), (4, 4)],), ANY)
+        for f in ("tanh", "relu")
+    ],
+    ("lstm", recurrence.lstm, ([(3, 2, 8), (2, 2, 2), (8, 2)],), ANY),
+    ("gru", recurrence.gru, ([(3, 2, 6), (1, 2, 2), (6, 2), (6,)],), ANY),
     ("cross_entropy", lambda x: fused.cross_entropy(x, targets()), ([(3, 4)],), ANY),
     ("negative_sampling", _negative_sampling, ([(2, 4, 3), (2, 8, 3), (2, 5, 4)],), SMALL),
 ]

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint as torch_checkpoint
 import minitorch
 from minitorch import autograd, func, nn
 from minitorch.testing import check_derivatives
-from minitorch.utils.checkpoint import checkpoint, checkpoint_sequential
+from minitorch.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 from tests.referee import array, compare, ours
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -149,6 +149,14 @@ def test_memory():
     assert g.tolist() == h.tolist()
     assert plain > 36
     assert less < 18
+
+
+def test_a_second_run_with_other_results_is_an_error():
+    lengths = iter((1, 2))
+    y = checkpoint(lambda x: x[: next(lengths)], ours(X, True))
+    told = r"again: \(2, .*\) minitorch.float64 with a gradient, and \(1, .*\) .*float64 before"
+    with pytest.raises(CheckpointError, match=told):
+        y.sum().backward()
 
 
 def test_bad_calls():

@@ -62,3 +62,16 @@ def test_what_it_shows(capsys):
     assert capsys.readouterr().out.split() == ["matmul", "24", "FLOP", "total", "24", "FLOP"]
     after = {name: dict(op.entries) for name, op in REGISTRY.items()}
     assert after == before
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+def test_recurrent_layers(kind, gates):
+    """Each of 6 steps of 2 rows multiplies its input (5) and its state (7) by 7 · gates rows."""
+    x = minitorch.ones(6, 2, 5, requires_grad=True)
+    layer = getattr(minitorch.nn, kind)(5, 7)
+    with FlopCounterMode(display=False) as forward:
+        y, _ = layer(x)
+    assert forward.get_total_flops() == 2 * 6 * 2 * (5 + 7) * 7 * gates
+    with FlopCounterMode(display=False) as backward:
+        y.sum().backward()
+    assert backward.get_total_flops() == 2 * forward.get_total_flops()

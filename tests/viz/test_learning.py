@@ -151,6 +151,15 @@ def test_trajectories(tmp_path, drawn):
     assert_nothing_overlaps(figure)
 
 
+def test_losses_may_be_tensors(tmp_path, drawn):
+    whole = minitorch.tensor([3.0, 2.0, 1.5])
+    loss_curves({"a": whole, "b": list(whole), "c": whole.requires_grad_()}, tmp_path / "l.png")
+    for line in drawn[0].axes[0].lines:
+        assert line.get_xydata().tolist() == [[0, 3], [1, 2], [2, 1.5]]
+    with pytest.raises(TypeError, match=r"loss_curves: a: expected numbers .* got \[None\]"):
+        loss_curves({"a": [None]}, tmp_path / "l.png")
+
+
 def test_loss_curves(tmp_path, drawn):
     losses = {"SGD": [3.0, 2.0, 1.5], "Adam": [3.0, 0.1]}
     loss_curves(losses, tmp_path / "l.png", title="losses")
@@ -195,6 +204,10 @@ def test_loss_curves(tmp_path, drawn):
         (lambda p: trajectories(None, {}, p), "no path"),
         (lambda p: trajectories(None, {"SGD": [1, 2]}, p), r"SGD: expected places .* got \(2,\)"),
         (lambda p: loss_curves({}, p), "at least one loss"),
+        (
+            lambda p: trajectories(lambda x, y: x.sum(), {"SGD": [[1, 2]]}, p),
+            r"surface gave shape \(\) for x and y",
+        ),
         (lambda p: loss_curves({"SGD": []}, p), "at least one loss"),
     ],
 )

@@ -196,6 +196,15 @@ def test_expressions_have_brackets_where_they_are_needed():
         assert trace(y, known, named_only=True, show=False)[-1].expression == text
 
 
+def test_a_constant_of_one_element_is_a_number_in_any_shape():
+    x = leaf([[3.0]])
+    assert trace(x * leaf([[2.0]]).detach(), {"x": x}, show=False)["v0"].expression == "x · 2"
+    layer = nn.LSTM(1, 1)
+    y = layer(minitorch.ones(2, 1, 1))[0]
+    found = trace(y.sum(), dict(layer.named_parameters()), show=False)
+    assert found["weight_hh_l0"].contributions[0].child in {row.name for row in found}
+
+
 def test_a_node_used_twice_by_one_child_is_one_edge():
     x = leaf(3.0)
     (part,) = trace(x * x, {"x": x}, show=False)["x"].contributions
@@ -270,6 +279,8 @@ def test_bad_input():
         (lambda: trace(y, wrt=other), ValueError, "tensor 0 is not among the nodes"),
         (lambda: trace(y, wrt="x"), TypeError, "wrt: expected tensors, got str"),
         (lambda: trace(y.detach()), RuntimeError, "trace: the tensor does not require grad"),
+        (lambda: trace(y, ["x"]), TypeError, "names: expected a dict .*, got list"),
+        (lambda: trace(None), TypeError, "to differentiate, got NoneType"),
         (lambda: trace(3.0), TypeError, "trace: expected a tensor to differentiate"),
         (lambda: trace(y, show=False)["z"], KeyError, "z: the trace has the rows v0, v1, v2"),
     ]:

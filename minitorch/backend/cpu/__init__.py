@@ -12,6 +12,7 @@ from minitorch.backend.cpu.fused import FUSED
 from minitorch.backend.cpu.index import INDEX, WRITES
 from minitorch.backend.cpu.optim import OPTIMIZERS
 from minitorch.backend.cpu.record import NumpyRecorder
+from minitorch.backend.cpu.recurrent import RECURRENT
 from minitorch.backend.cpu.reduce import REDUCTIONS
 from minitorch.backend.cpu.shape import SHAPE, VIEWS
 from minitorch.backend.cpu.source import SOURCES
@@ -27,6 +28,7 @@ BACKEND = Backend(
         **SHAPE,
         **INDEX,
         **FUSED,
+        **RECURRENT,
         **WORD2VEC,
         **WRITES,
         **OPTIMIZERS,

@@ -20,6 +20,7 @@ from minitorch.backend.cuda.gpu import Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, WRITES
 from minitorch.backend.cuda.optim import OPTIMIZERS
 from minitorch.backend.cuda.record import GraphRecorder
+from minitorch.backend.cuda.recurrent import RECURRENT
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
@@ -30,6 +31,7 @@ TABLE: Entries = {
     **COPIES,
     **REDUCTIONS,
     **FUSED,
+    **RECURRENT,
     **OPTIMIZERS,
     **SOURCES,
     **SHAPE,

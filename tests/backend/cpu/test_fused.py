@@ -39,6 +39,13 @@ def layer_norm(dtype, shape, dims):
     return tuple(a.astype(dtype) for a in arrays), {"eps": 1e-5}
 
 
+def recurrent(gates, kinds, dtype, steps=4, n=3, size=2, **params):
+    """Arguments of `rnn` (one gate), `gru` (three, and a bias) or `lstm` (four)."""
+    shapes = [(steps, n, gates * size), (kinds, n, size), (gates * size, size)]
+    shapes += [(3 * size,)] * (gates == 3)
+    return tuple(numbers(*shape, dtype=dtype) for shape in shapes), params
+
+
 FLOATS = ("float16", "float32", "float64")
 # Arguments of the forward entry; two drawings of each are of the same shapes.
 CASES = {
@@ -74,6 +81,19 @@ CASES = {
     "layer_norm": [
         *(lambda d=d: layer_norm(d, (4, 6), 1) for d in FLOATS),
         *(lambda s=s: layer_norm("float32", s, 2) for s in ((3, 2, 5), (2, 3, 2, 5), (0, 2, 5))),
+    ],
+    "rnn": [
+        lambda d=d, f=f: recurrent(1, 1, d, nonlinearity=f)
+        for d in FLOATS
+        for f in ("tanh", "relu")
+    ],
+    "gru": [
+        *(lambda d=d: recurrent(3, 1, d) for d in FLOATS),
+        lambda: recurrent(3, 1, "float32", steps=9, n=40, size=64),
+    ],
+    "lstm": [
+        *(lambda d=d: recurrent(4, 2, d) for d in FLOATS),
+        lambda: recurrent(4, 2, "float32", steps=9, n=40, size=64),
     ],
     "negative_sampling": [lambda: skip_gram(1), lambda: skip_gram(100)],
 }

@@ -59,6 +59,13 @@ UNARY = "neg abs sign floor ceil trunc round relu exp log log1p expm1 sqrt rsqrt
 UNARY += " tan tanh sigmoid erf softplus gelu"
 BINARY = "add sub mul div pow maximum minimum remainder floor_divide eq ne lt le gt ge"
 REDUCE = "sum mean prod amax amin argmax argmin logsumexp all any"
+
+
+def through_time(kind):
+    output, _ = getattr(nn, kind)(8, 32, device="sim")(real(2, 16, 8))
+    output.sum().backward()
+
+
 WORK = {
     **{name: lambda name=name: getattr(elementwise, name)(real(*SHAPE)) for name in UNARY.split()},
     **{
@@ -105,6 +112,7 @@ WORK = {
     "linear": lambda: F.linear(real(*SHAPE), real(32, 96), real(32)),
     "cross_entropy": lambda: F.cross_entropy(real(64, 16, requires_grad=True), whole(64)),
     "layer_norm": lambda: normalized(real(64, 96, requires_grad=True)),
+    **{kind: partial(through_time, kind) for kind in ("RNN", "GRU", "LSTM")},
     "bce": lambda: F.binary_cross_entropy_with_logits(real(*SHAPE), real(*SHAPE)),
     **{f"{name} dense": partial(step, make, sparse=False) for name, make in OPTIMIZERS.items()},
     "SGD rows": partial(step, partial(optim.SGD, lr=0.1), sparse=True),

@@ -8,6 +8,7 @@ import minitorch
 from minitorch import backend, nn, optim
 from minitorch.backend.kernels import SUFFIXES, files
 from minitorch.fused import negative_sampling, negative_sampling_sgd_
+from minitorch.nn import recurrence
 from minitorch.rules import REGISTRY
 from tests.backend.cuda.entries import SIM, put
 from tests.test_rules import ARGUMENTS
@@ -71,6 +72,20 @@ linear = partial(F.linear, weight=ones(2, 4), bias=ones(2, requires_grad=True))
 cross_entropy = partial(F.cross_entropy, target=rows())
 logistic = partial(F.binary_cross_entropy_with_logits, target=ones(3, 4))
 layer_norm = partial(F.layer_norm, normalized_shape=(4,), weight=ones(4), bias=ones(4))
+
+
+def through_time(gates, call, *more):
+    """Of an input (3, 4): one step, size 4 and what weights there are for so many gates."""
+
+    def run(x):
+        stretch = minitorch.cat([x] * gates, 1).unsqueeze(0)
+        return call(stretch, ones(1 + (gates == 4), 3, 4), ones(4 * gates, 4), *more)
+
+    return run
+
+
+rnn, lstm = through_time(1, recurrence.rnn), through_time(4, recurrence.lstm)
+gru = through_time(3, recurrence.gru, ones(12, requires_grad=True))
 WORK = {
     "adagrad_": partial(step, optim.Adagrad, sparse=False),
     "adagrad_rows_": partial(step, optim.Adagrad, sparse=True),
@@ -101,6 +116,12 @@ WORK = {
     "logistic_loss_backward": lambda: differentiated(logistic),
     "layer_norm": lambda: layer_norm(ones(3, 4)),
     "layer_norm_backward": lambda: differentiated(layer_norm),
+    "rnn": lambda: rnn(ones(3, 4)),
+    "rnn_backward": lambda: differentiated(rnn),
+    "lstm": lambda: lstm(ones(3, 4)),
+    "lstm_backward": lambda: differentiated(lstm),
+    "gru": lambda: gru(ones(3, 4)),
+    "gru_backward": lambda: differentiated(gru),
     "negative_sampling": lambda: scores(ones(3, 4)),
     "negative_sampling_backward": lambda: differentiated(scores),
     "negative_sampling_sgd_": sgd_steps,

@@ -60,6 +60,7 @@ COVERED_BY = {
     "matmul.cu": ("fused", "own_matrix"),
     "optim.cu": ("optim", ""),
     "philox.cuh": ("source", "uniform or normal or randint or perm or words or dropout"),
+    "recurrent.cu": ("recurrent", ""),
     "reduce.cu": ("reduce", ""),
     "scan.cu": ("reduce", "cumsum or lengths or layouts or running"),
     "shape.cu": ("shape", ""),
