@@ -486,9 +486,9 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
     behind it again: the walks raise if one of these is changed in place by then.
     The entry `name` gives (result, *kept arrays), where the result is an array, too, and may be
     kept; the entry `name_backward` takes the gradient, the kept arrays and the params and gives a
-    gradient for each argument (or None). The gradient is the number 1.0 for the implicit one of a scalar's
-    `backward()`: what was kept is not needed again then, and may be the result. Forward mode and
-    higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
+    gradient for each argument (or None). The gradient is the number 1.0 for the implicit one of a
+    scalar's `backward()`: what was kept is not needed again then, and may be the result. Forward
+    mode and higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
     """
 
     def vjp(node: Node, g: Tensor) -> list[Any]:
