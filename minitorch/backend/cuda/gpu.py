@@ -22,6 +22,7 @@ Entries = dict[str, Callable[..., Any]]
 THREADS = 256
 MAX_DIMS = strides.MAX_DIMS
 STREAMS = 64  # that get tickets at once
+WAVES = 8  # blocks of THREADS that are launched for a multiprocessor, at most
 MOST_BLOCKS = 1 << 62  # asks `blocks` for as many as the device holds
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 
@@ -105,13 +106,17 @@ class Gpu:
             self._spare.clear()
             raise
 
-    def blocks(self, n: int, per_block: int = THREADS, waves: int = 8) -> Dims:
-        """A grid for a grid-stride loop over n: as many blocks as the device holds, not more."""
+    def processors(self) -> int:
+        """How many multiprocessors the current device has."""
         device = self.current()
         if device not in self._processors:
             attributes = self.xp.cuda.Device(device).attributes
             self._processors[device] = int(attributes["MultiProcessorCount"])
-        return (max(1, min(-(-n // per_block), waves * self._processors[device])),)
+        return self._processors[device]
+
+    def blocks(self, n: int, per_block: int = THREADS, waves: int = WAVES) -> Dims:
+        """A grid for a grid-stride loop over n: as many blocks as the device holds, not more."""
+        return (max(1, min(-(-n // per_block), waves * self.processors())),)
 
     def tickets(self) -> Array:
         """Zeros (uint32), as many as blocks the device holds, for the current stream's kernels.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend.base import Array
-from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, Dims, Entries, Gpu
+from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, WAVES, Dims, Entries, Gpu
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
 
@@ -84,13 +84,15 @@ def _layout(gpu: Gpu, x: Array, dim: Dims, ordered: bool) -> tuple[Array, Layout
 # ---------------------------------------------------------------------- reductions
 _REDUCTION = np.dtype(
     [
-        *((name, np.uint64) for name in ("x", "out", "partials", "tickets")),
+        *((name, np.uint64) for name in ("x", "out", "values", "partials", "tickets")),
         *((name, np.int64, (2,)) for name in ("kept", "reduced", "kept_steps", "reduced_steps")),
+        *((name, np.int64) for name in ("across", "jobs", "piece")),
         *((name, np.int32) for name in ("parts", "lanes", "group", "pad")),
     ],
     align=True,
 )
-_POINTERS = 4  # at its beginning
+_POINTERS = 5  # at its beginning
+RESIDENT = 3  # blocks of 256 threads that a multiprocessor has registers for: BLOCKS of reduce.cu
 _COLUMNS = 4  # GROUP of reduce.cu, where as many elements are not more than 16 bytes
 _STATE = 16  # bytes that hold any op's state
 
@@ -118,17 +120,32 @@ def _reduce(
     out: Array | None = None,
 ) -> Array:
     """The entry of a reduction; dim None is all dimensions, as one."""
-    if dim is None or x.ndim == 0:
-        dims = tuple(range(x.ndim))
-    else:
-        dims = dim if isinstance(dim, tuple) else (dim,)
-    lengths = enumerate(x.shape)
-    shape = tuple([1 if d in dims else n for d, n in lengths if keepdim or d not in dims])
+    dims, shape = _reduced(x, dim, keepdim)
     result = _target(gpu, out, shape, out_dtype(x.dtype), x)
     if result.size:
         x, walk = _layout(gpu, x, dims, ordered=op.startswith("arg"))
         _launch(gpu, op, x, walk, result)
     return gpu.result(result, out)
+
+
+def _extreme(op: str, gpu: Gpu, x: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    """Of argmax or argmin: the elements, and their indices, in one pass over x."""
+    dims, shape = _reduced(x, dim, keepdim)
+    values, index = gpu.empty(shape, x.dtype), gpu.empty(shape, np.int64)
+    if index.size:
+        x, walk = _layout(gpu, x, dims, ordered=True)
+        _launch(gpu, op, x, walk, index, values)
+    return values, index
+
+
+def _reduced(x: Array, dim: Dims | int | None, keepdim: bool) -> tuple[Dims, Dims]:
+    """The reduced dimensions, and the shape of the result."""
+    if dim is None or x.ndim == 0:
+        dims = tuple(range(x.ndim))
+    else:
+        dims = dim if isinstance(dim, tuple) else (dim,)
+    lengths = enumerate(x.shape)
+    return dims, tuple([1 if d in dims else n for d, n in lengths if keepdim or d not in dims])
 
 
 class Plan(NamedTuple):
@@ -145,21 +162,24 @@ class Plan(NamedTuple):
 
 
 @lru_cache(4096)
-def plan(walk: Layout, most: int, pack: int) -> Plan:
-    """How to reduce on a device that holds `most` blocks.
+def plan(walk: Layout, processors: int, pack: int) -> Plan:
+    """How to reduce on a device of so many multiprocessors.
 
     pack: how many elements are 16 bytes, or 1 where memory does not begin at a multiple of them.
     """
     outer, inner = walk.kept
     n, rows = prod(walk.reduced), outer * inner
-    parts = group = 1
+    resident, most = RESIDENT * processors, WAVES * processors
+    parts = group = across = 1
+    least = 1
     if inner > 1 and n > 1 and abs(walk.kept_steps[1]) < abs(walk.reduced_steps[1]):
         kernel = "columns"
-        if n * rows >= 4 * THREADS * most:  # else blocks are worth more than wide loads
+        if walk.reduced[0] == 1 and n * rows >= 4 * THREADS * most:  # else blocks are worth more
             group = _group(min(pack, _COLUMNS), walk.kept, walk.kept_steps, walk.reduced_steps)
         lanes = _lanes(inner // group)
-        tiles = outer * -(-inner // (lanes * group))
-        parts = _parts(tiles, n, 32 * THREADS // lanes, most)
+        across, least = -(-inner // (lanes * group)), THREADS // lanes
+        tiles = outer * across
+        parts = _parts(tiles, n, 32 * least, resident)
     else:
         if walk.reduced[0] == 1:
             group = _group(pack, walk.reduced, walk.reduced_steps, walk.kept_steps)
@@ -168,11 +188,14 @@ def plan(walk: Layout, most: int, pack: int) -> Plan:
             tiles = -(-rows * lanes // THREADS)
         else:
             kernel, lanes, tiles = "row", 1, rows
-            parts = _parts(tiles, n, 16 * THREADS, most)
+            least = 128  # whole sectors of 32 bytes
+            parts = _parts(tiles, n, 16 * THREADS, resident)
+    piece = -(-n // (parts * least)) * least
+    numbers = {"across": across, "jobs": tiles * parts, "piece": piece}
+    numbers.update(parts=parts, lanes=lanes, group=group)
     form = np.zeros((), _REDUCTION)
-    for name, value in walk._asdict().items():
+    for name, value in (walk._asdict() | numbers).items():
         form[name] = value
-    form["parts"], form["lanes"], form["group"] = parts, lanes, group
     return Plan(kernel, tiles, parts, lanes * group, form.tobytes()[_POINTERS * 8 :])
 
 
@@ -182,13 +205,15 @@ def _group(pack: int, lengths: Dims, steps: Dims, others: Dims) -> int:
     return pack if steps[1] == 1 and lengths[1] % pack == 0 and whole else 1
 
 
-def _launch(gpu: Gpu, op: str, x: Array, walk: Layout, out: Array) -> None:
+def _launch(
+    gpu: Gpu, op: str, x: Array, walk: Layout, out: Array, values: Array | None = None
+) -> None:
     pack = 1 if x.data.ptr % 16 else 16 // x.itemsize
-    kernel, tiles, parts, width, form = plan(walk, gpu.blocks(MOST_BLOCKS)[0], pack)
-    pointers = [x.data.ptr, out.data.ptr, 0, 0]
+    kernel, tiles, parts, width, form = plan(walk, gpu.processors(), pack)
+    pointers = [x.data.ptr, out.data.ptr, 0 if values is None else values.data.ptr, 0, 0]
     if parts > 1:
         partials = gpu.empty((tiles * parts * width * _STATE,), np.uint8)
-        pointers[2:] = partials.data.ptr, gpu.tickets().data.ptr
+        pointers[3:] = partials.data.ptr, gpu.tickets().data.ptr
     grid = gpu.blocks(tiles * parts, 1)
     struct = struct_of(_REDUCTION, pointers, form)
     gpu.launch("reduce", f"{op}_{kernel}", x.dtype, grid, (THREADS,), (struct,))
@@ -335,6 +360,8 @@ REDUCTIONS: Entries = {
             ("logsumexp", _same),
         )
     },
+    "max_dim": partial(_extreme, "argmax"),
+    "min_dim": partial(_extreme, "argmin"),
     "softmax": partial(_softmax, "softmax"),
     "log_softmax": partial(_softmax, "log_softmax"),
     "softmax_backward": partial(_softmax_backward, "softmax_backward"),
