@@ -85,7 +85,7 @@ def build(name: str, xp: Any) -> Backend:
         gpu=gpu,
         as_array=lambda array: array,
         address=lambda array: int(array.data.ptr),
-        index=lambda array: int(array.device.id),
+        index=lambda array: array.data.device_id,
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
         recorder=partial(GraphRecorder, gpu, entries, frozenset(VIEWS)),

@@ -197,17 +197,20 @@ def _change_some(
 ) -> None:
     dtype = rows[0][1].dtype
     copies: list[tuple[Array, Array]] = []
-    columns: list[list[int]] = [[] for _ in range(2 + STATES)]
+    columns: list[list[int]] = [[] for _ in range(2 + STATES)]  # addresses, as in a `Table`
+    params, grads, *states = columns
+    written = (params, *states)
     for changed, g in rows:
-        columns[1].append(g.data.ptr)
-        for column, a in zip((columns[0], *columns[2:]), changed):
+        grads.append(g.data.ptr)
+        for column, a in zip(written, changed):
             if a is None:
                 column.append(0)
-                continue
-            flat = _writable(gpu, a, dtype)
-            column.append(flat.data.ptr)
-            if flat is not a:
-                copies.append((flat, a))
+            elif a._c_contiguous and a.dtype is dtype:
+                column.append(a.data.ptr)
+            else:
+                flat = _writable(gpu, a, dtype)
+                column.append(flat.data.ptr)
+                copies += [(flat, a)] if flat is not a else []
     addresses = b"".join([array("Q", c).tobytes().ljust(8 * MAX_TENSORS, b"\0") for c in columns])
     sizes, chunks = _sizes(tuple([g.size for _, g in rows]))
     table = np.ndarray((), TABLE, addresses + sizes)[()]
@@ -229,8 +232,6 @@ def _sizes(sizes: Dims) -> tuple[bytes, int]:
 
 def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
     """a, or a contiguous copy of that dtype to change in its place."""
-    if a._c_contiguous and a.dtype == dtype:
-        return a
     check_writable(a)
     return gpu.contiguous(a) if a.dtype == dtype else gpu.converted(a, dtype)
 

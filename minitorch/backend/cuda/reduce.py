@@ -158,6 +158,7 @@ class Plan(NamedTuple):
     """
 
     kernel: str
+    grid: Dims
     tiles: int
     parts: int
     width: int
@@ -199,7 +200,8 @@ def plan(walk: Layout, processors: int, pack: int) -> Plan:
     form = np.zeros((), _REDUCTION)
     for name, value in (walk._asdict() | numbers).items():
         form[name] = value
-    return Plan(kernel, tiles, parts, lanes * group, form.tobytes()[_POINTERS * 8 :])
+    grid = (min(tiles * parts, most),)
+    return Plan(kernel, grid, tiles, parts, lanes * group, form.tobytes()[_POINTERS * 8 :])
 
 
 def _group(pack: int, lengths: Dims, steps: Dims, others: Dims) -> int:
@@ -221,12 +223,11 @@ def _launch(
         x, walk = _copied(gpu, x, dims)
     begin = x.data.ptr
     pack = 1 if begin % 16 else 16 // x.itemsize
-    kernel, tiles, parts, width, form = plan(walk, gpu.processors(), pack)
+    kernel, grid, tiles, parts, width, form = plan(walk, gpu.processors(), pack)
     pointers = [begin, out.data.ptr, 0 if values is None else values.data.ptr, 0, 0]
     if parts > 1:
         partials = gpu.empty((tiles * parts * width * _STATE,), np.uint8)
         pointers[3:] = partials.data.ptr, gpu.tickets().data.ptr
-    grid = gpu.blocks(tiles * parts, 1)
     struct = struct_of(_REDUCTION, pointers, form)
     gpu.launch("reduce", f"{op}_{kernel}", x.dtype, grid, (THREADS,), (struct,))
 
