@@ -138,13 +138,10 @@ class _Walk(NamedTuple):
 
         Dimensions are merged where they can be.
         """
-        chosen = range(len(self.shape)) if dims is None else dims
         if len(self.lookups) > MAX_DIMS:
             raise RuntimeError(f"indexing: more than {MAX_DIMS} index tensors")
         indices = [one.steps for one in self.lookups]
-        along = [tuple(s[d] for d in chosen) for s in (*indices, *steps)]
-        shape, merged = strides.merge(tuple(self.shape[d] for d in chosen), *along)
-        space = _space(shape)
+        space, merged = _merged(self.shape, dims, *indices, *steps)
         head = _HEAD(int(gpu.error_word()), len(self.lookups))
         rest = b"".join(
             _POINTER(one.index.data.ptr) + self.form(one, own)
@@ -160,6 +157,15 @@ class _Walk(NamedTuple):
     def size(self) -> int:
         """The number of positions."""
         return prod(self.shape[d] for d in self.positions)
+
+
+@lru_cache(4096)
+def _merged(shape: Dims, dims: Dims | None, *steps: Dims) -> tuple[Any, tuple[Dims, ...]]:
+    """`Space` of some dimensions of a walk (None: all), merged, and the steps along them."""
+    chosen = range(len(shape)) if dims is None else dims
+    along = [tuple(s[d] for d in chosen) for s in steps]
+    lengths, merged = strides.merge(tuple(shape[d] for d in chosen), *along)
+    return _space(lengths), merged
 
 
 @lru_cache(4096)
@@ -202,17 +208,23 @@ def _walk_along(x: Array, index: Array, dim: int) -> _Walk:
     if not x.ndim:
         still = (0,) * index.ndim
         return _Walk(x, index.shape, still, tuple(range(index.ndim)), (), 1, still, ())
+    along, (shape, steps, positions, *numbers) = _form_along(_own(x), _own(index), dim)
+    return _Walk(x, shape, steps, positions, (_Lookup(index, along, dim),), *numbers)
+
+
+@lru_cache(4096)
+def _form_along(x: _Own, index: _Own, dim: int) -> tuple[Dims, tuple[Any, ...]]:
+    """As `_form_of_index`, of the one index array."""
     numbers = _contiguous_steps(x.shape)
-    return _Walk(
-        x,
-        shape=index.shape,
-        steps=_without(dim, _element_steps(x)),
-        positions=tuple(range(index.ndim)),
-        lookups=(_Lookup(index, _element_steps(index), dim),),
-        numbers=x.size,
-        number_steps=_without(dim, numbers),
-        number_by_index=(numbers[dim],),
+    walk = (
+        index.shape,
+        _without(dim, _element_steps(x)),
+        tuple(range(len(index.shape))),
+        prod(x.shape),
+        _without(dim, numbers),
+        (numbers[dim],),
     )
+    return _element_steps(index), walk
 
 
 def _walk_over_rows(x: Array, index: Array, dim: int) -> _Walk:
