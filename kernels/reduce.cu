@@ -16,7 +16,7 @@
 // total: the error then grows with the square root of what a thread adds up.
 #define PACKS 4    // along contiguous rows
 #define SINGLES 8  // of single elements
-#define BLOCKS 3   // RESIDENT of reduce.py
+constexpr int BLOCKS = sizeof(T) > 1 ? 3 : 1;  // RESIDENT of reduce.py; packs of bytes fill many registers
 constexpr int GROUP = PACK < 4 ? PACK : 4;  // neighbouring columns of a thread; as in reduce.py
 
 struct Reduction {
@@ -241,7 +241,7 @@ __device__ __forceinline__ int left(i64 i, i64 end, int most) { return end - i <
 template <class Op, int G>
 __device__ __forceinline__ void down(
     const Reduction& r, const T* row, i64 begin, i64 end, int step, typename Op::State (&total)[G]) {
-    constexpr int LOADS = G == 1 ? SINGLES : sizeof(total[0]) > 8 ? 4 : 6;
+    constexpr int LOADS = G == 1 ? SINGLES : sizeof(total) > 16 ? 4 : 6;
     typename PlacesOf<G>::type places(r, row, begin, step);
 #pragma unroll 1
     for (i64 i = begin; i < end; i += LOADS * step) {
