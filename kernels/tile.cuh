@@ -14,17 +14,19 @@ struct Tile {
 };
 
 // The result of each of the tile's columns, in all its threads; always the same order of addition.
-// scratch: 256 values of shared memory, free again after the next __syncthreads().
+// There may be up to 256 lanes here. scratch: 256 values of shared memory, free again after the next
+// __syncthreads().
 template <class Op, class V>
 __device__ __forceinline__ V tile_reduce(const Tile& tile, V v, V* scratch) {
-    const int warp = threadIdx.x >> 5;
+    const int wide = tile.lanes < 32 ? 32 : tile.lanes, row = threadIdx.x / wide, rows = THREADS / wide;
     for (int d = tile.lanes; d < 32; d <<= 1) v = Op::combine(v, shuffle_xor(v, d));
     __syncthreads();  // an earlier reduction may still be reading scratch
-    if ((threadIdx.x & 31) < tile.lanes) scratch[warp * tile.lanes + tile.lane] = v;
+    if ((threadIdx.x & (wide - 1)) < tile.lanes) scratch[row * tile.lanes + tile.lane] = v;
     __syncthreads();
     v = scratch[tile.lane];
 #pragma unroll
-    for (int w = 1; w < WARPS; ++w) v = Op::combine(v, scratch[w * tile.lanes + tile.lane]);
+    for (int w = 1; w < WARPS; ++w)
+        if (w < rows) v = Op::combine(v, scratch[w * tile.lanes + tile.lane]);
     return v;
 }
 

@@ -595,6 +595,21 @@ def constant(name: str) -> TensorFunction:
     return _named(f, op)
 
 
+def several(name: str) -> Callable[..., tuple[Tensor, ...]]:
+    """An op f(x, **params) of several results, of which none requires grad by itself."""
+    op = Op(name, "constant")
+    entries = op.entries
+
+    def f(x: Tensor, **params: Any) -> tuple[Tensor, ...]:
+        a = x.array
+        t = type(a)
+        as_array = backend.of_type(t).as_array
+        return tuple([Tensor(r if type(r) is t else as_array(r)) for r in entries[t](a, **params)])
+
+    f.__name__ = name
+    return f
+
+
 def comparison(name: str) -> TensorFunction:
     """A constant op on two operands that are brought to one dtype first."""
     apply = constant(name)

@@ -29,7 +29,7 @@ def harness(monkeypatch):
 
 
 HARNESS = ["denormals", "fashion_epoch", "forward_backward", "growth", "import_time", "memory"]
-HARNESS += ["loader", "mlp_step", "overhead", "recurrent"]
+HARNESS += ["launch", "loader", "mlp_step", "overhead", "recurrent"]
 
 
 @pytest.mark.parametrize("name", HARNESS)

@@ -18,6 +18,8 @@ def apart(x: Array, index: Index) -> tuple[Array, dict[int, Array], bool]:
     The index consists of integers, slices, None, Ellipsis and index arrays. Integers are taken
     first, as PyTorch does.
     """
+    if all(map(_is_array, index)):
+        return x, dict(enumerate(index)), True
     view = x[tuple(slice(None) if _is_array(item) else item for item in index)]
     index = tuple(item for item in index if type(item) is not int)
     places = [i for i, item in enumerate(index) if _is_array(item)]

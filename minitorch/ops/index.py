@@ -8,7 +8,7 @@ from minitorch import creation, dtypes
 from minitorch.operands import same_device
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.shape import broadcast_tensors
-from minitorch.rules import TensorFunction, _saved, constant, linear, watch
+from minitorch.rules import REGISTRY, TensorFunction, _saved, constant, linear, watch
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode
 
 # ---------------------------------------------------------------------- the table
@@ -190,6 +190,16 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on; the shape is that of index."""
     d = _check_gather("gather", input, dim, index)
     return watch(_gather(input, index=index.array, dim=d), index)
+
+
+def gathered(input: Tensor, dim: int, values: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Values that are known to be gather(input, dim, index), on the tape as that; and the index."""
+    node = input.node
+    if node is None or not grad_mode.enabled:
+        return values, index
+    params = {"index": index.array, "dim": dim}
+    made = Node(REGISTRY["gather"], (node,), (), params, values.array.shape)
+    return watch(Tensor(values.array, made), index), index
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:

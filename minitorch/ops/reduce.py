@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from minitorch import dtypes
 from minitorch.operands import as_floating, is_number, same_device
 from minitorch.ops import elementwise
 from minitorch.ops.arguments import Dims, all_dims, one_dim
+from minitorch.ops.index import gathered
 from minitorch.ops.shape import cat
-from minitorch.rules import TensorFunction, constant, general, linear
+from minitorch.rules import TensorFunction, constant, general, linear, several
 from minitorch.tensor import Tensor
 
 
@@ -203,6 +205,8 @@ _any = constant("any")
 _all = constant("all")
 _argmax = constant("argmax")
 _argmin = constant("argmin")
+_max_dim = several("max_dim")
+_min_dim = several("min_dim")
 _argsort = constant("argsort")
 
 
@@ -319,27 +323,34 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Largest element; with `dim` (values, indices) along it; with a tensor as `dim`, maximum."""
     if isinstance(dim, Tensor):
         return elementwise.maximum(input, dim)
-    return _extreme("max", _amax, _argmax, input, dim, keepdim)
+    return _extreme("max", _amax, _max_dim, input, dim, keepdim)
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Smallest element; with `dim` (values, indices) along it; with a tensor as `dim`, minimum."""
     if isinstance(dim, Tensor):
         return elementwise.minimum(input, dim)
-    return _extreme("min", _amin, _argmin, input, dim, keepdim)
+    return _extreme("min", _amin, _min_dim, input, dim, keepdim)
 
 
 def _extreme(
-    name: str, op: TensorFunction, arg: TensorFunction, x: Tensor, dim: Any, keepdim: bool
+    name: str,
+    op: TensorFunction,
+    along: Callable[..., tuple[Tensor, ...]],
+    x: Tensor,
+    dim: Any,
+    keepdim: bool,
 ) -> Any:
     if dim is None:
         dims = tuple(range(x.ndim))
         _not_empty(name, x, dims)
         return op(x, dim=dims, keepdim=False)
-    index = _arg(name, arg, x, dim, keepdim=True)
-    values = x.gather(dim, index)
+    d = one_dim(name, x.ndim, dim)
+    if x.ndim:
+        _not_empty(name, x, (d,))
+    values, index = gathered(x, d, *along(x, dim=d, keepdim=True))
     if not keepdim and x.ndim:
-        values, index = values.squeeze(dim), index.squeeze(dim)
+        values, index = values.squeeze(d), index.squeeze(d)
     return Reduced(values, index)
 
 

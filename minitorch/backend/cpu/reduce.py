@@ -69,6 +69,17 @@ def _arg(function: Callable[..., Any]) -> Callable[..., Any]:
     return entry
 
 
+def _extreme(function: Callable[..., Any]) -> Callable[..., Any]:
+    def entry(x: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+        if x.ndim == 0:
+            return clone(x), np.zeros((), np.int64)
+        index = function(x, axis=dim, keepdims=True)
+        values = np.take_along_axis(x, index, dim)
+        return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+
+    return entry
+
+
 def _logsumexp(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
     top = np.max(x, axis=dim, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
@@ -135,6 +146,8 @@ REDUCTIONS: Entries = {
     "all": _axes(np.logical_and.reduce),
     "argmax": _arg(np.argmax),
     "argmin": _arg(np.argmin),
+    "max_dim": _extreme(np.argmax),
+    "min_dim": _extreme(np.argmin),
     "logsumexp": quiet(into(_logsumexp)),
     "softmax": quiet(_softmax),
     "log_softmax": quiet(_log_softmax),

@@ -87,7 +87,7 @@ def build(name: str, xp: Any) -> Backend:
         gpu=gpu,
         as_array=lambda array: array,
         address=lambda array: int(array.data.ptr),
-        index=lambda array: int(array.device.id),
+        index=lambda array: array.data.device_id,
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
         recorder=partial(GraphRecorder, gpu, entries, frozenset(VIEWS)),
@@ -111,7 +111,7 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
         for item in items:
             kind = type(item)
             if kind is array_type:
-                device = item.device.id
+                device = item.data.device_id
                 if number is None:
                     number = device
                 elif device != number:
@@ -125,10 +125,12 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
         return number
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        index = kwargs.get("index")
-        number = look(args, index if type(index) is int else None)
         if kwargs:
+            index = kwargs.get("index")
+            number = look(args, index if type(index) is int else None)
             number = look(kwargs.values(), number)
+        else:
+            number = look(args, None)
         assert number is not None, f"{op}: no array and no index"
         try:
             if number == gpu.current():

@@ -70,7 +70,7 @@ def _run(
     direct = out is not None and _fits(out, shape, to, arrays)
     target = out if direct else gpu.empty(shape, to)
     assert target is not None
-    if in_row and (not direct or target.flags.c_contiguous):
+    if in_row and (not direct or target._c_contiguous):
         pointers = tuple([NULL if x is None else x for x in arrays])
         gpu.launch_contiguous(kernel.file, kernel.name, target, pointers + extra, dtype)
     else:
@@ -80,19 +80,13 @@ def _run(
 
 def _shape_of(arrays: tuple[Array | None, ...]) -> tuple[Dims, bool]:
     """The operands' common shape, and whether all have it and lie in order in memory."""
-    shape = None
+    shapes = [x.shape for x in arrays if x is not None]
+    if len(shapes) > 1 and shapes.count(shapes[0]) < len(shapes):
+        return broadcast_shape(*shapes), False
     for x in arrays:
-        if x is None:
-            continue
-        if shape is None:
-            shape = x.shape
-        elif x.shape != shape:
-            return broadcast_shape(*[a.shape for a in arrays if a is not None]), False
-    assert shape is not None
-    for x in arrays:
-        if x is not None and not x.flags.c_contiguous:
-            return shape, False
-    return shape, True
+        if x is not None and not x._c_contiguous:
+            return shapes[0], False
+    return shapes[0], True
 
 
 def _refuse(kernel: Kernel, dtype: np.dtype[Any]) -> TypeError:
@@ -187,7 +181,7 @@ def fill(gpu: Gpu, x: Array, value: Any) -> Array:
     """Make every element of x the number `value`, converted as NumPy does it; returns x."""
     with np.errstate(all="ignore"):
         number = number_of(x.dtype, np.full((), value, x.dtype)[()])
-    if x.flags.c_contiguous:
+    if x._c_contiguous:
         gpu.launch_contiguous("convert", "fill", x, (number,))
     else:
         check_writable(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from math import prod
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,19 @@ import numpy as np
 from minitorch.backend.base import FLOAT64
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
-from minitorch.backend.cuda.gpu import MAX_DIMS, MOST_BLOCKS, NULL, THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.gpu import (
+    MAX_DIMS,
+    MOST_BLOCKS,
+    NULL,
+    THREADS,
+    Array,
+    Entries,
+    Gpu,
+    int32,
+    int64,
+)
 from minitorch.backend.cuda.reduce import holding
-from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap
+from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap, struct_of
 from minitorch.backend.precision import get_float32_matmul_precision
 
 INT64 = np.dtype(np.int64)
@@ -65,7 +76,7 @@ def _by_own_kernels(gpu: Gpu) -> bool:
 
 def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:
     """Whether a product can be written to `out` at once."""
-    if out is None or (out.dtype, out.shape) != (x.dtype, shape) or not out.flags.c_contiguous:
+    if out is None or (out.dtype, out.shape) != (x.dtype, shape) or not out._c_contiguous:
         return False
     return not overlap(x, out) and not overlap(y, out)
 
@@ -74,7 +85,7 @@ def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     """x @ y into a contiguous out; a stack of matrices times one matrix is one product."""
     if y.ndim == 2 and x.ndim > 2:
         x, out = _rows(gpu, x), _rows(gpu, out)
-    x, y = (_in_order(gpu, a) for a in (x, y))
+    x, y = _in_order(gpu, x), _in_order(gpu, y)
     if out.size == 1 and x.ndim == 2:  # CuPy would multiply with kernels of its own, in halves
         x, y, out = (gpu.contiguous(a)[None] for a in (x, y, out))
     _choose_mode(gpu)
@@ -111,7 +122,7 @@ def _choose_mode(gpu: Gpu) -> None:
 
 def _in_order(gpu: Gpu, x: Array) -> Array:
     """x as cuBLAS takes it: contiguous, or a matrix whose transpose is."""
-    return x if x.ndim == 2 and x.flags.f_contiguous else gpu.contiguous(x)
+    return x if x.ndim == 2 and x._f_contiguous else gpu.contiguous(x)
 
 
 def _gemm(
@@ -171,7 +182,7 @@ def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> 
     if before.size:
         args = (
             *(before, NULL if out is before else out, bias),
-            *(np.int64(before.size), np.int64(bias.size), _number(activation)),
+            *(int64(before.size), int64(bias.size), _number(activation)),
         )
         grid = gpu.blocks(-(-before.nbytes // 16))
         gpu.launch("fused", "bias_activation", before.dtype, grid, (THREADS,), args)
@@ -192,7 +203,7 @@ def _linear_at_once(
 
 
 def _number(activation: str) -> np.int32:
-    return np.int32(ACTIVATIONS.index(activation))
+    return int32(ACTIVATIONS.index(activation))
 
 
 def _linear_backward(
@@ -262,12 +273,12 @@ def _through_activation(
         NULL if seen is None else dz,
         NULL if sums is None or parts > 1 else sums,
         *(partial, g, NULL if seen is None else seen),
-        *(np.int64(n), np.int64(columns), _number(activation)),
+        *(int64(n), int64(columns), _number(activation)),
     )
     block = (_WIDE, _HIGH)
     gpu.launch("fused", "activation_backward", g.dtype, (across, parts), block, args)
     if partial is not NULL:
-        sizes = (np.int64(parts), np.int64(columns))
+        sizes = (int64(parts), int64(columns))
         gpu.launch("fused", "sum_parts", g.dtype, (across,), block, (sums, partial, *sizes))
     return dz, sums
 
@@ -283,6 +294,8 @@ JOB = np.dtype(  # `Job` of kernels/fused.cu
     + [(name, np.int32) for name in ("parts", "reduction")],
     align=True,
 )
+_NUMBERS = Struct("3q2i").pack  # of a `Job`, behind its pointers
+_WRONG_TARGET = errors.out_of_range("cross_entropy: target")
 _FEW = 4096  # targets that every thread block counts itself
 
 
@@ -301,19 +314,16 @@ def _cross_entropy(
     grid = gpu.blocks(n, 1) if held is None else gpu.blocks(n, held.per_block, waves=4)
     partial = gpu.empty(grid, FLOAT64)
     counts = _count_targets(gpu, target, ignore_index) if reduction == "mean" else None
-    job = np.zeros((), JOB)
-    arrays = {"x": x, "target": target, "grad": grad, "loss": loss, "partial": partial}
-    arrays |= {"finished": gpu.tickets()} | ({} if counts is None else {"counts": counts})
-    for name, array in arrays.items():
-        job[name] = array.data.ptr
-    job["word"], job["code"] = gpu.error_word(), errors.out_of_range("cross_entropy: target")
-    job["n"], job["classes"], job["ignored"] = n, classes, ignore_index
-    job["parts"] = 0 if counts is None else counts.size
-    job["reduction"] = REDUCTIONS.index(reduction)
+    pointers = [a.data.ptr for a in (x, target, grad, loss, partial, gpu.tickets())]
+    pointers += [0 if counts is None else counts.data.ptr, int(gpu.error_word())]
+    pointers.append(int(_WRONG_TARGET))
+    parts = 0 if counts is None else counts.size
+    numbers = _NUMBERS(n, classes, ignore_index, parts, REDUCTIONS.index(reduction))
+    job = struct_of(JOB, pointers, numbers)
     if held is None:
-        gpu.launch("fused", "cross_entropy_long", x.dtype, grid, (THREADS,), (job[()],))
+        gpu.launch("fused", "cross_entropy_long", x.dtype, grid, (THREADS,), (job,))
     else:
-        args = (job[()], np.int64(n), np.int32(classes), np.int32(held.lanes))
+        args = (job, int64(n), int32(classes), int32(held.lanes))
         gpu.launch("fused", f"cross_entropy_{held.kernel}", x.dtype, grid, (THREADS,), args)
     return loss, grad
 
@@ -339,7 +349,7 @@ def _loss_backward(
 
 
 def _column(x: Array) -> Array:
-    return x.reshape(-1, 1) if x.flags.c_contiguous else x[:, None]
+    return x.reshape(-1, 1) if x._c_contiguous else x[:, None]
 
 
 # ---------------------------------------------------------------------- binary cross entropy
@@ -368,7 +378,7 @@ def _layer_norm(gpu: Gpu, x: Array, weight: Array, bias: Array, eps: float) -> t
     out, hat = gpu.empty(x.shape, x.dtype), gpu.empty(x.shape, x.dtype)
     scale = gpu.empty((rows,), _wide(x.dtype))
     if x.size:
-        args = (out, hat, scale, x, weight, bias, np.int64(rows), np.int64(columns))
+        args = (out, hat, scale, x, weight, bias, int64(rows), int64(columns))
         grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
         gpu.launch("fused", "layer_norm", x.dtype, grid, block, (*args, np.float64(eps)))
     return out, hat, scale, weight
@@ -397,7 +407,7 @@ def _layer_norm_backward(
     rows, columns = len(scale), weight.size
     dx = gpu.empty(g.shape, g.dtype) if needs[0] else None
     if needs[0] and g.size:
-        args = (dx, g, hat, scale, weight, np.int64(rows), np.int64(columns))
+        args = (dx, g, hat, scale, weight, int64(rows), int64(columns))
         grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
         gpu.launch("fused", "layer_norm_backward", g.dtype, grid, block, args)
     return [dx, *_layer_norm_sums(gpu, g, hat, weight.shape, rows, needs[1:])]
@@ -421,11 +431,11 @@ def _layer_norm_sums(
     given = [None if parts > 1 else s for s in sums]
     across, block = -(-columns // _WIDE), (_WIDE, _HIGH)
     args = [NULL if a is None else a for a in (*given, *partial)]
-    args += [g, hat, np.int64(rows), np.int64(columns)]
+    args += [g, hat, int64(rows), int64(columns)]
     gpu.launch("fused", "layer_norm_sums", g.dtype, (across, parts), block, tuple(args))
     for total, part in zip(sums, partial, strict=True):
         if part is not None:
-            sizes = (np.int64(parts), np.int64(columns))
+            sizes = (int64(parts), int64(columns))
             gpu.launch("fused", "sum_parts", g.dtype, (across,), block, (total, part, *sizes))
     return sums
 

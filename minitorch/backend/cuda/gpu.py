@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,13 @@ Entries = dict[str, Callable[..., Any]]
 THREADS = 256
 MAX_DIMS = strides.MAX_DIMS
 STREAMS = 64  # that get tickets at once
+WAVES = 8  # blocks of THREADS that are launched for a multiprocessor, at most
 MOST_BLOCKS = 1 << 62  # asks `blocks` for as many as the device holds
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
+KEPT = 4096  # launches that are remembered
+# A kernel's arguments of these types. NumPy takes its time to make one; sizes come again and again.
+int32 = lru_cache(KEPT)(np.int32)
+int64 = lru_cache(KEPT)(np.int64)
 
 
 class _Captured(threading.local):
@@ -46,6 +52,7 @@ class Gpu:
         self._error_words: dict[int, ErrorWord] = {}
         self._tickets: dict[tuple[int, int], Array] = {}  # by device and stream
         self._spare: dict[int, list[Array]] = {}
+        self._in_rows: dict[Any, Any] = {}  # see `launch_contiguous`
 
     def current(self) -> int:
         """The number of the current device."""
@@ -97,7 +104,11 @@ class Gpu:
         args: arrays, and NumPy scalars of exactly the parameters' types (np.int64, np.float32,
         a structured np.void, NULL); CuPy checks none of them. shared: bytes of dynamic memory.
         """
-        function = self.kernels.function(file, name, dtype, self.current())
+        self._call(
+            self.kernels.function(file, name, dtype, self.current()), grid, block, args, shared
+        )
+
+    def _call(self, function: Any, grid: Dims, block: Dims, args: Any, shared: int = 0) -> None:
         try:
             function(grid, block, args, shared_mem=shared)
         except Exception:
@@ -105,13 +116,17 @@ class Gpu:
             self._spare.clear()
             raise
 
-    def blocks(self, n: int, per_block: int = THREADS, waves: int = 8) -> Dims:
-        """A grid for a grid-stride loop over n: as many blocks as the device holds, not more."""
+    def processors(self) -> int:
+        """How many multiprocessors the current device has."""
         device = self.current()
         if device not in self._processors:
             attributes = self.xp.cuda.Device(device).attributes
             self._processors[device] = int(attributes["MultiProcessorCount"])
-        return (max(1, min(-(-n // per_block), waves * self._processors[device])),)
+        return self._processors[device]
+
+    def blocks(self, n: int, per_block: int = THREADS, waves: int = WAVES) -> Dims:
+        """A grid for a grid-stride loop over n: as many blocks as the device holds, not more."""
+        return (max(1, min(-(-n // per_block), waves * self.processors())),)
 
     def tickets(self) -> Array:
         """Zeros (uint32), as many as blocks the device holds, for the current stream's kernels.
@@ -147,7 +162,7 @@ class Gpu:
 
     def contiguous(self, x: Array) -> Array:
         """x itself if its elements lie in order in memory, else a copy for which they do."""
-        return x if x.flags.c_contiguous else self.converted(x, x.dtype)
+        return x if x._c_contiguous else self.converted(x, x.dtype)
 
     def converted(self, x: Array, dtype: np.dtype[Any]) -> Array:
         """A contiguous copy of x in this dtype."""
@@ -171,7 +186,7 @@ class Gpu:
             source = self.converted(source, source.dtype)
         name = "from_" + SUFFIXES[source.dtype]
         same = source.shape == out.shape
-        if same and source.flags.c_contiguous and out.flags.c_contiguous:
+        if same and source._c_contiguous and out._c_contiguous:
             self.launch_contiguous("convert", name, out, (source,))
         else:
             strides.check_writable(out)
@@ -194,9 +209,23 @@ class Gpu:
         """Run NAME(out, *args, n) over the n elements of out, several in each thread."""
         n = out.size
         if n:
-            dtype = out.dtype if dtype is None else dtype
-            grid = self.blocks(-(-n * dtype.itemsize // 16))
-            self.launch(file, name, dtype, grid, (THREADS,), (out, *args, np.int64(n)))
+            key = (file, name, out.dtype if dtype is None else dtype, n, self.current())
+            found = self._in_rows.get(key)
+            if found is None:
+                found = self._plan_in_rows(*key)
+            function, grid, number = found
+            self._call(function, grid, (THREADS,), (out, *args, number))
+
+    def _plan_in_rows(
+        self, file: str, name: str, dtype: np.dtype[Any], n: int, device: int
+    ) -> tuple[Any, Dims, np.int64]:
+        """The function, the grid and n as `launch_contiguous` needs them, remembered."""
+        function = self.kernels.function(file, name, dtype, device)
+        found = function, self.blocks(-(-n * dtype.itemsize // 16)), np.int64(n)
+        if len(self._in_rows) >= KEPT:
+            self._in_rows.clear()
+        self._in_rows[file, name, dtype, n, device] = found
+        return found
 
     def launch_strided(
         self,
@@ -209,9 +238,8 @@ class Gpu:
     ) -> None:
         """Run NAME_strided(walk, *args) over arrays broadcast to a shape: see `strides.walks`."""
         pack = 16 // dtype.itemsize
-        for walk in strides.walks(shape, arrays, pack):
-            n = int(walk["n"])
-            grid = self.blocks(n // pack if walk["packed"] else n)
+        for walk, threads in strides.walks(shape, arrays, pack):
+            grid = self.blocks(threads)
             self.launch(file, name + "_strided", dtype, grid, (THREADS,), (walk, *args))
 
     def error_word(self) -> np.uint64:

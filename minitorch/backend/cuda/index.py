@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
+from struct import Struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from minitorch.backend.base import Array
 from minitorch.backend.cuda import errors, strides
 from minitorch.backend.cuda.elementwise import fill
-from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu
+from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu, int64
 from minitorch.backend.cuda.shape import slice_backward
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
@@ -66,19 +67,34 @@ def _steps(*steps: Dims) -> bytes:
 
 
 _NO_ARRAY = _array(0, ())
+_POINTER, _HEAD = Struct("Q").pack, Struct("Qq").pack
 
 
-def _index_array(index: Array, steps: Dims, length: int, axis: int) -> Any:
-    """`IndexArray` for an index array that addresses this axis, which has this length."""
+@lru_cache(4096)
+def _index_form(itemsize: int, steps: Dims, length: int, axis: int) -> bytes:
+    """`IndexArray`, behind its pointer, of an array that addresses this axis of this length."""
     code = errors.code(
         IndexError, f"index: index {{value}} is out of bounds for axis {axis} with size {{bound}}"
     )
-    rest = (index.itemsize, _padded(steps), length, code)
-    return np.array((index.data.ptr, *rest), _INDEX)[()]
+    made = np.array((0, itemsize, _padded(steps), length, code), _INDEX).tobytes()
+    return made[_INDEX.fields["width"][1] :]  # type: ignore[index]
 
 
-def _element_steps(x: Array) -> Dims:
-    return tuple(stride // x.itemsize for stride in x.strides)
+class _Own(NamedTuple):
+    """How an array lies in memory."""
+
+    shape: Dims
+    strides: Dims
+    itemsize: int
+
+
+def _own(x: Array) -> _Own:
+    return _Own(x.shape, x.strides, x.itemsize)
+
+
+def _element_steps(x: Array | _Own) -> Dims:
+    size = x.itemsize
+    return tuple([stride // size for stride in x.strides])
 
 
 # ------------------------------------------------------------------ walks
@@ -110,7 +126,8 @@ class _Walk(NamedTuple):
 
     def by_index(self) -> Dims:
         """The step in x of each index array."""
-        return tuple(self.x.strides[one.axis] // self.x.itemsize for one in self.lookups)
+        own, size = self.x.strides, self.x.itemsize
+        return tuple([own[one.axis] // size for one in self.lookups])
 
     def array(self, steps: Dims) -> Any:
         """x as the kernels take it."""
@@ -121,24 +138,34 @@ class _Walk(NamedTuple):
 
         Dimensions are merged where they can be.
         """
-        chosen = range(len(self.shape)) if dims is None else dims
         if len(self.lookups) > MAX_DIMS:
             raise RuntimeError(f"indexing: more than {MAX_DIMS} index tensors")
         indices = [one.steps for one in self.lookups]
-        along = [tuple(s[d] for d in chosen) for s in (*indices, *steps)]
-        shape, merged = strides.merge(tuple(self.shape[d] for d in chosen), *along)
-        space = _space(shape)
-        lookup = np.zeros((), _LOOKUP)
-        lookup["word"] = gpu.error_word()
-        lookup["count"] = len(self.lookups)
-        for k, one in enumerate(self.lookups):
-            length = self.x.shape[one.axis]
-            lookup["array"][k] = _index_array(one.index, merged[k], length, one.axis)
-        return [space, lookup[()], *merged[len(self.lookups) :]]
+        space, merged = _merged(self.shape, dims, *indices, *steps)
+        head = _HEAD(int(gpu.error_word()), len(self.lookups))
+        rest = b"".join(
+            _POINTER(one.index.data.ptr) + self.form(one, own)
+            for one, own in zip(self.lookups, merged)
+        )
+        bits = (head + rest).ljust(_LOOKUP.itemsize, b"\0")
+        return [space, np.ndarray((), _LOOKUP, bits)[()], *merged[len(self.lookups) :]]
+
+    def form(self, one: _Lookup, steps: Dims) -> bytes:
+        """`IndexArray` of one of the index arrays, behind its pointer."""
+        return _index_form(one.index.itemsize, steps, self.x.shape[one.axis], one.axis)
 
     def size(self) -> int:
         """The number of positions."""
         return prod(self.shape[d] for d in self.positions)
+
+
+@lru_cache(4096)
+def _merged(shape: Dims, dims: Dims | None, *steps: Dims) -> tuple[Any, tuple[Dims, ...]]:
+    """`Space` of some dimensions of a walk (None: all), merged, and the steps along them."""
+    chosen = range(len(shape)) if dims is None else dims
+    along = [tuple(s[d] for d in chosen) for s in steps]
+    lengths, merged = strides.merge(tuple(shape[d] for d in chosen), *along)
+    return _space(lengths), merged
 
 
 @lru_cache(4096)
@@ -148,23 +175,32 @@ def _contiguous_steps(shape: Dims) -> Dims:
 
 def _walk_of_index(x: Array, arrays: dict[int, Array], adjacent: bool) -> _Walk:
     """The walk over x[index], where index has arrays for these dimensions of x."""
-    lead, common, tail = layout(x.shape, arrays, adjacent)
-    lengths = tuple(x.shape[axis] for axis in arrays)
+    owns = tuple([_own(a) for a in arrays.values()])
+    lookups, form = _form_of_index(_own(x), tuple(arrays), owns, adjacent)
+    made = [_Lookup(a, steps, d) for (d, a), steps in zip(arrays.items(), lookups)]
+    shape, steps, positions, *numbers = form
+    return _Walk(x, shape, steps, positions, tuple(made), *numbers)
+
+
+@lru_cache(4096)
+def _form_of_index(
+    x: _Own, axes: Dims, arrays: tuple[_Own, ...], adjacent: bool
+) -> tuple[tuple[Dims, ...], tuple[Any, ...]]:
+    """The steps of each index array along the walk, and the walk but for its arrays."""
+    lead, common, tail = layout(x.shape, dict(zip(axes, arrays, strict=True)), adjacent)
+    lengths = tuple(x.shape[axis] for axis in axes)
     before, between, after = ((0,) * n for n in (len(lead), len(common), len(tail)))
     own = _element_steps(x)
-    return _Walk(
-        x,
-        shape=(*(x.shape[d] for d in lead), *common, *(x.shape[d] for d in tail)),
-        steps=(*(own[d] for d in lead), *between, *(own[d] for d in tail)),
-        positions=tuple(range(len(lead), len(lead) + len(common))),
-        lookups=tuple(
-            _Lookup(a, (*before, *strides.element_steps(a, common), *after), axis)
-            for axis, a in arrays.items()
-        ),
-        numbers=prod(lengths),
-        number_steps=(*before, *between, *after),
-        number_by_index=_contiguous_steps(lengths),
+    lookups = [(*before, *strides.stretched(*a, common), *after) for a in arrays]
+    walk = (
+        (*(x.shape[d] for d in lead), *common, *(x.shape[d] for d in tail)),
+        (*(own[d] for d in lead), *between, *(own[d] for d in tail)),
+        tuple(range(len(lead), len(lead) + len(common))),
+        prod(lengths),
+        (*before, *between, *after),
+        _contiguous_steps(lengths),
     )
+    return tuple(lookups), walk
 
 
 def _walk_along(x: Array, index: Array, dim: int) -> _Walk:
@@ -172,17 +208,23 @@ def _walk_along(x: Array, index: Array, dim: int) -> _Walk:
     if not x.ndim:
         still = (0,) * index.ndim
         return _Walk(x, index.shape, still, tuple(range(index.ndim)), (), 1, still, ())
+    along, (shape, steps, positions, *numbers) = _form_along(_own(x), _own(index), dim)
+    return _Walk(x, shape, steps, positions, (_Lookup(index, along, dim),), *numbers)
+
+
+@lru_cache(4096)
+def _form_along(x: _Own, index: _Own, dim: int) -> tuple[Dims, tuple[Any, ...]]:
+    """As `_form_of_index`, of the one index array."""
     numbers = _contiguous_steps(x.shape)
-    return _Walk(
-        x,
-        shape=index.shape,
-        steps=_without(dim, _element_steps(x)),
-        positions=tuple(range(index.ndim)),
-        lookups=(_Lookup(index, _element_steps(index), dim),),
-        numbers=x.size,
-        number_steps=_without(dim, numbers),
-        number_by_index=(numbers[dim],),
+    walk = (
+        index.shape,
+        _without(dim, _element_steps(x)),
+        tuple(range(len(index.shape))),
+        prod(x.shape),
+        _without(dim, numbers),
+        (numbers[dim],),
     )
+    return _element_steps(index), walk
 
 
 def _walk_over_rows(x: Array, index: Array, dim: int) -> _Walk:
@@ -220,7 +262,8 @@ class _Rows(NamedTuple):
     def blocks(self, gpu: Gpu, columns: int) -> tuple[Dims, Dims]:
         """Grid and block: a row of threads to each row."""
         wide = min(THREADS, 1 << max(columns - 1, 0).bit_length())
-        return gpu.blocks(self.rows, THREADS // wide), (wide, THREADS // wide)
+        high = THREADS // wide
+        return gpu.blocks(self.rows, high), (wide, high)
 
 
 def _as_rows(walk: _Walk) -> _Rows | None:
@@ -231,26 +274,25 @@ def _as_rows(walk: _Walk) -> _Rows | None:
     shape, (indices, own) = strides.merge(walk.shape, one.steps, walk.steps)
     if len(shape) != 2 or own != (0, 1) or indices[1] != 0:
         return None
-    length = walk.x.shape[one.axis]
-    index = _index_array(one.index, indices[:1], length, one.axis)
+    form = walk.form(one, indices[:1])
+    index = strides.struct_of(_INDEX, (one.index.data.ptr,), form)
     return _Rows(*shape, walk.by_index()[0], index)
 
 
 def _take_rows(gpu: Gpu, walk: _Walk, rows: _Rows, out: Array) -> None:
-    size = walk.x.itemsize
-    packed = not any(
-        n % 16 for n in (walk.x.data.ptr, out.data.ptr, rows.columns * size, rows.row_step * size)
-    )
+    size, begin = walk.x.itemsize, walk.x.data.ptr
+    ends = begin | out.data.ptr | rows.columns * size | rows.row_step * size
+    packed = ends % 16 == 0
     unit = 16 // size if packed else 1
     columns = rows.columns // unit
-    sizes = (np.int64(n) for n in (rows.rows, columns, rows.row_step // unit))
-    args = (_pointer(walk.x), out, *sizes, rows.index, gpu.error_word())
+    sizes = int64(rows.rows), int64(columns), int64(rows.row_step // unit)
+    args = (np.uint64(begin), out, *sizes, rows.index, gpu.error_word())
     name = "take_packs" if packed else "take_rows"
     gpu.launch("index", name, out.dtype, *rows.blocks(gpu, columns), args)
 
 
 def _add_rows(gpu: Gpu, walk: _Walk, rows: _Rows, value: Array, alpha: float) -> None:
-    sizes = (np.int64(n) for n in (rows.rows, rows.columns, rows.row_step))
+    sizes = (int64(n) for n in (rows.rows, rows.columns, rows.row_step))
     scale = np.float64(alpha)
     args = (_pointer(walk.x), value, *sizes, rows.index, gpu.error_word(), scale)
     gpu.launch("index", "add_rows", walk.x.dtype, *rows.blocks(gpu, rows.columns), args)

@@ -7,8 +7,9 @@ the rule gives at each replay (see graph.py).
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import accumulate
 from typing import Any
 
@@ -18,7 +19,7 @@ from minitorch.backend.base import FLOAT64
 from minitorch.backend.cpu.optim import adam_numbers
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
-from minitorch.backend.cuda.gpu import THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.gpu import KEPT, THREADS, Array, Dims, Entries, Gpu
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
@@ -194,24 +195,39 @@ def _change_some(
     rows: list[tuple[list[Array | None], Array]],
     chosen: tuple[Any, np.uint64],
 ) -> None:
-    table = np.zeros((), TABLE)
-    copies = []
-    for k, (changed, g) in enumerate(rows):
-        flat = [None if a is None else _writable(gpu, a, g.dtype) for a in changed]
-        copies += [(a, b) for a, b in zip(flat, changed) if a is not b]
-        pointers = [0 if a is None else a.data.ptr for a in flat]
-        table["param"][k], table["grad"][k] = pointers[0], g.data.ptr
-        table["state"][: len(pointers) - 1, k] = pointers[1:]
-        table["n"][k] = g.size
-    count = len(rows)
-    chunks = [0, *accumulate(-(-g.size // CHUNK) for _, g in rows)]
-    table["first"][: count + 1] = chunks
-    table["tensors"] = count
     dtype = rows[0][1].dtype
-    grid = gpu.blocks(chunks[-1], per_block=1)
-    gpu.launch("optim", name, dtype, grid, (THREADS,), (table[()], *chosen))
+    copies: list[tuple[Array, Array]] = []
+    columns: list[list[int]] = [[] for _ in range(2 + STATES)]  # addresses, as in a `Table`
+    params, grads, *states = columns
+    written = (params, *states)
+    for changed, g in rows:
+        grads.append(g.data.ptr)
+        for column, a in zip(written, changed):
+            if a is None:
+                column.append(0)
+            elif a._c_contiguous and a.dtype is dtype:
+                column.append(a.data.ptr)
+            else:
+                flat = _writable(gpu, a, dtype)
+                column.append(flat.data.ptr)
+                copies += [(flat, a)] if flat is not a else []
+    addresses = b"".join([array("Q", c).tobytes().ljust(8 * MAX_TENSORS, b"\0") for c in columns])
+    sizes, chunks = _sizes(tuple([g.size for _, g in rows]))
+    table = np.ndarray((), TABLE, addresses + sizes)[()]
+    grid = gpu.blocks(chunks, per_block=1)
+    gpu.launch("optim", name, dtype, grid, (THREADS,), (table, *chosen))
     for copy, original in copies:
         gpu.copy(copy, original)
+
+
+@lru_cache(KEPT)
+def _sizes(sizes: Dims) -> tuple[bytes, int]:
+    """A `Table` behind its addresses, and the number of chunks."""
+    table = np.zeros((), TABLE)
+    chunks = [0, *accumulate(-(-n // CHUNK) for n in sizes)]
+    table["n"][: len(sizes)], table["first"][: len(chunks)] = sizes, chunks
+    table["tensors"] = len(sizes)
+    return table.tobytes()[TABLE.fields["n"][1] :], chunks[-1]  # type: ignore[index]
 
 
 def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:

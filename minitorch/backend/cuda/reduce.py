@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend.base import Array
-from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, Dims, Entries, Gpu
+from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, WAVES, Dims, Entries, Gpu, int32, int64
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
 
@@ -33,7 +33,7 @@ def _parts(tiles: int, n: int, least: int, most: int) -> int:
 
 def _target(gpu: Gpu, out: Array | None, shape: Dims, dtype: np.dtype[Any], *xs: Array) -> Array:
     """`out` where a kernel that reads xs can write to it, else new memory."""
-    if out is None or out.dtype != dtype or out.shape != shape or not out.flags.c_contiguous:
+    if out is None or out.dtype != dtype or out.shape != shape or not out._c_contiguous:
         return gpu.empty(shape, dtype)
     return gpu.empty(shape, dtype) if any(overlap(x, out) for x in xs) else out
 
@@ -48,7 +48,6 @@ class Layout(NamedTuple):
     reduced_steps: tuple[int, int]
 
 
-@lru_cache(4096)
 def layout(shape: Dims, steps: Dims, dim: Dims, ordered: bool) -> Layout | None:
     """How to walk an array of this shape that is reduced over `dim`; None where it must be copied.
 
@@ -67,30 +66,28 @@ def layout(shape: Dims, steps: Dims, dim: Dims, ordered: bool) -> Layout | None:
     return Layout(kept_lengths, lengths, kept_steps, reduced_steps)  # type: ignore[arg-type]
 
 
-def _layout(gpu: Gpu, x: Array, dim: Dims, ordered: bool) -> tuple[Array, Layout]:
-    """x, or a copy of it in which the reduced dimensions come last, and how to walk it."""
+def _copied(gpu: Gpu, x: Array, dims: Dims) -> tuple[Array, Layout]:
+    """A copy of x in which the reduced dimensions come last, and how to walk it."""
+    kept = [d for d in range(x.ndim) if d not in dims]
+    x = gpu.contiguous(x.transpose((*kept, *sorted(dims))))
     steps = tuple([s // x.itemsize for s in x.strides])
-    found = layout(x.shape, steps, dim, ordered)
-    if found is None:
-        kept = [d for d in range(x.ndim) if d not in dim]
-        x = gpu.contiguous(x.transpose((*kept, *sorted(dim))))
-        last = tuple(range(len(kept), x.ndim))
-        steps = tuple([s // x.itemsize for s in x.strides])
-        found = layout(x.shape, steps, last, ordered)
-        assert found is not None
+    found = layout(x.shape, steps, tuple(range(len(kept), x.ndim)), True)
+    assert found is not None
     return x, found
 
 
 # ---------------------------------------------------------------------- reductions
 _REDUCTION = np.dtype(
     [
-        *((name, np.uint64) for name in ("x", "out", "partials", "tickets")),
+        *((name, np.uint64) for name in ("x", "out", "values", "partials", "tickets")),
         *((name, np.int64, (2,)) for name in ("kept", "reduced", "kept_steps", "reduced_steps")),
+        *((name, np.int64) for name in ("across", "jobs", "piece")),
         *((name, np.int32) for name in ("parts", "lanes", "group", "pad")),
     ],
     align=True,
 )
-_POINTERS = 4  # at its beginning
+_POINTERS = 5  # at its beginning
+RESIDENT = 3  # blocks of 256 threads that a multiprocessor has registers for: BLOCKS of reduce.cu
 _COLUMNS = 4  # GROUP of reduce.cu, where as many elements are not more than 16 bytes
 _STATE = 16  # bytes that hold any op's state
 
@@ -118,17 +115,40 @@ def _reduce(
     out: Array | None = None,
 ) -> Array:
     """The entry of a reduction; dim None is all dimensions, as one."""
-    if dim is None or x.ndim == 0:
-        dims = tuple(range(x.ndim))
-    else:
-        dims = dim if isinstance(dim, tuple) else (dim,)
-    lengths = enumerate(x.shape)
-    shape = tuple([1 if d in dims else n for d, n in lengths if keepdim or d not in dims])
+    ordered = op.startswith("arg")
+    dims, shape, walk = _recipe(x.shape, x.strides, x.itemsize, dim, keepdim, ordered)
     result = _target(gpu, out, shape, out_dtype(x.dtype), x)
     if result.size:
-        x, walk = _layout(gpu, x, dims, ordered=op.startswith("arg"))
-        _launch(gpu, op, x, walk, result)
+        _launch(gpu, op, x, dims, walk, result)
     return gpu.result(result, out)
+
+
+def _extreme(op: str, gpu: Gpu, x: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    """Of argmax or argmin: the elements, and their indices, in one pass over x."""
+    dims, shape, walk = _recipe(x.shape, x.strides, x.itemsize, dim, keepdim, True)
+    values, index = gpu.empty(shape, x.dtype), gpu.empty(shape, np.int64)
+    if index.size:
+        _launch(gpu, op, x, dims, walk, index, values)
+    return values, index
+
+
+@lru_cache(4096)
+def _recipe(
+    lengths: Dims,
+    strides: Dims,
+    itemsize: int,
+    dim: Dims | int | None,
+    keepdim: bool,
+    ordered: bool,
+) -> tuple[Dims, Dims, Layout | None]:
+    """The reduced dimensions, the shape of the result, and how to walk the array: see `layout`."""
+    if dim is None or not lengths:
+        dims = tuple(range(len(lengths)))
+    else:
+        dims = dim if isinstance(dim, tuple) else (dim,)
+    kept = [1 if d in dims else n for d, n in enumerate(lengths) if keepdim or d not in dims]
+    steps = tuple([s // itemsize for s in strides])
+    return dims, tuple(kept), layout(lengths, steps, dims, ordered)
 
 
 class Plan(NamedTuple):
@@ -138,6 +158,7 @@ class Plan(NamedTuple):
     """
 
     kernel: str
+    grid: Dims
     tiles: int
     parts: int
     width: int
@@ -145,21 +166,24 @@ class Plan(NamedTuple):
 
 
 @lru_cache(4096)
-def plan(walk: Layout, most: int, pack: int) -> Plan:
-    """How to reduce on a device that holds `most` blocks.
+def plan(walk: Layout, processors: int, pack: int) -> Plan:
+    """How to reduce on a device of so many multiprocessors.
 
     pack: how many elements are 16 bytes, or 1 where memory does not begin at a multiple of them.
     """
     outer, inner = walk.kept
     n, rows = prod(walk.reduced), outer * inner
-    parts = group = 1
+    resident, most = RESIDENT * processors, WAVES * processors
+    parts = group = across = 1
+    least = 1
     if inner > 1 and n > 1 and abs(walk.kept_steps[1]) < abs(walk.reduced_steps[1]):
         kernel = "columns"
-        if n * rows >= 4 * THREADS * most:  # else blocks are worth more than wide loads
+        if walk.reduced[0] == 1 and n * rows >= 4 * THREADS * most:  # else blocks are worth more
             group = _group(min(pack, _COLUMNS), walk.kept, walk.kept_steps, walk.reduced_steps)
         lanes = _lanes(inner // group)
-        tiles = outer * -(-inner // (lanes * group))
-        parts = _parts(tiles, n, 32 * THREADS // lanes, most)
+        across, least = -(-inner // (lanes * group)), THREADS // lanes
+        tiles = outer * across
+        parts = _parts(tiles, n, 32 * least, resident)
     else:
         if walk.reduced[0] == 1:
             group = _group(pack, walk.reduced, walk.reduced_steps, walk.kept_steps)
@@ -168,12 +192,16 @@ def plan(walk: Layout, most: int, pack: int) -> Plan:
             tiles = -(-rows * lanes // THREADS)
         else:
             kernel, lanes, tiles = "row", 1, rows
-            parts = _parts(tiles, n, 16 * THREADS, most)
+            least = 128  # whole sectors of 32 bytes
+            parts = _parts(tiles, n, 16 * THREADS, resident)
+    piece = -(-n // (parts * least)) * least
+    numbers = {"across": across, "jobs": tiles * parts, "piece": piece}
+    numbers.update(parts=parts, lanes=lanes, group=group)
     form = np.zeros((), _REDUCTION)
-    for name, value in walk._asdict().items():
+    for name, value in (walk._asdict() | numbers).items():
         form[name] = value
-    form["parts"], form["lanes"], form["group"] = parts, lanes, group
-    return Plan(kernel, tiles, parts, lanes * group, form.tobytes()[_POINTERS * 8 :])
+    grid = (min(tiles * parts, most),)
+    return Plan(kernel, grid, tiles, parts, lanes * group, form.tobytes()[_POINTERS * 8 :])
 
 
 def _group(pack: int, lengths: Dims, steps: Dims, others: Dims) -> int:
@@ -182,24 +210,35 @@ def _group(pack: int, lengths: Dims, steps: Dims, others: Dims) -> int:
     return pack if steps[1] == 1 and lengths[1] % pack == 0 and whole else 1
 
 
-def _launch(gpu: Gpu, op: str, x: Array, walk: Layout, out: Array) -> None:
-    pack = 1 if x.data.ptr % 16 else 16 // x.itemsize
-    kernel, tiles, parts, width, form = plan(walk, gpu.blocks(MOST_BLOCKS)[0], pack)
-    pointers = [x.data.ptr, out.data.ptr, 0, 0]
+def _launch(
+    gpu: Gpu,
+    op: str,
+    x: Array,
+    dims: Dims,
+    walk: Layout | None,
+    out: Array,
+    values: Array | None = None,
+) -> None:
+    if walk is None:
+        x, walk = _copied(gpu, x, dims)
+    begin = x.data.ptr
+    pack = 1 if begin % 16 else 16 // x.itemsize
+    kernel, grid, tiles, parts, width, form = plan(walk, gpu.processors(), pack)
+    pointers = [begin, out.data.ptr, 0 if values is None else values.data.ptr, 0, 0]
     if parts > 1:
         partials = gpu.empty((tiles * parts * width * _STATE,), np.uint8)
-        pointers[2:] = partials.data.ptr, gpu.tickets().data.ptr
-    grid = gpu.blocks(tiles * parts, 1)
+        pointers[3:] = partials.data.ptr, gpu.tickets().data.ptr
     struct = struct_of(_REDUCTION, pointers, form)
     gpu.launch("reduce", f"{op}_{kernel}", x.dtype, grid, (THREADS,), (struct,))
 
 
 # ---------------------------------------------------------------------- softmax
-def _along(x: Array, dim: int) -> tuple[int, int, int]:
+@lru_cache(4096)
+def _along(shape: Dims, dim: int) -> tuple[int, int, int]:
     """(outer, n, inner) of a contiguous array, where n is the length of `dim`."""
-    if x.ndim == 0:
+    if not shape:
         return 1, 1, 1
-    return prod(x.shape[:dim]), x.shape[dim], prod(x.shape[dim + 1 :])
+    return prod(shape[:dim]), shape[dim], prod(shape[dim + 1 :])
 
 
 class Holding(NamedTuple):
@@ -212,9 +251,17 @@ class Holding(NamedTuple):
 
 def holding(n: int, dtype: np.dtype[Any], *arrays: Array) -> Holding | None:
     """For contiguous rows of n elements in these arrays; None where they are too long."""
-    pack = 16 // dtype.itemsize
-    packed = n % pack == 0 and all(a.data.ptr % 16 == 0 for a in arrays)
-    size = n * max(4, dtype.itemsize)  # halves are computed in float32
+    together = 0
+    for a in arrays:
+        together |= a.data.ptr
+    return _holding(n, dtype.itemsize, together % 16 == 0)
+
+
+@lru_cache(4096)
+def _holding(n: int, itemsize: int, aligned: bool) -> Holding | None:
+    pack = 16 // itemsize
+    packed = aligned and n % pack == 0
+    size = n * max(4, itemsize)  # halves are computed in float32
     if size > HELD * (THREADS // 32):
         return None
     suffix = "_packed" if packed else ""
@@ -230,15 +277,14 @@ def _run_along(gpu: Gpu, op: str, xs: tuple[Array, ...], dim: int, out: Array | 
     xs = tuple([gpu.contiguous(x) for x in xs])
     result = _target(gpu, out, xs[0].shape, dtype, *xs)
     if result.size:
-        outer, n, inner = _along(result, dim)
+        outer, n, inner = _along(result.shape, dim)
         arrays = (*xs, result)
         held = holding(n, dtype, *arrays) if inner == 1 else None
         if held is None:
             _run_tiles(gpu, op, arrays, (outer, n, inner))
         else:
-            pointers = np.array([a.data.ptr for a in arrays], np.uint64)
-            work = pointers.view(_ROWS[len(arrays)])[0]
-            sizes = (np.int64(outer), np.int32(n), np.int32(held.lanes))
+            work = struct_of(_ROWS[len(arrays)], [a.data.ptr for a in arrays], b"")
+            sizes = (int64(outer), int32(n), int32(held.lanes))
             grid = gpu.blocks(outer, held.per_block)
             gpu.launch("softmax", f"{op}_{held.kernel}", dtype, grid, (THREADS,), (work, *sizes))
     return gpu.result(result, out)
@@ -260,7 +306,7 @@ def _run_tiles(gpu: Gpu, op: str, arrays: tuple[Array, ...], sizes: tuple[int, i
         if shared > CACHE:
             kernel, shared = "long", 0
     grid = gpu.blocks(outer * -(-inner // lanes), 1)
-    args = (*arrays, np.int64(outer), np.int64(n), np.int64(inner), np.int32(lanes))
+    args = (*arrays, int64(outer), int64(n), int64(inner), int32(lanes))
     gpu.launch("softmax", f"{op}_{kernel}", dtype, grid, (THREADS,), args, shared)
 
 
@@ -290,7 +336,7 @@ def _cumsum(gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:
     x = gpu.contiguous(x)
     result = _target(gpu, out, x.shape, _whole(x.dtype), x)
     if result.size:
-        outer, n, inner = _along(x, dim)
+        outer, n, inner = _along(x.shape, dim)
         lanes = _lanes(inner)
         tiles = outer * -(-inner // lanes)
         parts = _parts(tiles, n, 64 * THREADS // lanes, gpu.blocks(MOST_BLOCKS)[0])
@@ -335,6 +381,8 @@ REDUCTIONS: Entries = {
             ("logsumexp", _same),
         )
     },
+    "max_dim": partial(_extreme, "argmax"),
+    "min_dim": partial(_extreme, "argmin"),
     "softmax": partial(_softmax, "softmax"),
     "log_softmax": partial(_softmax, "log_softmax"),
     "softmax_backward": partial(_softmax_backward, "softmax_backward"),

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import product
 from math import prod
-from operator import mul
-from struct import pack
+from operator import add, mul
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ MAX_DIMS = 8  # as in kernels/common.cuh
 TILE = 64  # of kernels/convert.cu
 LEAST_ROW = 8  # of a tile, in elements
 _KEPT = 4096  # layouts that are remembered
+_WIDEST_PACK = 16 * 8  # bytes: as many elements of 8 bytes as those of 1 byte are in 16
+_POINTERS = [Struct(f"{n}Q").pack for n in range(17)]
 
 
 @lru_cache(_KEPT)
@@ -36,11 +38,12 @@ def element_steps(x: Array, shape: Dims) -> Dims:
     Leading dimensions of length 1 that `shape` lacks are left out. ValueError where x does not
     stretch.
     """
-    return _stretched(x.shape, x.strides, x.itemsize, shape)
+    return stretched(x.shape, x.strides, x.itemsize, shape)
 
 
 @lru_cache(_KEPT)
-def _stretched(own: Dims, strides: Dims, itemsize: int, shape: Dims) -> Dims:
+def stretched(own: Dims, strides: Dims, itemsize: int, shape: Dims) -> Dims:
+    """`element_steps` of an array of this shape and these strides."""
     extra = len(own) - len(shape)
     if extra > 0 and prod(own[:extra]) == 1:
         own, strides, extra = own[extra:], strides[extra:], 0
@@ -88,42 +91,66 @@ def walk_type(n: int) -> np.dtype[Any]:
     )
 
 
-def walks(shape: Dims, arrays: Sequence[Array | None], pack: int = 1) -> list[np.void]:
-    """One struct `Walk` for arrays broadcast to `shape` (None: a number stands in for one).
+def walks(shape: Dims, arrays: Sequence[Array | None], pack: int = 1) -> list[tuple[np.void, int]]:
+    """One struct `Walk` for arrays broadcast to `shape` (None: a number stands in for one), and how
+    many threads have something to do.
 
     Several where the arrays have more than MAX_DIMS dimensions that do not merge; none where
-    there are no elements. ValueError where an array does not stretch to `shape`.
-    pack: how many elements a kernel moves at once where it may: "packed" says whether.
+    there are no elements. ValueError where an array does not stretch to `shape`, which is that of
+    the first. pack: how many elements a kernel moves at once where it may: "packed" says whether.
     """
-    steps = [(0,) * len(shape) if x is None else element_steps(x, shape) for x in arrays]
+    # The first one has that shape, and hardly ever strides: it takes CuPy long to tell them.
+    layouts = tuple([None if x is None else (x.shape, x.strides, x.itemsize) for x in arrays[1:]])
+    first: Any = arrays[0]
+    own = first.itemsize, None if first._c_contiguous else first.strides
     pointers = [0 if x is None else x.data.ptr for x in arrays]
-    sizes = [0 if x is None else x.itemsize for x in arrays]
-    ends = [p % (pack * size) for p, size, step in zip(pointers, sizes, steps) if any(step)]
-    pack = 1 if any(ends) else pack
-    found: list[np.void] = []
-    for form, starts in _forms(shape, pack, *steps):
-        begin = [p + s * size for p, s, size in zip(pointers, starts, sizes, strict=True)]
-        found.append(struct_of(walk_type(len(arrays)), begin, form))
-    return found
+    forms = _forms(shape, pack, own, layouts, tuple([p % _WIDEST_PACK for p in pointers]))
+    kind = walk_type(len(arrays))
+    if len(forms) == 1:  # it begins where the arrays do
+        form, _, threads = forms[0]
+        return [(struct_of(kind, pointers, form), threads)]
+    return [
+        (struct_of(kind, list(map(add, pointers, starts)), form), threads)
+        for form, starts, threads in forms
+    ]
 
 
 def struct_of(kind: np.dtype[Any], pointers: Sequence[int], rest: bytes) -> Any:
     """A kernel's struct that begins with these pointers. NumPy copies and fills structs slowly."""
-    return np.frombuffer(pack(f"{len(pointers)}Q", *pointers) + rest, kind)[0]
+    return np.ndarray((), kind, _POINTERS[len(pointers)](*pointers) + rest)[()]
 
 
 @lru_cache(_KEPT)
-def _forms(shape: Dims, pack: int, *steps: Dims) -> list[tuple[bytes, Dims]]:
-    """The structs behind their pointers, and where in each array (in elements) they begin."""
+def _forms(
+    shape: Dims,
+    pack: int,
+    first: tuple[int, Dims | None],
+    others: tuple[tuple[Dims, Dims, int] | None, ...],
+    ends: Dims,
+) -> list[tuple[bytes, Dims, int]]:
+    """The structs behind their pointers, where in each array (in bytes) they begin, and threads.
+
+    first: bytes of an element and strides (None: contiguous) of the first array; others: shape,
+    strides and bytes of an element of the others. ends: of their addresses.
+    """
+    size, strides = first
+    if strides is None:
+        strides = tuple([size * prod(shape[d + 1 :]) for d in range(len(shape))])
+    layouts = ((shape, strides, size), *others)
+    steps = tuple([(0,) * len(shape) if own is None else stretched(*own, shape) for own in layouts])
+    sizes = [0 if own is None else own[2] for own in layouts]
+    if any(end % (pack * size) for end, size, step in zip(ends, sizes, steps) if any(step)):
+        pack = 1
     if 0 in shape:
         return []
     shape, steps = merge(*_ordered(shape, *steps))
     outer = max(0, len(shape) - MAX_DIMS)
     packed = outer == 0 and _packs(shape, steps, pack)
     form = _form(shape[outer:], [step[outer:] for step in steps], packed)
-    leading = [step[:outer] for step in steps]
+    leading = [(step[:outer], size) for step, size in zip(steps, sizes)]
+    threads = prod(shape[outer:]) // (pack if packed else 1)
     return [
-        (form, tuple([sum(map(mul, place, step)) for step in leading]))
+        (form, tuple([size * sum(map(mul, place, step)) for step, size in leading]), threads)
         for place in product(*map(range, shape[:outer]))
     ]
 

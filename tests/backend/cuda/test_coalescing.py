@@ -58,7 +58,7 @@ OPTIMIZERS = {
 UNARY = "neg abs sign floor ceil trunc round relu exp log log1p expm1 sqrt rsqrt reciprocal sin cos"
 UNARY += " tan tanh sigmoid erf softplus gelu"
 BINARY = "add sub mul div pow maximum minimum remainder floor_divide eq ne lt le gt ge"
-REDUCE = "sum mean prod amax amin argmax argmin logsumexp all any"
+REDUCE = "sum mean prod amax amin argmax argmin max min logsumexp all any"
 
 
 def through_time(kind):

@@ -392,7 +392,8 @@ def test_more_dimensions_than_a_kernel_walks():
 
 def test_places_past_32_bits():
     def narrow(shape, *steps):
-        ((form, _),) = strides._forms(shape, 1, *steps)
+        others = tuple((shape, step, 1) for step in steps[1:])
+        ((form, _, _),) = strides._forms(shape, 1, (1, steps[0]), others, (0,) * len(steps))
         return strides.struct_of(strides.walk_type(len(steps)), [0] * len(steps), form)["narrow"]
 
     assert not narrow((2**16, 2**16), (2**16, 1), (1, 2**16))

@@ -172,6 +172,10 @@ CHOICES = [
     ("argmax", (140, 1101), 1, ["argmax_row"]),
     ("sum", (9000, 3), (0,), ["sum_columns"]),
     ("sum", (6, 5, 33, 31), (0, 2, 3), ["sum_row"]),
+    ("sum", (50, 5, 100), (0, 2), ["sum_row"]),  # two dimensions, that a block's step skips over
+    ("sum", (100, 3, 700), (0, 2), ["sum_row"]),  # and several blocks share
+    ("amin", (6, 5, 33, 40), (0, 2), ["amin_columns"]),
+    ("sum", (160, 2, 3, 33), (0, 2), ["sum_columns"]),
     ("amax", (100_003,), (0,), ["amax_row"]),
     ("amin", (9000, 3), (0,), ["amin_columns"]),
     ("any", (5000, 3), (0,), ["any_columns"]),
@@ -245,6 +249,56 @@ def test_the_same_bits_in_every_schedule(gpu, op, shape, dim, names):
         with simulated.config(schedule=schedule, seed=seed):
             runs.append(REDUCTIONS[op](gpu, x, dim).get().tobytes())
     assert len(set(runs)) == 1
+
+
+# Short rows, long ones, such as several blocks share; columns, in groups too; a dimension within.
+EXTREMES = [
+    ((40, 10), 1), ((140, 1200), 1), ((3, 1000), 1), ((2, 100_003), 1), ((9000, 3), 0),
+    ((700, 64), 0), ((3, 400, 36), 1), ((20, 300, 7), 1), ((5,), 0), ((), 0), ((0, 3), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("shape", "dim"), EXTREMES)
+def test_extremes_and_their_places_in_one_launch(gpu, shape, dim, dtype):
+    """Of few different numbers, so that most are equal to others; with NaN among them."""
+    x = np.random.default_rng(0).integers(0, 3, shape).astype(dtype)
+    if dtype in FLOATS and shape:
+        x[np.random.default_rng(1).random(shape) < 1e-3] = NAN
+    for op, keepdim in itertools.product(("max_dim", "min_dim"), (False, True)):
+        for given in (x, np.full_like(x, least(op, dtype))):
+            check_extremes(gpu, op, given, dim, keepdim)
+
+
+def check_extremes(gpu, op, x, dim, keepdim):
+    device, found = sim.asarray(x), []
+    with simulated.config(checked=True):
+        ran = kernels(lambda: found.extend(REDUCTIONS[op](gpu, device, dim, keepdim)))
+    assert len(ran) == min(1, x.size)
+    values, index = found
+    expected, places = CPU[op](x, dim, keepdim)
+    assert (values.dtype, index.dtype) == (x.dtype, np.int64)
+    np.testing.assert_array_equal(values.get(), expected)
+    np.testing.assert_array_equal(index.get(), places)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+def test_tiles_that_many_blocks_share(dtype):
+    """So many that the last block's threads have more parts than they load at once."""
+    x = sample((6000, 128), dtype)
+    with simulated.config(processors=16, checked=True):
+        for op in ("sum", "amax", "argmin"):
+            check(Gpu("sim", sim), op, x, 0 if op == "argmin" else (0,))
+
+
+def least(op, dtype):
+    """What a search for the largest (smallest) number begins with."""
+    if dtype == "bool":
+        return op == "min_dim"
+    sign = -1 if op == "max_dim" else 1
+    if dtype in FLOATS:
+        return sign * INF
+    return np.iinfo(dtype).min if sign < 0 else np.iinfo(dtype).max
 
 
 # ---------------------------------------------------------------------- special values

@@ -97,6 +97,8 @@ WORK = {
     "clamp_all_": partial(gradients, lambda ps: nn.utils.clip_grad_value_(ps, 0.5)),
     "scale_all_": partial(gradients, lambda ps: nn.utils.clip_grad_norm_(ps, 0.5)),
     "fill_all_": partial(gradients, lambda ps: optim.SGD(ps).zero_grad(set_to_none=False)),
+    "max_dim": lambda: ones(3, 4).max(1),
+    "min_dim": lambda: ones(3, 4).min(0),
     "copy_": lambda: ones(3).copy_(ones(3)),
     "index_add_": lambda: ones(3).index_add_(0, rows(), ones(3)),
     "index_put_": lambda: assign(ones(3), ones(3), rows()),

@@ -154,3 +154,17 @@ def test_cupy_takes_our_structs_by_value(name):
     scalar = importlib.import_module("cupy._core._scalar").CScalar
     struct = np.zeros((), STRUCTS[name])[()]
     assert scalar(struct).value is struct
+
+
+@pytest.mark.parametrize("index", [(), (slice(None, None, 2),), (..., 0), (0, slice(1, 3))])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_whether_elements_lie_in_order_is_told_as_cupy_tells_it(order, index):
+    """By attributes that CuPy does not document, and its flags, which take long to ask."""
+    memory = cupy.cuda.UnownedMemory(1 << 20, 1 << 20, None, 0)  # nobody reads there
+    real = cupy.ndarray((3, 4, 5), cupy.float32, cupy.cuda.MemoryPointer(memory, 0))
+    ours = sim.ndarray((3, 4, 5), np.float32)
+    real, ours = (x.transpose(order)[index] for x in (real, ours))
+    for name in ("c_contiguous", "f_contiguous"):
+        told = getattr(real.flags, name)
+        assert getattr(real, "_" + name) == told
+        assert getattr(ours, "_" + name) == getattr(ours.flags, name) == told
