@@ -17,8 +17,9 @@ losses. PyTorch is eager, once with its default optimizer and once with `fused=T
 `torch.compile`; JAX is one jitted function of loss, gradient and update with donated buffers;
 tinygrad runs its own optimizers under TinyJit. NumPy is the same step written by hand, with no
 framework: the floor. NumPy and minitorch keep freed memory in the process; they and PyTorch flush
-denormal numbers, as minitorch's training loops do (XLA does by itself). Each contestant runs in a
-process of its own, rounds interleaved.
+denormal numbers, as minitorch's training loops do (XLA does by itself). "MKL" is minitorch with
+MINITORCH_BLAS=mkl; else its matrix products are those of NumPy's OpenBLAS. Each contestant runs in
+a process of its own, rounds interleaved.
 """
 SIZES = [
     ([64, 32, 10], 32),
@@ -32,6 +33,8 @@ CONTESTANTS = {
     "numpy": by_hand.step,
     "minitorch": frameworks.eager,
     "minitorch compiled": frameworks.compiled,
+    "minitorch, MKL": frameworks.with_mkl(frameworks.eager),
+    "minitorch compiled, MKL": frameworks.with_mkl(frameworks.compiled),
     "pytorch": frameworks.torch_eager,
     "pytorch fused": frameworks.torch_fused,
     "torch.compile": frameworks.torch_compiled,
@@ -44,8 +47,10 @@ COLUMNS = [
     ("ratio", "minitorch compiled", "numpy"),
     ("ratio", "minitorch compiled", "pytorch"),
     ("ratio", "minitorch compiled", "jax.jit"),
+    ("ratio", "minitorch, MKL", "pytorch"),
+    ("ratio", "minitorch compiled, MKL", "pytorch"),
 ]
-EAGER, COMPILED = "minitorch", "minitorch compiled"
+EAGER, COMPILED, WITH_MKL = "minitorch", "minitorch compiled", "minitorch, MKL"
 # Of each size: contestant, other, and how many times as fast as it with SGD and with Adam.
 SPEEDS = [
     [
@@ -55,8 +60,18 @@ SPEEDS = [
         (COMPILED, "jax.jit", 2.5, 2.5),
     ],
     [(EAGER, "pytorch", 1.1, 1.25), (EAGER, "jax.jit", 1.25, 1.25)],
-    [(EAGER, "pytorch", 0.9, 1.2), (EAGER, "pytorch fused", None, 0.75)],
-    [(EAGER, "pytorch", 0.87, 1.0), (EAGER, "pytorch fused", None, 0.8)],
+    [
+        (EAGER, "pytorch", 0.9, 1.2),
+        (EAGER, "pytorch fused", None, 0.75),
+        (WITH_MKL, "pytorch", 1.0, 1.2),
+        (WITH_MKL, "pytorch fused", None, 1.0),
+    ],
+    [
+        (EAGER, "pytorch", 0.87, 1.0),
+        (EAGER, "pytorch fused", None, 0.8),
+        (WITH_MKL, "pytorch", 1.0, 1.0),
+        (WITH_MKL, "pytorch fused", None, 1.0),
+    ],
 ]
 TARGETS = [
     Target(case(*size, optimizer), "speed", ours, other, limit)

@@ -159,7 +159,7 @@ def test_all_contestants_of_the_step_compute_the_same_losses(harness, optimizer)
     for name in steps.keys() - {"torch.compile"}:  # ten seconds; the check above runs it
         told = harness.in_own_process("benchmarks.mlp_step:losses", name, case, 5)
         if "left_out" in told:
-            assert name in ("jax.jit", "tinygrad", "minitorch compiled"), told
+            assert name in ("jax.jit", "tinygrad", "minitorch compiled") or "MKL" in name, told
         else:
             found[name] = told["losses"]
     for name, losses in found.items():
