@@ -92,8 +92,11 @@ def losses(contestant: str, case: str, steps: int) -> dict[str, Any]:
     except LeftOut as reason:
         return {"left_out": str(reason)}
     assert step
-    found = [step() for _ in range(steps)]
-    return {"losses": [float(loss if isinstance(loss, float) else loss.item()) for loss in found]}
+    found = []
+    for _ in range(steps):
+        loss = step()  # to be read at once: the next call may write to the same memory
+        found.append(float(loss if isinstance(loss, float) else loss.item()))
+    return {"losses": found}
 
 
 if __name__ == "__main__":
