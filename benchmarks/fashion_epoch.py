@@ -32,7 +32,7 @@ class Contestant(NamedTuple):
 
     library: str
     needs: tuple[str, ...] = ()
-    environs: dict[str, str] = {}  # noqa: RUF012
+    environs: dict[str, str] = {}
     workers: int = 0
     as_bytes: bool = False
 
