@@ -28,18 +28,17 @@ ROUNDS = 3
 
 
 class Contestant(NamedTuple):
-    """The library, further packages that it needs, environment, and arguments of PyTorch's run."""
+    """A library; what multiplies minitorch's matrices; how PyTorch gets its images."""
 
     library: str
-    needs: tuple[str, ...] = ()
-    environs: dict[str, str] = {}
+    blas: str = "numpy"
     workers: int = 0
     as_bytes: bool = False
 
 
 CONTESTANTS = {
     "minitorch": Contestant("minitorch"),
-    "minitorch, MKL": Contestant("minitorch", ("mkl",), {"MINITORCH_BLAS": "mkl"}),
+    "minitorch, MKL": Contestant("minitorch", blas="mkl"),
     "pytorch, 0 workers": Contestant("torch"),
     "pytorch, 2 workers": Contestant("torch", workers=2),
     "pytorch, uint8 images and ToTensor, 0 workers": Contestant("torch", as_bytes=True),
@@ -139,10 +138,10 @@ def main(given: list[str] | None = None) -> None:
                 "benchmarks.fashion_epoch:run",
                 *(who.library, who.workers, who.as_bytes, *options),
                 threads=args.threads,
-                **who.environs,
+                MINITORCH_BLAS=who.blas,
             )
             for name, who in CONTESTANTS.items()
-            if installed(who.library, *who.needs)
+            if installed(who.library, who.blas)
         }
         for name, (found,) in harness.in_turns(1, calls).items():
             runs.setdefault(name, []).append(found)
