@@ -16,10 +16,11 @@ median of the rounds (quartiles). All contestants start from the same weights an
 losses. PyTorch is eager, once with its default optimizer and once with `fused=True`, and through
 `torch.compile`; JAX is one jitted function of loss, gradient and update with donated buffers;
 tinygrad runs its own optimizers under TinyJit. NumPy is the same step written by hand, with no
-framework: the floor. NumPy and minitorch keep freed memory in the process; they and PyTorch flush
-denormal numbers, as minitorch's training loops do (XLA does by itself). "MKL" is minitorch with
-MINITORCH_BLAS=mkl; else its matrix products are those of NumPy's OpenBLAS. Each contestant runs in
-a process of its own, rounds interleaved.
+framework: the floor. minitorch's optimizers are Numba's machine code, where that is installed, as
+they are after half a second of training; "MKL" is minitorch with MINITORCH_BLAS=mkl, else its
+matrix products are those of NumPy's OpenBLAS. NumPy and minitorch keep freed memory in the process;
+they and PyTorch flush denormal numbers, as minitorch's training loops do (XLA does by itself). Each
+contestant runs in a process of its own, rounds interleaved.
 """
 SIZES = [
     ([64, 32, 10], 32),
@@ -29,12 +30,14 @@ SIZES = [
 ]
 CASES = [case(*size, optimizer) for size in SIZES for optimizer in ("SGD", "Adam")]
 CHECKED = CASES[:1]
+EAGERLY = frameworks.with_numba(frameworks.eager)
+COMPILING = frameworks.with_numba(frameworks.compiled)
 CONTESTANTS = {
     "numpy": by_hand.step,
-    "minitorch": frameworks.eager,
-    "minitorch compiled": frameworks.compiled,
-    "minitorch, MKL": frameworks.with_mkl(frameworks.eager),
-    "minitorch compiled, MKL": frameworks.with_mkl(frameworks.compiled),
+    "minitorch": EAGERLY,
+    "minitorch compiled": COMPILING,
+    "minitorch, MKL": frameworks.with_mkl(EAGERLY),
+    "minitorch compiled, MKL": frameworks.with_mkl(COMPILING),
     "pytorch": frameworks.torch_eager,
     "pytorch fused": frameworks.torch_fused,
     "torch.compile": frameworks.torch_compiled,

@@ -173,21 +173,28 @@ def adam_numbers(lr: float, beta1: float, beta2: float, step: int) -> tuple[floa
 
 # ------------------------------------------------------------------ the rules by Numba
 # Where the extra `numba` is installed, machine code takes over, with the same bits, as soon as
-# NumPy has taken as long as Numba's import (half a second): after so many elements, a call as some.
-_WORTH_IT, _CALL = 200_000_000, 4096
-_worked = 0.0
+# NumPy has taken as long as Numba's import (half a second): after so many elements in all of its
+# calls, of which each takes as long as some elements.
+_WORTH_IT, _CALL = 2_500_000_000, 4096
+_worked = 0
 _machine_code: Any = None
 
 
-def _has_paid(elements: int) -> bool:
-    """Whether there is machine code, now that so many more elements are to be changed."""
+def _has_paid(calls: int, elements: int) -> bool:
+    """Whether there is machine code, now that NumPy would make so many more calls."""
     global _worked, _machine_code
     if _machine_code is None:
-        _worked += _CALL + elements
+        _worked += calls * (_CALL + elements)
         if _worked < _WORTH_IT:
             return False
-        _machine_code = _imported()
+        take_over()
     return _machine_code is not False
+
+
+def take_over() -> None:
+    """Let machine code do the steps from now on, where there is any."""
+    global _machine_code
+    _machine_code = _imported()
 
 
 def _imported() -> Any:
@@ -234,9 +241,10 @@ def _sgd_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
 
 _ADAM_NUMBERS = ("size", "eps", "beta1", "beta2", "keep", "weight_decay", "maximize")
 _SGD_NUMBERS = ("lr", "weight_decay", "maximize")
-_COMPILED: dict[Rule, Callable[[Arrays, dict[str, Any]], bool]] = {
-    _adam: _adam_compiled,
-    _sgd: _sgd_compiled,
+# And how many calls of NumPy they replace.
+_COMPILED: dict[Rule, tuple[Callable[[Arrays, dict[str, Any]], bool], int]] = {
+    _adam: (_adam_compiled, 12),
+    _sgd: (_sgd_compiled, 2),
 }
 
 
@@ -250,10 +258,10 @@ def _run(
     """The rule on every parameter; columns: parameters, states, gradients."""
     for home, part in zip(homes, parts):
         home[...] = part
-    compiled = _COMPILED.get(rule)
+    compiled, calls = _COMPILED.get(rule, (None, 0))
     for arrays in zip(*[column or repeat(None) for column in columns]):
         p = arrays[0]
-        if compiled is not None and _has_paid(p.size) and compiled(arrays, options):
+        if compiled is not None and _has_paid(calls, p.size) and compiled(arrays, options):
             continue
         if p.size <= CHUNK or not all(a is None or a.flags.c_contiguous for a in arrays):
             _run_piece(rule, arrays, options, _scratch(p.shape, p.dtype))

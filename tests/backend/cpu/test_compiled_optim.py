@@ -31,7 +31,7 @@ SGD = {
 @pytest.fixture(autouse=True)
 def start(monkeypatch):
     """As at the start of a process; and what is done here counts for nothing after."""
-    monkeypatch.setattr(optim, "_worked", 0.0)
+    monkeypatch.setattr(optim, "_worked", 0)
     monkeypatch.setattr(optim, "_machine_code", None)
 
 
@@ -151,18 +151,24 @@ def trained(steps=6):
 def test_numba_takes_over_when_numpy_has_taken_as_long_as_its_import(monkeypatch):
     expected = trained()
     assert optim._machine_code is None
-    elements = 300 * 200 + 200 + 200 * 3 + 3
-    monkeypatch.setattr(optim, "_worked", 0.0)
-    monkeypatch.setattr(optim, "_WORTH_IT", 3 * elements)
+    monkeypatch.setattr(optim, "_WORTH_IT", optim._worked // 2)
+    monkeypatch.setattr(optim, "_worked", 0)
     found = trained()
     assert optim._machine_code is compiled_optim
     assert all(map(same_bits, found, expected))
 
 
+def test_numba_can_be_had_at_once():
+    expected = trained(2)
+    optim.take_over()
+    assert optim._machine_code is compiled_optim
+    assert all(map(same_bits, trained(2), expected))
+
+
 @pytest.mark.parametrize("there", [False, True], ids=["missing", "broken"])
 def test_without_numba_it_stays_with_numpy(there, monkeypatch):
     expected = trained()
-    monkeypatch.setattr(optim, "_worked", 1e12)
+    monkeypatch.setattr(optim, "_worked", 1 << 40)
     if there:  # as a Numba that does not know this NumPy
         monkeypatch.setitem(sys.modules, compiled_optim.__name__, None)
         monkeypatch.delattr("minitorch.backend.cpu.compiled_optim")
