@@ -40,7 +40,7 @@ ROUNDS = 15
 STRETCHES, STRETCH_S, WARM_UP_S = 25, 0.004, 0.3
 ROUND_S, FEWEST_STRETCHES = 0.2, 3  # a contestant's share of a round, where a call is long
 FIRST_CALLS = 3  # compile, capture
-PACKAGES = ("numpy", "scipy", "torch", "jax", "tinygrad", "autograd", "gensim", "numba")
+PACKAGES = ("numpy", "scipy", "mkl", "numba", "torch", "jax", "tinygrad", "autograd", "gensim")
 # What OpenMP, BLAS, XLA and tinygrad read.
 THREAD_VARIABLES = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
 THREAD_VARIABLES += ["NPROC", "NUM_CPU_THREADS"]
@@ -242,8 +242,8 @@ def in_turns(
 
 
 def installed(*packages: str) -> bool:
-    """Whether all of them can be imported."""
-    return all(find_spec(package) is not None for package in packages)
+    """Whether all of them are there, to be imported or (MKL) as a library."""
+    return all(find_spec(package) is not None or _version(package) for package in packages)
 
 
 # ---------------------------------------------------------------------- what is told

@@ -16,9 +16,11 @@ median of the rounds (quartiles). All contestants start from the same weights an
 losses. PyTorch is eager, once with its default optimizer and once with `fused=True`, and through
 `torch.compile`; JAX is one jitted function of loss, gradient and update with donated buffers;
 tinygrad runs its own optimizers under TinyJit. NumPy is the same step written by hand, with no
-framework: the floor. NumPy and minitorch keep freed memory in the process; they and PyTorch flush
-denormal numbers, as minitorch's training loops do (XLA does by itself). Each contestant runs in a
-process of its own, rounds interleaved.
+framework: the floor. minitorch's optimizers are Numba's machine code, where that is installed, as
+they are after half a second of training; "MKL" is minitorch with MINITORCH_BLAS=mkl, else its
+matrix products are those of NumPy's OpenBLAS. NumPy and minitorch keep freed memory in the process;
+they and PyTorch flush denormal numbers, as minitorch's training loops do (XLA does by itself). Each
+contestant runs in a process of its own, rounds interleaved.
 """
 SIZES = [
     ([64, 32, 10], 32),
@@ -28,10 +30,14 @@ SIZES = [
 ]
 CASES = [case(*size, optimizer) for size in SIZES for optimizer in ("SGD", "Adam")]
 CHECKED = CASES[:1]
+EAGERLY = frameworks.with_numba(frameworks.eager)
+COMPILING = frameworks.with_numba(frameworks.compiled)
 CONTESTANTS = {
     "numpy": by_hand.step,
-    "minitorch": frameworks.eager,
-    "minitorch compiled": frameworks.compiled,
+    "minitorch": EAGERLY,
+    "minitorch compiled": COMPILING,
+    "minitorch, MKL": frameworks.with_mkl(EAGERLY),
+    "minitorch compiled, MKL": frameworks.with_mkl(COMPILING),
     "pytorch": frameworks.torch_eager,
     "pytorch fused": frameworks.torch_fused,
     "torch.compile": frameworks.torch_compiled,
@@ -44,8 +50,10 @@ COLUMNS = [
     ("ratio", "minitorch compiled", "numpy"),
     ("ratio", "minitorch compiled", "pytorch"),
     ("ratio", "minitorch compiled", "jax.jit"),
+    ("ratio", "minitorch, MKL", "pytorch"),
+    ("ratio", "minitorch compiled, MKL", "pytorch"),
 ]
-EAGER, COMPILED = "minitorch", "minitorch compiled"
+EAGER, COMPILED, WITH_MKL = "minitorch", "minitorch compiled", "minitorch, MKL"
 # Of each size: contestant, other, and how many times as fast as it with SGD and with Adam.
 SPEEDS = [
     [
@@ -55,8 +63,18 @@ SPEEDS = [
         (COMPILED, "jax.jit", 2.5, 2.5),
     ],
     [(EAGER, "pytorch", 1.1, 1.25), (EAGER, "jax.jit", 1.25, 1.25)],
-    [(EAGER, "pytorch", 0.9, 1.2), (EAGER, "pytorch fused", None, 0.75)],
-    [(EAGER, "pytorch", 0.87, 1.0), (EAGER, "pytorch fused", None, 0.8)],
+    [
+        (EAGER, "pytorch", 0.9, 1.2),
+        (EAGER, "pytorch fused", None, 0.75),
+        (WITH_MKL, "pytorch", 1.0, 1.2),
+        (WITH_MKL, "pytorch fused", None, 1.0),
+    ],
+    [
+        (EAGER, "pytorch", 0.87, 1.0),
+        (EAGER, "pytorch fused", None, 0.8),
+        (WITH_MKL, "pytorch", 1.0, 1.0),
+        (WITH_MKL, "pytorch fused", None, 1.0),
+    ],
 ]
 TARGETS = [
     Target(case(*size, optimizer), "speed", ours, other, limit)
@@ -77,8 +95,11 @@ def losses(contestant: str, case: str, steps: int) -> dict[str, Any]:
     except LeftOut as reason:
         return {"left_out": str(reason)}
     assert step
-    found = [step() for _ in range(steps)]
-    return {"losses": [float(loss if isinstance(loss, float) else loss.item()) for loss in found]}
+    found = []
+    for _ in range(steps):
+        loss = step()  # to be read at once: the next call may write to the same memory
+        found.append(float(loss if isinstance(loss, float) else loss.item()))
+    return {"losses": found}
 
 
 if __name__ == "__main__":

@@ -418,10 +418,10 @@ def test_large_arguments_are_read_where_they_are():
         return y.mean(0), w.grad.clone()
 
     fast = minitorch.compile(step, fullgraph=True)
-    whole = minitorch.randn(3000, 40)
-    wide = minitorch.randn(1000, 80)
-    given = [whole[i : i + 1000] for i in (0, 500, 1000, 1000, 2000)]
-    given += [whole[:1000].mul_(2), given[0], whole[:1000] * 3, given[0].clone(), given[1]]
+    whole = minitorch.randn(21_000, 40)
+    wide = minitorch.randn(7000, 80)
+    given = [whole[i : i + 7000] for i in (0, 3500, 7000, 7000, 14_000)]
+    given += [whole[:7000].mul_(2), given[0], whole[:7000] * 3, given[0].clone(), given[1]]
     for x in given:
         expected = step(x, None)
         assert bits(fast(x, None)) == bits(expected)

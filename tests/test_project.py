@@ -115,7 +115,11 @@ def test_no_import_circle(trees):
 
 
 # What is only imported when somebody asks for its device, or has Numba.
-LAZY = ("minitorch.backend.sim", "minitorch.backend.cpu.compiled")
+LAZY = (
+    "minitorch.backend.sim",
+    "minitorch.backend.cpu.compiled",
+    "minitorch.backend.cpu.compiled_optim",
+)
 
 
 def test_no_import_of_minitorch_in_a_function(trees):

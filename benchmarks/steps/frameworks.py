@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -78,6 +79,36 @@ def compiled(case: str) -> Step:
     """minitorch, captured once and replayed."""
     library = minitorch()
     return framework(library, library.optim, case, wrap=library.compile)
+
+
+def with_mkl(contestant: Callable[[str], Step]) -> Callable[[str], Step]:
+    """The same contestant in a process where MKL multiplies matrices."""
+
+    def begin(case: str) -> Step:
+        os.environ["MINITORCH_BLAS"] = "mkl"  # read at the import
+        try:
+            from minitorch.backend.cpu.blas import blas
+        except ImportError as error:
+            raise LeftOut(str(error)) from None
+        finally:
+            del os.environ["MINITORCH_BLAS"]
+        if blas()["name"] != "mkl":
+            raise LeftOut("this process has imported minitorch without MKL before")
+        return contestant(case)
+
+    return begin
+
+
+def with_numba(contestant: Callable[[str], Step]) -> Callable[[str], Step]:
+    """The same contestant after half a second of steps: Numba, if installed, has taken over."""
+
+    def begin(case: str) -> Step:
+        from minitorch.backend.cpu import optim
+
+        optim.take_over()
+        return contestant(case)
+
+    return begin
 
 
 def torch_eager(case: str, **options: Any) -> Step:

@@ -15,6 +15,7 @@ from minitorch.creation import from_numpy, tensor
 from minitorch.data.dataset import Dataset, rows
 from minitorch.data.prefetch import ahead
 from minitorch.dtypes import float64
+from minitorch.ops.index import rows_in_range
 from minitorch.random import Generator, randperm
 from minitorch.tensor import Tensor
 
@@ -102,6 +103,7 @@ class DataLoader:
         self.pin_memory_device = pin_memory_device
         self.collate_fn = collate_fn or default_collate
         self._rows = rows(dataset) if collate_fn is None and sampler is None else None
+        self._take = _rows_checked if self._rows is None else _taking(*self._rows)
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -147,7 +149,7 @@ class DataLoader:
         tensors, _ = self._rows
         if isinstance(part, slice):
             return [t[part] for t in tensors]
-        return [ops.index_select(t, 0, part) for t in tensors]
+        return [self._take(t, part) for t in tensors]
 
     def _order(self) -> Iterable[int]:
         if self.sampler is not None:
@@ -175,6 +177,19 @@ class DataLoader:
         for batch in range(len(self)):
             part = slice(batch * size, (batch + 1) * size)
             yield part if order is None else order[part]
+
+
+Take = Callable[[Tensor, Tensor], Tensor]
+
+
+def _rows_checked(x: Tensor, numbers: Tensor) -> Tensor:
+    return ops.index_select(x, 0, numbers)
+
+
+def _taking(tensors: tuple[Tensor, ...], chosen: Tensor | None) -> Take:
+    """What takes rows: with no look at their numbers where these are a permutation of ours."""
+    devices = {t.device for t in tensors}
+    return rows_in_range if chosen is None and len(devices) == 1 else _rows_checked
 
 
 def pinned(batch: Any, device: Device) -> Any:

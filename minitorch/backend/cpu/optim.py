@@ -9,13 +9,14 @@ where they go (`homes`). The formulas and their sources stand at the classes of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import repeat
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from minitorch.backend.base import FLOAT32
+from minitorch.backend.base import FLOAT32, FLOAT64
 from minitorch.backend.cpu.entry import Array, Entries, into, quiet
 from minitorch.backend.cpu.index import check_range, index_add_
 
@@ -170,6 +171,83 @@ def adam_numbers(lr: float, beta1: float, beta2: float, step: int) -> tuple[floa
     return lr * unbias / (1 - beta1**step), unbias
 
 
+# ------------------------------------------------------------------ the rules by Numba
+# Where the extra `numba` is installed, machine code takes over, with the same bits, as soon as
+# NumPy has taken as long as Numba's import (half a second): after so many elements in all of its
+# calls, of which each takes as long as some elements.
+_WORTH_IT, _CALL = 2_500_000_000, 4096
+_worked = 0
+_machine_code: Any = None
+
+
+def _has_paid(calls: int, elements: int) -> bool:
+    """Whether there is machine code, now that NumPy would make so many more calls."""
+    global _worked, _machine_code
+    if _machine_code is None:
+        _worked += calls * (_CALL + elements)
+        if _worked < _WORTH_IT:
+            return False
+        take_over()
+    return _machine_code is not False
+
+
+def take_over() -> None:
+    """Let machine code do the steps from now on, where there is any."""
+    global _machine_code
+    _machine_code = _imported()
+
+
+def _imported() -> Any:
+    """The module `compiled_optim`; False where Numba is missing, or not for this NumPy."""
+    if find_spec("numba") is None:
+        return False
+    try:
+        from minitorch.backend.cpu import compiled_optim
+    except ImportError:
+        return False
+    return compiled_optim
+
+
+def _flat(*arrays: Array) -> list[Array] | None:
+    """The arrays in one dimension, where machine code can change them."""
+    dtype = arrays[0].dtype
+    if dtype not in (FLOAT32, FLOAT64):
+        return None
+    for a in arrays:
+        if a.dtype is not dtype or not a.flags.carray:
+            return None
+    return [a if a.ndim == 1 else a.reshape(-1) for a in arrays]
+
+
+def _adam_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
+    """Whether it was done."""
+    p, mean, square, largest, g = arrays
+    flat = None if largest is not None else _flat(p, mean, square, g)
+    if flat is None:
+        return False
+    _machine_code.adam(*flat, *[float(options[name]) for name in _ADAM_NUMBERS])
+    return True
+
+
+def _sgd_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
+    """Whether it was done."""
+    p, buffer, g = arrays
+    flat = None if buffer is not None else _flat(p, g)
+    if flat is None:
+        return False
+    _machine_code.sgd(*flat, *[float(options[name]) for name in _SGD_NUMBERS])
+    return True
+
+
+_ADAM_NUMBERS = ("size", "eps", "beta1", "beta2", "keep", "weight_decay", "maximize")
+_SGD_NUMBERS = ("lr", "weight_decay", "maximize")
+# And how many calls of NumPy they replace.
+_COMPILED: dict[Rule, tuple[Callable[[Arrays, dict[str, Any]], bool], int]] = {
+    _adam: (_adam_compiled, 12),
+    _sgd: (_sgd_compiled, 2),
+}
+
+
 # ------------------------------------------------------------------ all of many parameters
 Piece = Sequence[Array | None]
 
@@ -180,8 +258,11 @@ def _run(
     """The rule on every parameter; columns: parameters, states, gradients."""
     for home, part in zip(homes, parts):
         home[...] = part
+    compiled, calls = _COMPILED.get(rule, (None, 0))
     for arrays in zip(*[column or repeat(None) for column in columns]):
         p = arrays[0]
+        if compiled is not None and _has_paid(calls, p.size) and compiled(arrays, options):
+            continue
         if p.size <= CHUNK or not all(a is None or a.flags.c_contiguous for a in arrays):
             _run_piece(rule, arrays, options, _scratch(p.shape, p.dtype))
             continue

@@ -5,6 +5,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -127,6 +128,34 @@ def test_products_equal_numpys(product, x_lies, y_lies, dtype):
     np.testing.assert_allclose(out, expected, atol=tolerance)
 
 
+def test_a_repeated_product_reads_what_the_memory_holds_then(product):
+    matmul, calls = product
+    x, y = matrix(70, 230, "float32", "rows"), matrix(230, 110, "float32", "columns")
+    out = np.full((70, 110), np.nan, np.float32)
+    repeat = matmul.repeated(x, y, out)
+    before = len(calls)
+    for _ in range(2):
+        repeat()
+        np.testing.assert_array_equal(out, matmul(x, y))
+        x *= -2
+    assert len(calls) == before + 4
+    small = matmul.repeated(SQUARE[:10], SQUARE, out := np.empty((10, 120), np.float32))
+    small()
+    np.testing.assert_array_equal(out, SQUARE[:10] @ SQUARE)
+    assert len(calls) == before + 4
+
+
+def test_a_repeated_product_keeps_its_memory(product):
+    matmul, _ = product
+    x = matrix(120, 130, "float32", "rows")
+    alive = weakref.ref(x)
+    repeat = matmul.repeated(x, x.T, np.empty((120, 120), np.float32))
+    del x
+    assert alive() is not None
+    del repeat
+    assert alive() is None
+
+
 SQUARE = np.random.default_rng(0).standard_normal((120, 120)).astype(np.float32)
 
 
@@ -179,9 +208,22 @@ from minitorch.backend.cpu.blas import blas
 minitorch.manual_seed(0)
 model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
 x = minitorch.randn(64, 784)
-nn.functional.cross_entropy(model(x), minitorch.arange(64) % 10).backward()
+y = minitorch.arange(64) % 10
+nn.functional.cross_entropy(model(x), y).backward()
 print(blas()["name"], blas()["threads"])
 print(float(model[0].weight.grad.double().norm()))
+
+@minitorch.compile
+def step(x, y):
+    model.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    return loss
+
+expected = [p.grad.clone() for p in model.parameters()]
+for _ in range(3):
+    step(x, y)
+print(step.replays, all((p.grad == g).all() for p, g in zip(model.parameters(), expected)))
 """
 
 
@@ -215,7 +257,8 @@ def test_mkl_is_taken_where_it_is_and_otherwise_named():
         assert "ImportError: MINITORCH_BLAS=mkl needs MKL: pip install" in done.stderr
         return
     assert done.returncode == 0, done.stderr
-    name, norm = done.stdout.splitlines()
+    name, norm, compiled = done.stdout.splitlines()
+    assert compiled == "1 True"
     assert name.startswith("mkl ")
     assert float(norm) == pytest.approx(float(chosen("numpy").stdout.splitlines()[1]), rel=1e-5)
 
