@@ -11,6 +11,8 @@ _WIDE = "speed only: 64-bit positions where 32 bits would do"
 SURVIVORS: list[tuple[str, str, str, str]] = [
     ("fused.cu", "no fence", "if (!last) return; __threadfence();", _ACQUIRE),
     ("reduce.cu", "no fence", "== u32(r.parts - 1); __threadfence();", _ACQUIRE),
+    ("matmul.cu", "no fence", "== u32(job.parts - 1); __threadfence();", _ACQUIRE),
+    ("matmul.cu", "&& to ||", "sums.row[i] += other[", "what other threads have is not stored"),
     ("word2vec.cu", "no fence", "if (!last) return; __threadfence();", _ACQUIRE),
     ("convert.cu", "- to +", "TILE - 1) / TILE, down = (height + TILE - 1)", _EMPTY),
     ("convert.cu", "if (false)", "if (walk.narrow) ", _WIDE),
@@ -19,7 +21,6 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
     ("matmul.cu", "no padding", "PITCH = TILE + 16", "speed only: bank conflicts"),
     ("special.cuh", "> to >=", "return (x > 0 || x != x ? x : C(0)) + ", "of a zero either is 0"),
     ("fused.cu", "<= to <", "if (n <= 0x7fffffff)", _LARGE),
-    ("reduce.cu", "<= to <", "r.n0 * r.n1 <= 0xffffffff", _LARGE),
     (
         "reduce.cu",
         "+ to -",
@@ -33,7 +34,7 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
     ("softmax.cu", "<= to <", "if (n <= 4 * lanes)", "speed only: either takes rows that long"),
     ("word2vec.cu", "> to >=", "value = (z > 0 ? z : C(0))", "of a zero either is 0"),
     ("scan.cu", "> to >=", "if (p.part > 0)", "the first part has no totals before it to add up"),
-    ("reduce.cu", "starts at 1", "int k = 0; k < ROUNDS", "partial sums of one element less"),
+    ("reduce.cu", "< to <=", "GROUP = PACK < 4 ? PACK : 4", "a PACK of 4 is 4 either way"),
     ("tile.cuh", "loop ends 1 earlier", "d < 32; d <<= 1", "of powers of two none is 31"),
     ("scan.cu", "loop ends 1 earlier", "d < 32; d <<= 1", "of powers of two none is 31"),
     *(
