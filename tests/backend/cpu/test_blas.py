@@ -204,7 +204,12 @@ def test_an_out_that_overlaps_or_does_not_fit_is_numpys(product):
 STEP = """
 import minitorch, numpy as np
 from minitorch import nn
-from minitorch.backend.cpu.blas import blas
+from minitorch.backend.cpu.blas import _openblas_threads, blas
+if blas()["name"] == "mkl":  # beside which OpenBLAS keeps still
+    assert _openblas_threads() in (1, None)
+    minitorch.set_num_threads(2)
+    assert _openblas_threads() in (1, None)
+    assert minitorch.get_num_threads() == 2
 minitorch.manual_seed(0)
 model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
 x = minitorch.randn(64, 784)
