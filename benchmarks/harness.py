@@ -192,13 +192,13 @@ def measure(module: str, rounds: int, threads: int) -> Measured:
             found.left_out.update({n: told for n, told in first.items() if isinstance(told, str)})
             names = [name for name, told in first.items() if isinstance(told, float)]
             times = found.times[case] = {name: [] for name in names}
-            for i in range(rounds):
+            for i in range(rounds if names else 0):
                 for name in names[i % len(names) :] + names[: i % len(names)]:
                     seconds = contestants[name].time(case)
                     assert isinstance(seconds, float)
                     times[name].append(seconds)
             told = ", ".join(f"{n} {statistics.median(t) * 1e6:.2f} µs" for n, t in times.items())
-            print(f"{case}: {told}", flush=True)
+            print(f"{case}: {told or 'nobody is there'}", flush=True)
     finally:
         for contestant in contestants.values():
             contestant.end()
@@ -397,5 +397,8 @@ def run(name: str) -> None:
         check(module)
         return
     measured = measure(module, args.rounds, args.threads)
+    if not any(measured.times.values()):
+        print(*[f"{name} was left out: {why}" for name, why in measured.left_out.items()], sep="\n")
+        return
     lines = report(benchmark, measured)
     finish(args, name, benchmark, lines, {"seconds": measured.times})

@@ -142,6 +142,24 @@ def test_contestants_are_timed_left_out_or_without_a_case(harness, tmp_path, mon
     assert lines[-1] == "- absent was left out: a_package_that_is_nowhere is not installed"
 
 
+def test_where_nobody_is_there_nothing_is_measured_or_saved(harness, monkeypatch, capsys):
+    found = harness.Measured({"one": {}}, {"absent": "it is not installed"})
+    monkeypatch.setattr(harness, "measure", lambda *arguments: found)
+    monkeypatch.setattr(harness, "save", None)
+    monkeypatch.setattr(sys, "argv", ["launch"])
+    harness.run("launch")
+    assert capsys.readouterr().out == "absent was left out: it is not installed\n"
+
+
+def test_contestants_that_are_all_left_out_are_no_error(harness, tmp_path, monkeypatch):
+    (tmp_path / "nobody.py").write_text(CONTEST + 'CONTESTANTS = {"absent": absent}\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    measured = harness.measure("nobody", 2, 1)
+    assert measured.times == {"one": {}, "two": {}}
+    assert list(measured.left_out) == ["absent"]
+
+
 def test_turns_begin_with_another_contestant_each_round(harness):
     order = []
     calls = {name: lambda name=name: order.append(name) or {"name": name} for name in "abc"}
