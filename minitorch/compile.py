@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import update_wrapper
 from itertools import chain
+from math import copysign
 from operator import attrgetter, is_
 from threading import RLock
 from typing import Any
@@ -200,8 +201,8 @@ class Nest:
                 self.problem = f"{self._what} a tensor that requires grad; pass it detached"
             self.arrays.append(value.array)
             return Place(len(self.arrays) - 1)
-        if type(value) in (tuple, list):
-            return type(value)(self._take(v) for v in value)
+        if type(value) in (tuple, list) or _is_named(value):
+            return _rebuilt(value, [self._take(v) for v in value])
         if type(value) is dict:
             return {k: self._take(v) for k, v in value.items()}
         if type(value) not in self._constants:
@@ -237,14 +238,26 @@ class Place:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Equal in value and in type, all the way down (1 is not True, nor 1.0); nan is itself."""
+    """Equal in value, sign and type, all the way down (1 is not True, nor 1.0); nan is itself."""
     if type(a) is not type(b):
         return False
     if isinstance(a, (tuple, list)):
         return len(a) == len(b) and all(map(alike, a, b))
     if isinstance(a, dict):
         return list(a) == list(b) and all(map(alike, a.values(), b.values()))
-    return bool(a is b or a == b)
+    if a is b:
+        return True
+    return bool(a == b) and (type(a) is not float or copysign(1, a) == copysign(1, b))
+
+
+def _is_named(value: Any) -> bool:
+    """Whether this is a named tuple, as `max` along a dimension gives one."""
+    return isinstance(value, tuple) and hasattr(value, "_make")
+
+
+def _rebuilt(like: Any, items: list[Any]) -> Any:
+    """A tuple, named tuple or list like this one, of other items."""
+    return type(like)._make(items) if _is_named(like) else type(like)(items)
 
 
 def kind_of(a: Array) -> tuple[Any, ...]:
@@ -263,7 +276,7 @@ def _fill(form: Any, arrays: Sequence[Array]) -> Any:
     if type(form) is Place:
         return Tensor(arrays[form.i])
     if isinstance(form, (tuple, list)):
-        return type(form)(_fill(v, arrays) for v in form)
+        return _rebuilt(form, [_fill(v, arrays) for v in form])
     if type(form) is dict:
         return {k: _fill(v, arrays) for k, v in form.items()}
     return form
@@ -529,8 +542,7 @@ def _equal(a: list[Any], b: list[Any]) -> bool:
 def _same(a: list[Any], b: list[Any]) -> bool:
     """The same objects, or equal constants."""
     return len(a) == len(b) and all(
-        x is y or (type(x) is type(y) and isinstance(x, (*CONSTANTS, tuple)) and x == y)
-        for x, y in zip(a, b)
+        x is y or (isinstance(x, (*CONSTANTS, tuple)) and alike(x, y)) for x, y in zip(a, b)
     )
 
 

@@ -241,7 +241,8 @@ class _Reader:
             return self._constant(node.params)
         raise ValueError(
             f"to_sympy: the graph does not keep argument {i} of '{node.name}', a tensor that does "
-            "not require grad; let it require grad and give it a name, or use a Python number"
+            "not require grad; let it require grad and give it a name"
+            + ("" if node.name == "where" else ", or use a Python number")
         )
 
     def _spread(self, values: _Values, shape: Sequence[int]) -> list[Expr]:
@@ -375,10 +376,10 @@ def to_sympy(y: Tensor, names: Names) -> Expr:
 
     names: for each leaf that y depends on, the name of its symbol; the elements of a tensor with
     dimensions are called `x_0`, `x_1`, or `x_0_1`. Other tensors on the way may be named too.
-    Numbers are exact fractions where they are simple. What `where` chose (in clamp, or a mask) and
-    the order that a sort found are those of the recorded values. Only the graph is read, so y must
-    not have been freed by backward; constants that were tensors may not be in it (the error says
-    so).
+    Numbers are exact fractions where they are simple. What `where` chose (in a mask, or in clamp
+    where no bound took effect) and the order that a sort found are those of the recorded values.
+    Only the graph is read, so y must not have been freed by backward; constants that were tensors
+    may not be in it (the error says so).
 
     Raises ImportError without SymPy, RuntimeError for a y that is not recorded, ValueError for a
     leaf without a name or a name that is not in the graph, NotImplementedError for an op that has

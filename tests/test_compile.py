@@ -593,6 +593,30 @@ def test_results_are_copies_cut_off_from_the_tape():
     assert w.tolist() == [1.0] * 3
 
 
+def test_named_tuples_come_and_go():
+    fast = minitorch.compile(lambda pair: pair.values.max(0), fullgraph=True)
+    x = minitorch.tensor([[1.0, 4.0], [3.0, 2.0]])
+    for i in range(4):
+        found = fast((x + i).sort(1))
+        assert type(found) is type(x.max(0))
+        assert (found.values.tolist(), found.indices.tolist()) == ([2.0 + i, 4.0 + i], [1, 0])
+    assert fast.replays == 2
+
+
+def test_the_sign_of_zero_is_part_of_what_is_recorded():
+    class Over(nn.Module):
+        def forward(self, x):
+            return x / self.number
+
+    module, x = Over(), minitorch.ones(1)
+    given = minitorch.compile(lambda x, number: x / number)
+    held = minitorch.compile(lambda x: module(x))
+    for number, expected in [(0.0, "inf")] * 3 + [(-0.0, "-inf")] * 3 + [(0.0, "inf")]:
+        module.number = number
+        assert str(given(x, number).item()) == expected
+        assert str(held(x).item()) == expected
+
+
 # ---------------------------------------------------------------------- verify
 def test_verify_compares_with_the_step():
     world = assert_equal_runs(mlp, [4] * 7, verify=3)

@@ -102,7 +102,12 @@ class DataLoader:
         self.pin_memory = pin_memory
         self.pin_memory_device = pin_memory_device
         self.collate_fn = collate_fn or default_collate
-        self._rows = rows(dataset) if collate_fn is None and sampler is None else None
+        self._by_rows = collate_fn is None and sampler is None
+        self._look()
+
+    def _look(self) -> None:
+        """See what the dataset is made of, as it is now."""
+        self._rows = rows(self.dataset) if self._by_rows else None
         self._take = _rows_checked if self._rows is None else _taking(*self._rows)
 
     def __len__(self) -> int:
@@ -113,6 +118,7 @@ class DataLoader:
         return (samples if self.drop_last else samples + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[Any]:
+        self._look()
         make = self._maker()
         if not self.num_workers:
             return map(make, self._parts())

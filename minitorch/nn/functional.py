@@ -378,6 +378,10 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
     if reduction not in REDUCTIONS:
         check_reduction(reduction)
+    if not isinstance(ignore_index, int):
+        raise TypeError(
+            f"cross_entropy: ignore_index: expected an int, got {type(ignore_index).__name__}"
+        )
     if weight is None and not label_smoothing and _rows_and_classes(input.array, target.array):
         return fused.cross_entropy(input, target, ignore_index, reduction)
     dim = _class_dim("cross_entropy", input)

@@ -53,6 +53,9 @@ class EndlessRecursion(RecursionError):
     """Modules that call each other in a circle, with nothing that ends it."""
 
 
+_MANY = 10  # calls of one module inside each other: fewer are a recursion that ends
+
+
 def _circle() -> str | None:
     """What to say of the modules whose calls go in a circle, as the stack shows; None: nothing."""
     calls: list[Module] = []  # the innermost first
@@ -63,7 +66,7 @@ def _circle() -> str | None:
         frame = frame.f_back
     for i, module in enumerate(calls):
         again = next((j for j in range(i + 1, len(calls)) if calls[j] is module), None)
-        if again is not None:
+        if again is not None and sum(m is module for m in calls) >= _MANY:
             names = " -> ".join(type(m).__name__ for m in reversed(calls[i : again + 1]))
             return (
                 f"the forward of {type(module).__name__} calls itself without an end: {names}; a "

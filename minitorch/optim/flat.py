@@ -152,4 +152,5 @@ def _is_small(p: Tensor) -> bool:
     a = p.array
     if p.node is None or isinstance(p.node.grad, RowGrad):
         return False
-    return a.size <= backend.of(a).small and bool(a.flags.c_contiguous)
+    small = backend.of(a).small  # 0: none, not even what is empty
+    return 0 < small >= a.size and bool(a.flags.c_contiguous)

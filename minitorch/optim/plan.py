@@ -129,14 +129,15 @@ class Batch:
 
     def live(self) -> dict[str, Any]:
         """Count the step, also in the versions of packed parameters; the numbers of this step."""
+        step = self.states[0]["step"] + 1 if self.rule.counts else 0
+        numbers = self.rule.numbers(self.group, step, self.first)
+        self.first = False
         for p in self.packed:
             p.version[0] += 1
-        step = 0
         if self.rule.counts:
             for state in self.states:
-                state["step"] = step = state["step"] + 1
-        first, self.first = self.first, False
-        return self.rule.numbers(self.group, step, first)
+                state["step"] = step
+        return numbers
 
 
 def _runs(members: list[Member]) -> list[list[Member]]:

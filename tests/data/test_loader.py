@@ -371,3 +371,12 @@ def test_threads_pin_too():
         for x, y in DataLoader(pair(), 4, **options):
             assert x.is_pinned() and y.is_pinned()
             assert x.to("sim", non_blocking=True).tolist() == x.tolist()
+
+
+@pytest.mark.parametrize("n", [3, 20])
+def test_tensors_that_are_replaced_are_the_ones_read(n):
+    dataset = TensorDataset(minitorch.arange(10))
+    loader = DataLoader(dataset, 4, shuffle=True)
+    assert sorted(int(i) for (batch,) in loader for i in batch) == list(range(10))
+    dataset.tensors = (100 + minitorch.arange(n),)
+    assert sorted(int(i) for (batch,) in loader for i in batch) == list(range(100, 100 + n))

@@ -146,6 +146,11 @@ def test_weights_are_buffers_and_repr_is_pytorchs():
         (lambda x, i: nn.BCELoss()(x, x + 2), RuntimeError, "target: .*between 0 and 1, got 2"),
         (lambda x, i: nn.BCELoss()(x / 0, x), RuntimeError, "between 0 and 1, got nan"),
         (lambda x, i: nn.BCEWithLogitsLoss()(x, x[0]), ValueError, "with_logits: target has"),
+        (
+            lambda x, i: nn.CrossEntropyLoss(ignore_index=-1.0)(x, i),
+            TypeError,
+            "ignore_index: expected an int, got float",
+        ),
         (lambda x, i: nn.CrossEntropyLoss()(x, i[:1]), ValueError, r"classes of shape \(2,\)"),
         (lambda x, i: nn.CrossEntropyLoss()(x, x[:1]), ValueError, "expected the same"),
         (lambda x, i: nn.CrossEntropyLoss()(x, i + 2), IndexError, r"\[0, 3\)"),

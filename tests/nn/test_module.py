@@ -428,6 +428,27 @@ class Again(nn.Module):
         return x
 
 
+def test_a_recursion_that_ends_is_not_blamed_for_another():
+    class Leaf(nn.Module):
+        def forward(self, x):
+            def endless(n):
+                return endless(n + 1)
+
+            return endless(0)
+
+    class Tree(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.leaf = Leaf()
+
+        def forward(self, x, depth):
+            return self(x, depth - 1) if depth else self.leaf(x)
+
+    with pytest.raises(RecursionError) as caught:
+        Tree()(minitorch.ones(1, device="cpu"), 2)
+    assert type(caught.value) is RecursionError
+
+
 def test_a_recursion_without_an_end_names_the_modules():
     x = minitorch.ones(1, 2, device="cpu")
     told = "forward of Again calls itself without an end: Again -> Again; a cycle"

@@ -656,3 +656,29 @@ def test_programs_end_as_pytorchs(name, options, program):
         for i, values in states.items():  # PyTorch's Adagrad has states before the first step
             for key, x in values.items():
                 check(array(x) if isinstance(x, minitorch.Tensor) else x, array(expected[i][key]))
+
+
+def test_an_empty_parameter_is_left_alone():
+    empty, p = (minitorch.zeros(n, requires_grad=True) for n in (0, 3))
+    optimizer = optim.Adam([empty, p], lr=0.5)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (empty.sum() + p.sum()).backward()
+        optimizer.step()
+    assert empty.shape == (0,)
+    assert p.tolist() == pytest.approx([-1.0] * 3)
+
+
+def test_a_step_that_fails_is_not_counted():
+    p = minitorch.ones(3, requires_grad=True)
+    optimizer = optim.Adam([p])
+    p.sum().backward()
+    optimizer.step()
+    lr = optimizer.param_groups[0].pop("lr")
+    before = p.tolist()
+    with pytest.raises(KeyError):
+        optimizer.step()
+    assert (optimizer.state[p]["step"], p.tolist()) == (1, before)
+    optimizer.param_groups[0]["lr"] = lr
+    optimizer.step()
+    assert optimizer.state[p]["step"] == 2

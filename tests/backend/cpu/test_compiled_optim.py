@@ -177,3 +177,19 @@ def test_without_numba_it_stays_with_numpy(there, monkeypatch):
     found = trained()
     assert optim._machine_code is False
     assert all(map(same_bits, found, expected))
+
+
+def test_where_numba_may_write_nowhere_it_stays_with_numpy(monkeypatch):
+    class Refuses:
+        def find_spec(self, name, path=None, target=None):
+            if name == compiled_optim.__name__:
+                raise RuntimeError("cannot cache function 'adam': no locator available")
+
+    expected = trained()
+    monkeypatch.setattr(optim, "_worked", 10**12)
+    monkeypatch.delitem(sys.modules, compiled_optim.__name__)
+    monkeypatch.delattr("minitorch.backend.cpu.compiled_optim")
+    monkeypatch.setattr(sys, "meta_path", [Refuses(), *sys.meta_path])
+    found = trained()
+    assert optim._machine_code is False
+    assert all(map(same_bits, found, expected))
