@@ -8,6 +8,7 @@ import torch
 
 import minitorch
 from minitorch import autograd, rules
+from minitorch.rules import REGISTRY
 from tests.referee import LIBRARIES, Raised, array, assert_close, attempt, compare, ours, theirs
 
 A = np.random.default_rng(0).normal(size=(3, 4))
@@ -555,3 +556,10 @@ def test_derivatives_of_a_loss_under_create_graph():
     assert minitorch.allclose(g, minitorch.tensor(_expected_gradient()))
     (h,) = autograd.grad((g * g).sum(), x)
     assert h.abs().sum().item() > 0
+
+
+def test_a_rule_that_gives_too_few_gradients_is_an_error(monkeypatch):
+    monkeypatch.setattr(REGISTRY["add"], "vjp", lambda node, g: [g])
+    x, y = ours(A, True), ours(B, True)
+    with pytest.raises(ValueError, match="shorter"):
+        (x + y).sum().backward()

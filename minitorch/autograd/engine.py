@@ -6,7 +6,6 @@ Both walks emit ordinary Tensor ops, so they nest to any order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 from sys import getrefcount
 from typing import Any
 
@@ -94,7 +93,7 @@ def _walk_backward(
         node, g = ready.pop()
         op = node.op
         if g is None:
-            gradients = ()
+            gradients = (None,) * len(node.parents)
         else:
             if node.hooks:
                 g = _run_hooks(node, g)
@@ -114,7 +113,7 @@ def _walk_backward(
             else:
                 gradients = op.vjp(node, g)
             g = None
-        for parent, gradient in zip(node.parents, gradients or repeat(None)):
+        for parent, gradient in zip(node.parents, gradients, strict=True):
             left = missing.get(parent)
             if left is None:  # it is not tracked, or leads to no target
                 continue

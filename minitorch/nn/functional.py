@@ -376,8 +376,7 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
-    if reduction not in REDUCTIONS:
-        check_reduction(reduction)
+    check_reduction(reduction)
     if not isinstance(ignore_index, int):
         raise TypeError(
             f"cross_entropy: ignore_index: expected an int, got {type(ignore_index).__name__}"

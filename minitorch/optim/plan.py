@@ -51,10 +51,10 @@ class Batch:
         self, rule: Rule, group: Group, used: Sequence[str], members: list[Member], first: bool
     ) -> None:
         self.rule, self.group, self.used, self.first = rule, group, used, first
-        self.members = members if used or rule.counts else []
-        self.params = [m.param for m in self.members]
-        self.states = [m.state for m in self.members]
-        self.held = [[m.state[name] for m in members] for name in used]
+        with_state = members if used or rule.counts else []
+        self.params = [m.param for m in with_state]
+        self.states = [m.state for m in with_state]
+        self.held = [m.state[name] for m in members for name in used]  # their ids stay theirs
         self.before = self._looks()
         self.packed: list[Tensor] = []  # parameters that the call reaches through a buffer
         self.homes: list[Tensor] = []  # where gradients are copied, and which
@@ -158,7 +158,7 @@ class Plan:
 
     def __init__(self, group: Group, used: tuple[str, ...]) -> None:
         self.group, self.used = group, used
-        self.params: list[Tensor] = list(group["params"])
+        self.params: list[Tensor] = list(group["params"])  # and arrays: their ids stay theirs
         self.arrays = _arrays(self.params)
         grads = _grads(self.params)
         self.before = self._looks(self.params, grads)
