@@ -560,7 +560,7 @@ class Word2Vec:
         self._begin(vocab, Numbered(nothing, vocab.table(nothing), None))
         self.model.load_state_dict(state["model"])
         held = KeyedVectors.from_state_dict(state)
-        if held.index_to_key != vocab.index_to_key or not held.vectors.equal(self.wv.vectors):
+        if held.index_to_key != vocab.index_to_key or not held.tensor.equal(self.wv.tensor):
             self.wv = held  # which somebody has changed
         self.wv.expandos = held.expandos
 

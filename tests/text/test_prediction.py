@@ -23,11 +23,11 @@ def twins(**options):
     ours.build_vocab(SENTENCES[:60])
     rng = np.random.default_rng(4)
     for name in ("vectors", "syn1neg", "syn1"):
-        holders = (theirs.wv, ours.wv) if name == "vectors" else (theirs, ours)
-        if hasattr(holders[0], name):
-            table = getattr(holders[1], name)
+        holder = theirs.wv if name == "vectors" else theirs
+        if hasattr(holder, name):
+            table = ours.wv.tensor if name == "vectors" else getattr(ours, name)
             numbers = rng.normal(0, 0.6, tuple(table.shape)).astype(np.float32)
-            getattr(holders[0], name)[: len(numbers)] = numbers
+            getattr(holder, name)[: len(numbers)] = numbers
             with minitorch.no_grad():
                 table.copy_(minitorch.tensor(numbers))
     return theirs, ours
@@ -84,7 +84,7 @@ def test_a_score_by_hand():
     model.build_vocab(SENTENCES[:60])
     assert model.score([["c0", "c1"]]).item() == pytest.approx(-2 * math.log(len(model.wv)))
     with minitorch.no_grad():
-        model.model.others[0].weight.copy_(ours.wv.vectors)
+        model.model.others[0].weight.copy_(ours.wv.tensor)
     x, output = array(model.wv.vectors).astype(float), array(ours.wv.vectors).astype(float)
     scores = x @ output.T
     log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
