@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -39,14 +41,24 @@ _PICKLED = (
 )
 
 Path = str | os.PathLike[str]
+Target = Path | IO[bytes]
 
 
-def write(path: Path, kind: str, state: Mapping[str, Any]) -> None:
+def write(path: Target, kind: str, state: Mapping[str, Any]) -> None:
     """Write the state of a model; the file appears under its name when it is complete.
 
-    state: tensors, and what `minitorch.save` takes besides; much text goes through `text`.
+    path: or a binary file that is open. state: tensors, and what `minitorch.save` takes besides;
+    much text goes through `text`.
     """
-    save({"kind": kind, "version": VERSIONS[kind], **state}, path)
+    state = {"kind": kind, "version": VERSIONS[kind], **state}
+    if isinstance(path, str | os.PathLike):
+        save(state, path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        whole = os.path.join(folder, "model")
+        save(state, whole)
+        with open(whole, "rb") as file:
+            shutil.copyfileobj(file, path)
 
 
 @contextmanager
