@@ -174,7 +174,8 @@ class KeyedVectors(Similarity):
         "ignore", "replace"). limit: only so many of the first vectors. datatype: float16,
         float32 or float64, of minitorch or NumPy.
         Of a key that stands there twice the first vector counts. Raises ValueError for a wrong
-        header, line or key, EOFError for a file that is cut short.
+        header, line or key, EOFError for a file that is cut short (which a text's last number
+        cannot show).
         """
         dtype = _floating(datatype)
         counts = formats.read_counts(Path(fvocab), encoding, unicode_errors) if fvocab else None
