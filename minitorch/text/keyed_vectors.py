@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ class KeyedVectors(Similarity):
 
     vectors: a floating-point Tensor on any device (or what becomes one), which `vectors` shares;
     keys: strings or integers, index_to_key; key_to_index: their rows. counts: how often each
-    occurred, get_vecattr(key, "count"). Vectors come back as Tensors of the same device.
+    occurred, get_vecattr(key, "count").
 
-    Left out of gensim's are wmdistance and what it calls obsolete (init_sims, word_vec, vocab,
-    index2word, index2entity, vectors_norm).
+    On the CPU vectors, and whatever else gensim gives as arrays, come back as NumPy arrays, and
+    `vectors` shares the memory of `tensor`, the Tensor; on another device they are Tensors of it,
+    for nothing is copied to the host unless somebody says so: `to("cpu")`.
+
+    Left out of gensim's is what it calls obsolete (init_sims, word_vec, vocab, index2word,
+    index2entity, vectors_norm): an error says what to use.
     """
 
     # ------------------------------------------------------------------ evaluating
@@ -90,12 +94,20 @@ class KeyedVectors(Similarity):
         made.expandos = Attributes(from_text(state["attributes"]))
         return made
 
-    def save(self, path: str | Path) -> None:
-        """Write vectors, keys and attributes to a safetensors file.
+    def save(
+        self,
+        fname_or_handle: model_file.Target,
+        separately: Sequence[str] | None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: Iterable[str] = frozenset(),
+        pickle_protocol: int = 4,
+    ) -> None:
+        """Write vectors, keys and attributes to a safetensors file, or to an open binary file.
 
-        It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes".
+        It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes". The other
+        arguments are there for gensim's sake, whose pickles come in parts: they change nothing.
         """
-        model_file.write(path, "KeyedVectors", self.state_dict())
+        model_file.write(fname_or_handle, "KeyedVectors", self.state_dict())
 
     @classmethod
     def load(
@@ -103,10 +115,11 @@ class KeyedVectors(Similarity):
     ) -> KeyedVectors:
         """Read what `save` wrote, or the vectors out of the file of a whole model.
 
-        mmap is there for gensim's sake: it changes nothing. Raises ValueError for any other file,
-        a pickle among them.
+        mmap="r": on the CPU the vectors are the memory of the file, which is read where it is
+        used; they cannot be written to (`copy.deepcopy` of them can). Raises ValueError for any
+        other file, a pickle among them.
         """
-        with model_file.reading(path, *_WITH_VECTORS, device=device) as state:
+        with model_file.reading(path, *_WITH_VECTORS, device=device, mmap=mmap) as state:
             return cls.from_state_dict(state)
 
     def save_word2vec_format(

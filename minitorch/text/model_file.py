@@ -63,15 +63,18 @@ def write(path: Target, kind: str, state: Mapping[str, Any]) -> None:
 
 @contextmanager
 def reading(
-    path: Path, *kinds: str, device: Device | str | None = None
+    path: Path, *kinds: str, device: Device | str | None = None, mmap: str | None = None
 ) -> Iterator[dict[str, Any]]:
     """The state of a model of one of these kinds, to be taken apart in the `with` block.
 
+    mmap: "r" for tensors whose memory is that of the file, see `minitorch.load`.
     Raises ValueError that names the file: for a pickle, a file that is cut short or was not
     written by `write`, another kind or version, and for whatever goes wrong in the block (unless
     that names the file already).
     """
-    state = _state(path, device)
+    if mmap not in (None, "r"):
+        raise ValueError(f"load: mmap: expected None or 'r' (read only), got {mmap!r}")
+    state = _state(path, device, mmap is not None)
     kind = state.get("kind")
     if kind not in kinds:
         raise ValueError(
@@ -91,9 +94,9 @@ def reading(
         raise ValueError(f"{path} is a damaged file of a {kind}: {error!r}") from error
 
 
-def _state(path: Path, device: Device | str | None) -> dict[str, Any]:
+def _state(path: Path, device: Device | str | None, mmap: bool) -> dict[str, Any]:
     try:
-        state = load(path, device=device)
+        state = load(path, device=device, mmap=mmap)
     except PickleError as error:
         raise ValueError(f"{path} is a pickle: {_PICKLED}") from error
     except ValueError as error:
