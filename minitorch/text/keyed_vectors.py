@@ -13,9 +13,8 @@ from minitorch.text import evaluation, formats, model_file
 from minitorch.text.evaluation import Correlation, Section
 from minitorch.text.model_file import from_text, text
 from minitorch.text.similarity import Similarity
-from minitorch.text.vector_table import Attributes, Key
+from minitorch.text.vector_table import Attributes, Key, floating
 
-_FLOATS = {d.name: d for d in dtypes.DTYPES if d.is_floating_point} | {"float": dtypes.float64}
 _WITH_VECTORS = ("KeyedVectors", "Word2Vec", "GloVe", "LSA")  # whose files have vectors
 
 
@@ -190,7 +189,7 @@ class KeyedVectors(Similarity):
         header, line or key, EOFError for a file that is cut short (which a text's last number
         cannot show).
         """
-        dtype = _floating(datatype)
+        dtype = floating(datatype)
         counts = formats.read_counts(Path(fvocab), encoding, unicode_errors) if fvocab else None
         keys, numbers, size = formats.read_word2vec(
             Path(fname),
@@ -264,11 +263,3 @@ def _listed(values: Any) -> Any:
     """An array of an attribute for a file: a list where `attribute` makes the same of it."""
     usual = values.dtype.name in ("int64", "float64", "bool", "object")
     return values.tolist() if usual else values
-
-
-def _floating(datatype: Any) -> dtypes.dtype:
-    """The dtype that goes by the name of a dtype or type of minitorch, NumPy or Python."""
-    name = getattr(datatype, "name", None) or getattr(datatype, "__name__", datatype)
-    if name not in _FLOATS:
-        raise ValueError(f"datatype: expected one of {', '.join(_FLOATS)}, got {datatype!r}")
-    return _FLOATS[name]

@@ -401,10 +401,13 @@ class FrozenPhrases(_Model):
                 self.cuts[phrase] = scores
 
     def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "cuts": model_file.text(self.cuts)}
+        state = super()._state()
+        state["options"]["cuts"] = model_file.text(self.cuts)  # which older files have not
+        return state
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self.cuts = model_file.from_text(state["cuts"]) if "cuts" in state else {}
+        cuts = state["options"].get("cuts")
+        self.cuts = {} if cuts is None else model_file.from_text(cuts)
 
     def score_candidate(
         self, word_a: str, word_b: str, in_between: Sequence[str]

@@ -279,7 +279,9 @@ class Similarity(VectorTable):
 
     # ------------------------------------------------------------------ ranks and lists
     def most_similar_to_given(self, key1: Key, keys_list: Sequence[Key]) -> Key:
-        """That of the keys which is most similar to `key1`."""
+        """That of the keys which is most similar to `key1`. Raises ValueError if there is none."""
+        if not len(keys_list):
+            raise ValueError("most_similar_to_given: the list of keys is empty")
         return keys_list[int(self._finite_distances(key1, keys_list).argmin())]
 
     def closer_than(self, key1: Key, key2: Key) -> list[Key]:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 import minitorch
 from minitorch.text import KeyedVectors
+from minitorch.text.files import open_file
 from tests.referee import array
 
 # What gensim's KeyedVectors has and ours does not, and why.
@@ -185,6 +186,23 @@ def test_arguments_of_gensims_save(small, tmp_path):
         read = KeyedVectors.load(tmp_path / name)
         assert read.index_to_key == ours.index_to_key
         assert read.tensor.equal(ours.tensor)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_files_that_are_compressed(small, tmp_path, suffix):
+    path = tmp_path / f"kv{suffix}"
+    small[1].save(path)
+    with open_file(path) as file:
+        assert file.read(9)[8:] == b"{"
+    assert KeyedVectors.load(path).tensor.equal(small[1].tensor)
+    with pytest.raises(ValueError, match="cannot be mapped"):
+        KeyedVectors.load(path, mmap="r")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        KeyedVectors.load(path)
+    small[1].save(tmp_path / "plain")
+    (tmp_path / "plain").replace(path)  # as they were written before
+    assert KeyedVectors.load(path, mmap="r").tensor.equal(small[1].tensor)
 
 
 def test_repr(both):
