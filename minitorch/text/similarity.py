@@ -331,9 +331,12 @@ class Similarity(VectorTable):
 
 def _cosine(left: Tensor, right: Tensor) -> float:
     """Cosine of the angle between two vectors (D,): exactly 1 if they are equal; 0 with zero."""
-    left, right = (v / safe(v.abs().amax()) for v in (left.double(), right.double()))
-    lengths = float((left * left).sum()) * float((right * right).sum())
-    return float((left * right).sum()) / (math.sqrt(lengths) or 1.0)
+    left, right = left.double(), right.double()
+    squares = (left * left).sum().item() * (right * right).sum().item()
+    if not 1e-200 < squares < math.inf:  # too long, too short, zero or not finite
+        left, right = (v / safe(v.abs().amax()) for v in (left, right))
+        squares = (left * left).sum().item() * (right * right).sum().item()
+    return float((left * right).sum().item() / (math.sqrt(squares) or 1.0))
 
 
 def _optimal_transport() -> Any:

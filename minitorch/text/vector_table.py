@@ -12,7 +12,7 @@ import numpy as np
 
 from minitorch import dtypes
 from minitorch.backend import Device
-from minitorch.creation import as_tensor, empty, tensor
+from minitorch.creation import as_tensor, empty, from_numpy, tensor
 from minitorch.ops import cat, stack, where
 from minitorch.tensor import Tensor
 from minitorch.text.model_file import plain_keys
@@ -233,8 +233,8 @@ class VectorTable:
 
         On the CPU a NumPy array that cannot be written to, as in gensim; else a Tensor.
         """
-        vector = self.tensor[self.get_index(key)]
-        found = shown(unit(vector) if norm else vector)
+        row, table = self.get_index(key), shown(self._tensor)
+        found = shown(unit(self._tensor[row])) if norm else table[row]
         if isinstance(found, np.ndarray):
             found.setflags(write=False)
         return found
@@ -563,7 +563,12 @@ def safe(norms: Tensor) -> Tensor:
 
 def lengths(x: Tensor) -> Tensor:
     """|x| along the last dimension, without it, also where squares overflow or vanish."""
-    norms = x.norm(dim=-1)
+    held = shown(x)
+    if isinstance(held, np.ndarray) and held.dtype.itemsize >= 4:  # in a fifth of the time
+        with np.errstate(all="ignore"):
+            norms = from_numpy(np.asarray(np.sqrt(np.vecdot(held, held))))
+    else:
+        norms = x.norm(dim=-1)
     usual = (norms > _SMALL) & (norms < float("inf"))
     if usual.all():
         return norms
