@@ -55,7 +55,7 @@ def write_word2vec(
     files hold float32. Raises ValueError for a key with a blank or a line end, which would end
     it in the file.
     """
-    codes = [_encode(f"{prefix}{key}", path) for key in keys]
+    codes = [_encode(prefix, key, path) for key in keys]
     lines = _binary_rows if binary else _text_rows
     bar = tqdm(total=len(order), unit=" vectors", disable=hidden(progress))
     with replacing(path, append) as file, bar:
@@ -68,14 +68,20 @@ def write_word2vec(
             bar.update(len(rows))
 
 
-def _encode(key: str, path: Path) -> bytes:
-    if _ENDS_KEY.search(key):
+def _encode(prefix: str, key: Key, path: Path) -> bytes:
+    if not isinstance(key, str | int):
+        raise ValueError(
+            f"{path}: the word2vec format holds strings (and integers as such), not the key "
+            f"{key!r}: use save"
+        )
+    written = f"{prefix}{key}"
+    if _ENDS_KEY.search(written):
         raise ValueError(
             f"{path}: the word2vec format cannot hold the key {key!r}: a blank or a line end is "
             "where a key ends; write it in another way (new_york), or use save"
         )
     try:
-        return key.encode()
+        return written.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{path}: the key {key!r} cannot be written as UTF-8: {error}") from None
 
@@ -98,7 +104,7 @@ def write_counts(
     """Write a key and its count on each line, as word2vec.c's -save-vocab does."""
     with replacing(path, append) as file:
         for key, count in zip(keys, counts):
-            file.write(_encode(f"{prefix}{key}", path) + f" {count}\n".encode())
+            file.write(_encode(prefix, key, path) + f" {count}\n".encode())
 
 
 def write_projector(

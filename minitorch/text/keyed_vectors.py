@@ -144,7 +144,8 @@ class KeyedVectors(Similarity):
         order: Sequence[int] = range(len(self))
         values = self.expandos.get(sort_attr)
         if values is not None:
-            order = (-values).argsort(kind="stable").tolist()
+            listed = values.tolist()
+            order = sorted(order, key=lambda i: -listed[i])
         if fvocab is not None:
             if values is None:
                 raise ValueError(

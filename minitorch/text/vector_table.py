@@ -66,7 +66,10 @@ class Attributes(dict[str, Any]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping) or self.keys() != other.keys():
             return False
-        return all(np.array_equal(values, other[attr]) for attr, values in self.items())
+        return all(_equal(values, other[attr]) for attr, values in self.items())
+
+    def __ne__(self, other: object) -> bool:  # dict has one of its own
+        return not self == other
 
     __hash__ = None
 
@@ -454,7 +457,7 @@ class VectorTable:
         counts = self.expandos.get("count")
         if counts is None:
             raise KeyError("sort_by_descending_frequency: the keys have no attribute 'count'")
-        order = np.lexsort((-np.arange(len(self)), -counts))
+        order = np.lexsort((-np.arange(len(self)), -counts.astype(np.int64)))
         self.index_to_key = [self.index_to_key[i] for i in order.tolist()]
         self.key_to_index = {key: i for i, key in enumerate(self.index_to_key)}
         self.expandos = Attributes({k: values[order] for k, values in self.expandos.items()})
@@ -527,6 +530,15 @@ class VectorTable:
 def shown(found: Tensor) -> Any:
     """What is handed out: on the CPU a NumPy array of the same memory, elsewhere the Tensor."""
     return found.numpy() if found.device.type == "cpu" else found
+
+
+def _equal(values: Any, others: Any) -> bool:
+    """Whether two arrays of an attribute, which may hold arrays, are equal."""
+    if len(values) != len(others):
+        return False
+    if values.dtype.kind == "O":
+        return all(map(np.array_equal, values, others))
+    return np.array_equal(values, others)
 
 
 def attribute(values: Any) -> Any:

@@ -300,6 +300,27 @@ def test_intersect_takes_the_vectors_of_known_keys(small, tmp_path):
 
 
 # ---------------------------------------------------------------------- wrong files
+@pytest.mark.parametrize("key", [("a",), b"a", 1.5, frozenset()])
+def test_keys_that_are_no_strings_have_no_word2vec_format(tmp_path, key):
+    kv = KeyedVectors(1, ["a", 7, key], minitorch.ones(3, 1), [1, 2, 3])
+    for options in ({}, {"fvocab": tmp_path / "counts"}, {"binary": True}):
+        with pytest.raises(ValueError, match=r"format holds strings .*not the key .*: use save"):
+            kv.save_word2vec_format(tmp_path / "file", **options)
+    assert list(tmp_path.iterdir()) == []
+    kv.vectors_for_all(["a", 7]).save_word2vec_format(tmp_path / "file")
+    assert KeyedVectors.load_word2vec_format(tmp_path / "file").index_to_key == ["a", "7"]
+
+
+def test_attributes_of_any_number_say_the_order(small, tmp_path):
+    order = [3, 0, 7, 1, 9, 2, 8, 4, 6, 5]
+    for dtype in (np.int64, np.uint32, np.float32):
+        for kv in small:
+            kv.expandos["rank"] = np.array(order, dtype=dtype).astype(dtype)
+        small[1].save_word2vec_format(tmp_path / "ours", sort_attr="rank")
+        read = KeyedVectors.load_word2vec_format(tmp_path / "ours").index_to_key
+        assert read == [key for _, key in sorted(zip(order, "abcdefghij"), reverse=True)]
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("left", ["", " ", "\r"])

@@ -426,6 +426,10 @@ def test_attributes_are_arrays_that_are_saved(small, tmp_path):
         assert kv.get_vecattr("c", "code").tolist() == [0, 1, 0, 1]
         assert kv.get_vecattr("c", "code").dtype == np.uint8
         assert kv.expandos["count"].sum() == 4
+        assert kv.expandos == ours.expandos
+    assert ours.expandos == values
+    for other in ({}, {"count": [3]}, values | {"kept": [False] * 10}, values | {"count": [3]}, 7):
+        assert ours.expandos != other
     ours.sort_by_descending_frequency()
     assert (ours.index_to_key[0], ours.get_vecattr("b", "sample_int")) == ("a", 1)
     some = ours.vectors_for_all(["c", "a"], copy_vecattrs=True)
