@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from array import array
 from pathlib import Path
 from typing import Any
 
 from minitorch.creation import tensor
-from minitorch.dtypes import uint8
 from minitorch.text.files import replacing
 from minitorch.text.model_file import from_text, text
 from minitorch.text.vector_table import Key, VectorTable
@@ -48,8 +48,8 @@ class Indexer(ABC):
 
     def load(self, fname: str | Path) -> None:
         """Read what `save` wrote. Raises OSError if there are no such files."""
-        held = Path(f"{fname}.dict").read_bytes()
-        self.size, self.labels = from_text(tensor(list(held), dtype=uint8, device="cpu"))
+        held = array("B", Path(f"{fname}.dict").read_bytes())
+        self.size, self.labels = from_text(tensor(held, device="cpu"))
         self.index = self._new(self.size)
         self._read(str(fname))
 

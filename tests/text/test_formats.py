@@ -356,6 +356,16 @@ def test_a_last_line_that_is_cut_is_not(tmp_path, last, no_header):
     assert len(KeyedVectors.load_word2vec_format(path, no_header=no_header, limit=2)) == 2
 
 
+def test_numbers_that_are_none_are_read_and_come_last(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("3 2\na nan 1\nb 1 2\nc 2 1\n")
+    kv = KeyedVectors.load_word2vec_format(path)
+    assert [key for key, _ in kv.most_similar("b")] == ["c", "a"]
+    kv.save_word2vec_format(path, binary=True)
+    again = KeyedVectors.load_word2vec_format(path, binary=True)
+    assert [key for key, _ in again.most_similar("b")] == ["c", "a"]
+
+
 def test_a_header_that_counts_more_than_there_is(tmp_path):
     path = tmp_path / "file"
     for end in ("", "\n"):
