@@ -66,11 +66,12 @@ _OPTIONS = (
 # What the file of a model holds besides these options, words and tables.
 _OTHER_OPTIONS = (
     *("alpha", "min_alpha", "epochs", "min_count", "max_vocab_size", "max_final_vocab"),
-    *("sorted_vocab", "workers", "batch_words", "null_word", "compute_loss", "comment"),
+    *("sorted_vocab", "workers", "batch_words", "compute_loss", "comment"),
 )
+_OLD_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
 _RECORD = (
-    *("corpus_count", "corpus_total_words", "losses", "total_train_time", "min_alpha_yet_reached"),
-    *("running_training_loss", "effective_min_count"),
+    *_OLD_RECORD,
+    *("min_alpha_yet_reached", "running_training_loss", "effective_min_count"),
 )
 # Options that are numbers: how each is read, and the least that it may be.
 _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
@@ -809,14 +810,13 @@ class Word2Vec:
         with model_file.reading(path, "Word2Vec", device=device) as state:
             held = up_to_date(state["options"])
             # These only: with others a file could have others read and written.
-            names = (*_OPTIONS, *_OTHER_OPTIONS)
-            model = cls(**{name: held[name] for name in names if name in held}, device=device)
+            options = {name: held[name] for name in (*_OPTIONS, *_OTHER_OPTIONS)}
+            model = cls(**options, device=device)
             if state["vocab"] is not None:
                 model._restore(state)
             model.generator.set_state(state["random"])
-            for name in _RECORD:
-                if name in state["record"]:
-                    setattr(model, name, state["record"][name])
+            for name in _RECORD if held is state["options"] else _OLD_RECORD:
+                setattr(model, name, state["record"][name])
             if state.get("lockf") is not None:
                 model.wv.vectors_lockf = state["lockf"].cpu().numpy()
             return model
@@ -881,8 +881,10 @@ class Word2Vec:
         chunksize: int = 100,
         queue_factor: int = 2,
         report_delay: float = 1,
-    ) -> Tensor:
-        """Log probability of each sentence, float64 (n,): see `prediction.log_probabilities`.
+    ) -> Any:
+        """Log probability of each sentence, float64 (n,), a NumPy array.
+
+        See `prediction.log_probabilities`.
 
         total_sentences: of the first so many only; what follows is there for gensim's sake.
         Raises RuntimeError unless the model has hs=1 (or, unlike gensim's, full_softmax=1) and a
@@ -890,7 +892,8 @@ class Word2Vec:
         """
         if self._numbered is None or not len(self.model.others):
             raise RuntimeError("Word2Vec: score: needs hs=1 or full_softmax=1, and a vocabulary")
-        return prediction.log_probabilities(self.model, self.wv, islice(sentences, total_sentences))
+        scored = islice(sentences, total_sentences)
+        return prediction.log_probabilities(self.model, self.wv, scored).cpu().numpy()
 
     @property
     def syn1neg(self) -> Any:
