@@ -39,6 +39,7 @@ from minitorch.text.training import (
     call_all,
     up_to_date,
 )
+from minitorch.text.vector_table import shown
 from minitorch.text.vocab import (
     TrimRule,
     Vocab,
@@ -417,7 +418,8 @@ class Word2Vec:
         _copy_rows(old, self.model)
         for name, values in attributes.items():
             new = [type(values[0])()] * (len(vocab) - len(values))
-            self.wv.expandos.setdefault(name, [*values, *new])
+            if name not in self.wv.expandos:
+                self.wv.expandos[name] = [*values, *new]
 
     def _taken(self) -> tuple[Vocab, Numbered]:
         """The vocabulary that is prepared, or the one that there is."""
@@ -443,18 +445,18 @@ class Word2Vec:
 
     def _show(self, vocab: Vocab) -> None:
         """Have `wv`, which stays the object that it is, show the model's vectors."""
-        shown = KeyedVectors(
+        made = KeyedVectors(
             self.vector_size,
             vocab.index_to_key,
             self.model.input.weight.detach(),
             vocab.counts.tolist(),
         )
-        shown.expandos["sample_int"] = vocab.sample_ints(self.sample)
+        made.expandos["sample_int"] = vocab.sample_ints(self.sample)
         for softmax in self.model.others:
             if isinstance(softmax, HierarchicalSoftmax):
                 tree = huffman(vocab.counts.tolist())
-                shown.expandos |= {"code": tree.codes, "point": tree.points}
-        vars(self.wv).update(vars(shown))
+                made.expandos["code"], made.expandos["point"] = tree.codes, tree.points
+        vars(self.wv).update(vars(made))
 
     def reset_from(self, other_model: Word2Vec) -> None:
         """Take vocabulary and corpus of another model, and make new vectors and a new `wv`.
@@ -634,20 +636,20 @@ class Word2Vec:
         """
         if self._shows_model():
             return
-        shown, weight = self.wv.vectors, self.model.input.weight
-        if self.wv.index_to_key != self.vocab.index_to_key or shown.shape != weight.shape:
+        given, weight = self.wv.tensor, self.model.input.weight
+        if self.wv.index_to_key != self.vocab.index_to_key or given.shape != weight.shape:
             raise RuntimeError(
                 f"Word2Vec: wv has {len(self.wv)} keys and vectors of {self.wv.vector_size} "
                 f"numbers that are not those of the vocabulary ({len(self.vocab)} words, "
                 f"vector_size={self.vector_size}): build_vocab(update=True) adds words to train"
             )
         with no_grad():
-            weight.copy_(shown)
-        self.wv.vectors = weight.detach()
+            weight.copy_(given)
+        self.wv.tensor = weight.detach()
 
     def _shows_model(self) -> bool:
         """Whether the vectors of `wv` are those that are trained."""
-        return self.wv.vectors.array is self.model.input.weight.array
+        return self.wv.tensor.array is self.model.input.weight.array
 
     def _locks(self) -> tuple[Tensor, Tensor] | None:
         """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1.
@@ -788,7 +790,7 @@ class Word2Vec:
         return {
             **self.wv.state_dict(),
             "attributes": text({name: v for name, v in expandos if name not in _DERIVED}),
-            "lockf": locks if (locks != 1).any() else None,
+            "lockf": locks,
             "options": {name: getattr(self, name) for name in (*_OPTIONS, *_OTHER_OPTIONS)},
             "record": {name: getattr(self, name) for name in _RECORD},
             "random": self.generator.get_state(),
@@ -815,9 +817,10 @@ class Word2Vec:
             if state["vocab"] is not None:
                 model._restore(state)
             model.generator.set_state(state["random"])
-            for name in _RECORD if held is state["options"] else _OLD_RECORD:
+            before = held is not state["options"]  # when much of this was not there
+            for name in _OLD_RECORD if before else _RECORD:
                 setattr(model, name, state["record"][name])
-            if state.get("lockf") is not None:
+            if not before:
                 model.wv.vectors_lockf = state["lockf"].cpu().numpy()
             return model
 
@@ -834,7 +837,7 @@ class Word2Vec:
                 value = copy.deepcopy(value, memo)
             setattr(twin, name, value)
         if shows_model:
-            twin.wv.vectors = twin.model.input.weight.detach()
+            twin.wv.tensor = twin.model.input.weight.detach()
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -852,9 +855,10 @@ class Word2Vec:
         self._begin(vocab, Numbered(nothing, vocab.table(nothing), None))
         self.model.load_state_dict(state["model"])
         held = KeyedVectors.from_state_dict(state)
-        if held.index_to_key != vocab.index_to_key or not held.vectors.equal(self.wv.vectors):
+        if held.index_to_key != vocab.index_to_key or not held.tensor.equal(self.wv.tensor):
             self.wv = held  # which somebody has changed
-        self.wv.expandos |= held.expandos
+        for name, values in held.expandos.items():
+            self.wv.expandos[name] = values
 
     # ------------------------------------------------------------------ asking
     def predict_output_word(
@@ -882,7 +886,7 @@ class Word2Vec:
         queue_factor: int = 2,
         report_delay: float = 1,
     ) -> Any:
-        """Log probability of each sentence, float64 (n,), a NumPy array.
+        """Log probability of each sentence, float64 (n,); on the CPU a NumPy array.
 
         See `prediction.log_probabilities`.
 
@@ -893,25 +897,25 @@ class Word2Vec:
         if self._numbered is None or not len(self.model.others):
             raise RuntimeError("Word2Vec: score: needs hs=1 or full_softmax=1, and a vocabulary")
         scored = islice(sentences, total_sentences)
-        return prediction.log_probabilities(self.model, self.wv, scored).cpu().numpy()
+        return shown(prediction.log_probabilities(self.model, self.wv, scored))
 
     @property
     def syn1neg(self) -> Any:
-        """Output vectors of negative sampling, (V, D), a NumPy array.
+        """Output vectors of negative sampling, (V, D), in the memory that is trained.
 
-        On the CPU it shares the memory that is trained. Raises AttributeError if there are none.
+        On the CPU a NumPy array, elsewhere a Tensor. Raises AttributeError if there are none.
         """
-        return self._named("syn1neg", "output.weight").cpu().numpy()
+        return shown(self._named("syn1neg", "output.weight"))
 
     @property
     def syn1(self) -> Any:
-        """Vectors of the nodes of hs=1, (V, D), a NumPy array of its own.
+        """Vectors of the nodes of hs=1, (V, D): a copy, on the CPU a NumPy array.
 
         A tree of V words has V - 1 nodes; the last row is zero, as in gensim. Raises
         AttributeError if there are none.
         """
         nodes = self._named("syn1", "others.0.nodes.weight")
-        return cat([nodes, nodes.new_zeros(1, self.vector_size)]).cpu().numpy()
+        return shown(cat([nodes, nodes.new_zeros(1, self.vector_size)]))
 
     def _named(self, name: str, place: str) -> Tensor:
         table = self._table(place)

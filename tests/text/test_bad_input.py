@@ -131,7 +131,11 @@ NO_PAIR = "the corpus (2 sentences with 2 words) has no pair of words"
         (lambda m, f: m.train(epochs=1.5), ValueError, "train: epochs: .* integer .* got 1.5"),
         (lambda m, f: m.train(start_alpha=-1), ValueError, "train: start_alpha: .* got -1"),
         (lambda m, f: m.train(end_alpha=-1), ValueError, "train: end_alpha: .* got -1"),
-        (lambda m, f: m.train(SENTENCES, epochs=1), ValueError, "total_examples or total_words: ex"),
+        (
+            lambda m, f: m.train(SENTENCES, epochs=1),
+            ValueError,
+            "total_examples or total_words: ex",
+        ),
         (lambda m, f: m.train(SENTENCES, total_examples=40), ValueError, "train: epochs: expected"),
         (lambda m, f: m.train(SENTENCES, f / "a", **TWICE), TypeError, "or corpus_file, got both"),
     ],
@@ -144,7 +148,7 @@ def test_word2vec_stays_as_it_was(folder, call, error, message):
         call(model, folder)
     assert held(model) == before
     assert {path: path.read_bytes() for path in folder.iterdir()} == files
-    assert model.wv.vectors.equal(model.model.input.weight)
+    assert model.wv.tensor.equal(model.model.input.weight)
 
 
 @pytest.mark.parametrize(
@@ -179,16 +183,16 @@ def test_a_corpus_of_which_sub_sampling_leaves_nothing():
     assert all(math.isnan(loss) for loss in model.losses)
     fresh = Word2Vec(**OPTIONS)
     fresh.build_vocab(SENTENCES)
-    assert model.wv.vectors.equal(fresh.wv.vectors)
+    assert model.wv.tensor.equal(fresh.wv.tensor)
 
 
 def test_glove_stays_as_it_was():
     model = GloVe(SENTENCES, vector_size=4, min_count=1, epochs=2)
-    before, losses = model.wv.vectors.clone(), [*model.losses]
+    before, losses = model.wv.tensor.clone(), [*model.losses]
     for sentences in ([], [["a"], ["b"]], ["abc"]):
         with pytest.raises((ValueError, TypeError)):
             model.build_vocab(sentences)
-    assert model.wv.vectors.equal(before)
+    assert model.wv.tensor.equal(before)
     assert model.losses == losses
     assert len(model.vocab) == len(model.wv) == 5
     model.train(epochs=1)

@@ -1,6 +1,7 @@
 """Which names of gensim's models are here, with the same arguments and defaults."""
 
 import inspect
+from functools import partial
 
 import gensim.models
 import pytest
@@ -50,7 +51,7 @@ def test_every_name_of_gensims_is_here_or_named_above(ours):
 @pytest.mark.parametrize("ours", ABSENT)
 def test_arguments_and_defaults_are_gensims(ours):
     theirs = getattr(gensim.models.phrases, ours.__name__, gensim.models.Word2Vec)
-    for name in ["__init__", *public(ours)]:
+    for name in ["__init__", *filter(partial(hasattr, ours), public(ours))]:
         expected = getattr(theirs, name, None)
         if not callable(expected) or name in ("save", "load"):  # a pickle's options
             continue

@@ -50,7 +50,7 @@ def test_two_processes_learn_what_one_does(monkeypatch):
     assert len(started) == 2
     assert all(process.poll() is not None for process in started)
     assert separation(model.wv) > 0.5
-    assert model.wv.vectors.equal(model.model.input.weight)
+    assert model.wv.tensor.equal(model.model.input.weight)
     one = Word2Vec(SENTENCES, **OPTIONS | {"workers": 1})
     np.testing.assert_allclose(model.losses, one.losses, rtol=0.1)
     assert len(started) == 2
@@ -162,7 +162,7 @@ def test_a_worker_that_dies_is_told(monkeypatch):
     started = processes_of(monkeypatch)
     model = Word2Vec(**OPTIONS)
     model.build_vocab(SENTENCES)
-    before = model.wv.vectors.clone()
+    before = model.wv.tensor.clone()
     hand_out = parallel.Processes._hand_out
 
     def killing(worker, coming):
@@ -172,7 +172,7 @@ def test_a_worker_that_dies_is_told(monkeypatch):
     monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(killing))
     with pytest.raises(RuntimeError, match=r"a worker has ended"):
         model.train()
-    assert model.wv.vectors.equal(before)
+    assert model.wv.tensor.equal(before)
     assert all(process.poll() is not None for process in started)
 
 

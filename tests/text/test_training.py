@@ -256,7 +256,7 @@ def test_a_checkpoint_is_the_file_of_a_model(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "STRETCH", 1000)
     again = Word2Vec.load(path)
     assert again.losses == whole.losses[:4]
-    assert KeyedVectors.load(path).vectors.equal(again.wv.vectors)
+    assert KeyedVectors.load(path).tensor.equal(again.wv.tensor)
     again.train(sentences, total_examples=300, epochs=2, checkpoint=path, resume=True)
     assert same(again, whole)
     done = Word2Vec.load(path)
