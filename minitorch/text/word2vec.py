@@ -124,41 +124,43 @@ class Scanned(NamedTuple):
 
 @moved(_MOVED)
 class Word2Vec:
-    """Skip-gram and CBOW (Mikolov et al. 2013), on any device.
+    """Skip-gram and CBOW (Mikolov et al. 2013), on any device, with gensim's names and defaults.
 
-    sentences: lists of words, e.g. `Corpus("gcide")`.
+    sentences: lists of words, e.g. `Corpus("gcide")`; a word is whatever a file can hold (see
+    `model_file.plain`), most often a string.
     corpus_file: a text file instead (plain, .gz, .bz2 or .xz) or a folder of them, a sentence on
     each line, words between blanks. A corpus is read once; its numbers, past a million words, are
     in a temporary file, or in the folder `cache`, where later runs find those of the same files.
     vector_size: length of a vector. window: words on either side, at most; each centre draws its
     own reach evenly from 1 ... window, unless shrink_windows is False. min_count: leave out words
-    seen less often. sample: threshold of sub-sampling, 0 for none.
+    seen less often; 0 is as good as 1. sample: threshold of sub-sampling, 0 for none.
     sg: 1 for skip-gram, 0 for CBOW, in which the mean (cbow_mean=1) or sum (0) of a window's
     vectors predicts its centre. What is learnt: negative sampling with `negative` noise words to
     a pair, drawn in proportion to count ** ns_exponent; with hs=1 hierarchical softmax, with
     full_softmax=1 the softmax over all words. Of several the losses are added, as in gensim:
     negative=0 leaves only the others.
     epochs: passes over the corpus. alpha, min_alpha: learning rate at the beginning and the end,
-    linear between. seed: equal seeds give equal vectors (but see workers; on a GPU, which adds up
+    linear between. seed: with workers=1, equal seeds give equal vectors (on a GPU, which adds up
     rows in no fixed order, under `use_deterministic_algorithms(True)`).
     max_vocab_size: forget the rarest words while counting where there are more; the corpus is
     then read twice. max_final_vocab: raise min_count until no more words are left. trim_rule: see
     `vocab.keep`. sorted_vocab: 0 to leave words in the order in which they appear.
-    callbacks: see `CallbackAny2Vec`. progress: show bars (None: where stderr is a terminal).
+    callbacks: see `CallbackAny2Vec`. progress: show bars (None: where stderr is a terminal); where
+    there is none, `logging` gets a line now and then (minitorch.text, INFO).
     workers: processes that train at once on the CPU, on tables that they share (see
-    `minitorch.text.parallel`); a GPU has one, and a corpus of n words no more than n / 65,536.
-    Several write without a lock, so that no two runs are equal. Under
-    `use_deterministic_algorithms(True)` they keep in step, and equal seeds and workers give equal
-    vectors, in about twice the time: one worker is then faster at skip-gram.
-    compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the loss is
-    always there.
+    `minitorch.text.parallel`), no more than the machine has processors for this one; a GPU has one,
+    and a corpus of n words no more than n / 65,536. Several write without a lock, so that no two
+    runs are equal. Under `use_deterministic_algorithms(True)` they keep in step, and equal seeds
+    and workers give equal vectors, in about twice the time: one worker is then faster at skip-gram.
+    batch_words, compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the
+    loss is always there. Numbers may be NumPy's, and bools count as 0 and 1.
 
     checkpoint: file that holds the run; it is written at the start, after each epoch or (with
     save_every) after so many words, and on Ctrl-C. resume=True goes on from it: the vectors are
     then, bit for bit, those of a run that never stopped.
 
-    block_size, pool_size, batch_words: how the work is cut up. A step takes blocks of
-    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `batch_words` in
+    block_size, pool_size, step_words: how the work is cut up. A step takes blocks of
+    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `step_words` in
     all, or fewer where the most frequent word would come more than six times among them (CBOW:
     twelve times).
 
@@ -167,25 +169,31 @@ class Word2Vec:
     of all epochs). Vectors differ by rounding only; what is promised about equal ones holds between
     runs of one setting. A checkpoint can go on with another.
 
-    As in gensim: `wv` (KeyedVectors), `build_vocab`, `build_vocab_from_freq`, `reset_from`,
+    As in gensim: `wv` (KeyedVectors, the same object as long as the model lives, but for
+    `reset_from`), whose words have the attributes "count", "sample_int" and (hs=1) "code" and
+    "point"; `wv.vectors_lockf`, the part of each step that a word's vector takes: one value or one
+    for each word, which has one process train (0 keeps a vector as it is); `build_vocab`, its parts
+    `scan_vocab`, `prepare_vocab` and `prepare_weights`, `build_vocab_from_freq`, `reset_from`,
     `train`, `save`, `load`, `predict_output_word`, `score`, `syn1`, `syn1neg`, `corpus_count`,
-    `corpus_total_words`. Left out are the parts that gensim's build_vocab consists of
-    (scan_vocab, prepare_vocab, prepare_weights, ...), `init_sims`, which is obsolete,
+    `corpus_total_words`, `get_latest_training_loss`. What gensim warns about, is in the log. Left
+    out are the tables that its training needs (`cum_table`), `init_sims`, which is obsolete,
     `estimate_memory`, and the log of its life. Besides: `vocab`, `model` (the SkipGram or CBOW
     module) and `losses`, the mean loss per pair of each epoch, summed in float64.
 
-    Where it differs from word2vec.c and gensim: gradients of `batch_words` words are summed
+    Where it differs from word2vec.c and gensim: gradients of `step_words` words are summed
     before they are applied. The pairs of a block share their negatives, among which there is
     neither the centre nor (skip-gram) a word of its window. A word that stands in a block more
     than twice counts as a centre (in the loss, too) as if it stood there twice. Blocks come in
     random order within stretches of at most 65,536 words.
     With hs=1 nodes of the tree that many pairs of a step pass move less; with it or full_softmax=1
     in skip-gram so do vectors of words that stand in a block and its window more than twice.
-    Defaults: alpha is higher, sg is 1.
+
+    `copy.deepcopy` gives a model of its own; models are not pickled.
 
     Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
-    run, TypeError for an iterator, which cannot be read again, FloatingPointError if the loss is
-    not finite. Where sub-sampling leaves no pair to an epoch there is a warning, and no loss (nan).
+    run, TypeError for an iterator, which cannot be read again, and for words that no file can hold,
+    FloatingPointError if the loss is not finite. Where sub-sampling leaves no pair to an epoch
+    there is a warning, and no loss (nan).
     """
 
     @renamed(size="vector_size", iter="epochs")

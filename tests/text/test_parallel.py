@@ -186,7 +186,7 @@ INTERRUPTED = """
 import sys
 from minitorch.text import Word2Vec, training, word2vec
 word2vec.STRETCH = training.STRETCH = 2000
-Word2Vec(corpus_file=sys.argv[1], vector_size=8, min_count=1, sample=0, epochs=500, workers=2,
+Word2Vec(corpus_file=sys.argv[1], vector_size=8, min_count=1, sample=0, epochs=500, workers=2, sg=1,
          device="cpu", progress=False, checkpoint=sys.argv[2], resume=len(sys.argv) > 3)
 """
 

@@ -141,7 +141,8 @@ minitorch.use_deterministic_algorithms(device.startswith("cuda"))
 again = Path(path).exists()
 print("begun", flush=True)
 model = Word2Vec(corpus_file=corpus, vector_size=8, min_count=1, epochs=EPOCHS, progress=False,
-                 checkpoint=path, save_every=1000, resume=again, cache=Path(path).parent)
+                 sg=1, workers=1, checkpoint=path, save_every=1000, resume=again,
+                 cache=Path(path).parent)
 minitorch.save({**model.model.state_dict(), "losses": model.losses}, f"{path}.end")
 """
 
