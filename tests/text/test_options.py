@@ -29,7 +29,7 @@ def test_other_numbers():
 def test_what_is_no_whole_number(given):
     with pytest.raises(ValueError, match="window: expected an integer above 0, got"):
         integer("window", given, 1)
-    with pytest.raises(ValueError, match="window: expected None or an integer, got 1.5"):
+    with pytest.raises(ValueError, match=r"window: expected None or an integer, got 1.5"):
         integer("window", 1.5, optional=True)
 
 
