@@ -55,6 +55,11 @@ def replacing(path: Path, append: bool = False) -> Iterator[IO[bytes]]:
         raise
 
 
+def said_with(error: UnicodeDecodeError, reason: str) -> UnicodeDecodeError:
+    """The same error with another reason. (It is a ValueError.)"""
+    return UnicodeDecodeError(error.encoding, error.object, error.start, error.end, reason)
+
+
 def undecodable(path: Path, error: UnicodeDecodeError, line: int = 1, place: int = 0) -> ValueError:
     """What to raise for bytes that are no text: it says where they are.
 
