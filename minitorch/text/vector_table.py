@@ -353,6 +353,20 @@ class VectorTable:
             )
         return self.tensor
 
+    # ------------------------------------------------------------------ locks
+    def lock_factors(self) -> Any:
+        """`vectors_lockf` of each key, a new NumPy array float32 (n,).
+
+        Raises ValueError unless it has one value or n.
+        """
+        factors = np.array(self.vectors_lockf, dtype=np.float32).reshape(-1)
+        if len(factors) not in (1, len(self)):
+            raise ValueError(
+                f"{type(self).__name__}: vectors_lockf: expected 1 value or {len(self)}, one for "
+                f"each key, got {len(factors)}"
+            )
+        return np.array(np.broadcast_to(factors, len(self)))
+
     # ------------------------------------------------------------------ means
     def get_mean_vector(
         self,

@@ -417,10 +417,10 @@ class Word2Vec:
 
     def update_weights(self) -> None:
         """Make vectors for the new words of `prepare_vocab`; the others keep theirs."""
-        vocab, numbered = self._taken()
         if self._numbered is None:
             raise RuntimeError("Word2Vec: update_weights: there are no vectors yet to update")
         self._adopt()
+        vocab, numbered = self._taken()
         old, attributes = self.model, self.wv.expandos
         self._begin(vocab, numbered)
         _copy_rows(old, self.model)
@@ -592,6 +592,7 @@ class Word2Vec:
         if resume and path is None:
             raise ValueError("Word2Vec: resume=True needs the checkpoint to go on from")
         self._adopt()
+        self.wv._writable()
         self._warn(high)
 
         def ended(loss: float) -> None:
@@ -660,20 +661,10 @@ class Word2Vec:
         return self.wv.tensor.array is self.model.input.weight.array
 
     def _locks(self) -> tuple[Tensor, Tensor] | None:
-        """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1.
-
-        Raises ValueError unless it has one value, or one for each word.
-        """
+        """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1."""
         if self._numbered is None:
             return None
-        factors = as_tensor(self.wv.vectors_lockf, device=self.device).detach()
-        factors = factors.to(self.model.input.weight.dtype).reshape(-1)
-        if len(factors) not in (1, len(self.wv)):
-            raise ValueError(
-                f"Word2Vec: wv.vectors_lockf: expected 1 value or {len(self.wv)}, one for each "
-                f"word, got {len(factors)}"
-            )
-        factors = factors.expand(len(self.wv))
+        factors = from_numpy(self.wv.lock_factors()).to(self.device)
         rows = (factors != 1).nonzero().squeeze(1)
         return (rows, factors[rows]) if len(rows) else None
 
@@ -775,20 +766,20 @@ class Word2Vec:
     # ------------------------------------------------------------------ files
     def save(
         self,
-        path: str | Path,
+        fname_or_handle: model_file.Target,
         separately: Sequence[str] | None = None,
         sep_limit: int = 10 * 1024**2,
-        ignore: Iterable[str] = (),
+        ignore: Iterable[str] = frozenset(),
         pickle_protocol: int = 4,
     ) -> None:
         """Write the whole model to a safetensors file, from which `train` goes on, bit for bit.
 
         The corpus is not in it, nor are callbacks, trim_rule, hashfxn, and what is about this run
         only (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
-        separately, sep_limit, ignore, pickle_protocol: for gensim's sake, without effect: it is one
-        file, complete, and no pickle.
+        The other arguments are there for gensim's sake, whose pickles come in parts: they change
+        nothing.
         """
-        model_file.write(path, "Word2Vec", self.state_dict())
+        model_file.write(fname_or_handle, "Word2Vec", self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
@@ -814,16 +805,17 @@ class Word2Vec:
         """Read what `save` wrote, or a checkpoint: the model as it was then.
 
         To go on, give `train` a corpus (a checkpoint's run goes on with resume=True as well), or
-        `build_vocab(update=True)` first. mmap is there for gensim's sake: it changes nothing.
+        `build_vocab(update=True)` first. mmap="r": on the CPU the tables are the memory of the
+        file, which is read where it is used, and cannot be trained (a `copy.deepcopy` can).
         Raises ValueError for any other file; gensim's pickles are refused, with the way around.
         """
-        with model_file.reading(path, "Word2Vec", device=device) as state:
+        with model_file.reading(path, "Word2Vec", device=device, mmap=mmap) as state:
             held = up_to_date(state["options"])
             # These only: with others a file could have others read and written.
             options = {name: held[name] for name in (*_OPTIONS, *_OTHER_OPTIONS)}
             model = cls(**options, device=device)
             if state["vocab"] is not None:
-                model._restore(state)
+                model._restore(state, mmap is not None)
             model.generator.set_state(state["random"])
             before = held is not state["options"]  # when much of this was not there
             for name in _OLD_RECORD if before else _RECORD:
@@ -857,11 +849,18 @@ class Word2Vec:
     def __getitem__(self, key: object) -> NoReturn:
         raise TypeError("Word2Vec: model[word] is model.wv[word] now (as in gensim 4)")
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        """Take vocabulary, tables and vectors from what `state_dict` gave."""
+    def _restore(self, state: Mapping[str, Any], mapped: bool) -> None:
+        """Take vocabulary, tables and vectors from what `state_dict` gave.
+
+        mapped: take the memory of tables, which is a file's, instead of a copy.
+        """
         vocab, nothing = Vocab.from_state_dict(state["vocab"]), from_frequencies({})
         self._begin(vocab, Numbered(nothing, vocab.table(nothing), None))
         self.model.load_state_dict(state["model"])
+        if mapped:
+            for name, parameter in self.model.named_parameters():
+                parameter.data = state["model"][name]
+            self._show(vocab)
         held = KeyedVectors.from_state_dict(state)
         if held.index_to_key != vocab.index_to_key or not held.tensor.equal(self.wv.tensor):
             self.wv = held  # which somebody has changed

@@ -340,7 +340,6 @@ def test_train_leaves_its_rates_and_epochs_as_gensims_does():
         assert 0.01 <= model.min_alpha_yet_reached < 0.02
 
 
-@pytest.mark.cpu_only("sums of a loss that other tests compare")
 def test_the_latest_loss_is_the_running_sum_of_gensims():
     """What a callback takes the difference of; words that repeat in a block count less here."""
     seen = {}
@@ -353,15 +352,15 @@ def test_the_latest_loss_is_the_running_sum_of_gensims():
             def on_epoch_end(self, model):
                 self.sums.append(model.get_latest_training_loss())
 
-        model.build_vocab(SENTENCES)
+        model.build_vocab(SENTENCES[:200])
         loss = Loss()
         for _ in range(2):  # it begins anew with each call
-            on(model, SENTENCES, compute_loss=True, callbacks=[loss])
+            on(model, SENTENCES[:200], compute_loss=True, callbacks=[loss])
         assert loss.sums[-1] == model.running_training_loss
         seen[type(model).__module__.partition(".")[0]] = np.diff(loss.sums)
     assert_allclose(seen["minitorch"], seen["gensim"], rtol=0.35)
     pairs = np.array(model.losses)[1:4] / seen["minitorch"][:3]
-    assert_allclose(pairs, pairs.mean(), rtol=0.02)
+    assert_allclose(pairs, pairs.mean(), rtol=0.05)
 
 
 def test_what_gensim_warns_about_is_in_the_log(caplog):
@@ -423,7 +422,7 @@ def test_locks_of_all_words_are_one_number_and_stay_in_the_file(tmp_path):
     assert (array(model.syn1neg) != outputs).any()
     model.wv.vectors_lockf = np.ones(3)
     with pytest.raises(
-        ValueError, match=r"vectors_lockf: expected 1 value or 84, one for each word"
+        ValueError, match=r"vectors_lockf: expected 1 value or 84, one for each key"
     ):
         on(model, SOME)
 
@@ -491,9 +490,45 @@ def test_arguments_of_gensims_save(tmp_path):
     given = {"separately": ["syn1neg"], "sep_limit": 0, "ignore": ["x"], "pickle_protocol": 2}
     model.save(path, **given)
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
-    assert Word2Vec.load(path, mmap="r").wv.tensor.equal(model.wv.tensor)
     with pytest.raises(AttributeError, match=r"Word2Vec.load is called on the class"):
         model.load(path)
+
+
+@pytest.mark.parametrize("options", MODELS, ids=str)
+def test_tables_that_are_a_file(options, tmp_path):
+    model, path = Word2Vec(SOME, **OPTIONS | options, device="cpu"), tmp_path / "model"
+    model.save(path)
+    mapped = Word2Vec.load(path, mmap="r", device="cpu")
+    for name, table in mapped.model.named_parameters():
+        assert not table.array.flags.owndata
+        assert table.equal(model.model.get_parameter(name))
+    assert not mapped.wv.vectors.flags.writeable
+    assert mapped.wv.most_similar("c0") == model.wv.most_similar("c0")
+    with pytest.raises(ValueError, match=r"read-only, as those of a file loaded with mmap='r'"):
+        on(mapped, SOME)
+    twin = copy.deepcopy(mapped)
+    for each in (twin, model):
+        on(each, SOME)
+    assert twin.wv.tensor.equal(model.wv.tensor)
+    mapped = Word2Vec.load(path, mmap="r", device="cpu")
+    mapped.build_vocab(MORE, update=True)  # which makes new tables
+    on(mapped, MORE)
+    with pytest.raises(ValueError, match="mmap: expected None or 'r'"):
+        Word2Vec.load(path, mmap="w")
+
+
+def test_vectors_of_a_file_are_locked_as_in_gensim(tmp_path):
+    other = Word2Vec(SOME[:20], **OPTIONS)
+    other.wv.save_word2vec_format(tmp_path / "vectors.txt")
+    for model in both(**OPTIONS):
+        model.build_vocab([*SOME, *MORE])
+        model.wv.vectors_lockf = np.ones(len(model.wv), dtype=np.float32)
+        model.wv.intersect_word2vec_format(str(tmp_path / "vectors.txt"))
+        before = array(model.wv.vectors) + 0
+        on(model, [*SOME, *MORE])
+        locked = np.array([word in other.wv for word in model.wv.index_to_key])
+        assert_array_equal((array(model.wv.vectors) != before).any(1), ~locked)
+        assert_array_equal(model.wv.vectors_lockf, ~locked)
 
 
 def test_files_from_before_steps_had_a_name(tmp_path):
