@@ -174,12 +174,13 @@ def test_other_models_say_it_too(make, error, message):
         make()
 
 
-def test_a_corpus_of_which_sub_sampling_leaves_nothing():
+@pytest.mark.parametrize("sg", [1, 0])
+def test_a_corpus_of_which_sub_sampling_leaves_nothing(sg):
     """As in gensim, whose own first example is such a corpus, it is trained on all the same."""
     with pytest.warns(
         UserWarning, match=r"sub-sampling \(sample=1e-09\) has left no pair of words"
     ):
-        model = Word2Vec(SENTENCES, **(OPTIONS | {"sample": 1e-9}))
+        model = Word2Vec(SENTENCES, **(OPTIONS | {"sample": 1e-9, "sg": sg}))
     assert all(math.isnan(loss) for loss in model.losses)
     fresh = Word2Vec(**OPTIONS)
     fresh.build_vocab(SENTENCES)
