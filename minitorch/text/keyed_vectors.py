@@ -12,6 +12,7 @@ from minitorch.creation import tensor
 from minitorch.text import evaluation, formats, model_file
 from minitorch.text.evaluation import Correlation, Section
 from minitorch.text.model_file import from_text, text
+from minitorch.text.options import real
 from minitorch.text.similarity import Similarity
 from minitorch.text.vector_table import Attributes, Key, floating
 
@@ -221,20 +222,18 @@ class KeyedVectors(Similarity):
     def intersect_word2vec_format(
         self,
         fname: str | Path,
-        lockf: float = 1.0,
+        lockf: float = 0.0,
         binary: bool = False,
         encoding: str = "utf8",
         unicode_errors: str = "strict",
     ) -> int:
         """Take the vectors of known keys from a file; returns how many there were.
 
-        lockf: 1.0, further training goes on from them; gensim's default 0.0 would keep them as
-        they are, which is not supported. Raises ValueError for vectors of another size.
+        lockf: which part of each of its steps such a vector takes in further training, see
+        `vectors_lockf`: 0.0, as in gensim, keeps it as it is, with 1.0 training goes on from it.
+        Raises ValueError for vectors of another size.
         """
-        if lockf != 1.0:
-            raise ValueError(
-                f"intersect_word2vec_format: lockf: expected 1.0 (trained on), got {lockf}"
-            )
+        lockf, factors = real("intersect_word2vec_format: lockf", lockf), self.lock_factors()
         other = KeyedVectors.load_word2vec_format(
             fname,
             binary=binary,
@@ -250,6 +249,8 @@ class KeyedVectors(Similarity):
         shared: list[Key] = [key for key in other.index_to_key if key in self.key_to_index]
         if shared:
             self[shared] = other[shared]
+            factors[[self.get_index(key) for key in shared]] = lockf
+            self.vectors_lockf = factors
         return len(shared)
 
     def save_projector(self, folder: str | Path) -> None:

@@ -81,7 +81,11 @@ class VectorTable:
     without effect: a table grows by itself.
     index_to_key: the keys; key_to_index: their rows. tensor: the vectors, a floating-point Tensor
     on any device; `vectors` shows its memory. expandos: an array of n values for each attribute.
+    vectors_lockf: the part of each of its steps that a row takes in further training, one value
+    for all or n: see `Word2Vec`.
     """
+
+    vectors_lockf: Any = 1.0
 
     def __init__(
         self,
@@ -351,6 +355,20 @@ class VectorTable:
                 "mmap='r': load it without, or copy.deepcopy them"
             )
         return self.tensor
+
+    # ------------------------------------------------------------------ locks
+    def lock_factors(self) -> Any:
+        """`vectors_lockf` of each key, a new NumPy array float32 (n,).
+
+        Raises ValueError unless it has one value or n.
+        """
+        factors = np.array(self.vectors_lockf, dtype=np.float32).reshape(-1)
+        if len(factors) not in (1, len(self)):
+            raise ValueError(
+                f"{type(self).__name__}: vectors_lockf: expected 1 value or {len(self)}, one for "
+                f"each key, got {len(factors)}"
+            )
+        return np.array(np.broadcast_to(factors, len(self)))
 
     # ------------------------------------------------------------------ means
     def get_mean_vector(

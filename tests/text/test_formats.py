@@ -292,8 +292,11 @@ def test_intersect_takes_the_vectors_of_known_keys(small, tmp_path):
     assert ours.vectors[[1, 9]].tolist() == [[1, 2, 3, 4], [9, 10, 11, 12]]
     assert (np.delete(array(ours.vectors), [1, 9], 0) == np.delete(before, [1, 9], 0)).all()
     assert "new" not in ours
-    with pytest.raises(ValueError, match=r"lockf: expected 1.0 .* got 0.0"):
-        ours.intersect_word2vec_format(path, lockf=0.0)
+    assert np.flatnonzero(ours.vectors_lockf == 0).tolist() == [1, 9]
+    ours.intersect_word2vec_format(path, lockf=0.5)
+    assert ours.vectors_lockf[[0, 1, 9]].tolist() == [1, 0.5, 0.5]
+    with pytest.raises(ValueError, match="lockf: expected a number, got 'no'"):
+        ours.intersect_word2vec_format(path, lockf="no")
     path.write_text("1 2\nb 1 2\n")
     with pytest.raises(ValueError, match="vectors of 2 numbers, expected 4"):
         ours.intersect_word2vec_format(path)
