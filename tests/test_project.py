@@ -53,7 +53,10 @@ NUMPY_ALLOWED = (
     *("backend/", "data/", "viz/"),
     *(
         f"text/{name}.py"
-        for name in ("cooccurrence", "corpus", "encoded", "lsa", "parallel", "vocab")
+        for name in (
+            *("cooccurrence", "corpus", "encoded", "lsa", "model_file", "parallel", "vocab"),
+            "vector_table",  # gives out NumPy arrays, as gensim does
+        )
     ),
 )
 

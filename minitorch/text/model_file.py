@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 from minitorch import dtypes
 from minitorch.backend import Device
@@ -91,8 +94,8 @@ def _state(path: Path, device: Device | str | None) -> dict[str, Any]:
 def counted(counts: Mapping[str, float]) -> dict[str, Tensor]:
     """Numbers by word: "words" as `text`, and "counts", int64 or float64 (n,)."""
     numbers = list(counts.values())
-    real = any(isinstance(number, float) for number in numbers)
-    kind, dtype = ("d", dtypes.float64) if real else ("q", dtypes.int64)
+    whole = all(isinstance(number, Integral) for number in numbers)
+    kind, dtype = ("q", dtypes.int64) if whole else ("d", dtypes.float64)
     held = tensor(array(kind, numbers), dtype=dtype, device="cpu")
     return {"words": text(list(counts)), "counts": held}
 
@@ -103,10 +106,86 @@ def from_counted(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def text(value: object) -> Tensor:
-    """What JSON can say, as its bytes: uint8 (n,). A file's header has no room for so much."""
-    return tensor(array("B", json.dumps(value).encode()), device="cpu")
+    """What JSON can say, or `plain` gives, as bytes of JSON: uint8 (n,).
+
+    A file's header has no room for so much. Raises TypeError for anything else.
+    """
+    return tensor(array("B", json.dumps(_encode(value)).encode()), device="cpu")
 
 
 def from_text(held: Tensor) -> Any:
     """What `text` was given."""
-    return json.loads(held.cpu().numpy().tobytes())
+    return json.loads(held.cpu().numpy().tobytes(), object_hook=_decode)
+
+
+# What JSON has no word for is {its name here: a list}.
+_MADE: dict[str, Callable[[Any], Any]] = {
+    "tuple": tuple,
+    "frozenset": frozenset,
+    "bytes": bytes,
+    "dict": dict,
+    "array": lambda held: _array(*held),
+}
+_NAMES: dict[Any, str] = {tuple: "tuple", frozenset: "frozenset", bytes: "bytes"}
+_SAID_BY_JSON = (str, int, float, bool, type(None))
+
+
+def plain(value: Any, about: str) -> Any:
+    """A key or an option as a file gives it back: equal, and of Python's own type.
+
+    NumPy's numbers and strings become Python's; tuples, frozensets and bytes stay. Raises
+    TypeError that begins with `about` for what no file can hold.
+    """
+    if type(value) in _SAID_BY_JSON:
+        return value
+    if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0:
+        held = value.item()
+        if type(held) is not type(value):  # as a long double's is
+            return plain(held, about)
+    if isinstance(value, str):
+        return str.__str__(value)  # of an Enum the value, not the name
+    kinds: tuple[Any, ...] = (int, float, bytes)
+    for kind in kinds:
+        if isinstance(value, kind):
+            return kind(value)
+    for made in (tuple, frozenset):
+        if isinstance(value, made):
+            return made(plain(item, about) for item in value)
+    raise TypeError(
+        f"{about}: expected strings, numbers, bools, None, bytes, or tuples and frozensets of "
+        f"them, which a file can hold, got {value!r} of type {type(value).__name__}"
+    )
+
+
+def _encode(value: Any) -> Any:
+    kind = type(value)
+    if kind in _SAID_BY_JSON:
+        return value
+    if kind is list:
+        return value if set(map(type, value)) <= {*_SAID_BY_JSON} else [*map(_encode, value)]
+    if kind in _NAMES:
+        return {_NAMES[kind]: [*map(_encode, value)]}
+    if isinstance(value, dict):
+        if all(type(key) is str for key in value) and not (len(value) == 1 and {*value} & {*_MADE}):
+            return {key: _encode(item) for key, item in value.items()}
+        return {"dict": [[_encode(key), _encode(item)] for key, item in value.items()]}
+    if isinstance(value, np.ndarray):
+        return {"array": [str(value.dtype), _encode(value.tolist())]}
+    return _encode(plain(value, "save"))
+
+
+def _decode(held: dict[str, Any]) -> Any:
+    if len(held) == 1:
+        [(name, content)] = held.items()
+        if name in _MADE and isinstance(content, list):
+            return _MADE[name](content)
+    return held
+
+
+def _array(dtype: str, items: list[Any]) -> Any:
+    if dtype != "object":
+        return np.array(items, dtype=dtype)
+    made = np.empty(len(items), dtype=object)
+    for i, item in enumerate(items):
+        made[i] = item
+    return made

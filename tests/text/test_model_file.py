@@ -1,10 +1,14 @@
 """Files of whole models: what is in them, and what is none."""
 
 import json
+from collections import namedtuple
+from enum import Enum
+from http import HTTPStatus
 from inspect import signature
 from random import Random
 
 import gensim.models
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -323,3 +327,60 @@ def test_more_words_than_a_header_has_room_for(tmp_path):
     phrases.vocab = dict.fromkeys(words, 7)
     phrases.save(tmp_path / "phrases")
     assert Phrases.load(tmp_path / "phrases").vocab == phrases.vocab
+
+
+class Colour(str, Enum):
+    RED = "red"
+
+
+Point = namedtuple("Point", "x y")
+GIVEN_AND_KEPT = [
+    ("a", "a"),
+    (True, True),
+    (None, None),
+    (1.5, 1.5),
+    (2**70, 2**70),
+    (b"\xff", b"\xff"),
+    ((1, ("a", None)), (1, ("a", None))),
+    (frozenset({1, 2}), frozenset({1, 2})),
+    (np.int64(3), 3),
+    (np.float32(0.5), 0.5),
+    (np.bool_(True), True),
+    (np.str_("a"), "a"),
+    (np.bytes_(b"a"), b"a"),
+    ((np.int64(1), np.str_("a")), (1, "a")),
+    (Point(1, np.int32(2)), (1, 2)),
+    (Colour.RED, "red"),
+    (HTTPStatus.OK, 200),
+]
+
+
+@pytest.mark.parametrize(("given", "kept"), GIVEN_AND_KEPT, ids=repr)
+def test_what_json_lacks_comes_back_as_it_was(given, kept):
+    for value in (files.plain(given, "key"), files.from_text(files.text([given]))[0]):
+        assert repr(value) == repr(kept)
+        assert value == given
+    names = {given: 1, "other": [given, {"tuple": [2]}]}
+    assert files.from_text(files.text(names)) == names
+    assert files.from_text(files.text([{given: [(given,)]}])) == [{given: [(given,)]}]
+
+
+@pytest.mark.parametrize(
+    "array", [np.array([1, 2], np.uint32), np.zeros((2, 0)), np.array([np.nan, -0.0], np.float32)]
+)
+def test_arrays_come_back_with_their_dtype(array):
+    objects = np.empty(3, dtype=object)
+    objects[:] = ["a", array, (1,)]
+    kept, (text, inner, last) = files.from_text(files.text([array, objects]))
+    for found in (kept, inner):
+        assert (found.dtype, found.shape) == (array.dtype, array.shape)
+        assert found.tobytes() == array.tobytes()
+    assert (text, last) == ("a", (1,))
+
+
+@pytest.mark.parametrize("value", [object(), 1j, np.longdouble(1), np.datetime64("2020"), len])
+def test_what_no_file_can_hold_is_refused(value):
+    with pytest.raises(TypeError, match=r"some key: expected strings, numbers.* of type"):
+        files.plain((1, value), "some key")
+    with pytest.raises(TypeError, match="save: expected"):
+        files.text([[value]])
