@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from minitorch.text.corpus import Corpus, hidden
+from minitorch.text.corpus import Corpus
+from minitorch.text.progress import Progress
 
 Numbers = NDArray[np.int32]
 
@@ -106,7 +106,7 @@ def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
 def watch(
     sentences: Iterable[Sequence[str]], what: str, progress: bool | None
 ) -> Iterator[Sequence[str]]:
-    """The sentences, while a bar shows how far they are, words/s and the time left.
+    """The sentences, while `Progress` shows how far they are, words/s and the time left.
 
     Of files it knows how many bytes there are, of lists how many sentences. Raises TypeError for
     what is not sentences, and if one of them is a string instead of a list of words.
@@ -114,27 +114,22 @@ def watch(
     corpus = sentences if isinstance(sentences, Corpus) else None
     total, unit = len(sentences) if isinstance(sentences, Sized) else None, " sentences"
     if corpus is not None:
-        total, unit = corpus.size(), "B"
-    began, words = time.perf_counter(), 0
-    bar: tqdm[NoReturn] = tqdm(
-        total=total, desc=what, unit=unit, unit_scale=True, disable=hidden(progress)
-    )
-    with bar:
+        total, unit = corpus.size() or None, "B"
+    began, number, words = time.perf_counter(), 0, 0
+    with Progress(what, total, unit, progress) as shown:
 
-        def show(done: int) -> None:
+        def show() -> None:
             rate = words / max(time.perf_counter() - began, 1e-9)
-            bar.set_postfix_str(f"{rate:,.0f} words/s", refresh=False)
-            bar.update((corpus.position() if corpus is not None else done) - bar.n)
+            shown.show(number if corpus is None else corpus.position(), f"{rate:,.0f} words/s")
 
-        number = 0
         for number, sentence in enumerate(_iterator(sentences), 1):
             if type(sentence) is not list:
                 _check_sentence(number, sentence)
             yield sentence
             words += len(sentence)
             if number % _LATELY == 0:
-                show(number)
-        show(number)
+                show()
+        show()
 
 
 def _iterator(sentences: object) -> Iterator[Any]:
