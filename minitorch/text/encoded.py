@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minitorch.text.corpus import Corpus
+from minitorch.text.options import integer
 from minitorch.text.progress import Progress
 
 Numbers = NDArray[np.int32]
@@ -84,7 +85,8 @@ class Encoded:
 
     def fingerprint(self) -> str:
         """A number that changes with the words, their counts or the length of the corpus."""
-        text = json.dumps([self.words, self.counts.tolist(), self.count, len(self.tokens)])
+        about = [self.words, self.counts.tolist(), self.count, len(self.tokens)]
+        text = json.dumps(about, default=_told)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -94,10 +96,12 @@ def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
     Raises ValueError for a count that cannot be.
     """
     for word, count in counts.items():
-        if count < 0 or count != int(count):
+        try:
+            integer("word_freq", count, 0)
+        except ValueError:
             raise ValueError(
                 f"word_freq: expected whole numbers of at least 0, got {count!r} for {word!r}"
-            )
+            ) from None
     numbers = np.array(list(counts.values()), dtype=np.int64)
     nothing = np.zeros(0, dtype=np.int32)
     return Encoded(list(counts), numbers, nothing, sentences, int(numbers.sum()))
@@ -106,7 +110,7 @@ def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
 def watch(
     sentences: Iterable[Sequence[str]], what: str, progress: bool | None
 ) -> Iterator[Sequence[str]]:
-    """The sentences, while `Progress` shows how far they are, words/s and the time left.
+    """The sentences, while a bar shows how far they are, words/s and the time left.
 
     Of files it knows how many bytes there are, of lists how many sentences. Raises TypeError for
     what is not sentences, and if one of them is a string instead of a list of words.
@@ -115,21 +119,22 @@ def watch(
     total, unit = len(sentences) if isinstance(sentences, Sized) else None, " sentences"
     if corpus is not None:
         total, unit = corpus.size() or None, "B"
-    began, number, words = time.perf_counter(), 0, 0
+    began, words = time.perf_counter(), 0
     with Progress(what, total, unit, progress) as shown:
 
-        def show() -> None:
+        def show(done: int) -> None:
             rate = words / max(time.perf_counter() - began, 1e-9)
-            shown.show(number if corpus is None else corpus.position(), f"{rate:,.0f} words/s")
+            shown.show(corpus.position() if corpus is not None else done, f"{rate:,.0f} words/s")
 
+        number = 0
         for number, sentence in enumerate(_iterator(sentences), 1):
             if type(sentence) is not list:
                 _check_sentence(number, sentence)
             yield sentence
             words += len(sentence)
             if number % _LATELY == 0:
-                show()
-        show()
+                show(number)
+        show(number)
 
 
 def _iterator(sentences: object) -> Iterator[Any]:
@@ -149,6 +154,23 @@ def _check_sentence(number: int, sentence: object) -> None:
         raise TypeError(
             f"sentences: expected lists of words, got {reprlib.repr(sentence)} as number {number}"
         )
+
+
+def check_words(sentence: Iterable[object]) -> None:
+    """Raise TypeError that names the first word that cannot be one, if there is such."""
+    for word in sentence:
+        try:
+            hash(word)
+        except TypeError as error:
+            raise TypeError(
+                f"sentences: {reprlib.repr(word)} in {reprlib.repr(sentence)} cannot be a word: "
+                f"{error}"
+            ) from None
+
+
+def _told(word: object) -> object:
+    """A word that JSON lacks, as it looks, whatever the order of a set."""
+    return sorted(map(repr, word)) if isinstance(word, frozenset) else repr(word)
 
 
 def encode(
@@ -223,7 +245,11 @@ class _Writer:
         """Number one sentence."""
         start = len(self.tokens)
         numbers = map(self.look, sentence)
-        self.tokens.extend(filter((-1).__ne__, numbers) if self.closed else numbers)
+        try:
+            self.tokens.extend(filter((-1).__ne__, numbers) if self.closed else numbers)
+        except TypeError:
+            check_words(sentence)
+            raise
         if len(self.tokens) > start:
             self.tokens[start] = ~self.tokens[start]
         self.count += 1

@@ -6,15 +6,10 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def plain(value: Any) -> Any:
-    """Python's own number for one of NumPy's or an array of one; anything else as it is."""
-    return value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
 
 
 def integer(what: str, value: Any, least: int | None = None, *, optional: bool = False) -> Any:
@@ -22,10 +17,10 @@ def integer(what: str, value: Any, least: int | None = None, *, optional: bool =
 
     Raises ValueError for anything else, and for less than `least`.
     """
-    number = plain(value)
+    number = _number(value)
     if optional and number is None:
         return None
-    whole = isinstance(number, Real) and math.isfinite(number) and number == int(number)
+    whole = isinstance(number, Real) and math.isfinite(number) and number == math.floor(number)
     if not whole or (least is not None and number < least):
         bound = "" if least is None else f" above {least - 1}"
         raise ValueError(
@@ -36,7 +31,7 @@ def integer(what: str, value: Any, least: int | None = None, *, optional: bool =
 
 def real(what: str, value: Any) -> float:
     """An option as a float. Raises ValueError for what is none, and for NaN and infinity."""
-    number = plain(value)
+    number = _number(value)
     if not isinstance(number, Real) or not math.isfinite(number):
         raise ValueError(f"{what}: expected a number, got {value!r}")
     return float(number)
@@ -44,10 +39,14 @@ def real(what: str, value: Any) -> float:
 
 def flag(what: str, value: Any) -> int:
     """An option that is 0 or 1. Raises ValueError for anything else."""
-    number = plain(value)
-    if not isinstance(number, Real) or number not in (0, 1):
+    if _number(value) not in (0, 1):
         raise ValueError(f"{what}: expected 0 or 1, got {value!r}")
-    return int(number)
+    return int(value)
+
+
+def _number(value: Any) -> Any:
+    """Python's own number for one of NumPy's or a 0-d array; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 # ---------------------------------------------------------------------- names of gensim 3
@@ -95,3 +94,20 @@ def moved(names: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
         return cls
 
     return decorate
+
+
+class _ClassOnly:
+    def __init__(self, method: Any) -> None:
+        self.method = method
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is not None:
+            name = f"{type(instance).__name__}.{self.method.__name__}"
+            raise AttributeError(f"{name} is called on the class, whose new model it returns")
+        return self.method.__get__(None, owner)
+
+
+def class_only(method: T) -> T:
+    """Decorator: a classmethod that instances lack, which it would leave as they are."""
+    made: Any = _ClassOnly(method)
+    return cast(T, made)

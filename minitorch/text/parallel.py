@@ -36,6 +36,13 @@ _CHUNK = 1 << 22  # words of a corpus that are copied at once
 ROUND, LEG = 1 << 24, 1 << 44  # of a clock of `Turns`
 
 
+def usable_cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Shared:
     """Arrays in memory that processes share through a file without a name.
 

@@ -39,7 +39,11 @@ class VectorTable:
 
     index_to_key: the keys, strings or integers; key_to_index: their rows in `vectors`, a
     floating-point Tensor on any device; expandos: a list of n values for each attribute.
+    vectors_lockf: the part of each of its steps that a row takes in further training, one value
+    for all or n: see `Word2Vec`.
     """
+
+    vectors_lockf: Any = 1.0
 
     def __init__(
         self,

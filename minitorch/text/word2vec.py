@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,23 +11,45 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 from minitorch.backend import Device, get_default_device
 from minitorch.backend.cpu.word2vec import check_kernels, has_kernels
-from minitorch.creation import empty, from_numpy
+from minitorch.creation import as_tensor, empty, from_numpy, ones
 from minitorch.nn import Module
+from minitorch.ops import cat
 from minitorch.random import Generator
 from minitorch.tensor import Tensor, no_grad
 from minitorch.text import model_file, prediction
 from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import Encoded, encode, from_frequencies
+from minitorch.text.huffman import huffman
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.parallel import Starting, processes
+from minitorch.text.model_file import text
+from minitorch.text.options import class_only, flag, integer, moved, real, renamed
+from minitorch.text.parallel import Starting, processes, usable_cores
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
 from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
-from minitorch.text.training import STRETCH, Numbered, Run, Schedule, Trainer, call_all
-from minitorch.text.vocab import TrimRule, Vocab, alias_table, scan
+from minitorch.text.training import (
+    STRETCH,
+    Numbered,
+    Run,
+    Schedule,
+    Trainer,
+    call_all,
+    up_to_date,
+)
+from minitorch.text.vocab import (
+    TrimRule,
+    Vocab,
+    alias_table,
+    effective_min_count,
+    kept_words,
+    report,
+    scan,
+)
+
+logger = logging.getLogger(__name__)
 
 Sentences = Iterable[Sequence[str]]
 
@@ -37,16 +61,66 @@ _BYTES = 6  # of a file to a word, about
 # Options that the result depends on: a checkpoint must have them in common.
 _OPTIONS = (
     *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
-    *("shrink_windows", "sample", "ns_exponent", "seed", "block_size", "pool_size", "batch_words"),
+    *("shrink_windows", "sample", "ns_exponent", "seed", "block_size", "pool_size", "step_words"),
 )
 # What the file of a model holds besides these options, words and tables.
 _OTHER_OPTIONS = (
     *("alpha", "min_alpha", "epochs", "min_count", "max_vocab_size", "max_final_vocab"),
-    *("sorted_vocab", "workers", "compute_loss", "comment"),
+    *("sorted_vocab", "workers", "batch_words", "null_word", "compute_loss", "comment"),
 )
-_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
+_RECORD = (
+    *("corpus_count", "corpus_total_words", "losses", "total_train_time", "min_alpha_yet_reached"),
+    *("running_training_loss", "effective_min_count"),
+)
+# Options that are numbers: how each is read, and the least that it may be.
+_NUMBERS: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(("vector_size", "window", "epochs", "workers"), partial(integer, least=1)),
+    **dict.fromkeys(("block_size", "pool_size", "step_words"), partial(integer, least=1)),
+    **dict.fromkeys(("min_count", "negative", "batch_words"), partial(integer, least=0)),
+    **dict.fromkeys(
+        ("max_vocab_size", "max_final_vocab", "save_every"),
+        partial(integer, least=1, optional=True),
+    ),
+    "seed": integer,
+    **dict.fromkeys(("alpha", "min_alpha", "sample", "ns_exponent"), real),
+    **dict.fromkeys(("sg", "hs", "cbow_mean", "full_softmax", "sorted_vocab"), flag),
+    **dict.fromkeys(("shrink_windows", "compute_loss"), lambda what, value: bool(value)),
+}
+_ASKING = (
+    *("most_similar", "most_similar_cosmul", "similarity", "n_similarity", "doesnt_match"),
+    *("similar_by_word", "similar_by_vector", "wmdistance", "evaluate_word_pairs"),
+)
+# Attributes of gensim 3's Word2Vec, and where they are now.
+_MOVED = {
+    "size": "vector_size",
+    "iter": "epochs",
+    "vocabulary": "wv (words and counts) and build_vocab",
+    "trainables": "syn1 and syn1neg",
+    "syn0": "wv.vectors",
+    "syn0norm": "wv.get_normed_vectors()",
+    "index2word": "wv.index_to_key",
+    "accuracy": "wv.evaluate_word_analogies",
+    "init_sims": "wv.get_normed_vectors()",
+    "load_word2vec_format": "KeyedVectors.load_word2vec_format",
+    "save_word2vec_format": "wv.save_word2vec_format",
+    **{name: f"wv.{name}" for name in _ASKING},
+}
+# What `wv` says of words that follows from their counts.
+_DERIVED = ("sample_int", "code", "point")
 
 
+# What a deep copy has in common with its model: it is never changed.
+_SHARED = ("_scanned", "_numbered", "vocab", "callbacks", "hashfxn", "device")
+
+
+class Scanned(NamedTuple):
+    """A corpus that has been read, and where it is from."""
+
+    source: object
+    corpus: Encoded
+
+
+@moved(_MOVED)
 class Word2Vec:
     """Skip-gram and CBOW (Mikolov et al. 2013), on any device.
 
@@ -112,40 +186,42 @@ class Word2Vec:
     not finite. Where sub-sampling leaves no pair to an epoch there is a warning, and no loss (nan).
     """
 
+    @renamed(size="vector_size", iter="epochs")
     def __init__(
         self,
         sentences: Sentences | None = None,
         corpus_file: str | Path | None = None,
         vector_size: int = 100,
-        alpha: float = 0.05,
+        alpha: float = 0.025,
         window: int = 5,
         min_count: int = 5,
-        *,
         max_vocab_size: int | None = None,
         sample: float = 1e-3,
         seed: int = 1,
-        workers: int = 1,
+        workers: int = 3,
         min_alpha: float = 1e-4,
-        sg: int = 1,
+        sg: int = 0,
         hs: int = 0,
         negative: int = 5,
         ns_exponent: float = 0.75,
         cbow_mean: int = 1,
-        hashfxn: object = None,
+        hashfxn: object = hash,
         epochs: int = 5,
         null_word: int = 0,
         trim_rule: TrimRule | None = None,
         sorted_vocab: int = 1,
-        batch_words: int = 512,
+        batch_words: int = 10_000,
         compute_loss: bool = False,
         callbacks: Sequence[Any] = (),
         comment: str | None = None,
         max_final_vocab: int | None = None,
         shrink_windows: bool = True,
+        *,
         full_softmax: int = 0,
         device: Device | str | None = None,
         block_size: int = 32,
         pool_size: int | None = None,
+        step_words: int = 512,
         progress: bool | None = None,
         cache: str | Path | None = None,
         checkpoint: str | Path | None = None,
@@ -155,53 +231,46 @@ class Word2Vec:
     ) -> None:
         self.vector_size, self.window, self.min_count = vector_size, window, min_count
         self.negative, self.hs, self.full_softmax = negative, hs, full_softmax
-        self.sg, self.cbow_mean, self.shrink_windows = sg, cbow_mean, bool(shrink_windows)
+        self.sg, self.cbow_mean, self.shrink_windows = sg, cbow_mean, shrink_windows
         self.sample, self.ns_exponent = sample, ns_exponent
         self.alpha, self.min_alpha, self.epochs, self.seed = alpha, min_alpha, epochs, seed
         self.max_vocab_size, self.max_final_vocab = max_vocab_size, max_final_vocab
         self.sorted_vocab = sorted_vocab
         self.workers, self.compute_loss, self.comment = workers, compute_loss, comment
-        self.block_size, self.batch_words = block_size, batch_words
+        self.block_size, self.step_words, self.batch_words = block_size, step_words, batch_words
         self.pool_size = (48 if sg else 16) if pool_size is None else pool_size
-        self.callbacks = tuple(callbacks)
+        self.callbacks, self.hashfxn, self.null_word = tuple(callbacks), hashfxn, null_word
         self.device = get_default_device() if device is None else Device(device)
         self.progress, self.cache, self.compiled = progress, cache, compiled
         self.checkpoint, self.save_every = checkpoint, save_every
         self._check()
-        self.generator = Generator().manual_seed(seed)
+        self.generator = Generator().manual_seed(self.seed)
         self.corpus_count = self.corpus_total_words = 0
+        self.effective_min_count = self.min_count
         self.losses: list[float] = []  # of each epoch
+        self.running_training_loss = 0.0
+        self.min_alpha_yet_reached = self.alpha
         self.total_train_time = 0.0
         self.vocab: Vocab
         self.model: SkipGram
+        self._scanned: Scanned | None = None
+        self._prepared: tuple[Vocab, Numbered] | None = None
         self._numbered: Numbered | None = None
         self._starting: Starting | None = None  # workers, while a corpus is read
-        self._end_workers: Callable[[], object] = lambda: None
-        self.wv = KeyedVectors(vector_size, vectors=empty(0, vector_size, device=self.device))
+        self._end_workers: Callable[[], object] = _nothing
+        size = self.vector_size
+        self.wv = KeyedVectors(size, vectors=empty(0, size, device=self.device))
+        self.wv.vectors_lockf = ones(1, device="cpu").numpy()
         if sentences is not None or corpus_file is not None:
-            _check_passes(sentences, epochs + 1)
+            _check_passes(sentences, self.epochs + 1)
             self.build_vocab(sentences, corpus_file, trim_rule=trim_rule)
             self.train(resume=resume)
+        elif trim_rule is not None:
+            logger.warning("Word2Vec: trim_rule without a corpus has no effect: see build_vocab")
 
     def _check(self) -> None:
-        for name, least in (
-            *(("vector_size", 1), ("window", 1), ("negative", 0), ("min_count", 1), ("epochs", 1)),
-            *(("block_size", 1), ("pool_size", 1), ("batch_words", 1), ("workers", 1)),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"Word2Vec: {name}: expected an integer above {least - 1}, got {value!r}"
-                )
-        for name in ("max_vocab_size", "max_final_vocab", "save_every"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(
-                    f"Word2Vec: {name}: expected None or an integer above 0, got {value!r}"
-                )
-        for name in ("sg", "hs", "cbow_mean", "full_softmax"):
-            if getattr(self, name) not in (0, 1):
-                raise ValueError(f"Word2Vec: {name}: expected 0 or 1, got {getattr(self, name)!r}")
+        for name, read in _NUMBERS.items():
+            setattr(self, name, read(f"Word2Vec: {name}", getattr(self, name)))
         if not (self.negative or self.hs or self.full_softmax):
             raise ValueError(
                 "Word2Vec: negative=0, hs=0 and full_softmax=0 leave nothing to learn: set one"
@@ -213,6 +282,8 @@ class Word2Vec:
             )
         if not 0 <= self.sample < 1:
             raise ValueError(f"Word2Vec: sample: expected 0 <= sample < 1, got {self.sample}")
+        if not isinstance(self.comment, str | None):
+            raise ValueError(f"Word2Vec: comment: expected None or text, got {self.comment!r}")
         if self.compiled not in (None, True, False):
             raise ValueError(
                 f"Word2Vec: compiled: expected True, False or None, got {self.compiled!r}"
@@ -223,6 +294,7 @@ class Word2Vec:
             check_kernels()
 
     # ------------------------------------------------------------------ vocabulary
+    @renamed(sentences="corpus_iterable")
     def build_vocab(
         self,
         corpus_iterable: Sentences | None = None,
@@ -235,67 +307,162 @@ class Word2Vec:
         """Count the words of a corpus (see the constructor), number it, and make new vectors.
 
         With `update` its new words get vectors besides those there are, and the counts of known
-        words grow; `train` without a corpus then takes the new one. progress_per and
-        keep_raw_vocab are there for gensim's sake. Raises RuntimeError if there is nothing to
-        update.
+        words grow; `train` without a corpus then takes the new one. `wv` stays the object that it
+        is. progress_per is there for gensim's sake; keep_raw_vocab: see `raw_vocab`. Raises
+        RuntimeError if there is nothing to update.
         """
-        source, corpus = self._read(corpus_iterable, corpus_file, trim_rule)
-        self._take(source, corpus, update, trim_rule)
+        scanned = self._read(corpus_iterable, corpus_file, trim_rule)
+        self._build(scanned, update, keep_raw_vocab, trim_rule)
 
     def build_vocab_from_freq(
         self,
-        word_freq: Mapping[str, int],
+        word_freq: Mapping[Any, int],
         keep_raw_vocab: bool = False,
         corpus_count: int | None = None,
         trim_rule: TrimRule | None = None,
         update: bool = False,
     ) -> None:
         """Make the vocabulary from counts; `train` then needs a corpus."""
-        self._take(None, from_frequencies(word_freq, corpus_count or 0), update, trim_rule)
+        scanned = Scanned(None, from_frequencies(word_freq, corpus_count or 0))
+        self._build(scanned, update, keep_raw_vocab, trim_rule)
 
-    def _take(
-        self, source: object, corpus: Encoded, update: bool, trim_rule: TrimRule | None
+    def _build(
+        self, scanned: Scanned, update: bool, keep_raw_vocab: bool, trim_rule: TrimRule | None
     ) -> None:
-        """Make a corpus the one to train on."""
+        before, self._scanned = (self._scanned, self._prepared), scanned
+        try:
+            self.prepare_vocab(update, keep_raw_vocab, trim_rule)
+            self.prepare_weights(update)
+        except BaseException:
+            self._scanned, self._prepared = before
+            raise
+
+    def scan_vocab(
+        self,
+        corpus_iterable: Sentences | None = None,
+        corpus_file: str | Path | None = None,
+        progress_per: int = 10_000,
+        workers: int | None = None,
+        trim_rule: TrimRule | None = None,
+    ) -> tuple[int, int]:
+        """The first third of `build_vocab`: read and count; returns how many words and sentences.
+
+        progress_per and workers are there for gensim's sake.
+        """
+        self._scanned = self._read(corpus_iterable, corpus_file, trim_rule)
+        return self._scanned.corpus.total, self._scanned.corpus.count
+
+    @property
+    def raw_vocab(self) -> dict[Any, int]:
+        """Counts of all words: after `scan_vocab`, or where keep_raw_vocab said so; else empty."""
+        if self._scanned is None:
+            return {}
+        corpus = self._scanned.corpus
+        return dict(zip(corpus.words, corpus.counts.tolist()))
+
+    def prepare_vocab(
+        self,
+        update: bool = False,
+        keep_raw_vocab: bool = False,
+        trim_rule: TrimRule | None = None,
+        min_count: int | None = None,
+        sample: float | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """The second third of `build_vocab`: choose words; returns the numbers of `vocab.report`.
+
+        min_count, sample: instead of the constructor's, from here on. dry_run: only tell the
+        numbers. Raises RuntimeError without a scanned corpus, NoWordsError if no word is left.
+        """
+        if self._scanned is None:
+            raise RuntimeError("Word2Vec: prepare_vocab: scan_vocab has to come first")
         if update and self._numbered is None:
             raise RuntimeError("Word2Vec: build_vocab: there is no vocabulary yet to update")
-        options: dict[str, Any] = {"max_final_vocab": self.max_final_vocab, "trim_rule": trim_rule}
+        min_count = integer("prepare_vocab: min_count", min_count or self.min_count, 0)
+        sample = real("prepare_vocab: sample", sample or self.sample)
+        source, corpus = self._scanned
+        kept = kept_words(corpus, min_count, self.max_final_vocab, trim_rule)
+        told = report(corpus, kept, sample)
+        self.effective_min_count = effective_min_count(corpus, min_count, self.max_final_vocab)
+        if dry_run:
+            return told
         if update:
-            vocab = self.vocab.extended(corpus, self.min_count, **options)
+            vocab = self.vocab.extended(corpus, kept)
         else:
-            ordered = bool(self.sorted_vocab)
-            vocab = Vocab.from_encoded(corpus, self.min_count, **options, sorted_vocab=ordered)
+            vocab = Vocab.from_kept(corpus, kept, min_count, bool(self.sorted_vocab))
+        self._prepared = vocab, Numbered(corpus, vocab.table(corpus), source)
+        self.min_count, self.sample = min_count, sample
+        if not keep_raw_vocab:
+            self._scanned = None
+        return told
+
+    def prepare_weights(self, update: bool = False) -> None:
+        """The last third of `build_vocab`: `init_weights` or `update_weights`."""
+        (self.update_weights if update else self.init_weights)()
+
+    def init_weights(self) -> None:
+        """Make new vectors for the words of `prepare_vocab`, or for those that there are."""
+        self._begin(*self._taken())
+        self.losses = []
+
+    def update_weights(self) -> None:
+        """Make vectors for the new words of `prepare_vocab`; the others keep theirs."""
+        vocab, numbered = self._taken()
+        if self._numbered is None:
+            raise RuntimeError("Word2Vec: update_weights: there are no vectors yet to update")
+        self._adopt()
+        old, attributes = self.model, self.wv.expandos
+        self._begin(vocab, numbered)
+        _copy_rows(old, self.model)
+        for name, values in attributes.items():
+            new = [type(values[0])()] * (len(vocab) - len(values))
+            self.wv.expandos.setdefault(name, [*values, *new])
+
+    def _taken(self) -> tuple[Vocab, Numbered]:
+        """The vocabulary that is prepared, or the one that there is."""
+        if self._prepared is None:
+            if self._numbered is None:
+                raise RuntimeError("Word2Vec: prepare_weights: prepare_vocab has to come first")
+            return self.vocab, self._numbered
+        vocab, numbered = self._prepared
         if len(vocab) == 1:
             raise ValueError(
                 f"Word2Vec: the corpus has one word only, {vocab.index_to_key[0]!r}: nothing to "
                 "tell it from"
             )
-        old = self.model if update else None
-        self._begin(vocab, Numbered(corpus, vocab.table(corpus), source))
-        if old is None:
-            self.losses = []
-        else:
-            _copy_rows(old, self.model)
+        self._prepared = None
+        return vocab, numbered
 
     def _begin(self, vocab: Vocab, numbered: Numbered) -> None:
         """Make new vectors for a vocabulary and its corpus."""
         self.vocab, self._numbered = vocab, numbered
         self.corpus_count, self.corpus_total_words = numbered.corpus.count, numbered.corpus.total
         self.model = self._model()
-        self.wv = KeyedVectors(
+        self._show(vocab)
+
+    def _show(self, vocab: Vocab) -> None:
+        """Have `wv`, which stays the object that it is, show the model's vectors."""
+        shown = KeyedVectors(
             self.vector_size,
             vocab.index_to_key,
             self.model.input.weight.detach(),
             vocab.counts.tolist(),
         )
+        shown.expandos["sample_int"] = vocab.sample_ints(self.sample)
+        for softmax in self.model.others:
+            if isinstance(softmax, HierarchicalSoftmax):
+                tree = huffman(vocab.counts.tolist())
+                shown.expandos |= {"code": tree.codes, "point": tree.points}
+        vars(self.wv).update(vars(shown))
 
     def reset_from(self, other_model: Word2Vec) -> None:
-        """Take vocabulary and corpus of another model, and make new vectors.
+        """Take vocabulary and corpus of another model, and make new vectors and a new `wv`.
 
         Raises RuntimeError if it has none.
         """
         if other_model._numbered is None:
             raise RuntimeError("Word2Vec: reset_from: the other model has no vocabulary yet")
+        self.wv = KeyedVectors(self.vector_size)
         self._begin(other_model.vocab, other_model._numbered)
         self.losses = []
 
@@ -324,7 +491,7 @@ class Word2Vec:
         sentences: Sentences | None,
         corpus_file: str | Path | None,
         trim_rule: TrimRule | None = None,
-    ) -> tuple[object, Encoded]:
+    ) -> Scanned:
         if (sentences is None) == (corpus_file is None):
             raise TypeError("Word2Vec: expected either sentences (corpus_iterable) or corpus_file")
         source: object = sentences
@@ -336,18 +503,25 @@ class Word2Vec:
                 f"Word2Vec: sentences: expected lists of words, got the string {sentences[:40]!r} "
                 "(corpus_file takes the path of a file, minitorch.text.Corpus names of sources)"
             )
-        if isinstance(sentences, Corpus) and self.workers > 1 and self.device.type == "cpu":
+        workers = self._processes()
+        if isinstance(sentences, Corpus) and workers > 1:
             words = sentences.size() // _BYTES
-            if words > self.workers * STRETCH:
-                self._start(self.workers, words * self.epochs)
+            if words > workers * STRETCH:
+                self._start(workers, words * self.epochs)
         if self.max_vocab_size is None:
-            return source, encode(sentences, self.progress, cache=self.cache)
+            return Scanned(source, encode(sentences, self.progress, cache=self.cache))
         _check_passes(sentences, 2)
         counts = scan(sentences, self.max_vocab_size, trim_rule, self.progress)
         corpus = encode(sentences, self.progress, words=counts, cache=self.cache)
-        return source, corpus.with_counts(counts)
+        return Scanned(source, corpus.with_counts(counts))
+
+    def _processes(self) -> int:
+        """How many may train: one where the tables are on a GPU or have locked rows."""
+        alone = self.device.type != "cpu" or self._locks() is not None
+        return 1 if alone else min(self.workers, usable_cores())
 
     # ------------------------------------------------------------------ training
+    @renamed(sentences="corpus_iterable")
     def train(
         self,
         corpus_iterable: Sentences | None = None,
@@ -365,38 +539,56 @@ class Word2Vec:
         *,
         checkpoint: str | Path | None = None,
         resume: bool = False,
-    ) -> float:
-        """Train on the corpus of `build_vocab`, or on another; returns the last epoch's loss.
+    ) -> tuple[int, int]:
+        """Train on the corpus of `build_vocab`, or on another.
 
-        Without epochs, start_alpha, end_alpha, callbacks or checkpoint those of the constructor
-        hold. total_words or total_examples (sentences) say after how much an epoch counts as done
-        for alpha, if not after the whole corpus. word_count, queue_factor, report_delay and
-        compute_loss are there for gensim's sake: they change nothing.
+        Returns over how many words it went, those that sub-sampling leaves (on average) and all;
+        `losses` has the loss of each epoch. With a corpus, epochs and total_examples (sentences) or
+        total_words have to be given, as in gensim; after so much an epoch counts as done for alpha.
+        Without one they are those of `build_vocab` and of the constructor. epochs, start_alpha and
+        end_alpha become the model's epochs, alpha and min_alpha. Without callbacks or checkpoint
+        the constructor's hold. word_count, queue_factor, report_delay and compute_loss are there
+        for gensim's sake: they change nothing.
         """
-        epochs = self.epochs if epochs is None else epochs
-        if not isinstance(epochs, int) or epochs < 1:
-            raise ValueError(f"Word2Vec: train: epochs: expected an integer above 0, got {epochs}")
+        given = corpus_iterable is not None or corpus_file is not None
+        if given and total_examples is None and total_words is None:
+            raise ValueError(
+                "Word2Vec: train: total_examples or total_words: expected the length of the "
+                "corpus, e.g. total_examples=model.corpus_count"
+            )
+        if given and epochs is None:
+            raise ValueError(
+                "Word2Vec: train: epochs: expected how often to go over the corpus, e.g. "
+                "epochs=model.epochs"
+            )
+        epochs = integer("Word2Vec: train: epochs", self.epochs if epochs is None else epochs, 1)
         _check_passes(corpus_iterable, epochs)
         numbered = self._corpus(corpus_iterable, corpus_file)
-        if not numbered.corpus.has_pair(numbered.table):
+        corpus = numbered.corpus
+        if not corpus.has_pair(numbered.table):
             raise ValueError(
-                f"Word2Vec: train: the corpus ({numbered.corpus.count} sentences with "
-                f"{numbered.corpus.total} words) has no pair of words of the vocabulary in one "
-                "sentence"
+                f"Word2Vec: train: the corpus ({corpus.count} sentences with {corpus.total} words) "
+                "has no pair of words of the vocabulary in one sentence"
             )
-        high = self.alpha if start_alpha is None else start_alpha
-        low = self.min_alpha if end_alpha is None else end_alpha
+        high = real("train: start_alpha", self.alpha if start_alpha is None else start_alpha)
+        low = real("train: end_alpha", self.min_alpha if end_alpha is None else end_alpha)
         for name, alpha in (("start_alpha", high), ("end_alpha", low)):
             if alpha < 0:
                 raise ValueError(f"Word2Vec: train: {name}: expected at least 0, got {alpha}")
-        words = _words_of_an_epoch(numbered.corpus, total_examples, total_words)
+        words = _words_of_an_epoch(corpus, total_examples, total_words)
         called = tuple(callbacks) or self.callbacks
+        path = self.checkpoint if checkpoint is None else checkpoint
+        if resume and path is None:
+            raise ValueError("Word2Vec: resume=True needs the checkpoint to go on from")
+        self._adopt()
+        self._warn(high)
 
         def ended(loss: float) -> None:
             self.losses.append(loss)
+            self.running_training_loss = run.place.total
+            self.min_alpha_yet_reached = run.schedule.alpha(run.place.epoch, 0)
             call_all(called, "on_epoch_end", self)
 
-        path = self.checkpoint if checkpoint is None else checkpoint
         run = Run(
             self.trainer(numbered, Schedule(epochs, words, high, low)),
             self.vocab,
@@ -410,15 +602,69 @@ class Word2Vec:
             self._team(numbered, epochs),
         )
         if resume:
-            if path is None:
-                raise ValueError("Word2Vec: resume=True needs the checkpoint to go on from")
             self.losses = run.load()
+        self.epochs, self.alpha, self.min_alpha = epochs, high, low
+        self.running_training_loss = run.place.total
         began = time.perf_counter()
         call_all(called, "on_train_begin", self)
         run.run()
         call_all(called, "on_train_end", self)
         self.total_train_time += time.perf_counter() - began
-        return self.losses[-1]
+        return round(epochs * self.vocab.sampled(corpus, self.sample)), epochs * corpus.total
+
+    def _warn(self, alpha: float) -> None:
+        """Log what gensim warns about."""
+        if self.hs and self.negative:
+            logger.warning(
+                "Both hierarchical softmax and negative sampling are activated. Their losses are "
+                "added; set hs=0 or negative=0 for one of them alone."
+            )
+        if alpha > self.min_alpha_yet_reached:
+            logger.warning(
+                "Effective 'alpha' higher than previous training cycles: %g after %g",
+                alpha,
+                self.min_alpha_yet_reached,
+            )
+
+    def _adopt(self) -> None:
+        """Take over the vectors of `wv`, should somebody have given it others.
+
+        Raises RuntimeError if they are for other words than those of the vocabulary.
+        """
+        if self._shows_model():
+            return
+        shown, weight = self.wv.vectors, self.model.input.weight
+        if self.wv.index_to_key != self.vocab.index_to_key or shown.shape != weight.shape:
+            raise RuntimeError(
+                f"Word2Vec: wv has {len(self.wv)} keys and vectors of {self.wv.vector_size} "
+                f"numbers that are not those of the vocabulary ({len(self.vocab)} words, "
+                f"vector_size={self.vector_size}): build_vocab(update=True) adds words to train"
+            )
+        with no_grad():
+            weight.copy_(shown)
+        self.wv.vectors = weight.detach()
+
+    def _shows_model(self) -> bool:
+        """Whether the vectors of `wv` are those that are trained."""
+        return self.wv.vectors.array is self.model.input.weight.array
+
+    def _locks(self) -> tuple[Tensor, Tensor] | None:
+        """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1.
+
+        Raises ValueError unless it has one value, or one for each word.
+        """
+        if self._numbered is None:
+            return None
+        factors = as_tensor(self.wv.vectors_lockf, device=self.device).detach()
+        factors = factors.to(self.model.input.weight.dtype).reshape(-1)
+        if len(factors) not in (1, len(self.wv)):
+            raise ValueError(
+                f"Word2Vec: wv.vectors_lockf: expected 1 value or {len(self.wv)}, one for each "
+                f"word, got {len(factors)}"
+            )
+        factors = factors.expand(len(self.wv))
+        rows = (factors != 1).nonzero().squeeze(1)
+        return (rows, factors[rows]) if len(rows) else None
 
     def trainer(
         self,
@@ -431,7 +677,8 @@ class Word2Vec:
         blocks = self._blocks_at_once()
         sampler = self._sampler()
         self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
-        return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing)
+        locks = self._locks()
+        return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing, locks)
 
     def _is_compiled(self, numbered: Numbered, epochs: int) -> bool:
         """Whether Numba's machine code is to be used."""
@@ -458,8 +705,8 @@ class Word2Vec:
     def _team(self, numbered: Numbered, epochs: int) -> Any:
         """What opens the processes that train, or this one where one is enough."""
         words = len(numbered.corpus.tokens)
-        workers = min(self.workers, -(-words // STRETCH))
-        if workers == 1 or self.device.type != "cpu":
+        workers = min(self._processes(), -(-words // STRETCH))
+        if workers == 1:
             self._end_workers()
             return nullcontext
         options = {name: getattr(self, name) for name in _OPTIONS}
@@ -474,11 +721,13 @@ class Word2Vec:
         if self.negative:
             often = max(often, self.vocab.noise_probabilities(self.ns_exponent).max())
         most = _MOST_OFTEN["sg" if self.sg else "cbow"] / often
-        return max(1, int(min(self.batch_words, most)) // self.block_size)
+        return max(1, int(min(self.step_words, most)) // self.block_size)
 
     def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> Numbered:
         if self._numbered is None:
             raise RuntimeError("Word2Vec: train: build_vocab has to come first")
+        if sentences is not None and corpus_file is not None:
+            raise TypeError("Word2Vec: train: expected corpus_iterable or corpus_file, got both")
         source = self._numbered.source
         given = sentences if corpus_file is None else str(corpus_file)
         if given is None and source is None:
@@ -513,19 +762,32 @@ class Word2Vec:
         )
 
     # ------------------------------------------------------------------ files
-    def save(self, path: str | Path) -> None:
+    def save(
+        self,
+        path: str | Path,
+        separately: Sequence[str] | None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: Iterable[str] = (),
+        pickle_protocol: int = 4,
+    ) -> None:
         """Write the whole model to a safetensors file, from which `train` goes on, bit for bit.
 
-        The corpus is not in it, nor are callbacks, trim_rule, and what is about this run only
-        (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
+        The corpus is not in it, nor are callbacks, trim_rule, hashfxn, and what is about this run
+        only (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
+        separately, sep_limit, ignore, pickle_protocol: for gensim's sake, without effect: it is one
+        file, complete, and no pickle.
         """
         model_file.write(path, "Word2Vec", self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
         built = self._numbered is not None
+        locks = as_tensor(self.wv.vectors_lockf, device="cpu")
+        expandos = self.wv.expandos.items()
         return {
             **self.wv.state_dict(),
+            "attributes": text({name: v for name, v in expandos if name not in _DERIVED}),
+            "lockf": locks if (locks != 1).any() else None,
             "options": {name: getattr(self, name) for name in (*_OPTIONS, *_OTHER_OPTIONS)},
             "record": {name: getattr(self, name) for name in _RECORD},
             "random": self.generator.get_state(),
@@ -533,6 +795,7 @@ class Word2Vec:
             "model": self.model.state_dict() if built else None,
         }
 
+    @class_only
     @classmethod
     def load(
         cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
@@ -544,15 +807,44 @@ class Word2Vec:
         Raises ValueError for any other file; gensim's pickles are refused, with the way around.
         """
         with model_file.reading(path, "Word2Vec", device=device) as state:
+            held = up_to_date(state["options"])
             # These only: with others a file could have others read and written.
-            options = {name: state["options"][name] for name in (*_OPTIONS, *_OTHER_OPTIONS)}
-            model = cls(**options, device=device)
+            names = (*_OPTIONS, *_OTHER_OPTIONS)
+            model = cls(**{name: held[name] for name in names if name in held}, device=device)
             if state["vocab"] is not None:
                 model._restore(state)
             model.generator.set_state(state["random"])
             for name in _RECORD:
-                setattr(model, name, state["record"][name])
+                if name in state["record"]:
+                    setattr(model, name, state["record"][name])
+            if state.get("lockf") is not None:
+                model.wv.vectors_lockf = state["lockf"].cpu().numpy()
             return model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Word2Vec:
+        """A model of its own, but for the corpus, which both read."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        shows_model = self._numbered is not None and self._shows_model()
+        of_this_run = {"_starting": None, "_end_workers": _nothing}
+        for name, value in vars(self).items():
+            if name in of_this_run:
+                value = of_this_run[name]
+            elif name not in _SHARED:
+                value = copy.deepcopy(value, memo)
+            setattr(twin, name, value)
+        if shows_model:
+            twin.wv.vectors = twin.model.input.weight.detach()
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            "Word2Vec: models are not pickled: write one with model.save(path), which "
+            "Word2Vec.load reads, or copy it with copy.deepcopy"
+        )
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError("Word2Vec: model[word] is model.wv[word] now (as in gensim 4)")
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         """Take vocabulary, tables and vectors from what `state_dict` gave."""
@@ -562,7 +854,7 @@ class Word2Vec:
         held = KeyedVectors.from_state_dict(state)
         if held.index_to_key != vocab.index_to_key or not held.vectors.equal(self.wv.vectors):
             self.wv = held  # which somebody has changed
-        self.wv.expandos = held.expandos
+        self.wv.expandos |= held.expandos
 
     # ------------------------------------------------------------------ asking
     def predict_output_word(
@@ -601,14 +893,22 @@ class Word2Vec:
         return prediction.log_probabilities(self.model, self.wv, islice(sentences, total_sentences))
 
     @property
-    def syn1neg(self) -> Tensor:
-        """Output vectors of negative sampling, (V, D). Raises AttributeError if there are none."""
-        return self._named("syn1neg", "output.weight")
+    def syn1neg(self) -> Any:
+        """Output vectors of negative sampling, (V, D), a NumPy array.
+
+        On the CPU it shares the memory that is trained. Raises AttributeError if there are none.
+        """
+        return self._named("syn1neg", "output.weight").cpu().numpy()
 
     @property
-    def syn1(self) -> Tensor:
-        """Vectors of the nodes of hs=1, (V - 1, D). Raises AttributeError if there are none."""
-        return self._named("syn1", "others.0.nodes.weight")
+    def syn1(self) -> Any:
+        """Vectors of the nodes of hs=1, (V, D), a NumPy array of its own.
+
+        A tree of V words has V - 1 nodes; the last row is zero, as in gensim. Raises
+        AttributeError if there are none.
+        """
+        nodes = self._named("syn1", "others.0.nodes.weight")
+        return cat([nodes, nodes.new_zeros(1, self.vector_size)]).cpu().numpy()
 
     def _named(self, name: str, place: str) -> Tensor:
         table = self._table(place)
@@ -622,8 +922,11 @@ class Word2Vec:
         return next((tables[place] for place in places if place in tables), None)
 
     def get_latest_training_loss(self) -> float:
-        """Mean loss per pair of the last epoch (gensim has a running sum here)."""
-        return self.losses[-1] if self.losses else 0.0
+        """The loss summed over the pairs of all epochs since `train` began, as in gensim.
+
+        `losses` has the mean per pair of each epoch.
+        """
+        return self.running_training_loss
 
     def __repr__(self) -> str:
         size = len(self.vocab) if self._numbered is not None else 0
@@ -633,19 +936,22 @@ class Word2Vec:
         )
 
 
+def _nothing() -> None:
+    """Where no workers are to be ended."""
+
+
 def _copy_rows(old: SkipGram, new: SkipGram) -> None:
-    """Words keep their rows; the nodes of a tree, which is another now, start anew."""
+    """Words keep their rows, and nodes of a tree, which grows, theirs, as in gensim."""
     with no_grad():
         for name, table in old.named_parameters():
-            if not name.endswith("nodes.weight"):
-                new.get_parameter(name)[: len(table)] = table
+            new.get_parameter(name)[: len(table)] = table
 
 
 def _words_of_an_epoch(corpus: Encoded, examples: int | None, words: int | None) -> int:
     """How many words count as an epoch. Raises ValueError for less than one."""
     for name, given in (("total_words", words), ("total_examples", examples)):
-        if given is not None and given < 1:
-            raise ValueError(f"Word2Vec: train: {name}: expected at least 1, got {given}")
+        if given is not None:
+            integer(f"Word2Vec: train: {name}", given, 1)
     kept, total = max(1, len(corpus.tokens)), max(1, corpus.total)
     if words is None and examples is not None:
         words = total * examples // max(1, corpus.count)
