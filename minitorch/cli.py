@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(words)
     try:
-        with _told_on_stderr(log=not getattr(args, "quiet", True)):
+        with _told_on_stderr(log=not (getattr(args, "quiet", True) or sys.stderr.isatty())):
             return args.run(args) or 0
     except KeyboardInterrupt as stop:
         print(f"\nminitorch: {str(stop) or 'stopped'}", file=sys.stderr)
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _told_on_stderr(log: bool) -> Iterator[None]:
-    """Warnings in one line each, and what goes to the log: how far work is, off a terminal."""
+    """Warnings in one line each, and with `log` how far work is, which a terminal's bars show."""
     handler = logging.StreamHandler()
     logger = logging.getLogger("minitorch")
     level = logger.level
