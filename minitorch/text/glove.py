@@ -33,6 +33,9 @@ _OPTIONS = (
     *("vector_size", "window", "min_count", "x_max", "alpha", "lr", "epochs", "symmetric", "seed"),
     *("batch_size", "save_every", "progress"),
 )
+# Pairs to a step, at most, and for each word: the rows of a small vocabulary would come so often in
+# a step that the sum of their gradients overshoots (with 30 words J grew 84-fold in an epoch).
+_STEP, _STEP_OF_WORD = 4096, 2
 # Which of these a run can go on without.
 _FREE = {"save_every", "progress", "epochs"}
 _RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
@@ -99,7 +102,8 @@ class GloVe:
     min_count: leave out words seen less often. x_max, alpha: a pair of count X weighs
     min(1, X / x_max) ** alpha. lr: AdaGrad's learning rate. epochs: passes over the pairs.
     symmetric: count the words on both sides, else those on the left. seed: equal seeds give equal
-    vectors. batch_size: pairs to a step. progress: show bars (None: where stderr is a terminal).
+    vectors. batch_size: pairs to a step (None: 4,096, but at most twice the number of words).
+    progress: show bars (None: where stderr is a terminal).
     callbacks: called with the model, see `CallbackAny2Vec`.
     checkpoint: a file that holds the run, written after each epoch, or each `save_every` pairs, and
     on Ctrl-C, which then ends the run in good order. resume: go on from it, bit for bit.
@@ -133,7 +137,7 @@ class GloVe:
         epochs: int = 25,
         symmetric: bool = True,
         seed: int = 1,
-        batch_size: int = 4096,
+        batch_size: int | None = None,
         device: Device | str | None = None,
         dtype: DType | None = None,
         progress: bool | None = None,
@@ -167,7 +171,7 @@ class GloVe:
             *(("vector_size", 1), ("window", 1), ("min_count", 0), ("epochs", 1)),
             *(("batch_size", 1), ("save_every", 1), ("seed", None)),
         ):
-            optional = name == "save_every"
+            optional = name in ("batch_size", "save_every")
             value = integer(f"GloVe: {name}", getattr(self, name), least, optional=optional)
             setattr(self, name, value)
         self.symmetric = bool(flag("GloVe: symmetric", self.symmetric))
@@ -217,6 +221,7 @@ class GloVe:
         self.corpus_count, self.corpus_total_words = count, words
         self.cooccurrence, self.vocab, self.losses = found, found.vocab, []
         self.pairs = self._pairs(found)
+        self.step_pairs = self.batch_size or min(_STEP, _STEP_OF_WORD * len(self.vocab))
         self.model = GloVeModel(
             len(self.vocab),
             self.vector_size,
@@ -292,8 +297,8 @@ class GloVe:
         if self.cooccurrence is None:
             raise RuntimeError("GloVe: loss: build_vocab has to come first")
         total = tensor(0.0, dtype=dtypes.float64, device=self.device)
-        for start in range(0, len(self.pairs.rows), self.batch_size):
-            total += self.model(self.pairs.take(slice(start, start + self.batch_size)))
+        for start in range(0, len(self.pairs.rows), _STEP):
+            total += self.model(self.pairs.take(slice(start, start + _STEP)))
         loss: float = total.item()
         return loss
 
@@ -402,7 +407,7 @@ class _Run:
         order = randperm(n, generator=model.generator, device=model.device)
         total = tensor(place.loss, dtype=dtypes.float64, device=model.device)
         while place.pair < n:
-            batch = model.pairs.take(order[place.pair : place.pair + model.batch_size])
+            batch = model.pairs.take(order[place.pair : place.pair + model.step_pairs])
             total += model.step(batch)
             place.pair += len(batch.rows)
             self.unsaved += len(batch.rows)
@@ -431,7 +436,7 @@ class _Run:
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"GloVe: the loss is {loss}: use a smaller lr than {self.model.lr} or a smaller "
-                f"batch_size than {self.model.batch_size}"
+                f"batch_size than {self.model.step_pairs}"
             )
         return loss
 

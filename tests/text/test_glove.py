@@ -136,6 +136,40 @@ def train_by_hand(model, steps, rule):
     return held, losses
 
 
+def original(model, epochs):
+    """glove.c: pair by pair, in random order; J of each epoch."""
+    rng, counts = np.random.default_rng(0), model.cooccurrence.counts.tocoo()
+    (rows, columns), d, n = counts.coords, model.vector_size, len(model.vocab)
+    words = (rng.random((2, n, d + 1)) - 0.5) / d  # the last column has the biases
+    squares = np.ones_like(words)
+    losses = []
+    for _ in range(epochs):
+        losses.append(0.0)
+        for k in rng.permutation(len(rows)):
+            i, j, x = rows[k], columns[k], counts.data[k]
+            w, c = words[0, i], words[1, j]
+            error = w[:d] @ c[:d] + w[d] + c[d] - math.log(x)
+            weight = min(1.0, x / model.x_max) ** model.alpha
+            losses[-1] += weight * error**2
+            both = np.array([np.append(c[:d], 1.0), np.append(w[:d], 1.0)])
+            for side, (at, gradient) in enumerate(zip((i, j), both * weight * error)):
+                original_step(words[side, at], squares[side, at], gradient, model.lr)
+    return losses
+
+
+@pytest.mark.cpu_only("a matter of the batches, and many epochs")
+@pytest.mark.parametrize("d", [50, 300])
+@pytest.mark.parametrize(("words", "even"), [(10, True), (10, False), (30, True)])
+def test_a_small_vocabulary_learns_as_fast_as_by_the_original(words, even, d):
+    rng = np.random.default_rng(0)
+    p = np.ones(words) if even else 1 / np.arange(1, words + 1)
+    sentences = rng.choice(words, size=(100, 400), p=p / p.sum()).tolist()
+    model = GloVe(sentences, vector_size=d, epochs=15)
+    losses = np.array(model.losses)
+    assert (losses[1:] < 1.1 * losses[:-1]).all()
+    assert model.loss() < 2 * original(model, 15)[-1]
+
+
 def test_training_by_hand():
     model = untrained(SENTENCES[:20], batch_size=10**6, dtype=minitorch.float64)
     held, losses = train_by_hand(model, 4, step)
@@ -256,7 +290,7 @@ def test_a_corpus_file(tmp_path):
         ({"window": 0}, "window: expected an integer above 0, got 0"),
         ({"min_count": -1}, "min_count: expected an integer above -1"),
         ({"epochs": 0}, "epochs: expected an integer above 0"),
-        ({"batch_size": 2.5}, "batch_size: expected an integer above 0, got 2.5"),
+        ({"batch_size": 2.5}, "batch_size: expected None or an integer above 0, got 2.5"),
         ({"x_max": 0.0}, "x_max: expected a number > 0, got 0"),
         ({"lr": math.nan}, "lr: expected a number, got nan"),
         ({"symmetric": 2}, "symmetric: expected 0 or 1, got 2"),
