@@ -13,7 +13,7 @@ from minitorch.text import evaluation, formats, model_file
 from minitorch.text.evaluation import Correlation, Section
 from minitorch.text.model_file import from_text, text
 from minitorch.text.similarity import Similarity
-from minitorch.text.vector_table import Key
+from minitorch.text.vector_table import Attributes, Key
 
 _FLOATS = {d.name: d for d in dtypes.DTYPES if d.is_floating_point} | {"float": dtypes.float64}
 _WITH_VECTORS = ("KeyedVectors", "Word2Vec", "GloVe", "LSA")  # whose files have vectors
@@ -43,7 +43,7 @@ class KeyedVectors(Similarity):
         """Pearson, Spearman and per cent of unknown pairs: see `evaluation.word_pairs`."""
         return evaluation.word_pairs(
             self.index_to_key,
-            self.get_normed_vectors(),
+            self._units(),
             pairs,
             delimiter,
             encoding,
@@ -64,7 +64,7 @@ class KeyedVectors(Similarity):
         """Part answered rightly, and the answers by section: see `evaluation.word_analogies`."""
         return evaluation.word_analogies(
             self.index_to_key,
-            self.get_normed_vectors(),
+            self._units(),
             analogies,
             restrict_vocab,
             case_insensitive,
@@ -77,9 +77,9 @@ class KeyedVectors(Similarity):
     def state_dict(self) -> dict[str, Any]:
         """What a file holds: the tensor "vectors", and "keys" and "attributes" as `text`."""
         return {
-            "vectors": self.vectors.detach(),
+            "vectors": self.tensor,
             "keys": text(self.index_to_key),
-            "attributes": text(self.expandos),
+            "attributes": text({attr: _listed(values) for attr, values in self.expandos.items()}),
         }
 
     @classmethod
@@ -87,7 +87,7 @@ class KeyedVectors(Similarity):
         """The vectors that `state_dict` was taken of."""
         vectors = state["vectors"]
         made = cls(vectors.size(1), from_text(state["keys"]), vectors)
-        made.expandos = dict(from_text(state["attributes"]))
+        made.expandos = Attributes(from_text(state["attributes"]))
         return made
 
     def save(self, path: str | Path) -> None:
@@ -132,7 +132,7 @@ class KeyedVectors(Similarity):
         order: Sequence[int] = range(len(self))
         values = self.expandos.get(sort_attr)
         if values is not None:
-            order = sorted(order, key=lambda i: -values[i])
+            order = (-values).argsort(kind="stable").tolist()
         if fvocab is not None:
             if values is None:
                 raise ValueError(
@@ -144,7 +144,7 @@ class KeyedVectors(Similarity):
         formats.write_word2vec(
             Path(fname),
             self.index_to_key,
-            self.vectors.detach(),
+            self.tensor,
             order,
             binary=binary,
             header=f"{total} {self.vector_size}" if write_header else None,
@@ -226,7 +226,7 @@ class KeyedVectors(Similarity):
             binary=binary,
             encoding=encoding,
             unicode_errors=unicode_errors,
-            datatype=self.vectors.dtype,
+            datatype=self.tensor.dtype,
             device=self.device,
         )
         if other.vector_size != self.vector_size:
@@ -243,9 +243,13 @@ class KeyedVectors(Similarity):
 
         The attributes of the keys are columns of the metadata.
         """
-        formats.write_projector(
-            Path(folder), self.index_to_key, self.vectors.detach(), self.expandos
-        )
+        formats.write_projector(Path(folder), self.index_to_key, self.tensor, self.expandos)
+
+
+def _listed(values: Any) -> Any:
+    """An array of an attribute for a file: a list where `attribute` makes the same of it."""
+    usual = values.dtype.name in ("int64", "float64", "bool", "object")
+    return values.tolist() if usual else values
 
 
 def _floating(datatype: Any) -> dtypes.dtype:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -155,6 +155,14 @@ def plain(value: Any, about: str) -> Any:
         f"{about}: expected strings, numbers, bools, None, bytes, or tuples and frozensets of "
         f"them, which a file can hold, got {value!r} of type {type(value).__name__}"
     )
+
+
+def plain_keys(keys: Iterable[Any], about: str) -> list[Any]:
+    """`plain` of each key, in no time where they are all strings or integers."""
+    listed = list(keys)
+    if {*map(type, listed)} <= {str, int}:
+        return listed
+    return [plain(key, about) for key in listed]
 
 
 def _encode(value: Any) -> Any:

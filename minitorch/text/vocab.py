@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from minitorch.creation import from_numpy
 from minitorch.text.encoded import Encoded, check_words, watch
-from minitorch.text.model_file import from_text, plain, text
+from minitorch.text.model_file import from_text, plain_keys, text
 
 Probabilities = NDArray[np.float64]
 Chosen = NDArray[np.int64]  # indices of words
@@ -77,7 +77,10 @@ class Vocab:
         if sorted_vocab:
             order = np.lexsort((-order, -counts))
         self.counts = counts[order].astype(np.int64)
-        self.index_to_key = [_checked(words[i]) for i in order.tolist()]
+        self.index_to_key = plain_keys((words[i] for i in order.tolist()), "words")
+        for word in self.index_to_key:
+            if word != word:
+                raise TypeError(f"words: {word!r} equals nothing, so that nobody could find it")
         self.key_to_index = {word: i for i, word in enumerate(self.index_to_key)}
 
     @classmethod
@@ -187,15 +190,6 @@ class Vocab:
         weights: Probabilities = self.counts.astype(np.float64) ** exponent
         weights /= weights.sum()
         return weights
-
-
-def _checked(word: Any) -> Any:
-    """A word as a file gives it back. Raises TypeError for what it cannot hold, and for NaN."""
-    if type(word) is str:
-        return word
-    if word != word:
-        raise TypeError(f"words: {word!r} equals nothing, itself included, so nobody could find it")
-    return plain(word, "words")
 
 
 def effective_min_count(corpus: Encoded, min_count: int, max_final_vocab: int | None = None) -> int:

@@ -39,6 +39,7 @@ from minitorch.text.training import (
     call_all,
     up_to_date,
 )
+from minitorch.text.vector_table import shown
 from minitorch.text.vocab import (
     TrimRule,
     Vocab,
@@ -66,11 +67,12 @@ _OPTIONS = (
 # What the file of a model holds besides these options, words and tables.
 _OTHER_OPTIONS = (
     *("alpha", "min_alpha", "epochs", "min_count", "max_vocab_size", "max_final_vocab"),
-    *("sorted_vocab", "workers", "batch_words", "null_word", "compute_loss", "comment"),
+    *("sorted_vocab", "workers", "batch_words", "compute_loss", "comment"),
 )
+_OLD_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
 _RECORD = (
-    *("corpus_count", "corpus_total_words", "losses", "total_train_time", "min_alpha_yet_reached"),
-    *("running_training_loss", "effective_min_count"),
+    *_OLD_RECORD,
+    *("min_alpha_yet_reached", "running_training_loss", "effective_min_count"),
 )
 # Options that are numbers: how each is read, and the least that it may be.
 _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
@@ -122,41 +124,43 @@ class Scanned(NamedTuple):
 
 @moved(_MOVED)
 class Word2Vec:
-    """Skip-gram and CBOW (Mikolov et al. 2013), on any device.
+    """Skip-gram and CBOW (Mikolov et al. 2013), on any device, with gensim's names and defaults.
 
-    sentences: lists of words, e.g. `Corpus("gcide")`.
+    sentences: lists of words, e.g. `Corpus("gcide")`; a word is whatever a file can hold (see
+    `model_file.plain`), most often a string.
     corpus_file: a text file instead (plain, .gz, .bz2 or .xz) or a folder of them, a sentence on
     each line, words between blanks. A corpus is read once; its numbers, past a million words, are
     in a temporary file, or in the folder `cache`, where later runs find those of the same files.
     vector_size: length of a vector. window: words on either side, at most; each centre draws its
     own reach evenly from 1 ... window, unless shrink_windows is False. min_count: leave out words
-    seen less often. sample: threshold of sub-sampling, 0 for none.
+    seen less often; 0 is as good as 1. sample: threshold of sub-sampling, 0 for none.
     sg: 1 for skip-gram, 0 for CBOW, in which the mean (cbow_mean=1) or sum (0) of a window's
     vectors predicts its centre. What is learnt: negative sampling with `negative` noise words to
     a pair, drawn in proportion to count ** ns_exponent; with hs=1 hierarchical softmax, with
     full_softmax=1 the softmax over all words. Of several the losses are added, as in gensim:
     negative=0 leaves only the others.
     epochs: passes over the corpus. alpha, min_alpha: learning rate at the beginning and the end,
-    linear between. seed: equal seeds give equal vectors (but see workers; on a GPU, which adds up
+    linear between. seed: with workers=1, equal seeds give equal vectors (on a GPU, which adds up
     rows in no fixed order, under `use_deterministic_algorithms(True)`).
     max_vocab_size: forget the rarest words while counting where there are more; the corpus is
     then read twice. max_final_vocab: raise min_count until no more words are left. trim_rule: see
     `vocab.keep`. sorted_vocab: 0 to leave words in the order in which they appear.
-    callbacks: see `CallbackAny2Vec`. progress: show bars (None: where stderr is a terminal).
+    callbacks: see `CallbackAny2Vec`. progress: show bars (None: where stderr is a terminal); where
+    there is none, `logging` gets a line now and then (minitorch.text, INFO).
     workers: processes that train at once on the CPU, on tables that they share (see
-    `minitorch.text.parallel`); a GPU has one, and a corpus of n words no more than n / 65,536.
-    Several write without a lock, so that no two runs are equal. Under
-    `use_deterministic_algorithms(True)` they keep in step, and equal seeds and workers give equal
-    vectors, in about twice the time: one worker is then faster at skip-gram.
-    compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the loss is
-    always there.
+    `minitorch.text.parallel`), no more than the machine has processors for this one; a GPU has one,
+    and a corpus of n words no more than n / 65,536. Several write without a lock, so that no two
+    runs are equal. Under `use_deterministic_algorithms(True)` they keep in step, and equal seeds
+    and workers give equal vectors, in about twice the time: one worker is then faster at skip-gram.
+    batch_words, compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the
+    loss is always there. Numbers may be NumPy's, and bools count as 0 and 1.
 
     checkpoint: file that holds the run; it is written at the start, after each epoch or (with
     save_every) after so many words, and on Ctrl-C. resume=True goes on from it: the vectors are
     then, bit for bit, those of a run that never stopped.
 
-    block_size, pool_size, batch_words: how the work is cut up. A step takes blocks of
-    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `batch_words` in
+    block_size, pool_size, step_words: how the work is cut up. A step takes blocks of
+    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `step_words` in
     all, or fewer where the most frequent word would come more than six times among them (CBOW:
     twelve times).
 
@@ -165,25 +169,31 @@ class Word2Vec:
     of all epochs). Vectors differ by rounding only; what is promised about equal ones holds between
     runs of one setting. A checkpoint can go on with another.
 
-    As in gensim: `wv` (KeyedVectors), `build_vocab`, `build_vocab_from_freq`, `reset_from`,
+    As in gensim: `wv` (KeyedVectors, the same object as long as the model lives, but for
+    `reset_from`), whose words have the attributes "count", "sample_int" and (hs=1) "code" and
+    "point"; `wv.vectors_lockf`, the part of each step that a word's vector takes: one value or one
+    for each word, which has one process train (0 keeps a vector as it is); `build_vocab`, its parts
+    `scan_vocab`, `prepare_vocab` and `prepare_weights`, `build_vocab_from_freq`, `reset_from`,
     `train`, `save`, `load`, `predict_output_word`, `score`, `syn1`, `syn1neg`, `corpus_count`,
-    `corpus_total_words`. Left out are the parts that gensim's build_vocab consists of
-    (scan_vocab, prepare_vocab, prepare_weights, ...), `init_sims`, which is obsolete,
+    `corpus_total_words`, `get_latest_training_loss`. What gensim warns about, is in the log. Left
+    out are the tables that its training needs (`cum_table`), `init_sims`, which is obsolete,
     `estimate_memory`, and the log of its life. Besides: `vocab`, `model` (the SkipGram or CBOW
     module) and `losses`, the mean loss per pair of each epoch, summed in float64.
 
-    Where it differs from word2vec.c and gensim: gradients of `batch_words` words are summed
+    Where it differs from word2vec.c and gensim: gradients of `step_words` words are summed
     before they are applied. The pairs of a block share their negatives, among which there is
     neither the centre nor (skip-gram) a word of its window. A word that stands in a block more
     than twice counts as a centre (in the loss, too) as if it stood there twice. Blocks come in
     random order within stretches of at most 65,536 words.
     With hs=1 nodes of the tree that many pairs of a step pass move less; with it or full_softmax=1
     in skip-gram so do vectors of words that stand in a block and its window more than twice.
-    Defaults: alpha is higher, sg is 1.
+
+    `copy.deepcopy` gives a model of its own; models are not pickled.
 
     Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
-    run, TypeError for an iterator, which cannot be read again, FloatingPointError if the loss is
-    not finite. Where sub-sampling leaves no pair to an epoch there is a warning, and no loss (nan).
+    run, TypeError for an iterator, which cannot be read again, and for words that no file can hold,
+    FloatingPointError if the loss is not finite. Where sub-sampling leaves no pair to an epoch
+    there is a warning, and no loss (nan).
     """
 
     @renamed(size="vector_size", iter="epochs")
@@ -416,7 +426,8 @@ class Word2Vec:
         _copy_rows(old, self.model)
         for name, values in attributes.items():
             new = [type(values[0])()] * (len(vocab) - len(values))
-            self.wv.expandos.setdefault(name, [*values, *new])
+            if name not in self.wv.expandos:
+                self.wv.expandos[name] = [*values, *new]
 
     def _taken(self) -> tuple[Vocab, Numbered]:
         """The vocabulary that is prepared, or the one that there is."""
@@ -442,18 +453,18 @@ class Word2Vec:
 
     def _show(self, vocab: Vocab) -> None:
         """Have `wv`, which stays the object that it is, show the model's vectors."""
-        shown = KeyedVectors(
+        made = KeyedVectors(
             self.vector_size,
             vocab.index_to_key,
             self.model.input.weight.detach(),
             vocab.counts.tolist(),
         )
-        shown.expandos["sample_int"] = vocab.sample_ints(self.sample)
+        made.expandos["sample_int"] = vocab.sample_ints(self.sample)
         for softmax in self.model.others:
             if isinstance(softmax, HierarchicalSoftmax):
                 tree = huffman(vocab.counts.tolist())
-                shown.expandos |= {"code": tree.codes, "point": tree.points}
-        vars(self.wv).update(vars(shown))
+                made.expandos["code"], made.expandos["point"] = tree.codes, tree.points
+        vars(self.wv).update(vars(made))
 
     def reset_from(self, other_model: Word2Vec) -> None:
         """Take vocabulary and corpus of another model, and make new vectors and a new `wv`.
@@ -633,20 +644,20 @@ class Word2Vec:
         """
         if self._shows_model():
             return
-        shown, weight = self.wv.vectors, self.model.input.weight
-        if self.wv.index_to_key != self.vocab.index_to_key or shown.shape != weight.shape:
+        given, weight = self.wv.tensor, self.model.input.weight
+        if self.wv.index_to_key != self.vocab.index_to_key or given.shape != weight.shape:
             raise RuntimeError(
                 f"Word2Vec: wv has {len(self.wv)} keys and vectors of {self.wv.vector_size} "
                 f"numbers that are not those of the vocabulary ({len(self.vocab)} words, "
                 f"vector_size={self.vector_size}): build_vocab(update=True) adds words to train"
             )
         with no_grad():
-            weight.copy_(shown)
-        self.wv.vectors = weight.detach()
+            weight.copy_(given)
+        self.wv.tensor = weight.detach()
 
     def _shows_model(self) -> bool:
         """Whether the vectors of `wv` are those that are trained."""
-        return self.wv.vectors.array is self.model.input.weight.array
+        return self.wv.tensor.array is self.model.input.weight.array
 
     def _locks(self) -> tuple[Tensor, Tensor] | None:
         """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1.
@@ -787,7 +798,7 @@ class Word2Vec:
         return {
             **self.wv.state_dict(),
             "attributes": text({name: v for name, v in expandos if name not in _DERIVED}),
-            "lockf": locks if (locks != 1).any() else None,
+            "lockf": locks,
             "options": {name: getattr(self, name) for name in (*_OPTIONS, *_OTHER_OPTIONS)},
             "record": {name: getattr(self, name) for name in _RECORD},
             "random": self.generator.get_state(),
@@ -809,15 +820,15 @@ class Word2Vec:
         with model_file.reading(path, "Word2Vec", device=device) as state:
             held = up_to_date(state["options"])
             # These only: with others a file could have others read and written.
-            names = (*_OPTIONS, *_OTHER_OPTIONS)
-            model = cls(**{name: held[name] for name in names if name in held}, device=device)
+            options = {name: held[name] for name in (*_OPTIONS, *_OTHER_OPTIONS)}
+            model = cls(**options, device=device)
             if state["vocab"] is not None:
                 model._restore(state)
             model.generator.set_state(state["random"])
-            for name in _RECORD:
-                if name in state["record"]:
-                    setattr(model, name, state["record"][name])
-            if state.get("lockf") is not None:
+            before = held is not state["options"]  # when much of this was not there
+            for name in _OLD_RECORD if before else _RECORD:
+                setattr(model, name, state["record"][name])
+            if not before:
                 model.wv.vectors_lockf = state["lockf"].cpu().numpy()
             return model
 
@@ -834,7 +845,7 @@ class Word2Vec:
                 value = copy.deepcopy(value, memo)
             setattr(twin, name, value)
         if shows_model:
-            twin.wv.vectors = twin.model.input.weight.detach()
+            twin.wv.tensor = twin.model.input.weight.detach()
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -852,9 +863,10 @@ class Word2Vec:
         self._begin(vocab, Numbered(nothing, vocab.table(nothing), None))
         self.model.load_state_dict(state["model"])
         held = KeyedVectors.from_state_dict(state)
-        if held.index_to_key != vocab.index_to_key or not held.vectors.equal(self.wv.vectors):
+        if held.index_to_key != vocab.index_to_key or not held.tensor.equal(self.wv.tensor):
             self.wv = held  # which somebody has changed
-        self.wv.expandos |= held.expandos
+        for name, values in held.expandos.items():
+            self.wv.expandos[name] = values
 
     # ------------------------------------------------------------------ asking
     def predict_output_word(
@@ -881,8 +893,10 @@ class Word2Vec:
         chunksize: int = 100,
         queue_factor: int = 2,
         report_delay: float = 1,
-    ) -> Tensor:
-        """Log probability of each sentence, float64 (n,): see `prediction.log_probabilities`.
+    ) -> Any:
+        """Log probability of each sentence, float64 (n,); on the CPU a NumPy array.
+
+        See `prediction.log_probabilities`.
 
         total_sentences: of the first so many only; what follows is there for gensim's sake.
         Raises RuntimeError unless the model has hs=1 (or, unlike gensim's, full_softmax=1) and a
@@ -890,25 +904,26 @@ class Word2Vec:
         """
         if self._numbered is None or not len(self.model.others):
             raise RuntimeError("Word2Vec: score: needs hs=1 or full_softmax=1, and a vocabulary")
-        return prediction.log_probabilities(self.model, self.wv, islice(sentences, total_sentences))
+        scored = islice(sentences, total_sentences)
+        return shown(prediction.log_probabilities(self.model, self.wv, scored))
 
     @property
     def syn1neg(self) -> Any:
-        """Output vectors of negative sampling, (V, D), a NumPy array.
+        """Output vectors of negative sampling, (V, D), in the memory that is trained.
 
-        On the CPU it shares the memory that is trained. Raises AttributeError if there are none.
+        On the CPU a NumPy array, elsewhere a Tensor. Raises AttributeError if there are none.
         """
-        return self._named("syn1neg", "output.weight").cpu().numpy()
+        return shown(self._named("syn1neg", "output.weight"))
 
     @property
     def syn1(self) -> Any:
-        """Vectors of the nodes of hs=1, (V, D), a NumPy array of its own.
+        """Vectors of the nodes of hs=1, (V, D): a copy, on the CPU a NumPy array.
 
         A tree of V words has V - 1 nodes; the last row is zero, as in gensim. Raises
         AttributeError if there are none.
         """
         nodes = self._named("syn1", "others.0.nodes.weight")
-        return cat([nodes, nodes.new_zeros(1, self.vector_size)]).cpu().numpy()
+        return shown(cat([nodes, nodes.new_zeros(1, self.vector_size)]))
 
     def _named(self, name: str, place: str) -> Tensor:
         table = self._table(place)

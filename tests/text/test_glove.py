@@ -244,7 +244,7 @@ def test_counts_and_names(trained, device):
         trained.wv.get_vecattr("t0w0", "count")
         == found.vocab.counts[found.vocab.key_to_index["t0w0"]]
     )
-    assert trained.wv.vectors.device.type == device
+    assert trained.wv.device.type == device
     assert trained.get_latest_training_loss() == trained.losses[-1]
     assert trained.total_train_time > 0
     assert repr(trained).startswith(f"GloVe(vocab={len(found.vocab)}, vector_size=10, lr=0.2")
@@ -257,13 +257,13 @@ def test_same_seed_same_vectors(trained):
     options = SMALL | {"epochs": 12, "batch_size": 256}
     again = GloVe(iter(SENTENCES), **options)
     assert again.losses == trained.losses
-    assert again.wv.vectors.equal(trained.wv.vectors)
+    assert again.wv.tensor.equal(trained.wv.tensor)
     other = GloVe(SENTENCES, **(options | {"seed": 4, "epochs": 1}))
-    assert not other.wv.vectors.equal(trained.wv.vectors)
+    assert not other.wv.tensor.equal(trained.wv.tensor)
     counted = count_cooccurrences(SENTENCES, 4, weighting="distance")
     assert isinstance(counted, Cooccurrence)
     given = GloVe(counted, **options)
-    assert given.wv.vectors.equal(trained.wv.vectors)
+    assert given.wv.tensor.equal(trained.wv.tensor)
 
 
 def test_every_device_as_the_cpu(device):
@@ -280,7 +280,7 @@ def test_a_corpus_file(tmp_path):
     path.write_text("\n".join(" ".join(sentence) for sentence in SENTENCES))
     options = SMALL | {"epochs": 1}
     model = GloVe(corpus_file=path, **options)
-    assert model.wv.vectors.equal(GloVe(SENTENCES, **options).wv.vectors)
+    assert model.wv.tensor.equal(GloVe(SENTENCES, **options).wv.tensor)
 
 
 @pytest.mark.parametrize(
@@ -318,10 +318,10 @@ def test_bad_corpora(trained):
         GloVe().loss()
     with pytest.raises(ValueError, match="train: epochs: expected an integer above 0, got 0"):
         trained.train(epochs=0)
-    before = trained.wv.vectors.clone()
+    before = trained.wv.tensor.clone()
     with pytest.raises(ValueError, match="stand in one"):
         trained.build_vocab([["a"]])
-    assert trained.wv.vectors.equal(before)  # earlier results stay
+    assert trained.wv.tensor.equal(before)  # earlier results stay
 
 
 ANIMALS = {"frog", "toad", "lizard", "snake", "salamander", "fish", "bird", "horse", "dog", "cat"}

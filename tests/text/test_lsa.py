@@ -187,15 +187,15 @@ def test_vectors_of_a_cooccurrence_matrix(device):
     assert isinstance(model.wv, KeyedVectors)
     assert model.wv.index_to_key == found.vocab.index_to_key
     assert model.wv.get_vecattr("graph", "count") == 3
-    assert model.wv.vectors.device.type == device
-    assert model.wv.vectors.dtype == minitorch.float32
+    assert model.wv.device.type == device
+    assert model.wv.tensor.dtype == minitorch.float32
     u, s, _ = np.linalg.svd(found.counts.toarray())
     vectors = array(model.wv.vectors)
     assert_allclose(np.abs(vectors), np.abs(u[:, :5] * np.sqrt(s[:5])), atol=1e-5)
     words = found.vocab.index_to_key
     again = LSA.from_matrix(ppmi(found), words, vector_size=3, dtype=minitorch.float64)
     assert again.wv.vectors.shape == (len(words), 3)
-    assert again.wv.vectors.dtype == minitorch.float64
+    assert again.wv.tensor.dtype == minitorch.float64
     assert repr(again) == f"LSA({len(words)} words, {len(words)} documents, vector_size=3)"
     with pytest.raises(ValueError, match=r"words: expected one for each row of \(3, 3\), got 2"):
         LSA.from_matrix(np.eye(3), ["a", "b"], 2)

@@ -110,10 +110,10 @@ def test_names_and_counts_are_gensims(trained):
 
 def test_same_seed_same_vectors(trained):
     again = Word2Vec(SENTENCES, **SMALL)
-    assert again.wv.vectors.equal(trained.wv.vectors)
+    assert again.wv.tensor.equal(trained.wv.tensor)
     assert again.losses == trained.losses
     other = Word2Vec(SENTENCES, **(SMALL | {"seed": 4}))
-    assert not other.wv.vectors.equal(trained.wv.vectors)
+    assert not other.wv.tensor.equal(trained.wv.tensor)
     minitorch.manual_seed(12)  # nor does it touch the numbers of others
     before = minitorch.get_rng_state()
     Word2Vec(SENTENCES[:50], **SMALL)
@@ -153,7 +153,7 @@ def test_corpus_file_is_read_as_gensim_reads_it(tmp_path):
     model = Word2Vec(corpus_file=path, **SMALL)
     same = Word2Vec(SENTENCES[:200], **SMALL)
     assert model.wv.index_to_key == same.wv.index_to_key
-    assert model.wv.vectors.equal(same.wv.vectors)
+    assert model.wv.tensor.equal(same.wv.tensor)
 
 
 def test_build_vocab_and_train_apart_equal_the_constructor(trained):
@@ -162,12 +162,12 @@ def test_build_vocab_and_train_apart_equal_the_constructor(trained):
     assert not model.model.output.weight.any()
     model.train(SENTENCES, total_examples=model.corpus_count, epochs=model.epochs)
     assert model.losses == trained.losses
-    assert model.wv.vectors.equal(trained.wv.vectors)
-    start = model.wv["t0w0"].clone()
+    assert model.wv.tensor.equal(trained.wv.tensor)
+    start = model.wv["t0w0"] + 0
     more = [*sentences_of(seed=5), ["unknown", "words"]]
     model.train(more, total_examples=len(more), epochs=1, start_alpha=0.01)
     assert len(model.losses) == 5
-    assert not model.wv["t0w0"].equal(start)
+    assert (model.wv["t0w0"] != start).any()
     assert "unknown" not in model.wv
 
 
@@ -180,7 +180,7 @@ def test_new_words_join_a_vocabulary_as_in_gensim():
     for each in (model, theirs):
         each.build_vocab(SENTENCES[:200])
         each.train(SENTENCES[:200], total_examples=200, epochs=1)
-    before = model.wv["t3w0"].clone()
+    before = model.wv["t3w0"] + 0
     context = model.model.output.weight[3].clone()
     for each in (model, theirs):
         each.build_vocab(more, update=True)
@@ -189,13 +189,13 @@ def test_new_words_join_a_vocabulary_as_in_gensim():
         assert model.wv.get_vecattr(word, "count") == theirs.wv.get_vecattr(word, "count")
     assert model.corpus_count == theirs.corpus_count == 80
     assert model.corpus_total_words == theirs.corpus_total_words == 240
-    assert model.wv["t3w0"].equal(before)
+    assert (model.wv["t3w0"] == before).all()
     assert model.model.output.weight[3].equal(context)
-    new = model.wv["new"].clone()
-    assert 0 < new.abs().max().item() <= 0.5 / 16
+    new = model.wv["new"] + 0
+    assert 0 < abs(new).max().item() <= 0.5 / 16
     assert not model.model.output.weight[len(model.wv) - 1].any()
     model.train(more, total_words=model.corpus_total_words, epochs=3)
-    assert not model.wv["new"].equal(new)
+    assert (model.wv["new"] != new).any()
     assert len(model.losses) == 4
 
 
@@ -343,9 +343,9 @@ def test_an_iterator_that_is_read_once_is_refused_as_in_gensim():
         Word2Vec(iter(SENTENCES), epochs=5)
     model = Word2Vec(**SMALL)
     model.build_vocab(s for s in SENTENCES)  # one pass is enough to count, and for one epoch
-    before = model.wv["c0"].clone()
+    before = model.wv["c0"] + 0
     model.train((s for s in SENTENCES), total_examples=len(SENTENCES), epochs=1)
-    assert not model.wv["c0"].equal(before)
+    assert (model.wv["c0"] != before).any()
     with pytest.raises(TypeError, match="2 passes"):
         model.train((s for s in SENTENCES), total_examples=len(SENTENCES), epochs=2)
 
@@ -354,9 +354,9 @@ def test_token_files_are_used_again(tmp_path):
     path = tmp_path / "corpus.txt"
     path.write_text("\n".join(" ".join(sentence) for sentence in SENTENCES[:200]) + "\n")
     models = [Word2Vec(corpus_file=path, cache=tmp_path / "c", **SMALL) for _ in range(2)]
-    assert models[0].wv.vectors.equal(models[1].wv.vectors)
+    assert models[0].wv.tensor.equal(models[1].wv.tensor)
     assert len(list((tmp_path / "c").iterdir())) == 1
-    assert Word2Vec(corpus_file=path, **SMALL).wv.vectors.equal(models[0].wv.vectors)
+    assert Word2Vec(corpus_file=path, **SMALL).wv.tensor.equal(models[0].wv.tensor)
 
 
 def test_train_without_a_vocabulary_or_a_known_word():
