@@ -157,7 +157,6 @@ def original(model, epochs):
     return losses
 
 
-@pytest.mark.cpu_only("a matter of the batches, and many epochs")
 @pytest.mark.parametrize("d", [50, 300])
 @pytest.mark.parametrize(("words", "even"), [(10, True), (10, False), (30, True)])
 def test_a_small_vocabulary_learns_nearly_as_fast_as_by_the_original(words, even, d):
