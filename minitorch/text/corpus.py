@@ -23,6 +23,7 @@ from minitorch.text.tokenizers import (
     tokenize_ascii,
 )
 
+_TOLD = 3  # sources that are named, at most
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
@@ -56,7 +57,8 @@ class Corpus:
     ) -> None:
         one = isinstance(source, str) or not isinstance(source, Iterable)
         given: list[Any] = [source] if one else [*source]  # type: ignore[misc]
-        self.source = ", ".join(map(str, given))
+        more = f", ... ({len(given)} sources)" if len(given) > _TOLD else ""
+        self.source = ", ".join(map(str, given[:_TOLD])) + more
         self.tokenizer = find_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
         self.encoding = encoding
         is_by_line(encoding)  # which raises for none
@@ -160,10 +162,10 @@ def _identity(tokenizer: Tokenizer) -> list[object] | None:
     if "<" in name or not (owner is None or isinstance(owner, ModuleType)):
         return None
     module = getattr(tokenizer, "__module__", None)
-    path = getattr(sys.modules.get(module or ""), "__file__", None)
-    if path is None and module == "__main__":  # typed in
+    path = Path(getattr(sys.modules.get(module or ""), "__file__", None) or os.devnull)
+    if not path.is_file() and module == "__main__":  # typed in
         return None
-    return [module, name, path and _stamp(Path(path))]
+    return [module, name, _stamp(path) if path.is_file() else None]
 
 
 class LineSentence(Corpus):

@@ -157,9 +157,10 @@ class LetterCheck:
         """Warn where a tenth of the letters is lost, or where words do not seem to be separated."""
         if self.given and self.kept <= self.given * (1 - _LOST):
             lost = ", ".join(letter for letter, _ in self.lost.most_common(5))
+            lost += ", ..." * (len(self.lost) > 5)
             warnings.warn(
                 f"corpus {source}: the tokenizer {' and '.join(map(_name, tokenizers))} drops "
-                f"{1 - self.kept / self.given:.0%} of the letters ({lost}, ...); known are "
+                f"{1 - self.kept / self.given:.0%} of the letters ({lost}); known are "
                 f"{', '.join(TOKENIZERS)} and module:function",
                 stacklevel=3,
             )

@@ -186,6 +186,8 @@ def test_a_folder_is_read_file_after_file(tmp_path):
     assert list(source) == [["the", "a"], ["the", "b"], ["the", "c"]]
     assert [path.name for path in source.files()] == ["a.gz", "b.txt", "c.bz2"]
     assert source.position() == source.size() == sum(p.stat().st_size for p in source.files())
+    assert Corpus(source.files()).source.endswith("b.txt, " + str(source.files()[2]))
+    assert repr(Corpus([source.files()[0]] * 9)).endswith("a.gz, ... (9 sources)')")
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(FileNotFoundError, match="the folder has no file"):
