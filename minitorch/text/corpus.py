@@ -350,10 +350,11 @@ class Source(NamedTuple):
 
 
 def _file(path: Path, encoding: str) -> Source:
-    def read(on_file: OnFile) -> Iterator[str]:
-        return read_lines(path, encoding, on_file=on_file)
+    return Source("", partial(list, [path]), partial(_texts, path, encoding), tokenize)
 
-    return Source("", lambda: [path], read, tokenize)
+
+def _texts(path: Path, encoding: str, on_file: OnFile) -> Iterator[str]:
+    return read_lines(path, encoding, on_file=on_file)
 
 
 SOURCES = {

@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import lzma
+import pickle
 import re
 from functools import partial
 from itertools import chain, islice
@@ -29,6 +30,7 @@ def test_text_file_is_a_sentence_a_line_and_can_be_read_again(tmp_path, suffix, 
     source = Corpus(path)
     assert list(source) == SENTENCES
     assert list(source) == SENTENCES
+    assert list(pickle.loads(pickle.dumps(source))) == SENTENCES
 
 
 def test_str_split_reads_a_file_as_gensim_does(tmp_path):
