@@ -310,7 +310,7 @@ def test_vectors_in_every_format_answer_alike(run, tmp_path):
         status, _, err = run("vectors", "convert", source, target)
         assert status == 2
         assert message in err
-    (tmp_path / "a.txt").write_bytes((tmp_path / "a.txt").read_bytes()[:-3])
+    (tmp_path / "a.txt").write_bytes((tmp_path / "a.txt").read_bytes()[:-6])
     status, _, err = run("vectors", "convert", tmp_path / "a.txt", tmp_path / "g.bin")
     assert status == 2
     assert "a.txt: cut short" in err

@@ -48,6 +48,9 @@ EXTRAS = [
     "sklearn",
     "hypothesis",
     "pytest",
+    "ot",
+    "annoy",
+    "hnswlib",
 ]
 NUMPY_ALLOWED = (
     *("backend/", "data/", "viz/"),

@@ -146,6 +146,11 @@ def pieces(file: IO[AnyStr]) -> Iterator[AnyStr]:
         yield rest
 
 
+def said_with(error: UnicodeDecodeError, reason: str) -> UnicodeDecodeError:
+    """The same error with another reason. (It is a ValueError.)"""
+    return UnicodeDecodeError(error.encoding, error.object, error.start, error.end, reason)
+
+
 def undecodable(path: Path, error: UnicodeDecodeError, line: int = 1, place: int = 0) -> ValueError:
     """What to raise for bytes that are no text: it says where they are.
 

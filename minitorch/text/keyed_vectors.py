@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from minitorch.text import evaluation, formats, model_file
 from minitorch.text.evaluation import Correlation, Section
 from minitorch.text.model_file import from_text, text
 from minitorch.text.similarity import Similarity
-from minitorch.text.vector_table import Attributes, Key
+from minitorch.text.vector_table import Attributes, Key, floating
 
-_FLOATS = {d.name: d for d in dtypes.DTYPES if d.is_floating_point} | {"float": dtypes.float64}
 _WITH_VECTORS = ("KeyedVectors", "Word2Vec", "GloVe", "LSA")  # whose files have vectors
 
 
@@ -24,10 +23,14 @@ class KeyedVectors(Similarity):
 
     vectors: a floating-point Tensor on any device (or what becomes one), which `vectors` shares;
     keys: strings or integers, index_to_key; key_to_index: their rows. counts: how often each
-    occurred, get_vecattr(key, "count"). Vectors come back as Tensors of the same device.
+    occurred, get_vecattr(key, "count").
 
-    Left out of gensim's are wmdistance and what it calls obsolete (init_sims, word_vec, vocab,
-    index2word, index2entity, vectors_norm).
+    On the CPU vectors, and whatever else gensim gives as arrays, come back as NumPy arrays, and
+    `vectors` shares the memory of `tensor`, the Tensor; on another device they are Tensors of it,
+    for nothing is copied to the host unless somebody says so: `to("cpu")`.
+
+    Left out of gensim's is what it calls obsolete (init_sims, word_vec, vocab, index2word,
+    index2entity, vectors_norm): an error says what to use.
     """
 
     # ------------------------------------------------------------------ evaluating
@@ -90,12 +93,20 @@ class KeyedVectors(Similarity):
         made.expandos = Attributes(from_text(state["attributes"]))
         return made
 
-    def save(self, path: str | Path) -> None:
-        """Write vectors, keys and attributes to a safetensors file.
+    def save(
+        self,
+        fname_or_handle: model_file.Target,
+        separately: Sequence[str] | None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: Iterable[str] = frozenset(),
+        pickle_protocol: int = 4,
+    ) -> None:
+        """Write vectors, keys and attributes to a safetensors file, or to an open binary file.
 
-        It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes".
+        It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes". The other
+        arguments are there for gensim's sake, whose pickles come in parts: they change nothing.
         """
-        model_file.write(path, "KeyedVectors", self.state_dict())
+        model_file.write(fname_or_handle, "KeyedVectors", self.state_dict())
 
     @classmethod
     def load(
@@ -103,10 +114,11 @@ class KeyedVectors(Similarity):
     ) -> KeyedVectors:
         """Read what `save` wrote, or the vectors out of the file of a whole model.
 
-        mmap is there for gensim's sake: it changes nothing. Raises ValueError for any other file,
-        a pickle among them.
+        mmap="r": on the CPU the vectors are the memory of the file, which is read where it is
+        used; they cannot be written to (`copy.deepcopy` of them can). Raises ValueError for any
+        other file, a pickle among them.
         """
-        with model_file.reading(path, *_WITH_VECTORS, device=device) as state:
+        with model_file.reading(path, *_WITH_VECTORS, device=device, mmap=mmap) as state:
             return cls.from_state_dict(state)
 
     def save_word2vec_format(
@@ -174,9 +186,10 @@ class KeyedVectors(Similarity):
         "ignore", "replace"). limit: only so many of the first vectors. datatype: float16,
         float32 or float64, of minitorch or NumPy.
         Of a key that stands there twice the first vector counts. Raises ValueError for a wrong
-        header, line or key, EOFError for a file that is cut short.
+        header, line or key, EOFError for a file that is cut short (which a text's last number
+        cannot show).
         """
-        dtype = _floating(datatype)
+        dtype = floating(datatype)
         counts = formats.read_counts(Path(fvocab), encoding, unicode_errors) if fvocab else None
         keys, numbers, size = formats.read_word2vec(
             Path(fname),
@@ -250,11 +263,3 @@ def _listed(values: Any) -> Any:
     """An array of an attribute for a file: a list where `attribute` makes the same of it."""
     usual = values.dtype.name in ("int64", "float64", "bool", "object")
     return values.tolist() if usual else values
-
-
-def _floating(datatype: Any) -> dtypes.dtype:
-    """The dtype that goes by the name of a dtype or type of minitorch, NumPy or Python."""
-    name = getattr(datatype, "name", None) or getattr(datatype, "__name__", datatype)
-    if name not in _FLOATS:
-        raise ValueError(f"datatype: expected one of {', '.join(_FLOATS)}, got {datatype!r}")
-    return _FLOATS[name]

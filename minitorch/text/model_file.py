@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
+import shutil
+import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,6 +20,7 @@ from minitorch.backend import Device
 from minitorch.creation import tensor
 from minitorch.serialization import PickleError, load, save
 from minitorch.tensor import Tensor
+from minitorch.text.files import COMPRESSED, DAMAGED, open_file, replacing
 
 # The version of what stands in a file of each kind: to be raised when that changes.
 VERSIONS = {
@@ -39,30 +43,50 @@ _PICKLED = (
 )
 
 Path = str | os.PathLike[str]
+Target = Path | IO[bytes]
 
 
-def write(path: Path, kind: str, state: Mapping[str, Any]) -> None:
+class WrongKindError(ValueError, AttributeError):
+    """A file holds another kind of model (in gensim the wrong object comes, without attributes)."""
+
+
+def write(path: Target, kind: str, state: Mapping[str, Any]) -> None:
     """Write the state of a model; the file appears under its name when it is complete.
 
-    state: tensors, and what `minitorch.save` takes besides; much text goes through `text`.
+    path: one that ends in .gz, .bz2 or .xz is compressed; or a binary file that is open. state:
+    tensors, and what `minitorch.save` takes besides; much text goes through `text`.
     """
-    save({"kind": kind, "version": VERSIONS[kind], **state}, path)
+    if isinstance(path, str | os.PathLike):
+        if _is_compressed(path):
+            with replacing(pathlib.Path(path)) as file:
+                write(file, kind, state)
+        else:
+            save({"kind": kind, "version": VERSIONS[kind], **state}, path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        whole = os.path.join(folder, "model")
+        write(whole, kind, state)
+        with open(whole, "rb") as file:
+            shutil.copyfileobj(file, path)
 
 
 @contextmanager
 def reading(
-    path: Path, *kinds: str, device: Device | str | None = None
+    path: Path, *kinds: str, device: Device | str | None = None, mmap: str | None = None
 ) -> Iterator[dict[str, Any]]:
     """The state of a model of one of these kinds, to be taken apart in the `with` block.
 
+    mmap: "r" for tensors whose memory is that of the file, see `minitorch.load`.
     Raises ValueError that names the file: for a pickle, a file that is cut short or was not
     written by `write`, another kind or version, and for whatever goes wrong in the block (unless
     that names the file already).
     """
-    state = _state(path, device)
+    if mmap not in (None, "r"):
+        raise ValueError(f"load: mmap: expected None or 'r' (read only), got {mmap!r}")
+    state = _state(path, device, mmap is not None)
     kind = state.get("kind")
     if kind not in kinds:
-        raise ValueError(
+        raise WrongKindError(
             f"{path} holds a model of the kind {kind}, expected {' or '.join(kinds)}: "
             f"{kind}.load reads it"
         )
@@ -79,9 +103,31 @@ def reading(
         raise ValueError(f"{path} is a damaged file of a {kind}: {error!r}") from error
 
 
-def _state(path: Path, device: Device | str | None) -> dict[str, Any]:
+def _is_compressed(path: Path) -> bool:
+    return pathlib.Path(path).suffix in COMPRESSED
+
+
+def _load(path: Path, device: Device | str | None, mmap: bool) -> Any:
+    """What `minitorch.save` wrote, also if it is compressed."""
+    with open(path, "rb") as file:
+        plain = file.read(9)[8:] == b"{"
+    if plain or not _is_compressed(path):
+        return load(path, device=device, mmap=mmap)
+    if mmap:
+        raise ValueError("compressed: it cannot be mapped, load it without mmap")
+    with tempfile.TemporaryDirectory() as folder:
+        whole = os.path.join(folder, "model")
+        try:
+            with open_file(pathlib.Path(path)) as file, open(whole, "wb") as target:
+                shutil.copyfileobj(file, target)
+        except (EOFError, *DAMAGED) as error:
+            raise ValueError(f"damaged or cut short: {error}") from error
+        return load(whole, device=device)
+
+
+def _state(path: Path, device: Device | str | None, mmap: bool) -> dict[str, Any]:
     try:
-        state = load(path, device=device)
+        state = _load(path, device, mmap)
     except PickleError as error:
         raise ValueError(f"{path} is a pickle: {_PICKLED}") from error
     except ValueError as error:

@@ -21,14 +21,19 @@ def output_words(
     """The `topn` words that are most probable in the midst of others, with their probabilities.
 
     The softmax of output (V, D) times the sum or mean of the others' vectors, as in gensim. None
-    if no word of the context is known.
+    if no word of the context is known. A word whose output vector is not finite has probability 0;
+    raises ValueError for a context whose vectors are not.
     """
-    rows = [wv.get_index(word) for word in context if word in wv]
-    if not rows:
+    known = [word for word in context if word in wv]
+    if not known:
         return None
+    wv._require_finite(known)
+    rows = [wv.get_index(word) for word in known]
     x = wv.tensor[tensor(rows, dtype=int, device=wv.device)].sum(dim=0)
     x = x / len(rows) if mean else x
-    values, words = (output @ x).softmax(0).topk(min(topn, len(wv)))
+    scores = output @ x
+    scores = scores.masked_fill(~scores.isfinite(), -float("inf"))
+    values, words = scores.softmax(0).topk(min(topn, len(wv)))
     return [(wv.index_to_key[i], p) for i, p in zip(words.tolist(), values.tolist())]
 
 

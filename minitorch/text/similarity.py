@@ -82,7 +82,7 @@ class Similarity(VectorTable):
             counts = Counter(self.get_index(key) for key in document if key in self)
             if not counts:
                 return float("inf")
-            self._require_finite(counts)
+            self._require_finite(self.index_to_key[row] for row in counts)
             held = self.tensor[self._numbers(list(counts))]
             vectors.append((unit(held) if norm else held).double().cpu().numpy())
             shares.append([count / counts.total() for count in counts.values()])
@@ -120,13 +120,15 @@ class Similarity(VectorTable):
         clip_start, clip_end: look among the keys of these rows only; restrict_vocab: among so
         many of the first.
         indexer: what finds neighbours fast and roughly, see `minitorch.text.indexers`. Its
-        `most_similar(vector, topn)` is asked with the unit vector of the sum, and gives the answer.
+        `most_similar(vector, topn)` is asked with the unit vector of the sum, a NumPy array on the
+        host, and gives the answer, the given keys among it.
         Raises KeyError for an unknown key, ValueError if nothing is given or it is not finite.
         (Linguistic regularities: Mikolov, Yih and Zweig 2013, "3CosAdd".)
         """
         positive, negative = self._listed(positive), self._listed(negative)
         if indexer is not None and topn is not None and topn > 0:
-            return indexer.most_similar(shown(self._queries([positive], [negative])[0][0]), topn)
+            query = self._queries([positive], [negative])[0][0]
+            return indexer.most_similar(query.cpu().numpy(), topn)
         return self.most_similar_batch(
             [positive],
             [negative],
@@ -277,7 +279,9 @@ class Similarity(VectorTable):
 
     # ------------------------------------------------------------------ ranks and lists
     def most_similar_to_given(self, key1: Key, keys_list: Sequence[Key]) -> Key:
-        """That of the keys which is most similar to `key1`."""
+        """That of the keys which is most similar to `key1`. Raises ValueError if there is none."""
+        if not len(keys_list):
+            raise ValueError("most_similar_to_given: the list of keys is empty")
         return keys_list[int(self._finite_distances(key1, keys_list).argmin())]
 
     def closer_than(self, key1: Key, key2: Key) -> list[Key]:

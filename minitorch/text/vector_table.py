@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
+from minitorch import dtypes
 from minitorch.backend import Device
 from minitorch.creation import as_tensor, empty, tensor
 from minitorch.ops import cat, stack, where
@@ -73,6 +74,8 @@ class Attributes(dict[str, Any]):
 class VectorTable:
     """Vectors (n, vector_size) by key, and attributes of the keys.
 
+    dtype: of the vectors, if it is not to be theirs. count, mapfile_path: for gensim's sake,
+    without effect: a table grows by itself.
     index_to_key: the keys; key_to_index: their rows. tensor: the vectors, a floating-point Tensor
     on any device; `vectors` shows its memory. expandos: an array of n values for each attribute.
     vectors_lockf: the part of each of its steps that a row takes in further training, one value
@@ -87,10 +90,20 @@ class VectorTable:
         keys: Sequence[Key] = (),
         vectors: Any = None,
         counts: Sequence[int] | None = None,
+        *,
+        count: int = 0,
+        dtype: Any = None,
+        mapfile_path: str | None = None,
     ) -> None:
-        self._lengths: tuple[Tensor, int, Tensor, Tensor] | None = None
-        self.tensor = empty(0, vector_size) if vectors is None else vectors
         name = type(self).__name__
+        if isinstance(keys, Integral):
+            raise TypeError(
+                f"{name}: keys: expected strings or other keys, got {keys}; gensim's arguments "
+                "count and dtype are given by their names"
+            )
+        self._lengths: tuple[Tensor, int, Tensor, Tensor] | None = None
+        given = empty(0, vector_size) if vectors is None else vectors
+        self.tensor = given if dtype is None else as_tensor(given).to(floating(dtype))
         self.index_to_key = plain_keys(keys, f"{name}: keys")
         self.key_to_index = {key: i for i, key in enumerate(self.index_to_key)}
         self.expandos = Attributes(None if counts is None else {"count": counts})
@@ -438,8 +451,10 @@ class VectorTable:
     def sort_by_descending_frequency(self) -> None:
         """Put the most frequent keys first; of equally frequent ones the last comes first.
 
-        Raises KeyError if there are no counts.
+        Raises KeyError if there are keys, but no counts.
         """
+        if not len(self):
+            return
         counts = self.expandos.get("count")
         if counts is None:
             raise KeyError("sort_by_descending_frequency: the keys have no attribute 'count'")
@@ -532,6 +547,17 @@ def attribute(values: Any) -> Any:
     for i, value in enumerate(values):
         made[i] = value
     return made
+
+
+_FLOATS = {d.name: d for d in dtypes.DTYPES if d.is_floating_point} | {"float": dtypes.float64}
+
+
+def floating(datatype: Any) -> dtypes.dtype:
+    """The dtype that goes by the name of a dtype or type of minitorch, NumPy or Python."""
+    name = getattr(datatype, "name", None) or getattr(datatype, "__name__", datatype)
+    if name not in _FLOATS:
+        raise ValueError(f"datatype: expected one of {', '.join(_FLOATS)}, got {datatype!r}")
+    return _FLOATS[name]
 
 
 def safe(norms: Tensor) -> Tensor:

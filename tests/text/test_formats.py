@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import minitorch
 from minitorch.text import KeyedVectors
+from minitorch.text.files import open_file
+from minitorch.text.vector_files import read_vectors
 from tests.referee import array
 from tests.text.conftest import pair
 
@@ -298,8 +300,52 @@ def test_intersect_takes_the_vectors_of_known_keys(small, tmp_path):
 
 
 # ---------------------------------------------------------------------- wrong files
-@pytest.mark.parametrize("binary", [False, True])
-@pytest.mark.parametrize("lost", [1, 5, 40])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("left", ["", " ", "\r"])
+def test_a_last_line_without_its_end_is_whole(tmp_path, suffix, end, left):
+    path = tmp_path / f"file{suffix}"
+    lines = ["a 1 2.5", "b 3 4e0", "new york 5 -6"]
+    for no_header in (False, True):
+        text = end.join(lines if no_header else ["3 2", *lines]) + left
+        with open_file(path, "wb") as file:
+            file.write(text.encode())
+        for limit in (None, 3, 2, 100):
+            read = KeyedVectors.load_word2vec_format(path, no_header=no_header, limit=limit)
+            assert read.index_to_key == ["a", "b", "new york"][:limit]
+            assert read.tensor.tolist() == [[1, 2.5], [3, 4], [5, -6]][:limit]
+        assert read_vectors(path).index_to_key == read.index_to_key
+    with open_file(path, "wb") as file:
+        file.write(b"only 1 2")
+    one = KeyedVectors.load_word2vec_format(path, no_header=True)
+    assert one.tensor.tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    "last", ["c 5", "c", "c 5 -", "c 5 1e", "c 5 1e-", "c 5 .", "c 5 na", "é"], ids=ascii
+)
+@pytest.mark.parametrize("no_header", [False, True])
+def test_a_last_line_that_is_cut_is_not(tmp_path, last, no_header):
+    path = tmp_path / "file"
+    lines = ["a 1 2", "b 3 4", last]
+    text = "\n".join(lines if no_header else ["3 2", *lines]).encode()
+    path.write_bytes(text if last.isascii() else text[:-1])
+    with pytest.raises(EOFError, match=rf"file: cut short.* 2 vectors up to line {4 - no_header}"):
+        KeyedVectors.load_word2vec_format(path, no_header=no_header)
+    assert len(KeyedVectors.load_word2vec_format(path, no_header=no_header, limit=2)) == 2
+
+
+def test_a_header_that_counts_more_than_there_is(tmp_path):
+    path = tmp_path / "file"
+    for end in ("", "\n"):
+        path.write_text(f"3 2\na 1 2\nb 3 4{end}")
+        with pytest.raises(EOFError, match="2 vectors up to line 4, expected 3"):
+            KeyedVectors.load_word2vec_format(path)
+        with pytest.raises(EOFError, match="2 vectors up to line 4, expected 3"):
+            KeyedVectors.load_word2vec_format(path, limit=9)
+
+
+@pytest.mark.parametrize(("binary", "lost"), [(False, 40), (True, 1), (True, 5), (True, 40)])
 def test_files_that_are_cut_short(odd, tmp_path, binary, lost):
     path = tmp_path / "file"
     odd[1].save_word2vec_format(path, binary=binary)

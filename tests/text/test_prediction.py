@@ -100,6 +100,22 @@ def test_a_score_by_hand():
     assert chosen[1] == pytest.approx(math.exp(log_p[i].max()), rel=1e-5)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_words_whose_vectors_are_not_finite(bad):
+    ours = twins()[1]
+    expected = ours.predict_output_word(["c0", "c1"], topn=10**6)
+    left_out = expected[0][0]
+    with minitorch.no_grad():
+        ours.syn1neg[ours.wv.get_index(left_out), 1] = bad
+        ours.wv.tensor[ours.wv.get_index("c2"), 0] = bad
+    found = ours.predict_output_word(["c0", "c1"], topn=10**6)
+    assert found[-1] == (left_out, 0)
+    assert [word for word, _ in found[:-1]] == [word for word, _ in expected[1:]]
+    assert sum(p for _, p in found) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match="the vector of 'c2' has NaN or infinity in it"):
+        ours.predict_output_word(["c0", "c2"])
+
+
 def test_what_a_model_cannot_say():
     empty = Word2Vec(**OPTIONS)
     with pytest.raises(RuntimeError, match="predict_output_word: needs negative > 0 or full_soft"):

@@ -286,6 +286,21 @@ def test_arrays_of_other_kinds_as_vectors():
         kv.vectors = np.array([[1, 2]])
 
 
+def test_gensims_arguments_of_an_empty_table(device):
+    for dtype in (np.float64, np.float16, minitorch.float64, float, "float32"):
+        ours = KeyedVectors(3, dtype=dtype)
+        assert array(ours.tensor).dtype == ("float64" if dtype is minitorch.float64 else dtype)
+        assert ours.device.type == device
+    kvs = gensim.models.KeyedVectors(3, count=2), KeyedVectors(3, count=2)
+    for kv in kvs:
+        assert [kv.add_vector(key, np.ones(3)) for key in "ab"] == [0, 1]
+    assert kvs[0].index_to_key == kvs[1].index_to_key
+    with pytest.raises(TypeError, match="count and dtype are given by their names"):
+        KeyedVectors(3, 2)
+    with pytest.raises(ValueError, match=r"expected one of float16, .*int"):
+        KeyedVectors(3, dtype=int)
+
+
 def test_copies(small):
     ours = small[1]
     ours.set_vecattr("a", "count", 3)
@@ -430,6 +445,8 @@ def test_sort_by_descending_frequency_as_gensim(small, caplog):
     assert ours.key_to_index == theirs.key_to_index
     assert array(ours.vectors).tolist() == theirs.vectors.tolist()
     assert ours.counts == theirs.expandos["count"].tolist() == sorted(counts, reverse=True)
+    for kind in (gensim.models.KeyedVectors, KeyedVectors):
+        kind(3).sort_by_descending_frequency()  # nothing to sort
     with pytest.raises(KeyError, match="count"):
         KeyedVectors(2, ["a"], minitorch.ones(1, 2)).sort_by_descending_frequency()
 
