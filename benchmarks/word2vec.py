@@ -102,11 +102,12 @@ CORPORA = {"bible": bible, "wikipedia": wikipedia}  # besides those of minitorch
 
 def sentences(name: str) -> Iterator[list[str]]:
     """Those of CORPORA, of minitorch's sources or of a file; several are joined by "+"."""
-    from minitorch.text import Corpus, tokenize
+    from minitorch.text import Corpus
+    from minitorch.text.tokenizers import tokenize_ascii
 
     for part in [name] if Path(name).exists() else name.split("+"):
         if part in CORPORA:
-            yield from filter(None, map(tokenize, CORPORA[part]()))
+            yield from filter(None, map(tokenize_ascii, CORPORA[part]()))
         else:
             yield from Corpus(part)
 

@@ -115,10 +115,11 @@ def watch(
     Of files it knows how many bytes there are, of lists how many sentences. Raises TypeError for
     what is not sentences, and if one of them is a string instead of a list of words.
     """
-    corpus = sentences if isinstance(sentences, Corpus) else None
+    size = sentences.size() if isinstance(sentences, Corpus) else 0
+    corpus = sentences if isinstance(sentences, Corpus) and size else None
     total, unit = len(sentences) if isinstance(sentences, Sized) else None, " sentences"
     if corpus is not None:
-        total, unit = corpus.size(), "B"
+        total, unit = size, "B"
     began, words = time.perf_counter(), 0
     with Progress(what, total, unit, progress) as shown:
 

@@ -250,7 +250,7 @@ class Run:
         shown = Progress("training", epochs * self.words, "word", self.progress, done)
         with (
             shown,
-            _interrupts(self.checkpoint is not None) as stop,
+            interrupts(self.checkpoint is not None) as stop,
             self.team(self.trainer) as team,
         ):
             for epoch in range(place.epoch, epochs):
@@ -386,7 +386,7 @@ class Run:
 
 
 @contextmanager
-def _interrupts(deferred: bool) -> Iterator[list[bool]]:
+def interrupts(deferred: bool) -> Iterator[list[bool]]:
     """Ctrl-C is noted in the list, to be acted upon between two stretches; a second acts at once.
 
     In the main thread only, and not without `deferred`.
