@@ -142,12 +142,11 @@ def run(library: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def quality(words: list[str], vectors: Any) -> dict[str, Any]:
     """What gensim makes of the vectors; NaN for a corpus too small to know any word asked for."""
-    import numpy
     from gensim.models import KeyedVectors
     from gensim.test.utils import datapath
 
     kv = KeyedVectors(vectors.shape[1])
-    kv.add_vectors(words, vectors if isinstance(vectors, numpy.ndarray) else vectors.cpu().numpy())
+    kv.add_vectors(words, array(vectors))
     try:
         figures = [
             *(
@@ -165,6 +164,13 @@ def quality(words: list[str], vectors: Any) -> dict[str, Any]:
             asked = " + ".join(positive) + "".join(f" - {word}" for word in negative)
             near[asked] = [word for word, _ in found]
     return dict(zip(QUALITY, figures, strict=True)) | {"neighbours": near}
+
+
+def array(table: Any) -> Any:
+    """A NumPy array of a table of either library."""
+    import numpy
+
+    return table if isinstance(table, numpy.ndarray) else table.cpu().numpy()
 
 
 # ---------------------------------------------------------------------- all runs
