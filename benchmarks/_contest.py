@@ -246,7 +246,8 @@ def summary(rows: Rows, axes: Axes, learns: bool = False) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     reasons = [(row["point"], failed(row, learns)) for row in rows]
     bad = [f"- {listed(point)}: {reason}" for point, reason in reasons if reason]
-    return [*lines, "", *(bad or ["No point fails."])]
+    none = "No point fails." if any(row[OURS] for row in rows) else "Nothing was measured."
+    return [*lines, "", *(bad or [none])]
 
 
 def told(full: bool) -> str:
