@@ -22,6 +22,7 @@ import importlib
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -287,7 +288,7 @@ def _name(key: dict[str, Any]) -> str:
 def covering(axes: dict[str, list[Any]], strength: int = 2) -> list[dict[str, Any]]:
     """Points among which any values of so many axes meet; found greedily, always the same ones.
 
-    As many as there are axes give the whole product.
+    Values of an axis come about equally often. A strength of all axes gives their product.
     """
     strength = min(strength, len(axes))
     missing = {
@@ -296,6 +297,7 @@ def covering(axes: dict[str, list[Any]], strength: int = 2) -> list[dict[str, An
         for chosen in product(*(axes[name] for name in names))
     }
     used: Counter[tuple[str, Any]] = Counter()
+    rng = random.Random(1)  # lest the first values come with the first ones
     points = []
     while missing:
         point = next(iter(missing))
@@ -306,7 +308,7 @@ def covering(axes: dict[str, list[Any]], strength: int = 2) -> list[dict[str, An
             for value in values:
                 others = combinations(point, strength - 1)
                 new = sum(frozenset({*some, (axis, value)}) in missing for some in others)
-                worth[value] = new, -used[axis, value]  # of equals the one that came least
+                worth[value] = new, -used[axis, value], rng.random()
             point |= {(axis, max(values, key=worth.__getitem__))}
         points.append({axis: dict(point)[axis] for axis in axes})
         used.update(point)
