@@ -61,12 +61,12 @@ def parser(name: str, about: str) -> argparse.ArgumentParser:
 
 
 def points(axes: Axes, minor: Axes, full: bool) -> list[Point]:
-    """Those among which any values of two axes meet; full: the product.
+    """Those among which any values of three axes meet; full: the product.
 
     Of the minor axes it has values drawn at random, always the same.
     """
     if not full:
-        return covering(axes | minor)
+        return covering(axes | minor, 3)
     rng = random.Random(1)
     return [
         point | {axis: rng.choice(values) for axis, values in minor.items()}
@@ -252,7 +252,7 @@ def summary(rows: Rows, axes: Axes, learns: bool = False) -> list[str]:
 
 def told(full: bool) -> str:
     """For the head of a table: what the points are, and when one fails."""
-    which = "the product of the axes" if full else "such that any values of two axes meet"
+    which = "the product of the axes" if full else "such that any values of three axes meet"
     return (
         f"Points are {which}. One worker, BLAS of one thread. Components are the largest, of the "
         "vectors and of the output tables (syn1neg, syn1), over the points of a line. A point "
@@ -267,8 +267,9 @@ def listed(options: dict[str, Any]) -> str:
 
 
 def reach(row: dict[str, Any], who: str, kind: str) -> float | None:
-    """The largest component, where it is known."""
-    found: float | None = (row[who] or {}).get(kind)
+    """The largest component, where it is known: inf where training raised an error."""
+    result = row[who] or {kind: None}
+    found: float | None = math.inf if "error" in result else result[kind]
     return found
 
 

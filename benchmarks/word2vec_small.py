@@ -5,7 +5,7 @@ python -m benchmarks.word2vec_small [--full] [--part text walks]
 
 Text: words drawn evenly or by Zipf's law. Walks: of node2vec (Grover and Leskovec, 2016; p and q
 are 1), ten of 80 steps from each node of a graph, window 10, 128 dimensions. Points are such that
-any values of two axes meet, or with --full the product of the axes. A point fails where training
+any values of three axes meet, or with --full the product of the axes. A point fails where training
 raises an error, and where a component is not finite or larger than four times gensim's largest.
 The work folder keeps what was measured: a run that was stopped goes on there. Results go to
 benchmarks/results/ as JSON and Markdown.

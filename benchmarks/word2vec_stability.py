@@ -3,7 +3,7 @@
 python -m benchmarks.word2vec_stability [--full] [--words 300000] [--corpus gcide+wordnet]
                                         [--work FOLDER] [--contestant gensim] [--compiled no]
 
-An epoch over the first words of the corpus, at points among which any values of two AXES meet, or
+An epoch over the first words of the corpus, at points among which any values of three AXES meet, or
 with --full at all of their product, where A point fails where
 training raises an error, where the loss is not below that of zero vectors, and where a component
 is not finite or larger than four times gensim's largest. The work folder keeps what was measured:
