@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import math
 import os
 import random
@@ -111,7 +112,8 @@ class Contest:
             for one in options
         ]
         if who in self.running:
-            missing = [key for key in keys if self.record.get(key) is None]
+            new = {json.dumps(key): key for key in keys if self.record.get(key) is None}
+            missing = [*new.values()]  # each once, where an axis has no effect
             for start in range(0, len(missing), AT_ONCE):
                 some = missing[start : start + AT_ONCE]
                 call = (function, LIBRARIES[who], str(corpus), [key["options"] for key in some])

@@ -151,7 +151,8 @@ def plot(rows: Rows, path: Path) -> None:
                 )
             ax.set(title=f"{title}, {corpus}")
             ax.grid(alpha=0.3)
-    panels[0][0].legend()
+    handles = panels[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper right", ncols=len(LIBRARIES))
     figure.savefig(path, dpi=120)
 
 

@@ -498,7 +498,6 @@ def small(monkeypatch):
 
 
 def test_small_texts_and_walks_are_what_they_say(small):
-    pytest.importorskip("networkx")
     even = list(small.text(10, "even", 1000))
     assert [len(sentence) for sentence in even] == [1000] * 60
     counts = Counter(word for sentence in even for word in sentence)
@@ -514,7 +513,6 @@ def test_small_texts_and_walks_are_what_they_say(small):
 
 
 def test_contests_go_on_where_they_stopped(small, contest, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("networkx")
     harness = importlib.import_module("benchmarks.harness")
     monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
     part = small.PARTS["walks"]
