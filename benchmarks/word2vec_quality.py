@@ -50,6 +50,7 @@ POINTS: dict[str, dict[str, Any]] = {
     "CBOW, hierarchical softmax": MODELS["cbow-hs"],
 }
 EPOCHS = {"gcide+wordnet": 1, "bible+wikipedia": 5}
+KEPT = (*QUALITY, "losses", "neighbours", "error")  # of a run: its times may be of any hour
 Rows = list[dict[str, Any]]  # corpus, point, and of each contestant a run of each seed
 
 
@@ -71,7 +72,8 @@ def measure(args: argparse.Namespace) -> Rows:
                 call = (who, "benchmarks.word2vec:run", paths[name], [options])
                 (run,) = contest.results(*call)
                 if run:
-                    row[who].append({"seed": seed, **run})
+                    kept = {key: run[key] for key in KEPT if key in run}
+                    row[who].append({"seed": seed} | kept)
                     print(f"{name}, {point}, seed {seed}, {who}: {told(run)}", flush=True)
     return rows
 
