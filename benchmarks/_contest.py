@@ -56,7 +56,6 @@ def parser(name: str, about: str) -> argparse.ArgumentParser:
         help="who runs; of the others the report tells what the folder has",
     )
     add("--compiled", choices=COMPILED, default="auto", help="whether Numba does minitorch's work")
-    add("--full", action="store_true", help="the product of the axes")
     add("--dry", action="store_true", help="print, but save nothing")
     return made
 

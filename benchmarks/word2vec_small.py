@@ -137,6 +137,7 @@ def main(given: list[str] | None = None) -> None:
     """Measure the parts, print and save their tables."""
     made = parser("word2vec_small", __doc__.splitlines()[0])
     made.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    made.add_argument("--full", action="store_true", help="the product of the axes")
     args = made.parse_args(given)
     contest, lines, results = Contest(args), [], {}
     for name in args.part:

@@ -48,6 +48,7 @@ def main(given: list[str] | None = None) -> None:
     add = made.add_argument
     add("--corpus", default="gcide+wordnet", help="as in benchmarks.word2vec")
     add("--words", type=int, default=300_000)
+    add("--full", action="store_true", help="the product of the axes")
     args = made.parse_args(given)
     contest, name = Contest(args), Path(args.corpus).name
     path = contest.file(f"{name}-{args.words}", partial(beginning, args.corpus, args.words))
