@@ -54,8 +54,10 @@ logger = logging.getLogger(__name__)
 
 Sentences = Iterable[Sequence[str]]
 
-# Times that a step may have the most frequent word, on average: CBOW has fewer pairs of it.
-_MOST_OFTEN = {"sg": 6.1, "cbow": 12.2}
+# What a step may have of the most frequent word, as rate * pairs: a step of 512 words of a text at
+# alpha 0.05. CBOW has fewer pairs of it. Beyond that steps are shorter, and damping holds the rest.
+_LOAD = {"sg": 11.0, "cbow": 22.0}
+_POOL = {"sg": 48, "cbow": 16}  # noise words that the pairs of a block share, at 5 x 5
 # Words, those of all epochs, that take as long without Numba's machine code as with its import.
 _WORTH_IT = 2_000_000
 _BYTES = 6  # of a file to a word, about
@@ -248,7 +250,7 @@ class Word2Vec:
         self.sorted_vocab = sorted_vocab
         self.workers, self.compute_loss, self.comment = workers, compute_loss, comment
         self.block_size, self.step_words, self.batch_words = block_size, step_words, batch_words
-        self.pool_size = (48 if sg else 16) if pool_size is None else pool_size
+        self.pool_size = self._shared_negatives() if pool_size is None else pool_size
         self.callbacks, self.hashfxn, self.null_word = tuple(callbacks), hashfxn, null_word
         self.device = get_default_device() if device is None else Device(device)
         self.progress, self.cache, self.compiled = progress, cache, compiled
@@ -482,7 +484,7 @@ class Word2Vec:
         words, size, device = len(self.vocab), self.vector_size, self.device
         others: list[Module] = []
         if self.hs:
-            pairs = self._blocks_at_once() * self.block_size * (self.window + 1 if self.sg else 1)
+            pairs = self._blocks_at_once(self.alpha) * self.block_size * (self.window + 1 if self.sg else 1)
             counts = self.vocab.counts.tolist()
             others.append(HierarchicalSoftmax(counts, size, pairs, device=device))
         if self.full_softmax:
@@ -676,7 +678,7 @@ class Word2Vec:
     ) -> Trainer:
         """What trains the model on stretches of a corpus."""
         random = self.generator.get_state()
-        blocks = self._blocks_at_once()
+        blocks = self._blocks_at_once(schedule.high)
         sampler = self._sampler()
         self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
         locks = self._locks()
@@ -716,14 +718,21 @@ class Word2Vec:
         start = partial(self._start, workers, words * epochs)
         return partial(processes, start, options, self.vocab.counts.tolist())
 
-    def _blocks_at_once(self) -> int:
-        """Blocks to a step: few enough that no word's gradients are summed too often."""
+    def _shared_negatives(self) -> int:
+        """Noise words to a block: more where each stands for more pairs, as the square root."""
+        pairs = self.negative * (self.window if self.sg else 5)
+        return round(_POOL["sg" if self.sg else "cbow"] * max(1.0, pairs / 25) ** 0.5)
+
+    def _blocks_at_once(self, alpha: float) -> int:
+        """Blocks to a step at a rate: few enough that no word comes too often, see `_LOAD`."""
         kept = self.vocab.keep_probabilities(self.sample) * self.vocab.counts
         often = kept.max() / kept.sum()
         if self.negative:
             often = max(often, self.vocab.noise_probabilities(self.ns_exponent).max())
-        most = _MOST_OFTEN["sg" if self.sg else "cbow"] / often
-        return max(1, int(min(self.step_words, most)) // self.block_size)
+        near = self.window + 1 if self.shrink_windows else 2 * self.window
+        load = alpha * often * near * (1 + self.negative)
+        most = min(self.step_words, _LOAD["sg" if self.sg else "cbow"] / max(load, 1e-9))
+        return max(1, int(most) // self.block_size)
 
     def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> Numbered:
         if self._numbered is None:
