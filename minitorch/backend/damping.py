@@ -20,4 +20,4 @@ table grow while the other shrinks.
 
 from __future__ import annotations
 
-CURVATURE_LIMIT = 20.0
+CURVATURE_LIMIT = 40.0

@@ -54,9 +54,9 @@ logger = logging.getLogger(__name__)
 
 Sentences = Iterable[Sequence[str]]
 
-# What a step may have of the most frequent word, as rate * pairs: a step of 512 words of a text at
-# alpha 0.05. CBOW has fewer pairs of it. Beyond that steps are shorter, and damping holds the rest.
-_LOAD = {"sg": 11.0, "cbow": 22.0}
+# What a step may have of the most frequent word and of one word with another, as rate * pairs:
+# 512 words of a text at alpha 0.05. CBOW has fewer pairs. Beyond that steps are shorter.
+_LOADS = {"sg": (11.0, 3.0), "cbow": (22.0, 6.0)}
 _POOL = {"sg": 48, "cbow": 16}  # noise words that the pairs of a block share, at 5 x 5
 # Words, those of all epochs, that take as long without Numba's machine code as with its import.
 _WORTH_IT = 2_000_000
@@ -719,20 +719,21 @@ class Word2Vec:
         return partial(processes, start, options, self.vocab.counts.tolist())
 
     def _shared_negatives(self) -> int:
-        """Noise words to a block: more where each stands for more pairs, as the square root."""
+        """Noise words to a block: each stands for as many pairs as at the defaults, or fewer."""
         pairs = self.negative * (self.window if self.sg else 5)
-        return round(_POOL["sg" if self.sg else "cbow"] * max(1.0, pairs / 25) ** 0.5)
+        return round(_POOL["sg" if self.sg else "cbow"] * max(1.0, pairs / 25))
 
     def _blocks_at_once(self, alpha: float) -> int:
-        """Blocks to a step at a rate: few enough that no word comes too often, see `_LOAD`."""
+        """Blocks to a step at a rate: few enough that no word comes too often, see `_LOADS`."""
         kept = self.vocab.keep_probabilities(self.sample) * self.vocab.counts
-        often = kept.max() / kept.sum()
+        shares = [kept / kept.sum()]
         if self.negative:
-            often = max(often, self.vocab.noise_probabilities(self.ns_exponent).max())
+            shares.append(self.vocab.noise_probabilities(self.ns_exponent))
         near = self.window + 1 if self.shrink_windows else 2 * self.window
-        load = alpha * often * near * (1 + self.negative)
-        most = min(self.step_words, _LOAD["sg" if self.sg else "cbow"] / max(load, 1e-9))
-        return max(1, int(most) // self.block_size)
+        load = max(alpha, 1e-9) * near * (1 + self.negative)  # of one occurrence
+        most, mean = _LOADS["sg" if self.sg else "cbow"]
+        words = min(min(most / p.max(), mean / (p @ p)) for p in shares) / load
+        return max(1, int(min(words, self.step_words)) // self.block_size)
 
     def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> Numbered:
         if self._numbered is None:
