@@ -53,7 +53,7 @@ NUMPY_ALLOWED = (
     *("backend/", "data/", "viz/"),
     *(
         f"text/{name}.py"
-        for name in ("cooccurrence", "corpus", "encoded", "lsa", "parallel", "vocab")
+        for name in ("cooccurrence", "corpus", "encoded", "lsa", "parallel", "shared", "vocab")
     ),
 )
 

@@ -22,6 +22,7 @@ from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import Encoded, encode, from_frequencies
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.parallel import Starting, processes
+from minitorch.text.shared import memory_of, share
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
 from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
 from minitorch.text.training import STRETCH, Numbered, Run, Schedule, Trainer, call_all
@@ -282,6 +283,8 @@ class Word2Vec:
         self.vocab, self._numbered = vocab, numbered
         self.corpus_count, self.corpus_total_words = numbered.corpus.count, numbered.corpus.total
         self.model = self._model()
+        if self.workers > 1 and self.device.type == "cpu":
+            share(self.model)
         self.wv = KeyedVectors(
             self.vector_size,
             vocab.index_to_key,
@@ -462,10 +465,10 @@ class Word2Vec:
         if workers == 1 or self.device.type != "cpu":
             self._end_workers()
             return nullcontext
-        options = {name: getattr(self, name) for name in _OPTIONS}
-        options["compiled"] = self._is_compiled(numbered, epochs)
-        start = partial(self._start, workers, words * epochs)
-        return partial(processes, start, options, self.vocab.counts.tolist())
+        if memory_of(self.model) is None:  # there was one worker, when the tables were made
+            share(self.model)
+            self.wv.vectors = self.model.input.weight.detach()
+        return partial(processes, partial(self._start, workers, words * epochs))
 
     def _blocks_at_once(self) -> int:
         """Blocks to a step: few enough that no word's gradients are summed too often."""
