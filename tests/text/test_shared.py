@@ -65,6 +65,27 @@ def test_tables_are_common_and_nothing_else(options, description):
     assert again.keep.equal(sampler.keep)
 
 
+def test_arrays_of_all_kinds_go_over(tmp_path, description, monkeypatch):
+    monkeypatch.setattr("minitorch.text.shared._CHUNK", 1000)
+    tokens = np.arange(5000, dtype=np.int32)
+    tokens.tofile(tmp_path / "tokens")
+    arrays = [
+        np.memmap(tmp_path / "tokens", np.int32, mode="r"),
+        np.arange(6000.0).reshape(60, 100).T[::2],
+        np.broadcast_to(np.float32(2), (3, 700)),
+        np.array(1.5),
+        np.zeros((0, 4)),
+    ]
+    model = SkipGram(5, 3, device="cpu")
+    share(model)
+    given, memories = description(model, {"many": arrays, "one": (arrays[3], {"a": None})})
+    found = restored(json.loads(given), memories)
+    assert found["one"] == (1.5, {"a": None})
+    for ours, theirs in zip(arrays, found["many"], strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("options", MODELS, ids=str)
 def test_another_process_needs_no_memory_for_tables(options, description):
     ours = built(workers=2, vector_size=2000, **options)
