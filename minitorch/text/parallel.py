@@ -108,11 +108,11 @@ class _Worker:
         self.listener.start()
 
     def close(self) -> None:
-        """Close the pipes of a process that has ended."""
-        self.listener.join()
-        self.heard.close()
+        """Close the pipes of a process, which ends it if nothing else has."""
         with suppress(BrokenPipeError):
             self.said.close()
+        self.listener.join()
+        self.heard.close()
 
 
 class Starting:
@@ -164,7 +164,7 @@ class Starting:
         )
         rest = about.file()
         self.instructed = True
-        with suppress(BrokenPipeError):  # it has ended, which `answers` will tell
+        with suppress(ConnectionError):  # it has ended, which `answers` will tell
             socket.send_fds(self.instructions, [b"."], [tables.descriptor, rest])
             self.instructions.sendall(json.dumps(about.given).encode() + b"\n")
         os.close(rest)

@@ -1,4 +1,5 @@
 import gc
+import math
 import os
 import signal
 import subprocess
@@ -190,6 +191,26 @@ def test_a_worker_that_dies_is_told(monkeypatch):
     with pytest.raises(RuntimeError, match=r"a worker has ended"):
         model.train()
     assert started[0].poll() is not None
+
+
+def test_workers_go_on_without_the_first_process(monkeypatch):
+    started = processes_of(monkeypatch)
+    model = Word2Vec(**OPTIONS)
+    model.build_vocab(SENTENCES)
+    hand_out = parallel.Processes._hand_out
+
+    def killing(worker, coming):
+        (process,) = started
+        while len(children(process.pid)) < 2:
+            assert process.poll() is None
+        process.kill()
+        monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(hand_out))
+        hand_out(worker, coming)
+
+    monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(killing))
+    model.train(epochs=1)
+    assert math.isfinite(model.losses[-1])
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def test_a_worker_says_why_it_failed(monkeypatch):
