@@ -10,9 +10,10 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 FOUND = {p.stem for p in FOLDER.glob("*.py") if p.stem[0] != "_" and p.stem != "harness"}
-LAST = ["fashion_epoch", "fashion_mnist", "gpu", "word2vec", "word2vec_curves"]  # they take long
+WORDS = sorted(name for name in FOUND if name.startswith("word2vec"))
+LAST = ["fashion_epoch", "fashion_mnist", "gpu", *WORDS]  # they take long
 NAMES = [*sorted(FOUND - {*LAST}), *LAST]
-OTHER_OPTIONS = {"fashion_mnist", "gpu", "word2vec", "word2vec_curves"}
+OTHER_OPTIONS = {"fashion_mnist", "gpu", *WORDS}
 
 
 def main(arguments: list[str]) -> int:

@@ -196,8 +196,9 @@ def word2vec_rates(device: str) -> dict[str, float]:
     sentences = list(Corpus("stdlib"))
     found = {}
     for place in (device, "cpu"):
-        Word2Vec(sentences[:2000], device=place, epochs=1, progress=False)  # compiles
-        model = Word2Vec(sentences, device=place, epochs=1, progress=False)
+        options = {"sg": 1, "alpha": 0.05, "workers": 1, "epochs": 1, "progress": False}
+        Word2Vec(sentences[:2000], device=place, **options)  # compiles
+        model = Word2Vec(sentences, device=place, **options)
         found[place] = model.corpus_total_words / model.total_train_time
         print(f"word2vec, {place}: {found[place]:,.0f} words/s", flush=True)
     return found
@@ -219,7 +220,8 @@ def check(device: str) -> None:
                 step()
         print(f"{case}: ran")
     sentences = [["one", "two", "three", "four"]] * 40
-    model = Word2Vec(sentences, vector_size=8, min_count=1, sample=0, epochs=1, device=device)
+    options = {"vector_size": 8, "min_count": 1, "sample": 0, "epochs": 1, "sg": 1}
+    model = Word2Vec(sentences, device=device, **options)
     print(f"word2vec: ran, {model.corpus_total_words} words")
 
 

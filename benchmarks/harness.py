@@ -22,14 +22,18 @@ import importlib
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -239,6 +243,78 @@ def in_turns(
         for name in names[i % len(names) :] + names[: i % len(names)]:
             found[name].append(contestants[name]())
     return found
+
+
+class Record:
+    """Results in a file, a line of JSON each, so that a benchmark that was killed goes on.
+
+    Several processes may write to it at once. A line that was cut off is measured again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._found: dict[str, Any] = {}
+        self._read = 0  # bytes of the file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def get(self, key: dict[str, Any]) -> Any:
+        """What was added under the key, or None."""
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # somebody is writing it
+                self._read += len(line)
+                with suppress(ValueError):
+                    told = json.loads(line)
+                    self._found[_name(told["key"])] = told["result"]
+        return self._found.get(_name(key))
+
+    def add(self, key: dict[str, Any], result: Any) -> None:
+        """Append a line."""
+        line = json.dumps({"key": key, "result": result}) + "\n"
+        with self.path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read() == b"\n" else "\n" + line
+            file.write(line.encode())
+
+
+def _name(key: dict[str, Any]) -> str:
+    return json.dumps(key, sort_keys=True)
+
+
+def covering(axes: dict[str, list[Any]], strength: int = 2) -> list[dict[str, Any]]:
+    """Points among which any values of so many axes meet; found greedily, always the same ones.
+
+    Values of an axis come about equally often. A strength of all axes gives their product.
+    """
+    strength = min(strength, len(axes))
+    missing = {
+        frozenset(zip(names, chosen, strict=True)): None
+        for names in combinations(axes, strength)
+        for chosen in product(*(axes[name] for name in names))
+    }
+    used: Counter[tuple[str, Any]] = Counter()
+    rng = random.Random(1)  # lest the first values come with the first ones
+    points = []
+    while missing:
+        point = next(iter(missing))
+        for axis, values in axes.items():
+            if axis in dict(point):
+                continue
+            worth = {}
+            for value in values:
+                others = combinations(point, strength - 1)
+                new = sum(frozenset({*some, (axis, value)}) in missing for some in others)
+                worth[value] = new, -used[axis, value], rng.random()
+            point |= {(axis, max(values, key=worth.__getitem__))}
+        points.append({axis: dict(point)[axis] for axis in axes})
+        used.update(point)
+        for some in combinations(point, strength):
+            missing.pop(frozenset(some), None)
+    return points
 
 
 def installed(*packages: str) -> bool:

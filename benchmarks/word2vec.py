@@ -1,13 +1,14 @@
 """Word vectors: words per second and quality, beside gensim.
 
 python -m benchmarks.word2vec [--model sg cbow] [--corpus gcide+wordnet bible+wikipedia]
-                              [--rounds 3] [--epochs 5] [--workers 2]
+                              [--alpha 0.05 0.025] [--rounds 3] [--epochs 5] [--workers 2]
 
 All contestants read one text file (a sentence a line, `corpus_file`) through the same calls, and
-train with the OPTIONS and otherwise their own defaults; ours also with the machine code of the
-extra `numba`, where that is installed (what it compiles is kept for the next process). Each run is
-a process of its own, where BLAS has one thread, and rounds alternate between the contestants, so
-that what else the machine does falls on all. Words per second count the words of the file times the
+train with the OPTIONS, at each learning rate alpha, and otherwise with their own defaults; ours
+also with the machine code of the extra `numba`, where that is installed (what it compiles is kept
+for the next process). gensim is the measure of those that have its alpha. Each run is a process of
+its own, where BLAS has one thread, and rounds alternate between the contestants, so that what else
+the machine does falls on all. Words per second count the words of the file times the
 epochs; once with `build_vocab` and once over `train` alone. gensim measures everybody's quality, on
 the files that it brings. Each corpus and model has its files in benchmarks/results/, as JSON and
 Markdown.
@@ -21,9 +22,10 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
@@ -58,19 +60,19 @@ class Contestant(NamedTuple):
     needs: str | None = None
 
 
-def contestants(workers: int) -> dict[str, Contestant]:
-    """Who runs, by name; the last is the referee."""
-    ours = {"progress": False}
+def contestants(workers: int, alphas: Sequence[float]) -> dict[str, Contestant]:
+    """Who runs, by name; at each alpha the last is the referee."""
     many = f"{workers} worker" + "s" * (workers > 1)
     table = {}
-    for title, compiled in (("minitorch", False), ("minitorch with Numba", True)):
-        for count, name in ((workers, many), (1, "1 worker")):
-            options = ours | {"workers": count, "compiled": compiled}
-            needs = "numba" if compiled else None
-            table[f"{title}, {name}"] = Contestant("minitorch.text", options, needs)
-    table |= {
-        f"{REFEREE}, {many}": Contestant("gensim.models", {"workers": workers}),
-    }
+    for alpha in alphas:
+        for title, compiled in (("minitorch", False), ("minitorch with Numba", True)):
+            for count, name in ((workers, many), (1, "1 worker")):
+                options = {"progress": False, "workers": count, "compiled": compiled}
+                needs = "numba" if compiled else None
+                contestant = Contestant("minitorch.text", options | {"alpha": alpha}, needs)
+                table[f"{title}, {name}, alpha {alpha:g}"] = contestant
+        options = {"workers": workers, "alpha": alpha}
+        table[f"{REFEREE}, {many}, alpha {alpha:g}"] = Contestant("gensim.models", options)
     return {name: c for name, c in table.items() if c.needs is None or find_spec(c.needs)}
 
 
@@ -102,11 +104,12 @@ CORPORA = {"bible": bible, "wikipedia": wikipedia}  # besides those of minitorch
 
 def sentences(name: str) -> Iterator[list[str]]:
     """Those of CORPORA, of minitorch's sources or of a file; several are joined by "+"."""
-    from minitorch.text import Corpus, tokenize
+    from minitorch.text import Corpus
+    from minitorch.text.tokenizers import tokenize_ascii
 
     for part in [name] if Path(name).exists() else name.split("+"):
         if part in CORPORA:
-            yield from filter(None, map(tokenize, CORPORA[part]()))
+            yield from filter(None, map(tokenize_ascii, CORPORA[part]()))
         else:
             yield from Corpus(part)
 
@@ -142,12 +145,11 @@ def run(library: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def quality(words: list[str], vectors: Any) -> dict[str, Any]:
     """What gensim makes of the vectors; NaN for a corpus too small to know any word asked for."""
-    import numpy
     from gensim.models import KeyedVectors
     from gensim.test.utils import datapath
 
     kv = KeyedVectors(vectors.shape[1])
-    kv.add_vectors(words, vectors if isinstance(vectors, numpy.ndarray) else vectors.cpu().numpy())
+    kv.add_vectors(words, array(vectors))
     try:
         figures = [
             *(
@@ -167,6 +169,13 @@ def quality(words: list[str], vectors: Any) -> dict[str, Any]:
     return dict(zip(QUALITY, figures, strict=True)) | {"neighbours": near}
 
 
+def array(table: Any) -> Any:
+    """A NumPy array of a table of either library."""
+    import numpy
+
+    return table if isinstance(table, numpy.ndarray) else table.cpu().numpy()
+
+
 # ---------------------------------------------------------------------- all runs
 def main(given: list[str] | None = None) -> None:
     """Measure each model on each corpus, print the tables and save them."""
@@ -181,6 +190,7 @@ def main(given: list[str] | None = None) -> None:
         default=["gcide+wordnet", "bible+wikipedia"],
         help=f"gcide, wordnet, stdlib, {', '.join(CORPORA)}, several joined by +, or a file",
     )
+    add("--alpha", nargs="+", type=float, default=[0.05, 0.025], help="at the beginning")
     add("--rounds", type=int, default=1, help="runs of each; seeds 1, 2, ...")
     add("--epochs", type=int, default=5)
     add("--workers", type=int, default=2, help="threads of gensim, processes of minitorch")
@@ -200,7 +210,7 @@ def main(given: list[str] | None = None) -> None:
 
 def measure(path: str, model: str, args: argparse.Namespace) -> Runs:
     """Run every contestant in each round."""
-    who = contestants(args.workers)
+    who = contestants(args.workers, args.alpha)
     runs: Runs = {name: [] for name in who}
     for seed in range(1, args.rounds + 1):
         for name, contestant in who.items():
@@ -221,10 +231,11 @@ def report(corpus: str, model: str, args: argparse.Namespace, runs: Runs, lines:
     options = ", ".join(f"{key} {value}" for key, value in (OPTIONS | MODELS[model]).items())
     notes = (
         f"{corpus}: {words:,} words, {vocabulary:,} of them different and seen often enough; "
-        f"{args.epochs} epochs; {options}; otherwise defaults; BLAS of one thread. Rounds "
+        f"{args.epochs} epochs; {options}; otherwise defaults (alpha is given; by default it is "
+        f"{default_alphas()}); BLAS of one thread. Rounds "
         f"alternate ({args.rounds}, seeds from 1): words/s are medians and count the words of the "
-        "file times the epochs, with `build_vocab` and in `train` alone; ratios are of medians; "
-        "quality is mean ± standard deviation, measured by gensim."
+        "file times the epochs, with `build_vocab` and in `train` alone; ratios are of medians, to "
+        "gensim at the same alpha; quality is mean ± standard deviation, measured by gensim."
     )
     name = re.sub(r"\W+", "-", f"word2vec-{model}-{Path(corpus).name}")
     results = {"corpus": corpus, "model": model, "epochs": args.epochs, "runs": runs}
@@ -236,9 +247,20 @@ def values(runs: list[dict[str, Any]], figure: str) -> list[float]:
     return [run[figure] for run in runs]
 
 
-def referee(runs: Runs) -> list[dict[str, Any]]:
-    """The runs of gensim."""
-    return next(found for name, found in runs.items() if name.startswith(REFEREE))
+def referee(runs: Runs, name: str) -> list[dict[str, Any]]:
+    """The runs of gensim at the alpha of a contestant, with which its name ends."""
+    alpha = name.rpartition(", ")[2]
+    there = (other for other in runs if other.startswith(REFEREE))
+    return runs[next(other for other in there if other.rpartition(", ")[2] == alpha)]
+
+
+def default_alphas() -> str:
+    """What alpha is for who does not give it."""
+    found = {}
+    for library in ("minitorch.text", "gensim.models"):
+        parameters = signature(import_module(library).Word2Vec).parameters
+        found[library.partition(".")[0]] = parameters["alpha"].default
+    return ", ".join(f"{alpha:g} in {library}" for library, alpha in found.items())
 
 
 def table(runs: Runs) -> list[str]:
@@ -249,7 +271,7 @@ def table(runs: Runs) -> list[str]:
     for name, found in runs.items():
         cells = []
         for speed in SPEEDS:
-            ours, theirs = (median(values(of, speed)) for of in (found, referee(runs)))
+            ours, theirs = (median(values(of, speed)) for of in (found, referee(runs, name)))
             cells += [f"{ours:,.0f}", f"{ours / theirs:.2f}"]
         cells += [spread(values(found, figure)) for figure in QUALITY]
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -263,7 +285,7 @@ def verdicts(runs: Runs) -> list[str]:
         if name.startswith(REFEREE):
             continue
         for figure, title in QUALITY.items():
-            ours, theirs = mean(values(found, figure)), values(referee(runs), figure)
+            ours, theirs = mean(values(found, figure)), values(referee(runs, name), figure)
             least = mean(theirs) - deviation(theirs)
             holds = "at or above" if ours >= least else "BELOW"
             if ours != ours or least != least:

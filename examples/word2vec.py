@@ -64,6 +64,9 @@ def main():
     corpus = read(args.corpus)
     model = Word2Vec(
         corpus,
+        sg=1,
+        alpha=0.05,
+        workers=1,
         vector_size=100,
         window=5,
         negative=5,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from inspect import signature
@@ -47,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(words)
     try:
-        return args.run(args) or 0
+        with _told_on_stderr(log=not (getattr(args, "quiet", True) or sys.stderr.isatty())):
+            return args.run(args) or 0
     except KeyboardInterrupt as stop:
         print(f"\nminitorch: {str(stop) or 'stopped'}", file=sys.stderr)
         saved = getattr(args, "checkpoint", None) or getattr(args, "out", Path()) / LAST
@@ -63,6 +67,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"minitorch: error: {_text(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+@contextmanager
+def _told_on_stderr(log: bool) -> Iterator[None]:
+    """Warnings in one line each, and with `log` how far work is, which a terminal's bars show."""
+    handler = logging.StreamHandler()
+    logger = logging.getLogger("minitorch")
+    level = logger.level
+
+    def tell(message: Warning | str, *_: object) -> None:
+        print(f"minitorch: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = tell  # type: ignore[assignment]
+        if log:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 def _text(error: Exception) -> str:
@@ -152,47 +178,110 @@ def _mlp_pictures(result: ClassifierResult, out: Path) -> None:
 
 
 # ---------------------------------------------------------------------- train word2vec
-# Arguments of Word2Vec, whose defaults hold here too.
-WORD2VEC = {
-    "vector_size": "dimensions of a vector",
-    "window": "words on either side",
-    "negative": "noise words for each pair",
-    "sample": "threshold of sub-sampling",
-    "epochs": "passes over the corpus",
-    "min_count": "leave out words seen less often",
-    "alpha": "first learning rate",
-    "workers": "processes on the CPU",
+# Arguments of Word2Vec: by default as there, but for these.
+WORD2VEC_DEFAULTS = {"sg": 1, "alpha": 0.05, "workers": 1}
+# What is added to a parser for an argument that is not just a number.
+_SWITCH = {"choices": (0, 1), "type": int}
+# Groups of arguments; each name has its help and, where it is not a number, what else it has.
+WORD2VEC: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    "vocabulary": {
+        "min_count": (
+            "leave out words seen less often: rare ones learn little and cost memory; 1 or 2 "
+            "for a small corpus",
+            {},
+        ),
+        "max_final_vocab": ("raise --min-count until no more than so many words are left", {}),
+        "max_vocab_size": (
+            "bound the memory of counting: forget the rarest words beyond so many (reads twice)",
+            {},
+        ),
+    },
+    "model": {
+        "sg": ("1 for skip-gram: better vectors of rare words; 0 for CBOW: faster", _SWITCH),
+        "hs": (
+            "1 for hierarchical softmax as well; instead of negatives with --negative 0",
+            _SWITCH,
+        ),
+        "vector_size": ("dimensions: 100 for millions of words, 300 for billions", {}),
+        "window": ("words on either side: 2 to 5 for words alike in use, 10 for one subject", {}),
+        "shrink_windows": (
+            "take the whole window of every word; otherwise near words count more often",
+            {"option": "--fixed-window", "action": "store_false"},
+        ),
+        "cbow_mean": ("1 for the mean of the window's vectors, 0 for their sum (CBOW)", _SWITCH),
+        "negative": ("noise words for each pair: 5 to 20 for a small corpus, 2 to 5 for more", {}),
+        "ns_exponent": (
+            "noise words are drawn by count ** X: 1 as they occur, 0 all alike, below 0 rare ones "
+            "more (for baskets and other than texts)",
+            {},
+        ),
+        "sample": (
+            "sub-sample words of a higher frequency than this; 0 for none, as for tiny or even "
+            "vocabularies",
+            {},
+        ),
+    },
+    "training": {
+        "epochs": ("passes over the corpus: the smaller it is, the more", {}),
+        "alpha": ("first learning rate, of which it falls evenly; 0.025 is gensim's", {}),
+        "min_alpha": ("last learning rate", {}),
+        "workers": ("processes on the CPU: as many as there are cores for a large corpus", {}),
+    },
 }
 
 
 def _word2vec_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    corpus = parser.add_argument_group("corpus").add_argument
+    corpus(
         "--corpus",
-        default="stdlib",
-        help="a UTF-8 text file with a sentence on each line, or gcide, wordnet, stdlib, "
-        "or several of these joined by + (default: %(default)s)",
+        nargs="+",
+        default=["stdlib"],
+        metavar="SOURCE",
+        help="text files with a sentence on each line (plain, .gz, .bz2, .xz), folders of them, "
+        "or gcide, wordnet, stdlib, or several of these joined by + (default: stdlib)",
     )
+    corpus(
+        "--tokenizer",
+        metavar="NAME",
+        help="what makes words of a sentence: words (runs of letters of any script, lower-cased), "
+        "whitespace, ascii (runs of a to z), or module:function, also of the working folder, e.g. "
+        "jieba:lcut for Chinese (default: words; ascii for gcide, wordnet and stdlib)",
+    )
+    corpus("--encoding", default="utf-8", help="of the files, e.g. latin-1, utf-16")
     defaults = signature(Word2Vec).parameters
-    for name, text in WORD2VEC.items():
-        default, option = defaults[name].default, f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=type(default), default=default, metavar="N", help=text)
-    _common_training_arguments(parser, "runs/word2vec")
-    add = parser.add_argument
-    add("--sg", type=int, choices=(0, 1), default=1, help="1 for skip-gram, 0 for CBOW")
-    add("--hs", type=int, choices=(0, 1), default=0, help="1 for hierarchical softmax as well")
-    add(
+    for title, arguments in WORD2VEC.items():
+        group = parser.add_argument_group(title)
+        for name, (text, how) in arguments.items():
+            default = WORD2VEC_DEFAULTS.get(name, defaults[name].default)
+            _add(group, name, default, text, **how)
+    run = parser.add_argument_group("run")
+    _common_training_arguments(run, "runs/word2vec")
+    run.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FILE",
         help=f"what an interrupted run goes on from (default: {LAST} in --out)",
     )
-    add("--resume", action="store_true", help="go on from the checkpoint")
+    _add(run, "save_every", None, "words between two checkpoints (default: an epoch)")
+    run.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+
+
+def _add(group: Any, name: str, default: object, text: str, **how: Any) -> None:
+    """Add the option of an argument of Word2Vec: a number, unless `how` says otherwise."""
+    option = how.pop("option", f"--{name.replace('_', '-')}")
+    if "action" not in how and "choices" not in how:
+        real = isinstance(default, float)
+        how |= {"type": float, "metavar": "X"} if real else {"type": int, "metavar": "N"}
+    group.add_argument(option, dest=name, default=default, help=text, **how)
 
 
 def _train_word2vec(args: argparse.Namespace) -> None:
     use_deterministic_algorithms(args.deterministic)
-    corpus = Corpus(args.corpus)
-    options = {name: getattr(args, name) for name in (*WORD2VEC, "seed", "device", "sg", "hs")}
+    corpus = Corpus(args.corpus, args.tokenizer, args.encoding)
+    if not corpus.size():
+        raise ValueError(f"corpus {corpus.source}: it is empty")
+    names = [name for arguments in WORD2VEC.values() for name in arguments]
+    options = {name: getattr(args, name) for name in (*names, "seed", "device", "save_every")}
     args.out.mkdir(parents=True, exist_ok=True)
     model = Word2Vec(
         corpus,
@@ -207,7 +296,7 @@ def _train_word2vec(args: argparse.Namespace) -> None:
     words, seconds = model.corpus_total_words, model.total_train_time
     rate = "resumed" if args.resume else f"{args.epochs * words / seconds:,.0f} words/s"
     print(
-        f"{args.corpus}: {words:,} words, {len(model.wv):,} in the vocabulary; "
+        f"{corpus.source}: {words:,} words, {len(model.wv):,} in the vocabulary; "
         f"{rate}; loss {model.losses[-1]:.4f}"
     )
     shown = model.vocab.index_to_key[SHOWN]
@@ -215,7 +304,7 @@ def _train_word2vec(args: argparse.Namespace) -> None:
         near = model.wv.most_similar(word, topn=5)
         print(f"{word}: {', '.join(other for other, _ in near)}")
     if len(shown) > 2:
-        title = f"{args.corpus}: frequent words"
+        title = f"{corpus.source}: frequent words"
         picture = args.out / "map.png"
         _draw(lambda: viz.word_map(shown, model.wv[shown], picture, title=title), args.out)
     print(f"vectors in {path}")
@@ -406,13 +495,13 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Say each option's default, unless its help already does."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        told = action.default is None or action.default is argparse.SUPPRESS or action.const is True
+        told = action.default in (None, argparse.SUPPRESS) or action.nargs == 0
         if not action.option_strings or told or "default" in (action.help or ""):
             return action.help
         return f"{action.help} (default: %(default)s)"
 
 
-def _common_training_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+def _common_training_arguments(parser: argparse._ActionsContainer, out: str) -> None:
     add = parser.add_argument
     add("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ..., sim, auto")
     add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal results")

@@ -10,11 +10,13 @@ import math
 import os
 from typing import Any
 
-from minitorch.backend import Device
+from minitorch.backend import Device, get_default_device, mapped_array
 from minitorch.creation import as_tensor
 from minitorch.tensor import Tensor
 
 _STRUCTURE = "minitorch"  # the key of the structure in the file's metadata
+# NumPy's names of safetensors' dtypes that are mapped into memory.
+_MAPPED = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "U8": "<u1", "I32": "<i4", "I64": "<i8"}
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip file, and a bare pickle
 
 
@@ -49,11 +51,14 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
         raise
 
 
-def load(path: str | os.PathLike[str], device: str | Device | None = None) -> Any:
+def load(
+    path: str | os.PathLike[str], device: str | Device | None = None, mmap: bool = False
+) -> Any:
     """Read what `save` wrote; any other safetensors file becomes a flat dict of tensors.
 
-    Tensors come to `device` (None: the default device) and do not require grad. Raises
-    ValueError for a pickle, and for a file that is damaged or cut short.
+    Tensors come to `device` (None: the default device) and do not require grad. mmap: on the CPU
+    their memory is that of the file, read-only, which is read where it is used; on other devices
+    it changes nothing. Raises ValueError for a pickle, and for a file that is damaged or cut short.
     """
     import json
 
@@ -71,9 +76,11 @@ def load(path: str | os.PathLike[str], device: str | Device | None = None) -> An
     try:
         with safe_open(path, framework="numpy") as contents:
             metadata = contents.metadata() or {}
-            tensors = {
+            mapped = _mapped(path, device) if mmap else {}
+            tensors = mapped | {
                 name: as_tensor(contents.get_tensor(name), device=device)
                 for name in contents.keys()  # noqa: SIM118  (it is no dict)
+                if name not in mapped
             }
     except SafetensorError as error:
         raise ValueError(f"load: {path} is not a complete safetensors file: {error}") from None
@@ -85,6 +92,28 @@ def load(path: str | os.PathLike[str], device: str | Device | None = None) -> An
         return _decode(json.loads(metadata[_STRUCTURE]), tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"load: {path} has damaged metadata: {error!r}") from None
+
+
+def _mapped(path: str, device: str | Device | None) -> dict[str, Tensor]:
+    """The tensors of a complete safetensors file as views of its memory, if they are to stay here.
+
+    Those without elements are left out, and dtypes that NumPy lacks.
+    """
+    import json
+
+    if (get_default_device() if device is None else Device(device)).type != "cpu":
+        return {}
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(length))
+    entries.pop("__metadata__", None)
+    tensors = {}
+    for name, about in entries.items():
+        kind, (start, end) = _MAPPED.get(about["dtype"]), about["data_offsets"]
+        if kind is not None and start < end:
+            array = mapped_array(path, kind, about["shape"], 8 + length + start)
+            tensors[name] = as_tensor(array, device="cpu")
+    return tensors
 
 
 def _encode(value: Any, place: str, tensors: dict[str, Tensor], names: dict[int, str]) -> Any:

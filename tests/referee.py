@@ -40,8 +40,8 @@ def is_tensor(x):
 
 
 def array(x):
-    """A tensor's elements as a NumPy array."""
-    return x.detach().cpu().numpy()
+    """A tensor's elements, or those of an array, as a NumPy array."""
+    return x if isinstance(x, np.ndarray) else x.detach().cpu().numpy()
 
 
 def settle(result=None):

@@ -7,6 +7,8 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -294,15 +296,17 @@ def _rounds(rates, scores):
 
 
 def test_word2vec_table_has_ratios_of_medians_and_spreads(word2vec):
+    ours, theirs = "minitorch, 2 workers, alpha 0.05", "gensim, 2 workers, alpha 0.05"
     runs = {
-        "minitorch, 2 workers": _rounds([4000, 9000, 1000], [0.5, 0.6, 0.7]),
-        "gensim, 2 workers": _rounds([2000, 1000, 3000], [0.4, 0.4, 0.4]),
+        "gensim, 2 workers, alpha 0.025": _rounds([1000, 1000, 1000], [0.1, 0.1, 0.1]),
+        ours: _rounds([4000, 9000, 1000], [0.5, 0.6, 0.7]),
+        theirs: _rounds([2000, 1000, 3000], [0.4, 0.4, 0.4]),
     }
-    assert word2vec.table(runs)[2:] == [
-        "| minitorch, 2 workers | 4,000 | 2.00 | 8,000 | 2.00 " + "| 0.600 ± 0.100 " * 3 + "|",
-        "| gensim, 2 workers | 2,000 | 1.00 | 4,000 | 1.00 " + "| 0.400 ± 0.000 " * 3 + "|",
+    assert word2vec.table(runs)[3:] == [
+        f"| {ours} | 4,000 | 2.00 | 8,000 | 2.00 " + "| 0.600 ± 0.100 " * 3 + "|",
+        f"| {theirs} | 2,000 | 1.00 | 4,000 | 1.00 " + "| 0.400 ± 0.000 " * 3 + "|",
     ]
-    assert word2vec.neighbours(runs)[1] == "- gensim, 2 workers, frog: toad"
+    assert word2vec.neighbours(runs)[2] == f"- {theirs}, frog: toad"
 
 
 @pytest.mark.parametrize(
@@ -311,11 +315,12 @@ def test_word2vec_table_has_ratios_of_medians_and_spreads(word2vec):
 )
 def test_word2vec_verdict_is_about_the_mean_less_a_standard_deviation(word2vec, score, verdict):
     runs = {
-        "minitorch": _rounds([1, 1], [score] * 2),
-        "gensim": _rounds([1, 1, 1], [0.5, 0.6, 0.7]),
+        "gensim, alpha 0.05": _rounds([1, 1, 1], [0.9, 0.9, 0.9]),
+        "minitorch, alpha 0.025": _rounds([1, 1], [score] * 2),
+        "gensim, alpha 0.025": _rounds([1, 1, 1], [0.5, 0.6, 0.7]),
     }
     lines = word2vec.verdicts(runs)
-    assert [line.split(",")[1].split(":")[0] for line in lines] == [
+    assert [line.split(",")[2].split(":")[0] for line in lines] == [
         " WordSim-353",
         " SimLex-999",
         " analogies",
@@ -324,15 +329,22 @@ def test_word2vec_verdict_is_about_the_mean_less_a_standard_deviation(word2vec, 
 
 
 def test_word2vec_contestants_without_their_module_are_left_out(word2vec, monkeypatch):
-    there = word2vec.contestants(2)
-    assert list(there)[-1] == "gensim, 2 workers"
-    assert there["minitorch, 2 workers"].options["workers"] == 2
-    assert there["minitorch, 1 worker"].options["workers"] == 1
-    assert there["minitorch, 2 workers"].options["compiled"] is False
-    assert there["minitorch with Numba, 2 workers"].options["compiled"] is True
-    assert there["minitorch with Numba, 2 workers"].needs == "numba"
+    there = word2vec.contestants(2, [0.05])
+    assert list(there)[-1] == "gensim, 2 workers, alpha 0.05"
+    assert there["minitorch, 2 workers, alpha 0.05"].options["workers"] == 2
+    assert there["minitorch, 1 worker, alpha 0.05"].options["workers"] == 1
+    assert there["minitorch, 2 workers, alpha 0.05"].options["compiled"] is False
+    assert there["minitorch with Numba, 2 workers, alpha 0.05"].options["compiled"] is True
+    assert there["minitorch with Numba, 2 workers, alpha 0.05"].needs == "numba"
     monkeypatch.setattr(word2vec, "find_spec", lambda name: None)
-    assert all(c.needs is None for c in word2vec.contestants(2).values())
+    assert all(c.needs is None for c in word2vec.contestants(2, [0.05]).values())
+
+
+def test_word2vec_contestants_have_the_alpha_of_their_name(word2vec):
+    there = word2vec.contestants(2, [0.05, 0.025])
+    assert len(there) == 2 * len(word2vec.contestants(2, [0.05]))
+    for name, contestant in there.items():
+        assert name.endswith(f", alpha {contestant.options['alpha']:g}")
 
 
 @pytest.mark.parametrize("model", ["sg", "cbow", "sg-hs", "cbow-hs"])
@@ -360,13 +372,15 @@ def test_word2vec_bible_and_wikipedia_are_sentences(word2vec):
 def test_word2vec_command_measures_and_saves(word2vec, text, tmp_path, monkeypatch, capsys):
     harness = importlib.import_module("benchmarks.harness")
     monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
-    word2vec.main(["--corpus", text, "--model", "cbow", "--epochs", "1", "--workers", "1"])
+    word2vec.main(f"--corpus {text} --model cbow --epochs 1 --workers 1 --alpha 0.025".split())
     out = capsys.readouterr().out
-    assert "| minitorch, 1 worker |" in out and "| gensim, 1 worker |" in out
+    for name in ("minitorch", "gensim"):
+        assert f"| {name}, 1 worker, alpha 0.025 |" in out
     saved = json.loads((tmp_path / "results/word2vec-cbow-text-txt.json").read_text())
-    assert saved["results"]["runs"]["gensim, 1 worker"][0]["words"] == 3600
+    assert saved["results"]["runs"]["gensim, 1 worker, alpha 0.025"][0]["words"] == 3600
     assert "gensim" in saved["machine"] and "date" in saved["machine"]
-    assert "3,600 words" in (tmp_path / "results/word2vec-cbow-text-txt.md").read_text()
+    told = (tmp_path / "results/word2vec-cbow-text-txt.md").read_text()
+    assert "3,600 words" in told and "0.025 in gensim" in told
 
 
 def test_curves_corpus_follows_zipf_and_has_every_word(curves):
@@ -409,3 +423,168 @@ def test_curves_time_both_on_a_tiny_corpus(curves, monkeypatch, capsys):
     assert row["minitorch"][0] > 0 and row["gensim"][0] > 0
     assert 0 < row["kept"] < row["words"]
     assert "vocabulary 50: minitorch" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------- word vectors at all options
+def test_a_record_is_read_where_a_run_was_killed(harness, tmp_path):
+    path = tmp_path / "work" / "runs.jsonl"
+    record = harness.Record(path)
+    assert record.get({"a": 1}) is None
+    record.add({"a": 1, "b": [2]}, {"found": math.inf})
+    with path.open("a") as file:
+        file.write('{"key": {"a": 2}, "result": {"fou')  # cut off
+    other = harness.Record(path)
+    assert other.get({"b": [2], "a": 1}) == {"found": math.inf}
+    assert other.get({"a": 2}) is None
+    record.add({"a": 2}, {"found": 3})
+    assert record.get({"a": 2}) == other.get({"a": 2}) == {"found": 3}
+    assert harness.Record(path).get({"a": 2}) == {"found": 3}
+
+
+def test_covering_points_have_all_pairs_and_few_points(harness):
+    axes = {"a": [1, 2, 3, 4], "b": ["x", "y"], "c": [0.1, 0.2, 0.3], "d": [True, False]}
+    points = harness.covering(axes)
+    for (one, ones), (two, twos) in combinations(axes.items(), 2):
+        assert {(point[one], point[two]) for point in points} == {*product(ones, twos)}
+    assert 12 <= len(points) <= 14  # a and c alone need 12
+    everything = harness.covering(axes, len(axes))
+    assert len({tuple(point.values()) for point in everything}) == len(everything) == 48
+
+
+@pytest.fixture
+def contest(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("benchmarks._contest")
+
+
+def _reach(vectors, outputs=1.0, **others):
+    return {"vectors": vectors, "outputs": outputs, **others}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reason"),
+    [
+        (_reach(4.0), _reach(1.0), None),
+        (_reach(4.1), _reach(1.0), "vectors reach 4.1, those of gensim 1"),
+        (_reach(1.0, 9.0), _reach(1.0, 2.0), "outputs reach 9, those of gensim 2"),
+        (_reach(math.inf), None, "vectors are not finite"),
+        ({"error": "the loss is nan"}, _reach(1.0), "the loss is nan"),
+        (_reach(1.0, losses=[9.0, 2.5], zeros=2.4), None, "the loss is 2.500, that of zeros 2.400"),
+        (_reach(1.0, losses=[math.nan], zeros=2.4), None, "the loss is nan, that of zeros 2.400"),
+        (_reach(1.0, losses=[9.0, 2.3], zeros=2.4), None, None),
+        (None, _reach(1.0), None),
+    ],
+)
+def test_a_point_fails_for_a_reason(contest, ours, theirs, reason):
+    row = {"point": {"window": 5}, "minitorch": ours, "gensim": theirs}
+    assert contest.failed(row, learns=ours is not None and "losses" in ours) == reason
+
+
+def test_a_summary_counts_by_axis(contest):
+    rows = [
+        {"point": {"window": 2}, "minitorch": _reach(1.0), "gensim": _reach(2.0)},
+        {"point": {"window": 5}, "minitorch": _reach(9.0), "gensim": _reach(2.0)},
+        {"point": {"window": 5}, "minitorch": {"error": "no"}, "gensim": _reach(3.0)},
+        {"point": {"window": 5}, "minitorch": None, "gensim": None},
+    ]
+    assert contest.summary(rows, {"window": [2, 5]})[2:] == [
+        "| all |  | 3 | 2 | inf | 3 | inf | inf | 1 | inf |",
+        "| window | 2 | 1 | 0 | 1 | 2 | 0.5 | 1 | 1 | 1 |",
+        "| window | 5 | 2 | 2 | inf | 3 | inf | inf | 1 | inf |",
+        "",
+        "- window 5: vectors reach 9, those of gensim 2",
+        "- window 5: no",
+    ]
+
+
+def test_the_loss_of_zeros_is_that_of_a_first_step(contest, text):
+    for model in contest.MODELS.values():
+        options = {"vector_size": 8, "min_count": 1, "sample": 0, "epochs": 1, "negative": 3}
+        options |= {"alpha": 1e-9, "min_alpha": 0.0, "workers": 1, "progress": False} | model
+        told = contest.extent("minitorch.text", text, options)
+        assert told["losses"][0] == pytest.approx(told["zeros"], rel=0.01), model
+        assert told["outputs"] < 1e-6 and 0 < told["vectors"] <= 0.5 / 8
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("benchmarks.word2vec_small")
+
+
+def test_small_texts_and_walks_are_what_they_say(small):
+    even = list(small.text(10, "even", 1000))
+    assert [len(sentence) for sentence in even] == [1000] * 60
+    counts = Counter(word for sentence in even for word in sentence)
+    assert {*counts.values()} == {6000} and len(counts) == 10
+    zipf = Counter(word for sentence in small.text(100, "Zipf", 20) for word in sentence)
+    assert len(zipf) == 100 and zipf["w0"] > 20 * zipf["w99"]
+    for name in small.GRAPHS:
+        walks = list(small.walks(name))
+        starts = Counter(walk[0] for walk in walks)
+        assert {*starts.values()} == {10} and {len(walk) for walk in walks} == {80}, name
+    ring = next(small.walks("ring"))
+    assert all((int(a) - int(b)) % 50 in (1, 49) for a, b in pairwise(ring))
+
+
+def test_contests_go_on_where_they_stopped(small, contest, tmp_path, monkeypatch, capsys):
+    harness = importlib.import_module("benchmarks.harness")
+    monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
+    part = small.PARTS["walks"]
+    axes = {"graph": ["path"], "model": ["CBOW"], "alpha": [0.025]}
+    few = part._replace(axes=axes, minor={contest.STEP: [512]}, fixed=part.fixed | {"epochs": 1})
+    monkeypatch.setattr(small, "PARTS", {"walks": few})
+    given = ["--work", str(tmp_path), "--compiled", "no"]
+    small.main([*given, "--contestant", "gensim", "--dry"])
+    assert "Nothing was measured." in capsys.readouterr().out
+    small.main(given)
+    out = capsys.readouterr().out
+    assert "path: minitorch: 0 left" in out and "gensim: 0 left" not in out
+    assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 2
+    saved = json.loads((tmp_path / "results/word2vec-small.json").read_text())
+    (row,) = saved["results"]["walks"]
+    assert 0 < row["gensim"]["vectors"] < 10 and row["point"]["graph"] == "path"
+    assert row["minitorch"]["zeros"] == pytest.approx(6 * math.log(2))
+    assert "1 points" in (tmp_path / "results/word2vec-small.md").read_text()
+
+
+def test_stability_is_measured_on_the_beginning_of_a_corpus(text, tmp_path, monkeypatch, capsys):
+    stability = importlib.import_module("benchmarks.word2vec_stability")
+    assert sum(map(len, stability.beginning(text, 1000))) == 1000
+    monkeypatch.setattr(stability, "AXES", {"model": ["skip-gram"], "negative": [2, 5]})
+    given = ["--work", str(tmp_path), "--corpus", text, "--words", "2000", "--dry"]
+    stability.main([*given, "--contestant", "minitorch"])
+    out = capsys.readouterr().out
+    assert "| negative | 5 | 1 | 0 | " in out and "No point fails." in out
+
+
+def test_quality_is_judged_by_the_spread_of_the_referee(tmp_path):
+    quality = importlib.import_module("benchmarks.word2vec_quality")
+    theirs = [0.5, 0.6, 0.7]
+    assert quality.verdict([0.6], theirs) == "at or above"
+    assert quality.verdict([0.55], theirs) == "within"
+    assert quality.verdict([0.45], theirs) == "BELOW"
+    assert quality.verdict([], theirs) == "not measured"
+    runs = {
+        "minitorch": [dict.fromkeys(quality.QUALITY, 0.7), {"error": "the loss is nan"}],
+        "gensim": [dict.fromkeys(quality.QUALITY, score) for score in theirs],
+    }
+    rows = [{"corpus": "text", "point": "CBOW", **runs}]
+    cells = "| 0.350 ± 0.495 | 0.600 ± 0.100 | BELOW "
+    assert quality.table(rows)[2:] == ["| text | CBOW " + cells * 3 + "|"]
+    assert quality.count(rows) == "Of 3 figures of 1 points: 3 BELOW."
+    quality.plot(rows, tmp_path / "quality.png")
+    assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_quality_points_are_twelve_off_the_defaults_and_run(text, tmp_path, capsys):
+    quality = importlib.import_module("benchmarks.word2vec_quality")
+    assert len(quality.POINTS) == 12
+    assert all(quality.BASE | point != quality.BASE for point in quality.POINTS.values())
+    given = ["--work", str(tmp_path), "--corpus", text, "--point", "CBOW", "--seeds", "1", "--dry"]
+    quality.main(given)
+    out = capsys.readouterr().out
+    assert "| text.txt | CBOW | nan | nan | not measured |" in out
+    quality.main([*given, "--contestant"])
+    again = capsys.readouterr().out
+    assert " left" not in again and again.splitlines()[-4:] == out.splitlines()[-4:]

@@ -1,5 +1,7 @@
 """The `minitorch` command, as a user types it."""
 
+import inspect
+import logging
 import os
 import re
 import signal
@@ -7,10 +9,12 @@ import subprocess
 import sys
 
 import pytest
+from numpy.testing import assert_allclose
 
 import minitorch
 from minitorch import cli, train
-from minitorch.text import KeyedVectors, training
+from minitorch.text import KeyedVectors, progress, training
+from tests.referee import array
 
 MLP = ["train", "mlp", "--data", "digits", "--hidden", "16", "--epochs", "2", "--batch-size", "64"]
 WORDS = ["train", "word2vec", "--vector-size", "8", "--epochs", "2", "--min-count", "2"]
@@ -154,6 +158,81 @@ def test_word_vectors_resume(run, corpus, tmp_path, monkeypatch):
     assert "last.safetensors" in err
 
 
+def test_every_option_of_training_reaches_the_model(run, tmp_path, corpus, monkeypatch):
+    given = {}
+
+    class Model(cli.Word2Vec):
+        def __init__(self, sentences, **options):
+            given.update(options, files=sentences.files())
+            super().__init__(sentences, **options)
+
+    Model.__signature__ = inspect.signature(cli.Word2Vec)
+    monkeypatch.setattr(cli, "Word2Vec", Model)
+    wanted = {"min_count": 2, "max_final_vocab": 12, "max_vocab_size": 100, "sg": 0, "hs": 1}
+    wanted |= {"vector_size": 6, "window": 3, "shrink_windows": False, "cbow_mean": 0}
+    wanted |= {"negative": 4, "ns_exponent": 0.5, "sample": 0.1, "epochs": 1, "alpha": 0.04}
+    wanted |= {"min_alpha": 0.01, "workers": 1, "save_every": 90, "seed": 5}
+    words = [word for name in wanted for word in (f"--{name.replace('_', '-')}", wanted[name])]
+    place = words.index("--shrink-windows")
+    words[place : place + 2] = ["--fixed-window"]
+    other = tmp_path / "other.txt"
+    other.write_text("more of the land")
+    words += ["--corpus", corpus, other, "--quiet"]
+    status, out, err = run("train", "word2vec", *words, "--out", tmp_path / "w")
+    assert (status, err) == (0, "")
+    assert given.items() >= wanted.items()
+    assert given["files"] == [corpus, other]
+    assert out[0].startswith(f"{corpus}, {other}: ")
+    tables = [name for group in cli.WORD2VEC.values() for name in group]
+    assert {*tables, "save_every", "seed"} == set(wanted)
+
+
+def test_the_command_trains_as_it_did(run, corpus, tmp_path):
+    """With its own defaults, whatever those of Word2Vec are."""
+    assert run(*WORDS, "--corpus", corpus, "--out", tmp_path, "--quiet")[0] == 0
+    options = {"sg": 1, "alpha": 0.05, "workers": 1, "window": 5, "negative": 5, "sample": 1e-3}
+    options |= {"min_alpha": 1e-4, "vector_size": 8, "epochs": 2, "min_count": 2, "seed": 0}
+    model = cli.Word2Vec(cli.Corpus(corpus), **options, progress=False)
+    found = KeyedVectors.load(tmp_path / "vectors.safetensors")
+    assert found.index_to_key == model.wv.index_to_key
+    assert_allclose(array(found.vectors), array(model.wv.vectors), atol=1e-6)
+
+
+def test_words_of_other_scripts(run, tmp_path):
+    path = tmp_path / "text"
+    text = "Größe über Ärger und Öl\nёлка ёж съел ещё\n" * 40
+    path.write_text(text)
+    words = [*WORDS, "--corpus", path, "--quiet"]
+    status, _, err = run(*words, "--out", tmp_path / "w")
+    assert (status, err) == (0, "")
+    saved = tmp_path / "w" / "vectors.safetensors"
+    assert {"größe", "ärger", "ёлка", "съел"} <= set(KeyedVectors.load(saved).index_to_key)
+    path.write_bytes(text.encode("utf-16"))
+    options = ["--encoding", "utf-16", "--tokenizer", "whitespace"]
+    assert run(*words, *options, "--out", tmp_path / "w")[::2] == (0, "")
+    assert {"Größe", "Öl", "ёлка"} <= set(KeyedVectors.load(saved).index_to_key)
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_one_line(run, corpus, tmp_path):
+    corpus.write_text("ёлка ёж съел the king and the queen ещё\n" * 40)
+    status, _, err = run(
+        *WORDS, "--corpus", corpus, "--tokenizer", "ascii", "--quiet", "--out", tmp_path
+    )
+    assert status == 0
+    assert re.fullmatch(r"minitorch: warning: corpus .* ascii drops 42% of the letters .*\n", err)
+
+
+def test_progress_goes_to_stderr_off_a_terminal(run, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS", 0.0)
+    logger = logging.getLogger("minitorch")
+    before = logger.level, list(logger.handlers)
+    for quiet in ([], ["--quiet"]):
+        _, _, err = run(*WORDS, "--corpus", corpus, "--out", tmp_path / "w", *quiet)
+        assert ("words/s" in err) == (not quiet)
+        assert (logger.level, logger.handlers) == before
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -161,11 +240,25 @@ def test_word_vectors_resume(run, corpus, tmp_path, monkeypatch):
         (["train", "mlp", "--data", "digits", "--epochs", "-1"], "epochs: "),
         (["train", "mlp", "--resume", "--out", "nowhere"], "no nowhere/last.safetensors"),
         (["train", "word2vec", "--corpus", "nowhere.txt"], "nowhere.txt"),
+        (["train", "word2vec", "--corpus", "empty.txt"], "corpus empty.txt: it is empty"),
+        (["train", "word2vec", "--corpus", "folder"], "corpus 'folder': the folder has no file"),
+        (
+            ["train", "word2vec", "--corpus", "latin.txt"],
+            "latin.txt: line 1 is not utf-8: byte 0xe9",
+        ),
+        (["train", "word2vec", "--corpus", "a.bin"], "a.bin: line 1 has a NUL byte: it is no text"),
+        (["train", "word2vec", "--encoding", "utf-9"], "encoding: unknown encoding: utf-9"),
+        (["train", "word2vec", "--tokenizer", "nope"], "tokenizer: expected words, whitespace, "),
+        (["train", "word2vec", "--tokenizer", "nope:f"], "tokenizer 'nope:f': No module named"),
+        (["train", "word2vec", "--corpus", "latin.txt", "--save-every", "0"], "save_every: "),
         (["vectors", "similar", "nowhere.npz", "frog"], "nowhere.npz: No such file or directory"),
     ],
 )
 def test_user_errors_are_one_line(run, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for name, data in (("empty.txt", b""), ("latin.txt", b"caf\xe9"), ("a.bin", b"a\0b")):
+        (tmp_path / name).write_bytes(data)
     status, _, err = run(*words)
     assert status == 2
     assert err.startswith("minitorch: error: ")
@@ -217,7 +310,7 @@ def test_vectors_in_every_format_answer_alike(run, tmp_path):
         status, _, err = run("vectors", "convert", source, target)
         assert status == 2
         assert message in err
-    (tmp_path / "a.txt").write_bytes((tmp_path / "a.txt").read_bytes()[:-3])
+    (tmp_path / "a.txt").write_bytes((tmp_path / "a.txt").read_bytes()[:-6])
     status, _, err = run("vectors", "convert", tmp_path / "a.txt", tmp_path / "g.bin")
     assert status == 2
     assert "a.txt: cut short" in err

@@ -48,12 +48,19 @@ EXTRAS = [
     "sklearn",
     "hypothesis",
     "pytest",
+    "ot",
+    "annoy",
+    "hnswlib",
 ]
 NUMPY_ALLOWED = (
     *("backend/", "data/", "viz/"),
     *(
         f"text/{name}.py"
-        for name in ("cooccurrence", "corpus", "encoded", "lsa", "parallel", "shared", "vocab")
+        for name in (
+            *("cooccurrence", "corpus", "encoded", "lsa", "model_file", "parallel", "vocab"),
+            "shared",
+            "vector_table",  # gives out NumPy arrays, as gensim does
+        )
     ),
 )
 

@@ -255,3 +255,25 @@ def test_a_header_of_any_length_is_read(path):
         assert again({"x" * n: 1}, path) == {"x" * n: 1}
         starts.add(path.read_bytes()[:1])
     assert b"\x80" in starts
+
+
+def test_mapped_tensors_are_the_file(tmp_path):
+    path = tmp_path / "file"
+    state = {
+        "a": minitorch.arange(6).reshape(2, 3),
+        "b": [minitorch.ones(2), minitorch.zeros(0, 2)],
+    }
+    state |= {"c": minitorch.tensor(2.0), "d": minitorch.tensor([True, False])}
+    minitorch.save(state, path)
+    read = minitorch.load(path, mmap=True)
+    here = minitorch.get_default_device().type == "cpu"
+    assert read["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert read["b"][0].tolist() == [1, 1]
+    assert read["b"][1].shape == (0, 2)
+    assert read["c"].item() == 2
+    assert read["c"].shape == ()
+    assert read["d"].tolist() == [True, False]
+    if here:
+        assert not read["a"].numpy().flags.writeable
+    else:
+        read["a"] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -167,6 +167,11 @@ def host_array(data: Any, dtype: np.dtype | None = None) -> np.ndarray:
         return array
     with np.errstate(all="ignore"):
         return array.astype(dtype, order="C")
+
+
+def mapped_array(path: str, dtype: str, shape: Sequence[int], offset: int) -> np.ndarray:
+    """Part of a file as an array that cannot be written to, read where it is used."""
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(shape)))
 
 
 class Device:

@@ -4,10 +4,17 @@ import importlib
 import typing
 
 from minitorch.text.callbacks import CallbackAny2Vec
-from minitorch.text.corpus import SOURCES, Corpus, LineSentence, tokenize
+from minitorch.text.corpus import (
+    SOURCES,
+    Corpus,
+    LineSentence,
+    PathLineSentences,
+    Text8Corpus,
+)
 from minitorch.text.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.phrases import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, Phraser, Phrases
+from minitorch.text.tokenizers import tokenize
 from minitorch.text.vocab import Vocab
 from minitorch.text.word2vec import Word2Vec
 
@@ -32,8 +39,10 @@ __all__ = [
     "GloVe",
     "KeyedVectors",
     "LineSentence",
+    "PathLineSentences",
     "Phraser",
     "Phrases",
+    "Text8Corpus",
     "Vocab",
     "Word2Vec",
     "count_cooccurrences",

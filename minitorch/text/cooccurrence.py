@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from tqdm import tqdm
 
 from minitorch.creation import from_numpy
 from minitorch.text import model_file
-from minitorch.text.corpus import hidden
 from minitorch.text.encoded import Encoded, encode, watch
+from minitorch.text.options import integer
+from minitorch.text.progress import Progress
 from minitorch.text.vector_table import UnknownKeyError
 from minitorch.text.vocab import Vocab
 
@@ -117,41 +117,32 @@ def count_cooccurrences(
     Raises ValueError for an option out of range and where no word is left, TypeError for a string
     instead of a list of words.
     """
-    _check_options(window, sides, weighting, min_count, chunk_words)
+    window = integer("co-occurrence: window", window, 1)
+    min_count = integer("co-occurrence: min_count", min_count, 0)
+    chunk_words = integer("co-occurrence: chunk_words", chunk_words, 1)
+    for name, given, known in (("sides", sides, SIDES), ("weighting", weighting, WEIGHTINGS)):
+        if given not in known:
+            raise ValueError(
+                f"co-occurrence: {name}: expected one of {', '.join(known)}, got {given!r}"
+            )
     corpus = sentences if isinstance(sentences, Encoded) else encode(sentences, progress)
     vocab = Vocab.from_encoded(corpus, min_count) if vocab is None else vocab
     later = _Sum((len(vocab), len(vocab)))
-    bar: tqdm[NoReturn] = tqdm(
-        total=len(corpus.tokens), desc="counting pairs", unit=" words", disable=hidden(progress)
-    )
-    with bar:
-        for part in _numbered(corpus, vocab, window, chunk_words):
+    with Progress("counting pairs", len(corpus.tokens), " words", progress) as shown:
+        for done, part in _numbered(corpus, vocab, window, chunk_words):
             later.add(_pairs(part, window, weighting, sides))
-            bar.update(len(part[0]) - part[2])
+            shown.show(done, f"{sum(held.nnz for held in later.parts):,} pairs")
     counts = SIDES[sides](later.total()).tocsr()
     counts.sort_indices()
     return Cooccurrence(vocab, counts)
 
 
-def _check_options(
-    window: int, sides: str, weighting: str, min_count: int, chunk_words: int
-) -> None:
-    numbers = {"window": window, "min_count": min_count, "chunk_words": chunk_words}
-    for name, value in numbers.items():
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name}: expected a whole number > 0, got {value}")
-    choices = {"sides": (sides, SIDES), "weighting": (weighting, WEIGHTINGS)}
-    for name, (given, known) in choices.items():
-        if given not in known:
-            raise ValueError(
-                f"co-occurrence: {name}: expected one of {', '.join(known)}, got {given!r}"
-            )
+def _numbered(corpus: Encoded, vocab: Vocab, window: int, size: int) -> Iterator[tuple[int, _Part]]:
+    """Parts of `size` words of a corpus, and before each the last `window` of the one before.
 
-
-def _numbered(corpus: Encoded, vocab: Vocab, window: int, size: int) -> Iterator[_Part]:
-    """Parts of `size` words of a corpus, and before each the last `window` of the one before."""
-    number = vocab.key_to_index.get
-    table = np.array([number(word, -1) for word in corpus.words], dtype=np.int32)
+    With each comes how many words of the corpus have gone by then.
+    """
+    table = vocab.table(corpus)
     words = numbers = np.empty(0, dtype=np.int32)
     before = 0  # sentences that began in the parts before
     for start in range(0, len(corpus.tokens), size):
@@ -160,7 +151,8 @@ def _numbered(corpus: Encoded, vocab: Vocab, window: int, size: int) -> Iterator
         words = np.concatenate([words[kept:], new])
         numbers = np.concatenate([numbers[kept:], sentence + np.int32(before)])
         before += int(np.count_nonzero(corpus.tokens[start : start + size] < 0))
-        yield words, numbers, len(words) - len(new)
+        done = min(start + size, len(corpus.tokens))
+        yield done, (words, numbers, len(words) - len(new))
 
 
 def _pairs(part: _Part, window: int, weighting: str, sides: str) -> _Pairs:

@@ -6,74 +6,110 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
-from itertools import chain, groupby, islice
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
-from typing import IO, NamedTuple
+from types import ModuleType
+from typing import IO, Any, NamedTuple
 
-from minitorch.text.files import DAMAGED, open_file, undecodable
+from minitorch.text.files import OnFile, is_by_line, pieces, read_lines, undecodable
+from minitorch.text.tokenizers import (
+    LetterCheck,
+    Tokenizer,
+    find_tokenizer,
+    listed,
+    tokenize,
+    tokenize_ascii,
+)
 
-Tokenizer = Callable[[str], list[str]]
-OnFile = Callable[[Path, IO[bytes] | None], object]
-
-_WORD = re.compile("[a-z]+")
+_TOLD = 3  # sources that are named, at most
 _BLANK_LINES = re.compile(r"\n\s*\n")
-_LONGEST = 1 << 20  # bytes of a line, past which it is cut
-
-
-def tokenize(text: str) -> list[str]:
-    """Words of a text: the runs of a to z after lower-casing."""
-    return _WORD.findall(text.lower())
 
 
 class Corpus:
     """Sentences of a source, each a list of words; can be iterated any number of times.
 
     source: one of SOURCES ("gcide", "wordnet", "stdlib"), several joined by "+"
-        ("gcide+wordnet"), or the path of a UTF-8 text file with a sentence on each line
-        (plain, .gz, .bz2 or .xz), or of a folder of such files, which are read in the order of
-        their names, those of folders in it as well; hidden ones are not.
-    tokenizer: turns the text of a sentence into words. With `str.split` a file is read as
-        gensim's LineSentence reads it.
+        ("gcide+wordnet"), or the path of a text file with a sentence on each line (plain, .gz,
+        .bz2 or .xz), or of a folder of such files, which are read in the order of their names,
+        those of folders in it as well; hidden ones are not. Or a list of these.
+    tokenizer: turns the text of a sentence into words: a function, or "words" (`tokenize`: runs of
+        letters of any script, lower-cased), "whitespace" (`str.split`, as gensim's LineSentence),
+        "ascii" (runs of a to z) or "module:function". None is "words" for files, and "ascii" for
+        SOURCES, which are English, so that they stay the corpora that they were.
+    encoding: of the files.
 
     A line of more than a mebibyte is cut at a blank and becomes several sentences.
+    Warns, at the end of the first pass, where the tokenizer drops a tenth of the letters or more,
+    and where words of scripts without blanks do not seem to be separated.
     Raises FileNotFoundError if there is no such source or file; while iterating, ValueError
-    if a file is damaged or is not UTF-8.
+    if a file is damaged, no text, or not of the encoding.
     """
 
-    def __init__(self, source: str | Path, tokenizer: Tokenizer = tokenize) -> None:
-        self.source = str(source)
-        self.tokenizer = tokenizer
-        names = self.source.split("+")
-        self._names = names if all(name in SOURCES for name in names) else []
-        if not self._names and not Path(source).exists():
-            raise FileNotFoundError(
-                f"corpus {self.source!r}: no such file, nor a source ({', '.join(SOURCES)})"
-            )
-        if not self._names and not self.files():
-            raise FileNotFoundError(f"corpus {self.source!r}: the folder has no file")
+    _in_folders = True  # whether folders in folders are read
+
+    def __init__(
+        self,
+        source: str | Path | Iterable[str | Path],
+        tokenizer: Tokenizer | str | None = None,
+        encoding: str = "utf-8",
+    ) -> None:
+        one = isinstance(source, str) or not isinstance(source, Iterable)
+        given: list[Any] = [source] if one else [*source]  # type: ignore[misc]
+        more = f", ... ({len(given)} sources)" if len(given) > _TOLD else ""
+        self.source = ", ".join(map(str, given[:_TOLD])) + more
+        self.tokenizer = find_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
+        self.encoding = encoding
+        is_by_line(encoding)  # which raises for none
+        self._parts = [part for one in given for part in self._parts_of(one)]
+        if not self._parts:
+            raise ValueError("corpus: expected a source or more, got none")
+        self._checked = False  # whether a pass has looked at the letters
         self._rewind()
+
+    def _parts_of(self, one: str | Path) -> "list[Source]":
+        if not isinstance(one, str | os.PathLike):
+            raise TypeError(f"corpus: expected a name, a path or a list of these, got {one!r}")
+        names = str(one).split("+")
+        if all(name in SOURCES for name in names):
+            return [SOURCES[name] for name in names]
+        return self._files_of(Path(one), f", nor a source ({', '.join(SOURCES)})")
+
+    def _files_of(self, path: Path, nor: str = "") -> "list[Source]":
+        if not path.exists():
+            raise FileNotFoundError(f"corpus {str(path)!r}: no such file{nor}")
+        found = [path]
+        if path.is_dir():
+            found = sorted(path.glob("**/*" if self._in_folders else "*"))
+            found = [p for p in found if p.is_file() and not _is_hidden(p.relative_to(path))]
+        if not found:
+            raise FileNotFoundError(f"corpus {str(path)!r}: the folder has no file")
+        return [_file(path, self.encoding) for path in found]
 
     def __iter__(self) -> Iterator[list[str]]:
         self._rewind()
-        return filter(None, map(self.tokenizer, self._texts()))
+        check = None if self._checked else LetterCheck()
+        for part in self._parts:
+            tokenizer = self.tokenizer or part.tokenizer
+            for text in part.read(self._begun):
+                words = tokenizer(text)
+                if type(words) is not list:
+                    words = listed(words, tokenizer)
+                if check is not None and check.is_due(len(text)):
+                    check.look(text, words)
+                if words:
+                    yield words
+        if check is not None:
+            self._checked = True
+            check.warn(self.source, self._tokenizers())
 
-    def _texts(self) -> Iterator[str]:
-        if not self._names:
-            for path in self.files():
-                yield from read_lines(path, on_file=self._begun)
-        for name in self._names:
-            yield from SOURCES[name].read(self._begun)
+    def _tokenizers(self) -> list[Tokenizer]:
+        return list(dict.fromkeys(self.tokenizer or part.tokenizer for part in self._parts))
 
     def files(self) -> list[Path]:
         """The files that the sentences come from, in order."""
-        if self._names:
-            return [path for name in self._names for path in SOURCES[name].files()]
-        root = Path(self.source)
-        if not root.is_dir():
-            return [root]
-        found = (path for path in sorted(root.rglob("*")) if path.is_file())
-        return [p for p in found if not any(s.startswith(".") for s in p.relative_to(root).parts)]
+        return [path for part in self._parts for path in part.files()]
 
     def size(self) -> int:
         """Bytes of the files, as they are on disk."""
@@ -96,91 +132,141 @@ class Corpus:
     def fingerprint(self) -> str | None:
         """What says whether the sentences are still the same: of files path, size and time.
 
-        None for a tokenizer that has no name of its own.
+        None for a tokenizer that cannot be told from others by its name and its module's file.
         """
-        name = getattr(self.tokenizer, "__qualname__", "<")
-        if "<" in name:
-            return None
-        files = []
-        for path in self.files():
-            stat = path.stat()
-            files.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
-        module = getattr(self.tokenizer, "__module__", None)
-        return json.dumps([files, self._names, module, name])
+        parts: list[object] = []
+        for part in self._parts:
+            tokenizer = _identity(self.tokenizer or part.tokenizer)
+            if tokenizer is None:
+                return None
+            parts.append([part.name, tokenizer, [_stamp(path) for path in part.files()]])
+        return json.dumps([parts, self.encoding])
 
     def __repr__(self) -> str:
-        return f"Corpus({self.source!r})"
+        return f"{type(self).__name__}({self.source!r})"
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    stat = path.stat()
+    return str(path.resolve()), stat.st_size, stat.st_mtime_ns
+
+
+def _identity(tokenizer: Tokenizer) -> list[object] | None:
+    """What a tokenizer is called, and the stamp of the file that it is from."""
+    name = getattr(tokenizer, "__qualname__", "<")
+    owner = getattr(tokenizer, "__self__", None)
+    if "<" in name or not (owner is None or isinstance(owner, ModuleType)):
+        return None
+    module = getattr(tokenizer, "__module__", None)
+    path = Path(getattr(sys.modules.get(module or ""), "__file__", None) or os.devnull)
+    if not path.is_file() and module == "__main__":  # typed in
+        return None
+    return [module, name, _stamp(path) if path.is_file() else None]
 
 
 class LineSentence(Corpus):
-    """A text file, or a folder of them, with a sentence on each line and words between blanks.
+    """Sentences of a file as gensim's LineSentence has them: a line each, words between blanks.
 
-    That is what gensim's LineSentence and PathLineSentences are. max_sentence_length: a longer
-    line becomes several sentences. limit: so many of the first lines only (of all files together).
+    source: the path of a UTF-8 text file (plain or compressed); or a file that is open (text or
+        bytes, e.g. by `gzip.open`) and is read from its beginning each time; or a folder of files.
+    max_sentence_length: a longer line becomes several sentences.
+    limit: so many of the first lines of each file only.
+
+    Raises ValueError for numbers out of range, and otherwise as Corpus does.
     """
 
+    _by_line = True  # whether a sentence ends where a line does
+
     def __init__(
-        self, source: str | Path, max_sentence_length: int = 10_000, limit: int | None = None
+        self,
+        source: str | Path | IO[str] | IO[bytes],
+        max_sentence_length: int = 10_000,
+        limit: int | None = None,
     ) -> None:
-        super().__init__(source, tokenizer=str.split)
+        if max_sentence_length < 1 or (limit is not None and limit < 0):
+            raise ValueError(
+                f"{type(self).__name__}: expected max_sentence_length > 0 and limit of at least 0 "
+                f"or None, got {max_sentence_length} and {limit}"
+            )
         self.max_sentence_length, self.limit = max_sentence_length, limit
+        super().__init__([source], tokenizer=str.split)  # type: ignore[list-item]
+
+    def _parts_of(self, one: Any) -> "list[Source]":
+        if hasattr(one, "readline"):
+            return [Source("", list, partial(_open_lines, one), str.split)]
+        return self._files_of(Path(one))
 
     def __iter__(self) -> Iterator[list[str]]:
         self._rewind()
-        for words in map(self.tokenizer, islice(self._texts(), self.limit)):
-            for start in range(0, len(words), self.max_sentence_length):
-                yield words[start : start + self.max_sentence_length]
+        for part in self._parts:
+            yield from self._sentences(part.read(self._begun))
+
+    def _sentences(self, texts: Iterable[str]) -> Iterator[list[str]]:
+        """Sentences of a file, whose lines come in one piece or in several."""
+        words: list[str] = []
+        most, lines = self.max_sentence_length, 0
+        for text in texts:
+            if lines == self.limit:
+                break
+            words += text.split()
+            lines += text.endswith("\n")
+            ends = self._by_line and text.endswith("\n")
+            whole = len(words) if ends else len(words) // most * most
+            for start in range(0, whole, most):
+                yield words[start : min(start + most, whole)]
+            del words[:whole]
+        for start in range(0, len(words), most):
+            yield words[start : start + most]
 
     def fingerprint(self) -> str | None:
-        return json.dumps([super().fingerprint(), self.max_sentence_length, self.limit])
+        content = super().fingerprint() if all(part.files() for part in self._parts) else None
+        options = [self._by_line, self.max_sentence_length, self.limit]
+        return None if content is None else json.dumps([content, *options])
+
+
+class PathLineSentences(LineSentence):
+    """The same of every file of a folder, in the order of their names; folders in it are not read.
+
+    source: the folder, or a file. Hidden files are not read.
+    """
+
+    _in_folders = False
+
+
+class Text8Corpus(LineSentence):
+    """Sentences of a file of one endless line (text8): so many words each, wherever lines end.
+
+    fname: the path, or an open file. The last sentence is shorter. (http://mattmahoney.net/dc/)
+    """
+
+    _by_line = False
+
+    def __init__(
+        self, fname: str | Path | IO[str] | IO[bytes], max_sentence_length: int = 10_000
+    ) -> None:
+        super().__init__(fname, max_sentence_length)
+
+
+def _open_lines(file: IO[Any], on_file: OnFile) -> Iterator[str]:
+    """Lines of an open file, from its beginning on."""
+    file.seek(0)
+    line, offset = 1, 0
+    try:
+        for data in pieces(file):
+            yield data.decode() if isinstance(data, bytes) else data
+            line += data.endswith(b"\n" if isinstance(data, bytes) else "\n")
+            offset += len(data)
+    except UnicodeDecodeError as error:
+        raise undecodable(Path(str(getattr(file, "name", file))), error, line, offset) from error
 
 
 def hidden(progress: bool | None) -> bool | None:
     """tqdm's `disable` for: show a bar, do not, or (None) do where stderr is a terminal."""
     return None if progress is None else not progress
-
-
-def read_lines(path: Path, errors: str = "strict", on_file: OnFile | None = None) -> Iterator[str]:
-    """Lines of a UTF-8 text file, plain or compressed (by its suffix: .gz, .dz, .bz2, .xz).
-
-    on_file is called with the path and the open file, whose place tells how far it is read.
-    Raises ValueError, with the number of the line, if the file is cut short, is not what its
-    suffix says, or has bytes that are not UTF-8 (unless `errors` says otherwise).
-    """
-    line, place = 1, 0
-    try:
-        with path.open("rb") as raw:
-            if on_file is not None:
-                on_file(path, raw)
-            with open_file(path, raw=raw) as file:
-                for data in _pieces(file):
-                    yield data.decode("utf-8", errors)
-                    line += data.endswith(b"\n")
-                    place += len(data)
-    except UnicodeDecodeError as error:
-        raise undecodable(path, error, line, place) from error
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (EOFError, *DAMAGED) as error:
-        raise ValueError(f"{path}: damaged or cut short after line {line - 1}: {error}") from error
-
-
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """Lines; one that is very long is cut at blanks."""
-    rest = b""
-    while data := file.readline(_LONGEST):
-        if not rest and len(data) < _LONGEST:
-            yield data
-            continue
-        data = rest + data
-        cut = len(data) if data.endswith(b"\n") else data.rfind(b" ") + 1
-        if len(data) < _LONGEST:
-            cut = len(data)
-        rest = data[cut:]
-        if cut:
-            yield data[:cut]
-    if rest:
-        yield rest
 
 
 def _find(package: str, folder: str, file: str) -> Path:
@@ -203,7 +289,9 @@ def _gcide_files() -> list[Path]:
 def _gcide(on_file: OnFile) -> Iterator[str]:
     """Paragraphs of the GNU Collaborative International Dictionary of English."""
     (path,) = _gcide_files()
-    for blank, lines in groupby(read_lines(path, "replace", on_file), key=str.isspace):
+    for blank, lines in groupby(
+        read_lines(path, errors="replace", on_file=on_file), key=str.isspace
+    ):
         if not blank:
             yield "".join(lines)
 
@@ -253,14 +341,27 @@ def _stdlib_files() -> list[Path]:
 
 
 class Source(NamedTuple):
-    """A source that has a name: its files, and the texts of its sentences."""
+    """Where sentences come from: a name (of SOURCES), its files, the texts of its sentences."""
 
+    name: str
     files: Callable[[], list[Path]]
     read: Callable[[OnFile], Iterator[str]]
+    tokenizer: Tokenizer
+
+
+def _file(path: Path, encoding: str) -> Source:
+    return Source("", partial(list, [path]), partial(_texts, path, encoding), tokenize)
+
+
+def _texts(path: Path, encoding: str, on_file: OnFile) -> Iterator[str]:
+    return read_lines(path, encoding, on_file=on_file)
 
 
 SOURCES = {
-    "gcide": Source(_gcide_files, _gcide),
-    "wordnet": Source(_wordnet_files, _wordnet),
-    "stdlib": Source(_stdlib_files, _stdlib),
+    source.name: source
+    for source in (
+        Source("gcide", _gcide_files, _gcide, tokenize_ascii),
+        Source("wordnet", _wordnet_files, _wordnet, tokenize_ascii),
+        Source("stdlib", _stdlib_files, _stdlib, tokenize_ascii),
+    )
 }

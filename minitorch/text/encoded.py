@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from minitorch.text.corpus import Corpus, hidden
+from minitorch.text.corpus import Corpus
+from minitorch.text.options import integer
+from minitorch.text.progress import Progress
 
 Numbers = NDArray[np.int32]
 
@@ -84,7 +85,8 @@ class Encoded:
 
     def fingerprint(self) -> str:
         """A number that changes with the words, their counts or the length of the corpus."""
-        text = json.dumps([self.words, self.counts.tolist(), self.count, len(self.tokens)])
+        about = [self.words, self.counts.tolist(), self.count, len(self.tokens)]
+        text = json.dumps(about, default=_told)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -94,10 +96,12 @@ def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
     Raises ValueError for a count that cannot be.
     """
     for word, count in counts.items():
-        if count < 0 or count != int(count):
+        try:
+            integer("word_freq", count, 0)
+        except ValueError:
             raise ValueError(
                 f"word_freq: expected whole numbers of at least 0, got {count!r} for {word!r}"
-            )
+            ) from None
     numbers = np.array(list(counts.values()), dtype=np.int64)
     nothing = np.zeros(0, dtype=np.int32)
     return Encoded(list(counts), numbers, nothing, sentences, int(numbers.sum()))
@@ -111,20 +115,17 @@ def watch(
     Of files it knows how many bytes there are, of lists how many sentences. Raises TypeError for
     what is not sentences, and if one of them is a string instead of a list of words.
     """
-    corpus = sentences if isinstance(sentences, Corpus) else None
+    size = sentences.size() if isinstance(sentences, Corpus) else 0
+    corpus = sentences if isinstance(sentences, Corpus) and size else None
     total, unit = len(sentences) if isinstance(sentences, Sized) else None, " sentences"
     if corpus is not None:
-        total, unit = corpus.size(), "B"
+        total, unit = size, "B"
     began, words = time.perf_counter(), 0
-    bar: tqdm[NoReturn] = tqdm(
-        total=total, desc=what, unit=unit, unit_scale=True, disable=hidden(progress)
-    )
-    with bar:
+    with Progress(what, total, unit, progress) as shown:
 
         def show(done: int) -> None:
             rate = words / max(time.perf_counter() - began, 1e-9)
-            bar.set_postfix_str(f"{rate:,.0f} words/s", refresh=False)
-            bar.update((corpus.position() if corpus is not None else done) - bar.n)
+            shown.show(corpus.position() if corpus is not None else done, f"{rate:,.0f} words/s")
 
         number = 0
         for number, sentence in enumerate(_iterator(sentences), 1):
@@ -154,6 +155,23 @@ def _check_sentence(number: int, sentence: object) -> None:
         raise TypeError(
             f"sentences: expected lists of words, got {reprlib.repr(sentence)} as number {number}"
         )
+
+
+def check_words(sentence: Iterable[object]) -> None:
+    """Raise TypeError that names the first word that cannot be one, if there is such."""
+    for word in sentence:
+        try:
+            hash(word)
+        except TypeError as error:
+            raise TypeError(
+                f"sentences: {reprlib.repr(word)} in {reprlib.repr(sentence)} cannot be a word: "
+                f"{error}"
+            ) from None
+
+
+def _told(word: object) -> object:
+    """A word that JSON lacks, as it looks, whatever the order of a set."""
+    return sorted(map(repr, word)) if isinstance(word, frozenset) else repr(word)
 
 
 def encode(
@@ -228,7 +246,11 @@ class _Writer:
         """Number one sentence."""
         start = len(self.tokens)
         numbers = map(self.look, sentence)
-        self.tokens.extend(filter((-1).__ne__, numbers) if self.closed else numbers)
+        try:
+            self.tokens.extend(filter((-1).__ne__, numbers) if self.closed else numbers)
+        except TypeError:
+            check_words(sentence)
+            raise
         if len(self.tokens) > start:
             self.tokens[start] = ~self.tokens[start]
         self.count += 1

@@ -1,7 +1,7 @@
 """How good word vectors are: human similarity judgments and analogies, as gensim measures them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -50,7 +50,7 @@ def word_pairs(
     pairs: a file with word, word and score on each line; # starts a comment.
     restrict_vocab: know only so many of the first keys. dummy4unknown: a pair with an unknown
     word counts as similarity 0 instead of being left out.
-    Raises ValueError if no pair can be judged.
+    Raises ValueError if no pair can be judged, and for a vector that is not finite.
     """
     known = _positions(keys[:restrict_vocab], case_insensitive)
     rows: list[tuple[int, int, float]] = []  # both words and the human score
@@ -66,6 +66,7 @@ def word_pairs(
         none = "only one line has" if human else "no line has"
         raise ValueError(f"{pairs}: {none} two known words and a score, which gives no correlation")
     model: list[float] = []
+    _require_finite(pairs, keys, units, {row for a, b, _ in rows for row in (a, b)})
     if rows:
         device = units.device
         left, right = (units[tensor([row[i] for row in rows], device=device)] for i in (0, 1))
@@ -98,9 +99,11 @@ def word_analogies(
     similarity_function: "most_similar" (largest cosine) or "most_similar_cosmul" (largest
     product; gensim 4.4 takes no notice of the argument).
     The other arguments are those of `word_pairs`; with dummy4unknown a question with an unknown
-    word counts as wrong. progress: show a bar (None: where stderr is a terminal).
+    word counts as wrong. A vector that is not finite is no answer. progress: show a bar (None:
+    where stderr is a terminal).
     Returns the score and the sections, "Total accuracy" the last of them.
-    Raises ValueError if the file has no section header or no question.
+    Raises ValueError if the file has no section header or no question, and for a word whose vector
+    is not finite in a question.
     """
     if similarity_function not in _SCORES:
         raise ValueError(
@@ -111,6 +114,8 @@ def word_analogies(
     known = _positions(keys, case_insensitive)
     sections = _questions(Path(analogies), case_insensitive)
     asked = [words for _, questions in sections for words in questions if _all(words, known)]
+    used = {known[word][0] for words in asked for word in words}
+    _require_finite(analogies, keys, units, used)
     bar = tqdm(total=len(asked), unit=" questions", disable=hidden(progress))
     with bar:
         found = _answers(units[: len(keys)], asked, known, _SCORES[similarity_function], bar)
@@ -131,6 +136,19 @@ def word_analogies(
         results.append(section)
     count = len(total["correct"]) + len(total["incorrect"])
     return len(total["correct"]) / count if count else 0.0, [*results, total]
+
+
+def _require_finite(
+    path: str | Path, keys: Sequence[Key], units: Tensor, rows: Iterable[int]
+) -> None:
+    """Raise ValueError that names a word whose vector is not finite, if one of these rows is."""
+    used = sorted(rows)
+    finite = units[tensor(used, dtype=int, device=units.device)].isfinite().all(dim=1).tolist()
+    for row, is_finite in zip(used, finite):
+        if not is_finite:
+            raise ValueError(
+                f"{path}: the vector of {keys[row]!r} has NaN or infinity in it: it is like nothing"
+            )
 
 
 def _all(words: Quadruple, known: dict[str, list[int]]) -> bool:
@@ -226,6 +244,7 @@ def _answers(
             for i in range(3)
         )
         scores = score(units, a, b, c)
+        scores = scores.masked_fill(scores.isnan(), -float("inf"))
         given = [
             (row, position)
             for row, words in enumerate(part)

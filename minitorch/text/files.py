@@ -1,7 +1,9 @@
-"""Files, plain or compressed: how they are opened, and how they are replaced in one step."""
+"""Files, plain or compressed: how they are opened, read, and replaced in one step."""
 
 import bz2
+import codecs
 import gzip
+import io
 import lzma
 import os
 import secrets
@@ -10,7 +12,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
+
+OnFile = Callable[[Path, IO[bytes] | None], object]
 
 _OPENERS: dict[str, Callable[..., IO[Any]]] = {
     ".gz": gzip.open,
@@ -21,6 +25,18 @@ _OPENERS: dict[str, Callable[..., IO[Any]]] = {
 COMPRESSED = tuple(_OPENERS)  # suffixes of files that are
 # What reading raises where a file is not what its suffix says; EOFError where it is cut short.
 DAMAGED = (zlib.error, lzma.LZMAError, OSError)
+_LONGEST = 1 << 20  # bytes of a line, past which it is cut
+_LOOKED_AT = 8192  # bytes of a text, in which a NUL says that it is none
+# What begins like this and is not UTF-8.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "a text in UTF-32 (encoding='utf-32')",
+    codecs.BOM_UTF16_LE: "a text in UTF-16 (encoding='utf-16')",
+    codecs.BOM_UTF16_BE: "a text in UTF-16 (encoding='utf-16')",
+    b"\x1f\x8b": "a gzip file, whose name has to end in .gz",
+    b"BZh": "a bzip2 file, whose name has to end in .bz2",
+    b"\xfd7zXZ": "an xz file, whose name has to end in .xz",
+    b"PK\x03\x04": "a zip file, to be unpacked first",
+}
 
 
 def open_file(
@@ -53,6 +69,86 @@ def replacing(path: Path, append: bool = False) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             os.remove(unfinished)
         raise
+
+
+def read_lines(
+    path: Path, encoding: str = "utf-8", errors: str = "strict", on_file: OnFile | None = None
+) -> Iterator[str]:
+    """Lines of a text file, plain or compressed; a byte order mark at its beginning is left out.
+
+    on_file is called with the path and the open file, whose position tells how far it is read.
+    Raises ValueError, with the number of the line, if the file is cut short, is not what its
+    suffix says, has bytes that are not of the encoding (unless `errors` says otherwise), or a NUL
+    among its first ones.
+    """
+    by_line = is_by_line(encoding)
+    line, offset, head = 1, 0, b""
+    try:
+        with path.open("rb") as raw:
+            if on_file is not None:
+                on_file(path, raw)
+            with open_file(path, raw=raw) as file:
+                if not by_line:
+                    file = io.TextIOWrapper(file, encoding, errors, newline="\n")
+                for data in pieces(file):
+                    text = data.decode(encoding, errors) if by_line else data
+                    if offset == 0:
+                        head, text = data[:8] if by_line else b"", text.removeprefix("\ufeff")
+                    if offset < _LOOKED_AT and "\0" in text:
+                        raise ValueError(f"{path}: line {line} has a NUL byte: {_what(head)}")
+                    yield text
+                    line += text.endswith("\n")
+                    offset += len(data)
+    except UnicodeDecodeError as error:
+        whole = undecodable(path, error, line, offset)
+        raise ValueError(f"{whole}: {_what(head or error.object[:8])}") from error
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except (EOFError, *DAMAGED) as error:
+        raise ValueError(f"{path}: damaged or cut short after line {line - 1}: {error}") from error
+
+
+def is_by_line(encoding: str) -> bool:
+    """Whether a text of this encoding can be cut into lines before it is decoded.
+
+    Raises ValueError if there is no such encoding.
+    """
+    try:
+        return "\n".encode(encoding) == b"\n"
+    except LookupError as error:
+        raise ValueError(f"encoding: {error}") from None
+
+
+def _what(head: bytes) -> str:
+    """What a file may be that is no text of the encoding expected, by its first bytes."""
+    for mark, what in _MARKS.items():
+        if head.startswith(mark):
+            return f"it is {what}"
+    return "it is no text, or one in another encoding (encoding='latin-1', 'utf-16-le', ...)"
+
+
+def pieces(file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """Lines of an open file, text or bytes; one of more than a mebibyte is cut at blanks."""
+    rest = file.read(0)  # empty, of the file's type
+    end, blank = ("\n", " ") if isinstance(rest, str) else (b"\n", b" ")
+    while data := file.readline(_LONGEST):
+        if not rest and len(data) < _LONGEST:
+            yield data
+            continue
+        data = rest + data
+        cut = len(data) if data.endswith(end) else data.rfind(blank) + 1
+        if len(data) < _LONGEST:
+            cut = len(data)
+        rest = data[cut:]
+        if cut:
+            yield data[:cut]
+    if rest:
+        yield rest
+
+
+def said_with(error: UnicodeDecodeError, reason: str) -> UnicodeDecodeError:
+    """The same error with another reason. (It is a ValueError.)"""
+    return UnicodeDecodeError(error.encoding, error.object, error.start, error.end, reason)
 
 
 def undecodable(path: Path, error: UnicodeDecodeError, line: int = 1, place: int = 0) -> ValueError:

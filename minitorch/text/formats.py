@@ -15,7 +15,7 @@ from minitorch.creation import tensor
 from minitorch.dtypes import float64
 from minitorch.tensor import Tensor
 from minitorch.text.corpus import hidden
-from minitorch.text.files import DAMAGED, open_file, replacing
+from minitorch.text.files import DAMAGED, open_file, replacing, said_with
 from minitorch.text.vector_table import Key
 
 _ROWS_AT_ONCE = 1024
@@ -55,7 +55,7 @@ def write_word2vec(
     files hold float32. Raises ValueError for a key with a blank or a line end, which would end
     it in the file.
     """
-    codes = [_encode(f"{prefix}{key}", path) for key in keys]
+    codes = [_encode(prefix, key, path) for key in keys]
     lines = _binary_rows if binary else _text_rows
     bar = tqdm(total=len(order), unit=" vectors", disable=hidden(progress))
     with replacing(path, append) as file, bar:
@@ -68,14 +68,20 @@ def write_word2vec(
             bar.update(len(rows))
 
 
-def _encode(key: str, path: Path) -> bytes:
-    if _ENDS_KEY.search(key):
+def _encode(prefix: str, key: Key, path: Path) -> bytes:
+    if not isinstance(key, str | int):
+        raise ValueError(
+            f"{path}: the word2vec format holds strings (and integers as such), not the key "
+            f"{key!r}: use save"
+        )
+    written = f"{prefix}{key}"
+    if _ENDS_KEY.search(written):
         raise ValueError(
             f"{path}: the word2vec format cannot hold the key {key!r}: a blank or a line end is "
             "where a key ends; write it in another way (new_york), or use save"
         )
     try:
-        return key.encode()
+        return written.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{path}: the key {key!r} cannot be written as UTF-8: {error}") from None
 
@@ -98,7 +104,7 @@ def write_counts(
     """Write a key and its count on each line, as word2vec.c's -save-vocab does."""
     with replacing(path, append) as file:
         for key, count in zip(keys, counts):
-            file.write(_encode(f"{prefix}{key}", path) + f" {count}\n".encode())
+            file.write(_encode(prefix, key, path) + f" {count}\n".encode())
 
 
 def write_projector(
@@ -188,7 +194,9 @@ def read_word2vec(
     """Read the format of word2vec.c and gensim, or (no_header) of GloVe.
 
     limit: read so many of the first vectors only. double: keep a text's numbers as float64.
-    In text a key may have blanks, as some of GloVe's have, if what follows them is no number.
+    In text a key may have blanks, as some of GloVe's have, if what follows them is no number, and
+    the last line need not have an end: a file that is cut short within its last number cannot be
+    told from one that is whole.
     Raises ValueError for a wrong header, line or key and for vectors that the header does not
     count, EOFError for a file that is cut short; they name the line or the byte.
     """
@@ -241,25 +249,35 @@ class _Word2VecFile(_File):
             if not line and self.count is None:
                 break
             place = f"line {before + len(self.keys)}"
-            if not line.endswith(b"\n"):
-                raise self._short(place)
-            parts = line.rstrip().split(b" ")
-            self.size = self.size or len(parts) - 1
-            split = len(parts) - self.size  # the numbers begin here
-            if self.size < 1 or split < 1 or any(map(_is_number, parts[1:split])):
-                raise ValueError(
-                    f"{self.path}: {place}: {len(parts) - 1} numbers after the key, expected "
-                    f"{self.size or 'at least one'}"
-                )
             try:
-                self.numbers.extend(map(float, parts[split:]))
+                key = self._read_line(line, place)
             except ValueError as error:
-                raise ValueError(f"{self.path}: {place}: {error}") from None
-            self.keys.append(self._decode(b" ".join(parts[:split]), place))
+                if line.endswith(b"\n") or isinstance(error, UnicodeDecodeError):
+                    raise
+                raise self._short(place) from error
+            self.keys.append(key)
             bar.update()
         if not self.size:
             raise ValueError(f"{self.path}: there is no vector in it")
         return b""
+
+    def _read_line(self, line: bytes, place: str) -> str:
+        """Take the numbers of a line, and return its key."""
+        parts = line.rstrip().split(b" ")
+        self.size = self.size or len(parts) - 1
+        split = len(parts) - self.size  # the numbers begin here
+        if self.size < 1 or split < 1 or any(map(_is_number, parts[1:split])):
+            raise ValueError(
+                f"{self.path}: {place}: {len(parts) - 1} numbers after the key, expected "
+                f"{self.size or 'at least one'}"
+            )
+        key = self._decode(b" ".join(parts[:split]), place)
+        try:
+            numbers = [*map(float, parts[split:])]
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {place}: {error}") from None
+        self.numbers.extend(numbers)
+        return key
 
     def read_binary(self, total: int, bar: Any) -> bytes:
         """Read so many vectors; returns bytes behind them that have been read, too."""
@@ -289,11 +307,12 @@ class _Word2VecFile(_File):
         try:
             return key.decode(self.encoding, self.unicode_errors)
         except UnicodeDecodeError as error:
-            raise ValueError(
+            raise said_with(
+                error,
                 f"{self.path}: {place}: the key {key[:40]!r} is not {self.encoding} "
                 f"({error.reason}); give its encoding=, or unicode_errors='replace'; or are the "
-                "dimensions in line 1, or binary=, wrong?"
-            ) from error
+                "dimensions in line 1, or binary=, wrong?",
+            ) from None
 
     def _short(self, place: str) -> EOFError:
         found = f"{len(self.keys)} vectors up to {place}"
@@ -327,5 +346,6 @@ def read_counts(
             try:
                 counts[parts[1].decode(encoding, unicode_errors)] = int(parts[2])
             except UnicodeDecodeError as error:
-                raise ValueError(f"{path}: line {number}: the key {parts[1]!r}: {error}") from None
+                reason = f"{path}: line {number}: the key {parts[1]!r}: {error}"
+                raise said_with(error, reason) from None
     return counts

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
-
-from tqdm import tqdm
+from typing import Any, NamedTuple
 
 from minitorch import dtypes
 from minitorch.backend import Device, get_default_device
-from minitorch.creation import as_tensor, zeros
+from minitorch.creation import as_tensor, empty, tensor
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
@@ -20,17 +19,25 @@ from minitorch.random import Generator, rand, randperm
 from minitorch.tensor import Tensor, no_grad
 from minitorch.text import model_file
 from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences
-from minitorch.text.corpus import Corpus, hidden
+from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
+from minitorch.text.options import flag, integer, real
+from minitorch.text.progress import Progress
+from minitorch.text.training import call_all, interrupts
 
 Sentences = Iterable[Sequence[str]]
 
 # What a file holds besides vectors and counts: how the model is made, and what it has been through.
 _OPTIONS = (
     *("vector_size", "window", "min_count", "x_max", "alpha", "lr", "epochs", "symmetric", "seed"),
-    *("batch_size", "progress"),
+    *("batch_size", "save_every", "progress"),
 )
+# Pairs to a step, at most, and for each word: the rows of a small vocabulary would come so often in
+# a step that the sum of their gradients overshoots (with 30 words J grew 84-fold in an epoch).
+_STEP, _STEP_OF_WORD = 4096, 2
+# Which of these a run can go on without.
+_FREE = {"save_every", "progress", "epochs"}
 _RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
 
 
@@ -95,7 +102,11 @@ class GloVe:
     min_count: leave out words seen less often. x_max, alpha: a pair of count X weighs
     min(1, X / x_max) ** alpha. lr: AdaGrad's learning rate. epochs: passes over the pairs.
     symmetric: count the words on both sides, else those on the left. seed: equal seeds give equal
-    vectors. batch_size: pairs to a step. progress: show bars (None: where stderr is a terminal).
+    vectors. batch_size: pairs to a step (None: 4,096, but at most twice the number of words).
+    progress: show bars (None: where stderr is a terminal).
+    callbacks: called with the model, see `CallbackAny2Vec`.
+    checkpoint: a file that holds the run, written after each epoch, or each `save_every` pairs, and
+    on Ctrl-C, which then ends the run in good order. resume: go on from it, bit for bit.
 
     As in gensim's models: `wv` (KeyedVectors, w + w̃), `build_vocab`, `train`, `save`, `load`,
     `corpus_count`, `corpus_total_words`. Besides: `cooccurrence`, `vocab`, `model` (GloVeModel),
@@ -126,37 +137,51 @@ class GloVe:
         epochs: int = 25,
         symmetric: bool = True,
         seed: int = 1,
-        batch_size: int = 4096,
+        batch_size: int | None = None,
         device: Device | str | None = None,
         dtype: DType | None = None,
         progress: bool | None = None,
+        callbacks: Sequence[Any] = (),
+        checkpoint: str | Path | None = None,
+        save_every: int | None = None,
+        resume: bool = False,
     ) -> None:
         self.vector_size, self.window, self.min_count = vector_size, window, min_count
         self.x_max, self.alpha, self.lr, self.epochs = x_max, alpha, lr, epochs
         self.symmetric, self.seed, self.batch_size = symmetric, seed, batch_size
+        self.callbacks = tuple(callbacks)
+        self.checkpoint, self.save_every = checkpoint, save_every
         self._check()
         self.device = get_default_device() if device is None else Device(device)
         self.dtype = dtype or dtypes.get_default_dtype()
-        self.progress = progress
-        self.generator = Generator().manual_seed(seed)
+        self.progress = None if progress is None else bool(progress)
+        self.generator = Generator().manual_seed(self.seed)
         self.corpus_count = self.corpus_total_words = 0
         self.losses: list[float] = []  # of each epoch
         self.total_train_time = 0.0
         self.cooccurrence: Cooccurrence | None = None
+        self.wv = KeyedVectors(self.vector_size, vectors=empty(0, self.vector_size))
         if sentences is not None or corpus_file is not None:
             self.build_vocab(sentences, corpus_file)
-            self.train()
+            self.train(resume=resume)
 
     def _check(self) -> None:
-        for name in ("vector_size", "window", "min_count", "epochs", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"GloVe: {name}: expected a whole number > 0, got {value!r}")
-        for name, low in (("x_max", 0.0), ("lr", 0.0)):
-            value = getattr(self, name)
-            if not low < value < math.inf:
-                raise ValueError(f"GloVe: {name}: expected a number > {low:g}, got {value!r}")
-        if not 0 <= self.alpha < math.inf:
+        """Make options Python's own numbers. Raises ValueError for those out of range."""
+        for name, least in (
+            *(("vector_size", 1), ("window", 1), ("min_count", 0), ("epochs", 1)),
+            *(("batch_size", 1), ("save_every", 1), ("seed", None)),
+        ):
+            optional = name in ("batch_size", "save_every")
+            value = integer(f"GloVe: {name}", getattr(self, name), least, optional=optional)
+            setattr(self, name, value)
+        self.symmetric = bool(flag("GloVe: symmetric", self.symmetric))
+        for name in ("x_max", "lr", "alpha"):
+            setattr(self, name, real(f"GloVe: {name}", getattr(self, name)))
+        for name in ("x_max", "lr"):
+            if getattr(self, name) <= 0:
+                given = getattr(self, name)
+                raise ValueError(f"GloVe: {name}: expected a number > 0, got {given!r}")
+        if self.alpha < 0:
             raise ValueError(
                 f"GloVe: alpha: expected a number of at least 0 (the exponent of the weights; the "
                 f"learning rate is lr), got {self.alpha!r}"
@@ -196,6 +221,7 @@ class GloVe:
         self.corpus_count, self.corpus_total_words = count, words
         self.cooccurrence, self.vocab, self.losses = found, found.vocab, []
         self.pairs = self._pairs(found)
+        self.step_pairs = self.batch_size or min(_STEP, _STEP_OF_WORD * len(self.vocab))
         self.model = GloVeModel(
             len(self.vocab),
             self.vector_size,
@@ -220,70 +246,60 @@ class GloVe:
 
     @no_grad()
     def _publish(self) -> None:
-        """Make `wv` of the vectors as they are."""
-        self.wv = KeyedVectors(
+        """Have `wv`, which stays the object that it is, hold the vectors as they are."""
+        shown = KeyedVectors(
             self.vector_size,
             self.vocab.index_to_key,
             self.model.word.weight + self.model.context.weight,
             self.vocab.counts.tolist(),
         )
+        vars(self.wv).update(vars(shown))
 
     # ------------------------------------------------------------------ training
-    def train(self, epochs: int | None = None) -> float:
-        """Train on the pairs of `build_vocab`, again and again; returns the last epoch's J."""
+    def train(
+        self,
+        epochs: int | None = None,
+        *,
+        callbacks: Sequence[Any] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> float:
+        """Train on the pairs of `build_vocab`, again and again; returns the last epoch's J.
+
+        Without epochs, callbacks or checkpoint those of the constructor hold.
+        """
         if self.cooccurrence is None:
             raise RuntimeError("GloVe: train: build_vocab has to come first")
-        epochs = self.epochs if epochs is None else epochs
-        if epochs < 1:
-            raise ValueError(f"GloVe: train: epochs: expected at least 1, got {epochs}")
+        epochs = integer("GloVe: train: epochs", self.epochs if epochs is None else epochs, 1)
+        called = tuple(callbacks) or self.callbacks
+        path = self.checkpoint if checkpoint is None else checkpoint
+        run = _Run(self, epochs, called, None if path is None else Path(path))
+        if resume:
+            run.load()
         began = time.perf_counter()
-        bar: tqdm[NoReturn] = tqdm(
-            total=epochs * len(self.pairs.rows),
-            unit=" pairs",
-            unit_scale=True,
-            disable=hidden(self.progress),
-        )
-        with bar:
-            for epoch in range(epochs):
-                bar.set_description(f"epoch {epoch + 1}/{epochs}")
-                self.losses.append(self._epoch(bar))
-        self._publish()
+        call_all(called, "on_train_begin", self)
+        run.run()
+        call_all(called, "on_train_end", self)
         self.total_train_time += time.perf_counter() - began
         return self.losses[-1]
 
-    def _epoch(self, bar: tqdm[NoReturn]) -> float:
-        """One pass over the pairs in random order; returns J."""
-        n = len(self.pairs.rows)
-        order = randperm(n, generator=self.generator, device=self.device)
-        total = zeros((), dtype=dtypes.float64, device=self.device)
-        for start in range(0, n, self.batch_size):
-            batch = self.pairs.take(order[start : start + self.batch_size])
-            loss = self.model(batch)
-            self.optimizer.zero_grad()
-            (loss / 2).backward()
-            self.optimizer.step()
-            total += loss.detach()
-            bar.update(len(batch.rows))
-        bar.set_postfix(loss=f"{total.item() / n:.4f}", refresh=False)
-        return self._finite(total.item())
+    def step(self, pairs: Pairs) -> Tensor:
+        """One step of AdaGrad over some pairs; returns their J before it, a float64 scalar."""
+        loss: Tensor = self.model(pairs)
+        self.optimizer.zero_grad()
+        (loss / 2).backward()
+        self.optimizer.step()
+        return loss.detach()
 
     @no_grad()
     def loss(self) -> float:
         """J of all pairs for the vectors as they are, summed in float64."""
         if self.cooccurrence is None:
             raise RuntimeError("GloVe: loss: build_vocab has to come first")
-        total = zeros((), dtype=dtypes.float64, device=self.device)
-        for start in range(0, len(self.pairs.rows), self.batch_size):
-            total += self.model(self.pairs.take(slice(start, start + self.batch_size)))
+        total = tensor(0.0, dtype=dtypes.float64, device=self.device)
+        for start in range(0, len(self.pairs.rows), _STEP):
+            total += self.model(self.pairs.take(slice(start, start + _STEP)))
         loss: float = total.item()
-        return loss
-
-    def _finite(self, loss: float) -> float:
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"GloVe: the loss is {loss}: use a smaller lr than {self.lr} or a smaller "
-                f"batch_size than {self.batch_size}"
-            )
         return loss
 
     # ------------------------------------------------------------------ files
@@ -293,9 +309,13 @@ class GloVe:
         That takes the pairs, too, which are most of it. `KeyedVectors.load` reads the vectors.
         Raises RuntimeError if there is nothing yet.
         """
+        model_file.write(path, "GloVe", self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
         if self.cooccurrence is None:
             raise RuntimeError("GloVe: save: build_vocab has to come first")
-        state = {
+        return {
             **self.wv.state_dict(),
             "options": {name: getattr(self, name) for name in _OPTIONS},
             "dtype": self.dtype.name,
@@ -305,27 +325,32 @@ class GloVe:
             "optimizer": self.optimizer.state_dict(),
             "random": self.generator.get_state(),
         }
-        model_file.write(path, "GloVe", state)
 
     @classmethod
     def load(
         cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
     ) -> GloVe:
-        """Read what `save` wrote. Raises ValueError for any other file.
+        """Read what `save` wrote, or a checkpoint: the model as it was then.
 
-        mmap is there for gensim's sake: it changes nothing.
+        A checkpoint's run goes on with `train(checkpoint=path, resume=True)`. mmap is there for
+        gensim's sake: it changes nothing. Raises ValueError for any other file.
         """
         with model_file.reading(path, "GloVe", device=device) as state:
-            options = {name: state["options"][name] for name in _OPTIONS}  # and no other
+            had = state["options"]
+            options = {name: had[name] for name in _OPTIONS if name in had}  # and no other
             model = cls(**options, device=device, dtype=getattr(dtypes, state["dtype"]))
             model.build_vocab(Cooccurrence.from_state_dict(state["cooccurrence"]))
-            model.model.load_state_dict(state["model"])
-            model.optimizer.load_state_dict(state["optimizer"])
-            model.generator.set_state(state["random"])
-            for name in _RECORD:
-                setattr(model, name, state["record"][name])
+            model._restore(state)
             model.wv = KeyedVectors.from_state_dict(state)
             return model
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take what is learnt of what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["random"])
+        for name in _RECORD:
+            setattr(self, name, state["record"][name])
 
     def get_latest_training_loss(self) -> float:
         """J of the last epoch."""
@@ -337,3 +362,145 @@ class GloVe:
             f"GloVe(vocab={words}, vector_size={self.vector_size}, lr={self.lr}, "
             f"epochs={self.epochs}, device={str(self.device)!r})"
         )
+
+
+@dataclass
+class _Place:
+    """How far a run is: epochs done, pairs of the next one, and J of these."""
+
+    epoch: int = 0
+    pair: int = 0
+    loss: float = 0.0
+
+
+class _Run:
+    """What one call of `train` works with; `checkpoint` holds it, if there is one."""
+
+    def __init__(
+        self, model: GloVe, epochs: int, callbacks: Sequence[Any], checkpoint: Path | None
+    ) -> None:
+        self.model, self.epochs = model, epochs
+        self.callbacks, self.checkpoint = callbacks, checkpoint
+        self.n = len(model.pairs.rows)
+        self.place = _Place()
+        self.random = model.generator.get_state()  # at the beginning of the epoch
+        self.unsaved = 0
+
+    def run(self) -> None:
+        """Train from where the run stands to the end of its last epoch."""
+        if self.checkpoint is not None:
+            self.save()
+        done = self.place.epoch * self.n + self.place.pair
+        shown = Progress("training", self.epochs * self.n, " pairs", self.model.progress, done)
+        with shown, interrupts(self.checkpoint is not None) as stop:
+            while self.place.epoch < self.epochs:
+                shown.name(f"epoch {self.place.epoch + 1}/{self.epochs}")
+                self._epoch(shown, stop)
+        self.model._publish()
+
+    def _epoch(self, shown: Progress, stop: list[bool]) -> None:
+        """The rest of a pass over the pairs in random order."""
+        model, place, n = self.model, self.place, self.n
+        if not place.pair:
+            self._call("on_epoch_begin")
+        self.random = model.generator.get_state()
+        order = randperm(n, generator=model.generator, device=model.device)
+        total = tensor(place.loss, dtype=dtypes.float64, device=model.device)
+        while place.pair < n:
+            batch = model.pairs.take(order[place.pair : place.pair + model.step_pairs])
+            total += model.step(batch)
+            place.pair += len(batch.rows)
+            self.unsaved += len(batch.rows)
+            shown.show(place.epoch * n + place.pair, self._told())
+            if self.checkpoint is not None and place.pair < n and self._is_due(stop):
+                place.loss = self._finite(total.item())
+                self._save(stop)
+        model.losses.append(self._finite(total.item()))
+        self.random = model.generator.get_state()
+        place.epoch, place.pair, place.loss = place.epoch + 1, 0, 0.0
+        shown.show(place.epoch * n, self._told())
+        self._call("on_epoch_end")
+        if self._is_due(stop) or place.epoch == self.epochs or model.save_every is None:
+            self._save(stop)
+
+    def _call(self, name: str) -> None:
+        if self.callbacks:
+            self.model._publish()
+            call_all(self.callbacks, name, self.model)
+
+    def _told(self) -> str:
+        """J per pair of the last epoch."""
+        return f"loss={self.model.losses[-1] / self.n:.4f}" if self.model.losses else ""
+
+    def _finite(self, loss: float) -> float:
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"GloVe: the loss is {loss}: use a smaller lr than {self.model.lr} or a smaller "
+                f"batch_size than {self.model.step_pairs}"
+            )
+        return loss
+
+    # ------------------------------------------------------------------ checkpoints
+    def _is_due(self, stop: list[bool]) -> bool:
+        every = self.model.save_every
+        return bool(stop) or (every is not None and self.unsaved >= every)
+
+    def _save(self, stop: list[bool]) -> None:
+        if self.checkpoint is None:
+            return
+        self.save()
+        if stop:
+            raise KeyboardInterrupt(
+                f"stopped after {self.place.epoch} of {self.epochs} epochs and {self.place.pair} "
+                f"pairs; {self.checkpoint} holds the run up to there, and resume=True goes on "
+                "from it"
+            )
+
+    def save(self) -> None:
+        """Write the checkpoint; it appears under its name when it is complete."""
+        assert self.checkpoint is not None
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        self.model._publish()
+        run = {"place": asdict(self.place), "epochs": self.epochs}
+        held = {**self.model.state_dict(), "random": self.random, "run": run}
+        model_file.write(self.checkpoint, "GloVe", held)
+        self.unsaved = 0
+
+    def load(self) -> None:
+        """Go on from the checkpoint.
+
+        Raises FileNotFoundError, and ValueError, before anything changes, for a file that is no
+        checkpoint or is one of other counts or options.
+        """
+        path = self.checkpoint
+        if path is None:
+            raise ValueError("GloVe: resume=True needs the checkpoint to go on from")
+        with model_file.reading(path, "GloVe", device=self.model.device) as state:
+            if "run" not in state:
+                raise ValueError(
+                    f"{path} holds a model, but no run to go on with: GloVe.load reads it"
+                )
+            self._check_run(path, state)
+            self.model._restore(state)
+            self.place = _Place(**state["run"]["place"])
+
+    def _check_run(self, path: Path, state: dict[str, Any]) -> None:
+        """Raise ValueError if a checkpoint is not one of this run."""
+        model = self.model
+        here = {name: getattr(model, name) for name in _OPTIONS if name not in _FREE}
+        here |= {"epochs": self.epochs, "dtype": model.dtype.name}
+        had = {**state["options"], "epochs": state["run"]["epochs"], "dtype": state["dtype"]}
+        for name, value in here.items():
+            if had[name] != value:
+                raise ValueError(
+                    f"{path} is of a run with {name}={had[name]!r}, this one has {name}={value!r}"
+                )
+        found: Any = Cooccurrence.from_state_dict(state["cooccurrence"])
+        mine: Any = model.cooccurrence
+        if found.vocab.index_to_key != mine.vocab.index_to_key:
+            raise ValueError(
+                f"{path} is of another vocabulary: it has {len(found.vocab)} words, the corpus "
+                f"{len(mine.vocab)}"
+            )
+        if (found.counts != mine.counts).nnz:
+            raise ValueError(f"{path} is of another corpus: the words' counts of pairs differ")

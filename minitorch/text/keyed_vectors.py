@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from minitorch.creation import tensor
 from minitorch.text import evaluation, formats, model_file
 from minitorch.text.evaluation import Correlation, Section
 from minitorch.text.model_file import from_text, text
+from minitorch.text.options import real
 from minitorch.text.similarity import Similarity
-from minitorch.text.vector_table import Key
+from minitorch.text.vector_table import Attributes, Key, floating
 
-_FLOATS = {d.name: d for d in dtypes.DTYPES if d.is_floating_point} | {"float": dtypes.float64}
 _WITH_VECTORS = ("KeyedVectors", "Word2Vec", "GloVe", "LSA")  # whose files have vectors
 
 
@@ -24,10 +24,14 @@ class KeyedVectors(Similarity):
 
     vectors: a floating-point Tensor on any device (or what becomes one), which `vectors` shares;
     keys: strings or integers, index_to_key; key_to_index: their rows. counts: how often each
-    occurred, get_vecattr(key, "count"). Vectors come back as Tensors of the same device.
+    occurred, get_vecattr(key, "count").
 
-    Left out of gensim's are wmdistance and what it calls obsolete (init_sims, word_vec, vocab,
-    index2word, index2entity, vectors_norm).
+    On the CPU vectors, and whatever else gensim gives as arrays, come back as NumPy arrays, and
+    `vectors` shares the memory of `tensor`, the Tensor; on another device they are Tensors of it,
+    for nothing is copied to the host unless somebody says so: `to("cpu")`.
+
+    Left out of gensim's is what it calls obsolete (init_sims, word_vec, vocab, index2word,
+    index2entity, vectors_norm): an error says what to use.
     """
 
     # ------------------------------------------------------------------ evaluating
@@ -43,7 +47,7 @@ class KeyedVectors(Similarity):
         """Pearson, Spearman and per cent of unknown pairs: see `evaluation.word_pairs`."""
         return evaluation.word_pairs(
             self.index_to_key,
-            self.get_normed_vectors(),
+            self._units(),
             pairs,
             delimiter,
             encoding,
@@ -64,7 +68,7 @@ class KeyedVectors(Similarity):
         """Part answered rightly, and the answers by section: see `evaluation.word_analogies`."""
         return evaluation.word_analogies(
             self.index_to_key,
-            self.get_normed_vectors(),
+            self._units(),
             analogies,
             restrict_vocab,
             case_insensitive,
@@ -77,9 +81,9 @@ class KeyedVectors(Similarity):
     def state_dict(self) -> dict[str, Any]:
         """What a file holds: the tensor "vectors", and "keys" and "attributes" as `text`."""
         return {
-            "vectors": self.vectors.detach(),
+            "vectors": self.tensor,
             "keys": text(self.index_to_key),
-            "attributes": text(self.expandos),
+            "attributes": text({attr: _listed(values) for attr, values in self.expandos.items()}),
         }
 
     @classmethod
@@ -87,15 +91,23 @@ class KeyedVectors(Similarity):
         """The vectors that `state_dict` was taken of."""
         vectors = state["vectors"]
         made = cls(vectors.size(1), from_text(state["keys"]), vectors)
-        made.expandos = dict(from_text(state["attributes"]))
+        made.expandos = Attributes(from_text(state["attributes"]))
         return made
 
-    def save(self, path: str | Path) -> None:
-        """Write vectors, keys and attributes to a safetensors file.
+    def save(
+        self,
+        fname_or_handle: model_file.Target,
+        separately: Sequence[str] | None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: Iterable[str] = frozenset(),
+        pickle_protocol: int = 4,
+    ) -> None:
+        """Write vectors, keys and attributes to a safetensors file, or to an open binary file.
 
-        It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes".
+        It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes". The other
+        arguments are there for gensim's sake, whose pickles come in parts: they change nothing.
         """
-        model_file.write(path, "KeyedVectors", self.state_dict())
+        model_file.write(fname_or_handle, "KeyedVectors", self.state_dict())
 
     @classmethod
     def load(
@@ -103,10 +115,11 @@ class KeyedVectors(Similarity):
     ) -> KeyedVectors:
         """Read what `save` wrote, or the vectors out of the file of a whole model.
 
-        mmap is there for gensim's sake: it changes nothing. Raises ValueError for any other file,
-        a pickle among them.
+        mmap="r": on the CPU the vectors are the memory of the file, which is read where it is
+        used; they cannot be written to (`copy.deepcopy` of them can). Raises ValueError for any
+        other file, a pickle among them.
         """
-        with model_file.reading(path, *_WITH_VECTORS, device=device) as state:
+        with model_file.reading(path, *_WITH_VECTORS, device=device, mmap=mmap) as state:
             return cls.from_state_dict(state)
 
     def save_word2vec_format(
@@ -132,7 +145,8 @@ class KeyedVectors(Similarity):
         order: Sequence[int] = range(len(self))
         values = self.expandos.get(sort_attr)
         if values is not None:
-            order = sorted(order, key=lambda i: -values[i])
+            listed = values.tolist()
+            order = sorted(order, key=lambda i: -listed[i])
         if fvocab is not None:
             if values is None:
                 raise ValueError(
@@ -144,7 +158,7 @@ class KeyedVectors(Similarity):
         formats.write_word2vec(
             Path(fname),
             self.index_to_key,
-            self.vectors.detach(),
+            self.tensor,
             order,
             binary=binary,
             header=f"{total} {self.vector_size}" if write_header else None,
@@ -174,9 +188,10 @@ class KeyedVectors(Similarity):
         "ignore", "replace"). limit: only so many of the first vectors. datatype: float16,
         float32 or float64, of minitorch or NumPy.
         Of a key that stands there twice the first vector counts. Raises ValueError for a wrong
-        header, line or key, EOFError for a file that is cut short.
+        header, line or key, EOFError for a file that is cut short (which a text's last number
+        cannot show).
         """
-        dtype = _floating(datatype)
+        dtype = floating(datatype)
         counts = formats.read_counts(Path(fvocab), encoding, unicode_errors) if fvocab else None
         keys, numbers, size = formats.read_word2vec(
             Path(fname),
@@ -207,26 +222,24 @@ class KeyedVectors(Similarity):
     def intersect_word2vec_format(
         self,
         fname: str | Path,
-        lockf: float = 1.0,
+        lockf: float = 0.0,
         binary: bool = False,
         encoding: str = "utf8",
         unicode_errors: str = "strict",
     ) -> int:
         """Take the vectors of known keys from a file; returns how many there were.
 
-        lockf: 1.0, further training goes on from them; gensim's default 0.0 would keep them as
-        they are, which is not supported. Raises ValueError for vectors of another size.
+        lockf: which part of each of its steps such a vector takes in further training, see
+        `vectors_lockf`: 0.0, as in gensim, keeps it as it is, with 1.0 training goes on from it.
+        Raises ValueError for vectors of another size.
         """
-        if lockf != 1.0:
-            raise ValueError(
-                f"intersect_word2vec_format: lockf: expected 1.0 (trained on), got {lockf}"
-            )
+        lockf, factors = real("intersect_word2vec_format: lockf", lockf), self.lock_factors()
         other = KeyedVectors.load_word2vec_format(
             fname,
             binary=binary,
             encoding=encoding,
             unicode_errors=unicode_errors,
-            datatype=self.vectors.dtype,
+            datatype=self.tensor.dtype,
             device=self.device,
         )
         if other.vector_size != self.vector_size:
@@ -236,6 +249,8 @@ class KeyedVectors(Similarity):
         shared: list[Key] = [key for key in other.index_to_key if key in self.key_to_index]
         if shared:
             self[shared] = other[shared]
+            factors[[self.get_index(key) for key in shared]] = lockf
+            self.vectors_lockf = factors
         return len(shared)
 
     def save_projector(self, folder: str | Path) -> None:
@@ -243,14 +258,10 @@ class KeyedVectors(Similarity):
 
         The attributes of the keys are columns of the metadata.
         """
-        formats.write_projector(
-            Path(folder), self.index_to_key, self.vectors.detach(), self.expandos
-        )
+        formats.write_projector(Path(folder), self.index_to_key, self.tensor, self.expandos)
 
 
-def _floating(datatype: Any) -> dtypes.dtype:
-    """The dtype that goes by the name of a dtype or type of minitorch, NumPy or Python."""
-    name = getattr(datatype, "name", None) or getattr(datatype, "__name__", datatype)
-    if name not in _FLOATS:
-        raise ValueError(f"datatype: expected one of {', '.join(_FLOATS)}, got {datatype!r}")
-    return _FLOATS[name]
+def _listed(values: Any) -> Any:
+    """An array of an attribute for a file: a list where `attribute` makes the same of it."""
+    usual = values.dtype.name in ("int64", "float64", "bool", "object")
+    return values.tolist() if usual else values

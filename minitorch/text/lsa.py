@@ -20,8 +20,10 @@ from minitorch.dtypes import get_default_dtype
 from minitorch.tensor import Tensor
 from minitorch.text import model_file
 from minitorch.text.cooccurrence import Cooccurrence
-from minitorch.text.encoded import watch
+from minitorch.text.encoded import check_words, watch
 from minitorch.text.keyed_vectors import KeyedVectors
+from minitorch.text.model_file import plain
+from minitorch.text.options import integer, real
 from minitorch.text.vocab import Vocab
 
 Sentences = Iterable[Sequence[str]]
@@ -48,6 +50,7 @@ def truncated_svd(matrix: Any, rank: int, seed: int = 1) -> Factors:
 
     Raises ValueError if rank is not between 1 and min(m, n), or for numbers that are not finite.
     """
+    rank = integer("truncated_svd: rank", rank)
     matrix = sparse.csr_array(matrix, dtype=np.float64)
     least = min(matrix.shape)
     if not 1 <= rank <= least:
@@ -136,12 +139,18 @@ def term_documents(
     more, and are not among stop_words.
     Raises ValueError if no word is left, TypeError for a string instead of a list of words.
     """
+    min_count = integer("LSA: min_count", min_count, 0)
+    min_documents = integer("LSA: min_documents", min_documents, 0)
     index: defaultdict[str, int] = defaultdict()
     index.default_factory = index.__len__  # a new word gets the next number
     rows, columns, data = array("i"), array("i"), array("d")
     length = 0
     for document in watch(documents, "counting words", progress):
-        counted = Counter(document)
+        try:
+            counted = Counter(document)
+        except TypeError:
+            check_words(document)
+            raise
         rows.extend(map(index.__getitem__, counted))
         columns.extend([length] * len(counted))
         data.extend(counted.values())
@@ -246,15 +255,18 @@ class LSA:
         device: Device | str | None,
         dtype: DType | None,
     ) -> None:
-        self.factors = truncated_svd(matrix, vector_size, seed)
+        vector_size, power = integer("LSA: vector_size", vector_size), real("LSA: power", power)
+        if isinstance(words, Vocab):
+            known, counts = words.index_to_key, words.counts.tolist()
+        else:
+            known, counts = [plain(word, "LSA: words") for word in words], None
+        self.factors = truncated_svd(matrix, vector_size, integer("LSA: seed", seed))
         self.vector_size, self.power = vector_size, power
         left, values, right = self.factors
 
         def tensor_of(numbers: Array) -> Tensor:
             return as_tensor(numbers, dtype=dtype or get_default_dtype(), device=device)
 
-        known = words.index_to_key if isinstance(words, Vocab) else list(words)
-        counts = words.counts.tolist() if isinstance(words, Vocab) else None
         scale = values**power
         self.wv = KeyedVectors(vector_size, known, tensor_of(left * scale), counts)
         self.document_vectors = tensor_of(right.T * scale)

@@ -37,6 +37,13 @@ _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 ROUND, LEG = 1 << 24, 1 << 44  # of a clock of `Turns`
 
 
+def usable_cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def clocks(workers: int) -> NDArray[np.int64]:
     """Clocks for the `Turns` of as many processes, which are to come from this one."""
     return np.frombuffer(mmap(-1, 2 * workers * 8), dtype=np.int64).reshape(2, workers)

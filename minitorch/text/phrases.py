@@ -7,8 +7,10 @@ of words and phrases and their compositionality", section 4); names and behaviou
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, combinations
 from math import log
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,33 +156,55 @@ class _Model:
     _OPTIONS: tuple[str, ...]
     _COUNTS: str  # the numbers of the phrases, a dict
 
-    def save(self, path: str | Path) -> None:
-        """Write the model to a safetensors file. Raises ValueError for a scorer of one's own."""
-        names = [name for name, scorer in SCORERS.items() if scorer is self.scoring]
-        if not names:
-            raise ValueError(
-                f"save: scoring is a function that no file can hold, {self.scoring!r}; "
-                f"expected one of {', '.join(SCORERS)}"
-            )
-        state = {
+    def save(
+        self,
+        fname_or_handle: model_file.Target,
+        separately: Sequence[str] | None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: Iterable[str] = frozenset(),
+        pickle_protocol: int = 4,
+    ) -> None:
+        """Write the model to a safetensors file, or to a binary file that is open.
+
+        A scorer of one's own is written as the name of its function, "module:name"; ValueError for
+        one that is not found under its name, as a lambda. The other arguments are there for
+        gensim's sake, whose pickles come in parts: they change nothing.
+        """
+        model_file.write(fname_or_handle, type(self).__name__, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "options": {name: getattr(self, name) for name in self._OPTIONS},
-            "scoring": names[0],
+            "scoring": _name_of(self.scoring),
             "connector_words": sorted(self.connector_words),
             **model_file.counted(getattr(self, self._COUNTS)),
         }
-        model_file.write(path, type(self).__name__, state)
 
     @classmethod
-    def load(cls: type[_AnyModel], path: str | Path, mmap: str | None = None) -> _AnyModel:
-        """Read what `save` wrote. Raises ValueError for any other file. mmap has no effect."""
+    def load(
+        cls: type[_AnyModel],
+        path: str | Path,
+        mmap: str | None = None,
+        scoring: Scorer | None = None,
+    ) -> _AnyModel:
+        """Read what `save` wrote. mmap has no effect.
+
+        scoring: the scorer of one's own that the file names. Without, the function of that name is
+        taken if its module has been imported; a file has nothing imported. Raises ValueError for
+        any other file, and for a scorer that is not there.
+        """
         with model_file.reading(path, cls.__name__, device="cpu") as state:
             model = cls.__new__(cls)
             for name in cls._OPTIONS:
                 setattr(model, name, state["options"][name])
-            model.scoring = SCORERS[state["scoring"]]
+            model.scoring = _function(state["scoring"]) if scoring is None else _checked(scoring)
             model.connector_words = frozenset(state["connector_words"])
             setattr(model, cls._COUNTS, model_file.from_counted(state))
+            model._restore(state)
             return model
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Take what only some models have from what `_state` gave."""
 
 
 class Phrases(_Model):
@@ -198,7 +222,9 @@ class Phrases(_Model):
 
     Phrases of three words and more come from a second model on the first one's output. There
     gensim's `export_phrases` takes "new_york" + "times" for "new", "york", "times" and loses it;
-    this one tries every way to cut the phrase.
+    this one tries every way to cut the phrase. As in gensim the ways are counted together, so
+    that the parts may have been seen less often than the phrase; "npmi" takes the phrase to be as
+    frequent as its rarer part then, and stays between -1 and 1.
 
     Raises ValueError for options out of range, TypeError if a sentence is a string.
     """
@@ -221,6 +247,10 @@ class Phrases(_Model):
         connector_words: Iterable[str] = frozenset(),
         progress: bool | None = None,
     ) -> None:
+        min_count, threshold, max_vocab_size, delimiter, progress_per = (
+            model_file.plain(value, "Phrases: options")
+            for value in (min_count, threshold, max_vocab_size, delimiter, progress_per)
+        )
         if min_count <= 0:
             raise ValueError(f"Phrases: min_count: expected more than 0, got {min_count}")
         if max_vocab_size < 1:
@@ -229,7 +259,8 @@ class Phrases(_Model):
             raise ValueError("Phrases: delimiter: expected a character or more, got ''")
         self.scoring = _scorer(scoring, threshold)
         self.min_count, self.threshold, self.max_vocab_size = min_count, threshold, max_vocab_size
-        self.delimiter, self.connector_words = delimiter, frozenset(connector_words)
+        self.delimiter = delimiter
+        self.connector_words = _strings(connector_words, "connector_words")
         self.progress, self.progress_per = progress, progress_per
         self.vocab: dict[str, int] = {}
         self.min_reduce = 1  # what is seen so often, or less, is forgotten next
@@ -262,20 +293,25 @@ class Phrases(_Model):
         connectors, join = self.connector_words, self.delimiter.join
         for sentence in watch(sentences, "counting phrases", self.progress):
             candidate: list[str] = []  # the last word, and the connectors since
-            for word in sentence:
-                words += 1
-                if word not in connectors:
-                    vocab[word] = vocab.get(word, 0) + 1
-                    if candidate:
+            try:
+                for word in sentence:
+                    words += 1
+                    if word not in connectors:
+                        vocab[word] = vocab.get(word, 0) + 1
+                        if candidate:
+                            candidate.append(word)
+                            phrase = join(candidate)
+                            vocab[phrase] = vocab.get(phrase, 0) + 1
+                        candidate = [word]
+                    elif candidate:
                         candidate.append(word)
-                        phrase = join(candidate)
-                        vocab[phrase] = vocab.get(phrase, 0) + 1
-                    candidate = [word]
-                elif candidate:
-                    candidate.append(word)
+            except TypeError:
+                _strings(sentence, "sentences")  # which says what is wrong
+                raise
             if len(vocab) > self.max_vocab_size:
                 _prune(vocab, reduce)
                 reduce += 1
+        _strings(vocab, "sentences")
         return vocab, words, reduce
 
     def score_candidate(
@@ -288,32 +324,48 @@ class Phrases(_Model):
         score = self.scoring(
             worda_count=a,
             wordb_count=b,
-            bigram_count=both,
+            bigram_count=min(a, b, both) if self.scoring is npmi_scorer else both,
             len_vocab=len(self.vocab),
             min_count=self.min_count,
             corpus_word_count=self.corpus_word_count,
         )
+        if self.scoring is npmi_scorer and self.delimiter in word_a + word_b:
+            score = min(score, 1.0)  # it may be above by rounding
         return (phrase, score) if score > self.threshold else (None, None)
 
     def export_phrases(self) -> dict[str, float]:
         """All phrases and their scores."""
-        found: dict[str, float] = {}
-        for token in self.vocab:
-            for first, middle, last in self._cuts(token):
-                phrase, score = self.score_candidate(first, last, middle)
-                if phrase is not None and score is not None:
-                    found[phrase] = max(score, found.get(phrase, _NEVER))
-        return found
+        return {phrase: max(scores.values()) for phrase, scores, _ in self._phrases()}
 
-    def _cuts(self, token: str) -> Iterator[tuple[str, list[str], str]]:
+    def _phrases(self) -> Iterator[tuple[str, dict[tuple[int, int], float], bool]]:
+        """Each phrase, its score for each way to cut it, and whether there are other ways, too.
+
+        A way to cut: the lengths of its first and its last word.
+        """
+        words = "|".join(map(re.escape, self.connector_words))
+        between = re.compile(f"(?:{words})(?:{re.escape(self.delimiter)}(?:{words}))*")
+        for token in self.vocab:
+            scores: dict[tuple[int, int], float] = {}
+            ways = 0
+            for first, middle, last in self._cuts(token, between):
+                ways += 1
+                score = self.score_candidate(first, last, middle)[1]
+                if score is not None:
+                    scores[len(first), len(last)] = score
+            if scores:
+                yield token, scores, ways > 1
+
+    def _cuts(self, token: str, between: re.Pattern[str]) -> Iterator[tuple[str, list[str], str]]:
         """Ways in which a token may be two words, and connector words between them."""
-        parts = token.split(self.delimiter)
-        join = self.delimiter.join
-        for i in range(1, len(parts)):
-            for j in range(i, len(parts)):
-                yield join(parts[:i]), parts[i:j], join(parts[j:])
-                if parts[j] not in self.connector_words:
-                    break
+        delimiter, size = self.delimiter, len(self.delimiter)
+        if delimiter not in token:
+            return
+        ends = [i for i in range(len(token)) if token.startswith(delimiter, i)]
+        for i in ends:
+            yield token[:i], [], token[i + size :]
+        for i, j in combinations(ends, 2):
+            if self.connector_words and between.fullmatch(token, i + size, j):
+                yield token[:i], [token[i + size : j]], token[j + size :]
 
     def freeze(self) -> FrozenPhrases:
         """The phrases alone: small and fast, but cannot learn more."""
@@ -327,7 +379,12 @@ class Phrases(_Model):
 
 
 class FrozenPhrases(_Model):
-    """The phrases that a Phrases model has found: phrasegrams, from a phrase to its score."""
+    """The phrases that a Phrases model has found, which it finds wherever the model does.
+
+    phrasegrams: from a phrase to its highest score. cuts: of phrases that may be two words in more
+    than one way ("new_york" + "times", "new" + "york_times"), which tell from them how they are
+    made, the score of each way that makes the phrase, by the lengths of its two words.
+    """
 
     _OPTIONS = ("min_count", "threshold", "delimiter")
     _COUNTS = "phrasegrams"
@@ -336,13 +393,29 @@ class FrozenPhrases(_Model):
         self.min_count, self.threshold = phrases_model.min_count, phrases_model.threshold
         self.delimiter, self.scoring = phrases_model.delimiter, phrases_model.scoring
         self.connector_words = phrases_model.connector_words
-        self.phrasegrams = phrases_model.export_phrases()
+        self.phrasegrams: dict[str, float] = {}
+        self.cuts: dict[str, dict[tuple[int, int], float]] = {}
+        for phrase, scores, ambiguous in phrases_model._phrases():
+            self.phrasegrams[phrase] = max(scores.values())
+            if ambiguous:
+                self.cuts[phrase] = scores
+
+    def _state(self) -> dict[str, Any]:
+        state = super()._state()
+        state["options"]["cuts"] = model_file.text(self.cuts)  # which older files have not
+        return state
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        cuts = state["options"].get("cuts")
+        self.cuts = {} if cuts is None else model_file.from_text(cuts)
 
     def score_candidate(
         self, word_a: str, word_b: str, in_between: Sequence[str]
     ) -> tuple[str, float] | tuple[None, None]:
         phrase = self.delimiter.join([word_a, *in_between, word_b])
         score = self.phrasegrams.get(phrase, _NEVER)
+        if score > self.threshold and phrase in self.cuts:
+            score = self.cuts[phrase].get((len(word_a), len(word_b)), _NEVER)
         return (phrase, score) if score > self.threshold else (None, None)
 
     def __len__(self) -> int:
@@ -353,6 +426,15 @@ class FrozenPhrases(_Model):
 
 
 Phraser = FrozenPhrases  # as gensim called it before its version 4
+
+
+def _strings(words: Iterable[str], name: str) -> frozenset[str]:
+    """Words as a set. Raises TypeError for one that is no string."""
+    listed = list(words)
+    for word in listed:
+        if not isinstance(word, str):
+            raise TypeError(f"Phrases: {name}: expected words that are strings, got {word!r}")
+    return frozenset(listed)
 
 
 def _scorer(scoring: str | Scorer, threshold: float) -> Scorer:
@@ -369,11 +451,54 @@ def _scorer(scoring: str | Scorer, threshold: float) -> Scorer:
                 f"Phrases: threshold: expected {expected} for scoring {scoring!r}, got {threshold}"
             )
         return SCORERS[scoring]
+    return _checked(scoring)
+
+
+def _checked(scoring: Scorer) -> Scorer:
+    """A scorer of one's own. Raises ValueError if it lacks an argument."""
+    if not callable(scoring):
+        raise ValueError(f"Phrases: scoring: expected a function, got {scoring!r}")
     parameters = inspect.signature(scoring).parameters
     missing = [name for name in _COUNTS if name not in parameters]
     if missing:
         raise ValueError(f"Phrases: scoring: the function lacks the arguments {', '.join(missing)}")
     return scoring
+
+
+def _name_of(scoring: Scorer) -> str:
+    """What a file calls a scorer. Raises ValueError if it would not be found under the name."""
+    for name, scorer in SCORERS.items():
+        if scorer is scoring:
+            return name
+    name = f"{getattr(scoring, '__module__', None)}:{getattr(scoring, '__qualname__', None)}"
+    if _found(name) is not scoring:
+        raise ValueError(
+            f"save: scoring is a function that no file can hold, {scoring!r}; expected one of "
+            f"{', '.join(SCORERS)}, or a function that a module has under its name"
+        )
+    return name
+
+
+def _function(name: str) -> Scorer:
+    """The scorer that a file names. Raises ValueError if it is not there."""
+    if name in SCORERS:
+        return SCORERS[name]
+    scoring = _found(name)
+    if scoring is None:
+        raise ValueError(
+            f"scoring is a function of its own, {name}, which has not been imported: import it "
+            "first if the file is to be trusted, or give it as load(..., scoring=function)"
+        )
+    return _checked(scoring)
+
+
+def _found(name: str) -> Any:
+    """What a module that has been imported already has under a name ("module:name"), or None."""
+    module, _, path = name.partition(":")
+    held: Any = sys.modules.get(module)
+    for part in path.split("."):
+        held = inspect.getattr_static(held, part, None)  # which runs nothing
+    return held
 
 
 def _prune(vocab: dict[str, int], count: int) -> None:

@@ -21,14 +21,19 @@ def output_words(
     """The `topn` words that are most probable in the midst of others, with their probabilities.
 
     The softmax of output (V, D) times the sum or mean of the others' vectors, as in gensim. None
-    if no word of the context is known.
+    if no word of the context is known. A word whose output vector is not finite has probability 0;
+    raises ValueError for a context whose vectors are not.
     """
-    rows = [wv.get_index(word) for word in context if word in wv]
-    if not rows:
+    known = [word for word in context if word in wv]
+    if not known:
         return None
-    x = wv.vectors[tensor(rows, dtype=int, device=wv.device)].sum(dim=0)
+    wv._require_finite(known)
+    rows = [wv.get_index(word) for word in known]
+    x = wv.tensor[tensor(rows, dtype=int, device=wv.device)].sum(dim=0)
     x = x / len(rows) if mean else x
-    values, words = (output @ x).softmax(0).topk(min(topn, len(wv)))
+    scores = output @ x
+    scores = scores.masked_fill(~scores.isfinite(), -float("inf"))
+    values, words = scores.softmax(0).topk(min(topn, len(wv)))
     return [(wv.index_to_key[i], p) for i, p in zip(words.tolist(), values.tolist())]
 
 
@@ -52,6 +57,6 @@ def _log_probability(model: SkipGram, wv: KeyedVectors, sentence: Sequence[str])
     offset = arange(-w, w + 1, device=device).unsqueeze(1)
     place = arange(n, device=device) + offset
     inside = (place >= 0) & (place < n) & (offset != 0)
-    block = Blocks(halo[:, w : w + n], halo, inside.to(wv.vectors.dtype).unsqueeze(0))
+    block = Blocks(halo[:, w : w + n], halo, inside.to(wv.tensor.dtype).unsqueeze(0))
     log_probability: float = -model.others[0](*model.predicted(block)).item()
     return log_probability

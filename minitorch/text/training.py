@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol
-
-from tqdm import tqdm
+from typing import Any, NamedTuple, Protocol
 
 from minitorch import dtypes
 from minitorch.backend.cpu import settings
@@ -22,14 +22,23 @@ from minitorch.creation import from_numpy, tensor, zeros
 from minitorch.optim import SGD
 from minitorch.tensor import Tensor
 from minitorch.text import model_file
-from minitorch.text.corpus import hidden
 from minitorch.text.encoded import Encoded
+from minitorch.text.progress import Progress
 from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
 from minitorch.text.vocab import Vocab
+
+logger = logging.getLogger(__name__)
 
 STRETCH = 1 << 16  # words that are made into blocks at once, at most
 _EVEN = 8  # long corpora have a multiple of so many stretches, that workers end together
 _RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word
+
+
+def up_to_date(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a file under the names of today: `step_words` was once called batch_words."""
+    if "step_words" in options:
+        return options
+    return {**options, "step_words": options["batch_words"], "batch_words": 10_000}
 
 
 class Numbered(NamedTuple):
@@ -84,6 +93,7 @@ class Trainer:
     random: the generator's state at the beginning of the run. Every stretch has a part of the
     stream to itself, so that what it draws depends on nothing but its place.
     writing: entered to change the tables, after the gradients are there.
+    locks: rows of the word vectors, int64 (n,), and which part of a step each of them takes, (n,).
     ahead: prepare the next stretch in a thread, for which NumPy often frees the interpreter.
     """
 
@@ -96,11 +106,12 @@ class Trainer:
         blocks_at_once: int,
         random: Tensor,
         writing: AbstractContextManager[object] | None = None,
+        locks: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.model, self.sampler, self.numbered = model, sampler, numbered
         self.schedule, self.blocks_at_once = schedule, blocks_at_once
         self.seed, self.offset = random.tolist()[:2], random[2].item()
-        self.writing = writing
+        self.writing, self.locks = writing, locks
         self.ahead = True
         self.optimizer = SGD(model.parameters(), lr=schedule.high)
         self.words = len(numbered.corpus.tokens)
@@ -151,11 +162,12 @@ class Trainer:
             for i in range(-(-n // size))
         ]
         loss = zeros((), dtype=dtypes.float64, device=self.sampler.keep.device)
-        if self.model.has_sgd_steps and self.writing is None:
+        if self.model.has_sgd_steps and self.writing is None and self.locks is None:
             self.model.sgd_steps_(blocks, size, rates, loss)
         else:
             for batch, rate in zip(blocks.split(size), rates, strict=True):
-                self._step(batch, rate, loss)
+                with self._locked():
+                    self._step(batch, rate, loss)
         return Sums(loss.item(), self.sampler.pairs(blocks).item())
 
     def _step(self, batch: Blocks, rate: float, loss: Tensor) -> None:
@@ -167,6 +179,17 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad()
         loss += batch_loss.detach()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Locked rows take only their part of what a step does to them."""
+        if self.locks is None:
+            yield
+            return
+        (rows, parts), table = self.locks, self.model.input.weight.detach()
+        before = table[rows]
+        yield
+        table[rows] = before + parts.unsqueeze(1) * (table[rows] - before)
 
 
 class Team(Protocol):
@@ -185,6 +208,7 @@ class Place:
     loss: float = 0.0
     pairs: float = 0.0
     losses: list[float] = field(default_factory=list)  # of the epochs done
+    total: float = 0.0  # the sum of the loss over the pairs of the epochs done
 
 
 @dataclass
@@ -222,31 +246,32 @@ class Run:
             self.save()
         settings.keep_heap()
         place, epochs = self.place, self.schedule.epochs
-        bar: tqdm[NoReturn] = tqdm(
-            total=epochs * self.words,
-            initial=place.epoch * self.words + place.word,
-            unit="word",
-            unit_scale=True,
-            disable=hidden(self.progress),
-        )
-        with bar, _interrupts(self.checkpoint is not None) as stop, self.team(self.trainer) as team:
+        done = place.epoch * self.words + place.word
+        shown = Progress("training", epochs * self.words, "word", self.progress, done)
+        with (
+            shown,
+            interrupts(self.checkpoint is not None) as stop,
+            self.team(self.trainer) as team,
+        ):
             for epoch in range(place.epoch, epochs):
-                bar.set_description(f"epoch {epoch + 1}/{epochs}")
-                self._epoch(team, bar, stop)
+                shown.name(f"epoch {epoch + 1}/{epochs}")
+                self._epoch(team, shown, stop)
         self.trainer.sampler.generator.set_state(self.trainer.random(epochs))
 
-    def _epoch(self, team: Team, bar: tqdm[NoReturn], stop: list[bool]) -> None:
+    def _epoch(self, team: Team, shown: Progress, stop: list[bool]) -> None:
         """The rest of an epoch."""
         place = self.place
         if not place.word:
             self.begun()
+        began, words = time.perf_counter(), place.word
         while place.word < self.words:
             for loss, pairs in team.train(self._stretches(stop)):
                 place.loss += loss
                 place.pairs += pairs
                 before, place.word = place.word, min(place.word + self.length, self.words)
-                bar.set_postfix(loss=f"{self._mean():.4f}", refresh=False)
-                bar.update(place.word - before)
+                rate = (place.word - words) / max(time.perf_counter() - began, 1e-9)
+                told = f"{rate:,.0f} words/s, loss={self._mean():.4f}"
+                shown.show(place.epoch * self.words + place.word, told)
                 self.unsaved += place.word - before
             if place.word < self.words:
                 self._save_if_due(stop)
@@ -257,6 +282,10 @@ class Run:
                 stacklevel=5,
             )
         place.losses.append(self._mean() if place.pairs else math.nan)
+        place.total += place.loss
+        logger.info(
+            "%s: %.1f s, loss=%.4f", shown.what, time.perf_counter() - began, place.losses[-1]
+        )
         place.epoch, place.word, place.loss, place.pairs = place.epoch + 1, 0, 0.0, 0.0
         self.ended(place.losses[-1])
         self._save_if_due(stop, epoch=True)
@@ -276,8 +305,8 @@ class Run:
         if not math.isfinite(mean):
             raise FloatingPointError(
                 f"Word2Vec: the loss is {mean} after {self.place.word} words of an epoch: "
-                f"use a smaller alpha than {self.schedule.high} or a smaller batch_words than "
-                f"{self.identity['batch_words']}"
+                f"use a smaller alpha than {self.schedule.high} or a smaller step_words than "
+                f"{self.identity['step_words']}"
             )
         return mean
 
@@ -346,7 +375,7 @@ class Run:
                 f"{vocab.counts.sum()} occurrences, the corpus {len(self.vocab)} with "
                 f"{self.vocab.counts.sum()}"
             )
-        had = {**options, **run["schedule"]}
+        had = {**up_to_date(options), **run["schedule"]}
         for name, value in {**self.identity, **asdict(self.schedule)}.items():
             if had[name] != value:
                 raise ValueError(
@@ -357,7 +386,7 @@ class Run:
 
 
 @contextmanager
-def _interrupts(deferred: bool) -> Iterator[list[bool]]:
+def interrupts(deferred: bool) -> Iterator[list[bool]]:
     """Ctrl-C is noted in the list, to be acted upon between two stretches; a second acts at once.
 
     In the main thread only, and not without `deferred`.

@@ -8,18 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minitorch.creation import from_numpy
-from minitorch.text.encoded import Encoded, watch
-from minitorch.text.model_file import from_text, text
+from minitorch.text.encoded import Encoded, check_words, watch
+from minitorch.text.model_file import from_text, plain_keys, text
 
 Probabilities = NDArray[np.float64]
+Chosen = NDArray[np.int64]  # indices of words
 TrimRule = Callable[[str, int, int], int]  # word, count, min_count -> one of the rules below
 
 RULE_DEFAULT, RULE_DISCARD, RULE_KEEP = 0, 1, 2  # gensim.utils has the same names and numbers
 
 
-def keep(word: str, count: int, min_count: int, trim_rule: TrimRule | None = None) -> bool:
+class NoWordsError(ValueError, RuntimeError):
+    """A corpus or its limits leave a vocabulary without words; RuntimeErrors in gensim's train."""
+
+
+def keep(word: Any, count: int, min_count: int, trim_rule: TrimRule | None = None) -> bool:
     """Whether a word stays: as the rule says, or if it was seen `min_count` times."""
-    rule = RULE_DEFAULT if trim_rule is None else trim_rule(word, count, min_count)
+    rule = None if trim_rule is None else trim_rule(word, count, min_count)
+    rule = RULE_DEFAULT if rule is None else rule
     if rule not in (RULE_DEFAULT, RULE_DISCARD, RULE_KEEP):
         raise ValueError(
             f"trim_rule: expected RULE_DEFAULT, RULE_DISCARD or RULE_KEEP (0, 1, 2), got {rule!r} "
@@ -42,8 +48,12 @@ def scan(
     counts: defaultdict[str, int] = defaultdict(int)
     least = 1
     for sentence in watch(sentences, "counting", progress):
-        for word in sentence:
-            counts[word] += 1
+        try:
+            for word in sentence:
+                counts[word] += 1
+        except TypeError:
+            check_words(sentence)
+            raise
         if len(counts) > max_vocab_size:
             for word in [w for w, n in counts.items() if not keep(w, n, least, trim_rule)]:
                 del counts[word]
@@ -56,17 +66,21 @@ class Vocab:
 
     index_to_key: the words; key_to_index: their numbers; counts: int64 (len(self),).
     Words of equal count stand in gensim's order: the one seen last comes first. With
-    sorted_vocab=False all stand in the order given.
+    sorted_vocab=False all stand in the order given. Words may be whatever a file can hold: see
+    `model_file.plain`, which raises TypeError for anything else.
     """
 
     def __init__(
-        self, words: Sequence[str], counts: NDArray[np.int64], sorted_vocab: bool = True
+        self, words: Sequence[Any], counts: NDArray[np.int64], sorted_vocab: bool = True
     ) -> None:
         order = np.arange(len(counts))
         if sorted_vocab:
             order = np.lexsort((-order, -counts))
         self.counts = counts[order].astype(np.int64)
-        self.index_to_key = [words[i] for i in order.tolist()]
+        self.index_to_key = plain_keys((words[i] for i in order.tolist()), "words")
+        for word in self.index_to_key:
+            if word != word:
+                raise TypeError(f"words: {word!r} equals nothing, so that nobody could find it")
         self.key_to_index = {word: i for i, word in enumerate(self.index_to_key)}
 
     @classmethod
@@ -82,28 +96,31 @@ class Vocab:
         """Vocabulary of the words that a corpus has at least `min_count` times.
 
         max_final_vocab: raise min_count until no more words are left than this. trim_rule: says of
-        each word whether it stays, see `keep`. Raises ValueError if no word is left.
+        each word whether it stays, see `keep`. Raises NoWordsError, a ValueError, if no word is
+        left, TypeError for a word that no file can hold.
         """
+        kept = kept_words(corpus, min_count, max_final_vocab, trim_rule)
+        return cls.from_kept(corpus, kept, min_count, sorted_vocab)
+
+    @classmethod
+    def from_kept(
+        cls, corpus: Encoded, kept: Chosen, min_count: int, sorted_vocab: bool = True
+    ) -> "Vocab":
+        """Vocabulary of the words that `kept_words` has chosen for `min_count`."""
         counts = corpus.counts
-        kept = _kept(corpus, min_count, max_final_vocab, trim_rule)
         if not len(kept):
             most = (
                 f"the most frequent occurs {counts.max()} times" if len(counts) else "it is empty"
             )
-            raise ValueError(f"min_count={min_count} leaves no word of the corpus: {most}")
+            raise NoWordsError(f"min_count={min_count} leaves no word of the corpus: {most}")
         return cls([corpus.words[i] for i in kept.tolist()], counts[kept], sorted_vocab)
 
-    def extended(
-        self,
-        corpus: Encoded,
-        min_count: int = 5,
-        *,
-        max_final_vocab: int | None = None,
-        trim_rule: TrimRule | None = None,
-    ) -> "Vocab":
-        """This vocabulary with a corpus added: its new words at the end, its counts added up."""
-        kept = _kept(corpus, min_count, max_final_vocab, trim_rule).tolist()
-        new = [i for i in kept if corpus.words[i] not in self]
+    def extended(self, corpus: Encoded, kept: Chosen) -> "Vocab":
+        """This vocabulary with a corpus added: of its new words those of `kept_words`, at the end.
+
+        Counts of all its words that are known then are added up.
+        """
+        new = [i for i in kept.tolist() if corpus.words[i] not in self]
         words = self.index_to_key + [corpus.words[i] for i in new]
         counts = np.concatenate([self.counts, np.zeros(len(new), dtype=np.int64)])
         index = {word: i for i, word in enumerate(words)}
@@ -153,13 +170,20 @@ class Vocab:
         (sqrt(f/t) + 1) t/f, at most 1, for frequency f and threshold t = `sample` (word2vec.c;
         Mikolov et al. 2013, section 2.3, print another formula). 0 keeps every word.
         """
-        if not 0 <= sample < 1:
-            raise ValueError(f"sample: expected 0 <= sample < 1, got {sample}")
-        if sample == 0:
-            return np.ones(len(self))
-        ratio = sample * self.counts.sum() / self.counts
-        keep: Probabilities = np.minimum(np.sqrt(ratio) + ratio, 1.0)
-        return keep
+        return keep_probabilities(self.counts, sample)
+
+    def sample_ints(self, sample: float) -> list[int]:
+        """`keep_probabilities` as gensim has them: of the numbers below 2**32."""
+        scaled = (self.keep_probabilities(sample) * (2**32 - 1)).astype(np.uint32)
+        numbers: list[int] = scaled.tolist()
+        return numbers
+
+    def sampled(self, corpus: Encoded, sample: float) -> float:
+        """How many words of a corpus sub-sampling leaves, on average; unknown ones are none."""
+        table = self.table(corpus)
+        known = table >= 0
+        probability = self.keep_probabilities(sample)[table[known]]
+        return float((probability * corpus.counts[known]).sum())
 
     def noise_probabilities(self, exponent: float = 0.75) -> Probabilities:
         """Distribution of the negatives, proportional to count**exponent, (len(self),)."""
@@ -168,18 +192,56 @@ class Vocab:
         return weights
 
 
-def _kept(
-    corpus: Encoded, min_count: int, max_final_vocab: int | None, trim_rule: TrimRule | None
-) -> NDArray[np.int64]:
-    """Indices of the words of a corpus that stay in a vocabulary."""
-    if max_final_vocab is not None and max_final_vocab < len(corpus.counts):
-        ordered = np.sort(corpus.counts)[::-1]
-        min_count = max(min_count, int(ordered[max_final_vocab]) + 1)
+def effective_min_count(corpus: Encoded, min_count: int, max_final_vocab: int | None = None) -> int:
+    """The least count that leaves no more than `max_final_vocab` words, `min_count` at least."""
+    if max_final_vocab is None or max_final_vocab >= len(corpus.counts):
+        return min_count
+    ordered = np.sort(corpus.counts)[::-1]
+    return max(min_count, int(ordered[max_final_vocab]) + 1)
+
+
+def kept_words(
+    corpus: Encoded,
+    min_count: int,
+    max_final_vocab: int | None = None,
+    trim_rule: TrimRule | None = None,
+) -> Chosen:
+    """Indices of the words of a corpus that stay in a vocabulary; what never occurs does not."""
+    min_count = effective_min_count(corpus, min_count, max_final_vocab)
     if trim_rule is None:
-        return np.flatnonzero(corpus.counts >= min_count)
+        return np.flatnonzero(corpus.counts >= max(min_count, 1))
     counted = enumerate(zip(corpus.words, corpus.counts.tolist()))
-    chosen = [i for i, (word, n) in counted if keep(word, n, min_count, trim_rule)]
+    chosen = [i for i, (word, n) in counted if n and keep(word, n, min_count, trim_rule)]
     return np.array(chosen, dtype=np.int64)
+
+
+def keep_probabilities(counts: NDArray[np.int64], sample: float) -> Probabilities:
+    """Probability that sub-sampling keeps an occurrence of each word: see `Vocab`."""
+    if not 0 <= sample < 1:
+        raise ValueError(f"sample: expected 0 <= sample < 1, got {sample}")
+    if sample == 0:
+        return np.ones(len(counts))
+    ratio = sample * counts.sum() / counts
+    keep: Probabilities = np.minimum(np.sqrt(ratio) + ratio, 1.0)
+    return keep
+
+
+def report(corpus: Encoded, kept: Chosen, sample: float) -> dict[str, int]:
+    """What limits and sub-sampling do to a corpus, by gensim's names.
+
+    drop_unique, num_retained_words: words left out and kept. retain_total: occurrences of those
+    that are kept. downsample_unique: words that sub-sampling thins; downsample_total: occurrences
+    that it leaves, on average.
+    """
+    counts = corpus.counts[kept]
+    probability = keep_probabilities(counts, sample)
+    return {
+        "drop_unique": len(corpus.words) - len(kept),
+        "retain_total": int(counts.sum()),
+        "downsample_unique": int((probability < 1).sum()),
+        "downsample_total": int((probability * counts).sum()),
+        "num_retained_words": len(kept),
+    }
 
 
 def alias_table(probabilities: Probabilities) -> tuple[Probabilities, NDArray[np.int64]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,24 +11,47 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 from minitorch.backend import Device, get_default_device
 from minitorch.backend.cpu.word2vec import check_kernels, has_kernels
-from minitorch.creation import empty, from_numpy
+from minitorch.creation import as_tensor, empty, from_numpy, ones
 from minitorch.nn import Module
+from minitorch.ops import cat
 from minitorch.random import Generator
 from minitorch.tensor import Tensor, no_grad
 from minitorch.text import model_file, prediction
 from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import Encoded, encode, from_frequencies
+from minitorch.text.huffman import huffman
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.parallel import Starting, processes
+from minitorch.text.model_file import text
+from minitorch.text.options import class_only, flag, integer, moved, real, renamed
+from minitorch.text.parallel import Starting, processes, usable_cores
 from minitorch.text.shared import memory_of, share
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
 from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
-from minitorch.text.training import STRETCH, Numbered, Run, Schedule, Trainer, call_all
-from minitorch.text.vocab import TrimRule, Vocab, alias_table, scan
+from minitorch.text.training import (
+    STRETCH,
+    Numbered,
+    Run,
+    Schedule,
+    Trainer,
+    call_all,
+    up_to_date,
+)
+from minitorch.text.vector_table import shown
+from minitorch.text.vocab import (
+    TrimRule,
+    Vocab,
+    alias_table,
+    effective_min_count,
+    kept_words,
+    report,
+    scan,
+)
+
+logger = logging.getLogger(__name__)
 
 Sentences = Iterable[Sequence[str]]
 
@@ -38,52 +63,105 @@ _BYTES = 6  # of a file to a word, about
 # Options that the result depends on: a checkpoint must have them in common.
 _OPTIONS = (
     *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
-    *("shrink_windows", "sample", "ns_exponent", "seed", "block_size", "pool_size", "batch_words"),
+    *("shrink_windows", "sample", "ns_exponent", "seed", "block_size", "pool_size", "step_words"),
 )
 # What the file of a model holds besides these options, words and tables.
 _OTHER_OPTIONS = (
     *("alpha", "min_alpha", "epochs", "min_count", "max_vocab_size", "max_final_vocab"),
-    *("sorted_vocab", "workers", "compute_loss", "comment"),
+    *("sorted_vocab", "workers", "batch_words", "compute_loss", "comment"),
 )
-_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
+_OLD_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
+_RECORD = (
+    *_OLD_RECORD,
+    *("min_alpha_yet_reached", "running_training_loss", "effective_min_count"),
+)
+# Options that are numbers: how each is read, and the least that it may be.
+_NUMBERS: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(("vector_size", "window", "epochs", "workers"), partial(integer, least=1)),
+    **dict.fromkeys(("block_size", "pool_size", "step_words"), partial(integer, least=1)),
+    **dict.fromkeys(("min_count", "negative", "batch_words"), partial(integer, least=0)),
+    **dict.fromkeys(
+        ("max_vocab_size", "max_final_vocab", "save_every"),
+        partial(integer, least=1, optional=True),
+    ),
+    "seed": integer,
+    **dict.fromkeys(("alpha", "min_alpha", "sample", "ns_exponent"), real),
+    **dict.fromkeys(("sg", "hs", "cbow_mean", "full_softmax", "sorted_vocab"), flag),
+    **dict.fromkeys(("shrink_windows", "compute_loss"), lambda what, value: bool(value)),
+}
+_ASKING = (
+    *("most_similar", "most_similar_cosmul", "similarity", "n_similarity", "doesnt_match"),
+    *("similar_by_word", "similar_by_vector", "wmdistance", "evaluate_word_pairs"),
+)
+# Attributes of gensim 3's Word2Vec, and where they are now.
+_MOVED = {
+    "size": "vector_size",
+    "iter": "epochs",
+    "vocabulary": "wv (words and counts) and build_vocab",
+    "trainables": "syn1 and syn1neg",
+    "syn0": "wv.vectors",
+    "syn0norm": "wv.get_normed_vectors()",
+    "index2word": "wv.index_to_key",
+    "accuracy": "wv.evaluate_word_analogies",
+    "init_sims": "wv.get_normed_vectors()",
+    "load_word2vec_format": "KeyedVectors.load_word2vec_format",
+    "save_word2vec_format": "wv.save_word2vec_format",
+    **{name: f"wv.{name}" for name in _ASKING},
+}
+# What `wv` says of words that follows from their counts.
+_DERIVED = ("sample_int", "code", "point")
 
 
+# What a deep copy has in common with its model: it is never changed.
+_SHARED = ("_scanned", "_numbered", "vocab", "callbacks", "hashfxn", "device")
+
+
+class Scanned(NamedTuple):
+    """A corpus that has been read, and where it is from."""
+
+    source: object
+    corpus: Encoded
+
+
+@moved(_MOVED)
 class Word2Vec:
-    """Skip-gram and CBOW (Mikolov et al. 2013), on any device.
+    """Skip-gram and CBOW (Mikolov et al. 2013), on any device, with gensim's names and defaults.
 
-    sentences: lists of words, e.g. `Corpus("gcide")`.
+    sentences: lists of words, e.g. `Corpus("gcide")`; a word is whatever a file can hold (see
+    `model_file.plain`), most often a string.
     corpus_file: a text file instead (plain, .gz, .bz2 or .xz) or a folder of them, a sentence on
     each line, words between blanks. A corpus is read once; its numbers, past a million words, are
     in a temporary file, or in the folder `cache`, where later runs find those of the same files.
     vector_size: length of a vector. window: words on either side, at most; each centre draws its
     own reach evenly from 1 ... window, unless shrink_windows is False. min_count: leave out words
-    seen less often. sample: threshold of sub-sampling, 0 for none.
+    seen less often; 0 is as good as 1. sample: threshold of sub-sampling, 0 for none.
     sg: 1 for skip-gram, 0 for CBOW, in which the mean (cbow_mean=1) or sum (0) of a window's
     vectors predicts its centre. What is learnt: negative sampling with `negative` noise words to
     a pair, drawn in proportion to count ** ns_exponent; with hs=1 hierarchical softmax, with
     full_softmax=1 the softmax over all words. Of several the losses are added, as in gensim:
     negative=0 leaves only the others.
     epochs: passes over the corpus. alpha, min_alpha: learning rate at the beginning and the end,
-    linear between. seed: equal seeds give equal vectors (but see workers; on a GPU, which adds up
+    linear between. seed: with workers=1, equal seeds give equal vectors (on a GPU, which adds up
     rows in no fixed order, under `use_deterministic_algorithms(True)`).
     max_vocab_size: forget the rarest words while counting where there are more; the corpus is
     then read twice. max_final_vocab: raise min_count until no more words are left. trim_rule: see
     `vocab.keep`. sorted_vocab: 0 to leave words in the order in which they appear.
-    callbacks: see `CallbackAny2Vec`. progress: show bars (None: where stderr is a terminal).
+    callbacks: see `CallbackAny2Vec`. progress: show bars (None: where stderr is a terminal); where
+    there is none, `logging` gets a line now and then (minitorch.text, INFO).
     workers: processes that train at once on the CPU, on tables that they share (see
-    `minitorch.text.parallel`); a GPU has one, and a corpus of n words no more than n / 65,536.
-    Several write without a lock, so that no two runs are equal. Under
-    `use_deterministic_algorithms(True)` they keep in step, and equal seeds and workers give equal
-    vectors, in about twice the time: one worker is then faster at skip-gram.
-    compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the loss is
-    always there.
+    `minitorch.text.parallel`), no more than the machine has processors for this one; a GPU has one,
+    and a corpus of n words no more than n / 65,536. Several write without a lock, so that no two
+    runs are equal. Under `use_deterministic_algorithms(True)` they keep in step, and equal seeds
+    and workers give equal vectors, in about twice the time: one worker is then faster at skip-gram.
+    batch_words, compute_loss, hashfxn, comment, null_word: for gensim's sake, without effect: the
+    loss is always there. Numbers may be NumPy's, and bools count as 0 and 1.
 
     checkpoint: file that holds the run; it is written at the start, after each epoch or (with
     save_every) after so many words, and on Ctrl-C. resume=True goes on from it: the vectors are
     then, bit for bit, those of a run that never stopped.
 
-    block_size, pool_size, batch_words: how the work is cut up. A step takes blocks of
-    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `batch_words` in
+    block_size, pool_size, step_words: how the work is cut up. A step takes blocks of
+    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `step_words` in
     all, or fewer where the most frequent word would come more than six times among them (CBOW:
     twelve times).
 
@@ -92,61 +170,69 @@ class Word2Vec:
     of all epochs). Vectors differ by rounding only; what is promised about equal ones holds between
     runs of one setting. A checkpoint can go on with another.
 
-    As in gensim: `wv` (KeyedVectors), `build_vocab`, `build_vocab_from_freq`, `reset_from`,
+    As in gensim: `wv` (KeyedVectors, the same object as long as the model lives, but for
+    `reset_from`), whose words have the attributes "count", "sample_int" and (hs=1) "code" and
+    "point"; `wv.vectors_lockf`, the part of each step that a word's vector takes: one value or one
+    for each word, which has one process train (0 keeps a vector as it is); `build_vocab`, its parts
+    `scan_vocab`, `prepare_vocab` and `prepare_weights`, `build_vocab_from_freq`, `reset_from`,
     `train`, `save`, `load`, `predict_output_word`, `score`, `syn1`, `syn1neg`, `corpus_count`,
-    `corpus_total_words`. Left out are the parts that gensim's build_vocab consists of
-    (scan_vocab, prepare_vocab, prepare_weights, ...), `init_sims`, which is obsolete,
+    `corpus_total_words`, `get_latest_training_loss`. What gensim warns about, is in the log. Left
+    out are the tables that its training needs (`cum_table`), `init_sims`, which is obsolete,
     `estimate_memory`, and the log of its life. Besides: `vocab`, `model` (the SkipGram or CBOW
     module) and `losses`, the mean loss per pair of each epoch, summed in float64.
 
-    Where it differs from word2vec.c and gensim: gradients of `batch_words` words are summed
+    Where it differs from word2vec.c and gensim: gradients of `step_words` words are summed
     before they are applied. The pairs of a block share their negatives, among which there is
     neither the centre nor (skip-gram) a word of its window. A word that stands in a block more
     than twice counts as a centre (in the loss, too) as if it stood there twice. Blocks come in
     random order within stretches of at most 65,536 words.
     With hs=1 nodes of the tree that many pairs of a step pass move less; with it or full_softmax=1
     in skip-gram so do vectors of words that stand in a block and its window more than twice.
-    Defaults: alpha is higher, sg is 1.
+
+    `copy.deepcopy` gives a model of its own; models are not pickled.
 
     Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
-    run, TypeError for an iterator, which cannot be read again, FloatingPointError if the loss is
-    not finite. Where sub-sampling leaves no pair to an epoch there is a warning, and no loss (nan).
+    run, TypeError for an iterator, which cannot be read again, and for words that no file can hold,
+    FloatingPointError if the loss is not finite. Where sub-sampling leaves no pair to an epoch
+    there is a warning, and no loss (nan).
     """
 
+    @renamed(size="vector_size", iter="epochs")
     def __init__(
         self,
         sentences: Sentences | None = None,
         corpus_file: str | Path | None = None,
         vector_size: int = 100,
-        alpha: float = 0.05,
+        alpha: float = 0.025,
         window: int = 5,
         min_count: int = 5,
-        *,
         max_vocab_size: int | None = None,
         sample: float = 1e-3,
         seed: int = 1,
-        workers: int = 1,
+        workers: int = 3,
         min_alpha: float = 1e-4,
-        sg: int = 1,
+        sg: int = 0,
         hs: int = 0,
         negative: int = 5,
         ns_exponent: float = 0.75,
         cbow_mean: int = 1,
-        hashfxn: object = None,
+        hashfxn: object = hash,
         epochs: int = 5,
         null_word: int = 0,
         trim_rule: TrimRule | None = None,
         sorted_vocab: int = 1,
-        batch_words: int = 512,
+        batch_words: int = 10_000,
         compute_loss: bool = False,
         callbacks: Sequence[Any] = (),
         comment: str | None = None,
         max_final_vocab: int | None = None,
         shrink_windows: bool = True,
+        *,
         full_softmax: int = 0,
         device: Device | str | None = None,
         block_size: int = 32,
         pool_size: int | None = None,
+        step_words: int = 512,
         progress: bool | None = None,
         cache: str | Path | None = None,
         checkpoint: str | Path | None = None,
@@ -156,53 +242,46 @@ class Word2Vec:
     ) -> None:
         self.vector_size, self.window, self.min_count = vector_size, window, min_count
         self.negative, self.hs, self.full_softmax = negative, hs, full_softmax
-        self.sg, self.cbow_mean, self.shrink_windows = sg, cbow_mean, bool(shrink_windows)
+        self.sg, self.cbow_mean, self.shrink_windows = sg, cbow_mean, shrink_windows
         self.sample, self.ns_exponent = sample, ns_exponent
         self.alpha, self.min_alpha, self.epochs, self.seed = alpha, min_alpha, epochs, seed
         self.max_vocab_size, self.max_final_vocab = max_vocab_size, max_final_vocab
         self.sorted_vocab = sorted_vocab
         self.workers, self.compute_loss, self.comment = workers, compute_loss, comment
-        self.block_size, self.batch_words = block_size, batch_words
+        self.block_size, self.step_words, self.batch_words = block_size, step_words, batch_words
         self.pool_size = (48 if sg else 16) if pool_size is None else pool_size
-        self.callbacks = tuple(callbacks)
+        self.callbacks, self.hashfxn, self.null_word = tuple(callbacks), hashfxn, null_word
         self.device = get_default_device() if device is None else Device(device)
         self.progress, self.cache, self.compiled = progress, cache, compiled
         self.checkpoint, self.save_every = checkpoint, save_every
         self._check()
-        self.generator = Generator().manual_seed(seed)
+        self.generator = Generator().manual_seed(self.seed)
         self.corpus_count = self.corpus_total_words = 0
+        self.effective_min_count = self.min_count
         self.losses: list[float] = []  # of each epoch
+        self.running_training_loss = 0.0
+        self.min_alpha_yet_reached = self.alpha
         self.total_train_time = 0.0
         self.vocab: Vocab
         self.model: SkipGram
+        self._scanned: Scanned | None = None
+        self._prepared: tuple[Vocab, Numbered] | None = None
         self._numbered: Numbered | None = None
         self._starting: Starting | None = None  # workers, while a corpus is read
-        self._end_workers: Callable[[], object] = lambda: None
-        self.wv = KeyedVectors(vector_size, vectors=empty(0, vector_size, device=self.device))
+        self._end_workers: Callable[[], object] = _nothing
+        size = self.vector_size
+        self.wv = KeyedVectors(size, vectors=empty(0, size, device=self.device))
+        self.wv.vectors_lockf = ones(1, device="cpu").numpy()
         if sentences is not None or corpus_file is not None:
-            _check_passes(sentences, epochs + 1)
+            _check_passes(sentences, self.epochs + 1)
             self.build_vocab(sentences, corpus_file, trim_rule=trim_rule)
             self.train(resume=resume)
+        elif trim_rule is not None:
+            logger.warning("Word2Vec: trim_rule without a corpus has no effect: see build_vocab")
 
     def _check(self) -> None:
-        for name, least in (
-            *(("vector_size", 1), ("window", 1), ("negative", 0), ("min_count", 1), ("epochs", 1)),
-            *(("block_size", 1), ("pool_size", 1), ("batch_words", 1), ("workers", 1)),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"Word2Vec: {name}: expected an integer above {least - 1}, got {value!r}"
-                )
-        for name in ("max_vocab_size", "max_final_vocab", "save_every"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(
-                    f"Word2Vec: {name}: expected None or an integer above 0, got {value!r}"
-                )
-        for name in ("sg", "hs", "cbow_mean", "full_softmax"):
-            if getattr(self, name) not in (0, 1):
-                raise ValueError(f"Word2Vec: {name}: expected 0 or 1, got {getattr(self, name)!r}")
+        for name, read in _NUMBERS.items():
+            setattr(self, name, read(f"Word2Vec: {name}", getattr(self, name)))
         if not (self.negative or self.hs or self.full_softmax):
             raise ValueError(
                 "Word2Vec: negative=0, hs=0 and full_softmax=0 leave nothing to learn: set one"
@@ -214,6 +293,8 @@ class Word2Vec:
             )
         if not 0 <= self.sample < 1:
             raise ValueError(f"Word2Vec: sample: expected 0 <= sample < 1, got {self.sample}")
+        if not isinstance(self.comment, str | None):
+            raise ValueError(f"Word2Vec: comment: expected None or text, got {self.comment!r}")
         if self.compiled not in (None, True, False):
             raise ValueError(
                 f"Word2Vec: compiled: expected True, False or None, got {self.compiled!r}"
@@ -224,6 +305,7 @@ class Word2Vec:
             check_kernels()
 
     # ------------------------------------------------------------------ vocabulary
+    @renamed(sentences="corpus_iterable")
     def build_vocab(
         self,
         corpus_iterable: Sentences | None = None,
@@ -236,69 +318,165 @@ class Word2Vec:
         """Count the words of a corpus (see the constructor), number it, and make new vectors.
 
         With `update` its new words get vectors besides those there are, and the counts of known
-        words grow; `train` without a corpus then takes the new one. progress_per and
-        keep_raw_vocab are there for gensim's sake. Raises RuntimeError if there is nothing to
-        update.
+        words grow; `train` without a corpus then takes the new one. `wv` stays the object that it
+        is. progress_per is there for gensim's sake; keep_raw_vocab: see `raw_vocab`. Raises
+        RuntimeError if there is nothing to update.
         """
-        source, corpus = self._read(corpus_iterable, corpus_file, trim_rule)
-        self._take(source, corpus, update, trim_rule)
+        scanned = self._read(corpus_iterable, corpus_file, trim_rule)
+        self._build(scanned, update, keep_raw_vocab, trim_rule)
 
     def build_vocab_from_freq(
         self,
-        word_freq: Mapping[str, int],
+        word_freq: Mapping[Any, int],
         keep_raw_vocab: bool = False,
         corpus_count: int | None = None,
         trim_rule: TrimRule | None = None,
         update: bool = False,
     ) -> None:
         """Make the vocabulary from counts; `train` then needs a corpus."""
-        self._take(None, from_frequencies(word_freq, corpus_count or 0), update, trim_rule)
+        scanned = Scanned(None, from_frequencies(word_freq, corpus_count or 0))
+        self._build(scanned, update, keep_raw_vocab, trim_rule)
 
-    def _take(
-        self, source: object, corpus: Encoded, update: bool, trim_rule: TrimRule | None
+    def _build(
+        self, scanned: Scanned, update: bool, keep_raw_vocab: bool, trim_rule: TrimRule | None
     ) -> None:
-        """Make a corpus the one to train on."""
+        before, self._scanned = (self._scanned, self._prepared), scanned
+        try:
+            self.prepare_vocab(update, keep_raw_vocab, trim_rule)
+            self.prepare_weights(update)
+        except BaseException:
+            self._scanned, self._prepared = before
+            raise
+
+    def scan_vocab(
+        self,
+        corpus_iterable: Sentences | None = None,
+        corpus_file: str | Path | None = None,
+        progress_per: int = 10_000,
+        workers: int | None = None,
+        trim_rule: TrimRule | None = None,
+    ) -> tuple[int, int]:
+        """The first third of `build_vocab`: read and count; returns how many words and sentences.
+
+        progress_per and workers are there for gensim's sake.
+        """
+        self._scanned = self._read(corpus_iterable, corpus_file, trim_rule)
+        return self._scanned.corpus.total, self._scanned.corpus.count
+
+    @property
+    def raw_vocab(self) -> dict[Any, int]:
+        """Counts of all words: after `scan_vocab`, or where keep_raw_vocab said so; else empty."""
+        if self._scanned is None:
+            return {}
+        corpus = self._scanned.corpus
+        return dict(zip(corpus.words, corpus.counts.tolist()))
+
+    def prepare_vocab(
+        self,
+        update: bool = False,
+        keep_raw_vocab: bool = False,
+        trim_rule: TrimRule | None = None,
+        min_count: int | None = None,
+        sample: float | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """The second third of `build_vocab`: choose words; returns the numbers of `vocab.report`.
+
+        min_count, sample: instead of the constructor's, from here on. dry_run: only tell the
+        numbers. Raises RuntimeError without a scanned corpus, NoWordsError if no word is left.
+        """
+        if self._scanned is None:
+            raise RuntimeError("Word2Vec: prepare_vocab: scan_vocab has to come first")
         if update and self._numbered is None:
             raise RuntimeError("Word2Vec: build_vocab: there is no vocabulary yet to update")
-        options: dict[str, Any] = {"max_final_vocab": self.max_final_vocab, "trim_rule": trim_rule}
+        min_count = integer("prepare_vocab: min_count", min_count or self.min_count, 0)
+        sample = real("prepare_vocab: sample", sample or self.sample)
+        source, corpus = self._scanned
+        kept = kept_words(corpus, min_count, self.max_final_vocab, trim_rule)
+        told = report(corpus, kept, sample)
+        self.effective_min_count = effective_min_count(corpus, min_count, self.max_final_vocab)
+        if dry_run:
+            return told
         if update:
-            vocab = self.vocab.extended(corpus, self.min_count, **options)
+            vocab = self.vocab.extended(corpus, kept)
         else:
-            ordered = bool(self.sorted_vocab)
-            vocab = Vocab.from_encoded(corpus, self.min_count, **options, sorted_vocab=ordered)
+            vocab = Vocab.from_kept(corpus, kept, min_count, bool(self.sorted_vocab))
+        self._prepared = vocab, Numbered(corpus, vocab.table(corpus), source)
+        self.min_count, self.sample = min_count, sample
+        if not keep_raw_vocab:
+            self._scanned = None
+        return told
+
+    def prepare_weights(self, update: bool = False) -> None:
+        """The last third of `build_vocab`: `init_weights` or `update_weights`."""
+        (self.update_weights if update else self.init_weights)()
+
+    def init_weights(self) -> None:
+        """Make new vectors for the words of `prepare_vocab`, or for those that there are."""
+        self._begin(*self._taken())
+        self.losses = []
+
+    def update_weights(self) -> None:
+        """Make vectors for the new words of `prepare_vocab`; the others keep theirs."""
+        if self._numbered is None:
+            raise RuntimeError("Word2Vec: update_weights: there are no vectors yet to update")
+        self._adopt()
+        vocab, numbered = self._taken()
+        old, attributes = self.model, self.wv.expandos
+        self._begin(vocab, numbered)
+        _copy_rows(old, self.model)
+        for name, values in attributes.items():
+            new = [type(values[0])()] * (len(vocab) - len(values))
+            if name not in self.wv.expandos:
+                self.wv.expandos[name] = [*values, *new]
+
+    def _taken(self) -> tuple[Vocab, Numbered]:
+        """The vocabulary that is prepared, or the one that there is."""
+        if self._prepared is None:
+            if self._numbered is None:
+                raise RuntimeError("Word2Vec: prepare_weights: prepare_vocab has to come first")
+            return self.vocab, self._numbered
+        vocab, numbered = self._prepared
         if len(vocab) == 1:
             raise ValueError(
                 f"Word2Vec: the corpus has one word only, {vocab.index_to_key[0]!r}: nothing to "
                 "tell it from"
             )
-        old = self.model if update else None
-        self._begin(vocab, Numbered(corpus, vocab.table(corpus), source))
-        if old is None:
-            self.losses = []
-        else:
-            _copy_rows(old, self.model)
+        self._prepared = None
+        return vocab, numbered
 
     def _begin(self, vocab: Vocab, numbered: Numbered) -> None:
         """Make new vectors for a vocabulary and its corpus."""
         self.vocab, self._numbered = vocab, numbered
         self.corpus_count, self.corpus_total_words = numbered.corpus.count, numbered.corpus.total
         self.model = self._model()
-        if self.workers > 1 and self.device.type == "cpu":
+        if self._processes(numbered) > 1:
             share(self.model)
-        self.wv = KeyedVectors(
+        self._show(vocab)
+
+    def _show(self, vocab: Vocab) -> None:
+        """Have `wv`, which stays the object that it is, show the model's vectors."""
+        made = KeyedVectors(
             self.vector_size,
             vocab.index_to_key,
             self.model.input.weight.detach(),
             vocab.counts.tolist(),
         )
+        made.expandos["sample_int"] = vocab.sample_ints(self.sample)
+        for softmax in self.model.others:
+            if isinstance(softmax, HierarchicalSoftmax):
+                tree = huffman(vocab.counts.tolist())
+                made.expandos["code"], made.expandos["point"] = tree.codes, tree.points
+        vars(self.wv).update(vars(made))
 
     def reset_from(self, other_model: Word2Vec) -> None:
-        """Take vocabulary and corpus of another model, and make new vectors.
+        """Take vocabulary and corpus of another model, and make new vectors and a new `wv`.
 
         Raises RuntimeError if it has none.
         """
         if other_model._numbered is None:
             raise RuntimeError("Word2Vec: reset_from: the other model has no vocabulary yet")
+        self.wv = KeyedVectors(self.vector_size)
         self._begin(other_model.vocab, other_model._numbered)
         self.losses = []
 
@@ -327,7 +505,7 @@ class Word2Vec:
         sentences: Sentences | None,
         corpus_file: str | Path | None,
         trim_rule: TrimRule | None = None,
-    ) -> tuple[object, Encoded]:
+    ) -> Scanned:
         if (sentences is None) == (corpus_file is None):
             raise TypeError("Word2Vec: expected either sentences (corpus_iterable) or corpus_file")
         source: object = sentences
@@ -339,18 +517,29 @@ class Word2Vec:
                 f"Word2Vec: sentences: expected lists of words, got the string {sentences[:40]!r} "
                 "(corpus_file takes the path of a file, minitorch.text.Corpus names of sources)"
             )
-        if isinstance(sentences, Corpus) and self.workers > 1 and self.device.type == "cpu":
+        workers = self._processes()
+        if isinstance(sentences, Corpus) and workers > 1:
             words = sentences.size() // _BYTES
-            if words > self.workers * STRETCH:
-                self._start(self.workers, words * self.epochs)
+            if words > workers * STRETCH:
+                self._start(workers, words * self.epochs)
         if self.max_vocab_size is None:
-            return source, encode(sentences, self.progress, cache=self.cache)
+            return Scanned(source, encode(sentences, self.progress, cache=self.cache))
         _check_passes(sentences, 2)
         counts = scan(sentences, self.max_vocab_size, trim_rule, self.progress)
         corpus = encode(sentences, self.progress, words=counts, cache=self.cache)
-        return source, corpus.with_counts(counts)
+        return Scanned(source, corpus.with_counts(counts))
+
+    def _processes(self, numbered: Numbered | None = None) -> int:
+        """How many train on a corpus: one where the tables are on a GPU or have locked rows."""
+        if self.device.type != "cpu" or self._locks() is not None:
+            return 1
+        most = min(self.workers, usable_cores())
+        if numbered is None:
+            return most
+        return max(1, min(most, -(-len(numbered.corpus.tokens) // STRETCH)))
 
     # ------------------------------------------------------------------ training
+    @renamed(sentences="corpus_iterable")
     def train(
         self,
         corpus_iterable: Sentences | None = None,
@@ -368,38 +557,57 @@ class Word2Vec:
         *,
         checkpoint: str | Path | None = None,
         resume: bool = False,
-    ) -> float:
-        """Train on the corpus of `build_vocab`, or on another; returns the last epoch's loss.
+    ) -> tuple[int, int]:
+        """Train on the corpus of `build_vocab`, or on another.
 
-        Without epochs, start_alpha, end_alpha, callbacks or checkpoint those of the constructor
-        hold. total_words or total_examples (sentences) say after how much an epoch counts as done
-        for alpha, if not after the whole corpus. word_count, queue_factor, report_delay and
-        compute_loss are there for gensim's sake: they change nothing.
+        Returns over how many words it went, those that sub-sampling leaves (on average) and all;
+        `losses` has the loss of each epoch. With a corpus, epochs and total_examples (sentences) or
+        total_words have to be given, as in gensim; after so much an epoch counts as done for alpha.
+        Without one they are those of `build_vocab` and of the constructor. epochs, start_alpha and
+        end_alpha become the model's epochs, alpha and min_alpha. Without callbacks or checkpoint
+        the constructor's hold. word_count, queue_factor, report_delay and compute_loss are there
+        for gensim's sake: they change nothing.
         """
-        epochs = self.epochs if epochs is None else epochs
-        if not isinstance(epochs, int) or epochs < 1:
-            raise ValueError(f"Word2Vec: train: epochs: expected an integer above 0, got {epochs}")
+        given = corpus_iterable is not None or corpus_file is not None
+        if given and total_examples is None and total_words is None:
+            raise ValueError(
+                "Word2Vec: train: total_examples or total_words: expected the length of the "
+                "corpus, e.g. total_examples=model.corpus_count"
+            )
+        if given and epochs is None:
+            raise ValueError(
+                "Word2Vec: train: epochs: expected how often to go over the corpus, e.g. "
+                "epochs=model.epochs"
+            )
+        epochs = integer("Word2Vec: train: epochs", self.epochs if epochs is None else epochs, 1)
         _check_passes(corpus_iterable, epochs)
         numbered = self._corpus(corpus_iterable, corpus_file)
-        if not numbered.corpus.has_pair(numbered.table):
+        corpus = numbered.corpus
+        if not corpus.has_pair(numbered.table):
             raise ValueError(
-                f"Word2Vec: train: the corpus ({numbered.corpus.count} sentences with "
-                f"{numbered.corpus.total} words) has no pair of words of the vocabulary in one "
-                "sentence"
+                f"Word2Vec: train: the corpus ({corpus.count} sentences with {corpus.total} words) "
+                "has no pair of words of the vocabulary in one sentence"
             )
-        high = self.alpha if start_alpha is None else start_alpha
-        low = self.min_alpha if end_alpha is None else end_alpha
+        high = real("train: start_alpha", self.alpha if start_alpha is None else start_alpha)
+        low = real("train: end_alpha", self.min_alpha if end_alpha is None else end_alpha)
         for name, alpha in (("start_alpha", high), ("end_alpha", low)):
             if alpha < 0:
                 raise ValueError(f"Word2Vec: train: {name}: expected at least 0, got {alpha}")
-        words = _words_of_an_epoch(numbered.corpus, total_examples, total_words)
+        words = _words_of_an_epoch(corpus, total_examples, total_words)
         called = tuple(callbacks) or self.callbacks
+        path = self.checkpoint if checkpoint is None else checkpoint
+        if resume and path is None:
+            raise ValueError("Word2Vec: resume=True needs the checkpoint to go on from")
+        self._adopt()
+        self.wv._writable()
+        self._warn(high)
 
         def ended(loss: float) -> None:
             self.losses.append(loss)
+            self.running_training_loss = run.place.total
+            self.min_alpha_yet_reached = run.schedule.alpha(run.place.epoch, 0)
             call_all(called, "on_epoch_end", self)
 
-        path = self.checkpoint if checkpoint is None else checkpoint
         run = Run(
             self.trainer(numbered, Schedule(epochs, words, high, low)),
             self.vocab,
@@ -413,15 +621,59 @@ class Word2Vec:
             self._team(numbered, epochs),
         )
         if resume:
-            if path is None:
-                raise ValueError("Word2Vec: resume=True needs the checkpoint to go on from")
             self.losses = run.load()
+        self.epochs, self.alpha, self.min_alpha = epochs, high, low
+        self.running_training_loss = run.place.total
         began = time.perf_counter()
         call_all(called, "on_train_begin", self)
         run.run()
         call_all(called, "on_train_end", self)
         self.total_train_time += time.perf_counter() - began
-        return self.losses[-1]
+        return round(epochs * self.vocab.sampled(corpus, self.sample)), epochs * corpus.total
+
+    def _warn(self, alpha: float) -> None:
+        """Log what gensim warns about."""
+        if self.hs and self.negative:
+            logger.warning(
+                "Both hierarchical softmax and negative sampling are activated. Their losses are "
+                "added; set hs=0 or negative=0 for one of them alone."
+            )
+        if alpha > self.min_alpha_yet_reached:
+            logger.warning(
+                "Effective 'alpha' higher than previous training cycles: %g after %g",
+                alpha,
+                self.min_alpha_yet_reached,
+            )
+
+    def _adopt(self) -> None:
+        """Take over the vectors of `wv`, should somebody have given it others.
+
+        Raises RuntimeError if they are for other words than those of the vocabulary.
+        """
+        if self._shows_model():
+            return
+        given, weight = self.wv.tensor, self.model.input.weight
+        if self.wv.index_to_key != self.vocab.index_to_key or given.shape != weight.shape:
+            raise RuntimeError(
+                f"Word2Vec: wv has {len(self.wv)} keys and vectors of {self.wv.vector_size} "
+                f"numbers that are not those of the vocabulary ({len(self.vocab)} words, "
+                f"vector_size={self.vector_size}): build_vocab(update=True) adds words to train"
+            )
+        with no_grad():
+            weight.copy_(given)
+        self.wv.tensor = weight.detach()
+
+    def _shows_model(self) -> bool:
+        """Whether the vectors of `wv` are those that are trained."""
+        return self.wv.tensor.array is self.model.input.weight.array
+
+    def _locks(self) -> tuple[Tensor, Tensor] | None:
+        """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1."""
+        if self._numbered is None:
+            return None
+        factors = from_numpy(self.wv.lock_factors()).to(self.device)
+        rows = (factors != 1).nonzero().squeeze(1)
+        return (rows, factors[rows]) if len(rows) else None
 
     def trainer(
         self,
@@ -434,7 +686,8 @@ class Word2Vec:
         blocks = self._blocks_at_once()
         sampler = self._sampler()
         self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
-        return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing)
+        locks = self._locks()
+        return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing, locks)
 
     def _is_compiled(self, numbered: Numbered, epochs: int) -> bool:
         """Whether Numba's machine code is to be used."""
@@ -460,15 +713,15 @@ class Word2Vec:
 
     def _team(self, numbered: Numbered, epochs: int) -> Any:
         """What opens the processes that train, or this one where one is enough."""
-        words = len(numbered.corpus.tokens)
-        workers = min(self.workers, -(-words // STRETCH))
-        if workers == 1 or self.device.type != "cpu":
+        workers = self._processes(numbered)
+        if workers == 1:
             self._end_workers()
             return nullcontext
         if memory_of(self.model) is None:  # there was one worker, when the tables were made
             share(self.model)
-            self.wv.vectors = self.model.input.weight.detach()
-        return partial(processes, partial(self._start, workers, words * epochs))
+            self.wv.tensor = self.model.input.weight.detach()
+        words = len(numbered.corpus.tokens) * epochs
+        return partial(processes, partial(self._start, workers, words))
 
     def _blocks_at_once(self) -> int:
         """Blocks to a step: few enough that no word's gradients are summed too often."""
@@ -477,11 +730,13 @@ class Word2Vec:
         if self.negative:
             often = max(often, self.vocab.noise_probabilities(self.ns_exponent).max())
         most = _MOST_OFTEN["sg" if self.sg else "cbow"] / often
-        return max(1, int(min(self.batch_words, most)) // self.block_size)
+        return max(1, int(min(self.step_words, most)) // self.block_size)
 
     def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> Numbered:
         if self._numbered is None:
             raise RuntimeError("Word2Vec: train: build_vocab has to come first")
+        if sentences is not None and corpus_file is not None:
+            raise TypeError("Word2Vec: train: expected corpus_iterable or corpus_file, got both")
         source = self._numbered.source
         given = sentences if corpus_file is None else str(corpus_file)
         if given is None and source is None:
@@ -516,19 +771,32 @@ class Word2Vec:
         )
 
     # ------------------------------------------------------------------ files
-    def save(self, path: str | Path) -> None:
+    def save(
+        self,
+        fname_or_handle: model_file.Target,
+        separately: Sequence[str] | None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: Iterable[str] = frozenset(),
+        pickle_protocol: int = 4,
+    ) -> None:
         """Write the whole model to a safetensors file, from which `train` goes on, bit for bit.
 
-        The corpus is not in it, nor are callbacks, trim_rule, and what is about this run only
-        (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
+        The corpus is not in it, nor are callbacks, trim_rule, hashfxn, and what is about this run
+        only (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
+        The other arguments are there for gensim's sake, whose pickles come in parts: they change
+        nothing.
         """
-        model_file.write(path, "Word2Vec", self.state_dict())
+        model_file.write(fname_or_handle, "Word2Vec", self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
         built = self._numbered is not None
+        locks = as_tensor(self.wv.vectors_lockf, device="cpu")
+        expandos = self.wv.expandos.items()
         return {
             **self.wv.state_dict(),
+            "attributes": text({name: v for name, v in expandos if name not in _DERIVED}),
+            "lockf": locks,
             "options": {name: getattr(self, name) for name in (*_OPTIONS, *_OTHER_OPTIONS)},
             "record": {name: getattr(self, name) for name in _RECORD},
             "random": self.generator.get_state(),
@@ -536,6 +804,7 @@ class Word2Vec:
             "model": self.model.state_dict() if built else None,
         }
 
+    @class_only
     @classmethod
     def load(
         cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
@@ -543,29 +812,67 @@ class Word2Vec:
         """Read what `save` wrote, or a checkpoint: the model as it was then.
 
         To go on, give `train` a corpus (a checkpoint's run goes on with resume=True as well), or
-        `build_vocab(update=True)` first. mmap is there for gensim's sake: it changes nothing.
+        `build_vocab(update=True)` first. mmap="r": on the CPU the tables are the memory of the
+        file, which is read where it is used, and cannot be trained (a `copy.deepcopy` can).
         Raises ValueError for any other file; gensim's pickles are refused, with the way around.
         """
-        with model_file.reading(path, "Word2Vec", device=device) as state:
+        with model_file.reading(path, "Word2Vec", device=device, mmap=mmap) as state:
+            held = up_to_date(state["options"])
             # These only: with others a file could have others read and written.
-            options = {name: state["options"][name] for name in (*_OPTIONS, *_OTHER_OPTIONS)}
+            options = {name: held[name] for name in (*_OPTIONS, *_OTHER_OPTIONS)}
             model = cls(**options, device=device)
             if state["vocab"] is not None:
-                model._restore(state)
+                model._restore(state, mmap is not None)
             model.generator.set_state(state["random"])
-            for name in _RECORD:
+            before = held is not state["options"]  # when much of this was not there
+            for name in _OLD_RECORD if before else _RECORD:
                 setattr(model, name, state["record"][name])
+            if not before:
+                model.wv.vectors_lockf = state["lockf"].cpu().numpy()
             return model
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        """Take vocabulary, tables and vectors from what `state_dict` gave."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> Word2Vec:
+        """A model of its own, but for the corpus, which both read."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        shows_model = self._numbered is not None and self._shows_model()
+        of_this_run = {"_starting": None, "_end_workers": _nothing}
+        for name, value in vars(self).items():
+            if name in of_this_run:
+                value = of_this_run[name]
+            elif name not in _SHARED:
+                value = copy.deepcopy(value, memo)
+            setattr(twin, name, value)
+        if shows_model:
+            twin.wv.tensor = twin.model.input.weight.detach()
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            "Word2Vec: models are not pickled: write one with model.save(path), which "
+            "Word2Vec.load reads, or copy it with copy.deepcopy"
+        )
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError("Word2Vec: model[word] is model.wv[word] now (as in gensim 4)")
+
+    def _restore(self, state: Mapping[str, Any], mapped: bool) -> None:
+        """Take vocabulary, tables and vectors from what `state_dict` gave.
+
+        mapped: take the memory of tables, which is a file's, instead of a copy.
+        """
         vocab, nothing = Vocab.from_state_dict(state["vocab"]), from_frequencies({})
         self._begin(vocab, Numbered(nothing, vocab.table(nothing), None))
         self.model.load_state_dict(state["model"])
+        if mapped:
+            for name, parameter in self.model.named_parameters():
+                parameter.data = state["model"][name]
+            self._show(vocab)
         held = KeyedVectors.from_state_dict(state)
-        if held.index_to_key != vocab.index_to_key or not held.vectors.equal(self.wv.vectors):
+        if held.index_to_key != vocab.index_to_key or not held.tensor.equal(self.wv.tensor):
             self.wv = held  # which somebody has changed
-        self.wv.expandos = held.expandos
+        for name, values in held.expandos.items():
+            self.wv.expandos[name] = values
 
     # ------------------------------------------------------------------ asking
     def predict_output_word(
@@ -592,8 +899,10 @@ class Word2Vec:
         chunksize: int = 100,
         queue_factor: int = 2,
         report_delay: float = 1,
-    ) -> Tensor:
-        """Log probability of each sentence, float64 (n,): see `prediction.log_probabilities`.
+    ) -> Any:
+        """Log probability of each sentence, float64 (n,); on the CPU a NumPy array.
+
+        See `prediction.log_probabilities`.
 
         total_sentences: of the first so many only; what follows is there for gensim's sake.
         Raises RuntimeError unless the model has hs=1 (or, unlike gensim's, full_softmax=1) and a
@@ -601,17 +910,26 @@ class Word2Vec:
         """
         if self._numbered is None or not len(self.model.others):
             raise RuntimeError("Word2Vec: score: needs hs=1 or full_softmax=1, and a vocabulary")
-        return prediction.log_probabilities(self.model, self.wv, islice(sentences, total_sentences))
+        scored = islice(sentences, total_sentences)
+        return shown(prediction.log_probabilities(self.model, self.wv, scored))
 
     @property
-    def syn1neg(self) -> Tensor:
-        """Output vectors of negative sampling, (V, D). Raises AttributeError if there are none."""
-        return self._named("syn1neg", "output.weight")
+    def syn1neg(self) -> Any:
+        """Output vectors of negative sampling, (V, D), in the memory that is trained.
+
+        On the CPU a NumPy array, elsewhere a Tensor. Raises AttributeError if there are none.
+        """
+        return shown(self._named("syn1neg", "output.weight"))
 
     @property
-    def syn1(self) -> Tensor:
-        """Vectors of the nodes of hs=1, (V - 1, D). Raises AttributeError if there are none."""
-        return self._named("syn1", "others.0.nodes.weight")
+    def syn1(self) -> Any:
+        """Vectors of the nodes of hs=1, (V, D): a copy, on the CPU a NumPy array.
+
+        A tree of V words has V - 1 nodes; the last row is zero, as in gensim. Raises
+        AttributeError if there are none.
+        """
+        nodes = self._named("syn1", "others.0.nodes.weight")
+        return shown(cat([nodes, nodes.new_zeros(1, self.vector_size)]))
 
     def _named(self, name: str, place: str) -> Tensor:
         table = self._table(place)
@@ -625,8 +943,11 @@ class Word2Vec:
         return next((tables[place] for place in places if place in tables), None)
 
     def get_latest_training_loss(self) -> float:
-        """Mean loss per pair of the last epoch (gensim has a running sum here)."""
-        return self.losses[-1] if self.losses else 0.0
+        """The loss summed over the pairs of all epochs since `train` began, as in gensim.
+
+        `losses` has the mean per pair of each epoch.
+        """
+        return self.running_training_loss
 
     def __repr__(self) -> str:
         size = len(self.vocab) if self._numbered is not None else 0
@@ -636,19 +957,22 @@ class Word2Vec:
         )
 
 
+def _nothing() -> None:
+    """Where no workers are to be ended."""
+
+
 def _copy_rows(old: SkipGram, new: SkipGram) -> None:
-    """Words keep their rows; the nodes of a tree, which is another now, start anew."""
+    """Words keep their rows, and nodes of a tree, which grows, theirs, as in gensim."""
     with no_grad():
         for name, table in old.named_parameters():
-            if not name.endswith("nodes.weight"):
-                new.get_parameter(name)[: len(table)] = table
+            new.get_parameter(name)[: len(table)] = table
 
 
 def _words_of_an_epoch(corpus: Encoded, examples: int | None, words: int | None) -> int:
     """How many words count as an epoch. Raises ValueError for less than one."""
     for name, given in (("total_words", words), ("total_examples", examples)):
-        if given is not None and given < 1:
-            raise ValueError(f"Word2Vec: train: {name}: expected at least 1, got {given}")
+        if given is not None:
+            integer(f"Word2Vec: train: {name}", given, 1)
     kept, total = max(1, len(corpus.tokens)), max(1, corpus.total)
     if words is None and examples is not None:
         words = total * examples // max(1, corpus.count)

@@ -44,7 +44,7 @@ def save(
         raise ValueError(f"projector: expected at least three words, got {len(shown)}")
     if neighbors < 1:
         raise ValueError(f"projector: neighbors: expected 1 or more, got {neighbors}")
-    places, shares = principal_components(shown.vectors.to("cpu").numpy(), 3)
+    places, shares = principal_components(shown.tensor.to("cpu").numpy(), 3)
     near = shown.most_similar_batch(shown.index_to_key, topn=neighbors)
     data = {
         "title": title,
@@ -89,5 +89,6 @@ def _colors(shown: KeyedVectors, name: str | None) -> dict[str, Any]:
         return {"color": name, "values": list(range(1, len(shown) + 1))}
     if name not in known:
         raise KeyError(f"projector: color: expected one of {', '.join(known)}, rank; got {name!r}")
-    numbers = all(isinstance(value, int | float) for value in known[name])
-    return {"color": name, "values": [v if numbers else str(v) for v in known[name]]}
+    values = known[name].tolist()
+    numbers = all(isinstance(value, int | float) for value in values)
+    return {"color": name, "values": values if numbers else [*map(str, values)]}

@@ -40,6 +40,7 @@ def held(model):
     return repr(state), {name: tensor.tolist() for name, tensor in tensors.items()}
 
 
+TWICE = {"total_examples": 1, "epochs": 2}
 ONCE = "sentences: {} passes need what can be read again .* got an iterator (generator)"
 LISTS = "sentences: expected lists of words, got "
 NO_PAIR = "the corpus (2 sentences with 2 words) has no pair of words"
@@ -49,7 +50,7 @@ NO_PAIR = "the corpus (2 sentences with 2 words) has no pair of words"
     ("call", "error", "message"),
     [
         # an iterator that can be read once only
-        (lambda m, f: m.train((s for s in SENTENCES), epochs=2), TypeError, ONCE.format(2)),
+        (lambda m, f: m.train((s for s in SENTENCES), **TWICE), TypeError, ONCE.format(2)),
         # no sentences at all
         (lambda m, f: m.build_vocab(7), TypeError, LISTS + "7"),
         (lambda m, f: m.build_vocab([None]), TypeError, LISTS + "None as number 1"),
@@ -70,22 +71,26 @@ NO_PAIR = "the corpus (2 sentences with 2 words) has no pair of words"
         ),
         (lambda m, f: m.build_vocab_from_freq({"a": 2.5}), ValueError, "word_freq: .* got 2.5 for"),
         # no pair
-        (lambda m, f: m.train([["alpha"], ["beta"]], epochs=1), ValueError, NO_PAIR),
+        (lambda m, f: m.train([["alpha"], ["beta"]], **TWICE), ValueError, NO_PAIR),
         (
-            lambda m, f: m.train([["alpha"], ["beta"]], epochs=1, checkpoint=f / "other.run"),
+            lambda m, f: m.train([["alpha"], ["beta"]], **TWICE, checkpoint=f / "other.run"),
             ValueError,
             NO_PAIR,
         ),
-        (lambda m, f: m.train([["new", "words"]], epochs=1), ValueError, "no word of the vocab"),
+        (lambda m, f: m.train([["new", "words"]], **TWICE), ValueError, "no word of the vocab"),
         # bytes that are no text
         (
             lambda m, f: m.build_vocab(corpus_file=f / "latin.txt"),
             ValueError,
             r"latin.txt: line 2 is not utf-8: byte 0xe9 at offset 14 of the text",
         ),
-        (lambda m, f: m.train(corpus_file=f / "latin.txt"), ValueError, "latin.txt: line 2 is not"),
         (
-            lambda m, f: m.train(corpus_file=f / "cut.gz"),
+            lambda m, f: m.train(corpus_file=f / "latin.txt", **TWICE),
+            ValueError,
+            "latin.txt: line 2 is not",
+        ),
+        (
+            lambda m, f: m.train(corpus_file=f / "cut.gz", **TWICE),
             ValueError,
             "cut.gz: damaged or cut short",
         ),
@@ -126,6 +131,13 @@ NO_PAIR = "the corpus (2 sentences with 2 words) has no pair of words"
         (lambda m, f: m.train(epochs=1.5), ValueError, "train: epochs: .* integer .* got 1.5"),
         (lambda m, f: m.train(start_alpha=-1), ValueError, "train: start_alpha: .* got -1"),
         (lambda m, f: m.train(end_alpha=-1), ValueError, "train: end_alpha: .* got -1"),
+        (
+            lambda m, f: m.train(SENTENCES, epochs=1),
+            ValueError,
+            "total_examples or total_words: ex",
+        ),
+        (lambda m, f: m.train(SENTENCES, total_examples=40), ValueError, "train: epochs: expected"),
+        (lambda m, f: m.train(SENTENCES, f / "a", **TWICE), TypeError, "or corpus_file, got both"),
     ],
 )
 def test_word2vec_stays_as_it_was(folder, call, error, message):
@@ -136,7 +148,7 @@ def test_word2vec_stays_as_it_was(folder, call, error, message):
         call(model, folder)
     assert held(model) == before
     assert {path: path.read_bytes() for path in folder.iterdir()} == files
-    assert model.wv.vectors.equal(model.model.input.weight)
+    assert model.wv.tensor.equal(model.model.input.weight)
 
 
 @pytest.mark.parametrize(
@@ -162,25 +174,26 @@ def test_other_models_say_it_too(make, error, message):
         make()
 
 
-def test_a_corpus_of_which_sub_sampling_leaves_nothing():
+@pytest.mark.parametrize("sg", [1, 0])
+def test_a_corpus_of_which_sub_sampling_leaves_nothing(sg):
     """As in gensim, whose own first example is such a corpus, it is trained on all the same."""
     with pytest.warns(
         UserWarning, match=r"sub-sampling \(sample=1e-09\) has left no pair of words"
     ):
-        model = Word2Vec(SENTENCES, **(OPTIONS | {"sample": 1e-9}))
+        model = Word2Vec(SENTENCES, **(OPTIONS | {"sample": 1e-9, "sg": sg}))
     assert all(math.isnan(loss) for loss in model.losses)
     fresh = Word2Vec(**OPTIONS)
     fresh.build_vocab(SENTENCES)
-    assert model.wv.vectors.equal(fresh.wv.vectors)
+    assert model.wv.tensor.equal(fresh.wv.tensor)
 
 
 def test_glove_stays_as_it_was():
     model = GloVe(SENTENCES, vector_size=4, min_count=1, epochs=2)
-    before, losses = model.wv.vectors.clone(), [*model.losses]
+    before, losses = model.wv.tensor.clone(), [*model.losses]
     for sentences in ([], [["a"], ["b"]], ["abc"]):
         with pytest.raises((ValueError, TypeError)):
             model.build_vocab(sentences)
-    assert model.wv.vectors.equal(before)
+    assert model.wv.tensor.equal(before)
     assert model.losses == losses
     assert len(model.vocab) == len(model.wv) == 5
     model.train(epochs=1)

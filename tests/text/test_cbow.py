@@ -132,14 +132,14 @@ MODELS = [
 @pytest.mark.parametrize("options", MODELS, ids=str)
 def test_learns_topics_as_well_as_gensim(options, device):
     if device != "cpu":
-        model = Word2Vec(SENTENCES[:60], **(SMALL | {"epochs": 2}), **options)
-        cpu = Word2Vec(SENTENCES[:60], **(SMALL | {"epochs": 2}), **options, device="cpu")
+        model = Word2Vec(SENTENCES[:60], **(SMALL | {"epochs": 2} | options))
+        cpu = Word2Vec(SENTENCES[:60], **(SMALL | {"epochs": 2} | options), device="cpu")
         assert_allclose(array(model.wv.vectors), array(cpu.wv.vectors), atol=1e-4)
         return
-    model = Word2Vec(SENTENCES, **SMALL, **options)
+    model = Word2Vec(SENTENCES, **(SMALL | options))
     assert model.losses[-1] < model.losses[0]
     found = separation(model.wv)
     assert found > 0.5
     if "full_softmax" not in options:
-        theirs = gensim.models.Word2Vec(SENTENCES, alpha=0.05, workers=1, **SMALL, **options)
+        theirs = gensim.models.Word2Vec(SENTENCES, **(SMALL | options))
         assert found > separation(theirs.wv) - 0.05

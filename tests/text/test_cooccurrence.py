@@ -138,10 +138,10 @@ def test_memory_does_not_grow_with_the_corpus(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 0}, "window: expected a whole number > 0, got 0"),
-        ({"window": 1.5}, "window: expected a whole number > 0, got 1.5"),
-        ({"min_count": 0}, "min_count: expected a whole number > 0"),
-        ({"chunk_words": 0}, "chunk_words: expected a whole number > 0"),
+        ({"window": 0}, "window: expected an integer above 0, got 0"),
+        ({"window": 1.5}, "window: expected an integer above 0, got 1.5"),
+        ({"min_count": -1}, "min_count: expected an integer above -1"),
+        ({"chunk_words": 0}, "chunk_words: expected an integer above 0"),
         ({"sides": "up"}, "sides: expected one of both, left, right, got 'up'"),
         ({"weighting": "harmonic"}, "weighting: expected one of flat, distance, got 'harm"),
         (
@@ -153,6 +153,14 @@ def test_memory_does_not_grow_with_the_corpus(monkeypatch):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         count_cooccurrences(DECK, **options)
+
+
+def test_numbers_of_numpy_are_options():
+    given = {"window": np.int64(2), "min_count": np.array(0), "chunk_words": np.int32(7)}
+    found = count_cooccurrences(DECK, **given)
+    assert (found.counts != count_cooccurrences(DECK, 2).counts).nnz == 0
+    information = ppmi(found, alpha=np.float32(0.5), shift=np.int64(2))
+    assert (information != ppmi(found, alpha=0.5, shift=2)).nnz == 0
 
 
 def test_bad_corpora():

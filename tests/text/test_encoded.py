@@ -173,12 +173,13 @@ class Sentences:
             yield sentence
 
 WORDS = int(sys.argv[1])
-Word2Vec([[f"w{i % 50}" for i in range(1000)]] * 9, vector_size=8, epochs=1, alpha=1e-3)  # warm
+OPTIONS = {"vector_size": 8, "epochs": 1, "sg": 1, "workers": 1, "alpha": 1e-3, "progress": False}
+Word2Vec([[f"w{i % 50}" for i in range(1000)]] * 9, **OPTIONS)  # warm
 with open("/proc/self/status") as status:
     data = next(int(line.split()[1]) for line in status if line.startswith("VmData"))
 limit = data * 1024 + 45_000_000
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-model = Word2Vec(Sentences(), vector_size=8, epochs=1, sample=1e-7, alpha=1e-3, progress=False)
+model = Word2Vec(Sentences(), sample=1e-7, **OPTIONS)
 assert model.corpus_total_words == WORDS
 if len(sys.argv) > 2:
     list(range(10_000_000))  # the limit is one

@@ -131,6 +131,26 @@ def test_a_given_word_in_other_letters_is_no_answer(tmp_path, options):
     assert scores == ([0, 0] if options else [1, 1])
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_vectors_that_are_not_finite(tmp_path, bad):
+    words = ["man", "woman", "king", "queen", "bad", "tree"]
+    rows = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 2], [0, 1, 2], [0, 1, bad], [-1, -1, 0]])
+    kv = KeyedVectors(3, words, rows)
+    path = tmp_path / "questions"
+    path.write_text(": family\nman woman king queen\n")
+    for name in ("most_similar", "most_similar_cosmul"):
+        assert kv.evaluate_word_analogies(path, similarity_function=name)[0] == 1
+    path.write_text(": family\nman woman king queen\nman woman bad king\n")
+    with pytest.raises(ValueError, match="questions: the vector of 'bad' has NaN or infinity"):
+        kv.evaluate_word_analogies(path)
+    assert kv.evaluate_word_analogies(path, restrict_vocab=4)[0] == 1
+    path.write_text("man\twoman\t1\nking\tqueen\t2\ntree\tman\t0\n")
+    assert kv.evaluate_word_pairs(path)[2] == 0
+    path.write_text("man\twoman\t1\nking\tqueen\t2\nbad\tman\t0\n")
+    with pytest.raises(ValueError, match="questions: the vector of 'bad' has NaN or infinity"):
+        kv.evaluate_word_pairs(path)
+
+
 def test_evaluation_files_that_hold_nothing(both, tmp_path):
     ours = both[1]
     path = tmp_path / "file"

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import minitorch
 from minitorch.text import KeyedVectors
+from minitorch.text.files import open_file
+from minitorch.text.vector_files import read_vectors
 from tests.referee import array
 from tests.text.conftest import pair
 
@@ -290,16 +292,94 @@ def test_intersect_takes_the_vectors_of_known_keys(small, tmp_path):
     assert ours.vectors[[1, 9]].tolist() == [[1, 2, 3, 4], [9, 10, 11, 12]]
     assert (np.delete(array(ours.vectors), [1, 9], 0) == np.delete(before, [1, 9], 0)).all()
     assert "new" not in ours
-    with pytest.raises(ValueError, match=r"lockf: expected 1.0 .* got 0.0"):
-        ours.intersect_word2vec_format(path, lockf=0.0)
+    assert np.flatnonzero(ours.vectors_lockf == 0).tolist() == [1, 9]
+    ours.intersect_word2vec_format(path, lockf=0.5)
+    assert ours.vectors_lockf[[0, 1, 9]].tolist() == [1, 0.5, 0.5]
+    with pytest.raises(ValueError, match="lockf: expected a number, got 'no'"):
+        ours.intersect_word2vec_format(path, lockf="no")
     path.write_text("1 2\nb 1 2\n")
     with pytest.raises(ValueError, match="vectors of 2 numbers, expected 4"):
         ours.intersect_word2vec_format(path)
 
 
 # ---------------------------------------------------------------------- wrong files
-@pytest.mark.parametrize("binary", [False, True])
-@pytest.mark.parametrize("lost", [1, 5, 40])
+@pytest.mark.parametrize("key", [("a",), b"a", 1.5, frozenset()])
+def test_keys_that_are_no_strings_have_no_word2vec_format(tmp_path, key):
+    kv = KeyedVectors(1, ["a", 7, key], minitorch.ones(3, 1), [1, 2, 3])
+    for options in ({}, {"fvocab": tmp_path / "counts"}, {"binary": True}):
+        with pytest.raises(ValueError, match=r"format holds strings .*not the key .*: use save"):
+            kv.save_word2vec_format(tmp_path / "file", **options)
+    assert list(tmp_path.iterdir()) == []
+    kv.vectors_for_all(["a", 7]).save_word2vec_format(tmp_path / "file")
+    assert KeyedVectors.load_word2vec_format(tmp_path / "file").index_to_key == ["a", "7"]
+
+
+def test_attributes_of_any_number_say_the_order(small, tmp_path):
+    order = [3, 0, 7, 1, 9, 2, 8, 4, 6, 5]
+    for dtype in (np.int64, np.uint32, np.float32):
+        for kv in small:
+            kv.expandos["rank"] = np.array(order, dtype=dtype).astype(dtype)
+        small[1].save_word2vec_format(tmp_path / "ours", sort_attr="rank")
+        read = KeyedVectors.load_word2vec_format(tmp_path / "ours").index_to_key
+        assert read == [key for _, key in sorted(zip(order, "abcdefghij"), reverse=True)]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("left", ["", " ", "\r"])
+def test_a_last_line_without_its_end_is_whole(tmp_path, suffix, end, left):
+    path = tmp_path / f"file{suffix}"
+    lines = ["a 1 2.5", "b 3 4e0", "new york 5 -6"]
+    for no_header in (False, True):
+        text = end.join(lines if no_header else ["3 2", *lines]) + left
+        with open_file(path, "wb") as file:
+            file.write(text.encode())
+        for limit in (None, 3, 2, 100):
+            read = KeyedVectors.load_word2vec_format(path, no_header=no_header, limit=limit)
+            assert read.index_to_key == ["a", "b", "new york"][:limit]
+            assert read.tensor.tolist() == [[1, 2.5], [3, 4], [5, -6]][:limit]
+        assert read_vectors(path).index_to_key == read.index_to_key
+    with open_file(path, "wb") as file:
+        file.write(b"only 1 2")
+    one = KeyedVectors.load_word2vec_format(path, no_header=True)
+    assert one.tensor.tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    "last", ["c 5", "c", "c 5 -", "c 5 1e", "c 5 1e-", "c 5 .", "c 5 na", "é"], ids=ascii
+)
+@pytest.mark.parametrize("no_header", [False, True])
+def test_a_last_line_that_is_cut_is_not(tmp_path, last, no_header):
+    path = tmp_path / "file"
+    lines = ["a 1 2", "b 3 4", last]
+    text = "\n".join(lines if no_header else ["3 2", *lines]).encode()
+    path.write_bytes(text if last.isascii() else text[:-1])
+    with pytest.raises(EOFError, match=rf"file: cut short.* 2 vectors up to line {4 - no_header}"):
+        KeyedVectors.load_word2vec_format(path, no_header=no_header)
+    assert len(KeyedVectors.load_word2vec_format(path, no_header=no_header, limit=2)) == 2
+
+
+def test_numbers_that_are_none_are_read_and_come_last(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("3 2\na nan 1\nb 1 2\nc 2 1\n")
+    kv = KeyedVectors.load_word2vec_format(path)
+    assert [key for key, _ in kv.most_similar("b")] == ["c", "a"]
+    kv.save_word2vec_format(path, binary=True)
+    again = KeyedVectors.load_word2vec_format(path, binary=True)
+    assert [key for key, _ in again.most_similar("b")] == ["c", "a"]
+
+
+def test_a_header_that_counts_more_than_there_is(tmp_path):
+    path = tmp_path / "file"
+    for end in ("", "\n"):
+        path.write_text(f"3 2\na 1 2\nb 3 4{end}")
+        with pytest.raises(EOFError, match="2 vectors up to line 4, expected 3"):
+            KeyedVectors.load_word2vec_format(path)
+        with pytest.raises(EOFError, match="2 vectors up to line 4, expected 3"):
+            KeyedVectors.load_word2vec_format(path, limit=9)
+
+
+@pytest.mark.parametrize(("binary", "lost"), [(False, 40), (True, 1), (True, 5), (True, 40)])
 def test_files_that_are_cut_short(odd, tmp_path, binary, lost):
     path = tmp_path / "file"
     odd[1].save_word2vec_format(path, binary=binary)

@@ -187,17 +187,52 @@ def test_vectors_of_a_cooccurrence_matrix(device):
     assert isinstance(model.wv, KeyedVectors)
     assert model.wv.index_to_key == found.vocab.index_to_key
     assert model.wv.get_vecattr("graph", "count") == 3
-    assert model.wv.vectors.device.type == device
-    assert model.wv.vectors.dtype == minitorch.float32
+    assert model.wv.device.type == device
+    assert model.wv.tensor.dtype == minitorch.float32
     u, s, _ = np.linalg.svd(found.counts.toarray())
     vectors = array(model.wv.vectors)
     assert_allclose(np.abs(vectors), np.abs(u[:, :5] * np.sqrt(s[:5])), atol=1e-5)
     words = found.vocab.index_to_key
     again = LSA.from_matrix(ppmi(found), words, vector_size=3, dtype=minitorch.float64)
     assert again.wv.vectors.shape == (len(words), 3)
-    assert again.wv.vectors.dtype == minitorch.float64
+    assert again.wv.tensor.dtype == minitorch.float64
     assert repr(again) == f"LSA({len(words)} words, {len(words)} documents, vector_size=3)"
     with pytest.raises(ValueError, match=r"words: expected one for each row of \(3, 3\), got 2"):
         LSA.from_matrix(np.eye(3), ["a", "b"], 2)
     with pytest.raises(ValueError, match=r"words: expected one for each row of \(3, 3\), got none"):
         LSA.from_matrix(np.eye(3), vector_size=2)
+
+
+KINDS = [np.int64(7), 8, np.str_("word"), (1, "b"), b"bytes", frozenset({3}), None, 2.5]
+
+
+@pytest.mark.parametrize("word", KINDS, ids=repr)
+def test_words_of_every_kind_are_saved_and_loaded(tmp_path, word):
+    documents = [[word, "king"], ["king", "queen", word], ["queen"]]
+    made = LSA(documents, np.int64(2), min_count=np.int64(1), power=np.float32(0.5))
+    given = LSA.from_matrix(np.eye(2), [word, "king"], np.int64(2))
+    for model in (made, given):
+        model.save(tmp_path / "model")
+        for found in (model, LSA.load(tmp_path / "model")):
+            held = found.wv.index_to_key[found.wv.key_to_index[word]]
+            assert held == word
+            assert type(held) in (int, float, str, tuple, bytes, frozenset, type(None))
+            assert_array_equal(
+                array(found.infer_vector([word, "?"])), array(model.infer_vector([word]))
+            )
+    assert LSA(documents, 2, min_count=0, min_documents=0).wv.index_to_key == made.wv.index_to_key
+
+
+def test_words_that_no_file_holds_are_refused():
+    for word, message in ((["a"], "'a'.* cannot be a word"), (1j, "words.*1j"), (object, "object")):
+        with pytest.raises(TypeError, match=message):
+            LSA([[word, "king"]] * 3, 1)
+        with pytest.raises(TypeError, match="LSA: words"):
+            LSA.from_matrix(np.eye(2), [word, "king"], 2)
+    for options, message in (
+        ({"vector_size": 1.5}, "vector_size: expected an integer, got 1.5"),
+        ({"power": math.nan}, "power: expected a number, got nan"),
+        ({"min_documents": -1}, "min_documents: expected an integer above -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LSA(TITLES, **options)

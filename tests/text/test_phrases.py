@@ -1,9 +1,15 @@
+import shutil
+import subprocess
+import sys
+
 import gensim.models.phrases as gensims
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minitorch.text import Phrases, Word2Vec
+import minitorch
+from minitorch.text import Phrases, Word2Vec, tokenize
 from minitorch.text.phrases import (
     ENGLISH_CONNECTOR_WORDS,
     SCORERS,
@@ -188,3 +194,169 @@ def test_a_string_is_no_sentence():
         Phrases(["new york"])
     with pytest.raises(TypeError, match="got the string 'new york'; split it first"):
         Phrases()["new york"]
+
+
+# ---------------------------------------------------------------------- models on models' output
+CHAINS = [
+    {"min_count": 1, "threshold": 0.5},
+    {"min_count": 1, "threshold": 0.2, "scoring": "npmi"},
+    {"min_count": 1, "threshold": 0.3, "connector_words": ENGLISH_CONNECTOR_WORDS},
+    {"min_count": 1, "threshold": -0.9, "scoring": "npmi", "connector_words": ["of"]},
+    {"min_count": 1, "threshold": 0.5, "delimiter": "__"},
+]
+
+
+def assert_frozen_alike(sentences, options, tmp_path=None):
+    """Three models, each on the output of the one before, and what each becomes when frozen."""
+    for _ in range(3):
+        model = Phrases(sentences, **options)
+        joined, frozen = list(model[sentences]), model.freeze()
+        if tmp_path is not None:
+            frozen.save(tmp_path / "frozen")
+            frozen = FrozenPhrases.load(tmp_path / "frozen")
+        assert list(frozen[sentences]) == joined
+        for sentence in sentences:
+            assert list(frozen.analyze_sentence(sentence)) == list(model.analyze_sentence(sentence))
+        assert frozen.phrasegrams == model.export_phrases()
+        if options.get("scoring") == "npmi":
+            assert all(-1 <= score < 1 + 1e-12 for score in frozen.phrasegrams.values())
+        else:
+            assert list(gensims.Phrases(sentences, **options)[sentences]) == joined
+        sentences = joined
+
+
+@pytest.mark.parametrize("options", CHAINS, ids=str)
+def test_frozen_models_of_long_phrases_join_what_the_model_joins(options, tmp_path):
+    assert_frozen_alike(SENTENCES, options, tmp_path)
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.lists(st.sampled_from("abco"), max_size=12), max_size=8), st.sampled_from(CHAINS)
+)
+def test_any_chain_of_frozen_models(sentences, options):
+    assert_frozen_alike(sentences, options | {"connector_words": ["o"]})
+
+
+def test_words_with_the_delimiter_in_them():
+    sentences = [
+        ["a_", "b"],
+        ["a", "_b"],
+        ["a", "b"],
+        ["a_b"],
+        ["a", "of_the", "b"],
+        ["_", "_"],
+    ] * 3
+    for connect in ([], ["of_the", "_"], ["of", "the"]):
+        options = {"min_count": 1, "connector_words": connect}
+        assert_frozen_alike(sentences, options | {"threshold": 0.1})
+        assert_frozen_alike(sentences, options | {"threshold": -1, "scoring": "npmi"})
+
+
+def test_a_phrase_that_is_taken_out_of_a_frozen_model_is_none():
+    pairs = Phrases(SENTENCES, min_count=5, threshold=1)
+    longer = Phrases(pairs[SENTENCES], min_count=1, threshold=1).freeze()
+    assert "new_york_times" in longer.cuts
+    assert longer[["new_york", "times"]] == ["new_york_times"]
+    assert longer[["new", "york_times"]] == ["new", "york_times"]
+    del longer.phrasegrams["new_york_times"]
+    assert longer[["new_york", "times"]] == ["new_york", "times"]
+
+
+def test_the_bible_in_trigrams():
+    bible = shutil.which("bible")
+    if bible is None:
+        pytest.skip("the program bible (Debian: bible-kjv, bible-kjv-text) is not installed")
+    done = subprocess.run([bible, "-f", "gen1:1-50:26"], capture_output=True, text=True)
+    verses = [tokenize(line.partition(" ")[2]) for line in done.stdout.splitlines()]
+    assert len(verses) > 1500
+    assert_frozen_alike(verses, {"min_count": 2, "threshold": 2})
+
+
+# ---------------------------------------------------------------------- files
+def bigram_count_scorer(
+    worda_count, wordb_count, bigram_count, len_vocab, min_count, corpus_word_count
+):
+    """A scorer that is found under its name."""
+    return np.float32(bigram_count)
+
+
+class Scorers:
+    @staticmethod
+    def static(worda_count, wordb_count, bigram_count, len_vocab, min_count, corpus_word_count):
+        return bigram_count
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_scorer_is_saved_by_its_name(tmp_path, freeze):
+    phrases = Phrases(SENTENCES, threshold=15, scoring=bigram_count_scorer)
+    model = phrases.freeze() if freeze else phrases
+    path = tmp_path / "phrases"
+    model.save(path)
+    again = type(model).load(path)
+    assert again.scoring is bigram_count_scorer
+    assert again.find_phrases(SENTENCES) == model.find_phrases(SENTENCES) == {"new_york": 16}
+    given = type(model).load(path, scoring=Scorers.static)
+    assert given.scoring is Scorers.static
+    with pytest.raises(ValueError, match="lacks the arguments worda_count"):
+        type(model).load(path, scoring=len)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("this:function", "os:system", "builtins:eval", "tests.text.test_phrases:SENTENCES"),
+        *("minitorch.text:GloVe", "no such:name", "os", "", ":", "subprocess:Popen"),
+    ],
+)
+def test_a_file_has_nothing_imported_or_run(tmp_path, name):
+    Phrases(SENTENCES, scoring=bigram_count_scorer).save(tmp_path / "phrases")
+    state = minitorch.load(tmp_path / "phrases", device="cpu")
+    minitorch.save(state | {"scoring": name}, tmp_path / "phrases")
+    before = set(sys.modules)
+    with pytest.raises(ValueError, match="scoring"):
+        Phrases.load(tmp_path / "phrases")
+    assert set(sys.modules) == before
+    assert Phrases.load(tmp_path / "phrases", scoring=bigram_count_scorer)[["new", "york"]]
+
+
+def test_files_of_gensims_arguments_and_open_ones(tmp_path):
+    phrases = Phrases(SENTENCES, min_count=1, threshold=1)
+    phrases.save(tmp_path / "a", separately=[], sep_limit=1, ignore=["x"], pickle_protocol=2)
+    with open(tmp_path / "b", "wb") as file:
+        phrases.freeze().save(file)
+    assert Phrases.load(tmp_path / "a").vocab == phrases.vocab
+    assert FrozenPhrases.load(tmp_path / "b").phrasegrams == phrases.export_phrases()
+
+
+def test_numbers_of_numpy_as_options_are_saved(tmp_path):
+    phrases = Phrases(
+        [[np.str_(word) for word in sentence] for sentence in SENTENCES],
+        min_count=np.int64(1),
+        threshold=np.float32(0.5),
+        max_vocab_size=np.int32(1000),
+        progress_per=np.uint8(9),
+        delimiter=np.str_("-"),
+        connector_words=np.array(["of", "the"]),
+    )
+    plain = Phrases(
+        SENTENCES, min_count=1, threshold=0.5, delimiter="-", connector_words=["of", "the"]
+    )
+    for model, expected in ((phrases, plain), (phrases.freeze(), plain.freeze())):
+        model.save(tmp_path / "phrases")
+        again = type(model).load(tmp_path / "phrases")
+        assert list(again[SENTENCES]) == list(expected[SENTENCES])
+        assert repr(again) == repr(model)
+
+
+@pytest.mark.parametrize("sentences", [[[1, 2]], [[1], [2]], [["a", (1,)]], [[b"new", b"york"]]])
+def test_words_that_are_no_strings_are_refused_at_once(sentences, tmp_path):
+    phrases = Phrases(SENTENCES, min_count=1, threshold=1)
+    before = dict(phrases.vocab)
+    with pytest.raises(TypeError, match=r"Phrases: .*expected words that are strings, got"):
+        phrases.add_vocab(sentences)
+    assert phrases.vocab == before
+    with pytest.raises(
+        TypeError, match=r"Phrases: connector_words: expected words that are strings, got 7"
+    ):
+        Phrases(connector_words=["a", 7])

@@ -22,14 +22,18 @@ def twins(**options):
     ours = Word2Vec(**OPTIONS, **options)
     ours.build_vocab(SENTENCES[:60])
     rng = np.random.default_rng(4)
-    for name in ("vectors", "syn1neg", "syn1"):
-        holders = (theirs.wv, ours.wv) if name == "vectors" else (theirs, ours)
-        if hasattr(holders[0], name):
-            table = getattr(holders[1], name)
-            numbers = rng.normal(0, 0.6, tuple(table.shape)).astype(np.float32)
-            getattr(holders[0], name)[: len(numbers)] = numbers
+    for name, place in (
+        ("vectors", "input.weight"),
+        ("syn1neg", "output.weight"),
+        ("syn1", "others.0.nodes.weight"),
+    ):
+        holder = theirs.wv if name == "vectors" else theirs
+        if hasattr(holder, name):
+            table = getattr(holder, name)
+            table[:] = numbers = rng.normal(0, 0.6, table.shape).astype(np.float32)
             with minitorch.no_grad():
-                table.copy_(minitorch.tensor(numbers))
+                parameter = ours.model.get_parameter(place)
+                parameter.copy_(minitorch.tensor(numbers[: len(parameter)]))
     return theirs, ours
 
 
@@ -68,23 +72,23 @@ def score_by_gensims_tree(theirs, sentence):
 @pytest.mark.parametrize("options", [{"sg": 1}, {"sg": 0}, {"sg": 0, "cbow_mean": 0}], ids=str)
 def test_scores_are_gensims(options):
     theirs, ours = twins(hs=1, negative=0, **options)
-    found = ours.score(SOME)
-    assert found.dtype is minitorch.float64
+    found = array(ours.score(SOME))
+    assert found.dtype == np.float64
     expected = [score_by_gensims_tree(theirs, sentence) for sentence in SOME]
-    assert_allclose(array(found), expected, rtol=1e-5)
+    assert_allclose(found, expected, rtol=1e-5)
     if theirs.sg or theirs.cbow_mean:  # its table ends at ±6, and is 0.03 aside
-        assert_allclose(array(found), theirs.score(SOME, total_sentences=3), rtol=0.025)
+        assert_allclose(found, theirs.score(SOME, total_sentences=3), rtol=0.025)
     assert ours.score(iter(SOME), total_sentences=2).tolist() == found[:2].tolist()
     assert ours.score([[], ["c0"]]).tolist() == [0, 0]
 
 
 def test_a_score_by_hand():
     _, ours = twins(sg=1, hs=1, negative=0)
-    model = Word2Vec(**OPTIONS, negative=0, full_softmax=1)
+    model = Word2Vec(**OPTIONS, sg=1, negative=0, full_softmax=1)
     model.build_vocab(SENTENCES[:60])
     assert model.score([["c0", "c1"]]).item() == pytest.approx(-2 * math.log(len(model.wv)))
     with minitorch.no_grad():
-        model.model.others[0].weight.copy_(ours.wv.vectors)
+        model.model.others[0].weight.copy_(ours.wv.tensor)
     x, output = array(model.wv.vectors).astype(float), array(ours.wv.vectors).astype(float)
     scores = x @ output.T
     log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
@@ -94,6 +98,22 @@ def test_a_score_by_hand():
     chosen = model.predict_output_word(["c0"], topn=1)[0]
     assert chosen[0] == model.wv.index_to_key[log_p[i].argmax()]
     assert chosen[1] == pytest.approx(math.exp(log_p[i].max()), rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_words_whose_vectors_are_not_finite(bad):
+    ours = twins()[1]
+    expected = ours.predict_output_word(["c0", "c1"], topn=10**6)
+    left_out = expected[0][0]
+    with minitorch.no_grad():
+        ours.syn1neg[ours.wv.get_index(left_out), 1] = bad
+        ours.wv.tensor[ours.wv.get_index("c2"), 0] = bad
+    found = ours.predict_output_word(["c0", "c1"], topn=10**6)
+    assert found[-1] == (left_out, 0)
+    assert [word for word, _ in found[:-1]] == [word for word, _ in expected[1:]]
+    assert sum(p for _, p in found) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match="the vector of 'c2' has NaN or infinity in it"):
+        ours.predict_output_word(["c0", "c2"])
 
 
 def test_what_a_model_cannot_say():
@@ -106,9 +126,10 @@ def test_what_a_model_cannot_say():
     with pytest.raises(RuntimeError, match="predict_output_word: needs negative > 0 or full_soft"):
         ours.predict_output_word(["c0"])
     assert not hasattr(ours, "syn1neg")
-    assert tuple(ours.syn1.shape) == (len(ours.wv) - 1, 6)
+    assert ours.syn1.shape == (len(ours.wv), 6)  # the last row is no node's
+    assert not ours.syn1[-1].any()
     _, ours = twins()
     with pytest.raises(RuntimeError, match="score: needs hs=1 or full_softmax=1"):
         ours.score(SOME)
     assert not hasattr(ours, "syn1")
-    assert ours.syn1neg.equal(ours.model.output.weight)
+    assert (array(ours.syn1neg) == array(ours.model.output.weight)).all()

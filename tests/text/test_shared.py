@@ -19,6 +19,13 @@ OPTIONS = SMALL | {"device": "cpu", "epochs": 1}
 MODELS = [{}, {"sg": 0, "cbow_mean": 0}, {"hs": 1}, {"full_softmax": 1, "negative": 0}]
 
 
+@pytest.fixture(autouse=True)
+def _several_processes(monkeypatch):
+    monkeypatch.setattr("minitorch.text.word2vec.STRETCH", 2000)
+    monkeypatch.setattr("minitorch.text.training.STRETCH", 2000)
+    monkeypatch.setattr("minitorch.text.word2vec.usable_cores", lambda: 2)
+
+
 @pytest.fixture
 def description():
     """Makes descriptions, and what another process would make of them."""
@@ -111,23 +118,21 @@ def test_the_parent_holds_the_tables_once():
     size = sum(table.nbytes for table in tables_of(model.model).values())
     assert memory_of(model.model).size() >= size
     assert held < size / 2  # words, counts, the corpus
-    assert model.wv.vectors.data_ptr() == model.model.input.weight.data_ptr()
+    assert model.wv.tensor.data_ptr() == model.model.input.weight.data_ptr()
 
 
 @pytest.mark.parametrize("change", ["workers", "copy"])
-def test_tables_that_are_not_shared_yet(monkeypatch, change):
-    monkeypatch.setattr("minitorch.text.word2vec.STRETCH", 2000)
-    monkeypatch.setattr("minitorch.text.training.STRETCH", 2000)
+def test_tables_that_are_not_shared_yet(change):
     model = built(workers=1 if change == "workers" else 2)
     if change == "copy":
         model = copy.deepcopy(model)
     assert memory_of(model.model) is None
     model.workers = 2
-    before = model.wv.vectors.clone()
+    before = model.wv.tensor.clone()
     model.train()
     assert memory_of(model.model) is not None
-    assert model.wv.vectors.equal(model.model.input.weight)
-    assert not model.wv.vectors.equal(before)
+    assert model.wv.tensor.equal(model.model.input.weight)
+    assert not model.wv.tensor.equal(before)
 
 
 def test_memory_goes_with_the_model():

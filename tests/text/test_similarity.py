@@ -1,5 +1,8 @@
 """Similarities against gensim's, for the same vectors."""
 
+import math
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -206,3 +209,131 @@ def test_many_keys_are_ranked_by_a_part_of_them():
         found = ours.most_similar(key)
         assert [int(word) for word, _ in found] == best.tolist()
         assert_allclose([x for _, x in found], cosines[best], rtol=1e-5)
+
+
+# ---------------------------------------------------------------------- equal vectors
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_a_vector_is_at_no_distance_from_itself(dtype, scale):
+    vectors = np.random.default_rng(7).normal(size=(50, 9))
+    if dtype is np.float16:
+        scale = 1.0
+    vectors = (vectors * scale).astype(dtype)
+    keys = [f"w{i}" for i in range(50)]
+    kv = KeyedVectors(
+        9, [*keys, "twin", "opposite"], np.vstack([vectors, vectors[:1], -vectors[:1]])
+    )
+    for key in keys:
+        assert kv.similarity(key, key) == kv.n_similarity([key], [key]) == 1
+        assert kv.distance(key, key) == 0
+        assert kv.n_similarity(["w0"], [key]) == kv.similarity("w0", key)
+    assert (kv.similarity("w0", "twin"), kv.similarity("w0", "opposite")) == (1, -1)
+    assert (kv.distance("w0", "twin"), kv.distance("w0", "opposite")) == (0, 2)
+    found, cosine = kv.most_similar("w0", topn=1)[0]
+    assert found == "twin"
+    assert cosine == pytest.approx(1, abs=1e-2 if dtype is np.float16 else 1e-6)
+
+
+def test_a_zero_vector_is_like_nothing():
+    kv = KeyedVectors(2, ["a", "zero"], minitorch.tensor([[1.0, 2.0], [0.0, 0.0]]))
+    assert kv.similarity("a", "zero") == kv.similarity("zero", "zero") == 0
+    assert kv.most_similar("a") == [("zero", 0)]
+
+
+# ---------------------------------------------------------------------- NaN and infinity
+@pytest.fixture(params=["nan", "inf", "-inf", "row"])
+def with_bad(request):
+    """Ten keys, of which "bad" in the midst has a number that is none."""
+    vectors = np.random.default_rng(2).normal(size=(10, 4)).astype(np.float32)
+    if request.param == "row":
+        vectors[4] = np.nan
+    else:
+        vectors[4, 1] = float(request.param)
+    keys = [f"w{i}" for i in range(10)]
+    keys[4] = "bad"
+    return KeyedVectors(4, keys, minitorch.tensor(vectors))
+
+
+def test_what_is_not_finite_comes_last(with_bad):
+    kv = with_bad
+    good = [key for key in kv.index_to_key if key != "bad"]
+    rest = kv.vectors_for_all(good)
+    for call in (
+        lambda kv: kv.most_similar("w0", topn=20),
+        lambda kv: kv.most_similar(["w0", "w1"], ["w2"], topn=20),
+        lambda kv: kv.similar_by_word("w0", topn=20),
+        lambda kv: kv.similar_by_vector(np.ones(4, np.float32), topn=20),
+        lambda kv: kv.most_similar_batch(["w0", "w1"], topn=20)[1],
+        lambda kv: kv.most_similar_cosmul(["w0"], ["w1"], topn=20),
+    ):
+        found, expected = call(kv), call(rest)
+        assert found[-1][0] == "bad"
+        assert math.isnan(found[-1][1])
+        assert [key for key, _ in found[:-1]] == [key for key, _ in expected]
+        assert_allclose([x for _, x in found[:-1]], [x for _, x in expected], rtol=1e-5, atol=1e-6)
+    for key in good[1:]:
+        assert kv.rank("w0", key) == rest.rank("w0", key)
+        assert kv.closer_than("w0", key) == rest.closer_than("w0", key)
+    assert kv.rank("w0", "bad") == 9
+    assert kv.closer_than("w0", "bad") == good[1:]
+    assert kv.most_similar_to_given("w0", ["bad", "w3"]) == "w3"
+    assert math.isnan(kv.similarity("w0", "bad"))
+    assert math.isnan(kv.distances("w0").tolist()[4])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda kv: kv.most_similar("bad"),
+        lambda kv: kv.most_similar(["w0", ("bad", 0.5)]),
+        lambda kv: kv.most_similar_batch(["w0", "bad"], topn=None),
+        lambda kv: kv.most_similar_cosmul("w0", "bad"),
+        lambda kv: kv.most_similar("bad", indexer=object()),
+        lambda kv: kv.closer_than("bad", "w0"),
+        lambda kv: kv.rank("bad", "w0"),
+        lambda kv: kv.most_similar_to_given("bad", ["w0"]),
+        lambda kv: kv.doesnt_match(["w0", "w1", "bad"]),
+        lambda kv: kv.rank_by_centrality(["w0", "w1", "bad"], use_norm=False),
+        lambda kv: kv.wmdistance(["w0", "w1"], ["bad"]),
+        lambda kv: kv.relative_cosine_similarity("bad", "w0"),
+    ],
+)
+def test_neighbours_of_what_is_not_finite_are_refused(with_bad, call):
+    with pytest.raises(ValueError, match="the vector of 'bad' has NaN or infinity in it"):
+        call(with_bad)
+    with pytest.raises(ValueError, match="a given vector has NaN or infinity in it"):
+        with_bad.similar_by_vector(np.array([1, np.nan, 0, 0], np.float32))
+
+
+def test_long_and_short_vectors_have_lengths():
+    vectors = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
+    plain = KeyedVectors(4, list("abcdefgh"), minitorch.tensor(vectors))
+    scales = np.float32([1e25, 1e-25, 1, 1e30, 1e-30, 1, 1, 1e20])[:, None]
+    scaled = KeyedVectors(4, list("abcdefgh"), minitorch.tensor(vectors * scales))
+    assert_allclose(array(scaled.norms), array(plain.norms) * scales[:, 0], rtol=1e-5)
+    for key in "abc":
+        assert_same(scaled.most_similar(key), plain.most_similar(key))
+
+
+# ---------------------------------------------------------------------- documents
+def test_word_movers_distances_are_gensims(both):
+    theirs, ours = both
+    documents = [["frog", "king"], ["frog"], ["king", "woman", "man", "man"], ["dog", "frog", "x"]]
+    documents += [["a"], ["no such word"], [], ["KING", "king", "a", 3]]
+    for first in documents:
+        for second in documents:
+            if 3 in first + second:  # gensim knows no rows here
+                continue
+            for norm in (True, False):
+                expected = theirs.wmdistance(first, second, norm=norm)
+                found = ours.wmdistance(first, second, norm=norm)
+                assert type(found) is float
+                assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert ours.wmdistance(["king", "king"], ["king"]) == 0
+    assert ours.wmdistance([5, "king"], [5]) > 0
+
+
+def test_word_movers_distance_without_its_package(both, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ot", None)
+    with pytest.raises(ImportError, match=r"minitorch-cupy\[wmd\]"):
+        both[1].wmdistance(["frog"], ["king"])

@@ -79,7 +79,7 @@ def test_whole_models_and_pickles(tmp_path):
     model = GloVe(sentences, vector_size=2, epochs=1)
     model.save(tmp_path / "glove.model")
     read = read_vectors(tmp_path / "glove.model")
-    assert read.vectors.equal(model.wv.vectors)
+    assert read.tensor.equal(model.wv.tensor)
     assert read.counts == [20, 20, 20]
 
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from minitorch.text.encoded import encode
-from minitorch.text.vocab import Vocab, alias_table, scan
+from minitorch.text.vocab import Vocab, alias_table, kept_words, scan
 
 SENTENCES = [line.split() for line in ("b a c d", "b e a c", "a b f", "f a")]
 
@@ -45,7 +45,9 @@ def test_rules_and_limits_are_gensims(sorted_vocab, max_final_vocab, rule):
     assert vocab.index_to_key == model.wv.index_to_key
     more = [["f", "f", "g", "g", "a"], ["e", "h", "d", "d"]]
     model.build_vocab(more, update=True, trim_rule=trim_rule)
-    vocab = vocab.extended(encode(more), model.effective_min_count, trim_rule=trim_rule)
+    corpus = encode(more)
+    kept = kept_words(corpus, model.effective_min_count, trim_rule=trim_rule)
+    vocab = vocab.extended(corpus, kept)
     assert vocab.index_to_key == model.wv.index_to_key
     assert vocab.counts.tolist() == [model.wv.get_vecattr(word, "count") for word in vocab]
 

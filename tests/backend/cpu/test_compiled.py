@@ -159,7 +159,7 @@ def test_word_vectors(options, tmp_path):
 def test_with_two_workers(monkeypatch):
     monkeypatch.setattr("minitorch.text.training.STRETCH", 2000)
     monkeypatch.setattr("minitorch.text.word2vec.STRETCH", 2000)
-    model = Word2Vec(SENTENCES, **OPTIONS, compiled=True, workers=2)
+    model = Word2Vec(SENTENCES, **OPTIONS | {"workers": 2}, compiled=True)
     assert separation(model.wv) > 0.5
 
 

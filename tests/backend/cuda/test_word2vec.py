@@ -212,12 +212,19 @@ def test_no_step_waits_for_the_device():
     words = [f"w{i}" for i in range(60)]
     rng = np.random.default_rng(0)
     sentences = [list(rng.choice(words, 12)) for _ in range(60)]
-    options = {"vector_size": 8, "min_count": 1, "sample": 0, "epochs": 1, "progress": False}
+    options = {
+        "vector_size": 8,
+        "min_count": 1,
+        "sample": 0,
+        "epochs": 1,
+        "progress": False,
+        "sg": 1,
+    }
     waits = []
-    for batch_words in (128, 64):
+    for step_words in (128, 64):
         sim.clear()
         model = minitorch.text.Word2Vec(
-            sentences, device="sim", batch_words=batch_words, block_size=8, pool_size=8, **options
+            sentences, device="sim", step_words=step_words, block_size=8, pool_size=8, **options
         )
         assert np.isfinite(model.losses[-1])
         kinds = [record.kind for record in sim.launches()]
