@@ -107,7 +107,7 @@ class BlockSampler:
         self, tokens: Tensor, sentences: Tensor, reach: Tensor, start: Tensor, pool: Tensor | None
     ) -> Blocks:
         """What `_cut` gives, by Numba."""
-        drawn = zeros(len(start), 0, dtype=dtypes.int64) if pool is None else pool
+        drawn = start.new_zeros((len(start), 0)) if pool is None else pool
         words = (x.array for x in (tokens, sentences, reach, start, drawn))
         options = self.block_size, self.window, self.negative, self.cbow
         return Blocks(*map(from_numpy, kernels().blocks(*words, *options)))

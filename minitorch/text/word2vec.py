@@ -28,6 +28,7 @@ from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.model_file import text
 from minitorch.text.options import class_only, flag, integer, moved, real, renamed
 from minitorch.text.parallel import Starting, processes, usable_cores
+from minitorch.text.shared import memory_of, share
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
 from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
 from minitorch.text.training import (
@@ -451,6 +452,8 @@ class Word2Vec:
         self.vocab, self._numbered = vocab, numbered
         self.corpus_count, self.corpus_total_words = numbered.corpus.count, numbered.corpus.total
         self.model = self._model()
+        if self._processes(numbered) > 1:
+            share(self.model)
         self._show(vocab)
 
     def _show(self, vocab: Vocab) -> None:
@@ -528,10 +531,14 @@ class Word2Vec:
         corpus = encode(sentences, self.progress, words=counts, cache=self.cache)
         return Scanned(source, corpus.with_counts(counts))
 
-    def _processes(self) -> int:
-        """How many may train: one where the tables are on a GPU or have locked rows."""
-        alone = self.device.type != "cpu" or self._locks() is not None
-        return 1 if alone else min(self.workers, usable_cores())
+    def _processes(self, numbered: Numbered | None = None) -> int:
+        """How many train on a corpus: one where the tables are on a GPU or have locked rows."""
+        if self.device.type != "cpu" or self._locks() is not None:
+            return 1
+        most = min(self.workers, usable_cores())
+        if numbered is None:
+            return most
+        return max(1, min(most, -(-len(numbered.corpus.tokens) // STRETCH)))
 
     # ------------------------------------------------------------------ training
     @renamed(sentences="corpus_iterable")
@@ -708,15 +715,15 @@ class Word2Vec:
 
     def _team(self, numbered: Numbered, epochs: int) -> Any:
         """What opens the processes that train, or this one where one is enough."""
-        words = len(numbered.corpus.tokens)
-        workers = min(self._processes(), -(-words // STRETCH))
+        workers = self._processes(numbered)
         if workers == 1:
             self._end_workers()
             return nullcontext
-        options = {name: getattr(self, name) for name in _OPTIONS}
-        options["compiled"] = self._is_compiled(numbered, epochs)
-        start = partial(self._start, workers, words * epochs)
-        return partial(processes, start, options, self.vocab.counts.tolist())
+        if memory_of(self.model) is None:  # there was one worker, when the tables were made
+            share(self.model)
+            self.wv.tensor = self.model.input.weight.detach()
+        words = len(numbered.corpus.tokens) * epochs
+        return partial(processes, partial(self._start, workers, words))
 
     def _shared_negatives(self) -> int:
         """Noise words to a block: each stands for as many pairs as at the defaults, or fewer."""
