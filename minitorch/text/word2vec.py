@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
+from math import log
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -487,7 +488,11 @@ class Word2Vec:
         words, size, device = len(self.vocab), self.vector_size, self.device
         others: list[Module] = []
         if self.hs:
-            pairs = self._blocks_at_once(self.alpha) * self.block_size * (self.window + 1 if self.sg else 1)
+            pairs = (
+                self._blocks_at_once(self.alpha)
+                * self.block_size
+                * (self.window + 1 if self.sg else 1)
+            )
             counts = self.vocab.counts.tolist()
             others.append(HierarchicalSoftmax(counts, size, pairs, device=device))
         if self.full_softmax:
@@ -618,6 +623,7 @@ class Word2Vec:
             {name: getattr(self, name) for name in _OPTIONS},
             lambda: call_all(called, "on_epoch_begin", self),
             ended,
+            self._loss_of_zeros(),
             None if path is None else Path(path),
             self.save_every,
             self._team(numbered, epochs),
@@ -724,6 +730,15 @@ class Word2Vec:
             self.wv.tensor = self.model.input.weight.detach()
         words = len(numbered.corpus.tokens) * epochs
         return partial(processes, partial(self._start, workers, words))
+
+    def _loss_of_zeros(self) -> float:
+        """The mean loss per pair of vectors of zeros: every turn and every word is even then."""
+        loss = (1 + self.negative) * log(2) if self.negative else 0.0
+        if self.hs:
+            kept = self.vocab.keep_probabilities(self.sample) * self.vocab.counts
+            turns = [len(code) for code in self.wv.expandos["code"]]
+            loss += float(kept @ turns / kept.sum()) * log(2)
+        return loss + (log(len(self.vocab)) if self.full_softmax else 0.0)
 
     def _shared_negatives(self) -> int:
         """Noise words to a block: each stands for as many pairs as at the defaults, or fewer."""

@@ -16,8 +16,6 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minitorch.backend.damping import CURVATURE_LIMIT
-
 # Sums may be taken in another order; infinities and what is not a number stay as they are.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _exact: Any = {"cache": True, "error_model": "numpy", "nogil": True}
@@ -27,7 +25,6 @@ _inside: Any = njit(inline="always")
 _f = np.float32
 _ZERO, _HALF, _ONE, _LEAST = _f(0), _f(0.5), _f(1), _f(-87)  # e^-87 is no denormal
 _LOG2_E, _LN2_HIGH, _LN2_LOW = _f(1.4426950408889634), _f(0.693359375), _f(-2.12194440e-4)
-_LIMIT = _f(CURVATURE_LIMIT)
 _BIAS, _MANTISSA = np.int32(127), np.int32(23)
 # e^r for |r| <= ln(2) / 2 is 1 + r + r^2 p(r) (Moshier's Cephes, expf.c), highest power first.
 _E5, _E4, _E3 = _f(1.9875691500e-4), _f(1.3981999507e-3), _f(8.3334519073e-3)
@@ -145,11 +142,11 @@ def _clear(bounds: Any, rows: Any) -> None:
 
 
 @_inside
-def _factors(bounds: Any, rows: Any, out: Any) -> Any:
+def _factors(bounds: Any, rows: Any, limit: Any, out: Any) -> Any:
     """The factors of rows: see `damping`. Returns the least."""
     least = _ONE
     for i in range(len(rows)):
-        out[i] = _LIMIT / max(bounds[rows[i]], _LIMIT)
+        out[i] = limit / max(bounds[rows[i]], limit)
         least = min(least, out[i])
     return least
 
@@ -206,7 +203,7 @@ def _damp(scores: Any, fy: Any, fx: Any) -> None:
             scores[j, i] *= min(fy[j], fx[i])
 
 
-@njit("f8(f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],i8,i8,f4[::1])", **_options)
+@njit("f8(f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],i8,i8,f4[::1],f4)", **_options)
 def skip_gram(
     vectors: Any,
     contexts: Any,
@@ -216,6 +213,7 @@ def skip_gram(
     width: Any,
     size: Any,
     rates: Any,
+    limit: Any,
 ) -> Any:
     """The steps of `negative_sampling_sgd_` without windows; returns the summed loss."""
     n, length = centres.shape
@@ -249,8 +247,8 @@ def skip_gram(
             if last - first > 1:
                 _gather(vectors, centres[b], x)
                 _gather(contexts, others[b], y)
-            least = _factors(of_vectors, centres[b], hx)
-            if min(least, _factors(of_contexts, others[b], hy)) < _ONE:
+            least = _factors(of_vectors, centres[b], limit, hx)
+            if min(least, _factors(of_contexts, others[b], limit, hy)) < _ONE:
                 _damp(scores[b - first], hy, hx)
             np.dot(scores[b - first].T, y, dx[b - first])
             np.dot(scores[b - first], x, dy[b - first])
@@ -320,7 +318,7 @@ def _least(back: Any, factors: Any, out: Any) -> Any:
 
 
 @njit(
-    "f8(f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],f4[:,:,::1],f4[:,:,::1],i8,f4[::1])",
+    "f8(f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],f4[:,:,::1],f4[:,:,::1],i8,f4[::1],f4)",
     **_options,
 )
 def cbow(
@@ -333,6 +331,7 @@ def cbow(
     back: Any,
     size: Any,
     rates: Any,
+    limit: Any,
 ) -> Any:
     """The steps of `negative_sampling_sgd_` with windows, of width 1; returns the summed loss."""
     n, length, halo = windows.shape
@@ -369,9 +368,9 @@ def cbow(
         for b in range(first, last):
             if last - first > 1:
                 _gather(contexts, others[b], y)
-            _factors(of_vectors, words[b], hh)
+            _factors(of_vectors, words[b], limit, hh)
             least = _least(back[b], hh, hx)
-            if min(least, _factors(of_contexts, others[b], hy)) < _ONE:
+            if min(least, _factors(of_contexts, others[b], limit, hy)) < _ONE:
                 for i in range(length):
                     scores[b - first, 0, i] *= min(hy[i], hx[i])
                 _damp(scores[b - first, 1:], hy[length:], hx)

@@ -132,11 +132,11 @@ def _compiled_steps(
     lr: Sequence[float],
 ) -> None:
     given = [np.ascontiguousarray(a) for a in blocks]
-    rates = np.array(lr, dtype=np.float32)
+    rates, limit = np.array(lr, dtype=np.float32), np.float32(CURVATURE_LIMIT)
     if len(blocks) == 3:
-        loss += kernels().skip_gram(vectors, contexts, *given, width, size, rates)
+        loss += kernels().skip_gram(vectors, contexts, *given, width, size, rates, limit)
     else:
-        loss += kernels().cbow(vectors, contexts, *given, size, rates)
+        loss += kernels().cbow(vectors, contexts, *given, size, rates, limit)
 
 
 class _Curvature:
