@@ -295,19 +295,37 @@ def pairs_of_step(blocks, window, cbow, mean):
                 yield x, (b, halo + k), others[halo + k], weights[i, width + k], -1
 
 
+def coherences(blocks, tables, window, cbow, mean):
+    """Of each block c of the rows x and of the rows y: see `backend.damping`."""
+    found = []
+    for block, (centres, others, weights) in enumerate(zip(*arrays(blocks))):
+        x, y = tables[0][centres], tables[1][others]
+        if cbow:
+            y = tables[1][np.concatenate([centres, others[len(centres) + 2 * window :]])]
+            near = [row[: 2 * window + 1] > 0 for row in weights]
+            x = np.array(
+                [tables[0][others[i + np.flatnonzero(o)]].sum(0) for i, o in enumerate(near)]
+            )
+            x /= np.array([max(1, o.sum()) if mean else 1 for o in near])[:, None]
+        shares = [(m.mean(0) ** 2).sum() / (m**2).sum(1).mean() for m in (x, y)]
+        found.append([max(1, (2 * share) ** 2) for share in shares])
+    return found
+
+
 def damped_steps(tables, blocks, size, rates, window=2, cbow=False, mean=True):
     """The steps of `backend.damping` in float64, pair by pair: loss, and pairs that count less."""
     total, damped = 0.0, 0
     vectors, contexts = tables
     for batch, rate in zip(blocks.split(size), rates):
         pairs = list(pairs_of_step(batch, window, cbow, mean))
+        coherence = coherences(batch, tables, window, cbow, mean)
         bounds = [defaultdict(float), defaultdict(float)]  # H of the rows of each table
-        for x, _, word, weight, _ in pairs:
+        for x, y, word, weight, _ in pairs:
             hidden = sum(share * vectors[row] for _, row, share in x)
-            gain = sum(share for *_, share in x)
+            gain, (of_x, of_y) = sum(share for *_, share in x), coherence[y[0]]
             for _, row, _ in x:
-                bounds[0][row] += rate * weight * gain * (contexts[word] @ contexts[word])
-            bounds[1][word] += rate * weight * (hidden @ hidden)
+                bounds[0][row] += rate * weight * gain * (contexts[word] @ contexts[word]) * of_y
+            bounds[1][word] += rate * weight * (hidden @ hidden) * of_x
         changes = np.zeros_like(vectors), np.zeros_like(contexts)
         for x, _, word, weight, sign in pairs:
             hidden = sum(share * vectors[row] for _, row, share in x)

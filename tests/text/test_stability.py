@@ -1,5 +1,7 @@
 """Training that must not diverge, where gensim's does not: few words, long windows, many negatives."""
 
+from contextlib import suppress
+
 import gensim.models
 import numpy as np
 import pytest
@@ -65,18 +67,20 @@ def test_few_words_that_come_often(corpus, kind, options):
 
 @pytest.mark.parametrize("sg", [1, 0])
 def test_no_learning_rate_is_too_large_for_numbers(sg):
-    """However long steps are, no number overflows: the error, if there is one, is the loss's."""
+    """However long steps are no number overflows; the loss may say that nothing is learnt."""
     options = {"vector_size": 16, "min_count": 1, "epochs": 1, "sg": sg, "alpha": 1e30}
     model = Word2Vec(**options, workers=1)
     model.build_vocab(CORPORA["even"])
-    try:
+    with suppress(FloatingPointError):
         model.train(CORPORA["even"], total_examples=model.corpus_count, epochs=1)
-    except FloatingPointError as error:
-        assert "vectors of zeros have 4.159: use a smaller alpha than 1e+30" in str(error)
     assert np.isfinite(array(model.wv.tensor)).all()
 
 
-def test_a_loss_that_stays_beyond_that_of_zeros_is_an_error():
-    message = r"a pair in epoch 1, vectors of zeros have 4\.159: use a smaller alpha than 1000"
+@pytest.mark.cpu_only("takes the limit out of NumPy's steps")
+def test_a_loss_that_stays_beyond_that_of_zeros_is_an_error(monkeypatch):
+    monkeypatch.setattr("minitorch.backend.cpu.word2vec.CURVATURE_LIMIT", 1e30)
+    message = (
+        r"a pair in epoch 1, vectors of zeros have 4\.159: use a smaller alpha than 0\.3, fewer"
+    )
     with pytest.raises(FloatingPointError, match=message):
-        Word2Vec(CORPORA["even"], sg=1, alpha=1000, min_count=1, vector_size=16, workers=1)
+        Word2Vec(CORPORA["even"], sg=1, alpha=0.3, min_count=1, vector_size=16, workers=1)

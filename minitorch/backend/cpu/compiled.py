@@ -16,6 +16,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minitorch.backend.damping import TINY
+
 # Sums may be taken in another order; infinities and what is not a number stay as they are.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _exact: Any = {"cache": True, "error_model": "numpy", "nogil": True}
@@ -120,13 +122,24 @@ def _transpose(x: Any, out: Any) -> None:
 
 
 @_inside
-def _norms(x: Any, rate: Any, out: Any) -> None:
-    """rate * |x[i]|^2."""
+def _coherent(x: Any, rate: Any, mean: Any, out: Any) -> None:
+    """rate * max(1, (2 R)^2) * |x[i]|^2: see `damping`. mean (D,) is room to work in."""
+    mean[:] = _ZERO
+    squares = _ZERO
     for i in range(len(x)):
         total = _ZERO
-        for d in range(x.shape[1]):
+        for d in range(len(mean)):
             total += x[i, d] * x[i, d]
-        out[i] = rate * total
+            mean[d] += x[i, d]
+        out[i] = total
+        squares += total
+    together = _ZERO
+    for d in range(len(mean)):
+        together += mean[d] * mean[d]
+    share = together / max(_f(len(x)) * squares, _f(TINY))
+    factor = rate * max(_ONE, _f(4) * share * share)
+    for i in range(len(x)):
+        out[i] *= factor
 
 
 @_inside
@@ -153,7 +166,7 @@ def _factors(bounds: Any, rows: Any, limit: Any, out: Any) -> Any:
 
 @_inside
 def _curvature(nx: Any, ny: Any, weights: Any, width: Any, hx: Any, hy: Any) -> None:
-    """What the pairs of a block add to H of its rows, from `_norms` of both."""
+    """What the pairs of a block add to H of its rows, from `_coherent` of both."""
     length = len(nx)
     halo = length + width - 1
     hx[:] = _ZERO
@@ -222,6 +235,7 @@ def skip_gram(
     xt = np.empty((depth, length), np.float32)
     scores = np.empty((size, span, length), np.float32)
     band = np.empty((width, length), np.float32)
+    mean = np.empty(depth, np.float32)
     nx, ny = np.empty(length, np.float32), np.empty(span, np.float32)
     hx, hy = np.empty(length, np.float32), np.empty(span, np.float32)
     dx = np.empty((size, length, depth), np.float32)
@@ -237,8 +251,8 @@ def skip_gram(
             if b + 1 < n:  # its rows come from memory while this block is worked on
                 _fetch(vectors, centres[b + 1])
                 _fetch(contexts, others[b + 1])
-            _norms(x, rates[step], nx)
-            _norms(y, rates[step], ny)
+            _coherent(x, rates[step], mean, nx)
+            _coherent(y, rates[step], mean, ny)
             _curvature(nx, ny, weights[b], width, hx, hy)
             _add(of_vectors, centres[b], hx)
             _add(of_contexts, others[b], hy)
@@ -341,6 +355,7 @@ def cbow(
     dx = np.empty((length, depth), np.float32)
     xt = np.empty((depth, length), np.float32)
     scores = np.empty((size, 1 + span - length, length), np.float32)
+    mean = np.empty(depth, np.float32)
     nx, ny = np.empty(length, np.float32), np.empty(span, np.float32)
     hx, hy = np.empty(length, np.float32), np.empty(span, np.float32)
     hh = np.empty(halo, np.float32)
@@ -358,8 +373,8 @@ def cbow(
                 _fetch(vectors, words[b + 1])
                 _fetch(contexts, others[b + 1])
             np.dot(windows[b], h, x[b - first])
-            _norms(x[b - first], rates[step], nx)
-            _norms(y, rates[step], ny)
+            _coherent(x[b - first], rates[step], mean, nx)
+            _coherent(y, rates[step], mean, ny)
             _curvature(nx, ny, weights[b], 1, hx, hy)
             _spread(windows[b], back[b], hx, hh)
             _add(of_vectors, words[b], hh)

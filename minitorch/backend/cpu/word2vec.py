@@ -22,7 +22,7 @@ from minitorch.backend.cpu.entry import (
     scalar,
 )
 from minitorch.backend.cpu.index import add_rows, check_range
-from minitorch.backend.damping import CURVATURE_LIMIT
+from minitorch.backend.damping import CURVATURE_LIMIT, TINY
 
 _FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
 
@@ -194,6 +194,15 @@ def _sgd_steps(
         of_contexts.clear(columns)
 
 
+def _coherent(rows: Array, rate: float) -> Array:
+    """rate * max(1, (2 R)^2) * |row|^2 of the rows of blocks, (n, m, D) -> (n, m): see `damping`."""
+    squares = np.vecdot(rows, rows)
+    mean = rows.mean(axis=1)
+    share = np.vecdot(mean, mean) / np.maximum(squares.mean(axis=1), TINY)
+    squares *= (rate * np.maximum(4 * share * share, 1))[:, None]
+    return squares
+
+
 class _Band:
     """The pairs of one step's blocks: each centre with its window and with the pool."""
 
@@ -202,12 +211,12 @@ class _Band:
         self.loss, self.slopes, *_ = _negative_sampling(x, y, weights, width)
 
     def curvature(self, rate: float) -> tuple[Array, Array]:
-        """rate * sum of weight * |other row|^2, of each row of x and of y."""
+        """What the pairs add to H of each row of x and of y: see `damping`."""
         size = self.x.shape[1]
         counted = np.zeros_like(self.slopes)
         _diagonals(counted, self.width)[...] = self.weights[:, : self.width]
         counted[:, size + self.width - 1 :] = self.weights[:, self.width :]
-        of_x, of_y = (np.vecdot(rows, rows) * rate for rows in (self.x, self.y))
+        of_x, of_y = _coherent(self.x, rate), _coherent(self.y, rate)
         return np.matmul(of_y[:, None], counted)[:, 0], np.matmul(counted, of_x[..., None])[..., 0]
 
     def gradients(self, of_x: Array, of_y: Array) -> tuple[Array, Array]:
@@ -222,7 +231,8 @@ class _Pairs:
     """The same for width 1: centre i and halo word i alone are a pair, which needs no matrix."""
 
     def __init__(self, x: Array, y: Array, weights: Array, width: int) -> None:
-        self.x, self.near, self.pool = x, y[:, : x.shape[1]], y[:, x.shape[1] :]
+        self.x, self.y = x, y
+        self.near, self.pool = y[:, : x.shape[1]], y[:, x.shape[1] :]
         self.weights = weights
         signed = np.empty(weights.shape, x.dtype)
         np.negative(np.vecdot(x, self.near), out=signed[:, 0])
@@ -234,9 +244,8 @@ class _Pairs:
     def curvature(self, rate: float) -> tuple[Array, Array]:
         """As of `_Band`."""
         one, many = self.weights[:, 0], self.weights[:, 1:]
-        of_x, of_near, of_pool = (
-            np.vecdot(rows, rows) * rate for rows in (self.x, self.near, self.pool)
-        )
+        of_x, of_y, size = _coherent(self.x, rate), _coherent(self.y, rate), self.x.shape[1]
+        of_near, of_pool = of_y[:, :size], of_y[:, size:]
         by_x = one * of_near + np.matmul(of_pool[:, None], many)[:, 0]
         return by_x, np.concatenate([one * of_x, np.matmul(many, of_x[..., None])[..., 0]], axis=1)
 
