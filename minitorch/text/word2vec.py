@@ -482,9 +482,8 @@ class Word2Vec:
         words, size, device = len(self.vocab), self.vector_size, self.device
         others: list[Module] = []
         if self.hs:
-            pairs = self._blocks_at_once() * self.block_size * (self.window + 1 if self.sg else 1)
             counts = self.vocab.counts.tolist()
-            others.append(HierarchicalSoftmax(counts, size, pairs, device=device))
+            others.append(HierarchicalSoftmax(counts, size, device=device))
         if self.full_softmax:
             others.append(FullSoftmax(words, size, device=device))
         options: dict[str, Any] = {
@@ -690,8 +689,7 @@ class Word2Vec:
 
     def _gains_from_numba(self, words: int) -> bool:
         """Whether so many words, those of all epochs, take longer without it than its import."""
-        sampling = self.negative > 0 and not (self.hs or self.full_softmax)
-        enough = sampling and words >= _WORTH_IT
+        enough = (self.negative > 0 or self.hs) and words >= _WORTH_IT
         return enough and self.device.type == "cpu" and has_kernels()
 
     def _start(self, workers: int, words: int) -> Starting:
