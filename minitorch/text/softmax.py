@@ -88,7 +88,9 @@ class HierarchicalSoftmax(Module):
         factors = of_x.unsqueeze(3).minimum(of_nodes.unsqueeze(2))
         slopes = (-scores).sigmoid() * counted * factors * -signs.unsqueeze(2)
         x.move_(_folded(slopes @ paths), rate)
-        nodes.move_(slopes.mT @ near, rate)
+        # Numbers times a vector are no matrix product for BLAS.
+        push = slopes.mT * near if near.shape[2] == 1 else slopes.mT @ near
+        nodes.move_(push, rate)
 
     def word_by_word_(
         self, table: Tensor, blocks: Sequence[Tensor], window: int, rate: float, mean: bool | None
@@ -177,7 +179,7 @@ def _folded(parts: Tensor) -> Tensor:
     n, size, width, *depth = parts.shape
     total = parts.new_zeros(n, size + width - 1, *depth)
     for o in range(width):
-        total[:, o : o + size] += parts[:, :, o]
+        total[:, o : o + size].add_(parts[:, :, o])
     return total
 
 
