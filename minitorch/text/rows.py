@@ -13,11 +13,11 @@ class Rows:
     def __init__(self, table: Tensor, rows: Tensor) -> None:
         self.table, self.rows, self.vectors = table, rows, table[rows]
 
-    def factors(self, curvature: Tensor) -> Tensor:
-        """What pairs of each row count, (*): see `damping`. curvature: H of each occurrence."""
+    def curvature(self, bounds: Tensor) -> Tensor:
+        """H of each row, (*): see `damping`. bounds: what each occurrence adds to it."""
         total = self.table.new_zeros(len(self.table))
-        total.index_add_(0, self.rows.reshape(-1), curvature.reshape(-1))
-        return CURVATURE_LIMIT / total[self.rows].clamp(min=CURVATURE_LIMIT)
+        total.index_add_(0, self.rows.reshape(-1), bounds.reshape(-1))
+        return total[self.rows]
 
     def move_(self, gradient: Tensor, rate: float) -> None:
         """A step against the gradient by the vectors, each of which counts."""
@@ -34,10 +34,15 @@ class Windows(Rows):
         self.vectors, self.back = into @ self.vectors, back
         self.gain = (into * back).sum(2)  # how far a vector goes for 1 that it is to go
 
-    def factors(self, curvature: Tensor) -> Tensor:
-        """Of each vector the least factor of its words."""
-        of_words = super().factors((curvature * self.gain).unsqueeze(1) @ self.back)
-        return ops.where(self.back > 0, of_words.reshape(len(self.rows), 1, -1), 1.0).amin(2)
+    def curvature(self, bounds: Tensor) -> Tensor:
+        """Of each vector the largest H of its words."""
+        of_words = super().curvature((bounds * self.gain).unsqueeze(1) @ self.back)
+        return ops.where(self.back > 0, of_words.reshape(len(self.rows), 1, -1), 0.0).amax(2)
 
     def move_(self, gradient: Tensor, rate: float) -> None:
         super().move_(self.back.mT @ gradient, rate)
+
+
+def factors(of_x: Tensor, of_y: Tensor) -> Tensor:
+    """What pairs count whose rows have such H: less where both sides together go too far."""
+    return CURVATURE_LIMIT / (of_x + of_y).clamp(min=CURVATURE_LIMIT)

@@ -18,7 +18,7 @@ from minitorch.ops import logsigmoid
 from minitorch.rules import count_change
 from minitorch.tensor import Tensor, no_grad
 from minitorch.text.huffman import huffman
-from minitorch.text.rows import Rows
+from minitorch.text.rows import Rows, factors
 
 
 class HierarchicalSoftmax(Module):
@@ -72,21 +72,20 @@ class HierarchicalSoftmax(Module):
 
         x: whose vectors are (n, L + width - 1, D); the rest as `forward` takes it.
         """
-        size, weights = words.shape[1], weights.mT
         rows, signs = self._paths_to(words)
-        passed = signs.abs()
-        nodes = Rows(self.nodes.weight, rows)
-        near, paths = _around(x.vectors, size), nodes.vectors
-        steep = weights * (paths.square().sum(3) * passed).sum(2, keepdim=True)
-        of_x = _around(x.factors(_folded(steep * rate)), size)
-        lengths = _around(x.vectors.square().sum(2), size)
-        of_nodes = nodes.factors((weights * lengths).sum(2, keepdim=True) * passed * rate)
+        nodes, passed = Rows(self.nodes.weight, rows), signs.abs()
+        near, paths = _around(x.vectors, words.shape[1]), nodes.vectors
+        pairs = dense(weights)
+        steep = pairs @ (paths.square().sum(3) * passed).sum(2, keepdim=True)
+        of_x = _around(x.curvature(steep.squeeze(2) * rate), words.shape[1])
+        lengths = pairs.mT @ x.vectors.square().sum(2, keepdim=True)
+        of_nodes = nodes.curvature(lengths * passed * rate)
 
         scores = near @ paths.mT * signs.unsqueeze(2)
-        counted = _counted(weights, signs)
+        counted = _counted(weights.mT, signs)
         loss -= (logsigmoid(scores) * counted).double().sum()
-        factors = of_x.unsqueeze(3).minimum(of_nodes.unsqueeze(2))
-        slopes = (-scores).sigmoid() * counted * factors * -signs.unsqueeze(2)
+        counted = counted * factors(of_x.unsqueeze(3), of_nodes.unsqueeze(2))
+        slopes = (-scores).sigmoid() * counted * -signs.unsqueeze(2)
         x.move_(_folded(slopes @ paths), rate)
         # Numbers times a vector are no matrix product for BLAS.
         push = slopes.mT * near if near.shape[2] == 1 else slopes.mT @ near
@@ -150,11 +149,11 @@ class FullSoftmax(Module):
         positive = scores.new_zeros(scores.shape).scatter_add_(2, chosen, pairs)
         negative = gains.exp() * pairs.sum(2, keepdim=True)
         counted = positive + negative
-        of_x = x.factors(counted @ table.square().sum(1) * rate)
+        of_x = x.curvature(counted @ table.square().sum(1) * rate)
         rows = Rows(table, arange(len(table), device=table.device))
         steep = (counted * vectors.square().sum(2, keepdim=True)).sum((0, 1))
-        of_table = rows.factors(steep * rate)
-        slopes = (negative - positive) * of_x.unsqueeze(2).minimum(of_table)
+        of_table = rows.curvature(steep * rate)
+        slopes = (negative - positive) * factors(of_x.unsqueeze(2), of_table)
         change = slopes @ table
         table.sub_((slopes.mT @ vectors).sum(0), alpha=rate)
         x.move_(change, rate)

@@ -49,7 +49,7 @@ def _predict(
         move[d] = _ZERO
     loss = _loss(scores[:length], ones)
     # The rule of `damping`, with this path as the step.
-    step = rate / max(_ONE, rate * max(gain * steep, own) / _LIMIT)
+    step = rate / max(_ONE, rate * (gain * steep + own) / _LIMIT)
     for p in range(length):
         row = abs(path[p]) - 1
         slope = step * scores[p] if path[p] > 0 else -step * scores[p]
