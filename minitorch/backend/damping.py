@@ -16,8 +16,14 @@ so that the step is the implicit (proximal) one's length there, however often th
 plain sum below. A pair counts by the lesser factor of its two rows. With one factor for both sides
 the step keeps what gradient flow keeps, sum |x|² - sum |y|²; a factor for each side alone lets one
 table grow while the other shrinks.
+
+The nodes of a tree (hierarchical softmax) are few at its top, where every pair of a step passes,
+and both rows of such a pair come often at once. There a pair counts
+
+    min(1, SOFTMAX_LIMIT / (H(x) + H(node))).
 """
 
 from __future__ import annotations
 
-CURVATURE_LIMIT = 20.0
+CURVATURE_LIMIT = 40.0
+SOFTMAX_LIMIT = 20.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minitorch import ops
-from minitorch.backend.damping import CURVATURE_LIMIT
+from minitorch.backend.damping import SOFTMAX_LIMIT
 from minitorch.tensor import Tensor
 
 
@@ -45,4 +45,4 @@ class Windows(Rows):
 
 def factors(of_x: Tensor, of_y: Tensor) -> Tensor:
     """What pairs count whose rows have such H: less where both sides together go too far."""
-    return CURVATURE_LIMIT / (of_x + of_y).clamp(min=CURVATURE_LIMIT)
+    return SOFTMAX_LIMIT / (of_x + of_y).clamp(min=SOFTMAX_LIMIT)

@@ -13,9 +13,9 @@ import numpy as np
 from numba import njit
 
 from minitorch.backend.cpu.compiled import _ONE, _ZERO, _f, _inside, _loss, _options
-from minitorch.backend.damping import CURVATURE_LIMIT
+from minitorch.backend.damping import SOFTMAX_LIMIT
 
-_LIMIT = _f(CURVATURE_LIMIT)
+_LIMIT = _f(SOFTMAX_LIMIT)
 _CALL = "f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],i8,i4[:,::1],f8"
 
 
