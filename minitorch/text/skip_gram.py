@@ -16,15 +16,13 @@ from typing import Any, NamedTuple
 from minitorch import dtypes, fused, ops
 from minitorch.backend import Device
 from minitorch.backend.cpu.word2vec import kernels
-from minitorch.creation import arange, empty, from_numpy, full, like, ones, zeros
+from minitorch.creation import arange, empty, from_numpy, full, like, zeros
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module, ModuleList
 from minitorch.random import Generator, rand, randint, randperm
 from minitorch.tensor import Tensor, no_grad
 from minitorch.text.rows import Rows, Windows
 from minitorch.text.softmax import dense
-
-_REPEATS = 2  # times that a word counts in a block, at most
 
 
 class Blocks(NamedTuple):
@@ -205,14 +203,6 @@ class BlockSampler:
 def _short(numbers: Tensor) -> Tensor:
     """Numbers of words as the CPU compares them at twice the speed; a GPU spares the launch."""
     return numbers.to(dtypes.int32) if numbers.device.type == "cpu" else numbers
-
-
-def shares(words: Tensor, repeats: float, table: Tensor) -> Tensor:
-    """What each word of a block counts, (n, m): together equal ones count at most `repeats`."""
-    words = _short(words)
-    equal = (words.unsqueeze(2) == words.unsqueeze(1)).to(table.dtype)
-    times = equal @ ones(words.shape[1], **like(equal))
-    return (repeats / times).clamp(max=1)
 
 
 class SkipGram(Module):

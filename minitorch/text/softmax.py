@@ -26,7 +26,7 @@ class HierarchicalSoftmax(Module):
 
     counts: how often each of the V words occurs, which makes the tree (`huffman`). At a node the
     turn is 0 with probability sigmoid(x·node), as in word2vec.c. Node vectors, (V - 1, D), start
-    at zero.
+    at zero. pairs: how many nodes a word's path has on average.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class HierarchicalSoftmax(Module):
     ) -> None:
         super().__init__()
         tree = huffman(counts)
+        self.pairs = sum(tree.counts) / sum(counts)
         start = zeros(len(counts) - 1, vector_size, dtype=dtype, device=device)
         self.nodes = Embedding(*start.shape, sparse=True, _weight=start)
         # A row for each word: 1 + the number of each node of its path, negative where the turn is
@@ -113,6 +114,8 @@ class FullSoftmax(Module):
 
     Output vectors, (V, D), start at zero. A step costs as much as the vocabulary is large.
     """
+
+    pairs = 2.0  # the word, and in part all words
 
     def __init__(
         self,

@@ -735,7 +735,9 @@ class Word2Vec:
         if self.negative:
             shares.append(self.vocab.noise_probabilities(self.ns_exponent))
         near = self.window + 1 if self.shrink_windows else 2 * self.window
-        load = max(alpha, 1e-9) * near * (1 + self.negative)  # of one occurrence
+        pairs = (1 + self.negative) * (self.negative > 0)
+        pairs += sum(softmax.pairs for softmax in self.model.others)
+        load = max(alpha, 1e-9) * near * pairs  # of one occurrence
         most, mean = _LOADS["sg" if self.sg else "cbow"]
         words = min(min(most / p.max(), mean / (p @ p)) for p in shares) / load
         return max(1, int(min(words, self.step_words)) // self.block_size)
