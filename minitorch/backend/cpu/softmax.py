@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from minitorch.backend.cpu.entry import Array
 from minitorch.backend.cpu.index import check_range
 from minitorch.backend.cpu.word2vec import check_kernels
+
+
+def softmax_kernels() -> Any:
+    """The module `compiled_softmax`: see `kernels`."""
+    check_kernels()
+    from minitorch.backend.cpu import compiled_softmax
+
+    return compiled_softmax
 
 
 def hierarchical_softmax_sgd_(
@@ -26,13 +35,10 @@ def hierarchical_softmax_sgd_(
     paths: int32 (V, P), see `HierarchicalSoftmax`. mean: CBOW of the mean or the sum, None for
     skip-gram. Needs Numba. Raises IndexError for a word that there is not.
     """
-    check_kernels()
-    from minitorch.backend.cpu import compiled_softmax
-
     centres, others, weights = map(np.ascontiguousarray, blocks)
     check_range(centres, len(paths), "hierarchical_softmax_sgd_: centres")
     check_range(others, len(vectors), "hierarchical_softmax_sgd_: others")
     given = vectors, nodes, centres, others, weights, window, paths, rate
     if mean is None:
-        return float(compiled_softmax.skip_gram(*given))
-    return float(compiled_softmax.cbow(*given, mean))
+        return float(softmax_kernels().skip_gram(*given))
+    return float(softmax_kernels().cbow(*given, mean))
