@@ -211,8 +211,8 @@ class SkipGram(Module):
     Input vectors start evenly drawn from ±1/(2 D), output vectors at zero, as in word2vec.c, so
     that every pair's loss starts at (negative + 1) log 2. Gradients are row-sparse.
 
-    negative: learn by negative sampling. others: modules that give a loss as well, such as
-    `HierarchicalSoftmax`; losses are added.
+    negative: learn by negative sampling. others: softmaxes that are learnt as well,
+    `HierarchicalSoftmax` or `FullSoftmax`; losses are added.
     compiled: whether `sgd_steps_` is Numba's machine code, on the CPU; set it to change that.
     """
 
