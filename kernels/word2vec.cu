@@ -327,8 +327,7 @@ __device__ __forceinline__ void squared_lengths(C* to, const Rows& rows, i64 fir
         C sum[SIDE] = {};
 #pragma unroll
         for (int k = 0; k < SIDE; ++k)
-            if (row + k * WARPS < count)
-                from[k] = row_of(rows, first_row + row + k * WARPS, length);
+            from[k] = row_of(rows, first_row + min(row + k * WARPS, count - 1), length);
         for (int d = lane * W; d < length; d += 32 * W) {
 #pragma unroll
             for (int k = 0; k < SIDE; ++k) {
@@ -412,17 +411,18 @@ __device__ __forceinline__ void clear(u64* bounds, const Rows& rows, i64 before)
 }
 
 // H of this step, to which no other reads meanwhile; that of the step before goes back to 0.
-// scratch: 2 L + S numbers of each thread block.
+// scratch: 2 L + S numbers of each thread block, or NULL where they fit into shared memory.
 template <int W>
 __device__ __forceinline__ void all_curvature(const Rows& x, const Rows& y, const T* weights,
-                                              C* scratch, const Curvature& c, const Blocks& b) {
+                                              C* scratch, const Curvature& c, const Blocks& b,
+                                              C* memory) {
     const i64 span = b.centres + b.width - 1 + b.pool, pairs = b.width + b.pool;
-    C* bounds = scratch + blockIdx.x * (2 * b.centres + span);
+    C* bounds = scratch ? scratch + blockIdx.x * (2 * b.centres + span) : memory;
     C *x_squares = bounds + b.centres, *y_squares = x_squares + b.centres;
     clear(c.x_before, c.words, c.before * c.count);
     clear(c.y_before, y, c.before * span);
     for (i64 i = blockIdx.x; i < b.n; i += gridDim.x) {
-        __syncthreads();  // what is in `scratch` has been used
+        __syncthreads();  // what lies there has been used
         squared_lengths<W>(x_squares, x, i * b.centres, b.centres, b.depth);
         squared_lengths<W>(y_squares, y, i * span, (int)span, b.depth);
         __syncthreads();
@@ -435,7 +435,8 @@ __device__ __forceinline__ void all_curvature(const Rows& x, const Rows& y, cons
 #define CURVATURE(name, W)                                                                         \
     KERNEL(name)(const Rows x, const Rows y, const T* weights, T* scratch,                         \
                  const Curvature curvature, const Blocks blocks) {                                 \
-        all_curvature<W>(x, y, weights, scratch, curvature, blocks);                               \
+        extern __shared__ uint4 memory[];                                                          \
+        all_curvature<W>(x, y, weights, scratch, curvature, blocks, reinterpret_cast<C*>(memory)); \
     }
 CURVATURE(curvature, 1)
 CURVATURE(curvature_packed, PACK)

@@ -20,5 +20,4 @@ table grow while the other shrinks.
 
 from __future__ import annotations
 
-import os
-CURVATURE_LIMIT = float(os.environ.get("LIM","20"))
+CURVATURE_LIMIT = 20.0

@@ -49,6 +49,7 @@ _PACK_BYTES = 16
 _BANKS_BYTES = 128  # one row of shared memory's 32 banks
 _SHARED_BYTES = 48 * 1024  # what every kernel may have
 _STATIC_BYTES = 1024  # at most, of the kernel itself
+_CURVATURE_BYTES = 2048  # the same of that which adds up H
 _SIDE = 4  # as in kernels/word2vec.cu
 
 
@@ -167,9 +168,7 @@ def _loss_and_gradients(
     dx, dy = gpu.empty(x.shape, dtype), gpu.empty(y.shape, dtype)
     plan = _plan(gpu, x, y, weights, width)
     if curvature is not None:
-        scratch = gpu.empty((plan.grid[0], 2 * x.shape[1] + y.shape[1]), dtype)
-        args = (*plan.operands, scratch, curvature, plan.blocks)
-        gpu.launch("word2vec", "curvature" + plan.packed, dtype, plan.grid, (THREADS,), args)
+        _add_curvature(gpu, plan, curvature, 2 * x.shape[1] + y.shape[1], dtype)
     name, shared = "negative_sampling" + plan.packed, plan.tiles.bytes
     if shared + _STATIC_BYTES > _SHARED_BYTES:
         function = gpu.kernels.function("word2vec", name, dtype, gpu.current())
@@ -181,6 +180,15 @@ def _loss_and_gradients(
     )
     gpu.launch("word2vec", name, dtype, plan.grid, (THREADS,), args, shared)
     return dx, dy
+
+
+def _add_curvature(gpu: Gpu, plan: _Plan, curvature: Any, numbers: int, dtype: Any) -> None:
+    """H of a step. numbers: those of a word block that its threads share."""
+    shared, scratch = numbers * dtype.itemsize, NULL
+    if shared + _CURVATURE_BYTES > _SHARED_BYTES:
+        shared, scratch = 0, gpu.empty((plan.grid[0], numbers), dtype)
+    args = (*plan.operands, scratch, curvature, plan.blocks)
+    gpu.launch("word2vec", "curvature" + plan.packed, dtype, plan.grid, (THREADS,), args, shared)
 
 
 @cache

@@ -11,6 +11,7 @@ from minitorch import sim
 from minitorch.backend import named
 from minitorch.backend.cpu import word2vec as cpu
 from minitorch.backend.cuda import word2vec
+from minitorch.backend.damping import CURVATURE_LIMIT as LIMIT
 from minitorch.optim import SGD
 from minitorch.random import Generator
 from minitorch.text import Corpus, Vocab
@@ -227,17 +228,17 @@ def reference_steps(tables, blocks, windows, width, size, lr):
 
 
 def rates(tables, blocks, windows, width, size):
-    """Rates at which H of the first step is up to 100, and of the last about 10."""
+    """Rates at which H is up to five times the limit in the first step, in the last half of it."""
     first = ([part[:size] for part in parts] for parts in (blocks, windows))
     *_, factors = reference_steps(tables, *first, width, size, [1e3])
-    return list(np.geomspace(100, 10, -(-len(blocks[0]) // size)) / (20 / factors.min() / 1e3))
+    return list(np.geomspace(5, 0.5, -(-len(blocks[0]) // size)) * 1e3 * factors.min())
 
 
 def damping(bounds, rows, length):
-    """1 / max(1, H / 20) of each occurrence of a row."""
+    """1 / max(1, H / LIMIT) of each occurrence of a row."""
     total = np.zeros(length)
     np.add.at(total, rows, bounds)
-    return 1 / np.maximum(1, total / 20)[rows]
+    return 1 / np.maximum(1, total / LIMIT)[rows]
 
 
 def device_steps(tables, blocks, windows, width, size, lr):
@@ -245,6 +246,7 @@ def device_steps(tables, blocks, windows, width, size, lr):
     tables, loss = [on_device(t) for t in tables], on_device(np.ones(()))
     columns = [[a] for a in (*tables, loss, *map(on_device, (*blocks, *windows)))]
     entry("negative_sampling_sgd_")(*columns, width=width, size=size, lr=lr)
+    named("sim").synchronize(0)
     return loss.get() - 1, *(t.get() for t in tables)
 
 
@@ -265,7 +267,9 @@ def test_steps_are_damped(n, size, shape, window, dtype, schedule):
 
 
 def test_steps_where_rows_do_not_fit(monkeypatch):
+    """Nor a number to each row, as of blocks of thousands of words."""
     monkeypatch.setattr(word2vec, "_room", lambda gpu, device: SMALL_ROOM)
+    monkeypatch.setattr(word2vec, "_CURVATURE_BYTES", word2vec._SHARED_BYTES)
     for shape, window in (((40, 21, 70, 130), 0), ((300, 1, 5, 6), 20)):
         problem = step_problem(2, shape, window, "float64")
         lr = rates(*problem, shape[1], 1)
@@ -312,9 +316,8 @@ def test_a_row_that_there_is_not(which, number, window):
     shape = 4, 1, 3, 8
     tables, blocks, windows = step_problem(2, shape, window, "float32")
     blocks[which == "others"][1, 2] = number
-    with sim.config(checked=True), pytest.raises(IndexError, match=f"{which}|index"):
+    with sim.config(checked=True), pytest.raises(IndexError, match=f"sgd_: {which}|index: index"):
         device_steps(tables, blocks, windows, 1, 1, [0.1] * 2)
-        named("sim").synchronize(0)
 
 
 # ---------------------------------------------------------------------- training
