@@ -7,8 +7,13 @@
 // Rows meet in shared memory in tiles of the centres, of Y's rows and of the depth D, so that any
 // sizes fit; where one tile takes a whole word block, each row is read once. A word block owns
 // its rows of the gradients: nothing is atomic.
+//
+// A step of SGD is damped by minitorch/backend/damping.py: one launch before adds up the bound H of
+// the curvature at each row of the two tables, and pairs count by the lesser factor of their rows.
 #include "common.cuh"
 #if defined(MT_f32) || defined(MT_f64)
+
+constexpr int THREADS = 256, WARPS = THREADS / 32;
 
 struct Blocks {
     i64 n;                                     // word blocks
@@ -26,13 +31,41 @@ struct Rows {
     u64 code;  // what is reported for an index out of range; its row is read as row 0
 };
 
-__device__ __forceinline__ const T* row_of(const Rows& rows, i64 i, int depth) {
-    if (!rows.index) return rows.data + i * depth;
+__device__ __forceinline__ i64 number_of(const Rows& rows, i64 i) {
+    if (!rows.index) return i;
     const i64 at = rows.index[i];
-    if (at >= 0 && at < rows.length) return rows.data + at * depth;
+    if (at >= 0 && at < rows.length) return at;
     report(rows.word, rows.code, at, rows.length);
-    return rows.data;
+    return 0;
 }
+__device__ __forceinline__ const T* row_of(const Rows& rows, i64 i, int depth) {
+    return rows.data + number_of(rows, i) * depth;
+}
+
+// H of the rows of two tables, in units of 1 / UNIT: sums of integers have no order. With windows a
+// word block's `count` words of the first table make its rows X = into @ words, which move the
+// words by back^T; without them the words are X.
+struct Curvature {
+    u64 *x, *y;               // of each row of the tables, 0 before; NULL: every factor is 1
+    u64 *x_before, *y_before; // of the step before, whose `before` word blocks stand before these
+    i64 before;
+    Rows words;
+    const T *into, *back;     // (n, L, count), or NULL
+    double lr, limit, most;   // most: units of one word, so that no sum is over 64 bits
+    int count;
+};
+constexpr double UNIT = 4294967296.0;
+
+__device__ __forceinline__ void add_bound(u64* bounds, i64 row, double h, double most) {
+    atomicAdd(&bounds[row], (u64)fmin(fmax(h * UNIT, 0.0), most));
+}
+__device__ __forceinline__ C factor_of(const u64* bounds, i64 row, double limit) {
+    return (C)(limit / fmax((double)bounds[row] / UNIT, limit));
+}
+
+struct Least {
+    template <class V> static __device__ __forceinline__ V combine(V a, V b) { return fmin(a, b); }
+};
 
 // W numbers next to each other: 1, or a pack of 128 bits.
 template <int W> struct Piece { T v[W]; };
@@ -68,6 +101,26 @@ __device__ __forceinline__ void load_rows(T* to, const Rows& rows, i64 first_row
         const int row = i / pieces, at = (i - row * pieces) * W;
         const T* from = row_of(rows, first_row + row, length) + begin;
         store_piece<W>(to + row * stride + at, load_piece<W>(from + at));
+    }
+}
+
+// The factors of some centres, by all threads: with windows the least of its words, a warp to each.
+__device__ __forceinline__ void load_factors(C* to, const Curvature& c, i64 block, i64 centre,
+                                             int count) {
+    if (!c.back) {
+        for (int l = threadIdx.x; l < count; l += blockDim.x)
+            to[l] = c.x ? factor_of(c.x, number_of(c.words, centre + l), c.limit) : C(1);
+        return;
+    }
+    for (int l = threadIdx.x / 32; l < count; l += WARPS) {
+        C least = 1;
+        for (int j = threadIdx.x % 32; j < c.count; j += 32) {
+            if (!(c.back[(centre + l) * c.count + j] > 0)) continue;
+            const i64 word = number_of(c.words, block * c.count + j);
+            least = fmin(least, factor_of(c.x, word, c.limit));
+        }
+        least = warp_reduce<Least>(least);
+        if (threadIdx.x % 32 == 0) to[l] = least;
     }
 }
 
@@ -112,10 +165,12 @@ __device__ __forceinline__ void add_scores(C* scores, const T* ys, const T* xs, 
     }
 }
 
-// The pairs of a tile: the scores become slopes of the loss. Returns the loss of this thread's.
-__device__ __forceinline__ double take_losses(C* scores, const T* weights, T* losses,
-                                              const Blocks& b, int first_centre, int centres,
-                                              int first_row, int rows) {
+// The pairs of a tile: the scores become slopes of the loss, by the lesser of the factors of centre
+// and row. Returns the loss of this thread's pairs.
+__device__ __forceinline__ double take_losses(C* scores, const C* of_x, const C* of_y,
+                                              const T* weights, T* losses, const Blocks& b,
+                                              int first_centre, int centres, int first_row,
+                                              int rows) {
     const int halo = b.centres + b.width - 1;
     double loss = 0;
     for (int i = threadIdx.x; i < (b.width + b.pool) * centres; i += blockDim.x) {
@@ -129,7 +184,7 @@ __device__ __forceinline__ double take_losses(C* scores, const T* weights, T* lo
         const C z = near ? -*cell : *cell;
         const C e = exp(-fabs(z));
         const C value = (z > 0 ? z : C(0)) + log1p(e);  // log(1 + e^z)
-        const C slope = weight * ((z >= 0 ? C(1) : e) / (1 + e));
+        const C slope = fmin(of_x[l], of_y[row]) * weight * ((z >= 0 ? C(1) : e) / (1 + e));
         *cell = near ? -slope : slope;
         loss += (double)(weight * value);
         if (losses) losses[at] = value;
@@ -169,19 +224,25 @@ __device__ __forceinline__ void add_product(T* to, int length, int rows, const C
     }
 }
 
-// One word block, whose rows begin at numbers x_row and y_row; returns the loss of this thread's
-// pairs.
+// One word block; returns the loss of this thread's pairs.
 template <int W>
-__device__ __forceinline__ double word_block(const Rows& x, i64 x_row, const Rows& y, i64 y_row,
+__device__ __forceinline__ double word_block(i64 block, const Rows& x, const Rows& y,
                                              const T* weights, T* dx, T* dy, T* losses,
-                                             const Blocks& b, T* xs, T* ys, C* scores) {
+                                             const Curvature& c, const Blocks& b, T* xs) {
     const int halo = b.centres + b.width - 1, span = halo + b.pool;
+    const i64 x_row = block * b.centres, y_row = block * span;
+    T* ys = xs + b.tile_centres * b.stride;
+    C* scores = ys + b.tile_span * b.stride;
+    C *of_x = scores + b.tile_span * b.pitch, *of_y = of_x + b.tile_centres;
     const bool in_one = b.tile_depth >= b.depth;
     double loss = 0;
     for (int l = 0; l < b.centres; l += b.tile_centres) {
         const int centres = min(b.tile_centres, b.centres - l);
         for (int s = 0; s < span; s += b.tile_span) {
             const int rows = min(b.tile_span, span - s);
+            load_factors(of_x, c, block, x_row + l, centres);
+            for (int i = threadIdx.x; i < rows; i += blockDim.x)
+                of_y[i] = c.y ? factor_of(c.y, number_of(y, y_row + s + i), c.limit) : C(1);
             for (int d = 0; d < b.depth; d += b.tile_depth) {
                 const int depth = min(b.tile_depth, b.depth - d);
                 __syncthreads();  // what is in shared memory has been used
@@ -192,7 +253,7 @@ __device__ __forceinline__ double word_block(const Rows& x, i64 x_row, const Row
                               s - l, b.width, d == 0);
             }
             __syncthreads();
-            loss += take_losses(scores, weights, losses, b, l, centres, s, rows);
+            loss += take_losses(scores, of_x, of_y, weights, losses, b, l, centres, s, rows);
             __syncthreads();
             for (int d = 0; d < b.depth; d += b.tile_depth) {
                 const int depth = min(b.tile_depth, b.depth - d);
@@ -217,18 +278,17 @@ __device__ __forceinline__ double word_block(const Rows& x, i64 x_row, const Row
 template <int W>
 __device__ __forceinline__ void all_blocks(const Rows& x, const Rows& y, const T* weights, T* dx,
                                            T* dy, T* losses, double* partials, double* total,
-                                           u32* finished, const Blocks& b, T* memory) {
+                                           u32* finished, const Curvature& c, const Blocks& b,
+                                           T* memory) {
     __shared__ double scratch[32];
     __shared__ bool last;
     const i64 halo = b.centres + b.width - 1, span = halo + b.pool, pairs = b.width + b.pool;
-    T* ys = memory + b.tile_centres * b.stride;
-    C* scores = ys + b.tile_span * b.stride;
     double loss = 0;
     for (i64 i = blockIdx.x; i < b.n; i += gridDim.x) {
-        const i64 centre = i * b.centres, row = i * span, pair = i * pairs * b.centres;
-        loss += word_block<W>(x, centre, y, row, weights + pair, dx + centre * b.depth,
-                              dy + row * b.depth, losses ? losses + pair : losses, b, memory, ys,
-                              scores);
+        const i64 pair = i * pairs * b.centres;
+        loss += word_block<W>(i, x, y, weights + pair, dx + i * b.centres * b.depth,
+                              dy + i * span * b.depth, losses ? losses + pair : losses, c, b,
+                              memory);
     }
     loss = block_reduce<Sum>(loss, scratch);
     if (threadIdx.x == 0) {
@@ -247,13 +307,139 @@ __device__ __forceinline__ void all_blocks(const Rows& x, const Rows& y, const T
 
 #define NEGATIVE_SAMPLING(name, W)                                                                 \
     KERNEL(name)(const Rows x, const Rows y, const T* weights, T* dx, T* dy, T* losses,            \
-                 double* partials, double* total, u32* finished, const Blocks blocks) {            \
+                 double* partials, double* total, u32* finished, const Curvature curvature,        \
+                 const Blocks blocks) {                                                            \
         extern __shared__ uint4 memory[];                                                          \
-        all_blocks<W>(x, y, weights, dx, dy, losses, partials, total, finished, blocks,            \
+        all_blocks<W>(x, y, weights, dx, dy, losses, partials, total, finished, curvature, blocks, \
                       reinterpret_cast<T*>(memory));                                               \
     }
 NEGATIVE_SAMPLING(negative_sampling, 1)
 NEGATIVE_SAMPLING(negative_sampling_packed, PACK)
+
+// ------------------------------------------------------------------ curvature
+// Of `count` rows the squared lengths, a warp to every SIDE rows.
+template <int W>
+__device__ __forceinline__ void squared_lengths(C* to, const Rows& rows, i64 first_row, int count,
+                                                int length) {
+    const int lane = threadIdx.x % 32;
+    for (int row = threadIdx.x / 32; row < count; row += SIDE * WARPS) {
+        const T* from[SIDE];
+        C sum[SIDE] = {};
+#pragma unroll
+        for (int k = 0; k < SIDE; ++k)
+            from[k] = row_of(rows, first_row + min(row + k * WARPS, count - 1), length);
+        for (int d = lane * W; d < length; d += 32 * W) {
+#pragma unroll
+            for (int k = 0; k < SIDE; ++k) {
+                if (row + k * WARPS >= count) continue;
+                const Piece<W> piece = load_piece<W>(from[k] + d);
+#pragma unroll
+                for (int w = 0; w < W; ++w) sum[k] += piece.v[w] * piece.v[w];
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < SIDE; ++k) {
+            const C all = warp_reduce<Sum>(sum[k]);
+            if (lane == 0 && row + k * WARPS < count) to[row + k * WARPS] = all;
+        }
+    }
+}
+
+// What the pairs of a word block add to H: each centre's goes to `bounds`, that of Y to its table.
+// A warp takes a pair's place, its lanes 32 centres, so that weights are read once; those near the
+// centres twice.
+__device__ __forceinline__ void add_pairs(C* bounds, const C* x_squares, const C* y_squares,
+                                          const Rows& y, i64 y_row, const T* weights,
+                                          const Curvature& c, const Blocks& b) {
+    __shared__ C parts[WARPS][32];
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int size = b.centres, halo = size + b.width - 1;
+    for (int first_centre = 0; first_centre < size; first_centre += 32) {
+        const int l = first_centre + lane;
+        const bool inside = l < size;
+        const C square = inside ? x_squares[l] : C(0);
+        C sum = 0;
+        for (int pair = warp; pair < b.width + b.pool; pair += WARPS) {
+            const C weight = inside ? weights[(i64)pair * size + l] : C(0);
+            const bool near = pair < b.width;
+            const int row = near ? l + pair : halo + pair - b.width;
+            if (inside) sum += weight * y_squares[row];
+            if (near) continue;
+            const C of_row = warp_reduce<Sum>(weight * square);
+            if (lane == 0) add_bound(c.y, number_of(y, y_row + row), c.lr * of_row, c.most);
+        }
+        __syncthreads();  // the parts of other centres have been used
+        parts[warp][lane] = sum;
+        __syncthreads();
+        if (warp > 0 || !inside) continue;
+        for (int w = 1; w < WARPS; ++w) sum += parts[w][lane];
+        bounds[l] = sum;
+    }
+    for (int s = threadIdx.x; s < halo; s += blockDim.x) {
+        C sum = 0;
+        for (int pair = max(0, s - size + 1); pair < min(b.width, s + 1); ++pair)
+            sum += weights[(i64)pair * size + s - pair] * x_squares[s - pair];
+        add_bound(c.y, number_of(y, y_row + s), c.lr * sum, c.most);
+    }
+}
+
+// What the rows X of a word block, of which each has its bound, add to H of the words.
+__device__ __forceinline__ void add_words(C* bounds, i64 block, const Curvature& c, int size) {
+    const i64 window = block * size * c.count;
+    if (c.back) {
+        for (int l = threadIdx.x / 32; l < size; l += WARPS) {
+            const i64 row = window + (i64)l * c.count;
+            C gain = 0;
+            for (int j = threadIdx.x % 32; j < c.count; j += 32)
+                gain += c.into[row + j] * c.back[row + j];
+            gain = warp_reduce<Sum>(gain);
+            if (threadIdx.x % 32 == 0) bounds[l] *= gain;
+        }
+        __syncthreads();
+    }
+    for (int j = threadIdx.x; j < c.count; j += blockDim.x) {
+        C sum = 0;
+        if (!c.back) sum = bounds[j];
+        else for (int l = 0; l < size; ++l) sum += c.back[window + (i64)l * c.count + j] * bounds[l];
+        add_bound(c.x, number_of(c.words, block * c.count + j), c.lr * sum, c.most);
+    }
+}
+
+__device__ __forceinline__ void clear(u64* bounds, const Rows& rows, i64 before) {
+    for (i64 i = first(); i < before; i += step())
+        atomicExch(&bounds[number_of(rows, i - before)], 0ull);
+}
+
+// H of this step, to which no other reads meanwhile; that of the step before goes back to 0.
+// scratch: 2 L + S numbers of each thread block, or NULL where they fit into shared memory.
+template <int W>
+__device__ __forceinline__ void all_curvature(const Rows& x, const Rows& y, const T* weights,
+                                              C* scratch, const Curvature& c, const Blocks& b,
+                                              C* memory) {
+    const i64 span = b.centres + b.width - 1 + b.pool, pairs = b.width + b.pool;
+    C* bounds = scratch ? scratch + blockIdx.x * (2 * b.centres + span) : memory;
+    C *x_squares = bounds + b.centres, *y_squares = x_squares + b.centres;
+    clear(c.x_before, c.words, c.before * c.count);
+    clear(c.y_before, y, c.before * span);
+    for (i64 i = blockIdx.x; i < b.n; i += gridDim.x) {
+        __syncthreads();  // what lies there has been used
+        squared_lengths<W>(x_squares, x, i * b.centres, b.centres, b.depth);
+        squared_lengths<W>(y_squares, y, i * span, (int)span, b.depth);
+        __syncthreads();
+        add_pairs(bounds, x_squares, y_squares, y, i * span, weights + i * pairs * b.centres, c, b);
+        __syncthreads();
+        add_words(bounds, i, c, b.centres);
+    }
+}
+
+#define CURVATURE(name, W)                                                                         \
+    KERNEL(name)(const Rows x, const Rows y, const T* weights, T* scratch,                         \
+                 const Curvature curvature, const Blocks blocks) {                                 \
+        extern __shared__ uint4 memory[];                                                          \
+        all_curvature<W>(x, y, weights, scratch, curvature, blocks, reinterpret_cast<C*>(memory)); \
+    }
+CURVATURE(curvature, 1)
+CURVATURE(curvature_packed, PACK)
 
 // to = from * *factor; 128 bits at a time.
 KERNEL(scaled_packed)(T* to, const T* from, const double* factor, i64 n) {

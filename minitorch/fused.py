@@ -212,6 +212,7 @@ def negative_sampling_sgd_(
     """Steps of SGD on `negative_sampling` of x = input[centres] and y = output[others].
 
     Each step takes the next `size` blocks and its rate of `lr`; nothing goes on the tape.
+    Pairs of rows that a step would move too far count less in it: see `minitorch.backend.damping`.
     input, output: tables (V, D), of which rows change in place; one that comes twice changes
     twice. loss: a float64 scalar, which grows by the losses. centres: int64 (n, L). others: int64
     (n, L + width - 1 + K). weights, width: as `negative_sampling` takes them.

@@ -57,6 +57,7 @@ VECTORISED: dict[str, tuple[str, ...]] = {
     "fused:bias_activation_*": BOTH,
     "optim:*_rows_*": NEITHER,
     "optim:*": BOTH,
+    "word2vec:curvature_packed_*": LOADS,
     "word2vec:*_packed_*": BOTH,
 }
 _PROPERTIES = re.compile(

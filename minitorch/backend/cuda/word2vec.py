@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend.cuda import errors
+from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, index_add_
 from minitorch.backend.cuda.reduce import REDUCTIONS
+from minitorch.backend.damping import CURVATURE_LIMIT
 
 BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
     [("n", np.int64)]
@@ -32,10 +34,22 @@ ROWS = np.dtype(  # `Rows` there
     ],
     align=True,
 )
+CURVATURE = np.dtype(  # `Curvature` there
+    [
+        *((name, np.uint64) for name in ("x", "y", "x_before", "y_before")),
+        *(("before", np.int64), ("words", ROWS), ("into", np.uint64), ("back", np.uint64)),
+        *((name, np.float64) for name in ("lr", "limit", "most")),
+        ("count", np.int32),
+    ],
+    align=True,
+)
+_UNDAMPED = np.zeros((), CURVATURE)[()]
+_MOST_UNITS = 2.0**63  # of H, so that it and what is rounded fit into 64 bits
 _PACK_BYTES = 16
 _BANKS_BYTES = 128  # one row of shared memory's 32 banks
 _SHARED_BYTES = 48 * 1024  # what every kernel may have
 _STATIC_BYTES = 1024  # at most, of the kernel itself
+_CURVATURE_BYTES = 2048  # the same of that which adds up H
 _SIDE = 4  # as in kernels/word2vec.cu
 
 
@@ -43,7 +57,7 @@ class Tiles(NamedTuple):
     """What a thread block holds in shared memory at once, and how it lies there.
 
     centres, span, depth: of the rows X and Y. stride, pitch: elements from one row to the next,
-    of X and Y and of the scores. bytes: all of it.
+    of X and Y and of the scores. bytes: all of it, and a factor for each row.
     """
 
     centres: int
@@ -64,7 +78,7 @@ def tiles(centres: int, span: int, depth: int, piece: int, itemsize: int, room: 
         stride = (-(-depth // piece) | 1) * piece
         banks = _BANKS_BYTES // itemsize
         pitch = centres + (-(-centres // _SIDE) - centres) % banks
-        total = ((centres + span) * stride + span * pitch) * itemsize
+        total = ((centres + span) * (stride + 1) + span * pitch) * itemsize
         if total <= room:
             return Tiles(centres, span, depth, stride, pitch, total)
         if depth > 32:
@@ -109,6 +123,33 @@ def _struct(data: Array, *rest: Any) -> Any:
     return np.array((data.data.ptr, *rest), ROWS)[()]
 
 
+class _Plan(NamedTuple):
+    """How the kernels of word2vec.cu take word blocks: X and Y, what pairs count, and `Blocks`."""
+
+    operands: tuple[Any, ...]
+    packed: str  # what their names end in
+    grid: tuple[int, ...]
+    blocks: Any
+    tiles: Tiles
+
+
+def _plan(gpu: Gpu, x: _Rows, y: _Rows, weights: Array, width: int) -> _Plan:
+    n, centres, depth = x.shape
+    itemsize = weights.dtype.itemsize
+    piece = _PACK_BYTES // itemsize
+    if depth % piece or any(rows.data.data.ptr % _PACK_BYTES for rows in (x, y)):
+        piece = 1
+    tile = tiles(centres, y.shape[1], depth, piece, itemsize, _room(gpu, gpu.current()))
+    sizes = (n, centres, width, weights.shape[1] - width, depth)
+    return _Plan(
+        (x.struct, y.struct, weights),
+        "" if piece == 1 else "_packed",
+        gpu.blocks(n, per_block=1),
+        np.array((*sizes, *tile[:-1]), BLOCKS)[()],
+        tile,
+    )
+
+
 def _loss_and_gradients(
     gpu: Gpu,
     x: _Rows,
@@ -117,30 +158,37 @@ def _loss_and_gradients(
     width: int,
     loss: Array,
     losses: Array | None = None,
+    curvature: Any = None,
 ) -> tuple[Array, Array]:
-    """The gradients by the rows x and y; the summed loss goes to `loss`, each one to `losses`."""
+    """The gradients by the rows x and y; the summed loss goes to `loss`, each one to `losses`.
+
+    curvature: `CURVATURE`, where the gradients are to be damped by it; this adds it up first.
+    """
     dtype = weights.dtype
     dx, dy = gpu.empty(x.shape, dtype), gpu.empty(y.shape, dtype)
-    n, centres, depth = x.shape
-    pairs = weights.shape[1]
-    piece = _PACK_BYTES // dtype.itemsize
-    if depth % piece or any(rows.data.data.ptr % _PACK_BYTES for rows in (x, y)):
-        piece = 1
-    tile = tiles(centres, y.shape[1], depth, piece, dtype.itemsize, _room(gpu, gpu.current()))
-    sizes = (n, centres, width, pairs - width, depth)
-    grid = gpu.blocks(n, per_block=1)
-    name = "negative_sampling" if piece == 1 else "negative_sampling_packed"
-    if tile.bytes + _STATIC_BYTES > _SHARED_BYTES:
+    plan = _plan(gpu, x, y, weights, width)
+    if curvature is not None:
+        _add_curvature(gpu, plan, curvature, 2 * x.shape[1] + y.shape[1], dtype)
+    name, shared = "negative_sampling" + plan.packed, plan.tiles.bytes
+    if shared + _STATIC_BYTES > _SHARED_BYTES:
         function = gpu.kernels.function("word2vec", name, dtype, gpu.current())
-        function.max_dynamic_shared_size_bytes = tile.bytes
+        function.max_dynamic_shared_size_bytes = shared
     args = (
-        *(x.struct, y.struct, weights, dx, dy),
-        NULL if losses is None else losses,
-        *(gpu.empty(grid, np.float64), loss, gpu.tickets()),
-        np.array((*sizes, *tile[:-1]), BLOCKS)[()],
+        *(*plan.operands, dx, dy, NULL if losses is None else losses),
+        *(gpu.empty(plan.grid, np.float64), loss, gpu.tickets()),
+        *(_UNDAMPED if curvature is None else curvature, plan.blocks),
     )
-    gpu.launch("word2vec", name, dtype, grid, (THREADS,), args, tile.bytes)
+    gpu.launch("word2vec", name, dtype, plan.grid, (THREADS,), args, shared)
     return dx, dy
+
+
+def _add_curvature(gpu: Gpu, plan: _Plan, curvature: Any, numbers: int, dtype: Any) -> None:
+    """H of a step. numbers: those of a word block that its threads share."""
+    shared, scratch = numbers * dtype.itemsize, NULL
+    if shared + _CURVATURE_BYTES > _SHARED_BYTES:
+        shared, scratch = 0, gpu.empty((plan.grid[0], numbers), dtype)
+    args = (*plan.operands, scratch, curvature, plan.blocks)
+    gpu.launch("word2vec", "curvature" + plan.packed, dtype, plan.grid, (THREADS,), args, shared)
 
 
 @cache
@@ -196,28 +244,60 @@ def _sgd_steps(
     size: int,
     lr: Sequence[float],
 ) -> None:
-    """Three launches a step: the gradients of its blocks, and their rows added to each table.
+    """Four launches a step: H of each row, the gradients of its blocks, and their rows added to
+    each table. With windows three more, since their sums are not rows of a table.
 
-    With windows three more, since their sums are not rows of a table.
+    Steps take turns with two arrays of H, since one clears what the step before left.
     """
     losses = gpu.empty((len(lr) + 1,), np.float64)
     gpu.copy(loss, losses[-1])
+    curvature = _Curvature(gpu, vectors, contexts)
     for i, rate in enumerate(lr):
         now = slice(i * size, (i + 1) * size)
         rows, columns = centres[now], others[now]
-        if windows:
-            words = INDEX["index"](gpu, vectors, index=(rows,))
-            x = _rows(FUSED["matmul"](gpu, windows[0][now], words))
-        else:
-            x = _picked(gpu, vectors, rows, "centres")
+        words = x = _picked(gpu, vectors, rows, "centres")
         y = _picked(gpu, contexts, columns, "others")
-        dx, dy = _loss_and_gradients(gpu, x, y, weights[now], width, losses[i])
+        here = [window[now] for window in windows]
         if windows:
-            dx = FUSED["matmul"](gpu, windows[1][now].transpose(0, 2, 1), dx)
+            taken = INDEX["index"](gpu, vectors, index=(rows,))
+            x = _rows(FUSED["matmul"](gpu, here[0], taken))
+        bound = curvature.of_step(i, size, rate, words, x, y, here)
+        dx, dy = _loss_and_gradients(gpu, x, y, weights[now], width, losses[i], curvature=bound)
+        if windows:
+            dx = FUSED["matmul"](gpu, here[1].transpose(0, 2, 1), dx)
         for table, index, change in ((vectors, rows, dx), (contexts, columns, dy)):
             flat = change.reshape(-1, change.shape[-1])
             index_add_(gpu, table, index.reshape(-1), flat, 0, -rate)
     REDUCTIONS["sum"](gpu, losses, dim=(0,), keepdim=False, out=loss)
+
+
+class _Curvature:
+    """H of each row of two tables, of the step at hand and of the one before it."""
+
+    def __init__(self, gpu: Gpu, *tables: Array) -> None:
+        lengths = [len(table) for table in tables]
+        both = fill(gpu, gpu.empty((2, sum(lengths)), np.int64), 0)
+        self._bounds = [(both[i, : lengths[0]], both[i, lengths[0] :]) for i in range(2)]
+
+    def of_step(
+        self,
+        i: int,
+        size: int,
+        rate: float,
+        words: _Rows,
+        x: _Rows,
+        y: _Rows,
+        windows: Sequence[Array],
+    ) -> Any:
+        """`CURVATURE` of step i, which comes after one of `size` blocks if it is not the first."""
+        n, count, _ = words.shape
+        bounds = [bound.data.ptr for turn in (i, i + 1) for bound in self._bounds[turn % 2]]
+        ends = [window.data.ptr for window in windows] or [NULL, NULL]
+        # A row of Y adds what each 32 centres give.
+        most = _MOST_UNITS / (n * max(count, y.shape[1] * -(-x.shape[1] // 32)))
+        numbers = rate, CURVATURE_LIMIT, most, count
+        before = size if i else 0
+        return np.array((*bounds, before, words.struct, *ends, *numbers), CURVATURE)[()]
 
 
 WORD2VEC: Entries = {

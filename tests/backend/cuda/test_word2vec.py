@@ -11,6 +11,7 @@ from minitorch import sim
 from minitorch.backend import named
 from minitorch.backend.cpu import word2vec as cpu
 from minitorch.backend.cuda import word2vec
+from minitorch.backend.damping import CURVATURE_LIMIT as LIMIT
 from minitorch.optim import SGD
 from minitorch.random import Generator
 from minitorch.text import Corpus, Vocab
@@ -35,7 +36,7 @@ SHAPES = [
     (2, 40, 21, 70, 130),
     (1, 300, 3, 5, 6),
     (1, 8, 3, 200, 260),
-    (1, 4, 5, 51, 160),
+    (1, 4, 5, 50, 160),
 ]
 
 
@@ -155,6 +156,168 @@ def test_tiles_are_whole_where_they_fit():
     assert word2vec.tiles(32, 90, 100, 4, 4, 227 * 1024)[:3] == (32, 90, 100)
     with pytest.raises(ValueError, match="too few"):
         word2vec.tiles(32, 90, 100, 4, 4, 1024)
+
+
+# ---------------------------------------------------------------------- steps of SGD
+# Blocks, blocks to a step; L, width, K, D; words of a window, 0 for none.
+STEPS = [
+    (6, 2, (32, 11, 48, 20), 0),
+    (3, 2, (5, 3, 2, 7), 0),
+    (3, 3, (1, 1, 1, 1), 0),
+    (3, 1, (300, 3, 0, 6), 0),  # more rows than threads are cleared
+    (140, 70, (2, 3, 0, 4), 0),
+    (5, 2, (40, 1, 6, 12), 50),
+    (6, 3, (3, 3, 2, 5), 1),
+]
+
+
+def step_problem(n, shape, window, dtype, scale=0.5, seed=0):
+    """Tables of 60 and 50 words, of which some come often; blocks, and windows if there are."""
+    size, width, pool, depth = shape
+    rng = np.random.default_rng(seed)
+    tables = [rng.standard_normal((words, depth)) * scale for words in (60, 50)]
+    spans = window or size, size + width - 1 + pool
+    numbers = [(len(t) * rng.random((n, s)) ** 4).astype(np.int64) for t, s in zip(tables, spans)]
+    weights = rng.random((n, width + pool, size))
+    weights[weights < 0.3] = 0
+    windows = []
+    if window:
+        back = rng.random((n, size, window)) * (rng.random((n, size, window)) < 0.3)
+        windows = [back / np.maximum((back > 0).sum(2, keepdims=True), 1), back]
+    floats = [part.astype(dtype) for part in (*tables, weights, *windows)]
+    return floats[:2], (*numbers, floats[2]), floats[3:]
+
+
+def reference_steps(tables, blocks, windows, width, size, lr):
+    """The summed loss, both tables, and the factors of all pairs; in float64, a step at a time."""
+    vectors, contexts = (np.array(t, np.float64) for t in tables)
+    centres, others, weights, *windows = (np.asarray(a) for a in (*blocks, *windows))
+    loss, factors = 0.0, []
+    for step, rate in enumerate(lr):
+        now = slice(step * size, (step + 1) * size)
+        words, columns, counted = centres[now], others[now], np.float64(weights[now])
+        x, y = vectors[words], contexts[columns]
+        if windows:
+            into, back = (np.float64(window[now]) for window in windows)
+            x = into @ x
+        n, length, _ = x.shape
+        halo = length + width - 1
+        pairs = np.zeros((n, y.shape[1], length))
+        for i in range(length):
+            pairs[:, i : i + width, i] = counted[:, :width, i]
+            pairs[:, halo:, i] = counted[:, width:, i]
+        of_x = rate * np.einsum("nsl,ns->nl", pairs, (y**2).sum(2))
+        of_y = rate * np.einsum("nsl,nl->ns", pairs, (x**2).sum(2))
+        if windows:
+            of_x = np.einsum("nlm,nl->nm", back, (into * back).sum(2) * of_x)
+        for_x, for_y = damping(of_x, words, len(vectors)), damping(of_y, columns, len(contexts))
+        if windows:
+            for_x = np.where(back > 0, for_x[:, None, :], 1).min(2)
+        factor = np.minimum(for_x[:, None, :], for_y[:, :, None])
+        factors.append(factor[pairs > 0])
+        sign = np.where(np.arange(y.shape[1]) < halo, -1, 1)[:, None]
+        scores = sign * (y @ x.transpose(0, 2, 1))
+        loss += (pairs * np.logaddexp(0, scores)).sum()
+        slopes = sign * factor * pairs / (1 + np.exp(-scores))
+        dx, dy = slopes.transpose(0, 2, 1) @ y, slopes @ x
+        if windows:
+            dx = back.transpose(0, 2, 1) @ dx
+        np.add.at(vectors, words, -rate * dx)
+        np.add.at(contexts, columns, -rate * dy)
+    return loss, vectors, contexts, np.concatenate(factors)
+
+
+def rates(tables, blocks, windows, width, size):
+    """Rates at which H is up to five times the limit in the first step, in the last half of it."""
+    first = ([part[:size] for part in parts] for parts in (blocks, windows))
+    *_, factors = reference_steps(tables, *first, width, size, [1e3])
+    return list(np.geomspace(5, 0.5, -(-len(blocks[0]) // size)) * 1e3 * factors.min())
+
+
+def damping(bounds, rows, length):
+    """1 / max(1, H / LIMIT) of each occurrence of a row."""
+    total = np.zeros(length)
+    np.add.at(total, rows, bounds)
+    return 1 / np.maximum(1, total / LIMIT)[rows]
+
+
+def device_steps(tables, blocks, windows, width, size, lr):
+    """The loss, which was 1 before, and both tables."""
+    tables, loss = [on_device(t) for t in tables], on_device(np.ones(()))
+    columns = [[a] for a in (*tables, loss, *map(on_device, (*blocks, *windows)))]
+    entry("negative_sampling_sgd_")(*columns, width=width, size=size, lr=lr)
+    named("sim").synchronize(0)
+    return loss.get() - 1, *(t.get() for t in tables)
+
+
+@pytest.mark.parametrize("schedule", ["forward", "reverse"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("n", "size", "shape", "window"), STEPS, ids=str)
+def test_steps_are_damped(n, size, shape, window, dtype, schedule):
+    problem = step_problem(n, shape, window, dtype)
+    lr = rates(*problem, shape[1], size)
+    *expected, factors = reference_steps(*problem, shape[1], size, lr)
+    assert factors.min() < 0.3
+    assert n == size or factors.max() == 1
+    with sim.config(checked=True, schedule=schedule):
+        found = device_steps(*problem, shape[1], size, lr)
+    tolerance = 1e-4 if dtype == "float32" else 1e-8
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_steps_where_rows_do_not_fit(monkeypatch):
+    """Nor a number to each row, as of blocks of thousands of words."""
+    monkeypatch.setattr(word2vec, "_room", lambda gpu, device: SMALL_ROOM)
+    monkeypatch.setattr(word2vec, "_CURVATURE_BYTES", word2vec._SHARED_BYTES)
+    for shape, window in (((40, 21, 70, 130), 0), ((300, 1, 5, 6), 20)):
+        problem = step_problem(2, shape, window, "float64")
+        lr = rates(*problem, shape[1], 1)
+        *expected, _ = reference_steps(*problem, shape[1], 1, lr)
+        with sim.config(checked=True):
+            found = device_steps(*problem, shape[1], 1, lr)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert_allclose(ours, theirs, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("window", [0, 30])
+def test_equal_steps_have_equal_bits(window):
+    """Where sums have an order those of H have none: they are of integers."""
+    shape = 16, 1 if window else 5, 6, 8
+    problem = step_problem(12, shape, window, "float32")
+    found = set()
+    minitorch.use_deterministic_algorithms(True)
+    try:
+        for seed in range(4):
+            with sim.config(schedule="random", seed=seed):
+                parts = device_steps(*problem, shape[1], 4, [0.3] * 3)
+            found.add(b"".join(part.tobytes() for part in parts))
+    finally:
+        minitorch.use_deterministic_algorithms(False)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("window", [0, 4])
+def test_steps_of_enormous_rows(window):
+    """H is then more than 64 bits hold, and stays the most that they do."""
+    shape = 4, 1, 3, 8
+    tables, blocks, windows = step_problem(2, shape, window, "float64", scale=1e8)
+    _, *found = device_steps(tables, blocks, windows, 1, 2, [0.1])
+    undamped = 0.1 * 1e8
+    for table, before in zip(found, tables, strict=True):
+        change = np.abs(table - before).max()
+        assert 0 < change < 1e-6 * undamped
+
+
+@pytest.mark.parametrize("window", [0, 4])
+@pytest.mark.parametrize("which", ["centres", "others"])
+@pytest.mark.parametrize("number", [-1, 60])
+def test_a_row_that_there_is_not(which, number, window):
+    shape = 4, 1, 3, 8
+    tables, blocks, windows = step_problem(2, shape, window, "float32")
+    blocks[which == "others"][1, 2] = number
+    with sim.config(checked=True), pytest.raises(IndexError, match=f"sgd_: {which}|index: index"):
+        device_steps(tables, blocks, windows, 1, 1, [0.1] * 2)
 
 
 # ---------------------------------------------------------------------- training
