@@ -345,6 +345,24 @@ __device__ __forceinline__ void squared_lengths(C* to, const Rows& rows, i64 fir
     }
 }
 
+// Squared lengths times c = max(1, (2 R)^2): R is |mean|^2 over the mean of |row|^2 of the rows.
+__device__ __forceinline__ void weigh_coherence(C* squares, const Rows& rows, i64 first_row,
+                                                int count, int length) {
+    __shared__ C parts[32];
+    C together = 0, all = 0;
+    for (int d = threadIdx.x; d < length; d += blockDim.x) {
+        C sum = 0;
+        for (int row = 0; row < count; ++row) sum += row_of(rows, first_row + row, length)[d];
+        together += sum * sum;
+    }
+    for (int row = threadIdx.x; row < count; row += blockDim.x) all += squares[row];
+    together = block_reduce<Sum>(together, parts);
+    all = block_reduce<Sum>(all, parts);
+    const C share = together / max(count * all, C(1e-30));
+    const C factor = max(C(1), 4 * share * share);
+    for (int row = threadIdx.x; row < count; row += blockDim.x) squares[row] *= factor;
+}
+
 // What the pairs of a word block add to H: each centre's goes to `bounds`, that of Y to its table.
 // A warp takes a pair's place, its lanes 32 centres, so that weights are read once; those near the
 // centres twice.
@@ -425,6 +443,9 @@ __device__ __forceinline__ void all_curvature(const Rows& x, const Rows& y, cons
         __syncthreads();  // what lies there has been used
         squared_lengths<W>(x_squares, x, i * b.centres, b.centres, b.depth);
         squared_lengths<W>(y_squares, y, i * span, (int)span, b.depth);
+        __syncthreads();
+        weigh_coherence(x_squares, x, i * b.centres, b.centres, b.depth);
+        weigh_coherence(y_squares, y, i * span, (int)span, b.depth);
         __syncthreads();
         add_pairs(bounds, x_squares, y_squares, y, i * span, weights + i * pairs * b.centres, c, b);
         __syncthreads();

@@ -225,7 +225,7 @@ def assert_frozen_alike(sentences, options, tmp_path=None):
         sentences = joined
 
 
-@pytest.mark.parametrize("options", CHAINS, ids=str)
+@pytest.mark.parametrize("options", CHAINS, ids=map(str, range(len(CHAINS))))
 def test_frozen_models_of_long_phrases_join_what_the_model_joins(options, tmp_path):
     assert_frozen_alike(SENTENCES, options, tmp_path)
 

@@ -135,7 +135,7 @@ def test_words_are_asked_of_wv():
         {"trim_rule": lambda word, count, least: 1 if word == "c0" else None},
         {"trim_rule": lambda word, count, least: np.int64(2 if word == "c0" else 0)},
     ],
-    ids=str,
+    ids=lambda options: "-".join(options),
 )
 def test_parts_of_build_vocab_say_what_gensims_say(options):
     rule = options.get("trim_rule")

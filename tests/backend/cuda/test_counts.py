@@ -86,7 +86,8 @@ def word2vec():
 def test_word2vec(word2vec):
     """Four launches a step of 16 blocks, the first of which adds up the curvature of every row.
 
-    All of it has to be there before a gradient is damped by it, so that launch reads the rows, too.
+    All of it has to be there before a gradient is damped by it, so that launch reads the rows, too:
+    once for their lengths, and again, from the cache, for their mean.
     More than the floor are the numbers of the rows, which begin within sectors, and for the
     gradients a sector of each row's sum of curvature.
     """
@@ -102,7 +103,8 @@ def test_word2vec(word2vec):
         assert floor <= block.requested <= 1.13 * floor
     rows, weights = (4 * n for n in (16 * (32 + 90) * 100, 16 * 59 * 32))
     for launch in curvature:
-        assert rows + weights <= launch.requested <= 1.4 * (rows + weights)
+        assert 2 * rows + weights <= launch.requested <= 1.45 * (2 * rows + weights)
+        assert launch.moved <= 1.2 * (rows + weights)
 
 
 def test_word2vec_rows_of_published_kernels():
@@ -123,7 +125,7 @@ def test_word2vec_moves_less_than_published_kernels(word2vec):
 
     FULL-W2V adds to the tables in its one kernel, and moves less: here the sums of a step are
     written once, and read once, before they are added. None of the others damps its steps: the
-    curvature, a quarter of all requests here, stands apart.
+    curvature, two fifths of all requests here, stands apart.
     """
     rows = steps.word2vec_rows()
     damped = ("curvature_packed_f32", "fill_i64")
@@ -131,8 +133,8 @@ def test_word2vec_moves_less_than_published_kernels(word2vec):
     plain = _rows_of_a_word([c for c in word2vec if c.name not in damped])
     for name in ("accSGNS", "Wombat", "FULL-Register"):
         assert plain < rows[name] / 4
-        assert step < rows[name] / 3
-    assert step - plain < 0.25 * step
+        assert step < rows[name] / 2.7
+    assert step - plain < 0.4 * step
     assert plain < 0.82 * rows["windows as matrices"]
     assert plain - 2 * (32 + 90) / 32 < 0.85 * rows["FULL-W2V"]
     assert plain < 1.4 * rows["FULL-W2V"]
@@ -185,7 +187,7 @@ def test_command(capsys):
     assert all("0 synchronisations, 0 copies" in line for line in totals)
     assert [line.split()[-2] for line in out if line.startswith("captured")] == ["14", "10"]
     assert "PyTorch eager, Adam: 28 launches, 48.7 MB" in out
-    assert any(line.startswith("0.30 launches a block, and 0.07 for making") for line in out)
+    assert any(line.startswith("0.30 launches a block, and 0.06 for making") for line in out)
     assert [line.split()[-2:] for line in out if line.startswith("FULL-W2V")] == [["5,600", "14.0"]]
 
 

@@ -206,8 +206,8 @@ def reference_steps(tables, blocks, windows, width, size, lr):
         for i in range(length):
             pairs[:, i : i + width, i] = counted[:, :width, i]
             pairs[:, halo:, i] = counted[:, width:, i]
-        of_x = rate * np.einsum("nsl,ns->nl", pairs, (y**2).sum(2))
-        of_y = rate * np.einsum("nsl,nl->ns", pairs, (x**2).sum(2))
+        of_x = rate * np.einsum("nsl,ns->nl", pairs, coherent(y))
+        of_y = rate * np.einsum("nsl,nl->ns", pairs, coherent(x))
         if windows:
             of_x = np.einsum("nlm,nl->nm", back, (into * back).sum(2) * of_x)
         for_x, for_y = damping(of_x, words, len(vectors)), damping(of_y, columns, len(contexts))
@@ -225,6 +225,13 @@ def reference_steps(tables, blocks, windows, width, size, lr):
         np.add.at(vectors, words, -rate * dx)
         np.add.at(contexts, columns, -rate * dy)
     return loss, vectors, contexts, np.concatenate(factors)
+
+
+def coherent(rows):
+    """|row|² times max(1, (2 R)²), with R that of the rows of each block: see `backend.damping`."""
+    squares = (rows**2).sum(2)
+    share = (rows.mean(1) ** 2).sum(1) / np.maximum(squares.mean(1), 1e-30)
+    return squares * np.maximum(1, (2 * share) ** 2)[:, None]
 
 
 def rates(tables, blocks, windows, width, size):
