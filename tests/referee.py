@@ -87,6 +87,16 @@ def assert_close(a, b, what="result", tolerance=None):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=what)
 
 
+def rounding(a, b):
+    """How far two sums of the products `a @ b` may be apart, added up in whatever order.
+
+    Either is within n u Σ|a||b| of the exact one, n products each and u half of eps (Higham 2002,
+    "Accuracy and Stability of Numerical Algorithms", section 3.1).
+    """
+    sizes = np.abs(a).astype(np.float64) @ np.abs(b)
+    return np.shape(a)[-1] * np.finfo(np.result_type(a, b)).eps * sizes.max()
+
+
 ERRORS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 
 

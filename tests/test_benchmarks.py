@@ -201,6 +201,21 @@ def test_memory_counts_what_a_step_holds(harness):
     ]
 
 
+def test_memory_of_word2vec_counts_all_processes(harness):
+    memory = importlib.import_module("benchmarks.word2vec_memory")
+    function = "benchmarks.word2vec_memory:peak"
+    told = harness.in_own_process(function, "minitorch, 2 workers", 300, "stdlib")
+    if "left_out" in told:
+        pytest.skip("this system does not tell what a process holds")
+    assert told["processes"] == 4  # this one, and one that became two
+    assert told["bytes"] > told["tables"] > 0
+    run = {"bytes": 500 << 20, "processes": 4, "tables": 20 << 20}
+    rows = {"case": {"minitorch": [run], "gensim": [run]}}
+    assert memory.verdicts(rows) == [
+        "- case: minitorch takes 120 MiB a process besides the tables, target at most 100: MISSED"
+    ]
+
+
 def test_growth_is_drawn(harness, tmp_path):
     growth = importlib.import_module("benchmarks.growth")
     times = {"batch 1": {"minitorch": [1e-6, 2e-6]}, "batch 4": {"minitorch": [4e-6, 2e-6]}}

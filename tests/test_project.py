@@ -58,6 +58,7 @@ NUMPY_ALLOWED = (
         f"text/{name}.py"
         for name in (
             *("cooccurrence", "corpus", "encoded", "lsa", "model_file", "parallel", "vocab"),
+            "shared",
             "vector_table",  # gives out NumPy arrays, as gensim does
         )
     ),

@@ -59,9 +59,7 @@ class BlockSampler:
     cbow: a centre is one pair with its whole window, which may have the centre's negatives in it.
     compiled: let Numba's machine code make the blocks, which are the same; on the CPU, in float32.
 
-    Gradients of a step are all taken at one place, so words that repeat within it would go too
-    far. Hence blocks come in random order, and of equal centres in a block each counts less, so
-    that together they count as `repeats`.
+    Blocks come in random order: those of a step are from all over the chunk.
     """
 
     def __init__(
@@ -75,7 +73,6 @@ class BlockSampler:
         negative: int = 5,
         block_size: int = 32,
         pool_size: int = 48,
-        repeats: int = _REPEATS,
         shrink_windows: bool = True,
         cbow: bool = False,
         compiled: bool = False,
@@ -83,7 +80,7 @@ class BlockSampler:
         self.keep, self.thresholds, self.aliases = keep, thresholds, aliases
         self.generator = generator
         self.window, self.negative = window, negative
-        self.block_size, self.repeats = block_size, repeats
+        self.block_size = block_size
         self.pool_size = pool_size if negative else 0
         self.shrink_windows, self.cbow, self.compiled = shrink_windows, cbow, compiled
         self._device = keep.device
@@ -110,9 +107,9 @@ class BlockSampler:
         self, tokens: Tensor, sentences: Tensor, reach: Tensor, start: Tensor, pool: Tensor | None
     ) -> Blocks:
         """What `_cut` gives, by Numba."""
-        drawn = zeros(len(start), 0, dtype=dtypes.int64) if pool is None else pool
+        drawn = start.new_zeros((len(start), 0)) if pool is None else pool
         words = (x.array for x in (tokens, sentences, reach, start, drawn))
-        options = self.block_size, self.window, self.negative, self.repeats, self.cbow
+        options = self.block_size, self.window, self.negative, self.cbow
         return Blocks(*map(from_numpy, kernels().blocks(*words, *options)))
 
     def _cut(
@@ -131,7 +128,7 @@ class BlockSampler:
         centres = halo[:, w : w + size].contiguous()
         band = self._band(sentences, reach)[place[:, :size]]
         if pool is None:
-            return Blocks(centres, halo, self._positives(centres, band))
+            return Blocks(centres, halo, self._bands[band].transpose(1, 2).contiguous())
         weights = self._weights(centres, halo, pool, band)
         return Blocks(centres, ops.cat([halo, pool], dim=1), weights)
 
@@ -140,10 +137,9 @@ class BlockSampler:
         n, size = centres.shape
         width = self._bands.shape[1]
         weights = empty(n, width + self.pool_size, size, **like(self.keep))
-        share = self._share(centres)
-        weights[:, :width] = (self._bands[band] * share.unsqueeze(2)).transpose(1, 2)
+        weights[:, :width] = self._bands[band].transpose(1, 2)
         count = self._bands.sum(dim=1)[band]  # of positive pairs
-        count = (count.clamp(max=1) if self.cbow else count) * share
+        count = count.clamp(max=1) if self.cbow else count
         weights[:, width:] = (count * (self.negative / self.pool_size)).unsqueeze(1)
         block, centre, drawn = self._not_negative(halo, pool, band)
         weights[block, width + drawn, centre] = 0.0
@@ -152,10 +148,6 @@ class BlockSampler:
         left = (rest > 0).sum(dim=1, keepdim=True).clamp(min=1)
         weights[block, width:, centre] = rest * (self.pool_size / left)
         return weights
-
-    def _positives(self, centres: Tensor, band: Tensor) -> Tensor:
-        """What each pair counts where there is no pool."""
-        return (self._bands[band] * self._share(centres).unsqueeze(2)).transpose(1, 2).contiguous()
 
     def pairs(self, blocks: Blocks) -> Tensor:
         """How many pairs of words in a window (CBOW: windows) the blocks hold, a float64 scalar."""
@@ -186,10 +178,6 @@ class BlockSampler:
             left += sentences[i : i + n] == here
             right += sentences[i + w + 1 : i + w + 1 + n] == here
         return left.minimum(reach) * (w + 1) + right.minimum(reach)
-
-    def _share(self, centres: Tensor) -> Tensor:
-        """What each centre counts: see `shares`."""
-        return shares(centres, self.repeats, self.keep)
 
     def _not_negative(
         self, halo: Tensor, pool: Tensor, band: Tensor

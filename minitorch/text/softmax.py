@@ -217,5 +217,5 @@ def dense(band: Tensor) -> Tensor:
     # Column i, written behind i zeros: rows that are one longer shift by one each.
     rows = zeros(n, size, size + width, dtype=band.dtype, device=band.device)
     rows[:, :, :width] = band.mT
-    flat = rows.reshape(n, -1)[:, : size * (size + width - 1)]
+    flat = rows.reshape(n, size * (size + width))[:, : size * (size + width - 1)]
     return flat.reshape(n, size, size + width - 1).mT

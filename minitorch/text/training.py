@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 STRETCH = 1 << 16  # words that are made into blocks at once, at most
 _EVEN = 8  # long corpora have a multiple of so many stretches, that workers end together
+# Times the loss of vectors of zeros from which on training has failed: in a chunk of the corpus, in
+# the first epoch, which begins with steps into the unknown, and in any other.
+_FAR_BEYOND, _BEYOND_AT_FIRST, _BEYOND = 10.0, 1.5, 1.1
 _RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word
 
 
@@ -217,8 +220,8 @@ class Run:
 
     state: gives what the file of the model holds, to which a checkpoint adds the run.
     identity: options that a checkpoint must have in common. begun, ended: called with each epoch.
-    checkpoint: the file that holds the run; save_every: words between two writings, None for once
-    an epoch. team: opens what does the work.
+    zeros: mean loss per pair of vectors of zeros. checkpoint: the file that holds the run;
+    save_every: words between two writings, None for once an epoch. team: opens what does the work.
     """
 
     trainer: Trainer
@@ -228,6 +231,7 @@ class Run:
     identity: dict[str, Any]
     begun: Callable[[], object]
     ended: Callable[[float], object]
+    zeros: float
     checkpoint: Path | None = None
     save_every: int | None = None
     team: Callable[[Trainer], AbstractContextManager[Team]] = nullcontext
@@ -266,6 +270,7 @@ class Run:
         began, words = time.perf_counter(), place.word
         while place.word < self.words:
             for loss, pairs in team.train(self._stretches(stop)):
+                self._check(loss, pairs, _FAR_BEYOND)
                 place.loss += loss
                 place.pairs += pairs
                 before, place.word = place.word, min(place.word + self.length, self.words)
@@ -281,6 +286,7 @@ class Run:
                 "words in an epoch: a corpus as small as this needs a larger sample, or 0",
                 stacklevel=5,
             )
+        self._check(place.loss, place.pairs, _BEYOND if place.epoch else _BEYOND_AT_FIRST)
         place.losses.append(self._mean() if place.pairs else math.nan)
         place.total += place.loss
         logger.info(
@@ -300,15 +306,23 @@ class Run:
             yield Stretch(epoch, start, min(start + self.length, self.words))
 
     def _mean(self) -> float:
-        """Mean loss per pair so far. Raises FloatingPointError if it is not finite."""
-        mean = self.place.loss / max(self.place.pairs, 1.0)
-        if not math.isfinite(mean):
-            raise FloatingPointError(
-                f"Word2Vec: the loss is {mean} after {self.place.word} words of an epoch: "
-                f"use a smaller alpha than {self.schedule.high} or a smaller step_words than "
-                f"{self.identity['step_words']}"
-            )
-        return mean
+        """Mean loss per pair so far."""
+        return self.place.loss / max(self.place.pairs, 1.0)
+
+    def _check(self, loss: float, pairs: float, times: float) -> None:
+        """Raise FloatingPointError for a loss so many times that of vectors of zeros, or no number.
+
+        Training goes below it at once, and stays there unless steps are too long.
+        """
+        mean = loss / max(pairs, 1.0)
+        if mean <= times * self.zeros or (math.isfinite(mean) and not self.schedule.high):
+            return
+        raise FloatingPointError(
+            f"Word2Vec: the loss is {mean:.6g} a pair in epoch {self.place.epoch + 1}, vectors of "
+            f"zeros have {self.zeros:.4g}: use a smaller alpha than {self.schedule.high}, fewer "
+            f"negatives than {self.identity['negative']} or a smaller window than "
+            f"{self.identity['window']}"
+        )
 
     # ------------------------------------------------------------------ checkpoints
     def _save_if_due(self, stop: list[bool], epoch: bool = False) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
+from math import log
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -28,6 +29,7 @@ from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.model_file import text
 from minitorch.text.options import class_only, flag, integer, moved, real, renamed
 from minitorch.text.parallel import Starting, processes, usable_cores
+from minitorch.text.shared import memory_of, share
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
 from minitorch.text.softmax import FullSoftmax, HierarchicalSoftmax
 from minitorch.text.training import (
@@ -54,8 +56,10 @@ logger = logging.getLogger(__name__)
 
 Sentences = Iterable[Sequence[str]]
 
-# Times that a step may have the most frequent word, on average: CBOW has fewer pairs of it.
-_MOST_OFTEN = {"sg": 6.1, "cbow": 12.2}
+# What a step may have of the most frequent word and of one word with another, as rate * pairs:
+# 512 words of a text at alpha 0.05. CBOW has fewer pairs. Beyond that steps are shorter.
+_LOADS = {"sg": (11.0, 3.0), "cbow": (22.0, 6.0)}
+_POOL = {"sg": 48, "cbow": 16}  # noise words that the pairs of a block share, at 5 x 5
 # Words, those of all epochs, that take as long without Numba's machine code as with its import.
 _WORTH_IT = 2_000_000
 _BYTES = 6  # of a file to a word, about
@@ -248,7 +252,7 @@ class Word2Vec:
         self.sorted_vocab = sorted_vocab
         self.workers, self.compute_loss, self.comment = workers, compute_loss, comment
         self.block_size, self.step_words, self.batch_words = block_size, step_words, batch_words
-        self.pool_size = (48 if sg else 16) if pool_size is None else pool_size
+        self.pool_size = self._shared_negatives() if pool_size is None else pool_size
         self.callbacks, self.hashfxn, self.null_word = tuple(callbacks), hashfxn, null_word
         self.device = get_default_device() if device is None else Device(device)
         self.progress, self.cache, self.compiled = progress, cache, compiled
@@ -449,6 +453,8 @@ class Word2Vec:
         self.vocab, self._numbered = vocab, numbered
         self.corpus_count, self.corpus_total_words = numbered.corpus.count, numbered.corpus.total
         self.model = self._model()
+        if self._processes(numbered) > 1:
+            share(self.model)
         self._show(vocab)
 
     def _show(self, vocab: Vocab) -> None:
@@ -482,7 +488,11 @@ class Word2Vec:
         words, size, device = len(self.vocab), self.vector_size, self.device
         others: list[Module] = []
         if self.hs:
-            pairs = self._blocks_at_once() * self.block_size * (self.window + 1 if self.sg else 1)
+            pairs = (
+                self._blocks_at_once(self.alpha)
+                * self.block_size
+                * (self.window + 1 if self.sg else 1)
+            )
             counts = self.vocab.counts.tolist()
             others.append(HierarchicalSoftmax(counts, size, pairs, device=device))
         if self.full_softmax:
@@ -526,10 +536,14 @@ class Word2Vec:
         corpus = encode(sentences, self.progress, words=counts, cache=self.cache)
         return Scanned(source, corpus.with_counts(counts))
 
-    def _processes(self) -> int:
-        """How many may train: one where the tables are on a GPU or have locked rows."""
-        alone = self.device.type != "cpu" or self._locks() is not None
-        return 1 if alone else min(self.workers, usable_cores())
+    def _processes(self, numbered: Numbered | None = None) -> int:
+        """How many train on a corpus: one where the tables are on a GPU or have locked rows."""
+        if self.device.type != "cpu" or self._locks() is not None:
+            return 1
+        most = min(self.workers, usable_cores())
+        if numbered is None:
+            return most
+        return max(1, min(most, -(-len(numbered.corpus.tokens) // STRETCH)))
 
     # ------------------------------------------------------------------ training
     @renamed(sentences="corpus_iterable")
@@ -609,6 +623,7 @@ class Word2Vec:
             {name: getattr(self, name) for name in _OPTIONS},
             lambda: call_all(called, "on_epoch_begin", self),
             ended,
+            self._loss_of_zeros(),
             None if path is None else Path(path),
             self.save_every,
             self._team(numbered, epochs),
@@ -676,7 +691,7 @@ class Word2Vec:
     ) -> Trainer:
         """What trains the model on stretches of a corpus."""
         random = self.generator.get_state()
-        blocks = self._blocks_at_once()
+        blocks = self._blocks_at_once(schedule.high)
         sampler = self._sampler()
         self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
         locks = self._locks()
@@ -706,24 +721,41 @@ class Word2Vec:
 
     def _team(self, numbered: Numbered, epochs: int) -> Any:
         """What opens the processes that train, or this one where one is enough."""
-        words = len(numbered.corpus.tokens)
-        workers = min(self._processes(), -(-words // STRETCH))
+        workers = self._processes(numbered)
         if workers == 1:
             self._end_workers()
             return nullcontext
-        options = {name: getattr(self, name) for name in _OPTIONS}
-        options["compiled"] = self._is_compiled(numbered, epochs)
-        start = partial(self._start, workers, words * epochs)
-        return partial(processes, start, options, self.vocab.counts.tolist())
+        if memory_of(self.model) is None:  # there was one worker, when the tables were made
+            share(self.model)
+            self.wv.tensor = self.model.input.weight.detach()
+        words = len(numbered.corpus.tokens) * epochs
+        return partial(processes, partial(self._start, workers, words))
 
-    def _blocks_at_once(self) -> int:
-        """Blocks to a step: few enough that no word's gradients are summed too often."""
+    def _loss_of_zeros(self) -> float:
+        """The mean loss per pair of vectors of zeros: every turn and every word is even then."""
+        loss = (1 + self.negative) * log(2) if self.negative else 0.0
+        if self.hs:
+            kept = self.vocab.keep_probabilities(self.sample) * self.vocab.counts
+            turns = [len(code) for code in self.wv.expandos["code"]]
+            loss += float(kept @ turns / kept.sum()) * log(2)
+        return loss + (log(len(self.vocab)) if self.full_softmax else 0.0)
+
+    def _shared_negatives(self) -> int:
+        """Noise words to a block: each stands for as many pairs as at the defaults, or fewer."""
+        pairs = self.negative * (self.window if self.sg else 5)
+        return round(_POOL["sg" if self.sg else "cbow"] * max(1.0, pairs / 25))
+
+    def _blocks_at_once(self, alpha: float) -> int:
+        """Blocks to a step at a rate: few enough that no word comes too often, see `_LOADS`."""
         kept = self.vocab.keep_probabilities(self.sample) * self.vocab.counts
-        often = kept.max() / kept.sum()
+        shares = [kept / kept.sum()]
         if self.negative:
-            often = max(often, self.vocab.noise_probabilities(self.ns_exponent).max())
-        most = _MOST_OFTEN["sg" if self.sg else "cbow"] / often
-        return max(1, int(min(self.step_words, most)) // self.block_size)
+            shares.append(self.vocab.noise_probabilities(self.ns_exponent))
+        near = self.window + 1 if self.shrink_windows else 2 * self.window
+        load = max(alpha, 1e-9) * near * (1 + self.negative)  # of one occurrence
+        most, mean = _LOADS["sg" if self.sg else "cbow"]
+        words = min(min(most / p.max(), mean / (p @ p)) for p in shares) / load
+        return max(1, int(min(words, self.step_words)) // self.block_size)
 
     def _corpus(self, sentences: Sentences | None, corpus_file: str | Path | None) -> Numbered:
         if self._numbered is None:

@@ -1,64 +1,78 @@
-"""One of the processes that train word vectors: see `minitorch.text.parallel`, which starts it."""
+"""The processes that train word vectors: see `minitorch.text.parallel`, which starts the first."""
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import signal
+import socket
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import IO
 
 from minitorch.backend.cpu import settings
 from minitorch.backend.cpu.word2vec import kernels
-from minitorch.creation import from_numpy, tensor
-from minitorch.text.encoded import Encoded
-from minitorch.text.parallel import LEG, ROUND, Shared, Turns
-from minitorch.text.training import Numbered, Schedule, Stretch
-from minitorch.text.word2vec import Word2Vec
+from minitorch.text.parallel import LEG, ROUND, Turns, clocks
+from minitorch.text.shared import restored
+from minitorch.text.training import Numbered, Stretch, Trainer
 
 
 def main() -> None:
-    """Train on the stretches that stdin names; after each write the sums of its pairs."""
+    """Become as many workers as there are pipes, once stdin says what they are to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     settings.keep_heap()
-    if "compiled" in sys.argv:
+    compiled, pipes = json.loads(sys.argv[1])
+    if compiled:
         kernels()  # which takes long to import
-    line = sys.stdin.readline()
-    if not line:  # nobody has anything to do
-        return
-    about = json.loads(line)
-    tables = Shared(*about["tables"]).arrays
-    words = Shared(*about["words"]).arrays
-    sys.stdin.readline()  # now all of them are filled
-    model = _model(about, tables, words["counts"].tolist())
-    turns = Turns(tables["clocks"], about["me"]) if about["in_turns"] else None
-    corpus = Encoded([], words["counts"], words["tokens"], 0, len(words["tokens"]))
-    numbered = Numbered(corpus, words["table"], None)
-    trainer = model.trainer(numbered, Schedule(**about["schedule"]), turns)
-    trainer.blocks_at_once = about["blocks_at_once"]
+    with socket.socket(fileno=0) as instructions:
+        _, memories, _, _ = socket.recv_fds(instructions, 1, 2)
+        if not memories:  # nobody has anything to do
+            return
+        about = restored(json.loads(instructions.makefile().readline()), memories)
+        times = clocks(len(pipes)) if about.pop("in_turns") else None
+        numbered = Numbered(*about.pop("numbered"))
+        gc.freeze()  # so that workers leave alone what they share
+        workers = []
+        for me, ends in enumerate(pipes):
+            worker = os.fork()
+            if not worker:
+                _close(end for i, other in enumerate(pipes) if i != me for end in other)
+                turns = None if times is None else Turns(times, me)
+                trainer = Trainer(**about, numbered=numbered, writing=turns)
+                # The end of its answers is the end of the process, which first says why.
+                with os.fdopen(ends[0]) as given, open(ends[1], "w", closefd=False) as answers:
+                    _work(trainer, turns, given, answers)
+                return
+            workers.append(worker)
+        _close(end for both in pipes for end in both)
+        instructions.recv(1)  # nothing, once nobody needs them any more
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+            os.waitpid(worker, 0)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    """Close what belongs to others, who would not see its end."""
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _work(trainer: Trainer, turns: Turns | None, given: IO[str], answers: IO[str]) -> None:
+    """Train on the stretches that come in; after each write the sums of its pairs."""
     trainer.ahead = False  # the other workers keep the processor busy
 
     def stretches() -> Iterator[Stretch | None]:
-        for line in sys.stdin:
+        for line in given:
             stretch = json.loads(line)
             yield None if stretch is None else Stretch(*stretch)
             if stretch is None and turns is not None:
                 turns.pass_on(LEG)
 
     for sums in trainer.train(stretches()):
-        print(*(number.hex() for number in sums), flush=True)
+        print(*(number.hex() for number in sums), file=answers, flush=True)
         if turns is not None:
             turns.pass_on(ROUND)
-
-
-def _model(about: dict[str, Any], tables: dict[str, Any], counts: list[int]) -> Word2Vec:
-    """A model of the same options and counts, whose parameters are the shared tables."""
-    model = Word2Vec(**about["options"], min_count=1, sorted_vocab=0, device="cpu", progress=False)
-    model.build_vocab_from_freq({str(i): count for i, count in enumerate(counts)})
-    for name, parameter in model.model.named_parameters():
-        parameter.data = from_numpy(tables[name])
-    model.generator.set_state(tensor(about["random"], device="cpu"))
-    return model
 
 
 if __name__ == "__main__":

@@ -83,6 +83,8 @@ def test_rules_are_pytorchs_over_100_steps(name, options, dtype):
     a, b = params(minitorch, dtype), params(torch, dtype)
     ours, theirs = getattr(optim, name)(a, **options), getattr(torch.optim, name)(b, **options)
     rtol, atol = (2e-5, 2e-6) if dtype == "float32" else (1e-11, 1e-12)
+    if options.get("centered"):  # a difference of equal numbers; PyTorch rounds as the machine does
+        rtol *= 10
     tolerance = {"rtol": rtol, "atol": atol}
     for grads in gradients(dtype):
         descend(minitorch, ours, a, [grads])

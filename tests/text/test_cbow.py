@@ -75,7 +75,7 @@ def test_loss_and_gradient_equal_torch(mean):
 
 
 def test_a_centre_is_one_pair_with_its_negatives():
-    sample, blocks = blocks_of(repeats=8)
+    sample, blocks = blocks_of()
     centres, others, weights = arrays(blocks)
     has = weights[:, :, :5].any(axis=2)
     assert sample.pairs(blocks).item() == pytest.approx(has.sum())

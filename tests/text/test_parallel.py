@@ -1,9 +1,11 @@
 import gc
+import math
 import os
 import signal
 import subprocess
 import sys
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,16 +46,32 @@ def processes_of(monkeypatch):
     return started
 
 
+def children(pid):
+    """The processes that a process has started and not yet buried."""
+    try:
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def is_alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # which waits for a parent to bury it
+
+
 def test_two_processes_learn_what_one_does(monkeypatch):
     started = processes_of(monkeypatch)
     model = Word2Vec(SENTENCES, **OPTIONS)
-    assert len(started) == 2
-    assert all(process.poll() is not None for process in started)
+    assert len(started) == 1  # which becomes both
+    assert started[0].poll() is not None
     assert separation(model.wv) > 0.5
     assert model.wv.tensor.equal(model.model.input.weight)
     one = Word2Vec(SENTENCES, **OPTIONS | {"workers": 1})
     np.testing.assert_allclose(model.losses, one.losses, rtol=0.1)
-    assert len(started) == 2
+    assert len(started) == 1
 
 
 @pytest.fixture
@@ -67,14 +85,13 @@ def test_processes_start_while_a_file_is_read(monkeypatch, corpus_file):
     started = processes_of(monkeypatch)
     model = Word2Vec(**OPTIONS)
     model.build_vocab(corpus_file=corpus_file)
-    assert len(started) == 2
-    assert all(process.poll() is None for process in started)
+    assert [process.poll() for process in started] == [None]
     words = model.corpus_total_words
     model.train(corpus_file=corpus_file, total_words=words, epochs=1)
-    assert len(started) == 2  # these have done it
-    assert all(process.poll() is not None for process in started)
+    assert len(started) == 1  # it has done it
+    assert started[0].poll() is not None
     model.train(epochs=1)
-    assert len(started) == 4
+    assert len(started) == 2
 
 
 @pytest.mark.parametrize("case", ["nobody trains", "for one it is enough"])
@@ -82,14 +99,14 @@ def test_processes_that_nobody_needs_end(monkeypatch, corpus_file, case):
     started = processes_of(monkeypatch)
     model = Word2Vec(**OPTIONS)
     model.build_vocab(corpus_file=corpus_file)
-    assert all(process.poll() is None for process in started)
+    assert [process.poll() for process in started] == [None]
     if case == "nobody trains":
         del model
         gc.collect()
     else:
         model.train(SENTENCES[:20], total_examples=20, epochs=1)
-    assert len(started) == 2
-    assert all(process.poll() is not None for process in started)
+    assert len(started) == 1
+    assert started[0].poll() is not None
 
 
 @pytest.mark.parametrize("options", [{}, {"sg": 0}, {"hs": 1, "negative": 0}], ids=str)
@@ -162,24 +179,69 @@ def test_a_worker_that_dies_is_told(monkeypatch):
     started = processes_of(monkeypatch)
     model = Word2Vec(**OPTIONS)
     model.build_vocab(SENTENCES)
-    before = model.wv.tensor.clone()
     hand_out = parallel.Processes._hand_out
 
     def killing(worker, coming):
-        worker.process.kill()
+        (process,) = started
+        while len(workers := children(process.pid)) < 2:
+            assert process.poll() is None
+        os.kill(workers[0], signal.SIGKILL)
+        monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(hand_out))
         hand_out(worker, coming)
 
     monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(killing))
     with pytest.raises(RuntimeError, match=r"a worker has ended"):
         model.train()
-    assert model.wv.tensor.equal(before)
-    assert all(process.poll() is not None for process in started)
+    assert started[0].poll() is not None
+
+
+def test_workers_go_on_without_the_first_process(monkeypatch):
+    started = processes_of(monkeypatch)
+    model = Word2Vec(**OPTIONS)
+    model.build_vocab(SENTENCES)
+    hand_out = parallel.Processes._hand_out
+
+    def killing(worker, coming):
+        (process,) = started
+        while len(children(process.pid)) < 2:
+            assert process.poll() is None
+        process.kill()
+        monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(hand_out))
+        hand_out(worker, coming)
+
+    monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(killing))
+    model.train(epochs=1)
+    assert math.isfinite(model.losses[-1])
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def test_a_worker_says_why_it_failed(monkeypatch):
-    monkeypatch.setattr("minitorch.text.word2vec._OPTIONS", ("vector_size",))
-    with pytest.raises(RuntimeError, match=r"a worker has ended: (?s:.*)KeyError: 'output"):
-        Word2Vec(SENTENCES, **OPTIONS, negative=0, hs=1)
+    sampler = Word2Vec._sampler
+
+    def without_window(self):
+        made = sampler(self)
+        del made.window
+        return made
+
+    monkeypatch.setattr(Word2Vec, "_sampler", without_window)
+    with pytest.raises(RuntimeError, match=r"a worker has ended: (?s:.*)no attribute 'window'"):
+        Word2Vec(SENTENCES, **OPTIONS)
+
+
+def test_workers_end_with_a_parent_that_is_killed():
+    code = f"""
+from minitorch.text import Word2Vec, training, word2vec
+word2vec.STRETCH = training.STRETCH = 2000
+Word2Vec([["a", "b", "c", "d"] * 3] * 1000, **{OPTIONS | {"epochs": 10_000}!r})
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while not (started := children(process.pid)) or len(workers := children(started[0])) < 2:
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    for pid in (*started, *workers):
+        while is_alive(pid):
+            pass
 
 
 INTERRUPTED = """

@@ -16,6 +16,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minitorch.backend.damping import TINY
+
 # Sums may be taken in another order; infinities and what is not a number stay as they are.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _exact: Any = {"cache": True, "error_model": "numpy", "nogil": True}
@@ -120,12 +122,72 @@ def _transpose(x: Any, out: Any) -> None:
 
 
 @_inside
-def _block(
-    x: Any, xt: Any, y: Any, weights: Any, width: Any, scores: Any, band: Any, dx: Any, dy: Any
-) -> Any:
-    """The loss of a block's rows x (L, D) and y (L + width - 1 + K, D); dx and dy are overwritten.
+def _coherent(x: Any, rate: Any, mean: Any, out: Any) -> None:
+    """rate * max(1, (2 R)^2) * |x[i]|^2: see `damping`. mean (D,) is room to work in."""
+    mean[:] = _ZERO
+    squares = _ZERO
+    for i in range(len(x)):
+        total = _ZERO
+        for d in range(len(mean)):
+            total += x[i, d] * x[i, d]
+            mean[d] += x[i, d]
+        out[i] = total
+        squares += total
+    together = _ZERO
+    for d in range(len(mean)):
+        together += mean[d] * mean[d]
+    share = together / max(_f(len(x)) * squares, _f(TINY))
+    factor = rate * max(_ONE, _f(4) * share * share)
+    for i in range(len(x)):
+        out[i] *= factor
 
-    xt (D, L), scores (len(y), L) and band (width, L) are room to work in.
+
+@_inside
+def _add(bounds: Any, rows: Any, values: Any) -> None:
+    for i in range(len(rows)):
+        bounds[rows[i]] += values[i]
+
+
+@_inside
+def _clear(bounds: Any, rows: Any) -> None:
+    for i in range(len(rows)):
+        bounds[rows[i]] = _ZERO
+
+
+@_inside
+def _factors(bounds: Any, rows: Any, limit: Any, out: Any) -> Any:
+    """The factors of rows: see `damping`. Returns the least."""
+    least = _ONE
+    for i in range(len(rows)):
+        out[i] = limit / max(bounds[rows[i]], limit)
+        least = min(least, out[i])
+    return least
+
+
+@_inside
+def _curvature(nx: Any, ny: Any, weights: Any, width: Any, hx: Any, hy: Any) -> None:
+    """What the pairs of a block add to H of its rows, from `_coherent` of both."""
+    length = len(nx)
+    halo = length + width - 1
+    hx[:] = _ZERO
+    hy[:] = _ZERO
+    for o in range(width):
+        for i in range(length):
+            hx[i] += weights[o, i] * ny[i + o]
+            hy[i + o] += weights[o, i] * nx[i]
+    for k in range(len(ny) - halo):
+        total = _ZERO
+        for i in range(length):
+            hx[i] += weights[width + k, i] * ny[halo + k]
+            total += weights[width + k, i] * nx[i]
+        hy[halo + k] = total
+
+
+@_inside
+def _slopes(x: Any, xt: Any, y: Any, weights: Any, width: Any, scores: Any, band: Any) -> Any:
+    """The loss of a block's rows x (L, D) and y (L + width - 1 + K, D); its slopes in `scores`.
+
+    xt (D, L) and band (width, L) are room to work in.
     """
     length = len(x)
     halo = length + width - 1
@@ -143,12 +205,18 @@ def _block(
     for o in range(width):
         for i in range(length):
             scores[i + o, i] = -band[o, i]
-    np.dot(scores.T, y, dx)
-    np.dot(scores, x, dy)
     return loss
 
 
-@njit("f8(f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],i8,i8,f4[::1])", **_options)
+@_inside
+def _damp(scores: Any, fy: Any, fx: Any) -> None:
+    """Each pair counts by the lesser factor of its rows."""
+    for j in range(len(scores)):
+        for i in range(len(fx)):
+            scores[j, i] *= min(fy[j], fx[i])
+
+
+@njit("f8(f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],i8,i8,f4[::1],f4)", **_options)
 def skip_gram(
     vectors: Any,
     contexts: Any,
@@ -158,16 +226,22 @@ def skip_gram(
     width: Any,
     size: Any,
     rates: Any,
+    limit: Any,
 ) -> Any:
     """The steps of `negative_sampling_sgd_` without windows; returns the summed loss."""
     n, length = centres.shape
     span, depth = others.shape[1], vectors.shape[1]
     x, y = np.empty((length, depth), np.float32), np.empty((span, depth), np.float32)
     xt = np.empty((depth, length), np.float32)
-    scores = np.empty((span, length), np.float32)
+    scores = np.empty((size, span, length), np.float32)
     band = np.empty((width, length), np.float32)
+    mean = np.empty(depth, np.float32)
+    nx, ny = np.empty(length, np.float32), np.empty(span, np.float32)
+    hx, hy = np.empty(length, np.float32), np.empty(span, np.float32)
     dx = np.empty((size, length, depth), np.float32)
     dy = np.empty((size, span, depth), np.float32)
+    of_vectors = np.zeros(len(vectors), np.float32)
+    of_contexts = np.zeros(len(contexts), np.float32)
     loss = 0.0
     for step in range(len(rates)):
         first, last = step * size, min(n, (step + 1) * size)
@@ -177,39 +251,88 @@ def skip_gram(
             if b + 1 < n:  # its rows come from memory while this block is worked on
                 _fetch(vectors, centres[b + 1])
                 _fetch(contexts, others[b + 1])
-            loss += _block(x, xt, y, weights[b], width, scores, band, dx[b - first], dy[b - first])
+            _coherent(x, rates[step], mean, nx)
+            _coherent(y, rates[step], mean, ny)
+            _curvature(nx, ny, weights[b], width, hx, hy)
+            _add(of_vectors, centres[b], hx)
+            _add(of_contexts, others[b], hy)
+            loss += _slopes(x, xt, y, weights[b], width, scores[b - first], band)
+        for b in range(first, last):
+            if last - first > 1:
+                _gather(vectors, centres[b], x)
+                _gather(contexts, others[b], y)
+            least = _factors(of_vectors, centres[b], limit, hx)
+            if min(least, _factors(of_contexts, others[b], limit, hy)) < _ONE:
+                _damp(scores[b - first], hy, hx)
+            np.dot(scores[b - first].T, y, dx[b - first])
+            np.dot(scores[b - first], x, dy[b - first])
         for b in range(first, last):
             _scatter(vectors, centres[b], dx[b - first], rates[step])
             _scatter(contexts, others[b], dy[b - first], rates[step])
+            _clear(of_vectors, centres[b])
+            _clear(of_contexts, others[b])
     return loss
 
 
 @_inside
-def _pairs(x: Any, xt: Any, y: Any, weights: Any, scores: Any, pairs: Any, dx: Any, dy: Any) -> Any:
-    """`_block` of width 1: x[i] and y[i] alone are a pair, the rest of y is the pool."""
+def _pair_slopes(x: Any, xt: Any, y: Any, weights: Any, scores: Any) -> Any:
+    """`_slopes` of width 1: x[i] and y[i] alone are a pair, the rest of y is the pool.
+
+    Row 0 of `scores`, (1 + K, L), is those of the pairs, with the sign of their loss.
+    """
     length, depth = x.shape
-    pool = y[length:]
     for i in range(length):
         score = _ZERO
         for d in range(depth):
             score += x[i, d] * y[i, d]
-        pairs[i] = -score
+        scores[0, i] = -score
     _transpose(x, xt)
-    np.dot(pool, xt, scores)
-    loss = 0.0 + _loss(pairs, weights[0])
-    for k in range(len(pool)):
-        loss += _loss(scores[k], weights[1 + k])
-    np.dot(scores.T, pool, dx)
-    np.dot(scores, x, dy[length:])
-    for i in range(length):
-        for d in range(depth):
-            dx[i, d] -= pairs[i] * y[i, d]
-            dy[i, d] = -pairs[i] * x[i, d]
+    np.dot(y[length:], xt, scores[1:])
+    loss = 0.0
+    for k in range(len(scores)):
+        loss += _loss(scores[k], weights[k])
     return loss
 
 
+@_inside
+def _pair_gradients(x: Any, y: Any, scores: Any, dx: Any, dy: Any) -> None:
+    """dx and dy from the slopes of `_pair_slopes`."""
+    length, depth = x.shape
+    np.dot(scores[1:].T, y[length:], dx)
+    np.dot(scores[1:], x, dy[length:])
+    for i in range(length):
+        for d in range(depth):
+            dx[i, d] -= scores[0, i] * y[i, d]
+            dy[i, d] = -scores[0, i] * x[i, d]
+
+
+@_inside
+def _spread(into: Any, back: Any, hx: Any, out: Any) -> None:
+    """What centres add to H of the words of their windows, which move together."""
+    out[:] = _ZERO
+    for i in range(len(hx)):
+        gain = _ZERO
+        for j in range(len(out)):
+            gain += into[i, j] * back[i, j]
+        for j in range(len(out)):
+            out[j] += back[i, j] * gain * hx[i]
+
+
+@_inside
+def _least(back: Any, factors: Any, out: Any) -> Any:
+    """Of each centre the least factor of the words of its window. Returns the least of all."""
+    least = _ONE
+    for i in range(len(out)):
+        out[i] = _ONE
+        for j in range(len(factors)):
+            if back[i, j] > _ZERO:
+                out[i] = min(out[i], factors[j])
+        least = min(least, out[i])
+    return least
+
+
 @njit(
-    "f8(f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],f4[:,:,::1],f4[:,:,::1],i8,f4[::1])",
+    "f8(f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],f4[:,:,::1],f4[:,:,::1],i8,f4[::1],f4)",
     **_options,
 )
 def cbow(
@@ -222,17 +345,24 @@ def cbow(
     back: Any,
     size: Any,
     rates: Any,
+    limit: Any,
 ) -> Any:
     """The steps of `negative_sampling_sgd_` with windows, of width 1; returns the summed loss."""
     n, length, halo = windows.shape
     span, depth = others.shape[1], vectors.shape[1]
     h, y = np.empty((halo, depth), np.float32), np.empty((span, depth), np.float32)
-    x, dx = np.empty((length, depth), np.float32), np.empty((length, depth), np.float32)
+    x = np.empty((size, length, depth), np.float32)
+    dx = np.empty((length, depth), np.float32)
     xt = np.empty((depth, length), np.float32)
-    scores = np.empty((span - length, length), np.float32)
-    pairs = np.empty(length, np.float32)
+    scores = np.empty((size, 1 + span - length, length), np.float32)
+    mean = np.empty(depth, np.float32)
+    nx, ny = np.empty(length, np.float32), np.empty(span, np.float32)
+    hx, hy = np.empty(length, np.float32), np.empty(span, np.float32)
+    hh = np.empty(halo, np.float32)
     dh = np.empty((size, halo, depth), np.float32)
     dy = np.empty((size, span, depth), np.float32)
+    of_vectors = np.zeros(len(vectors), np.float32)
+    of_contexts = np.zeros(len(contexts), np.float32)
     loss = 0.0
     for step in range(len(rates)):
         first, last = step * size, min(n, (step + 1) * size)
@@ -242,12 +372,30 @@ def cbow(
             if b + 1 < n:
                 _fetch(vectors, words[b + 1])
                 _fetch(contexts, others[b + 1])
-            np.dot(windows[b], h, x)
-            loss += _pairs(x, xt, y, weights[b], scores, pairs, dx, dy[b - first])
+            np.dot(windows[b], h, x[b - first])
+            _coherent(x[b - first], rates[step], mean, nx)
+            _coherent(y, rates[step], mean, ny)
+            _curvature(nx, ny, weights[b], 1, hx, hy)
+            _spread(windows[b], back[b], hx, hh)
+            _add(of_vectors, words[b], hh)
+            _add(of_contexts, others[b], hy)
+            loss += _pair_slopes(x[b - first], xt, y, weights[b], scores[b - first])
+        for b in range(first, last):
+            if last - first > 1:
+                _gather(contexts, others[b], y)
+            _factors(of_vectors, words[b], limit, hh)
+            least = _least(back[b], hh, hx)
+            if min(least, _factors(of_contexts, others[b], limit, hy)) < _ONE:
+                for i in range(length):
+                    scores[b - first, 0, i] *= min(hy[i], hx[i])
+                _damp(scores[b - first, 1:], hy[length:], hx)
+            _pair_gradients(x[b - first], y, scores[b - first], dx, dy[b - first])
             np.dot(back[b].T, dx, dh[b - first])
         for b in range(first, last):
             _scatter(vectors, words[b], dh[b - first], rates[step])
             _scatter(contexts, others[b], dy[b - first], rates[step])
+            _clear(of_vectors, words[b])
+            _clear(of_contexts, others[b])
     return loss
 
 
@@ -285,7 +433,6 @@ def _weigh(
     weights: Any,
     window: Any,
     negative: Any,
-    repeats: Any,
     cbow: Any,
 ) -> None:
     """Fill the weights (2w + 1 + K, L) of a block; windows go from -left to right."""
@@ -295,15 +442,11 @@ def _weigh(
     touched = np.zeros(size, np.bool_)
     part = _f(negative / drawn) if drawn else _ZERO
     for i in range(size):
-        times = _ZERO
-        for j in range(size):
-            times += _ONE if centres[j] == centres[i] else _ZERO
-        share = min(repeats / times, _ONE)
         for o in range(len(near)):
             reached = -left[i] <= o - window <= right[i] and o != window
-            near[o, i] = share if reached else _ZERO
+            near[o, i] = _ONE if reached else _ZERO
         count = left[i] + right[i]
-        pool[:, i] = _f(min(count, 1) if cbow else count) * share * part
+        pool[:, i] = _f(min(count, 1) if cbow else count) * part
     for k in range(drawn):
         found = 0
         for j in range(halo):
@@ -326,7 +469,7 @@ def _weigh(
                 pool[k, i] *= more
 
 
-@njit("(i8[::1],i8[::1],i8[::1],i8[::1],i8[:,::1],i8,i8,f8,f4,b1)", **_exact)
+@njit("(i8[::1],i8[::1],i8[::1],i8[::1],i8[:,::1],i8,i8,f8,b1)", **_exact)
 def blocks(
     tokens: Any,
     sentences: Any,
@@ -336,7 +479,6 @@ def blocks(
     size: Any,
     window: Any,
     negative: Any,
-    repeats: Any,
     cbow: Any,
 ) -> Any:
     """Centres, others and weights of `Blocks`: what `BlockSampler` makes of the same numbers.
@@ -366,5 +508,5 @@ def blocks(
                 last = min(reach[place], m - 1 - place)
                 while right[i] < last and sentences[place + right[i] + 1] == here:
                     right[i] += 1
-        _weigh(centres[b], others[b], left, right, weights[b], window, negative, repeats, cbow)
+        _weigh(centres[b], others[b], left, right, weights[b], window, negative, cbow)
     return centres, others, weights

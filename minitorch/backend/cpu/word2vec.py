@@ -22,6 +22,7 @@ from minitorch.backend.cpu.entry import (
     scalar,
 )
 from minitorch.backend.cpu.index import add_rows, check_range
+from minitorch.backend.damping import CURVATURE_LIMIT, TINY
 
 _FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
 
@@ -43,12 +44,7 @@ def _negative_sampling(
     summed, scores, _, _, losses = out or NOTHING[:5]
     # OpenBLAS takes small products with a transposed second factor at less than half the speed.
     scores = np.matmul(y, np.ascontiguousarray(x.transpose(0, 2, 1)), out=scores)
-    block, row, column = scores.strides
-    size = x.shape[1]
-    near = np.ndarray(  # halo words i to i + width - 1 with centre i: a view along the diagonal
-        (len(x), width, size), scores.dtype, scores, strides=(block, row, row + column)
-    )
-    pool = scores[:, size + width - 1 :]
+    near, pool = _diagonals(scores, width), scores[:, x.shape[1] + width - 1 :]
     signed = np.empty(weights.shape, scores.dtype)
     np.negative(near, out=signed[:, :width])
     signed[:, width:] = pool
@@ -59,6 +55,12 @@ def _negative_sampling(
     np.negative(slopes[:, :width], out=near)
     pool[...] = slopes[:, width:]
     return loss, scores, x, y, losses
+
+
+def _diagonals(pairs: Array, width: int) -> Array:
+    """Of (n, span, L) the halo words i to i + width - 1 with centre i: a view, (n, width, L)."""
+    (n, _, size), (block, row, column) = pairs.shape, pairs.strides
+    return np.ndarray((n, width, size), pairs.dtype, pairs, strides=(block, row, row + column))
 
 
 def _weighted_sum(losses: Array, weights: Array) -> Any:
@@ -130,11 +132,26 @@ def _compiled_steps(
     lr: Sequence[float],
 ) -> None:
     given = [np.ascontiguousarray(a) for a in blocks]
-    rates = np.array(lr, dtype=np.float32)
+    rates, limit = np.array(lr, dtype=np.float32), np.float32(CURVATURE_LIMIT)
     if len(blocks) == 3:
-        loss += kernels().skip_gram(vectors, contexts, *given, width, size, rates)
+        loss += kernels().skip_gram(vectors, contexts, *given, width, size, rates, limit)
     else:
-        loss += kernels().cbow(vectors, contexts, *given, size, rates)
+        loss += kernels().cbow(vectors, contexts, *given, size, rates, limit)
+
+
+class _Curvature:
+    """Of each row of a table what its pairs in one step add to H: see `damping`."""
+
+    def __init__(self, table: Array) -> None:
+        self.bound = np.zeros(len(table), table.dtype)
+
+    def factors(self, rows: Array, bound: Array) -> Array:
+        """The factor of each occurrence of a row."""
+        np.add.at(self.bound, rows, bound)
+        return CURVATURE_LIMIT / np.maximum(self.bound[rows], CURVATURE_LIMIT)
+
+    def clear(self, rows: Array) -> None:
+        self.bound[rows] = 0
 
 
 def _sgd_steps(
@@ -149,45 +166,101 @@ def _sgd_steps(
     size: int,
     lr: Sequence[float],
 ) -> None:
-    gradients = _gradients_of_pairs if width == 1 else _gradients_of_band
+    pairs = _Pairs if width == 1 else _Band
     depth = vectors.shape[1]
+    of_vectors, of_contexts = _Curvature(vectors), _Curvature(contexts)
     for i, rate in enumerate(lr):
         now = slice(i * size, (i + 1) * size)
         rows, columns = centres[now], others[now]
         x, y = np.take(vectors, rows, axis=0), np.take(contexts, columns, axis=0)
         if windows:
-            x = np.matmul(windows[0][now], x)
-        summed, dx, dy = gradients(x, y, weights[now], width)
-        loss += summed
+            into, back = windows[0][now], windows[1][now]
+            x = np.matmul(into, x)
+        step = pairs(x, y, weights[now], width)
+        by_x, by_y = step.curvature(rate)
         if windows:
-            dx = np.matmul(windows[1][now].transpose(0, 2, 1), dx)
+            by_x *= np.vecdot(into, back)
+            by_x = np.matmul(by_x[:, None], back)[:, 0]
+        of_x, of_y = of_vectors.factors(rows, by_x), of_contexts.factors(columns, by_y)
+        if windows:
+            of_x = np.where(back > 0, of_x[:, None], 1).min(axis=2)
+        dx, dy = step.gradients(of_x, of_y)
+        loss += step.loss
+        if windows:
+            dx = np.matmul(back.transpose(0, 2, 1), dx)
         add_rows(vectors, rows.ravel(), dx.reshape(-1, depth), -rate)
         add_rows(contexts, columns.ravel(), dy.reshape(-1, depth), -rate)
+        of_vectors.clear(rows)
+        of_contexts.clear(columns)
 
 
-def _gradients_of_band(x: Array, y: Array, weights: Array, width: int) -> tuple[Any, Array, Array]:
-    """The summed loss, and its derivatives by x and y."""
-    loss, slopes, *_ = _negative_sampling(x, y, weights, width)
-    return loss, np.matmul(slopes.transpose(0, 2, 1), y), np.matmul(slopes, x)
+def _coherent(rows: Array, rate: float) -> Array:
+    """rate * max(1, (2 R)^2) * |row|^2 of the rows of blocks, (n, m, D) -> (n, m): see `damping`."""
+    squares = np.vecdot(rows, rows)
+    mean = rows.mean(axis=1)
+    share = np.vecdot(mean, mean) / np.maximum(squares.mean(axis=1), TINY)
+    squares *= (rate * np.maximum(4 * share * share, 1))[:, None]
+    return squares
 
 
-def _gradients_of_pairs(x: Array, y: Array, weights: Array, width: int) -> tuple[Any, Array, Array]:
+class _Band:
+    """The pairs of one step's blocks: each centre with its window and with the pool."""
+
+    def __init__(self, x: Array, y: Array, weights: Array, width: int) -> None:
+        self.x, self.y, self.weights, self.width = x, y, weights, width
+        self.loss, self.slopes, *_ = _negative_sampling(x, y, weights, width)
+
+    def curvature(self, rate: float) -> tuple[Array, Array]:
+        """What the pairs add to H of each row of x and of y: see `damping`."""
+        size = self.x.shape[1]
+        counted = np.zeros_like(self.slopes)
+        _diagonals(counted, self.width)[...] = self.weights[:, : self.width]
+        counted[:, size + self.width - 1 :] = self.weights[:, self.width :]
+        of_x, of_y = _coherent(self.x, rate), _coherent(self.y, rate)
+        return np.matmul(of_y[:, None], counted)[:, 0], np.matmul(counted, of_x[..., None])[..., 0]
+
+    def gradients(self, of_x: Array, of_y: Array) -> tuple[Array, Array]:
+        """Derivatives of the loss by x and y, where each pair counts by the lesser factor."""
+        slopes = self.slopes
+        if min(of_x.min(), of_y.min()) < 1:
+            slopes *= np.minimum(of_x[:, None], of_y[..., None])
+        return np.matmul(slopes.transpose(0, 2, 1), self.y), np.matmul(slopes, self.x)
+
+
+class _Pairs:
     """The same for width 1: centre i and halo word i alone are a pair, which needs no matrix."""
-    size = x.shape[1]
-    near, pool = y[:, :size], y[:, size:]
-    signed = np.empty(weights.shape, x.dtype)
-    np.negative(np.vecdot(x, near), out=signed[:, 0])
-    signed[:, 1:] = np.matmul(pool, np.ascontiguousarray(x.transpose(0, 2, 1)))
-    losses, slopes = _softplus_and_slope(signed)
-    loss = _weighted_sum(losses, weights)
-    slopes *= weights
-    pull, push = slopes[:, 0, :, None], slopes[:, 1:]
-    dx = np.matmul(push.transpose(0, 2, 1), pool)
-    dx -= pull * near
-    dy = np.empty_like(y)
-    np.multiply(-pull, x, out=dy[:, :size])
-    np.matmul(push, x, out=dy[:, size:])
-    return loss, dx, dy
+
+    def __init__(self, x: Array, y: Array, weights: Array, width: int) -> None:
+        self.x, self.y = x, y
+        self.near, self.pool = y[:, : x.shape[1]], y[:, x.shape[1] :]
+        self.weights = weights
+        signed = np.empty(weights.shape, x.dtype)
+        np.negative(np.vecdot(x, self.near), out=signed[:, 0])
+        signed[:, 1:] = np.matmul(self.pool, np.ascontiguousarray(x.transpose(0, 2, 1)))
+        losses, self.slopes = _softplus_and_slope(signed)
+        self.loss = _weighted_sum(losses, weights)
+        self.slopes *= weights
+
+    def curvature(self, rate: float) -> tuple[Array, Array]:
+        """As of `_Band`."""
+        one, many = self.weights[:, 0], self.weights[:, 1:]
+        of_x, of_y, size = _coherent(self.x, rate), _coherent(self.y, rate), self.x.shape[1]
+        of_near, of_pool = of_y[:, :size], of_y[:, size:]
+        by_x = one * of_near + np.matmul(of_pool[:, None], many)[:, 0]
+        return by_x, np.concatenate([one * of_x, np.matmul(many, of_x[..., None])[..., 0]], axis=1)
+
+    def gradients(self, of_x: Array, of_y: Array) -> tuple[Array, Array]:
+        """As of `_Band`."""
+        x, slopes, size = self.x, self.slopes, self.x.shape[1]
+        slopes[:, 0] *= np.minimum(of_x, of_y[:, :size])
+        slopes[:, 1:] *= np.minimum(of_x[:, None], of_y[:, size:, None])
+        pull, push = slopes[:, 0, :, None], slopes[:, 1:]
+        dx = np.matmul(push.transpose(0, 2, 1), self.pool)
+        dx -= pull * self.near
+        dy = np.empty((len(x), of_y.shape[1], x.shape[2]), x.dtype)
+        np.multiply(-pull, x, out=dy[:, :size])
+        np.matmul(push, x, out=dy[:, size:])
+        return dx, dy
 
 
 WORD2VEC: Entries = {

@@ -54,49 +54,51 @@ class OutOfMemory(MemoryError):
 
 
 # ------------------------------------------------------------------ memory
-_sizes: dict[int, tuple[int, int]] = {}  # address -> (bytes, device)
+_sizes: dict[int, tuple[int, int]] = {}  # address -> (bytes that it takes up, device)
 _used: dict[int, int] = {}  # device -> bytes
 _HOST = -1
 
 
-def allocate(nbytes: int, label: str, device: int = 0) -> int:
+def allocate(nbytes: int, label: str, device: int = 0, counts: int | None = None) -> int:
     """The address of fresh memory, full of 0xFF and counted as unwritten.
 
     It begins at a multiple of 16, and ends right before a page that nobody may touch.
-    label: how errors call it. Raises OutOfMemory past `settings.memory`.
+    label: how errors call it. counts: bytes of the device that it takes up, if more than nbytes.
+    Raises OutOfMemory past `settings.memory`.
     """
+    counts = nbytes if counts is None else counts
     used = _used.get(device, 0)
-    if used + nbytes > settings.memory:
+    if used + counts > settings.memory:
         free = max(0, settings.memory - used)
         raise OutOfMemory(
             f"sim:{device} is out of memory: {nbytes:,} bytes asked for, {free:,} free "
             f"of {settings.memory:,}"
         )
-    return _allocate(nbytes, label, device)
+    return _allocate(nbytes, label, device, counts)
 
 
 def host_allocate(nbytes: int, label: str = "pinned host memory") -> int:
     """The address of pinned host memory, full of zeros, that kernels may use as well."""
-    return _allocate(nbytes, label, _HOST)
+    return _allocate(nbytes, label, _HOST, nbytes)
 
 
-def _allocate(nbytes: int, label: str, device: int) -> int:
+def _allocate(nbytes: int, label: str, device: int, counts: int) -> int:
     host = device == _HOST
     address: int = runtime().sim_allocate(nbytes, label.encode(), max(device, 0), host)
     if not address:
         raise OutOfMemory(f"the machine has no {nbytes:,} bytes left to simulate a GPU with")
-    _sizes[address] = (nbytes, device)
-    _used[device] = _used.get(device, 0) + nbytes
+    _sizes[address] = (counts, device)
+    _used[device] = _used.get(device, 0) + counts
     return address
 
 
 def release(address: int) -> None:
     """Give memory back; SimError if it is not (or no longer) allocated."""
     try:
-        nbytes, device = _sizes.pop(address)
+        counts, device = _sizes.pop(address)
     except KeyError:
         raise SimError(f"nothing is allocated at {address:#x}: released twice?") from None
-    _used[device] -= nbytes
+    _used[device] -= counts
     runtime().sim_release(address)
 
 

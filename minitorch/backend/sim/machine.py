@@ -46,6 +46,5 @@ pools: weakref.WeakSet[Any] = weakref.WeakSet()  # all memory pools
 
 def memory_info(device: int) -> tuple[int, int]:
     """Free and total bytes of a device."""
-    # Memory of a pool that is gone is in the driver's count only, rounding in the pools' only.
-    taken = max(driver.allocated(device), sum(pool._taken(device) for pool in pools))
+    taken = driver.allocated(device) + sum(pool._only_booked(device) for pool in pools)
     return settings.memory - taken, settings.memory

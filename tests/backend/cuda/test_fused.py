@@ -1,5 +1,7 @@
 """Matrix products, linear, cross-entropy on the simulated GPU; launches of a training step."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -242,7 +244,8 @@ def test_linear_and_its_gradients(shape, activation, dtype):
     kept = [on_sim(x), on_sim(weight), kept[2]]
     grads = SIM["linear_backward"](on_sim(g), *kept, needs=(True,) * 3, activation=activation)
     for mine, theirs in zip(grads, expected, strict=True):
-        limit = 10 if dtype == "float16" else 1  # sums of halves
+        # Halves are rounded after every step; else errors of a sum are as many random steps.
+        limit = 10 if dtype == "float16" else math.sqrt(max(1, *shape))
         np.testing.assert_allclose(
             mine.get().astype(float),
             theirs.astype(float),

@@ -119,8 +119,8 @@ FUNCTIONS = [
 ]
 # What no user makes: what these are made with is the simulator's own business.
 MADE_BY_OTHERS = {"cuda.Graph", "cuda.memory.PooledMemory", "cuda.runtime.CUDARuntimeError"}
-# Parameters that only the simulator has: what errors call the memory.
-MORE = {"label"}
+# Parameters that only the simulator has: what errors call the memory, what it counts.
+MORE = {"label", "counts"}
 
 
 @pytest.mark.parametrize("path", sorted({*FUNCTIONS, *CLASSES} - MADE_BY_OTHERS))

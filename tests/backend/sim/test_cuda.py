@@ -436,7 +436,10 @@ def test_the_pool_s_books():
     del y
 
 
-def test_out_of_memory_says_how_much_and_gives_everything_back():
+@pytest.mark.parametrize("outside", [0, 4096])
+def test_out_of_memory_says_how_much_and_gives_everything_back(outside):
+    """A device's memory is full of what pools have, rounded, and of what nobody's pool has."""
+    held = cuda.Memory(outside)
     gc.collect()
     POOL.free_all_blocks()
     free, _total = cuda.Device().mem_info
@@ -451,6 +454,7 @@ def test_out_of_memory_says_how_much_and_gives_everything_back():
         y = sim.empty(2000, np.uint8)  # the freed block goes back to the device first
         assert cuda.runtime.memGetInfo()[0] == 2048
         del y
+    held._release()
 
 
 def test_a_limit_of_the_pool():

@@ -42,12 +42,12 @@ class OutOfMemoryError(MemoryError):
 class Memory:
     """Bytes on a device, of the current one; released when the last reference dies."""
 
-    def __init__(self, size: int, label: str = "memory") -> None:
+    def __init__(self, size: int, label: str = "memory", counts: int | None = None) -> None:
         self.size = size
         self._label = label
         self.device_id = current_device()
         self._alive = True
-        self.ptr = _allocate(size, label, self.device_id) if size else 0
+        self.ptr = _allocate(size, label, self.device_id, counts) if size else 0
         if size:
             _known.add(self)
 
@@ -76,11 +76,11 @@ def _bytes(bits: int) -> Any:
     return ctypes.c_uint8 * (1 << bits)
 
 
-def _allocate(size: int, label: str, device: int) -> int:
+def _allocate(size: int, label: str, device: int, counts: int | None) -> int:
     """The address of fresh memory; as on a GPU, a lack of it first waits for what is freed."""
     for last in (False, True):
         try:
-            return driver.allocate(size, label, device)
+            return driver.allocate(size, label, device, counts)
         except driver.OutOfMemory:
             if last:
                 raise OutOfMemoryError(size, driver.allocated(device)) from None
@@ -191,9 +191,11 @@ class MemoryPool:
     def _share(self) -> _Share:
         return self._shares.setdefault(current_device(), _Share())
 
-    def _taken(self, device: int) -> int:
-        """Bytes that it took from a device."""
-        return self._shares[device].total if device in self._shares else 0
+    def _only_booked(self, device: int) -> int:
+        """Bytes that it holds by its books, but has given back to the driver."""
+        if self._reuses or device not in self._shares:
+            return 0
+        return self._shares[device].free_bytes
 
     def malloc(self, size: int, label: str = "memory") -> MemoryPointer:
         """Memory of the current device; OutOfMemoryError if too little is left."""
@@ -225,7 +227,7 @@ class MemoryPool:
         share.used += rounded
         if kept is not None:
             return kept
-        return Memory(rounded if self._reuses else size, label)
+        return Memory(rounded if self._reuses else size, label, counts=rounded)
 
     def _lacks(self, share: _Share, size: int) -> bool:
         if share.limit and share.total + size > share.limit:
