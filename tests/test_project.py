@@ -126,6 +126,7 @@ LAZY = (
     "minitorch.backend.sim",
     "minitorch.backend.cpu.compiled",
     "minitorch.backend.cpu.compiled_optim",
+    "minitorch.backend.cpu.compiled_softmax",
 )
 
 

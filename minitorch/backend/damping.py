@@ -9,9 +9,9 @@ Summed over all pairs of a row r in the step, wherever r stands in it,
 which is four times a bound of lr * curvature for c = 1. Gradient descent on that row alone cannot
 diverge below 8. But the bound counts all directions of the other rows as one. In a text they are
 many; among few words, or where all has drifted into one direction, they are one, and the bound is
-reached. R in [0, 1] tells: of the rows on the other side of a block, |mean|² over the mean of |row|²,
-the part of their squares that lies along their mean. (Of GCIDE's words it is 0.3 to 0.5, of
-twenty words drawn evenly 0.7 to 0.98.) Beyond CURVATURE_LIMIT the pairs of r count less:
+reached. R in [0, 1] tells: of the rows on the other side of a block |mean|² over the mean of
+|row|², the part of their squares that lies along their mean. (Of GCIDE's words it is 0.3 to 0.5,
+of twenty words drawn evenly 0.7 to 0.98.) Beyond CURVATURE_LIMIT the pairs of r count less:
 
     factor(r) = min(1, CURVATURE_LIMIT / H(r)).
 
@@ -21,9 +21,15 @@ factor of its two rows: with one factor for both sides the step keeps what gradi
 sum |x|² - sum |y|², where a factor for each side lets one table grow while the other shrinks.
 CURVATURE_LIMIT is from experiments: lower ones cost quality on text at high rates and with many
 negatives, higher ones let twenty words overshoot in their first steps.
+
+The nodes of a tree (hierarchical softmax) are few at its top, where every pair of a step passes,
+and both rows of such a pair come often at once. There a pair counts
+
+    min(1, SOFTMAX_LIMIT / (H(x) + H(node))).
 """
 
 from __future__ import annotations
 
 CURVATURE_LIMIT = 30.0
+SOFTMAX_LIMIT = 20.0
 TINY = 1e-30  # instead of zero, to divide by

@@ -46,30 +46,27 @@ def usable_cores() -> int:
 
 def clocks(workers: int) -> NDArray[np.int64]:
     """Clocks for the `Turns` of as many processes, which are to come from this one."""
-    return np.frombuffer(mmap(-1, 2 * workers * 8), dtype=np.int64).reshape(2, workers)
+    return np.frombuffer(mmap(-1, workers * 8), dtype=np.int64)
 
 
 class Turns:
-    """A lock-step: all compute their gradients, then each in order changes the tables.
+    """A lock-step: each in order takes a step, so that the result does not depend on who is faster.
 
-    clocks: int64 (2, workers), how far everybody has read and has written. me: which is mine.
+    clocks: int64 (workers,), how far everybody is. me: which is mine.
     A clock shows leg, round and step. Who has done its stretch of a round, or has none left,
     sets its own to the next round or leg, so that the others do not wait for it.
     """
 
     def __init__(self, clocks: NDArray[np.int64], me: int) -> None:
-        self.read, self.written = clocks
-        self.me, self.now = me, 0
+        self.clocks, self.me, self.now = clocks, me, 0
 
     def __enter__(self) -> None:
         self.now += 1
-        self.read[self.me] = self.now
-        self._wait(self.read)
-        self._wait(self.written[: self.me])
+        self._wait(self.clocks[: self.me])
 
     def __exit__(self, *_: object) -> None:
-        self.written[self.me] = self.now
-        self._wait(self.written)
+        self.clocks[self.me] = self.now
+        self._wait(self.clocks)
 
     def _wait(self, clocks: NDArray[np.int64]) -> None:
         while clocks.size and clocks.min() < self.now:
@@ -78,8 +75,8 @@ class Turns:
     def pass_on(self, unit: int) -> None:
         """Go on to the next ROUND or LEG, together with all others."""
         self.now = (self.now // unit + 1) * unit
-        self.read[self.me] = self.written[self.me] = self.now
-        self._wait(self.written)
+        self.clocks[self.me] = self.now
+        self._wait(self.clocks)
 
 
 Answers: TypeAlias = "SimpleQueue[tuple[_Worker, Sums | None]]"
@@ -155,8 +152,6 @@ class Starting:
         tables = memory_of(trainer.model)
         assert tables is not None
         in_turns = are_deterministic_algorithms_enabled()
-        # In turns, the gradients of all workers are taken at one place.
-        at_once = max(1, trainer.blocks_at_once // (len(self.workers) if in_turns else 1))
         about = Description(
             tables,
             {
@@ -164,7 +159,7 @@ class Starting:
                 "sampler": trainer.sampler,
                 "numbered": [replace(corpus, words=[]), table, None],
                 "schedule": trainer.schedule,
-                "blocks_at_once": at_once,
+                "blocks_at_once": trainer.blocks_at_once,
                 "random": trainer.random(0),
                 "in_turns": in_turns,
             },

@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 from minitorch import dtypes, fused, ops
 from minitorch.backend import Device
 from minitorch.backend.cpu.word2vec import kernels
-from minitorch.creation import arange, empty, from_numpy, full, like, ones, zeros
+from minitorch.creation import arange, empty, from_numpy, full, like, zeros
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module, ModuleList
 from minitorch.random import Generator, rand, randint, randperm
 from minitorch.tensor import Tensor, no_grad
+from minitorch.text.rows import Rows, Windows
 from minitorch.text.softmax import dense
-
-_REPEATS = 2  # times that a word counts in a block, at most
 
 
 class Blocks(NamedTuple):
@@ -206,24 +205,18 @@ def _short(numbers: Tensor) -> Tensor:
     return numbers.to(dtypes.int32) if numbers.device.type == "cpu" else numbers
 
 
-def shares(words: Tensor, repeats: float, table: Tensor) -> Tensor:
-    """What each word of a block counts, (n, m): together equal ones count at most `repeats`."""
-    words = _short(words)
-    equal = (words.unsqueeze(2) == words.unsqueeze(1)).to(table.dtype)
-    times = equal @ ones(words.shape[1], **like(equal))
-    return (repeats / times).clamp(max=1)
-
-
 class SkipGram(Module):
     """The tables of skip-gram: `input` has the word vectors, `output` those of contexts.
 
     Input vectors start evenly drawn from ±1/(2 D), output vectors at zero, as in word2vec.c, so
     that every pair's loss starts at (negative + 1) log 2. Gradients are row-sparse.
 
-    negative: learn by negative sampling. others: modules that give a loss as well, such as
-    `HierarchicalSoftmax`; losses are added.
+    negative: learn by negative sampling. others: softmaxes that are learnt as well,
+    `HierarchicalSoftmax` or `FullSoftmax`; losses are added.
     compiled: whether `sgd_steps_` is Numba's machine code, on the CPU; set it to change that.
     """
+
+    mean: bool | None = None  # a vector alone predicts
 
     def __init__(
         self,
@@ -265,17 +258,23 @@ class SkipGram(Module):
             loss = loss + other
         return loss
 
-    @property
-    def has_sgd_steps(self) -> bool:
-        """Whether `sgd_steps_` can be called: for negative sampling alone."""
-        return self.output is not None and not len(self.others)
-
     @no_grad()
     def sgd_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
         """Forward, backward and a step of SGD for `size` blocks after the other, without a tape.
 
         lr: the rate of each step. The losses are added to `loss`, a float64 scalar.
         """
+        if not len(self.others):
+            self._sample_steps_(blocks, size, lr, loss)
+            return
+        for batch, rate in zip(blocks.split(size), lr, strict=True):
+            for other in self.others:
+                self._predict_step_(other, batch, rate, loss)
+            if self.output is not None:
+                self._sample_steps_(batch, size, [rate], loss)
+
+    def _sample_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
+        """Steps of negative sampling."""
         assert self.output is not None
         fused.negative_sampling_sgd_(
             *(self.input.weight, self.output.weight, loss, *blocks),
@@ -285,18 +284,28 @@ class SkipGram(Module):
             compiled=self.compiled,
         )
 
+    def _predict_step_(self, other: Any, blocks: Blocks, rate: float, loss: Tensor) -> None:
+        """A step of one of `others`."""
+        table = self.input.weight
+        if self.compiled and hasattr(other, "word_by_word_") and table.dtype is dtypes.float32:
+            loss += other.word_by_word_(table, blocks, self.window, rate, self.mean)
+        else:
+            other.sgd_step_(*self._predicting(blocks), rate, loss)
+
+    def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
+        """What `predicted` gives, with the rows that the vectors are made of."""
+        halo, _ = blocks.halves(self.window)
+        rows = Rows(self.input.weight.detach(), halo)
+        return rows, blocks.centres, blocks.weights[:, : 2 * self.window + 1]
+
     def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
         """As `negative_sampling` takes them: x, the words of y, weights and width."""
         return self.input(blocks.centres), blocks.others, blocks.weights, 2 * self.window + 1
 
     def predicted(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
         """As `others` take them: vectors, the words that they predict, and what pairs count."""
-        width = 2 * self.window + 1
-        halo = blocks.others[:, : blocks.centres.shape[1] + width - 1]
-        x = self.input(halo)
-        still = x.detach()  # words that repeat in a block move less
-        x = still + (x - still) * shares(halo, _REPEATS, x).unsqueeze(2)
-        return x, blocks.centres, blocks.weights[:, :width]
+        halo, _ = blocks.halves(self.window)
+        return self.input(halo), blocks.centres, blocks.weights[:, : 2 * self.window + 1]
 
 
 class CBOW(SkipGram):
@@ -334,8 +343,7 @@ class CBOW(SkipGram):
         counted = ops.cat([weights.amax(1, keepdim=True), blocks.weights[:, width:]], dim=1)
         return dense(inside).mT, count, halo, (ops.cat([blocks.centres, pool], dim=1), counted)
 
-    @no_grad()
-    def sgd_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
+    def _sample_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
         """As of SkipGram."""
         assert self.output is not None
         if self.compiled:
@@ -344,8 +352,7 @@ class CBOW(SkipGram):
             halo, pool = blocks.halves(self.window)
             targets = ops.cat([blocks.centres, pool], dim=1), counted
         else:
-            back, count, halo, targets = self._windows(blocks)
-            into = back / count if self.mean else back
+            into, back, halo, targets = self._matrices(blocks)
         fused.negative_sampling_sgd_(
             *(self.input.weight, self.output.weight, loss, halo, *targets),
             width=1,
@@ -354,3 +361,14 @@ class CBOW(SkipGram):
             windows=(into, back),
             compiled=self.compiled,
         )
+
+    def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
+        """As of SkipGram."""
+        into, back, halo, (_, counted) = self._matrices(blocks)
+        rows = Windows(self.input.weight.detach(), halo, into, back)
+        return rows, blocks.centres, counted[:, :1]
+
+    def _matrices(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """`windows` of `negative_sampling_sgd_`, and otherwise as `_windows`."""
+        back, count, halo, targets = self._windows(blocks)
+        return back / count if self.mean else back, back, halo, targets

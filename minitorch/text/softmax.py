@@ -6,178 +6,107 @@ pair counts, (n, width, L): vectors i to i + width - 1 predict word i, as in wor
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Sequence
-from math import gcd
-from typing import Any
 
-from minitorch import dtypes, ops
-from minitorch.autograd import Function
+from minitorch import dtypes
 from minitorch.backend import Device
+from minitorch.backend.cpu.softmax import hierarchical_softmax_sgd_
 from minitorch.creation import arange, tensor, zeros
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module, Parameter
-from minitorch.tensor import Tensor, grad_mode
+from minitorch.ops import logsigmoid
+from minitorch.rules import count_change
+from minitorch.tensor import Tensor, no_grad
 from minitorch.text.huffman import huffman
-
-_OFTEN = 40.0  # pairs of a step that may move a node at full rate
-_COMMON = 0.02  # share of the words below a node from which it belongs to the top of the tree
-_TOGETHER = 8  # words whose nodes are multiplied with all vectors around them
-_LARGEST = 80.0  # exp is finite up to here in float32, and sigmoid is 1
+from minitorch.text.rows import Rows, factors
 
 
 class HierarchicalSoftmax(Module):
-    """P(word | x) as the product of the turns on the way to the word (Morin and Bengio, 2005).
+    """P(word | x) as the product of the turns on the path to the word (Morin and Bengio, 2005).
 
     counts: how often each of the V words occurs, which makes the tree (`huffman`). At a node the
     turn is 0 with probability sigmoid(x·node), as in word2vec.c. Node vectors, (V - 1, D), start
-    at zero. pairs: how many pairs a step has. A node that more than 40 of them pass on average
-    (the root: all of them) moves that much less, since gradients of a step are summed at one place.
-
-    The few nodes at the top of the tree, which many pairs pass, are multiplied with all vectors,
-    nodes further down with those around their words only.
+    at zero. pairs: how many nodes a word's path has on average.
     """
 
     def __init__(
         self,
         counts: Sequence[int],
         vector_size: int,
-        pairs: float = 0.0,
         *,
         device: Device | str | None = None,
         dtype: DType | None = None,
     ) -> None:
         super().__init__()
-        tree, total = huffman(counts), sum(counts)
+        tree = huffman(counts)
+        self.pairs = sum(tree.counts) / sum(counts)
         start = zeros(len(counts) - 1, vector_size, dtype=dtype, device=device)
         self.nodes = Embedding(*start.shape, sparse=True, _weight=start)
-        # Nodes are in ascending order of their counts: a way begins with those of the top.
-        common = total * min(_COMMON, _OFTEN / max(pairs, 1.0))
-        first = min(bisect(tree.counts, common), len(start) - 1)
-        share = [min(1.0, _OFTEN * total / max(pairs * n, 1.0)) for n in tree.counts[first:]]
-        self._top = arange(first, len(start), device=device)
-        self._share = tensor(share, dtype=start.dtype, device=device).unsqueeze(1)
+        # A row for each word: 1 + the number of each node of its path, negative where the turn is
+        # 1, and then 0.
+        longest = max(map(len, tree.points))
+        paths = [
+            [(1 - 2 * turn) * (1 + node) for node, turn in zip(path, code, strict=True)]
+            + [0] * (longest - len(path))
+            for path, code in zip(tree.points, tree.codes, strict=True)
+        ]
+        self.paths = tensor(paths, dtype=dtypes.int32, device=device)
 
-        exits: dict[tuple[int, int], int] = {}  # the turns that leave the top, numbered
-        exit_of, lengths, turns = [], [], []
-        low: list[int] = []
-        left: list[int] = []
-        for way, code in zip(tree.points, tree.codes, strict=True):
-            n = sum(node >= first for node in way)
-            edge = way[n - 1], code[n - 1]
-            if edge not in exits:
-                exits[edge] = len(exits)
-                turns.append(_turns([node - first for node in way[:n]], code, len(share)))
-            exit_of.append(exits[edge])
-            lengths.append(len(way) - n)
-            low += way[n:]
-            left += [1 - turn for turn in code[n:]]
-        self._exit, self._length = (tensor(part, device=device) for part in (exit_of, lengths))
-        self._turns = tensor(turns, dtype=start.dtype, device=device)
-        self._low = tensor(low or [0], device=device)
-        self._left = tensor(left or [0], dtype=start.dtype, device=device).unsqueeze(1)
-        self._begin = self._length.cumsum(0) - self._length
+    def _paths_to(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes on the paths, (n, L, P), and the sign of x·node there; 0 behind the end."""
+        paths = self.paths[words].long()
+        return (paths.abs() - 1).clamp(min=0), paths.sign().to(self.nodes.weight.dtype)
 
     def forward(self, x: Tensor, words: Tensor, weights: Tensor) -> Tensor:
         """-log P(word | x), summed over pairs, float64.
 
         x: (n, L + width - 1, D). words: int64 (n, L). weights: (n, width, L).
         """
-        loss: Tensor = self._of_top(x, words, weights) + self._of_low(*_cut(x, words, weights))
+        rows, signs = self._paths_to(words)
+        scores = _around(x, words.shape[1]) @ self.nodes(rows).mT
+        gains = logsigmoid(scores * signs.unsqueeze(2))
+        return -(gains * _counted(weights.mT, signs)).double().sum()
+
+    @no_grad()
+    def sgd_step_(self, x: Rows, words: Tensor, weights: Tensor, rate: float, loss: Tensor) -> None:
+        """A step of SGD without a tape, damped as `damping` says; the loss is added to `loss`.
+
+        x: whose vectors are (n, L + width - 1, D); the rest as `forward` takes it.
+        """
+        rows, signs = self._paths_to(words)
+        nodes, passed = Rows(self.nodes.weight, rows), signs.abs()
+        near, paths = _around(x.vectors, words.shape[1]), nodes.vectors
+        pairs = dense(weights)
+        steep = pairs @ (paths.square().sum(3) * passed).sum(2, keepdim=True)
+        of_x = _around(x.curvature(steep.squeeze(2) * rate), words.shape[1])
+        lengths = pairs.mT @ x.vectors.square().sum(2, keepdim=True)
+        of_nodes = nodes.curvature(lengths * passed * rate)
+
+        scores = near @ paths.mT * signs.unsqueeze(2)
+        counted = _counted(weights.mT, signs)
+        loss -= (logsigmoid(scores) * counted).double().sum()
+        counted = counted * factors(of_x.unsqueeze(3), of_nodes.unsqueeze(2))
+        slopes = (-scores).sigmoid() * counted * -signs.unsqueeze(2)
+        x.move_(_folded(slopes @ paths), rate)
+        # Numbers times a vector are no matrix product for BLAS.
+        push = slopes.mT * near if near.shape[2] == 1 else slopes.mT @ near
+        nodes.move_(push, rate)
+
+    def word_by_word_(
+        self, table: Tensor, blocks: Sequence[Tensor], window: int, rate: float, mean: bool | None
+    ) -> float:
+        """Steps by Numba, each of one centre: see `hierarchical_softmax_sgd_`; returns the loss.
+
+        table: of word vectors, float32 like the nodes, on the CPU.
+        """
+        nodes = self.nodes.weight
+        arrays = [part.array for part in blocks]
+        loss = hierarchical_softmax_sgd_(
+            table.array, nodes.array, arrays, self.paths.array, window, rate, mean
+        )
+        count_change(table)
+        count_change(nodes)
         return loss
-
-    def _of_top(self, x: Tensor, words: Tensor, weights: Tensor) -> Tensor:
-        """The loss of the turns at the top of the tree."""
-        nodes, turns = self.nodes(self._top), self._turns[self._exit[words]]
-        still, n = nodes.detach(), len(nodes)
-        nodes = still + (nodes - still) * self._share  # the value is the nodes', the gradient less
-        counted = dense(weights) @ turns if weights.shape[1] > 1 else weights.mT * turns
-        counted = counted.reshape(-1, 2 * n)
-        return _branches(x.reshape(-1, x.shape[2]), nodes, counted[:, :n], counted[:, n:])
-
-    def _of_low(self, x: Tensor, words: Tensor, weights: Tensor) -> Tensor:
-        """The loss of all other turns. Nodes of a block's words stand behind each other."""
-        n, size = words.shape
-        words = words.reshape(-1)
-        length = self._length[words]
-        end = length.cumsum(0)
-        last = end[size - 1 :: size]
-        first = ops.cat([last.new_zeros(1), last[:-1]])
-        longest, total = int((last - first).max()), int(last[-1])
-        if not total:
-            return zeros((), dtype=dtypes.float64, device=x.device)
-        place = first.unsqueeze(1) + arange(longest, device=x.device)
-        real = (place < last.unsqueeze(1)).to(x.dtype).unsqueeze(2)  # shorter blocks are filled up
-        place = place.clamp(max=total - 1)
-        word = end.searchsorted(place, right=True)
-        at = (self._begin[words] - end + length)[word] + place
-        passes = dense(weights).mT.reshape(n * size, -1)[word] * real
-        return _branches(self.nodes(self._low[at]), x, passes, passes * self._left[at])
-
-
-def _turns(nodes: Sequence[int], code: Sequence[int], size: int) -> list[float]:
-    """For each node 1 if it is passed, and then for each of them 1 if the turn there is 0."""
-    row = [0.0] * (2 * size)
-    for node, turn in zip(nodes, code, strict=False):
-        row[node], row[size + node] = 1.0, 1.0 - turn
-    return row
-
-
-class _Branches(Function):
-    """`_branches`, with one exp for the value and the gradient; scores above 80 count as 80."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, passes: Tensor, left: Tensor) -> Tensor:
-        scores = (x @ y.mT).clamp(max=_LARGEST)
-        odds = scores.exp()
-        ones = odds + 1
-        ctx.slopes = odds.div_(ones).mul_(passes).sub_(left)
-        ctx.save_for_backward(x, y, passes, left)
-        return ones.log_().mul_(passes).sub_(scores.mul_(left)).sum(-1).double().sum()
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, passes, left = ctx.saved_tensors
-        slopes = ctx.slopes
-        if grad_mode.enabled:  # for derivatives of higher order
-            slopes = (x @ y.mT).sigmoid() * passes - left
-        slopes = slopes * g
-        return slopes @ y, slopes.mT @ x, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        x, y, passes, left = ctx.saved_tensors
-        slopes = (x @ y.mT).sigmoid() * passes - left
-        dx, dy = tangents[:2]
-        changes = [dx @ y.mT] if dx is not None else []
-        changes += [x @ dy.mT] if dy is not None else []
-        change: Tensor = sum((slopes * change).double().sum() for change in changes)
-        return change
-
-
-def _branches(x: Tensor, y: Tensor, passes: Tensor, left: Tensor) -> Tensor:
-    """-log of the probability of turns, summed, float64: (*, n, D), (*, m, D), twice (*, n, m).
-
-    passes: what the turns at x·y count together, left: those of them that are 0.
-    """
-    loss: Tensor = _Branches.apply(x, y, passes, left)
-    return loss
-
-
-def _cut(x: Tensor, words: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same pairs as shorter blocks, with fewer products that do not count."""
-    (n, width, size), (_, count, depth) = weights.shape, x.shape
-    part = gcd(size, _TOGETHER)
-    if width > 1:
-        block, start = arange(n, device=x.device), arange(0, size, part, device=x.device)
-        row = (block.unsqueeze(1) * count + start).unsqueeze(2)
-        x = x.reshape(-1, depth)[row + arange(part + width - 1, device=x.device)]
-    weights = weights.reshape(n, width, -1, part).transpose(1, 2)
-    return (
-        x.reshape(-1, part + width - 1, depth),
-        words.reshape(-1, part),
-        weights.reshape(-1, width, part),
-    )
 
 
 class FullSoftmax(Module):
@@ -185,6 +114,8 @@ class FullSoftmax(Module):
 
     Output vectors, (V, D), start at zero. A step costs as much as the vocabulary is large.
     """
+
+    pairs = 2.0  # the word, and in part all words
 
     def __init__(
         self,
@@ -206,6 +137,52 @@ class FullSoftmax(Module):
         gains = (x.reshape(-1, depth) @ self.weight.mT).log_softmax(1).reshape(n, size, -1)
         chosen = words.unsqueeze(1).expand(n, size, words.shape[1])
         return -(gains.gather(2, chosen) * dense(weights)).double().sum()
+
+    @no_grad()
+    def sgd_step_(self, x: Rows, words: Tensor, weights: Tensor, rate: float, loss: Tensor) -> None:
+        """As of HierarchicalSoftmax. A vector that predicts a word is a pair with it, and with
+        every word as much of one as its probability is: negatives, of which nothing is sampled.
+        """
+        table, vectors = self.weight, x.vectors
+        scores = vectors @ table.mT
+        gains = scores.log_softmax(2)
+        pairs = dense(weights)
+        chosen = words.unsqueeze(1).expand(*pairs.shape)
+        loss -= (gains.gather(2, chosen) * pairs).double().sum()
+        positive = scores.new_zeros(scores.shape).scatter_add_(2, chosen, pairs)
+        negative = gains.exp() * pairs.sum(2, keepdim=True)
+        counted = positive + negative
+        of_x = x.curvature(counted @ table.square().sum(1) * rate)
+        rows = Rows(table, arange(len(table), device=table.device))
+        steep = (counted * vectors.square().sum(2, keepdim=True)).sum((0, 1))
+        of_table = rows.curvature(steep * rate)
+        slopes = (negative - positive) * factors(of_x.unsqueeze(2), of_table)
+        change = slopes @ table
+        table.sub_((slopes.mT @ vectors).sum(0), alpha=rate)
+        x.move_(change, rate)
+
+
+def _counted(weights: Tensor, signs: Tensor) -> Tensor:
+    """What each vector counts at each node of a path: (n, L, width, P)."""
+    return weights.unsqueeze(3) * signs.abs().unsqueeze(2)
+
+
+def _around(x: Tensor, size: int) -> Tensor:
+    """Of the vectors (or numbers) of blocks those around each word: (n, L, width, *)."""
+    width = x.shape[1] - size + 1
+    if width == 1:
+        return x.unsqueeze(2)
+    place = arange(size, device=x.device).unsqueeze(1) + arange(width, device=x.device)
+    return x[:, place]
+
+
+def _folded(parts: Tensor) -> Tensor:
+    """What `_around` made, (n, L, width, *), summed at its places: (n, L + width - 1, *)."""
+    n, size, width, *depth = parts.shape
+    total = parts.new_zeros(n, size + width - 1, *depth)
+    for o in range(width):
+        total[:, o : o + size].add_(parts[:, :, o])
+    return total
 
 
 def dense(band: Tensor) -> Tensor:

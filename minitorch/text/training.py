@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, Protocol
 from minitorch import dtypes
 from minitorch.backend.cpu import settings
 from minitorch.creation import from_numpy, tensor, zeros
-from minitorch.optim import SGD
 from minitorch.tensor import Tensor
 from minitorch.text import model_file
 from minitorch.text.encoded import Encoded
@@ -95,7 +94,7 @@ class Trainer:
 
     random: the generator's state at the beginning of the run. Every stretch has a part of the
     stream to itself, so that what it draws depends on nothing but its place.
-    writing: entered to change the tables, after the gradients are there.
+    writing: entered for each step.
     locks: rows of the word vectors, int64 (n,), and which part of a step each of them takes, (n,).
     ahead: prepare the next stretch in a thread, for which NumPy often frees the interpreter.
     """
@@ -116,7 +115,6 @@ class Trainer:
         self.seed, self.offset = random.tolist()[:2], random[2].item()
         self.writing, self.locks = writing, locks
         self.ahead = True
-        self.optimizer = SGD(model.parameters(), lr=schedule.high)
         self.words = len(numbered.corpus.tokens)
 
     def random(self, epoch: int, start: int = 0) -> Tensor:
@@ -165,23 +163,13 @@ class Trainer:
             for i in range(-(-n // size))
         ]
         loss = zeros((), dtype=dtypes.float64, device=self.sampler.keep.device)
-        if self.model.has_sgd_steps and self.writing is None and self.locks is None:
+        if self.writing is None and self.locks is None:
             self.model.sgd_steps_(blocks, size, rates, loss)
         else:
             for batch, rate in zip(blocks.split(size), rates, strict=True):
-                with self._locked():
-                    self._step(batch, rate, loss)
+                with self.writing or nullcontext(), self._locked():
+                    self.model.sgd_steps_(batch, size, [rate], loss)
         return Sums(loss.item(), self.sampler.pairs(blocks).item())
-
-    def _step(self, batch: Blocks, rate: float, loss: Tensor) -> None:
-        """What `sgd_steps_` does, for any model, and with the tables changed in turns."""
-        self.optimizer.param_groups[0]["lr"] = rate
-        batch_loss = self.model(batch)
-        batch_loss.backward()
-        with self.writing or nullcontext():
-            self.optimizer.step()
-        self.optimizer.zero_grad()
-        loss += batch_loss.detach()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -168,10 +168,12 @@ class Word2Vec:
     all, or fewer where the most frequent word would come more than six times among them (CBOW:
     twelve times).
 
-    compiled: whether Numba's machine code does the work of negative sampling on the CPU (None:
-    where the extra `numba` is installed and two million words or more are to be trained on, those
-    of all epochs). Vectors differ by rounding only; what is promised about equal ones holds between
-    runs of one setting. A checkpoint can go on with another.
+    compiled: whether Numba's machine code does the work of negative sampling and of hierarchical
+    softmax on the CPU (None: where the extra `numba` is installed and two million words or more are
+    to be trained on, those of all epochs). By negative sampling vectors differ by rounding only;
+    hierarchical softmax then changes its tables centre by centre, as word2vec.c does, not after
+    `step_words` words. What is promised about equal vectors holds between runs of one setting. A
+    checkpoint can go on with another.
 
     As in gensim: `wv` (KeyedVectors, the same object as long as the model lives, but for
     `reset_from`), whose words have the attributes "count", "sample_int" and (hs=1) "code" and
@@ -189,8 +191,8 @@ class Word2Vec:
     neither the centre nor (skip-gram) a word of its window. A word that stands in a block more
     than twice counts as a centre (in the loss, too) as if it stood there twice. Blocks come in
     random order within stretches of at most 65,536 words.
-    With hs=1 nodes of the tree that many pairs of a step pass move less; with it or full_softmax=1
-    in skip-gram so do vectors of words that stand in a block and its window more than twice.
+    With hs=1 or full_softmax=1 a step learns the softmax first, and then, where the tables are by
+    then, by negative sampling. `minitorch.backend.damping` says how far a step goes.
 
     `copy.deepcopy` gives a model of its own; models are not pickled.
 
@@ -488,13 +490,8 @@ class Word2Vec:
         words, size, device = len(self.vocab), self.vector_size, self.device
         others: list[Module] = []
         if self.hs:
-            pairs = (
-                self._blocks_at_once(self.alpha)
-                * self.block_size
-                * (self.window + 1 if self.sg else 1)
-            )
             counts = self.vocab.counts.tolist()
-            others.append(HierarchicalSoftmax(counts, size, pairs, device=device))
+            others.append(HierarchicalSoftmax(counts, size, device=device))
         if self.full_softmax:
             others.append(FullSoftmax(words, size, device=device))
         options: dict[str, Any] = {
@@ -705,8 +702,7 @@ class Word2Vec:
 
     def _gains_from_numba(self, words: int) -> bool:
         """Whether so many words, those of all epochs, take longer without it than its import."""
-        sampling = self.negative > 0 and not (self.hs or self.full_softmax)
-        enough = sampling and words >= _WORTH_IT
+        enough = (self.negative > 0 or self.hs > 0) and words >= _WORTH_IT
         return enough and self.device.type == "cpu" and has_kernels()
 
     def _start(self, workers: int, words: int) -> Starting:
@@ -752,7 +748,9 @@ class Word2Vec:
         if self.negative:
             shares.append(self.vocab.noise_probabilities(self.ns_exponent))
         near = self.window + 1 if self.shrink_windows else 2 * self.window
-        load = max(alpha, 1e-9) * near * (1 + self.negative)  # of one occurrence
+        softmaxes: Any = self.model.others
+        pairs = (1 + self.negative) * (self.negative > 0) + sum(s.pairs for s in softmaxes)
+        load = max(alpha, 1e-9) * near * pairs  # of one occurrence
         most, mean = _LOADS["sg" if self.sg else "cbow"]
         words = min(min(most / p.max(), mean / (p @ p)) for p in shares) / load
         return max(1, int(min(words, self.step_words)) // self.block_size)

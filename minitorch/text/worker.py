@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 from minitorch.backend.cpu import settings
+from minitorch.backend.cpu.softmax import softmax_kernels
 from minitorch.backend.cpu.word2vec import kernels
 from minitorch.text.parallel import LEG, ROUND, Turns, clocks
 from minitorch.text.shared import restored
@@ -32,6 +33,8 @@ def main() -> None:
         about = restored(json.loads(instructions.makefile().readline()), memories)
         times = clocks(len(pipes)) if about.pop("in_turns") else None
         numbered = Numbered(*about.pop("numbered"))
+        if compiled and len(about["model"].others):
+            softmax_kernels()
         gc.freeze()  # so that workers leave alone what they share
         workers = []
         for me, ends in enumerate(pipes):

@@ -298,7 +298,7 @@ def pairs_of_step(blocks, window, cbow, mean):
 def coherences(blocks, tables, window, cbow, mean):
     """Of each block c of the rows x and of the rows y: see `backend.damping`."""
     found = []
-    for block, (centres, others, weights) in enumerate(zip(*arrays(blocks))):
+    for centres, others, weights in zip(*arrays(blocks)):
         x, y = tables[0][centres], tables[1][others]
         if cbow:
             y = tables[1][np.concatenate([centres, others[len(centres) + 2 * window :]])]
@@ -364,11 +364,6 @@ def test_steps_are_damped_where_rows_come_too_often(make, mean, rate, dtype, siz
         assert_allclose(array(p), table, rtol=tolerance, atol=tolerance * (1 + abs(table).max()))
     assert (damped > 0) == (rate > 0.003)
     assert all(p._version > v for p, v in zip(model.parameters(), versions))
-
-
-def test_models_that_need_a_tape():
-    assert not SkipGram(4, 3, negative=False, others=[FullSoftmax(4, 3)]).has_sgd_steps
-    assert not SkipGram(4, 3, others=[FullSoftmax(4, 3)]).has_sgd_steps
 
 
 @pytest.mark.parametrize(
@@ -448,17 +443,13 @@ def test_vectors_trained_with_the_reference_are_the_same(monkeypatch):
         assert_allclose(array(ours), array(reference), atol=1e-12)
 
 
-def test_vectors_of_words_that_repeat_in_a_block_move_less():
-    """What predicts in a softmax is the halo, of which equal words move as two together."""
+def test_what_predicts_in_a_softmax_is_the_halo():
     model = SkipGram(7, 3, window=1, negative=False, others=[FullSoftmax(7, 3)])
     halo = minitorch.tensor([[0, 1, 1, 2, 1], [3, 3, 4, 5, 6]])
     blocks = Blocks(halo[:, 1:4], halo, minitorch.ones(2, 3, 3))
     x, words, weights = model.predicted(blocks)
     assert_allclose(array(x), array(model.input.weight)[array(halo)], rtol=1e-6)
     assert words.tolist() == [[1, 1, 2], [3, 4, 5]] and tuple(weights.shape) == (2, 3, 3)
-    x.sum().backward()
-    moved = array(model.input.weight.grad.to_dense())
-    assert_allclose(moved, np.outer([1, 2, 1, 2, 1, 1, 1], np.ones(3)), rtol=1e-6)
 
 
 def test_tables_are_embeddings():

@@ -1,4 +1,4 @@
-"""Training that must not diverge, where gensim's does not: few words, long windows, many negatives."""
+"""Training must not diverge where gensim's does not: few words, long windows, many negatives."""
 
 from contextlib import suppress
 
@@ -79,8 +79,6 @@ def test_no_learning_rate_is_too_large_for_numbers(sg):
 @pytest.mark.cpu_only("takes the limit out of NumPy's steps")
 def test_a_loss_that_stays_beyond_that_of_zeros_is_an_error(monkeypatch):
     monkeypatch.setattr("minitorch.backend.cpu.word2vec.CURVATURE_LIMIT", 1e30)
-    message = (
-        r"a pair in epoch 1, vectors of zeros have 4\.159: use a smaller alpha than 0\.3, fewer"
-    )
+    message = r"pair in epoch 1, vectors of zeros have 4\.159: use a smaller alpha than 0\.3, fewer"
     with pytest.raises(FloatingPointError, match=message):
         Word2Vec(CORPORA["even"], sg=1, alpha=0.3, min_count=1, vector_size=16, workers=1)

@@ -195,7 +195,7 @@ def _sgd_steps(
 
 
 def _coherent(rows: Array, rate: float) -> Array:
-    """rate * max(1, (2 R)^2) * |row|^2 of the rows of blocks, (n, m, D) -> (n, m): see `damping`."""
+    """rate * max(1, (2 R)^2) * |row|^2 of blocks' rows, (n, m, D) -> (n, m): see `damping`."""
     squares = np.vecdot(rows, rows)
     mean = rows.mean(axis=1)
     share = np.vecdot(mean, mean) / np.maximum(squares.mean(axis=1), TINY)

@@ -168,7 +168,9 @@ def test_it_is_used_where_there_is_enough_to_do(monkeypatch):
     monkeypatch.setattr("minitorch.text.word2vec._WORTH_IT", 4 * 12 * 50)
     assert Word2Vec(SENTENCES[:50], **OPTIONS).model.compiled
     assert not Word2Vec(SENTENCES[:49], **OPTIONS).model.compiled
-    assert not Word2Vec(SENTENCES[:50], **OPTIONS, hs=1).model.compiled
+    assert Word2Vec(SENTENCES[:50], **OPTIONS | {"negative": 0}, hs=1).model.compiled
+    only_full = {"negative": 0, "full_softmax": 1}
+    assert not Word2Vec(SENTENCES[:50], **OPTIONS | only_full).model.compiled
     assert not Word2Vec(SENTENCES[:50], **OPTIONS, compiled=False).model.compiled
 
 
