@@ -317,50 +317,54 @@ NEGATIVE_SAMPLING(negative_sampling, 1)
 NEGATIVE_SAMPLING(negative_sampling_packed, PACK)
 
 // ------------------------------------------------------------------ curvature
-// Of `count` rows the squared lengths, a warp to every SIDE rows.
+// Of `count` rows the squared lengths, times the c of their block. A warp takes SIDE rows at once,
+// its lanes 32 * W columns, of which the sums tell how far the rows point the same way.
 template <int W>
-__device__ __forceinline__ void squared_lengths(C* to, const Rows& rows, i64 first_row, int count,
-                                                int length) {
-    const int lane = threadIdx.x % 32;
-    for (int row = threadIdx.x / 32; row < count; row += SIDE * WARPS) {
-        const T* from[SIDE];
-        C sum[SIDE] = {};
-#pragma unroll
-        for (int k = 0; k < SIDE; ++k)
-            from[k] = row_of(rows, first_row + min(row + k * WARPS, count - 1), length);
-        for (int d = lane * W; d < length; d += 32 * W) {
+__device__ __forceinline__ void coherent_squares(C* to, const Rows& rows, i64 first_row, int count,
+                                                 int length) {
+    __shared__ C columns[WARPS][32 * W], scratch[32];
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    C along = 0, all = 0;  // |sum of rows|^2, and sum of |row|^2
+    for (int begin = 0; begin < length; begin += 32 * W) {
+        const int d = begin + lane * W;
+        C sum[W] = {};
+        for (int row = warp; row < count; row += SIDE * WARPS) {
+            C square[SIDE] = {};
 #pragma unroll
             for (int k = 0; k < SIDE; ++k) {
-                if (row + k * WARPS >= count) continue;
-                const Piece<W> piece = load_piece<W>(from[k] + d);
+                const T* from = row_of(rows, first_row + min(row + k * WARPS, count - 1), length);
+                if (row + k * WARPS >= count || d >= length) continue;
+                const Piece<W> piece = load_piece<W>(from + d);
 #pragma unroll
-                for (int w = 0; w < W; ++w) sum[k] += piece.v[w] * piece.v[w];
+                for (int w = 0; w < W; ++w) {
+                    sum[w] += piece.v[w];
+                    square[k] += piece.v[w] * piece.v[w];
+                }
+            }
+#pragma unroll
+            for (int k = 0; k < SIDE; ++k) {
+                const C part = warp_reduce<Sum>(square[k]);
+                if (lane > 0 || row + k * WARPS >= count) continue;
+                C* place = to + row + k * WARPS;
+                *place = begin == 0 ? part : *place + part;
             }
         }
+        __syncthreads();  // the sums of other columns have been used
 #pragma unroll
-        for (int k = 0; k < SIDE; ++k) {
-            const C all = warp_reduce<Sum>(sum[k]);
-            if (lane == 0 && row + k * WARPS < count) to[row + k * WARPS] = all;
+        for (int w = 0; w < W; ++w) columns[warp][w * 32 + lane] = sum[w];
+        __syncthreads();
+        for (int i = threadIdx.x; i < 32 * W; i += blockDim.x) {
+            C column = 0;
+            for (int w = 0; w < WARPS; ++w) column += columns[w][i];
+            along += column * column;
         }
     }
-}
-
-// Squared lengths times c = max(1, (2 R)^2): R is |mean|^2 over the mean of |row|^2 of the rows.
-__device__ __forceinline__ void weigh_coherence(C* squares, const Rows& rows, i64 first_row,
-                                                int count, int length) {
-    __shared__ C parts[32];
-    C together = 0, all = 0;
-    for (int d = threadIdx.x; d < length; d += blockDim.x) {
-        C sum = 0;
-        for (int row = 0; row < count; ++row) sum += row_of(rows, first_row + row, length)[d];
-        together += sum * sum;
-    }
-    for (int row = threadIdx.x; row < count; row += blockDim.x) all += squares[row];
-    together = block_reduce<Sum>(together, parts);
-    all = block_reduce<Sum>(all, parts);
-    const C share = together / max(count * all, C(1e-30));
-    const C factor = max(C(1), 4 * share * share);
-    for (int row = threadIdx.x; row < count; row += blockDim.x) squares[row] *= factor;
+    for (int i = threadIdx.x; i < count; i += blockDim.x) all += to[i];
+    along = block_reduce<Sum>(along, scratch);
+    all = block_reduce<Sum>(all, scratch);
+    const C share = along / count / fmax(all, C(1e-30));
+    const C by = fmax(4 * share * share, C(1));
+    for (int i = threadIdx.x; i < count; i += blockDim.x) to[i] *= by;
 }
 
 // What the pairs of a word block add to H: each centre's goes to `bounds`, that of Y to its table.
@@ -441,11 +445,8 @@ __device__ __forceinline__ void all_curvature(const Rows& x, const Rows& y, cons
     clear(c.y_before, y, c.before * span);
     for (i64 i = blockIdx.x; i < b.n; i += gridDim.x) {
         __syncthreads();  // what lies there has been used
-        squared_lengths<W>(x_squares, x, i * b.centres, b.centres, b.depth);
-        squared_lengths<W>(y_squares, y, i * span, (int)span, b.depth);
-        __syncthreads();
-        weigh_coherence(x_squares, x, i * b.centres, b.centres, b.depth);
-        weigh_coherence(y_squares, y, i * span, (int)span, b.depth);
+        coherent_squares<W>(x_squares, x, i * b.centres, b.centres, b.depth);
+        coherent_squares<W>(y_squares, y, i * span, (int)span, b.depth);
         __syncthreads();
         add_pairs(bounds, x_squares, y_squares, y, i * span, weights + i * pairs * b.centres, c, b);
         __syncthreads();

@@ -49,7 +49,7 @@ _PACK_BYTES = 16
 _BANKS_BYTES = 128  # one row of shared memory's 32 banks
 _SHARED_BYTES = 48 * 1024  # what every kernel may have
 _STATIC_BYTES = 1024  # at most, of the kernel itself
-_CURVATURE_BYTES = 2048  # the same of that which adds up H
+_CURVATURE_BYTES = 7 * 1024  # the same of that which adds up H
 _SIDE = 4  # as in kernels/word2vec.cu
 
 

@@ -86,8 +86,7 @@ def word2vec():
 def test_word2vec(word2vec):
     """Four launches a step of 16 blocks, the first of which adds up the curvature of every row.
 
-    All of it has to be there before a gradient is damped by it, so that launch reads the rows, too:
-    once for their lengths, and again, from the cache, for their mean.
+    All of it has to be there before a gradient is damped by it, so that launch reads the rows, too.
     More than the floor are the numbers of the rows, which begin within sectors, and for the
     gradients a sector of each row's sum of curvature.
     """
@@ -103,8 +102,7 @@ def test_word2vec(word2vec):
         assert floor <= block.requested <= 1.13 * floor
     rows, weights = (4 * n for n in (16 * (32 + 90) * 100, 16 * 59 * 32))
     for launch in curvature:
-        assert 2 * rows + weights <= launch.requested <= 1.45 * (2 * rows + weights)
-        assert launch.moved <= 1.2 * (rows + weights)
+        assert rows + weights <= launch.requested <= 1.4 * (rows + weights)
 
 
 def test_word2vec_rows_of_published_kernels():
@@ -125,7 +123,7 @@ def test_word2vec_moves_less_than_published_kernels(word2vec):
 
     FULL-W2V adds to the tables in its one kernel, and moves less: here the sums of a step are
     written once, and read once, before they are added. None of the others damps its steps: the
-    curvature, two fifths of all requests here, stands apart.
+    curvature, a quarter of all requests here, stands apart.
     """
     rows = steps.word2vec_rows()
     damped = ("curvature_packed_f32", "fill_i64")
@@ -133,8 +131,8 @@ def test_word2vec_moves_less_than_published_kernels(word2vec):
     plain = _rows_of_a_word([c for c in word2vec if c.name not in damped])
     for name in ("accSGNS", "Wombat", "FULL-Register"):
         assert plain < rows[name] / 4
-        assert step < rows[name] / 2.7
-    assert step - plain < 0.4 * step
+        assert step < rows[name] / 3
+    assert step - plain < 0.25 * step
     assert plain < 0.82 * rows["windows as matrices"]
     assert plain - 2 * (32 + 90) / 32 < 0.85 * rows["FULL-W2V"]
     assert plain < 1.4 * rows["FULL-W2V"]
@@ -152,7 +150,7 @@ def test_word2vec_blocks_of_a_stretch():
     assert [c.name for c in cost.of_kind(small, "kernel")] == [
         c.name for c in cost.of_kind(large, "kernel")
     ]
-    assert len(cost.of_kind(large, *cost.LAUNCHES)) <= 140
+    assert len(cost.of_kind(large, *cost.LAUNCHES)) <= 130
     assert sum(c.moved for c in large) / 1280 < 3000
     assert len(cost.of_kind(large, "sync")) <= 3
 

@@ -34,10 +34,6 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
     ("softmax.cu", "<= to <", "if (n <= 4 * lanes)", "speed only: either takes rows that long"),
     ("word2vec.cu", "> to >=", "value = (z > 0 ? z : C(0))", "of a zero either is 0"),
     ("word2vec.cu", ">= to >", "((z >= 0 ? C(1) : e) / (1 + e))", "e of a zero is 1"),
-    *(
-        ("word2vec.cu", operator, "(row + k * WARPS >= count) continue", "speed only: reads again")
-        for operator in (">= to >", "if (false)")
-    ),
     ("word2vec.cu", "< to <=", "i < before; i += step()", "clears a row that is 0"),
     ("scan.cu", "> to >=", "if (p.part > 0)", "the first part has no totals before it to add up"),
     ("reduce.cu", "< to <=", "GROUP = PACK < 4 ? PACK : 4", "a PACK of 4 is 4 either way"),
