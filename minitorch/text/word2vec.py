@@ -59,7 +59,7 @@ Sentences = Iterable[Sequence[str]]
 # What a step may have of the most frequent word and of one word with another, as rate * pairs:
 # 512 words of a text at alpha 0.05. CBOW has fewer pairs. Beyond that steps are shorter.
 _LOADS = {"sg": (11.0, 3.0), "cbow": (22.0, 6.0)}
-_POOL = {"sg": 48, "cbow": 16}  # noise words that the pairs of a block share, at 5 x 5
+_POOL = {"sg": 40, "cbow": 16}  # noise words that the pairs of a block share, at 5 x 5
 # Words, those of all epochs, that take as long without Numba's machine code as with its import.
 _WORTH_IT = 2_000_000
 _BYTES = 6  # of a file to a word, about

@@ -231,7 +231,8 @@ def skip_gram(
     """The steps of `negative_sampling_sgd_` without windows; returns the summed loss."""
     n, length = centres.shape
     span, depth = others.shape[1], vectors.shape[1]
-    x, y = np.empty((length, depth), np.float32), np.empty((span, depth), np.float32)
+    xs = np.empty((size, length, depth), np.float32)
+    ys = np.empty((size, span, depth), np.float32)
     xt = np.empty((depth, length), np.float32)
     scores = np.empty((size, span, length), np.float32)
     band = np.empty((width, length), np.float32)
@@ -246,6 +247,7 @@ def skip_gram(
     for step in range(len(rates)):
         first, last = step * size, min(n, (step + 1) * size)
         for b in range(first, last):
+            x, y = xs[b - first], ys[b - first]
             _gather(vectors, centres[b], x)
             _gather(contexts, others[b], y)
             if b + 1 < n:  # its rows come from memory while this block is worked on
@@ -258,14 +260,11 @@ def skip_gram(
             _add(of_contexts, others[b], hy)
             loss += _slopes(x, xt, y, weights[b], width, scores[b - first], band)
         for b in range(first, last):
-            if last - first > 1:
-                _gather(vectors, centres[b], x)
-                _gather(contexts, others[b], y)
             least = _factors(of_vectors, centres[b], limit, hx)
             if min(least, _factors(of_contexts, others[b], limit, hy)) < _ONE:
                 _damp(scores[b - first], hy, hx)
-            np.dot(scores[b - first].T, y, dx[b - first])
-            np.dot(scores[b - first], x, dy[b - first])
+            np.dot(scores[b - first].T, ys[b - first], dx[b - first])
+            np.dot(scores[b - first], xs[b - first], dy[b - first])
         for b in range(first, last):
             _scatter(vectors, centres[b], dx[b - first], rates[step])
             _scatter(contexts, others[b], dy[b - first], rates[step])

@@ -147,11 +147,10 @@ class _Curvature:
 
     def factors(self, rows: Array, bound: Array) -> Array:
         """The factor of each occurrence of a row."""
-        np.add.at(self.bound, rows, bound)
-        return CURVATURE_LIMIT / np.maximum(self.bound[rows], CURVATURE_LIMIT)
-
-    def clear(self, rows: Array) -> None:
-        self.bound[rows] = 0
+        np.add.at(self.bound, rows.ravel(), bound.ravel())  # in two dimensions five times slower
+        found = np.take(self.bound, rows)
+        self.bound[rows.ravel()] = 0
+        return CURVATURE_LIMIT / np.maximum(found, CURVATURE_LIMIT, out=found)
 
 
 def _sgd_steps(
@@ -190,16 +189,15 @@ def _sgd_steps(
             dx = np.matmul(back.transpose(0, 2, 1), dx)
         add_rows(vectors, rows.ravel(), dx.reshape(-1, depth), -rate)
         add_rows(contexts, columns.ravel(), dy.reshape(-1, depth), -rate)
-        of_vectors.clear(rows)
-        of_contexts.clear(columns)
 
 
 def _coherent(rows: Array, rate: float) -> Array:
     """rate * max(1, (2 R)^2) * |row|^2 of blocks' rows, (n, m, D) -> (n, m): see `damping`."""
     squares = np.vecdot(rows, rows)
-    mean = rows.mean(axis=1)
-    share = np.vecdot(mean, mean) / np.maximum(squares.mean(axis=1), TINY)
-    squares *= (rate * np.maximum(4 * share * share, 1))[:, None]
+    together = np.matmul(np.ones((1, rows.shape[1]), rows.dtype), rows)[:, 0]
+    share = np.vecdot(together, together) / np.maximum(squares.sum(axis=1), TINY)
+    share *= 2 / rows.shape[1]
+    squares *= (rate * np.maximum(share * share, 1))[:, None]
     return squares
 
 
@@ -222,8 +220,7 @@ class _Band:
     def gradients(self, of_x: Array, of_y: Array) -> tuple[Array, Array]:
         """Derivatives of the loss by x and y, where each pair counts by the lesser factor."""
         slopes = self.slopes
-        if min(of_x.min(), of_y.min()) < 1:
-            slopes *= np.minimum(of_x[:, None], of_y[..., None])
+        slopes *= np.minimum(of_x[:, None], of_y[..., None])
         return np.matmul(slopes.transpose(0, 2, 1), self.y), np.matmul(slopes, self.x)
 
 
