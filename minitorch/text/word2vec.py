@@ -163,10 +163,11 @@ class Word2Vec:
     save_every) after so many words, and on Ctrl-C. resume=True goes on from it: the vectors are
     then, bit for bit, those of a run that never stopped.
 
-    block_size, pool_size, step_words: how the work is cut up. A step takes blocks of
-    `block_size` words with `pool_size` noise words each (None: 48, in CBOW 16), `step_words` in
-    all, or fewer where the most frequent word would come more than six times among them (CBOW:
-    twelve times).
+    block_size, pool_size, step_words: how the work is cut up; leave them alone unless it is too
+    slow. A step takes blocks of `block_size` words, `step_words` in all: more are faster on a GPU,
+    and steps are shorter by themselves where words come too often for that (few words, high alpha,
+    many negatives, wide windows). The words of a block share `pool_size` noise words (None: 40, in
+    CBOW 16, and more in proportion to window * negative, in CBOW to negative, beyond 5 * 5).
 
     compiled: whether Numba's machine code does the work of negative sampling and of hierarchical
     softmax on the CPU (None: where the extra `numba` is installed and two million words or more are
@@ -186,20 +187,26 @@ class Word2Vec:
     `estimate_memory`, and the log of its life. Besides: `vocab`, `model` (the SkipGram or CBOW
     module) and `losses`, the mean loss per pair of each epoch, summed in float64.
 
-    Where it differs from word2vec.c and gensim: gradients of `step_words` words are summed
-    before they are applied. The pairs of a block share their negatives, among which there is
-    neither the centre nor (skip-gram) a word of its window. A word that stands in a block more
-    than twice counts as a centre (in the loss, too) as if it stood there twice. Blocks come in
-    random order within stretches of at most 65,536 words.
-    With hs=1 or full_softmax=1 a step learns the softmax first, and then, where the tables are by
-    then, by negative sampling. `minitorch.backend.damping` says how far a step goes.
+    The update rule: gradients of the pairs of a step are summed, each pair times
+    min(1, limit / H(x), limit / H(y)), before they are applied: table[row] -= lr * sum. H of a row
+    bounds lr * curvature of the step's loss by that row, and grows with its pairs in the step and
+    with the squared lengths of the rows that it meets; below the limit this is plain SGD, beyond it
+    a row goes no further than an implicit step would, however often it comes.
+    `minitorch.backend.damping` has the derivation.
+
+    Where it differs from word2vec.c and gensim: that rule, where they change both rows after each
+    pair. The pairs of a block share their negatives, among which there is neither the centre nor
+    (skip-gram) a word of its window. Blocks of skip-gram come in random order within stretches of
+    at most 65,536 words. With hs=1 or full_softmax=1 a step learns the softmax first, and then,
+    where the tables are by then, by negative sampling.
 
     `copy.deepcopy` gives a model of its own; models are not pickled.
 
     Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
     run, TypeError for an iterator, which cannot be read again, and for words that no file can hold,
-    FloatingPointError if the loss is not finite. Where sub-sampling leaves no pair to an epoch
-    there is a warning, and no loss (nan).
+    FloatingPointError if the loss stays above that of vectors of zeros, (1 + negative) log 2 a pair
+    (hierarchical softmax: code length * log 2), or is no number. Where sub-sampling leaves no pair
+    to an epoch there is a warning, and no loss (nan).
     """
 
     @renamed(size="vector_size", iter="epochs")
