@@ -24,7 +24,7 @@ from benchmarks.word2vec import REFEREE, array, write_corpus
 
 OURS = "minitorch"
 LIBRARIES = {OURS: "minitorch.text", REFEREE: "gensim.models"}
-STEP = "batch_words"  # what minitorch calls the words of a step; gensim has no such thing
+STEP = "step_words"  # what minitorch calls the words of a step; gensim has no such thing
 COMPILED = {"auto": None, "yes": True, "no": False}
 SOURCES = ("text", "backend/cpu", "nn", "ops", "fused.py")  # in minitorch, of word vectors
 AT_ONCE = 8  # runs of a process, after which they are kept
