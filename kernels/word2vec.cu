@@ -413,7 +413,7 @@ __device__ __forceinline__ void add_words(C* bounds, i64 block, const Curvature&
             const i64 row = window + (i64)l * c.count;
             C gain = 0;
             for (int j = threadIdx.x % 32; j < c.count; j += 32)
-                gain += c.into[row + j] * c.back[row + j];
+                gain += c.into[row + j];
             gain = warp_reduce<Sum>(gain);
             if (threadIdx.x % 32 == 0) bounds[l] *= gain;
         }

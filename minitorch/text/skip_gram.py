@@ -316,7 +316,8 @@ class CBOW(SkipGram):
     """Continuous bag of words: the mean of a window's input vectors predicts its centre.
 
     As in word2vec.c every word of a window moves by the whole of what the mean should move by,
-    not by its share. mean: False for the sum of the vectors instead, with its own gradient.
+    not by its share. mean: False for the sum of the vectors instead, of which, as in gensim, every
+    word moves by its share.
     """
 
     def __init__(self, *args: Any, mean: bool = True, **options: Any) -> None:
@@ -325,10 +326,9 @@ class CBOW(SkipGram):
 
     def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
         inside, count, halo, targets = self._windows(blocks)
-        x = inside @ self.input(halo)
-        if self.mean:  # the value is that of the mean, the gradient that of the sum
-            x = (x / count).detach() + (x - x.detach())
-        return x, *targets, 1
+        total = inside @ self.input(halo)
+        value, slope = (total / count, total) if self.mean else (total, total / count)
+        return value.detach() + (slope - slope.detach()), *targets, 1
 
     def predicted(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
         """As of SkipGram: one vector for each centre."""
@@ -374,5 +374,6 @@ class CBOW(SkipGram):
 
     def _matrices(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
         """`windows` of `negative_sampling_sgd_`, and otherwise as `_windows`."""
-        back, count, halo, targets = self._windows(blocks)
-        return back / count if self.mean else back, back, halo, targets
+        inside, count, halo, targets = self._windows(blocks)
+        into, back = (inside / count, inside) if self.mean else (inside, inside / count)
+        return into, back, halo, targets

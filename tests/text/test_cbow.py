@@ -48,8 +48,8 @@ def by_hand(blocks, window, inputs, outputs, mean):
         if not len(inside):
             continue
         x = inputs[torch.tensor(others[b, i + inside])].sum(0)
-        if mean:
-            x = (x / len(inside)).detach() + (x - x.detach())
+        value, slope = (x / len(inside), x) if mean else (x, x / len(inside))
+        x = value.detach() + (slope - slope.detach())
         gain = weights[b, i, inside[0]] * torch.nn.functional.logsigmoid(x @ outputs[centres[b, i]])
         for k in range(others.shape[1] - size - width + 1):
             word = others[b, size + width - 1 + k]
@@ -139,7 +139,7 @@ def test_learns_topics_as_well_as_gensim(options, device):
     model = Word2Vec(SENTENCES, **(SMALL | options))
     assert model.losses[-1] < model.losses[0]
     found = separation(model.wv)
-    assert found > 0.5
+    assert found > (0.5 if options.get("cbow_mean", 1) else 0.35)  # a sum's words move by shares
     if "full_softmax" not in options:
         theirs = gensim.models.Word2Vec(SENTENCES, **(SMALL | options))
         assert found > separation(theirs.wv) - 0.05

@@ -316,6 +316,10 @@ def damped_steps(tables, blocks, size, rates, window=2, cbow=False, mean=True):
     """The steps of `backend.damping` in float64, pair by pair: loss, and pairs that count less."""
     total, damped = 0.0, 0
     vectors, contexts = tables
+
+    def part(x):  # of x's gradient that each of its rows moves by: those of a sum share it
+        return 1 if mean else 1 / len(x)
+
     for batch, rate in zip(blocks.split(size), rates):
         pairs = list(pairs_of_step(batch, window, cbow, mean))
         coherence = coherences(batch, tables, window, cbow, mean)
@@ -324,7 +328,9 @@ def damped_steps(tables, blocks, size, rates, window=2, cbow=False, mean=True):
             hidden = sum(share * vectors[row] for _, row, share in x)
             gain, (of_x, of_y) = sum(share for *_, share in x), coherence[y[0]]
             for _, row, _ in x:
-                bounds[0][row] += rate * weight * gain * (contexts[word] @ contexts[word]) * of_y
+                bounds[0][row] += (
+                    rate * weight * part(x) * gain * (contexts[word] @ contexts[word]) * of_y
+                )
             bounds[1][word] += rate * weight * (hidden @ hidden) * of_x
         changes = np.zeros_like(vectors), np.zeros_like(contexts)
         for x, _, word, weight, sign in pairs:
@@ -335,7 +341,7 @@ def damped_steps(tables, blocks, size, rates, window=2, cbow=False, mean=True):
             slope = -sign * weight * special.expit(-score) * min(1, CURVATURE_LIMIT / worst)
             damped += worst > CURVATURE_LIMIT
             for _, row, _ in x:
-                changes[0][row] -= rate * slope * contexts[word]
+                changes[0][row] -= rate * slope * part(x) * contexts[word]
             changes[1][word] -= rate * slope * hidden
         vectors += changes[0]
         contexts += changes[1]

@@ -312,7 +312,7 @@ def _spread(into: Any, back: Any, hx: Any, out: Any) -> None:
     for i in range(len(hx)):
         gain = _ZERO
         for j in range(len(out)):
-            gain += into[i, j] * back[i, j]
+            gain += into[i, j]
         for j in range(len(out)):
             out[j] += back[i, j] * gain * hx[i]
 
@@ -415,11 +415,11 @@ def windows(weights: Any, window: Any, mean: Any) -> Any:
                 most = max(most, weights[b, o, i])
                 inside += weights[b, o, i] > _ZERO
             counted[b, 0, i] = most
-            share = _ONE / _f(max(inside, 1)) if mean else _ONE
+            share = _ONE / _f(max(inside, 1))
             for o in range(width):
                 if weights[b, o, i] > _ZERO:
-                    forth[b, i, i + o] = share
-                    back[b, i, i + o] = _ONE
+                    forth[b, i, i + o] = share if mean else _ONE
+                    back[b, i, i + o] = _ONE if mean else share
     return forth, back, counted
 
 

@@ -130,10 +130,13 @@ def cbow(
                 nodes,
                 path,
                 rate * weight,
-                _ONE if mean else count,
+                _ONE,
                 scores,
                 ones,
             )
+            if not mean:
+                for d in range(depth):
+                    move[d] /= count
             for o in range(2 * window + 1):
                 if weights[b, o, i] > _ZERO:
                     row = others[b, i + o]

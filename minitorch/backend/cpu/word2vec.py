@@ -178,7 +178,7 @@ def _sgd_steps(
         step = pairs(x, y, weights[now], width)
         by_x, by_y = step.curvature(rate)
         if windows:
-            by_x *= np.vecdot(into, back)
+            by_x *= into.sum(axis=2)
             by_x = np.matmul(by_x[:, None], back)[:, 0]
         of_x, of_y = of_vectors.factors(rows, by_x), of_contexts.factors(columns, by_y)
         if windows:

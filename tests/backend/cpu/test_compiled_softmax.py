@@ -75,10 +75,10 @@ def word_by_word(vectors, nodes, blocks, rate, mean):
                 vectors[row] += move
                 loss += weight * lost
         elif len(rows):
-            weight, share = float(weights[b, inside, i].max()), len(rows) if mean else 1
-            x, gain = vectors[rows].sum(0) / share, len(rows) / share
-            lost, move = step(x, gain, word, nodes, rate * weight)
-            np.add.at(vectors, rows, move)
+            weight, count = float(weights[b, inside, i].max()), len(rows)
+            x = vectors[rows].sum(0) / (count if mean else 1)
+            lost, move = step(x, 1, word, nodes, rate * weight)
+            np.add.at(vectors, rows, move / (1 if mean else count))
             loss += weight * lost
     return loss
 

@@ -212,7 +212,7 @@ def reference_steps(tables, blocks, windows, width, size, lr):
         of_x = rate * np.einsum("nsl,ns->nl", pairs, coherent_squares(y))
         of_y = rate * np.einsum("nsl,nl->ns", pairs, coherent_squares(x))
         if windows:
-            of_x = np.einsum("nlm,nl->nm", back, (into * back).sum(2) * of_x)
+            of_x = np.einsum("nlm,nl->nm", back, into.sum(2) * of_x)
         for_x, for_y = damping(of_x, words, len(vectors)), damping(of_y, columns, len(contexts))
         if windows:
             for_x = np.where(back > 0, for_x[:, None, :], 1).min(2)
