@@ -13,7 +13,6 @@ from minitorch.text.skip_gram import CBOW, Blocks, SkipGram
 from minitorch.text.softmax import HierarchicalSoftmax
 from tests.text.test_word2vec import SENTENCES, separation
 
-pytestmark = pytest.mark.cpu_only("machine code is the CPU's")
 CPU = {"device": "cpu"}
 COUNTS = [40, 30, 22, 9, 9, 7, 5, 3, 2, 2, 1, 1]
 MODELS = [(SkipGram, None), (CBOW, True), (CBOW, False)]
