@@ -174,6 +174,7 @@ class Sentences:
 
 WORDS = int(sys.argv[1])
 OPTIONS = {"vector_size": 8, "epochs": 1, "sg": 1, "workers": 1, "alpha": 1e-3, "progress": False}
+OPTIONS["compiled"] = False  # Numba needs memory of its own
 Word2Vec([[f"w{i % 50}" for i in range(1000)]] * 9, **OPTIONS)  # warm
 with open("/proc/self/status") as status:
     data = next(int(line.split()[1]) for line in status if line.startswith("VmData"))
