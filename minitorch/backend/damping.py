@@ -17,9 +17,9 @@ of twenty words drawn evenly 0.7 to 0.98.) Beyond CURVATURE_LIMIT the pairs of r
 
 Below it a step is the plain sum of gradients. Beyond, its length is that of an implicit (proximal)
 step, bounded however often the row comes and however large the rate is (on a GPU, which adds H up
-in 64 bits, as far as those go). A pair counts by the lesser
-factor of its two rows: with one factor for both sides the step keeps what gradient flow keeps,
-sum |x|² - sum |y|², where a factor for each side lets one table grow while the other shrinks.
+in 64 bits, as far as those go). A pair counts by the lesser factor of its two rows: with one factor
+for both sides the step keeps what gradient flow keeps, sum |x|² - sum |y|², where a factor for each
+side lets one table grow while the other shrinks.
 CURVATURE_LIMIT is from experiments: lower ones cost quality on text at high rates and with many
 negatives, higher ones let twenty words overshoot in their first steps.
 

@@ -164,10 +164,10 @@ class Word2Vec:
     then, bit for bit, those of a run that never stopped.
 
     block_size, pool_size, step_words: how the work is cut up; leave them alone unless it is too
-    slow. A step takes blocks of `block_size` words, `step_words` in all: more mean fewer launches on
-    a GPU, and steps are shorter by themselves where words come too often for that (few words, high alpha,
-    many negatives, wide windows). The words of a block share `pool_size` noise words (None: 40, in
-    CBOW 16, and more in proportion to window * negative, in CBOW to negative, beyond 5 * 5).
+    slow. A step takes blocks of `block_size` words, `step_words` in all: more mean fewer launches
+    on a GPU. Steps are shorter by themselves where words come too often for that (few words, high
+    alpha, many negatives, wide windows). The words of a block share `pool_size` noise words (None:
+    40, in CBOW 16, and more in proportion to window * negative, in CBOW to negative, beyond 5 * 5).
 
     compiled: whether Numba's machine code does the work of negative sampling and of hierarchical
     softmax on the CPU (None: where the extra `numba` is installed and two million words or more are
