@@ -218,8 +218,8 @@ def negative_sampling_sgd_(
     (n, L + width - 1 + K). weights, width: as `negative_sampling` takes them.
     windows: two stacks of matrices (n, L, M), for CBOW. centres is then (n, M), and x is
     windows[0] @ input[centres]; those rows change by windows[1]ᵀ times the gradient by x.
-    compiled: on the CPU in float32 let Numba's machine code do it, which differs by rounding; with
-    windows for width 1 only.
+    compiled: on the CPU, in float32 and without windows let Numba's machine code do it, which
+    differs by rounding.
     Raises RuntimeError for shapes that do not fit, IndexError for a row that there is not.
     """
     (n, rows), length = centres.shape, weights.shape[-1]

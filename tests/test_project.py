@@ -126,7 +126,7 @@ LAZY = (
     "minitorch.backend.sim",
     "minitorch.backend.cpu.compiled",
     "minitorch.backend.cpu.compiled_optim",
-    "minitorch.backend.cpu.compiled_softmax",
+    "minitorch.backend.cpu.compiled_words",
 )
 
 

@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 from minitorch import dtypes, fused, ops
 from minitorch.backend import Device
 from minitorch.backend.cpu.word2vec import kernels
+from minitorch.backend.cpu.word_by_word import cbow_sgd_
 from minitorch.creation import arange, empty, from_numpy, full, like, zeros
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module, ModuleList
 from minitorch.random import Generator, rand, randint, randperm
+from minitorch.rules import count_change
 from minitorch.tensor import Tensor, no_grad
 from minitorch.text.rows import Rows, Windows
 from minitorch.text.softmax import dense
@@ -350,20 +352,16 @@ class CBOW(SkipGram):
     def _sample_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
         """As of SkipGram."""
         assert self.output is not None
-        if self.compiled:
-            made = kernels().windows(blocks.weights.array, self.window, self.mean)
-            into, back, counted = map(from_numpy, made)
-            halo, pool = blocks.halves(self.window)
-            targets = ops.cat([blocks.centres, pool], dim=1), counted
-        else:
-            into, back, halo, targets = self._matrices(blocks)
+        tables = self.input.weight, self.output.weight
+        if self.compiled and tables[0].dtype is dtypes.float32:
+            arrays = [table.array for table in tables], [part.array for part in blocks]
+            loss += cbow_sgd_(*arrays, self.window, size, lr, bool(self.mean))
+            for table in tables:
+                count_change(table)
+            return
+        into, back, halo, targets = self._matrices(blocks)
         fused.negative_sampling_sgd_(
-            *(self.input.weight, self.output.weight, loss, halo, *targets),
-            width=1,
-            size=size,
-            lr=lr,
-            windows=(into, back),
-            compiled=self.compiled,
+            *(*tables, loss, halo, *targets), width=1, size=size, lr=lr, windows=(into, back)
         )
 
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:

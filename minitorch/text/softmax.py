@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from minitorch import dtypes
 from minitorch.backend import Device
-from minitorch.backend.cpu.softmax import hierarchical_softmax_sgd_
+from minitorch.backend.cpu.word_by_word import hierarchical_softmax_sgd_
 from minitorch.creation import arange, tensor, zeros
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module, Parameter

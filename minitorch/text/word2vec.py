@@ -169,12 +169,13 @@ class Word2Vec:
     alpha, many negatives, wide windows). The words of a block share `pool_size` noise words (None:
     40, in CBOW 16, and more in proportion to window * negative, in CBOW to negative, beyond 5 * 5).
 
-    compiled: whether Numba's machine code does the work of negative sampling and of hierarchical
+    compiled: whether Numba's machine code does the work of negative sampling and hierarchical
     softmax on the CPU (None: where the extra `numba` is installed and two million words or more are
-    to be trained on, those of all epochs). By negative sampling vectors differ by rounding only;
-    hierarchical softmax then changes its tables centre by centre, as word2vec.c does, not after
-    `step_words` words. What is promised about equal vectors holds between runs of one setting. A
-    checkpoint can go on with another.
+    to be trained on, those of all epochs). Skip-gram by negative sampling differs by rounding only.
+    CBOW and hierarchical softmax then change their tables centre by centre, as word2vec.c does, not
+    after `step_words` words; of its block's noise words a centre of CBOW takes `negative` in turn.
+    What is promised about equal vectors holds between runs of one setting. A checkpoint can go on
+    with another.
 
     As in gensim: `wv` (KeyedVectors, the same object as long as the model lives, but for
     `reset_from`), whose words have the attributes "count", "sample_int" and (hs=1) "code" and

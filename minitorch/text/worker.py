@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 from minitorch.backend.cpu import settings
-from minitorch.backend.cpu.softmax import softmax_kernels
 from minitorch.backend.cpu.word2vec import kernels
+from minitorch.backend.cpu.word_by_word import word_kernels
 from minitorch.text.parallel import LEG, ROUND, Turns, clocks
 from minitorch.text.shared import restored
 from minitorch.text.training import Numbered, Stretch, Trainer
@@ -33,8 +33,8 @@ def main() -> None:
         about = restored(json.loads(instructions.makefile().readline()), memories)
         times = clocks(len(pipes)) if about.pop("in_turns") else None
         numbered = Numbered(*about.pop("numbered"))
-        if compiled and len(about["model"].others):
-            softmax_kernels()
+        if compiled and (about["model"].mean is not None or len(about["model"].others)):
+            word_kernels()
         gc.freeze()  # so that workers leave alone what they share
         workers = []
         for me, ends in enumerate(pipes):

@@ -118,7 +118,8 @@ def _negative_sampling_sgd_(
     for vectors, contexts, loss, centres, others, *rest in zip(*columns, strict=True):
         check_range(centres, len(vectors), "negative_sampling_sgd_: centres")
         check_range(others, len(contexts), "negative_sampling_sgd_: others")
-        steps = _compiled_steps if compiled and vectors.dtype == np.float32 else _sgd_steps
+        as_code = compiled and len(rest) == 1 and vectors.dtype == np.float32
+        steps = _compiled_steps if as_code else _sgd_steps
         steps(vectors, contexts, loss, centres, others, *rest, **params)
 
 
@@ -133,10 +134,7 @@ def _compiled_steps(
 ) -> None:
     given = [np.ascontiguousarray(a) for a in blocks]
     rates, limit = np.array(lr, dtype=np.float32), np.float32(CURVATURE_LIMIT)
-    if len(blocks) == 3:
-        loss += kernels().skip_gram(vectors, contexts, *given, width, size, rates, limit)
-    else:
-        loss += kernels().cbow(vectors, contexts, *given, size, rates, limit)
+    loss += kernels().skip_gram(vectors, contexts, *given, width, size, rates, limit)
 
 
 class _Curvature:
