@@ -96,7 +96,7 @@ def _mapped(array: Any) -> mmap.mmap | None:
     return array if isinstance(array, mmap.mmap) else None
 
 
-def _let_go(array: Array) -> None:
+def let_go(array: Array) -> None:
     """Let what was read of a file's map be read again when it is wanted again."""
     file = _mapped(array)
     if file is not None and hasattr(file, "madvise"):
@@ -148,7 +148,7 @@ class Description:
             for start in range(0, len(flat), _CHUNK):
                 part = np.ascontiguousarray(flat[start : start + _CHUNK])
                 os.pwrite(descriptor, part.data, place + start * array.itemsize)
-                _let_go(array)
+                let_go(array)
         return descriptor
 
 

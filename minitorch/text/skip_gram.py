@@ -10,7 +10,9 @@ In CBOW the words of a window together are the one side of a pair, and the centr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 from minitorch import dtypes, fused, ops
@@ -49,6 +51,22 @@ class Blocks(NamedTuple):
         for start in range(0, len(self.centres), size):
             end = start + size
             yield Blocks(self.centres[start:end], self.others[start:end], self.weights[start:end])
+
+
+class Drawn(NamedTuple):
+    """All that chance has to say about the blocks of a stretch.
+
+    start: where each begins, int64 (n,). pool: their noise words, int64 (n, K). cut: makes blocks
+    of some of both.
+    """
+
+    start: Tensor
+    pool: Tensor
+    cut: Callable[[Tensor, Tensor], Blocks]
+
+    def blocks(self, first: int = 0, last: int | None = None) -> Blocks:
+        """Blocks `first` to `last`, which is not among them."""
+        return self.cut(self.start[first:last], self.pool[first:last])
 
 
 class BlockSampler:
@@ -93,9 +111,13 @@ class BlockSampler:
         right = (offset > 0) & (offset <= reach.reshape(1, -1, 1))
         self._bands = (left | right).to(keep.dtype).reshape(-1, 2 * window + 1)
 
-    @no_grad()
     def blocks(self, tokens: Tensor, sentences: Tensor) -> Blocks:
         """Blocks of a stretch of a corpus: its words and the sentence of each, int64 (n,)."""
+        return self.draw(tokens, sentences).blocks()
+
+    @no_grad()
+    def draw(self, tokens: Tensor, sentences: Tensor) -> Drawn:
+        """What makes those blocks, some at a time."""
         kept = (self._draw(len(tokens)) < self.keep[tokens]).nonzero().squeeze(1)
         tokens, sentences = tokens[kept], sentences[kept]
         n = -(-len(tokens) // self.block_size)
@@ -103,36 +125,40 @@ class BlockSampler:
         order = arange(n, device=self._device)  # that of the text suits CBOW better
         if not self.cbow:
             order = randperm(n, generator=self.generator, device=self._device)
-        start = order * self.block_size
-        pool = self.noise(n, self.pool_size) if self.pool_size else None
-        cut = self._cut_compiled if self.compiled else self._cut
-        return cut(tokens, sentences, reach, start, pool)
+        pool = self.noise(n, self.pool_size)
+        if self.compiled:
+            cut = partial(self._cut_compiled, tokens, sentences, reach)
+        else:
+            cut = partial(self._cut, *self._widened(tokens, sentences, reach))
+        return Drawn(order * self.block_size, pool, cut)
 
     def _cut_compiled(
-        self, tokens: Tensor, sentences: Tensor, reach: Tensor, start: Tensor, pool: Tensor | None
+        self, tokens: Tensor, sentences: Tensor, reach: Tensor, start: Tensor, pool: Tensor
     ) -> Blocks:
-        """What `_cut` gives, by Numba."""
-        drawn = start.new_zeros((len(start), 0)) if pool is None else pool
-        words = (x.array for x in (tokens, sentences, reach, start, drawn))
+        """What `_cut` gives, by Numba, of what has not been widened."""
+        words = (x.array for x in (tokens, sentences, reach, start, pool))
         options = self.block_size, self.window, self.negative, self.cbow
         return Blocks(*map(from_numpy, kernels().blocks(*words, *options)))
 
-    def _cut(
-        self, tokens: Tensor, sentences: Tensor, reach: Tensor, start: Tensor, pool: Tensor | None
-    ) -> Blocks:
-        """The blocks of sub-sampled words that begin at `start`. reach: of each window."""
-        w, size = self.window, self.block_size
+    def _widened(self, tokens: Tensor, sentences: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+        """Words and what fills up the first and last halo; `_band` of those that have windows."""
+        w = self.window
         tail = len(reach) - len(tokens) + w
-        # The words that fill up the first and last halo stand in sentences of their own.
+        # What fills up stands in sentences of its own.
         around = arange(-w - tail, 0, device=self._device)
         sentences = _short(ops.cat([around[:w], sentences, around[w:]]))
         filler = zeros(w + tail, dtype=dtypes.int64, device=self._device)
-        tokens = ops.cat([filler[:w], tokens, filler[w:]])
+        return ops.cat([filler[:w], tokens, filler[w:]]), self._band(sentences, reach)
+
+    @no_grad()
+    def _cut(self, tokens: Tensor, bands: Tensor, start: Tensor, pool: Tensor) -> Blocks:
+        """The blocks of sub-sampled words that begin at `start`: see `_widened`."""
+        w, size = self.window, self.block_size
         place = start.unsqueeze(1) + arange(size + 2 * w, device=self._device)
         halo = tokens[place]
         centres = halo[:, w : w + size].contiguous()
-        band = self._band(sentences, reach)[place[:, :size]]
-        if pool is None:
+        band = bands[place[:, :size]]
+        if not self.pool_size:
             return Blocks(centres, halo, self._bands[band].transpose(1, 2).contiguous())
         weights = self._weights(centres, halo, pool, band)
         return Blocks(centres, ops.cat([halo, pool], dim=1), weights)
@@ -161,6 +187,8 @@ class BlockSampler:
 
     def noise(self, *shape: int) -> Tensor:
         """Words drawn from the noise distribution, int64."""
+        if not prod(shape):  # nothing is drawn, and no launch made
+            return zeros(*shape, dtype=dtypes.int64, device=self._device)
         n = len(self.aliases)
         row = randint(n, shape, generator=self.generator, device=self._device)
         return ops.where(self._draw(*shape) < self.thresholds[row], row, self.aliases[row])

@@ -9,12 +9,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from minitorch import dtypes
 from minitorch.backend.cpu import settings
@@ -23,16 +22,19 @@ from minitorch.tensor import Tensor
 from minitorch.text import model_file
 from minitorch.text.encoded import Encoded
 from minitorch.text.progress import Progress
-from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
+from minitorch.text.shared import let_go
+from minitorch.text.skip_gram import Blocks, BlockSampler, Drawn, SkipGram
 from minitorch.text.vocab import Vocab
 
 logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 STRETCH = 1 << 16  # words that are made into blocks at once, at most
 _EVEN = 8  # long corpora have a multiple of so many stretches, that workers end together
 # Times the loss of vectors of zeros from which on training has failed: in a chunk of the corpus, in
 # the first epoch, which begins with steps into the unknown, and in any other.
 _FAR_BEYOND, _BEYOND_AT_FIRST, _BEYOND = 10.0, 1.5, 1.1
+_BLOCKS = 256  # at once, on a CPU
 _RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word
 
 
@@ -72,6 +74,24 @@ class Sums(NamedTuple):
 
     loss: float
     pairs: float
+
+
+class Part(NamedTuple):
+    """Some blocks of a stretch, the rate of each step, and whether they are the last."""
+
+    blocks: Blocks
+    rates: list[float]
+    last: bool
+
+
+def _early(items: Iterator[_T]) -> Iterator[_T]:
+    """The same items, each from a thread that makes it while the one before is worked on."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = thread.submit(next, items, end)
+            yield item
 
 
 @dataclass(frozen=True)
@@ -123,45 +143,47 @@ class Trainer:
         return tensor(state, dtype=dtypes.int64, device="cpu")
 
     def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
-        """Train on one stretch after another; None is no stretch, and ends the looking ahead."""
-        prepared = self._prepared_ahead(stretches) if self.ahead else self._prepared(stretches)
+        """Train on one stretch after another; None is no stretch."""
+        parts = self._parts(stretches)
+        done = Sums(0.0, 0.0)
         with settings.flush_denormal():
-            for stretch, blocks in prepared:
-                yield self._step_over(stretch, blocks)
+            for part in _early(parts) if self.ahead else parts:
+                sums = self._step_over(part)
+                done = Sums(done.loss + sums.loss, done.pairs + sums.pairs)
+                if part.last:
+                    yield done
+                    done = Sums(0.0, 0.0)
 
-    def _prepared(self, stretches: Iterable[Stretch | None]) -> Iterator[tuple[Stretch, Blocks]]:
-        """Stretches and their blocks."""
-        return ((stretch, self._blocks(stretch)) for stretch in stretches if stretch is not None)
+    def _parts(self, stretches: Iterable[Stretch | None]) -> Iterator[Part]:
+        """What there is to be done, in parts that take little memory; on a GPU, few launches."""
+        size = self.blocks_at_once
+        for stretch in filter(None, stretches):
+            drawn = self._drawn(stretch)
+            n = len(drawn.start)
+            on_cpu = self.sampler.keep.device.type == "cpu"
+            length = max(1, _BLOCKS // size) * size if on_cpu else max(1, n)
+            words = (stretch.end - stretch.start) / max(1, n)  # to a block
+            for first in range(0, max(1, n), length):
+                last = min(first + length, n)
+                rates = [
+                    self.schedule.alpha(stretch.epoch, stretch.start + i * words)
+                    for i in range(first, last, size)
+                ]
+                yield Part(drawn.blocks(first, last), rates, last == n)
 
-    def _prepared_ahead(
-        self, stretches: Iterable[Stretch | None]
-    ) -> Iterator[tuple[Stretch, Blocks]]:
-        """The same from a thread that makes the next while this one is worked on."""
-        with ThreadPoolExecutor(1) as thread:
-            here: tuple[Stretch, Future[Blocks]] | None = None
-            for stretch in chain(stretches, (None,)):
-                following = stretch and (stretch, thread.submit(self._blocks, stretch))
-                if here is not None:
-                    yield here[0], here[1].result()
-                here = following
-
-    def _blocks(self, stretch: Stretch) -> Blocks:
+    def _drawn(self, stretch: Stretch) -> Drawn:
         corpus, table, _ = self.numbered
         self.sampler.generator.set_state(self.random(stretch.epoch, stretch.start))
         tokens, sentences = (
             from_numpy(part).to(self.sampler.keep.device).long()
             for part in corpus.number(table, stretch.start, stretch.end)
         )
-        return self.sampler.blocks(tokens, sentences)
+        let_go(corpus.tokens)
+        return self.sampler.draw(tokens, sentences)
 
-    def _step_over(self, stretch: Stretch, blocks: Blocks) -> Sums:
-        """Steps over the blocks of a stretch."""
-        size, n = self.blocks_at_once, len(blocks.centres)
-        words = (stretch.end - stretch.start) * size / max(1, n)
-        rates = [
-            self.schedule.alpha(stretch.epoch, stretch.start + i * words)
-            for i in range(-(-n // size))
-        ]
+    def _step_over(self, part: Part) -> Sums:
+        """Steps over the blocks of a part."""
+        (blocks, rates, _), size = part, self.blocks_at_once
         loss = zeros((), dtype=dtypes.float64, device=self.sampler.keep.device)
         if self.writing is None and self.locks is None:
             self.model.sgd_steps_(blocks, size, rates, loss)

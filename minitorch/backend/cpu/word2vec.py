@@ -208,17 +208,23 @@ class _Band:
 
     def curvature(self, rate: float) -> tuple[Array, Array]:
         """What the pairs add to H of each row of x and of y: see `damping`."""
-        size = self.x.shape[1]
-        counted = np.zeros_like(self.slopes)
-        _diagonals(counted, self.width)[...] = self.weights[:, : self.width]
-        counted[:, size + self.width - 1 :] = self.weights[:, self.width :]
-        of_x, of_y = _coherent(self.x, rate), _coherent(self.y, rate)
-        return np.matmul(of_y[:, None], counted)[:, 0], np.matmul(counted, of_x[..., None])[..., 0]
+        (n, size, _), width = self.x.shape, self.width
+        halo, pool = size + width - 1, self.weights[:, width:]
+        near = np.zeros((n, halo, size), pool.dtype)
+        _diagonals(near, width)[...] = self.weights[:, :width]
+        of_x, of_y = _coherent(self.x, rate)[..., None], _coherent(self.y, rate)[:, None]
+        by_x = np.matmul(of_y[..., :halo], near)
+        by_x += np.matmul(of_y[..., halo:], pool)
+        by_y = np.empty((n, of_y.shape[2], 1), pool.dtype)
+        np.matmul(near, of_x, out=by_y[:, :halo])
+        np.matmul(pool, of_x, out=by_y[:, halo:])
+        return by_x[:, 0], by_y[..., 0]
 
     def gradients(self, of_x: Array, of_y: Array) -> tuple[Array, Array]:
         """Derivatives of the loss by x and y, where each pair counts by the lesser factor."""
         slopes = self.slopes
-        slopes *= np.minimum(of_x[:, None], of_y[..., None])
+        if min(of_x.min(), of_y.min()) < 1:
+            slopes *= np.minimum(of_x[:, None], of_y[..., None])
         return np.matmul(slopes.transpose(0, 2, 1), self.y), np.matmul(slopes, self.x)
 
 
