@@ -3,6 +3,7 @@
 import re
 import sys
 
+import hypothesis
 import pytest
 
 import minitorch
@@ -13,6 +14,9 @@ REFEREES = re.compile(
     r"\b(torch|pytorch|gensim|sympy|sklearn|scikit-learn|matplotlib|graphviz|chromium|debian|cupy|nvrtc|nvdisasm)\b|g\+\+",
     re.IGNORECASE,
 )
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a test asserts no time
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser):

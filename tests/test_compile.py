@@ -265,7 +265,7 @@ def maker(program):
     return make
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(program=programs(), sizes=st.lists(st.sampled_from([4, 3]), min_size=4, max_size=7))
 def test_drawn_programs_replay_as_they_run(program, sizes):
     world = assert_equal_runs(maker(program), sizes)

@@ -320,7 +320,7 @@ def test_bce_with_logits():
     st.sampled_from(FLOATS[1:]),
     st.integers(0, 10**6),
 )
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_drawn_shapes_and_layouts(name, left, right, lengths, dtype, seed):
     """Both shapes broadcast: each dimension is 1 in x ("x"), in y ("y") or in neither ("b")."""
     rng = np.random.default_rng(seed)
@@ -337,7 +337,7 @@ def test_drawn_shapes_and_layouts(name, left, right, lengths, dtype, seed):
     st.sampled_from(DTYPES),
     st.integers(0, 10**6),
 )
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_drawn_unary(name, layout, shape, dtype, seed):
     if lenient(name, dtype):
         return

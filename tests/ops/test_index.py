@@ -238,7 +238,7 @@ def test_masked_select_one_hot_and_searchsorted():
 
 
 @given(st.data())
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=250, derandomize=True)
 def test_drawn_keys(data):
     """Keys as NumPy's strategies draw them, applied to strided tensors, read and written."""
     shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=4))

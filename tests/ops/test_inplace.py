@@ -619,7 +619,7 @@ STEP = st.tuples(
 
 
 @given(st.lists(STEP, min_size=2, max_size=9))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 def test_drawn_programs(program):
     play(program)
 

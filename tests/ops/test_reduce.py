@@ -196,7 +196,7 @@ def test_bincount(dtype):
     st.sampled_from(["float32", "float64"]),
     st.integers(0, 10**6),
 )
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_drawn(name, layout, shape, dim, keepdim, dtype, seed):
     a, view = laid_out(draw_array(np.random.default_rng(seed), shape, dtype), layout)
     options = {} if name in ALONG else {"keepdim": keepdim}

@@ -241,7 +241,7 @@ def test_copies_share_nothing(name):
     st.sampled_from(LAYOUTS),
     st.data(),
 )
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 def test_drawn_chains(shape, layout, data):
     """Several steps after one another, each drawn for the shape that is there."""
     a, view = laid_out(draw_array(np.random.default_rng(0), shape, "float64"), layout)

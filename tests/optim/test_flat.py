@@ -641,7 +641,7 @@ ACTIONS = st.one_of(
     [("SGD", {}), ("SGD", {"momentum": 0.9}), ("Adam", {"amsgrad": True}), ("Adagrad", {})],
     ids=str,
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(program=st.lists(ACTIONS, max_size=25))
 def test_programs_end_as_pytorchs(name, options, program):
     mine, theirs = (Side(library, name, options) for library in (minitorch, torch))

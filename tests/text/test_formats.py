@@ -265,7 +265,7 @@ def test_no_vectors_go_to_gensim_and_back(tmp_path, binary):
 
 
 @pytest.mark.parametrize("binary", [False, True])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_vectors_come_back(tmp_path_factory, binary, data):
     keys = data.draw(st.lists(KEYS, min_size=1, max_size=6, unique=True))

@@ -119,11 +119,11 @@ def test_loss_does_not_depend_on_workers(options):
 
 def batches_of(trainer, stretch):
     """Batches of a stretch and the learning rate of each."""
-    blocks = trainer._blocks(stretch)
+    blocks = trainer._drawn(stretch).blocks()
     size = trainer.blocks_at_once
-    span = (stretch.end - stretch.start) * size / len(blocks.centres)
+    span = (stretch.end - stretch.start) / len(blocks.centres)
     return [
-        (batch, trainer.schedule.alpha(stretch.epoch, stretch.start + i * span))
+        (batch, trainer.schedule.alpha(stretch.epoch, stretch.start + i * size * span))
         for i, batch in enumerate(blocks.split(size))
     ]
 

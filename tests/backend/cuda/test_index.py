@@ -85,7 +85,7 @@ def test_index_writes_to_out(key):
         assert_same(out, expected.astype(np.float64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_index_tuples(data):
     shape = data.draw(hnp.array_shapes(max_dims=4, max_side=4, min_side=0))

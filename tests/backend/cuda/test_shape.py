@@ -54,7 +54,7 @@ def factors(data, size):
     return (*shape, *([size] if size != 1 or data.draw(st.booleans()) else []))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_a_view_is_found_where_numpy_finds_one(data):
     x = strided(data, data.draw(hnp.array_shapes(min_dims=0, max_dims=5, max_side=4, min_side=0)))
@@ -229,7 +229,7 @@ def basic_index(draw, shape):
     return tuple(items)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_slice_backward(data):
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, max_side=5, min_side=0))
