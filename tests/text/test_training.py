@@ -122,7 +122,9 @@ def test_control_c_saves_between_two_stretches(tmp_path):
     handler = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.Trainer, "_step_over", interrupted)
-        with pytest.raises(KeyboardInterrupt, match=r"after 1 of 3 epochs and (900|1800) words; .*run"):
+        with pytest.raises(
+            KeyboardInterrupt, match=r"after 1 of 3 epochs and (900|1800) words; .*run"
+        ):
             Word2Vec(SENTENCES[:300], **OPTIONS, checkpoint=path)
     assert signal.getsignal(signal.SIGINT) is handler
     assert same(Word2Vec(SENTENCES[:300], **OPTIONS, checkpoint=path, resume=True), whole)
