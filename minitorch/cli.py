@@ -504,7 +504,13 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def _common_training_arguments(parser: argparse._ActionsContainer, out: str) -> None:
     add = parser.add_argument
     add("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ..., sim, auto")
-    add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal results")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="equal seeds give equal results (with as many BLAS threads)",
+    )
     add("--out", type=Path, default=Path(out), metavar="DIR", help="folder of what is saved")
     add("--quiet", action="store_true", help="print results only")
     add(

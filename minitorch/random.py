@@ -82,7 +82,11 @@ default_generator = Generator()
 
 
 def manual_seed(seed: int) -> Generator:
-    """Begin stream number `seed` for all that draws without a generator of its own."""
+    """Begin stream number `seed` for all that draws without a generator of its own.
+
+    The numbers drawn are the same everywhere. What is computed of them is so on one machine with
+    one number of BLAS threads (OPENBLAS_NUM_THREADS); others add up in another order.
+    """
     return default_generator.manual_seed(seed)
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from minitorch.backend import get_default_device
 from minitorch.tensor import is_grad_enabled, set_grad_enabled
+
+_PATIENCE = 0.5  # seconds that an iterator which ends early waits for batches that are being made
 
 
 def ahead(
@@ -19,22 +26,71 @@ def ahead(
 
     `parts` is read in the calling thread; default device and grad mode in the threads are the
     caller's. What `make` raises is raised here, in place of its batch, with its traceback. The
-    threads end when the iterator does, also where it is dropped in the middle.
+    threads end when the iterator does, also where it is dropped in the middle; but neither Ctrl-C
+    nor the end of the process waits for a batch that is being made.
+    Raises RuntimeError in a process that was forked after the first batch, which lacks the threads.
     """
-    device, grad = get_default_device(), is_grad_enabled()
-
-    def work(part: Any) -> Any:
-        with device, set_grad_enabled(grad):
-            return make(part)
-
+    process = os.getpid()
     rest = iter(parts)
     waiting: deque[Future[Any]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="DataLoader")
+    pool = _Pool(make, threads)
+    patience = _PATIENCE
     try:
-        waiting.extend(pool.submit(work, part) for part in islice(rest, count))
+        waiting.extend(map(pool.submit, islice(rest, count)))
         while waiting:
+            if os.getpid() != process:
+                raise RuntimeError(
+                    "DataLoader: this iterator was begun before the process was forked, which "
+                    "leaves its threads behind: begin a new one here"
+                )
             batch = waiting.popleft().result()
-            waiting.extend(pool.submit(work, part) for part in islice(rest, 1))
+            waiting.extend(map(pool.submit, islice(rest, 1)))
             yield batch
+    except KeyboardInterrupt:
+        patience = 0
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        if os.getpid() == process:  # locks of a fork may be held by threads that it lacks
+            pool.end(waiting, patience)
+
+
+class _Pool:
+    """Threads that no exit of the process waits for, as it does for those of an Executor."""
+
+    def __init__(self, make: Callable[[Any], Any], threads: int) -> None:
+        self._make, self._jobs = make, SimpleQueue[Any]()
+        modes = get_default_device(), is_grad_enabled()
+        self._threads = [
+            Thread(target=self._serve, args=modes, name=f"DataLoader-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, part: Any) -> Future[Any]:
+        """The batch of a part, once it is made."""
+        future: Future[Any] = Future()
+        self._jobs.put((future, part))
+        return future
+
+    def _serve(self, device: Any, grad: bool) -> None:
+        with device, set_grad_enabled(grad):
+            while (job := self._jobs.get()) is not None:
+                future, part = job
+                if future.set_running_or_notify_cancel():
+                    try:
+                        future.set_result(self._make(part))
+                    except BaseException as error:
+                        future.set_exception(error)
+                del job, future, part  # the caller alone holds the batch
+
+    def end(self, waiting: Iterable[Future[Any]], patience: float) -> None:
+        """Drop what has not begun, and wait so many seconds for what has."""
+        for future in waiting:
+            future.cancel()
+        for _ in self._threads:
+            self._jobs.put(None)
+        until = time.monotonic() + patience
+        for thread in self._threads:
+            if not sys.is_finalizing():
+                thread.join(max(0.0, until - time.monotonic()))

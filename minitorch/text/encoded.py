@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import logging
 import os
 import reprlib
 import secrets
 import struct
 import tempfile
 import time
+import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -25,11 +27,13 @@ from minitorch.text.progress import Progress
 
 Numbers = NDArray[np.int32]
 
+logger = logging.getLogger(__name__)
+
 _AT_ONCE = 1 << 20  # words that are held before they go to the file
 _LOOKED_AT = 1 << 16  # words of a corpus that are looked at together
 _LATELY = 1000  # sentences between two looks at the clock
-_END = struct.Struct("<8sQ")  # last bytes of a token file: which format, how many words
-_FORMAT = b"minitok1"
+_END = struct.Struct("<8sQI")  # last bytes of a token file: format, number of words, checksum
+_FORMAT = b"minitok2"
 
 
 @dataclass(frozen=True)
@@ -193,8 +197,12 @@ def encode(
     given = None if words is None else list(words)
     path = None if cache is None else _cached(sentences, given, Path(cache))
     if path is not None:
-        with suppress(FileNotFoundError, ValueError):  # a damaged one is written anew
+        try:
             return _open(path)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            logger.warning("%s: the corpus is read again", error)
         path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = None if path is None else path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -239,7 +247,8 @@ class _Writer:
         self.closed = words is not None
         self.tokens = array("i")
         self.counts = np.zeros(0, dtype=np.int64)
-        self.count = self.total = self.written = 0
+        self.count = self.total = self.written = self.checksum = 0
+        self.path = path
         self.file: IO[bytes] | None = None if path is None else path.open("wb")
 
     def add(self, sentence: Sequence[str]) -> None:
@@ -270,16 +279,27 @@ class _Writer:
     def _flush(self) -> None:
         if self.file is None:
             self.file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
-        self.file.write(self._numbers().astype("<i4", copy=False).data)
+        self._write(self.file, self._numbers().astype("<i4", copy=False).tobytes())
         del self.tokens[:]
+
+    def _write(self, file: IO[bytes], data: bytes) -> None:
+        """Write at once, and count it into the checksum. Raises OSError that names the file."""
+        self.checksum = zlib.crc32(data, self.checksum)
+        try:
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            place = self.path or tempfile.gettempdir()
+            raise OSError(error.errno, error.strerror, str(place)) from None
 
     def finish(self) -> None:
         """Write the rest, and behind it what the numbers mean."""
         self._flush()
         assert self.file is not None
         about = [list(self.index), self.counts.tolist(), self.count, self.total]
-        self.file.write(json.dumps(about).encode())
-        self.file.write(_END.pack(_FORMAT, self.written))
+        self._write(self.file, json.dumps(about).encode())
+        checksum = zlib.crc32(b"%d" % self.written, self.checksum)
+        self._write(self.file, _END.pack(_FORMAT, self.written, checksum))
 
     def result(self) -> Encoded:
         """The corpus, in memory or mapped from a file that has no name."""
@@ -287,29 +307,39 @@ class _Writer:
             tokens = self._numbers()
         else:
             self._flush()
-            self.file.flush()
             tokens = np.memmap(self.file, dtype="<i4", mode="r")
         return Encoded(list(self.index), self.counts, tokens, self.count, self.total)
 
     def close(self) -> None:
         """Close the file; what is mapped stays."""
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):  # of a write that failed, and told so
+                self.file.close()
 
 
 def _open(path: Path) -> Encoded:
-    """Map a token file. Raises ValueError if it is not one, or not a whole one."""
+    """Map a token file. Raises ValueError if it is not one, or not as it was written."""
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _END.size))
-        form, length = _END.unpack(file.read(_END.size)) if size >= _END.size else (b"", 0)
-        if form != _FORMAT or 4 * length > size - _END.size:
-            raise ValueError(f"{path}: not a complete token file")
+        size = file.seek(0, os.SEEK_END) - _END.size
+        file.seek(max(0, size))
+        form, length, checksum = _END.unpack(file.read()) if size >= 0 else (b"", 0, 0)
+        whole = form == _FORMAT and 4 * length <= size
+        if not whole or zlib.crc32(b"%d" % length, _crc(file, size)) != checksum:
+            raise ValueError(f"{path}: it is damaged, or no token file")
         file.seek(4 * length)
-        words, counts, count, total = json.loads(file.read()[: -_END.size])
+        words, counts, count, total = json.loads(file.read(size - 4 * length))
     tokens = (
         np.memmap(path, dtype="<i4", mode="r", shape=(length,))
         if length
         else np.zeros(0, dtype=np.int32)
     )
     return Encoded(words, np.array(counts, dtype=np.int64), tokens, count, total)
+
+
+def _crc(file: IO[bytes], size: int) -> int:
+    """The checksum of the first bytes of a file."""
+    file.seek(0)
+    checksum = 0
+    for start in range(0, size, _AT_ONCE):
+        checksum = zlib.crc32(file.read(min(_AT_ONCE, size - start)), checksum)
+    return checksum

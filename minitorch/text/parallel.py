@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +36,12 @@ from minitorch.text.training import Stretch, Sums, Trainer
 
 _AHEAD = 2  # stretches that a worker has at once: it need not wait for the next
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+_LOOKS = 1000  # turns of a waiting loop between two looks whether the parent is there
+_MAIN = "from minitorch.text.worker import main; main()"
+NUMBER = 4  # bytes of the number of a worker whose end is asked for
+_PATIENCE, _LONGEST_STATUS = 10, 16  # seconds, bytes of the word about a worker that has ended
+_LAST_WORDS = 4000  # bytes of what workers have printed that are told
+_SUSPECTED = {"SIGKILL": " (is there too little memory?)", "SIGBUS": " (is a disk full?)"}
 ROUND, LEG = 1 << 24, 1 << 44  # of a clock of `Turns`
 
 
@@ -52,13 +60,16 @@ def clocks(workers: int) -> NDArray[np.int64]:
 class Turns:
     """A lock-step: each in order takes a step, so that the result does not depend on who is faster.
 
-    clocks: int64 (workers,), how far everybody is. me: which is mine.
+    clocks: int64 (workers,), how far everybody is. me: which is mine. given_up: whether nobody
+        wants the result any more, in which case waiting raises `SystemExit`.
     A clock shows leg, round and step. Who has done its stretch of a round, or has none left,
     sets its own to the next round or leg, so that the others do not wait for it.
     """
 
-    def __init__(self, clocks: NDArray[np.int64], me: int) -> None:
-        self.clocks, self.me, self.now = clocks, me, 0
+    def __init__(
+        self, clocks: NDArray[np.int64], me: int, given_up: Callable[[], bool] = bool
+    ) -> None:
+        self.clocks, self.me, self.now, self.given_up = clocks, me, 0, given_up
 
     def __enter__(self) -> None:
         self.now += 1
@@ -69,8 +80,12 @@ class Turns:
         self._wait(self.clocks)
 
     def _wait(self, clocks: NDArray[np.int64]) -> None:
+        waited = 0
         while clocks.size and clocks.min() < self.now:
             os.sched_yield()
+            waited += 1
+            if waited % _LOOKS == 0 and self.given_up():
+                raise SystemExit  # one that has ended would be waited for without end
 
     def pass_on(self, unit: int) -> None:
         """Go on to the next ROUND or LEG, together with all others."""
@@ -79,13 +94,21 @@ class Turns:
         self._wait(self.clocks)
 
 
-Answers: TypeAlias = "SimpleQueue[tuple[_Worker, Sums | None]]"
+def hung_up(descriptor: int) -> Callable[[], bool]:
+    """What tells whether the other end of a pipe that is read from has been closed."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return lambda: bool(poll.poll(0))
+
+
+Answers: TypeAlias = "SimpleQueue[tuple[_Worker, Sums | str]]"
 
 
 class _Worker:
     """A process: this end of the pipes to and from it, and the numbers of its stretches."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, number: int, answers: Answers) -> None:
+        self.number = number
         there, to = os.pipe()
         here, back = os.pipe()
         self.theirs = there, back
@@ -100,10 +123,14 @@ class _Worker:
             print(json.dumps(what), file=self.said, flush=True)
 
     def _listen(self, answers: Answers) -> None:
-        """Put what it answers into the queue, and at its end None."""
-        for line in self.heard:
-            answers.put((self, Sums(*map(float.fromhex, line.split()))))
-        answers.put((self, None))
+        """Put what it answers into the queue, and at its end what is known of that."""
+        line, fault = "", ""
+        try:
+            for line in self.heard:
+                answers.put((self, Sums(*map(float.fromhex, line.split()))))
+        except (TypeError, ValueError, OverflowError):
+            fault = f"answered with {line[:80]!r}"
+        answers.put((self, fault))
 
     def started(self) -> None:
         """Leave its ends to the process, and listen to it."""
@@ -119,6 +146,25 @@ class _Worker:
         self.heard.close()
 
 
+def _module_folders() -> list[str]:
+    """Where the workers find modules: where this process does, but for the current folder.
+
+    The minitorch that they find is this one, also where it was imported from there.
+    """
+    folders = [folder for folder in sys.path if os.path.isabs(folder)]
+    others = (i for i, folder in enumerate(folders) if Path(folder, "minitorch").is_dir())
+    first = next(others, len(folders))
+    return [*folders[:first], str(Path(__file__).parents[2]), *folders[first:]]
+
+
+def _ending(status: int) -> str:
+    """What an exit status says."""
+    if status >= 0:
+        return f"has ended with status {status}"
+    killer = signal.Signals(-status).name
+    return f"was killed by {killer}" + _SUSPECTED.get(killer, "")
+
+
 class Starting:
     """Workers that have no work yet: what they are made of starts while the corpus is read.
 
@@ -127,20 +173,21 @@ class Starting:
 
     def __init__(self, workers: int, compiled: bool) -> None:
         self.answers: Answers = SimpleQueue()
-        self.workers = [_Worker(self.answers) for _ in range(workers)]
+        self.workers = [_Worker(i, self.answers) for i in range(workers)]
         ends = [worker.theirs for worker in self.workers]
-        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        code = f"import sys; sys.path[:] = {_module_folders()}; {_MAIN}"
+        about = json.dumps([compiled, os.getpid(), ends])
         alone = dict.fromkeys(_ONE_THREAD, "1")
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self.instructions, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "minitorch.text.worker", json.dumps([compiled, ends])],
+                [sys.executable, "-I", *["-B"] * sys.dont_write_bytecode, "-c", code, about],
                 stdin=theirs.fileno(),
                 stdout=self.errors,
                 stderr=self.errors,
                 pass_fds=[end for both in ends for end in both],
-                env=os.environ | alone | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                env=os.environ | alone,
             )
         self.instructed = False
         for worker in self.workers:
@@ -171,10 +218,22 @@ class Starting:
             self.instructions.sendall(json.dumps(about.given).encode() + b"\n")
         os.close(rest)
 
-    def last_words(self) -> str:
-        """What the workers left on stderr."""
-        self.errors.seek(0)
-        return self.errors.read().strip()
+    def end_of(self, worker: _Worker, fault: str) -> str:
+        """Which worker has ended, how, and what all of them have printed."""
+        told = [f"worker {worker.number + 1} of {len(self.workers)} {fault or self._end(worker)}"]
+        self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - _LAST_WORDS))
+        words = self.errors.read().decode(errors="replace").strip()
+        return "\n".join([*told, words] if words else told)
+
+    def _end(self, worker: _Worker) -> str:
+        """How a process has ended, of which its own parent knows; or how that parent has."""
+        with suppress(OSError, ValueError):
+            self.instructions.settimeout(_PATIENCE)
+            self.instructions.sendall(worker.number.to_bytes(NUMBER, "big"))
+            return _ending(int(self.instructions.recv(_LONGEST_STATUS)))
+        with suppress(subprocess.TimeoutExpired):
+            return f"has ended with its parent, which {_ending(self.process.wait(_PATIENCE))}"
+        return "does not answer any more"
 
     def close(self) -> None:
         """End them; once is enough."""
@@ -207,8 +266,10 @@ class Processes:
             self._hand_out(worker, coming)
         while any(worker.has for worker in self.workers):
             worker, sums = self.starting.answers.get()
-            if sums is None:
-                raise RuntimeError(f"Word2Vec: a worker has ended: {self.starting.last_words()}")
+            if isinstance(sums, str):
+                raise RuntimeError(
+                    f"Word2Vec: a worker has ended: {self.starting.end_of(worker, sums)}"
+                )
             done[worker.has.popleft()] = sums
             if not in_turns:
                 self._hand_out(worker, coming)

@@ -35,8 +35,7 @@ class Memory(mmap.mmap):
     descriptor: int
 
     def __new__(cls, size: int) -> Memory:
-        descriptor = os.memfd_create("minitorch") if hasattr(os, "memfd_create") else _unnamed()
-        os.truncate(descriptor, size)
+        descriptor = _allocated(size, in_memory=True)
         memory = super().__new__(cls, descriptor, size)
         memory.descriptor = descriptor
         return memory
@@ -45,10 +44,36 @@ class Memory(mmap.mmap):
         os.close(self.descriptor)
 
 
-def _unnamed() -> int:
-    """An empty file that goes away with the processes that have it open."""
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+def _allocated(size: int, in_memory: bool = False) -> int:
+    """The descriptor of a file of zeros that goes away with the processes that have it open.
+
+    in_memory: not of a disk, where the system can do that. All of it is allocated: a map of a file
+    with holes kills the process that touches one once the disk is full. Raises OSError that names
+    the folder.
+    """
+    folder = "memory"
+    if in_memory and hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("minitorch")
+    else:
+        folder = tempfile.gettempdir()
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    try:
+        _fill(descriptor, max(1, size))
+    except OSError as error:
+        os.close(descriptor)
+        reason = f"{error.strerror}: {size:,} bytes are needed"
+        raise OSError(error.errno, reason, folder) from None
+    return descriptor
+
+
+def _fill(descriptor: int, size: int) -> None:
+    """Make a file as long as this, with no hole in it."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    for start in range(0, size, _CHUNK):
+        os.pwrite(descriptor, bytes(min(_CHUNK, size - start)), start)
 
 
 class _Layout:
@@ -141,8 +166,7 @@ class Description:
 
     def file(self) -> int:
         """The descriptor of a new file with all other arrays."""
-        descriptor = _unnamed()
-        os.truncate(descriptor, max(1, self._rest.end))
+        descriptor = _allocated(self._rest.end)
         for place, array in self._rest.placed:
             flat = array.reshape(-1)
             for start in range(0, len(flat), _CHUNK):

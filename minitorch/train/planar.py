@@ -101,6 +101,9 @@ ADJUSTABLE = ("lr", "penalty", "penalty_rate", "batch_size")
 class PlanarConfig:
     """What decides the outcome of a `PlanarExperiment`; equal ones give equal results.
 
+    To the last bit only on one machine with one number of BLAS threads: others add up in another
+    order, and training makes the difference grow.
+
     data: a name of `minitorch.data.PLANAR`; train_fraction: of its points, the others are for
     testing; features: what the network is given of a point; hidden: widths of the hidden layers;
     penalty: L1 (the sum of |w|) or L2 (half the sum of w²) times penalty_rate is added to the loss.

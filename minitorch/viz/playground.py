@@ -8,6 +8,9 @@
 - POST /train {"session": S, "epochs": N, "adjust": {"lr": ...}}: up to N epochs, as many as begin
   within a second: {"state": ...}.
 
+Equal settings and seeds give equal numbers on one machine with one number of BLAS threads
+(OPENBLAS_NUM_THREADS): others add up in another order, which after some epochs can be seen.
+
 What is wrong with a request is told as {"error": text} with a status of 400 or more.
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import sys
 import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -65,6 +69,7 @@ class PlaygroundServer(ThreadingHTTPServer):
     """Sessions by their names; one request at a time computes."""
 
     daemon_threads = True
+    request_queue_size = 128  # pages that connect at once
 
     def __init__(self, port: int = 8000, device: str | Device = "cpu") -> None:
         if not isinstance(port, int) or not 0 <= port < 1 << 16:
@@ -76,6 +81,11 @@ class PlaygroundServer(ThreadingHTTPServer):
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
             raise OSError(f"port {port}: {error.strerror}: choose another one") from None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of an error, unless it is that the page has gone."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

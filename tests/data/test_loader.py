@@ -1,6 +1,8 @@
 """The loader, against PyTorch's."""
 
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -337,6 +339,72 @@ def test_threads_end_with_the_iterator(end):
         iterator.close()
     del iterator
     assert not threads()
+
+
+SLOW = """
+import signal, sys, threading, time
+from minitorch.data import DataLoader
+
+class Slow:
+    def __len__(self):
+        return 100
+
+    def __getitem__(self, index):
+        if index > 1:
+            print("reading", flush=True)
+            time.sleep(600)
+        return index
+
+iterator = iter(DataLoader(Slow(), 1, num_workers=2))
+assert next(iterator).item() == 0
+if sys.argv[1] == "in the loop":
+    time.sleep(600)
+for batch in iterator:
+    pass
+"""
+
+
+@pytest.mark.parametrize("case", ["in the loop", "waiting"])
+def test_control_c_does_not_wait_for_running_batches(case):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, case],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "reading\n"
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    assert process.returncode != 0
+
+
+FORKED = """
+import os, sys
+import minitorch
+from minitorch.data import DataLoader, TensorDataset
+loader = DataLoader(TensorDataset(minitorch.arange(100)), 1, num_workers=2)
+fresh, begun = iter(loader), iter(loader)
+next(begun)
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+    sys.exit(len(list(begun)) != 99)
+try:
+    next(begun)
+except RuntimeError as error:
+    print(error)
+print(len(list(fresh)), len(list(loader)), len(list(begun)))
+"""
+
+
+def test_an_iterator_carried_over_a_fork_raises():
+    command = [sys.executable, "-W", "ignore", "-c", FORKED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert re.fullmatch(
+        r"DataLoader: this iterator was begun before the process was forked, .*\n100 100 0\n",
+        done.stdout,
+    )
+    assert done.stderr == ""
 
 
 def test_threads_have_the_callers_device_and_grad_mode(device):

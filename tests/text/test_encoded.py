@@ -3,6 +3,7 @@ import subprocess
 import sys
 import tracemalloc
 from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,17 +123,75 @@ def test_a_token_file_is_found_again_until_the_corpus_changes(text, tmp_path):
     assert len(list(cache.iterdir())) == 3
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda b: b[:-20], lambda b: b"", lambda b: b[8:], lambda b: b + b"x"]
-)
-def test_a_damaged_token_file_is_written_anew(text, tmp_path, damage):
+def _flipped(place):
+    return lambda b: b[:place] + bytes([b[place] ^ 1]) + b[place:][1:]
+
+
+DAMAGES = {
+    "cut": lambda b: b[:-20],
+    "empty": lambda b: b"",
+    "without its beginning": lambda b: b[8:],
+    "longer": lambda b: b + b"x",
+    "a bit of a word": _flipped(5),
+    "a sign": _flipped(3),
+    "a bit of the counts": lambda b: b.replace(b"[3, 2", b"[2, 2"),
+    "a bit of the length": _flipped(-12),
+    "a bit of the checksum": _flipped(-1),
+    "a page of zeros": lambda b: bytes(16) + b[16:],
+    "zeros": lambda b: bytes(len(b)),
+    "another form": lambda b: b.replace(b"minitok2", b"minitok1"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_token_file_is_written_anew(text, tmp_path, name, caplog):
     first = encode(Corpus(text, _named), cache=tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     whole, expected = file.read_bytes(), first.tokens.tolist()
     del first
-    file.write_bytes(damage(whole))
+    damaged = DAMAGES[name](whole)
+    assert damaged != whole
+    file.write_bytes(damaged)
     assert encode(Corpus(text, _named), cache=tmp_path / "cache").tokens.tolist() == expected
     assert file.read_bytes() == whole
+    assert f"{file}: it is damaged, or no token file: the corpus is read again" in caplog.text
+    caplog.clear()
+    encode(Corpus(text, _named), cache=tmp_path / "cache")
+    assert not caplog.text
+
+
+def test_a_token_file_that_cannot_be_read_is_written_anew(text, tmp_path, monkeypatch, caplog):
+    expected = encode(Corpus(text, _named), cache=tmp_path / "cache").tokens.tolist()
+    opened, calls = encoded._open, []
+
+    def refused(path):
+        calls.append(path)
+        if len(calls) == 1:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(encoded, "_open", refused)
+    assert encode(Corpus(text, _named), cache=tmp_path / "cache").tokens.tolist() == expected
+    assert "Permission denied" in caplog.text
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_full_disk_is_named(monkeypatch, tmp_path, cached):
+    monkeypatch.setattr(encoded, "_AT_ONCE", 10)
+    folder = tmp_path / "tokens"
+    corpus = tmp_path / "text.txt"
+    corpus.write_text("a b c d e f g h\n" * 10)
+    opened = Path.open
+
+    def full(path, mode="r", **options):
+        return opened(Path("/dev/full") if "w" in mode else path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(encoded.tempfile, "TemporaryFile", lambda: opened(Path("/dev/full"), "wb"))
+    with pytest.raises(OSError, match="No space left on device") as told:
+        encode(Corpus(corpus, _named), cache=folder if cached else None)
+    expected = str(folder) if cached else encoded.tempfile.gettempdir()
+    assert str(told.value.filename).startswith(expected)
 
 
 def test_reading_that_fails_leaves_no_file(text, tmp_path):

@@ -176,7 +176,8 @@ def test_a_worker_that_dies_is_told(monkeypatch):
         hand_out(worker, coming)
 
     monkeypatch.setattr(parallel.Processes, "_hand_out", staticmethod(killing))
-    with pytest.raises(RuntimeError, match=r"a worker has ended"):
+    told = r"a worker has ended: worker [12] of 2 was killed by SIGKILL"
+    with pytest.raises(RuntimeError, match=told):
         model.train()
     assert started[0].poll() is not None
 
@@ -201,6 +202,89 @@ def test_workers_go_on_without_the_first_process(monkeypatch):
     assert started[0].returncode == -signal.SIGKILL
 
 
+NOISY = """
+from minitorch.text import training
+def blocks(trainer, stretch, blocks=training.Trainer._blocks):
+    print("noise", flush=True)
+    return {}
+training.Trainer._blocks = blocks
+"""
+
+
+def test_what_a_worker_prints_is_no_answer(monkeypatch):
+    code = NOISY.format("blocks(trainer, stretch)")
+    monkeypatch.setattr(parallel, "_MAIN", f"exec({code!r}); {parallel._MAIN}")
+    assert separation(Word2Vec(SENTENCES, **OPTIONS).wv) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("exit(3)", r"worker [12] of 2 has ended with status 3\nnoise"),
+        ("__import__('os').kill(__import__('os').getpid(), 11)", r"killed by SIGSEGV\nnoise"),
+    ],
+)
+def test_a_worker_that_ends_is_named_with_what_it_printed(monkeypatch, end, told):
+    monkeypatch.setattr(parallel, "_MAIN", f"exec({NOISY.format(end)!r}); {parallel._MAIN}")
+    with pytest.raises(RuntimeError, match=told):
+        Word2Vec(SENTENCES, **OPTIONS)
+
+
+def test_workers_that_cannot_begin_are_told(monkeypatch):
+    monkeypatch.setattr(parallel, "_MAIN", "raise SystemExit('no such module')")
+    told = r"ended with its parent, which has ended with status 1\nno such module"
+    with pytest.raises(RuntimeError, match=told):
+        Word2Vec(SENTENCES, **OPTIONS)
+
+
+@pytest.mark.parametrize("line", ["noise", "0x1p0", "0x1p0 0x1p0 0x1p0", "0x1p9999 0x1p0"])
+def test_an_answer_that_is_none(line):
+    answers = parallel.SimpleQueue()
+    worker = parallel._Worker(0, answers)
+    os.write(worker.theirs[1], f"0x1p0 0x1p1\n{line}\n".encode())
+    worker.started()
+    assert answers.get() == (worker, (1.0, 2.0))
+    assert answers.get() == (worker, f"answered with {line + chr(10)!r}")
+    worker.close()
+
+
+@pytest.mark.parametrize("name", ["tqdm", "minitorch", "json", "readline", "sitecustomize"])
+def test_workers_run_nothing_of_the_current_folder(monkeypatch, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("open('run', 'w'); raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONINSPECT", "1")
+    monkeypatch.setattr(sys, "path", ["", ".", *sys.path])
+    starting = parallel.Starting(1, False)
+    starting.instructions.close()  # there is nothing to do
+    assert starting.process.wait() == 0
+    assert os.listdir(tmp_path) == [name]
+    starting.close()
+
+
+def test_workers_find_the_minitorch_that_runs(monkeypatch, tmp_path):
+    (tmp_path / "minitorch").mkdir()
+    ours = str(Path(minitorch.__file__).parents[1])
+    monkeypatch.setattr(sys, "path", ["", "/stdlib", str(tmp_path), ours, "lib"])
+    assert parallel._module_folders() == ["/stdlib", ours, str(tmp_path), ours]
+    monkeypatch.setattr(sys, "path", ["", "/stdlib"])
+    assert parallel._module_folders() == ["/stdlib", ours]
+
+
+def test_whoever_waits_sees_that_the_parent_has_gone():
+    turns = parallel.Turns(parallel.clocks(2), 0, lambda: True)
+    with pytest.raises(SystemExit):
+        turns.pass_on(parallel.ROUND)
+    reader, writer = os.pipe()
+    gone = parallel.hung_up(reader)
+    os.write(writer, b"a word")
+    assert not gone()
+    os.close(writer)
+    assert gone()
+    os.close(reader)
+
+
 def test_a_worker_says_why_it_failed(monkeypatch):
     sampler = Word2Vec._sampler
 
@@ -214,15 +298,22 @@ def test_a_worker_says_why_it_failed(monkeypatch):
         Word2Vec(SENTENCES, **OPTIONS)
 
 
-def test_workers_end_with_a_parent_that_is_killed():
+@pytest.mark.parametrize(
+    ("in_turns", "first"), [(False, False), (True, False), (True, True)], ids=str
+)
+def test_workers_end_with_a_parent_that_is_killed(in_turns, first):
     code = f"""
+import minitorch
 from minitorch.text import Word2Vec, training, word2vec
+minitorch.use_deterministic_algorithms({in_turns})
 word2vec.STRETCH = training.STRETCH = 2000
 Word2Vec([["a", "b", "c", "d"] * 3] * 1000, **{OPTIONS | {"epochs": 10_000}!r})
 """
     process = subprocess.Popen([sys.executable, "-c", code])
     while not (started := children(process.pid)) or len(workers := children(started[0])) < 2:
         assert process.poll() is None
+    if first:
+        os.kill(started[0], signal.SIGKILL)
     process.kill()
     process.wait()
     for pid in (*started, *workers):

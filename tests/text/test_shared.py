@@ -1,15 +1,17 @@
 """Models whose arrays several processes have in common."""
 
 import copy
+import errno
 import json
 import os
+import tempfile
 import tracemalloc
 
 import numpy as np
 import pytest
 
 import minitorch
-from minitorch.text import Word2Vec
+from minitorch.text import Word2Vec, shared
 from minitorch.text.shared import Description, memory_of, restored, share
 from minitorch.text.skip_gram import SkipGram
 from tests.referee import array
@@ -165,3 +167,34 @@ def test_what_cannot_go_over_is_named(strange):
         return
     with pytest.raises(TypeError, match=r"cannot go over to another process"):
         Description(memory_of(model), {"model": model, "strange": strange})
+
+
+def test_memory_has_no_holes():
+    for in_memory in (True, False):
+        descriptor = shared._allocated(1 << 20, in_memory)
+        try:
+            assert os.fstat(descriptor).st_blocks * 512 >= os.fstat(descriptor).st_size == 1 << 20
+        finally:
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("memfd", [True, False])
+def test_a_full_folder_is_told(monkeypatch, memfd):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if not memfd:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    before = len(os.listdir("/proc/self/fd"))
+    model = SkipGram(5, 3, device="cpu")
+    share(model)
+    description = Description(memory_of(model), np.ones(1000))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left on device: 1\d\d bytes are needed") as told:
+        share(SkipGram(5, 3, device="cpu"))
+    assert told.value.filename == ("memory" if memfd else tempfile.gettempdir())
+    with pytest.raises(OSError, match="No space left on device: 8,000 bytes") as told:
+        description.file()
+    assert told.value.filename == tempfile.gettempdir()
+    del model, description, told
+    assert len(os.listdir("/proc/self/fd")) <= before

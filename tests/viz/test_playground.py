@@ -7,10 +7,11 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import Event, Lock, Thread
 from time import sleep
 
 import numpy as np
@@ -102,6 +103,54 @@ LEARNED = {  # epochs, and the share of test points that must be right
     "gauss": ({"hidden": []}, 5, 0.99),
     "spiral": ({"hidden": [8, 8], "features": SINES, **ADAM}, 40, 0.95),
 }
+
+
+def test_fifty_pages_may_connect_at_once():
+    """Before the first of them is answered."""
+    with playground.PlaygroundServer(0) as server:
+        pages = [socket.create_connection(("127.0.0.1", server.server_port), 9) for _ in range(50)]
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            for page in pages:
+                page.sendall(b"GET /options HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert all(page.recv(12) == b"HTTP/1.1 200" for page in pages)
+        finally:
+            for page in pages:
+                page.close()
+            server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"GET",
+        b"GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+        b"POST /start HTTP/1.1\r\nHost: localhost\r\nContent-Length: -\r\n\r\n",
+    ],
+)
+def test_a_page_that_leaves_is_no_error(server, said, capfd):
+    closed = server.shutdown_request
+    done = Event()
+
+    def shutdown(request):
+        closed(request)
+        done.set()
+
+    server.shutdown_request = shutdown
+    try:
+        with socket.create_connection(("127.0.0.1", server.server_port), 9) as page:
+            page.sendall(said)
+            # Closed at once and with a reset, whatever is on its way.
+            page.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert done.wait(60)
+    finally:
+        del server.shutdown_request
+    good(server, "/options")
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("data", LEARNED)

@@ -6,11 +6,13 @@ that went into them, so a second process loads what the first one built.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -20,7 +22,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from stat import S_IWGRP, S_IWOTH
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 NATIVE = Path(__file__).resolve().parent / "native"
 COMMON_FLAGS = (
@@ -38,6 +43,7 @@ CHECKED_FLAGS = (
     "-fsanitize=bounds,shift-exponent,integer-divide-by-zero,signed-integer-overflow",
 )
 RUNTIME_FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti", "-w")
+_FORMAT = 2  # of what is kept
 _OPTION = re.compile(r"-[DU]\w+(=.*)?$")  # g++ need not know the rest of NVRTC's options
 _KERNEL = re.compile(
     r'extern\s+"C"\s+sim_is_kernel\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)'
@@ -62,11 +68,38 @@ def check_compiler() -> None:
 
 
 def cache_folder() -> Path:
-    """Where compiled libraries are kept; made if it is not there."""
+    """Where compiled libraries are kept; made if it is not there.
+
+    Where that is another user's, who could put other code there, or cannot be written to, it is a
+    folder that goes away with this process.
+    """
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(root) / "minitorch" / "sim"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():
+            if not _is_ours(folder):
+                folder.chmod(0o700)
+            if os.access(folder, os.W_OK):
+                return folder
+    except OSError as error:
+        logger.debug("%s: %s", folder, error)
+    return _passing_folder(folder)
+
+
+@cache
+def _passing_folder(instead_of: Path) -> Path:
+    """A new folder that is removed when this process ends."""
+    logger.warning("%s is not ours to write to: kernels are compiled for this process", instead_of)
+    made = Path(tempfile.mkdtemp(prefix="minitorch-sim-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nobody else can have written a file, or to a folder."""
+    stat = path.stat()
+    return stat.st_uid == os.geteuid() and not stat.st_mode & (S_IWGRP | S_IWOTH)
 
 
 @dataclass(frozen=True)
@@ -144,10 +177,9 @@ class CompiledModule:
 
     def __init__(self, code: str, options: tuple[str, ...] = (), checked: bool = False) -> None:
         self.checked = checked
-        self.path = _compile(code, options, checked)
+        self.path, description = _compile(code, options, checked)
         runtime()
         self._library = ctypes.CDLL(str(self.path))
-        description = json.loads(self.path.with_suffix(".json").read_text())
         count = len(description["kernels"])
         self._table = (_CKernel * count).in_dll(self._library, "sim_kernels")
         self.base = ctypes.addressof(self._table) - description["table"]
@@ -238,7 +270,7 @@ def _header_text() -> str:
     return "".join((NATIVE / name).read_text() for name in ("interface.h", "device.h"))
 
 
-def _compile(code: str, options: tuple[str, ...], checked: bool) -> Path:
+def _compile(code: str, options: tuple[str, ...], checked: bool) -> tuple[Path, Any]:
     options = tuple(option for option in options if _OPTION.match(option))
     flags = [
         *COMMON_FLAGS,
@@ -248,7 +280,7 @@ def _compile(code: str, options: tuple[str, ...], checked: bool) -> Path:
     ]
     key = (code, flags, _header_text(), _compiler(), _DYNAMIC.pattern)
 
-    def make(target: Path) -> None:
+    def make(target: Path) -> dict[str, Any]:
         text = code if code.startswith("#line") else f'#line 1 "kernel.cu"\n{code}'
         names = _kernel_names(text, options)
         text = _DYNAMIC.sub(r"\1* const \2 = (\1*)sim_dynamic_shared();", text)
@@ -256,8 +288,7 @@ def _compile(code: str, options: tuple[str, ...], checked: bool) -> Path:
         table = '\n#line 1 "device.h"\nextern "C" __attribute__((visibility("default"))) '
         table += f"const sim::Kernel sim_kernels[] = {{\n{rows}    {{}}}};\n"
         _run_compiler([*flags, "-include", str(NATIVE / "device.h")], text + table, target)
-        description = {"kernels": names, **_symbols(target)}
-        target.with_suffix(".json").write_text(json.dumps(description))
+        return {"kernels": names, **_symbols(target)}
 
     return _cached(key, make)
 
@@ -313,23 +344,49 @@ def _symbols(library: Path) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------ the cache
-def _cached(key: Any, make: Callable[[Path], None]) -> Path:
-    """The library for a key, built by make(path) if no process has built it before."""
+def _cached(key: Any, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, Any]:
+    """The library for a key and what is known of it, built by make(path) if no process has yet.
+
+    make returns what is known, which is written beside the library, with a checksum of both. One
+    that is damaged, or that others could have written, is built anew.
+    """
     folder = cache_folder()
-    name = hashlib.sha256(repr(key).encode()).hexdigest()[:24]
+    name = hashlib.sha256(repr((_FORMAT, key)).encode()).hexdigest()[:24]
     library = folder / f"{name}.so"
-    if library.exists():
-        return library
+    known = _known(library)
+    if known is not None:
+        return library, known
     with _locked(folder / f"{name}.lock"):
-        if not library.exists():
+        known = _known(library)
+        if known is None:
+            if library.exists():
+                logger.warning("%s is damaged, or not ours: it is built anew", library)
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
                 made = Path(temporary) / library.name
-                make(made)
-                description = made.with_suffix(".json")
-                if description.exists():
-                    os.replace(description, library.with_suffix(".json"))
-                os.replace(made, library)
-    return library
+                known = make(made)
+                about = json.dumps(known)
+                described = made.with_suffix(".json")
+                described.write_text(json.dumps([_checksum(made, about), about]))
+                for part in (described, made):
+                    part.chmod(0o700)
+                    os.replace(part, folder / part.name)
+    return library, known
+
+
+def _known(library: Path) -> Any:
+    """What is known of a library that is there, ours, and as it was built; otherwise None."""
+    description = library.with_suffix(".json")
+    try:
+        if _is_ours(library) and _is_ours(description):
+            checksum, about = json.loads(description.read_bytes())
+            return json.loads(about) if checksum == _checksum(library, about) else None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        pass  # it is not there, or no such description
+    return None
+
+
+def _checksum(library: Path, about: str) -> str:
+    return hashlib.sha256(library.read_bytes() + about.encode()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -348,10 +405,11 @@ def runtime() -> Any:
     """The simulator's runtime library."""
     sources = {path.name: path.read_text() for path in sorted(NATIVE.iterdir()) if path.is_file()}
 
-    def make(target: Path) -> None:
+    def make(target: Path) -> dict[str, Any]:
         _run(["g++", *RUNTIME_FLAGS, str(NATIVE / "runtime.cpp"), "-o", str(target)])
+        return {}
 
-    path = _cached((sources, RUNTIME_FLAGS, _compiler()), make)
+    path, _ = _cached((sources, RUNTIME_FLAGS, _compiler()), make)
     library = ctypes.PyDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     c_u64, c_int, c_char_p, c_void_p = (
         ctypes.c_uint64,

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -832,7 +833,109 @@ def test_processes_build_once_and_share(tmp_path):
     (again,) = run_in_new_process(BUILD, tmp_path)
     assert again == [0, ["f"], built[0][2]]
     folder = tmp_path / "minitorch" / "sim"
-    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".so", ".so"]
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".json", ".so", ".so"]
+    for i, path in enumerate(sorted(folder.glob("*.so"))):  # the disk was full, or worse
+        path.write_bytes(path.read_bytes()[: i * 5000])
+    (again,) = run_in_new_process(BUILD, tmp_path)
+    assert again == [4, ["f"], built[0][2]]
+
+
+def flipped(data, place):
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+DAMAGES = {
+    "whole": lambda library, about: None,
+    "empty": lambda library, about: library.write_bytes(b""),
+    "cut": lambda library, about: library.write_bytes(b"libr"),
+    "a bit": lambda library, about: library.write_bytes(b"librarz"),
+    "empty description": lambda library, about: about.write_bytes(b""),
+    "cut description": lambda library, about: about.write_bytes(about.read_bytes()[:-2]),
+    "a bit of it": lambda library, about: about.write_bytes(flipped(about.read_bytes(), -4)),
+    "another's": lambda library, about: about.write_bytes(b'{"a": 1, "b": 2}'),
+    "a number": lambda library, about: about.write_bytes(b"[1, 2]"),
+    "deep": lambda library, about: about.write_bytes(b"[" * 100_000),
+    "no description": lambda library, about: about.unlink(),
+    "a group's": lambda library, about: library.chmod(0o770),
+    "everybody's": lambda library, about: about.chmod(0o666),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_library_is_built_anew(monkeypatch, tmp_path, caplog, name):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = []
+
+    def make(target):
+        made.append(target)
+        target.write_bytes(b"library")
+        return {"kernels": ["f"]}
+
+    before = os.umask(0o002)  # a group's members may write, by default
+    try:
+        library, known = build._cached("key", make)
+    finally:
+        os.umask(before)
+    assert known == {"kernels": ["f"]}
+    DAMAGES[name](library, library.with_suffix(".json"))
+    assert build._cached("key", make) == (library, known)
+    assert library.read_bytes() == b"library"
+    assert len(made) == 1 + (name != "whole")
+    assert ("is built anew" in caplog.text) == (name != "whole")
+    assert build._cached("key", make) == (library, known)
+    assert len(made) == 1 + (name != "whole")
+
+
+@pytest.mark.parametrize("whose", ["library", "description", "folder"])
+def test_code_of_another_user_is_not_run(monkeypatch, tmp_path, whose):
+    """What somebody else owns is built anew, in a folder of our own if need be."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = []
+
+    def make(target):
+        made.append(target)
+        target.write_bytes(b"library")
+        return {}
+
+    library, _ = build._cached("key", make)
+    foreign = {"library": library, "description": library.with_suffix(".json")}
+    strange = foreign.get(whose, library.parent).stat().st_ino
+    stat = Path.stat
+
+    def owned(path, **options):
+        found = stat(path, **options)
+        if found.st_ino != strange:
+            return found
+        return os.stat_result([*found[:4], found.st_uid + 1, *found[5:]])
+
+    monkeypatch.setattr(Path, "stat", owned)
+    again, _ = build._cached("key", make)
+    assert len(made) == 2
+    assert (again == library) == (whose != "folder")
+    assert stat(again.parent).st_mode & 0o777 == 0o700
+    build._cached("key", make)
+    assert len(made) == 2
+
+
+def test_a_folder_that_others_can_write_to_is_closed(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = build.cache_folder()
+    folder.chmod(0o777)
+    assert build.cache_folder() == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("case", ["a file in its place", "read-only"])
+def test_a_cache_that_cannot_be_written_to(monkeypatch, tmp_path, case):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if case == "read-only":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    else:
+        (tmp_path / "minitorch").write_text("")
+    folder = build.cache_folder()
+    assert not folder.is_relative_to(tmp_path / "minitorch")
+    assert build.cache_folder() == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_other_processors_switch_by_ucontext(tmp_path):
