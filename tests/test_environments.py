@@ -61,7 +61,7 @@ def test_the_import_touches_neither_cupy_nor_the_simulator_nor_a_compiler(tmp_pa
 
 WITHOUT_CUPY = (
     "device 'cuda' is not available: CuPy is not installed: "
-    "pip install 'minitorch-cupy[cuda12]' (or [cuda13])\n"
+    'pip install -e ".[cuda12]" in the clone of minitorch (or [cuda13])\n'
 )
 
 
