@@ -55,6 +55,10 @@ def heading(text):
     print(f"\n{text}\n{'-' * len(text)}")
 
 
+def see(path, sentence):
+    print(f"see {path}: {sentence}")
+
+
 def figures(values, digits=4):
     return " ".join(f"{value:.{digits}f}" for value in values)
 
@@ -99,7 +103,10 @@ def window_counts(out):
     print(f"singular values: {figures(truncated_svd(found.counts, len(words)).values)}")
     print(f"PPMI of enjoy and flying: {ppmi(found).max():.4f} = ln 5")
     model = LSA.from_matrix(found, vector_size=2)
-    word_map(words, model.wv.vectors, out / "cooccurrence.png", title="window counts, rank 2")
+    path = word_map(
+        words, model.wv.vectors, out / "cooccurrence.png", title="window counts, rank 2"
+    )
+    see(path, "words with the same neighbours lie together: like and enjoy, deep and flying")
 
 
 def latent_semantics(out):
@@ -122,6 +129,7 @@ def latent_semantics(out):
     groups = ["graphs" if word in ("trees", "graph", "minors") else "computing" for word in words]
     path = out / "lsa.png"
     word_map(words, model.wv.vectors, path, groups=groups, title="nine titles, rank 2")
+    see(path, "trees, graph and minors lie apart from the words of the titles on computing")
 
 
 def local_loss():
@@ -211,11 +219,14 @@ def glove(corpus, args):
             print(f"{b} − {a} + {c} ≈ {', '.join(other for other, _ in found)}")
     title = f"GloVe on {corpus.source}"
     if len(model.wv) >= 3:
-        projector.save(model.wv, args.out / "projector.html", title=title)
+        path = projector.save(model.wv, args.out / "projector.html", title=title)
+        see(path, "all words in space, to turn and search")
     places = [(w, group) for group, words in MAP.items() for w in words.split() if w in model.wv]
     if len(places) >= 3:
         words, groups = zip(*places)
-        word_map(words, model.wv[words], args.out / "glove.png", groups=groups, title=title)
+        path = args.out / "glove.png"
+        word_map(words, model.wv[words], path, groups=groups, title=title)
+        see(path, "what occurs together lies together: each colour in a region of its own")
 
 
 def main():
@@ -239,7 +250,6 @@ def main():
     local_loss()
     negative_sampling()
     glove(known_corpus(args.corpus), args)
-    print(f"\npictures and projector.html in {args.out}/")
 
 
 if __name__ == "__main__":

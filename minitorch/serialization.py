@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import stat
 from typing import Any
 
 from minitorch.backend import Device, get_default_device, mapped_array
@@ -41,9 +42,12 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     path = os.fspath(path)
     unfinished = f"{path}.{os.urandom(4).hex()}.tmp"
     try:
-        with open(unfinished, "wb"):  # safetensors' own errors do not say what is wrong with a path
-            pass
+        # safetensors' own errors do not say what is wrong with a path, and its files are for their
+        # owner alone, whatever the umask says.
+        with open(unfinished, "wb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         save_file(arrays, unfinished, metadata={_STRUCTURE: json.dumps(structure)})
+        os.chmod(unfinished, mode)
         os.replace(unfinished, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -5,7 +5,7 @@
     e = to_sympy(y, {x: "x"})          # 3*x + log(x)
     differentiate(e, "x")              # 3 + 1/x, by the sum, product and chain rules
 
-SymPy is an optional extra: `pip install 'minitorch-cupy[symbolic]'`.
+SymPy is an optional extra: `pip install -e ".[symbolic]"` in the clone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from minitorch import autograd, backend, creation
+from minitorch.backend.extras import install_hint
 from minitorch.dtypes import float64, int64
 from minitorch.rules import fused_inputs
 from minitorch.tensor import Node, Tensor, enable_grad
@@ -39,8 +40,7 @@ def _sympy() -> Any:
         return import_module("sympy")
     except ImportError:
         raise ImportError(
-            "minitorch.symbolic needs SymPy, an optional extra: "
-            "pip install 'minitorch-cupy[symbolic]'"
+            f"minitorch.symbolic needs SymPy, an optional extra: {install_hint('symbolic')}"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """Options and fixtures of the whole suite: the device under test, seeds, strict referees."""
 
 import re
+import shutil
 import sys
 
 import hypothesis
@@ -74,6 +75,18 @@ def _default_device_and_seeds(device):
     # What a kernel found wrong and no test has looked for is raised here, in the test's name.
     serving, index = backend.resolve(device)
     serving.synchronize(index)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A window of Chromium."""
+    from tests.browser import Browser  # which a copy of this file elsewhere does without
+
+    if shutil.which("chromedriver") is None:
+        pytest.skip("Debian's chromium-driver is not installed")
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
 
 
 def _reason(report):

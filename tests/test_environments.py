@@ -61,7 +61,7 @@ def test_the_import_touches_neither_cupy_nor_the_simulator_nor_a_compiler(tmp_pa
 
 WITHOUT_CUPY = (
     "device 'cuda' is not available: CuPy is not installed: "
-    "pip install 'minitorch-cupy[cuda12]' (or [cuda13])\n"
+    'pip install -e ".[cuda12]" in the clone of minitorch (or [cuda13])\n'
 )
 
 
@@ -88,6 +88,23 @@ def test_with_neither_a_compiler_nor_a_gpu(tmp_path):
     assert "install" in found
     script = "import minitorch; print(minitorch.device('auto'), minitorch.ones(2).sum().item())"
     assert run(script, tmp_path, PATH=str(empty)).split() == ["cpu", "2.0"]
+
+
+WINDOWS = "import os, sys; sys.modules['fcntl'] = None; del os.fork, os.memfd_create\n"
+WINDOWS_WORDS = """
+from minitorch.text import Word2Vec
+from minitorch.text.parallel import usable_cores
+model = Word2Vec([["a", "b"]] * 50, min_count=1, vector_size=4, sample=0, workers=3)
+print(usable_cores(), len(model.wv))
+"""
+
+
+def test_where_nothing_forks_there_is_no_simulator_and_one_worker(tmp_path):
+    script = WINDOWS + "import minitorch.cli; minitorch.cli.main(['info'])"
+    assert ("device sim       missing: the simulated GPU needs Linux (on Windows: WSL)\n") in run(
+        script, tmp_path
+    )
+    assert run(WINDOWS + WINDOWS_WORDS, tmp_path) == "1 2\n"
 
 
 @pytest.mark.parametrize("prelude", ["", NO_CUPY], ids=["cupy", "no cupy"])

@@ -22,7 +22,10 @@ def run(monkeypatch, capsys, tmp_path):
     def call(name, *words):
         monkeypatch.setattr(sys, "argv", [name, "--out", str(tmp_path / "out"), *words])
         runpy.run_path(str(LECTURES / name), run_name="__main__")
-        return capsys.readouterr().out, {path.name for path in (tmp_path / "out").iterdir()}
+        out, files = capsys.readouterr().out, {path.name for path in (tmp_path / "out").iterdir()}
+        said = re.findall(rf"^see {tmp_path}/out/(\S+): \w+", out, re.MULTILINE)
+        assert {Path(name).stem for name in said} == {Path(name).stem for name in files}
+        return out, files
 
     return call
 
@@ -66,7 +69,7 @@ def test_graphs(run):
     assert minitorch.get_printoptions()["precision"] == 4
     assert files == {
         *("graph.svg", "graph.png", "graph-frames.svg", "graph-frames.gif"),
-        *("graph-elementary.png", "graph-complex.png"),
+        *("graph-elementary.svg", "graph-complex.svg"),
     }
 
 
@@ -91,7 +94,7 @@ def test_four_ways(run):
     assert float(single[3]) > 0.1  # useless with so small a step
     assert float(wide[3]) < 1e-4
     assert "forward mode: 5 passes; reverse mode: 3;" in out
-    assert files == {"four-ways.png"}
+    assert files == {"four-ways.svg"}
 
 
 LEARNING = """
@@ -149,53 +152,128 @@ def test_playground(run, device):
     assert files == {f"playground-{name}.png" for name in names}
 
 
+@pytest.fixture
+def made(monkeypatch, tmp_path, capfd):
+    """Make the page of scripts; return its text and what is printed on the way."""
+
+    def call(*scripts):
+        monkeypatch.setattr(sys, "argv", ["page.py", *map(str, scripts), "--out", str(tmp_path)])
+        runpy.run_path(str(LECTURES / "page.py"), run_name="__main__")
+        return (tmp_path / "index.html").read_text(encoding="utf-8"), capfd.readouterr().out
+
+    return call
+
+
+GRAPHS_SEEN = {
+    "The lecture's listing, with only the import changed": [],
+    "Values, tangents and adjoints, and what each edge brings": ["graph.svg", "graph-frames.svg"],
+    "Granularity: 3√x as √ then ×3, or as one function": [
+        *("graph-elementary.svg", "graph-complex.svg")
+    ],
+    "More derivatives": [],
+}
+# By heading of a section: its pictures as a browser shows them, their captions, and its code.
+READ = """
+return [...document.querySelectorAll("section")].map(section => ({
+    heading: section.querySelector("h3").textContent,
+    pictures: [...section.querySelectorAll("figure")].map(figure => ({
+        name: figure.querySelector("img").src.split("/").pop(),
+        width: figure.querySelector("img").naturalWidth,
+        caption: figure.querySelector("figcaption").textContent,
+        beside: figure.offsetLeft > section.querySelector("pre.text").offsetLeft,
+    })),
+    text: section.querySelector("pre.text").textContent,
+    code: section.querySelector("pre.code").textContent,
+    wide: section.scrollWidth > section.clientWidth,
+}))
+"""
+
+
 @needs_dot
-def test_the_page_has_text_tables_and_pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["page.py", "graphs.py", "--out", str(tmp_path)])
-    runpy.run_path(str(LECTURES / "page.py"), run_name="__main__")
-    page = (tmp_path / "index.html").read_text()
-    headings = re.findall("<h3>(.*?)</h3>", page)
-    assert headings[0] == "The lecture&#x27;s listing, with only the import changed"
-    assert len(headings) == 4
-    assert "x           z2     1.369306  0.876766     +1.200561  1.200561" in page
-    sources = re.findall('<img src="(.*?)"', page)
-    names = ["graph-complex.png", "graph-elementary.png", "graph-frames.svg", "graph.svg"]
-    assert sources == [f"graphs/{name}" for name in names]
-    assert all((tmp_path / source).is_file() for source in sources)
+def test_a_picture_stands_with_its_text_its_code_and_what_one_sees(made, browser, tmp_path):
+    made("graphs.py")
+    browser.open((tmp_path / "index.html").as_uri())
+    browser.wait("[...document.images].every(image => image.complete)")
+    sections = browser.run(READ)
+    seen = {s["heading"]: [p["name"] for p in s["pictures"]] for s in sections}
+    assert seen == GRAPHS_SEEN
+    for section in sections:
+        assert not section["wide"]
+        assert "    heading(" in section["code"]
+        assert all(p["width"] > 0 and len(p["caption"]) > 20 for p in section["pictures"])
+    tables = sections[1]
+    assert "x           z2     1.369306  0.876766     +1.200561  1.200561" in tables["text"]
+    assert tables["code"].startswith("def number(value):")  # what `steps` and `tables` call
+    assert "def steps():" in tables["code"] and "animate_graph(" in tables["code"]
+    assert browser.errors() == []
+
+
+def test_without_graphviz_the_page_says_what_is_left_out(made, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    page, printed = made("graphs.py", "four_ways.py")
+    left_out = ["graph.svg", "graph-frames.svg", "graph-elementary.svg", "graph-complex.svg"]
+    left_out.append("four-ways.svg")
+    for text in (page, printed):
+        assert re.findall(r"left out: (\S+): the program dot of Graphviz", text) == left_out
+    assert "<img" not in page
+    assert "second derivative of y: 5.83915" in page
+    assert re.findall(r"^\S+\.py$", printed, re.MULTILINE) == ["graphs.py", "four_ways.py"]
+    assert all(f"  {line}\n" in printed for line in GRAPHS_SEEN)
 
 
 SCRIPT = """'A title.'
 import sys
 from pathlib import Path
 from matplotlib.figure import Figure
+
+def heading(text):
+    print(f"{text}\\n{'-' * len(text)}")
+
+def wide(n):
+    return n + 0.01
+
+def lesson(n):
+    heading(f"Heading {n}")
+    for name, width in ("narrow", n), ("wide", wide(n)):
+        Figure(figsize=(width, 1)).savefig(out / f"{name}.png", dpi=100)
+        print(f"see {out / name}.png: a {name} <picture>")
+    print("1 < 2")
+    print(f"see {out / 'map-of-words.html'}: a page")
+
 out = Path(sys.argv[2])
 out.mkdir(parents=True)
-for name, width in ("narrow", 8), ("wide", 8.01):
-    Figure(figsize=(width, 1)).savefig(out / f"{name}.png", dpi=100)
 (out / "map-of-words.html").write_text("a page")
-print("Heading\\n-------\\n1 < 2\\n\\npictures in", out)
+(out / "old.png").write_text("of another run")
+lesson(9)
 """
 
 
-def test_pictures_and_pages_of_a_lecture(tmp_path, monkeypatch):
+def test_pictures_and_pages_of_a_lecture(made, browser, tmp_path):
     script = tmp_path / "some.py"
     script.write_text(SCRIPT.replace("'A title.'", '"""A title."""'))
-    monkeypatch.setattr(sys, "argv", ["page.py", str(script), "--out", str(tmp_path)])
-    runpy.run_path(str(LECTURES / "page.py"), run_name="__main__")
-    page = (tmp_path / "index.html").read_text()
-    assert '<h2 id="some">A title</h2>\n<h3>Heading</h3>\n<pre>1 &lt; 2</pre>' in page
+    page, printed = made(script)
+    assert printed.splitlines() == [str(script), "  Heading 9", str(tmp_path / "index.html")]
+    assert '<h2 id="some">A title</h2>\n<section><h3>Heading 9</h3>' in page
+    code = page.partition('<pre class="code">')[2].partition("</pre>")[0]
+    assert code.startswith("def wide(n):\n    return n + 0.01\n\n\ndef lesson(n):\n")
+    assert '<pre class="text">1 &lt; 2</pre>' in page
     assert '<figure class="half"><img src="some/narrow.png" alt="narrow">' in page
     assert '<figure class="whole"><img src="some/wide.png" alt="wide">' in page
-    assert '<a href="some/map-of-words.html">map-of-words, to turn and search</a>' in page
-    assert "pictures in" not in page
+    assert "<figcaption>a wide &lt;picture&gt;</figcaption>" in page
+    assert '<a href="some/map-of-words.html">map-of-words</a>: a page' in page
+    assert "old.png" not in page
+    browser.open((tmp_path / "index.html").as_uri())
+    browser.wait("[...document.images].every(image => image.complete)")
+    (section,) = browser.run(READ)
+    assert [picture["beside"] for picture in section["pictures"]] == [True, False]
 
 
-def test_a_lecture_that_fails_says_so(tmp_path, monkeypatch):
+def test_a_lecture_that_fails_says_so(made, tmp_path, capfd):
     broken = tmp_path / "broken.py"
-    broken.write_text("1 / 0")
-    monkeypatch.setattr(sys, "argv", ["page.py", str(broken), "--out", str(tmp_path)])
-    with pytest.raises(SystemExit, match="ZeroDivisionError"):
-        runpy.run_path(str(LECTURES / "page.py"), run_name="__main__")
+    broken.write_text('"""A title."""\n1 / 0')
+    with pytest.raises(SystemExit, match=r"broken.py failed"):
+        made(broken)
+    assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 COST = """

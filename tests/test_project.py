@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from minitorch import cli
+from minitorch.backend.extras import install_hint
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "minitorch"
@@ -218,6 +219,22 @@ def test_readme_commands_parse():
     assert len(commands) >= 7
     for words in commands:
         cli._parser().parse_args(words)
+
+
+def test_hints_to_install_name_what_a_clone_has():
+    """No index has the distribution: a hint names the clone's folder, and an extra that it has."""
+    extras = (ROOT / "pyproject.toml").read_text().partition("optional-dependencies]")[2]
+    known = set(re.findall(r"^(\w+) = \[", extras.partition("\n[")[0], re.MULTILINE))
+    package = {path: path.read_text() for path in FILES}
+    hints = re.findall(r"\binstall_hint\(['\"](\w+)['\"]\)", "".join(package.values()))
+    assert set(hints) >= {"viz", "graph", "numba", "cuda12", "kernels", "symbolic", "mkl"}
+    texts = [*package.values(), (ROOT / "README.md").read_text()]
+    texts += [path.read_text() for path in (ROOT / "examples").rglob("*.py")]
+    for extra in [*hints, *re.findall(r"pip install -e ['\"]\.\[([\w,]+)\]", "".join(texts))]:
+        assert set(extra.split(",")) <= known, extra
+    for text in texts:
+        assert "minitorch-cupy[" not in text
+    assert install_hint("viz") == 'pip install -e ".[viz]" in the clone of minitorch'
 
 
 def test_make_lists_every_target():

@@ -2,7 +2,7 @@
 
 python examples/lectures/cost.py [--batch 128] [--out demo/lectures]
 
-Needs SymPy: pip install '.[symbolic]'.
+Needs SymPy: pip install -e ".[symbolic]".
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 python examples/lectures/four_ways.py [--out demo/lectures]
 
-Needs SymPy: pip install '.[symbolic]'.
+Needs SymPy: pip install -e ".[symbolic]".
 """
 
 import argparse
@@ -16,6 +16,16 @@ from minitorch.viz import draw_graph, trace
 
 def heading(text):
     print(f"\n{text}\n{'-' * len(text)}")
+
+
+def see(path, sentence, draw):
+    """Draw, and say what one sees; where Graphviz is missing, say that."""
+    try:
+        draw(path)
+    except (ImportError, RuntimeError) as error:
+        print(f"left out: {path.name}: {error}")
+    else:
+        print(f"see {path}: {sentence}")
 
 
 def f(x1, x2):
@@ -62,7 +72,12 @@ def automatic(out):
     v5 = v2 + v3
     names = {"v0": v0, "v1": v1, "v2": v2, "v3": v3, "v4": v4, "v5": v5, "v6": v5 - v4}
     found = trace(names["v6"], names, wrt=v0, digits=6)
-    draw_graph(found, "png", path=out / "four-ways.png")
+    see(
+        out / "four-ways.svg",
+        "one pass from right to left gives both derivatives, the grads of v0 and v1; the tangents "
+        "in the table came from left to right, and for ∂x1 alone",
+        lambda path: draw_graph(found, path=path),
+    )
 
 
 def hessian():
@@ -102,7 +117,6 @@ def main():
     automatic(args.out)
     hessian()
     passes()
-    print(f"\npictures in {args.out}/")
 
 
 if __name__ == "__main__":

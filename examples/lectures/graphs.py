@@ -16,14 +16,26 @@ def heading(text):
     print(f"\n{text}\n{'-' * len(text)}")
 
 
+def see(path, sentence, draw):
+    """Draw, and say what one sees; where Graphviz is missing, say that."""
+    try:
+        draw(path)
+    except (ImportError, RuntimeError) as error:
+        print(f"left out: {path.name}: {error}")
+    else:
+        print(f"see {path}: {sentence}")
+
+
 def number(value):
     return minitorch.tensor(value, dtype=minitorch.float64, requires_grad=True)
 
 
 def listing():
     heading("The lecture's listing, with only the import changed")
+    path = Path(__file__).with_name("listing.py")
+    print(path.read_text(encoding="utf-8"))
     options = minitorch.get_printoptions()
-    runpy.run_path(str(Path(__file__).with_name("listing.py")))
+    runpy.run_path(str(path))
     minitorch.set_printoptions(precision=options["precision"])
 
 
@@ -43,10 +55,20 @@ def tables(out):
         f"contributions into x: {', '.join(f'{c.amount:+.2f}' for c in found['x'].contributions)}"
     )
     print(f"their running sum: {', '.join(f'{c.total:.2f}' for c in found['x'].contributions)}")
-    draw_graph(found, path=out / "graph.svg")
-    draw_graph(found, "png", path=out / "graph.png")
-    animate_graph(named["y"], out / "graph-frames.svg", named)
-    animate_graph(named["y"], out / "graph-frames.gif", named)
+    see(
+        out / "graph.svg",
+        "from left to right the values (data), from right to left the adjoints (grad): three edges "
+        "lead into x, and what they bring, in red, adds up to its grad",
+        lambda path: [draw_graph(found, path=path.with_suffix(s)) for s in (".svg", ".png")],
+    )
+    see(
+        out / "graph-frames.svg",
+        "every op of it, a step at a time: values come in forward, then adjoints backward; the "
+        "step that runs is orange",
+        lambda path: [
+            animate_graph(named["y"], path.with_suffix(s), named) for s in (".svg", ".gif")
+        ],
+    )
 
 
 def granularity(out):
@@ -55,7 +77,11 @@ def granularity(out):
         named = steps()
         found = trace(named["y"], named, named_only=one, show=False)
         print(f"{name}: {len(found)} nodes, the gradient of x is {found['x'].adjoint:.6f}")
-        draw_graph(found, "png", path=out / f"graph-{name}.png")
+        see(
+            out / f"graph-{name}.svg",
+            f"{len(found)} boxes; the numbers in x, z1 to z4 and y are the same in both graphs",
+            lambda path, found=found: draw_graph(found, path=path),
+        )
 
 
 def derivatives():
@@ -80,7 +106,6 @@ def main():
     tables(args.out)
     granularity(args.out)
     derivatives()
-    print(f"\npictures in {args.out}/")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,12 @@ GATES = {
     "XOR": [0, 1, 1, 0],
 }
 FLIGHTS = [[-20.0, 45.0], [80.0, 0.0], [4.0, 15.0], [45.0, 60.0]]
+STRAIGHT = "one straight line (black, probability 1/2) parts the ones from the zeros"
+BORDERS = {
+    **dict.fromkeys(GATES, STRAIGHT),
+    "XOR": "no straight line parts these corners: at least one is on the wrong side",
+    "bent": "the hidden layer bends the border, and each corner is on its side",
+}
 DELAYED = [1.0, 0.0, 1.0, 1.0]
 OPTIMIZERS = {
     "SGD": lambda p: optim.SGD(p, lr=0.1),
@@ -31,6 +37,10 @@ OPTIMIZERS = {
 
 def heading(text):
     print(f"\n{text}\n{'-' * len(text)}")
+
+
+def see(path, sentence):
+    print(f"see {path}: {sentence}")
 
 
 def fit(model, loss_of, optimizer, steps):
@@ -77,7 +87,7 @@ def gates(out):
             )
             print(f"{name}, {kind}: {right(model, truth)}/4")
             if name == "XOR" or kind == "one unit":
-                decision_regions(
+                path = decision_regions(
                     lambda x, m=model: m(x).sigmoid(),
                     x,
                     values,
@@ -85,6 +95,7 @@ def gates(out):
                     classes=["0", "1"],
                     title=f"{name} by {kind}",
                 )
+                see(path, BORDERS["bent" if kind == "one hidden layer" else name])
 
 
 def approximation(out):
@@ -101,7 +112,8 @@ def approximation(out):
         losses = fit(model, lambda m: F.mse_loss(m(x), y), optimizer, 600)
         print(f"width {width}: MSE {losses[-1]:.5f}")
         curves[f"width {width}"] = x, model(x)
-    fitted_curve(x, y, curves, out / "approximation.png", title="one hidden layer of tanh")
+    path = fitted_curve(x, y, curves, out / "approximation.png", title="one hidden layer of tanh")
+    see(path, "one unit makes one bend; 32 of them follow the examples all along")
 
 
 def flights(out):
@@ -123,7 +135,11 @@ def flights(out):
         losses[name] = fit(model, loss_of, optim.Adam(model.parameters(), lr=0.05), 150)
         told = ", ".join(f"{p:.2f}" for p in model(x / 50).reshape(-1).tolist())
         print(f"{name}: from {losses[name][0]:.3f} to {losses[name][-1]:.3f}; it says {told}")
-    loss_curves(losses, out / "flights.png", title="will my flight be delayed?")
+    path = loss_curves(losses, out / "flights.png", title="will my flight be delayed?")
+    see(
+        path,
+        "with the penalty the loss stops falling: larger weights would cost more than they save",
+    )
 
 
 def descent():
@@ -165,8 +181,15 @@ def five_optimizers(out):
         paths[name] = places
         print(f"{name}: ({places[-1][0]:.3f}, {places[-1][1]:.3f}), height {losses[name][-1]:.5f}")
     title = "five optimizers on x²/20 + y²"
-    trajectories(surface, paths, out / "optimizers.png", minimum=(0, 0), title=title)
-    loss_curves(losses, out / "optimizers-losses.png", axes=("step", "height"), title=title)
+    path = trajectories(surface, paths, out / "optimizers.png", minimum=(0, 0), title=title)
+    see(
+        path,
+        "SGD drops into the valley and then creeps; momentum swings through it; the three that "
+        "scale each coordinate set out along the diagonal",
+    )
+    path = out / "optimizers-losses.png"
+    loss_curves(losses, path, axes=("step", "height"), title=title)
+    see(path, "the height above the minimum: waves are swings through the valley")
 
 
 def recurrence(out):
@@ -185,8 +208,10 @@ def recurrence(out):
         curves[name] = minitorch.arange(1, 41), head(layer(wave[:-1])[0])
     steps = minitorch.arange(1, 41)
     title, axes = "the next value of a wave", ("step", "next value")
-    fitted_curve(steps, wave[1:], curves, out / "recurrence.png", title=title, axes=axes)
-    loss_curves(losses, out / "recurrence-losses.png", title="mean squared error")
+    path = fitted_curve(steps, wave[1:], curves, out / "recurrence.png", title=title, axes=axes)
+    see(path, "off at most in the first steps, when they have seen little of the wave")
+    path = loss_curves(losses, out / "recurrence-losses.png", title="mean squared error")
+    see(path, "all three learn it, in 80 steps by a factor of a hundred or more")
     try:
         layer.add_module("itself", nn.Sequential(layer))
     except ValueError as error:
@@ -208,7 +233,6 @@ def main():
     descent()
     five_optimizers(args.out)
     recurrence(args.out)
-    print(f"\npictures in {args.out}/")
 
 
 if __name__ == "__main__":

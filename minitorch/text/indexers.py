@@ -11,6 +11,7 @@ from array import array
 from pathlib import Path
 from typing import Any
 
+from minitorch.backend.extras import install_hint
 from minitorch.creation import tensor
 from minitorch.text.files import replacing
 from minitorch.text.model_file import from_text, text
@@ -83,7 +84,7 @@ class AnnoyIndexer(Indexer):
         try:
             from annoy import AnnoyIndex
         except ImportError as error:
-            raise ImportError("AnnoyIndexer needs: pip install 'minitorch-cupy[annoy]'") from error
+            raise ImportError(f"AnnoyIndexer needs Annoy: {install_hint('annoy')}") from error
         return AnnoyIndex(size, metric="angular")
 
     def _fill(self, vectors: Any) -> None:
@@ -119,7 +120,7 @@ class HnswIndexer(Indexer):
         try:
             from hnswlib import Index
         except ImportError as error:
-            raise ImportError("HnswIndexer needs: pip install 'minitorch-cupy[hnswlib]'") from error
+            raise ImportError(f"HnswIndexer needs hnswlib: {install_hint('hnswlib')}") from error
         return Index(space="cosine", dim=size)
 
     def _fill(self, vectors: Any) -> None:

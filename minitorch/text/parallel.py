@@ -46,7 +46,9 @@ ROUND, LEG = 1 << 24, 1 << 44  # of a clock of `Turns`
 
 
 def usable_cores() -> int:
-    """How many processors this process may use."""
+    """How many processors this process may use for workers: one where none can be forked."""
+    if not hasattr(os, "fork"):  # Windows
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

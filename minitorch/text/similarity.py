@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from minitorch.backend.extras import install_hint
 from minitorch.creation import as_tensor
 from minitorch.ops import stack
 from minitorch.tensor import Tensor
@@ -343,5 +344,5 @@ def _optimal_transport() -> Any:
     try:
         from ot import emd2
     except ImportError as error:
-        raise ImportError("wmdistance needs POT: pip install 'minitorch-cupy[wmd]'") from error
+        raise ImportError(f"wmdistance needs POT: {install_hint('wmd')}") from error
     return emd2

@@ -14,11 +14,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from minitorch.backend.extras import install_hint
 from minitorch.tensor import Tensor
-from minitorch.viz.plots import write_whole
+from minitorch.viz.plots import suffix_of, write_whole
 from minitorch.viz.traces import Row, Trace, Value, shown, trace
 
-_FORMATS = ("svg", "png", "dot")
+_FORMATS = ("svg", "png", "pdf", "dot")
 _FONT = "Helvetica,Arial,sans-serif"
 _LEAF, _STEP, _NOW = "#dcefdc", "#dfe8f5", "#ffd9a0"  # headers of boxes
 _DATA, _GRAD, _EDGE, _UNSEEN = "#1a1a1a", "#b3261e", "#6b7280", "#fffffe"
@@ -43,7 +44,7 @@ class _State:
 
 def draw_graph(
     y: Tensor | Trace,
-    format: str = "svg",
+    format: str | None = None,
     names: Mapping[str, Tensor] | None = None,
     path: str | Path | None = None,
     *,
@@ -53,11 +54,14 @@ def draw_graph(
 ) -> Any:
     """Draw the graph of `y`: a box with data and grad for each node, its contribution on each edge.
 
-    format: "svg" and "dot" give a str, "png" gives bytes; they are written to `path` as well, if
-    there is one. y: a tensor, traced as by `trace` with the other arguments, or a Trace.
+    format: "svg" and "dot" give a str, "png" and "pdf" give bytes; they are written to `path` as
+    well, if there is one. None: what the suffix of `path` says, or else "svg". y: a tensor, traced
+    as by `trace` with the other arguments, or a Trace.
     Raises ValueError for another format, ImportError without the package graphviz, RuntimeError
     without the program `dot` (format "dot" needs neither), and what `trace` raises.
     """
+    if format is None:
+        format = "svg" if path is None else suffix_of(Path(path)) or "svg"
     if format not in _FORMATS:
         raise ValueError(f"draw_graph: format: expected one of {', '.join(_FORMATS)}, got {format}")
     found = _traced(y, names, gradient, named_only, digits)
@@ -65,7 +69,7 @@ def draw_graph(
     drawn = text.encode() if format == "dot" else _rendered(format, text)
     if path is not None:
         write_whole(Path(path), lambda partial: partial.write_bytes(drawn))
-    return drawn if format == "png" else drawn.decode()
+    return drawn.decode() if format in ("svg", "dot") else drawn
 
 
 def animate_graph(
@@ -84,14 +88,14 @@ def animate_graph(
     last one stays three times as long. Other arguments and errors: see `draw_graph`.
     """
     path = Path(path)
-    if path.suffix not in (".svg", ".gif"):
+    if suffix_of(path) not in ("svg", "gif"):
         raise ValueError(f"animate_graph: path: expected a name in .svg or .gif, got {path.name}")
     if not seconds > 0:
         raise ValueError(f"animate_graph: seconds: expected a positive number, got {seconds}")
     found = _traced(y, names, gradient, named_only, digits)
     states = _frames(found)
     text = "\n".join(_dot(found, state, states) for state in states)
-    if path.suffix == ".svg":
+    if suffix_of(path) == "svg":
         drawn = _animated_svg(_rendered("svg", text).decode(), seconds).encode()
     else:
         drawn = _animated_gif(_rendered("png", text), seconds)
@@ -239,7 +243,7 @@ def _rendered(format: str, text: str) -> bytes:
         import graphviz
     except ImportError as error:
         raise ImportError(
-            "graphviz is needed to draw graphs: pip install 'minitorch-cupy[graph]', and the "
+            f"drawing graphs needs the package graphviz: {install_hint('graph')}, and the "
             "program dot (Debian: apt install graphviz); format='dot' needs neither"
         ) from error
     try:
@@ -280,9 +284,7 @@ def _animated_gif(data: bytes, seconds: float) -> bytes:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError(
-            "Pillow is needed for GIF pictures: pip install 'minitorch-cupy[viz]'"
-        ) from error
+        raise ImportError(f"GIF pictures need Pillow: {install_hint('viz')}") from error
     start = b"\x89PNG\r\n\x1a\n"
     frames = [Image.open(io.BytesIO(start + part)) for part in data.split(start)[1:]]
     flat = [frame.convert("RGB").quantize(64) for frame in frames]

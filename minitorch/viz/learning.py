@@ -29,7 +29,7 @@ def decision_regions(
     title: str = "",
     resolution: int = 150,
 ) -> Path:
-    """Draw what a classifier says on the plane, with its examples; return the path of the PNG file.
+    """Draw what a classifier says on the plane, with its examples; return the path.
 
     predict: gives for points (n, 2) of the examples' dtype the probabilities of class 1, (n,) or
     (n, 1), or scores of K classes, (n, K). points (N, 2) and labels (N,) from 0 on are the
@@ -91,7 +91,7 @@ def heat_map(
     title: str = "",
     resolution: int = 120,
 ) -> Path:
-    """Draw a number for each point of the plane, -1 to 1, with examples; return the PNG's path.
+    """Draw a number for each point of the plane, -1 to 1, with examples; return the path.
 
     predict: gives for points (n, 2) the numbers (n,) or (n, 1). parts: by name the points (N, 2) of
     examples and their values (N,), in the same colours, such as those for training and testing; the
@@ -157,7 +157,7 @@ def fitted_curve(
     axes: tuple[str, str] = ("x", "y"),
     title: str = "",
 ) -> Path:
-    """Draw examples (x, y) as dots and each curve (x, y) as a line; return the path of the PNG.
+    """Draw examples (x, y) as dots and each curve (x, y) as a line; return the path.
 
     All x and y are vectors, each pair of one length; curves are labelled by their names.
     Raises ValueError where lengths do not agree.
@@ -237,7 +237,7 @@ def loss_curves(
     title: str = "",
     log: bool = True,
 ) -> Path:
-    """Draw losses against steps from 0 on, one line for each name; return the path of the PNG file.
+    """Draw losses against steps from 0 on, one line for each name; return the path.
 
     losses: numbers or tensors of one element, or a tensor (steps,), for each name. log: a
     logarithmic loss axis, where all losses are positive.

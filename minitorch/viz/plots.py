@@ -1,4 +1,8 @@
-"""Plots saved as PNG files, drawn with matplotlib (the extra `viz`)."""
+"""Plots, drawn with matplotlib (the extra `viz`).
+
+The suffix of a path is the format of its file: .png, .pdf, .svg and the others of matplotlib; PNG
+where there is none. Each plot returns its path, and raises ValueError for another suffix.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minitorch.backend.extras import install_hint
 from minitorch.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -37,18 +42,22 @@ def training_curves(
     title: str = "",
     test_accuracy: float | None = None,
 ) -> Path:
-    """Draw loss and accuracy against epochs, side by side; return the path of the PNG file.
+    """Draw loss and accuracy against epochs, side by side; return the path.
 
     Each row of `history` has `epoch` and `loss`, and may have `accuracy`, `val_loss` and
-    `val_accuracy` (fractions of one). The epoch of the best validation accuracy is marked.
+    `val_accuracy` (fractions of one); without accuracies the loss stands alone. The epoch of the
+    best validation accuracy is marked.
     Raises ValueError for an empty history.
     """
     if not history:
         raise ValueError("training_curves: the history is empty")
-    figure = _figure(9.5, 3.8, title)
-    axes = figure.subplots(1, 2)
-    _curves(axes[0], history, "loss", "loss (cross entropy)")
-    _curves(axes[1], history, "accuracy", "accuracy")
+    seen = {key.removeprefix("val_") for row in history for key in row}
+    classified = "accuracy" in seen or test_accuracy is not None
+    keys = ["loss", "accuracy"] if classified else ["loss"]
+    figure = _figure(4.75 * len(keys), 3.8, title)
+    axes = figure.subplots(1, len(keys), squeeze=False)[0]
+    for ax, key in zip(axes, keys):
+        _curves(ax, history, key)
     scored = [row for row in history if "val_accuracy" in row]
     if scored:
         best = max(scored, key=lambda row: row["val_accuracy"])
@@ -114,7 +123,7 @@ def image_grid(
     columns: int = 8,
     title: str = "",
 ) -> Path:
-    """Draw images (N, H, W) with what a model says they are; return the path of the PNG file.
+    """Draw images (N, H, W) with what a model says they are; return the path.
 
     A wrong prediction is red, with the true class in brackets.
     Raises ValueError where the lengths do not agree or there is no image.
@@ -170,9 +179,7 @@ def _figure(width: float, height: float, title: str) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
-            "matplotlib is needed for plots: pip install 'minitorch-cupy[viz]'"
-        ) from error
+        raise ImportError(f"plots need matplotlib: {install_hint('viz')}") from error
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     if title:
         figure.suptitle(title, fontsize=12)
@@ -194,7 +201,7 @@ def _orange_to_blue() -> Any:
     return LinearSegmentedColormap.from_list("values", ["#e07b00", "#f3f4f6", "#1769aa"])
 
 
-def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:
+def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str) -> None:
     for name, column, colour in (
         ("training", key, TRAIN),
         ("validation", f"val_{key}", VALIDATION),
@@ -209,7 +216,7 @@ def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str, label: s
                 label=name,
             )
     ax.set_xlabel("epoch")
-    ax.set_ylabel(label)
+    ax.set_ylabel(key)
     ax.locator_params(axis="x", integer=True)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
@@ -247,7 +254,16 @@ def _label_points(
 
 
 def _save(figure: Figure, path: str | Path) -> Path:
-    return write_whole(Path(path), lambda partial: figure.savefig(partial, format="png"))
+    path = Path(path)
+    format, known = suffix_of(path) or "png", figure.canvas.get_supported_filetypes()
+    if format not in known:
+        raise ValueError(f"path: expected a name in .{', .'.join(known)}, got {path.name}")
+    return write_whole(path, lambda partial: figure.savefig(partial, format=format))
+
+
+def suffix_of(path: Path) -> str:
+    """What a file's name says of its format: the suffix in lower case, without its dot."""
+    return path.suffix[1:].lower()
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:

@@ -1,12 +1,10 @@
-"""What the tests of the two pages share: a playground that is served, a browser."""
+"""What the tests of the playground share: a server that answers."""
 
-import shutil
 import threading
 
 import pytest
 
 from minitorch.viz.playground import PlaygroundServer
-from tests.browser import Browser
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +16,3 @@ def server(device):
         yield server
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """A window of Chromium."""
-    if shutil.which("chromedriver") is None:
-        pytest.skip("Debian's chromium-driver is not installed")
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()

@@ -7,7 +7,17 @@ import pytest
 from sklearn.decomposition import PCA
 
 import minitorch
-from minitorch.viz import image_grid, plots, training_curves, word_map
+from minitorch.viz import (
+    decision_regions,
+    fitted_curve,
+    heat_map,
+    image_grid,
+    loss_curves,
+    plots,
+    training_curves,
+    trajectories,
+    word_map,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HISTORY = [
@@ -50,6 +60,12 @@ def test_training_curves(tmp_path, drawn):
 def test_training_curves_without_validation(tmp_path, drawn):
     training_curves([{"epoch": 1, "loss": 2.0, "accuracy": 0.5}], tmp_path / "c.png")
     assert [len(ax.lines) for ax in drawn[0].axes] == [1, 1]
+
+
+def test_training_curves_of_a_regression_are_those_of_its_loss(tmp_path, drawn):
+    training_curves([{"epoch": 1, "loss": 2.0, "val_loss": 1.0}], tmp_path / "c.png")
+    (ax,) = drawn[0].axes
+    assert (ax.get_ylabel(), len(ax.lines)) == ("loss", 2)
 
 
 def test_principal_components_are_pca():
@@ -102,8 +118,50 @@ def test_bad_input(tmp_path, draw, message):
 
 def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'minitorch-cupy\[viz\]'"):
+    with pytest.raises(ImportError, match=r"pip install .*\[viz\]"):
         training_curves(HISTORY, tmp_path / "c.png")
+
+
+STARTS = {
+    "c.png": PNG,
+    "C.PNG": PNG,
+    "c": PNG,
+    "v1.2/c": PNG,
+    "c.pdf": b"%PDF-",
+    "c.Pdf": b"%PDF-",
+    "c.svg": b"<?xml",
+    "c.jpg": b"\xff\xd8\xff",
+}
+POINTS = np.arange(6.0).reshape(3, 2)
+PLOTS = {
+    "training_curves": lambda path: training_curves(HISTORY, path),
+    "word_map": lambda path: word_map(list("abc"), np.eye(3), path),
+    "image_grid": lambda path: image_grid(np.ones((1, 2, 2)), [0], [0], "ab", path, columns=1),
+    "decision_regions": lambda path: decision_regions(
+        lambda x: x[:, 0] / 10, POINTS, [0, 1, 1], path, resolution=5
+    ),
+    "heat_map": lambda path: heat_map(
+        lambda x: x[:, 0] / 10, {"points": (POINTS, POINTS[:, 0])}, path, resolution=5
+    ),
+    "fitted_curve": lambda path: fitted_curve([1, 2], [1, 2], {"f": ([1, 2], [1, 2])}, path),
+    "trajectories": lambda path: trajectories(lambda x, y: x + y, {"SGD": POINTS}, path),
+    "loss_curves": lambda path: loss_curves({"SGD": [2.0, 1.0]}, path),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_the_suffix_is_the_format(tmp_path, name):
+    path = training_curves(HISTORY, tmp_path / name)
+    assert path == tmp_path / name
+    assert path.read_bytes().startswith(STARTS[name])
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_every_plot_obeys_the_suffix(tmp_path, plot):
+    assert PLOTS[plot](tmp_path / "c.svg").read_bytes().startswith(b"<?xml")
+    with pytest.raises(ValueError, match=r"path: expected a name in .*\.png.*, got c\.xyz"):
+        PLOTS[plot](tmp_path / "c.xyz")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.svg"]
 
 
 def test_a_failed_write_leaves_no_file(tmp_path, monkeypatch):

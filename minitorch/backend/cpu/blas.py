@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.backend.extras import install_hint
+
 Array = Any
 Gemm = Callable[..., None]
 
@@ -102,9 +104,7 @@ def _threadpoolctl() -> Any:
     try:
         import threadpoolctl
     except ImportError:
-        raise ImportError(
-            "threads of BLAS need threadpoolctl: pip install 'minitorch-cupy[blas]'"
-        ) from None
+        raise ImportError(f"threads of BLAS need threadpoolctl: {install_hint('blas')}") from None
     return threadpoolctl
 
 
@@ -121,7 +121,7 @@ def _mkl_library() -> Any:
             return ctypes.CDLL(path)
         except OSError:
             continue
-    raise ImportError("MINITORCH_BLAS=mkl needs MKL: pip install 'minitorch-cupy[mkl]'")
+    raise ImportError(f"MINITORCH_BLAS=mkl needs MKL: {install_hint('mkl')}")
 
 
 def product(sgemm: Any, dgemm: Any, integer: Any = ctypes.c_int) -> Callable[..., Array]:

@@ -23,6 +23,7 @@ from minitorch.backend.cpu.entry import (
 )
 from minitorch.backend.cpu.index import add_rows, check_range
 from minitorch.backend.damping import CURVATURE_LIMIT, TINY
+from minitorch.backend.extras import install_hint
 
 _FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
 
@@ -100,7 +101,7 @@ def check_kernels() -> None:
     """Raise ImportError, with the way around, where Numba is not installed."""
     if not has_kernels():
         raise ImportError(
-            "compiled=True needs Numba, which is not installed: pip install 'minitorch-cupy[numba]'"
+            f"compiled=True needs Numba, which is not installed: {install_hint('numba')}"
         )
 
 

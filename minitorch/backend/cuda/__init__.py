@@ -25,6 +25,7 @@ from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
 from minitorch.backend.cuda.word2vec import WORD2VEC
+from minitorch.backend.extras import install_hint
 
 TABLE: Entries = {
     **ELEMENTWISE,
@@ -47,7 +48,7 @@ def make() -> Backend:
         import cupy
     except ModuleNotFoundError:
         raise RuntimeError(
-            "CuPy is not installed: pip install 'minitorch-cupy[cuda12]' (or [cuda13])"
+            f"CuPy is not installed: {install_hint('cuda12')} (or [cuda13])"
         ) from None
     except ImportError as error:  # a library that it needs, or a version of it
         raise RuntimeError(f"CuPy cannot be imported: {error}") from None

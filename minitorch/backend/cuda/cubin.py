@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import NamedTuple
 
+from minitorch.backend.extras import install_hint
+
 _KPARAM_INFO = 0x17  # EIATTR_KPARAM_INFO: ordinal, offset and size of one parameter
 _WITH_VALUE = 4  # EIFMT_SVAL: the attribute's value follows, its size is told
 _LABEL = re.compile(r"^\.text\.(?P<kernel>[\w$.]+):$|^\$(?P<caller>\w+)\$(?P<function>\w+):$")
@@ -105,5 +107,5 @@ def disassembler() -> str:
         pass
     found = shutil.which("nvdisasm")
     if found is None:
-        raise ImportError("nvdisasm is not installed: pip install 'minitorch-cupy[kernels]'")
+        raise ImportError(f"nvdisasm is not installed: {install_hint('kernels')}")
     return found

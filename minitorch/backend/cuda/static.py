@@ -27,6 +27,7 @@ import numpy as np
 
 from minitorch.backend import kernels
 from minitorch.backend.cuda import cubin
+from minitorch.backend.extras import install_hint
 from minitorch.backend.sim import build
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -181,9 +182,7 @@ def _nvrtc() -> Any:
 
         nvrtc.getVersion()
     except (ImportError, RuntimeError) as error:  # CuPy raises RuntimeError without the library
-        raise ImportError(
-            f"NVRTC is not installed ({error}): pip install 'minitorch-cupy[kernels]'"
-        ) from None
+        raise ImportError(f"NVRTC is not installed ({error}): {install_hint('kernels')}") from None
     return nvrtc
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import fcntl
 import hashlib
 import json
 import logging
@@ -21,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from stat import S_IWGRP, S_IWOTH
 from typing import Any
@@ -58,7 +58,9 @@ class CompileError(Exception):
 
 
 def check_compiler() -> None:
-    """Raise RuntimeError, saying how to install it, if there is no g++."""
+    """Raise RuntimeError, saying how to get it, if there is no Unix system or no g++."""
+    if find_spec("fcntl") is None:
+        raise RuntimeError("the simulated GPU needs Linux (on Windows: WSL)")
     if shutil.which("g++") is None:
         raise RuntimeError(
             "the simulated GPU compiles kernels with g++, which is not installed: "
@@ -392,6 +394,8 @@ def _checksum(library: Path, about: str) -> str:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a file's lock; the file goes with the last who held it."""
+    import fcntl  # late: Windows, which has none, has to be told in `check_compiler`
+
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
