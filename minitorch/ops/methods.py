@@ -119,15 +119,7 @@ OTHER_NAME: dict[str, Callable[..., Any]] = {
     "_cat": lambda x, *others, dim=0: shape.cat([x, *others], dim),
 }
 
-TO_DTYPE: dict[str, dtypes.dtype] = {
-    "half": dtypes.float16,
-    "float": dtypes.float32,
-    "double": dtypes.float64,
-    "int": dtypes.int32,
-    "long": dtypes.int64,
-    "bool": dtypes.bool_,
-    "byte": dtypes.uint8,
-}
+TO_DTYPE = {**dtypes.ALIASES, "byte": dtypes.uint8, "char": dtypes.int8}
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "T": shape.reverse_dims,

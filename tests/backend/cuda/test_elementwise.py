@@ -19,7 +19,7 @@ except RuntimeError:
 CPU = backend.named("cpu").entries
 SIM = backend.named("sim").entries
 FLOATS = ["float16", "float32", "float64"]
-WHOLE = ["uint8", "int32", "int64"]
+WHOLE = ["uint8", "int8", "int16", "int32", "int64"]
 DTYPES = [*FLOATS, *WHOLE, "bool"]
 # Ops by the dtypes that they have: NumPy's own choice where the CPU's entry is a ufunc.
 EVERYWHERE = ["add", "mul", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "pow"]
