@@ -166,13 +166,6 @@ __all__ = [
 __all__ += ops.__all__
 
 if typing.TYPE_CHECKING:
-    from minitorch.dtypes import bool_ as bool
-    from minitorch.dtypes import float16 as half
-    from minitorch.dtypes import float32 as float
-    from minitorch.dtypes import float64 as double
-    from minitorch.dtypes import int16 as short
-    from minitorch.dtypes import int32 as int
-    from minitorch.dtypes import int64 as long
     from minitorch import cuda as cuda
     from minitorch import sim as sim
     from minitorch import symbolic as symbolic

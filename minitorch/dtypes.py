@@ -84,6 +84,12 @@ def as_dtype(value: object) -> dtype:
     raise TypeError(f"dtype: expected a minitorch dtype such as minitorch.float32, got {value!r}")
 
 
+def conversion(d: dtype) -> str:
+    """The method call that brings a tensor to a dtype, for error messages: ".float()"."""
+    name = next((name for name, alias in ALIASES.items() if alias is d), None)
+    return f".to({d})" if name is None else f".{name}()"
+
+
 def get_default_dtype() -> dtype:
     """The dtype that Python floats become: float32, unless set otherwise."""
     return _default

@@ -204,6 +204,8 @@ ELEMENTWISE: Entries = {
     "bitwise_and": np.bitwise_and,
     "bitwise_or": np.bitwise_or,
     "bitwise_xor": np.bitwise_xor,
+    "bitwise_left_shift": np.left_shift,
+    "bitwise_right_shift": np.right_shift,
     "bitwise_not": np.bitwise_not,
     "where": quiet(_where),
     "cast": quiet(_cast),

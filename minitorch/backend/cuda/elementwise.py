@@ -18,7 +18,7 @@ _NUMBERS: dict[Any, Callable[[Any], Any]] = {
     np.dtype("float16"): lambda number: np.float32(np.float16(number)),
     **{
         np.dtype(name): getattr(np, name)
-        for name in "float32 float64 uint8 int8 int16 int32 int64".split()
+        for name in ["float32", "float64", "uint8", "int8", "int16", "int32", "int64"]
     },
     BOOL: np.bool_,
 }
@@ -232,6 +232,7 @@ _BINARY = [
         message="pow: integers to negative integer powers are not allowed",
     ),
     *[Kernel(_ARITHMETIC, name, "biu") for name in ("bitwise_and", "bitwise_or", "bitwise_xor")],
+    *[Kernel(_ARITHMETIC, f"bitwise_{side}_shift", "iu") for side in ("left", "right")],
     *[
         Kernel(_ARITHMETIC, name, "biuf", compares=True)
         for name in ("eq", "ne", "lt", "le", "gt", "ge")
