@@ -1,11 +1,13 @@
 // What every kernel file is written with. A file is compiled once for each element type, chosen by
-// one of -DMT_f16 MT_f32 MT_f64 MT_u8 MT_i32 MT_i64 MT_b8; it sees that type as T.
+// one of -DMT_f16 MT_f32 MT_f64 MT_u8 MT_i8 MT_i16 MT_i32 MT_i64 MT_b8; it sees that type as T.
 // No header of CUDA is needed, so that NVRTC compiles it on any machine.
 #pragma once
 typedef long long i64;
 typedef unsigned long long u64;
 typedef unsigned int u32;
 typedef unsigned char u8;
+typedef signed char i8;
+typedef short i16;
 
 // ------------------------------------------------------------------ half precision
 // Arithmetic on halves is done in float; this type only stores them.
@@ -51,6 +53,14 @@ typedef double T; typedef double C; typedef double Acc;
 #elif defined(MT_u8)
 typedef u8 T; typedef u8 C; typedef i64 Acc;
 #define MT_SUFFIX u8
+#define MT_FLOATING 0
+#elif defined(MT_i8)
+typedef i8 T; typedef i8 C; typedef i64 Acc;
+#define MT_SUFFIX i8
+#define MT_FLOATING 0
+#elif defined(MT_i16)
+typedef i16 T; typedef i16 C; typedef i64 Acc;
+#define MT_SUFFIX i16
 #define MT_FLOATING 0
 #elif defined(MT_i32)
 typedef int T; typedef int C; typedef i64 Acc;

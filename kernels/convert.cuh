@@ -2,8 +2,8 @@
 #pragma once
 #include "common.cuh"
 
-// Floats outside an integer type's range, and nan, become its smallest value; uint8 takes the
-// lowest byte of an int32.
+// Floats outside an integer type's range, and nan, become its smallest value; the narrow ones
+// take the lowest bits of an int32.
 template <class V> struct Float { static constexpr bool value = false; };
 template <> struct Float<float> { static constexpr bool value = true; };
 template <> struct Float<double> { static constexpr bool value = true; };
@@ -49,6 +49,12 @@ template <class S> struct Convert<f16, S> {
     }; \
     template <> struct Convert<u8, S> { \
         static __device__ __forceinline__ u8 of(S x) { return (u8)whole32(x); } \
+    }; \
+    template <> struct Convert<i8, S> { \
+        static __device__ __forceinline__ i8 of(S x) { return (i8)whole32(x); } \
+    }; \
+    template <> struct Convert<i16, S> { \
+        static __device__ __forceinline__ i16 of(S x) { return (i16)whole32(x); } \
     };
 FROM_FLOAT(float)
 FROM_FLOAT(double)

@@ -56,7 +56,8 @@ __device__ __forceinline__ C power(C x, C y, const Fault& fault) {
 
 // ------------------------------------------------------------------ the tables
 // On bools + is "or", * is "and". A nan stays one in maximum and minimum; its sign is 0.
-// Integers wrap around, which C++ defines for unsigned ones only.
+// Integers wrap around, which C++ defines for unsigned ones only. Shifts by less than 0 or by more
+// bits than there are shift all bits out.
 #define ONE_ARGUMENT(X) \
     FLOATS(X(neg, T, -x)) \
     WHOLE(X(neg, T, 0 - (u64)x)) \
@@ -90,6 +91,8 @@ __device__ __forceinline__ C power(C x, C y, const Fault& fault) {
     BITS(X(bitwise_and, T, x & y)) \
     BITS(X(bitwise_or, T, x | y)) \
     BITS(X(bitwise_xor, T, x ^ y)) \
+    WHOLE(X(bitwise_left_shift, T, (u64)y < 8 * sizeof(T) ? (u64)x << (u64)y : 0)) \
+    WHOLE(X(bitwise_right_shift, T, (u64)y < 8 * sizeof(T) ? x >> (u64)y : x < 0 ? -1 : 0)) \
     X(eq, bool, x == y) \
     X(ne, bool, x != y) \
     X(lt, bool, x < y) \

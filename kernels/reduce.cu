@@ -79,12 +79,16 @@ __device__ __forceinline__ double highest(double) { return infinity(0.); }
 __device__ __forceinline__ int highest(int) { return 0x7fffffff; }
 __device__ __forceinline__ i64 highest(i64) { return 0x7fffffffffffffffLL; }
 __device__ __forceinline__ u8 highest(u8) { return 255; }
+__device__ __forceinline__ i8 highest(i8) { return 127; }
+__device__ __forceinline__ i16 highest(i16) { return 32767; }
 __device__ __forceinline__ bool highest(bool) { return true; }
 __device__ __forceinline__ float lowest(float) { return -infinity(0.f); }
 __device__ __forceinline__ double lowest(double) { return -infinity(0.); }
 __device__ __forceinline__ int lowest(int) { return -0x7fffffff - 1; }
 __device__ __forceinline__ i64 lowest(i64) { return -0x7fffffffffffffffLL - 1; }
 __device__ __forceinline__ u8 lowest(u8) { return 0; }
+__device__ __forceinline__ i8 lowest(i8) { return -128; }
+__device__ __forceinline__ i16 lowest(i16) { return -32768; }
 __device__ __forceinline__ bool lowest(bool) { return false; }
 
 struct Largest {

@@ -34,7 +34,7 @@ __device__ __forceinline__ Key key(T v) {
 }
 #else
 __device__ __forceinline__ Key key(T v) {
-    constexpr Key zero = T(-1) < T(1) && sizeof(T) > 1 ? Key(1) << (KEY_BITS - 1) : Key(0);
+    constexpr Key zero = T(-1) < T(1) ? Key(1) << (KEY_BITS - 1) : Key(0);
     return zero + Key(v);
 }
 #endif

@@ -42,14 +42,14 @@ from minitorch.creation import (
     zeros_like,
 )
 from minitorch.dtypes import (
-    bool_ as bool,
-)
-from minitorch.dtypes import (
+    ALIASES,
     dtype,
     float16,
     float32,
     float64,
     get_default_dtype,
+    int8,
+    int16,
     int32,
     int64,
     promote_types,
@@ -99,7 +99,6 @@ __all__ = [
     "as_tensor",
     "autograd",
     "bernoulli",
-    "bool",
     "compile",
     "cuda",
     "device",
@@ -124,6 +123,8 @@ __all__ = [
     "get_rng_state",
     "inference_mode",
     "initial_seed",
+    "int8",
+    "int16",
     "int32",
     "int64",
     "is_grad_enabled",
@@ -172,7 +173,12 @@ if typing.TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> typing.Any:
-    """What not every program needs is imported where it is first used."""
+    """What not every program needs is imported where it is first used.
+
+    Nor are other names of dtypes globals: `float`, `int` and `bool` would hide Python's here.
+    """
+    if name in ALIASES:
+        return ALIASES[name]
     if name in ("cuda", "sim", "symbolic", "testing"):
         return importlib.import_module(f"minitorch.{name}")
     raise AttributeError(f"module 'minitorch' has no attribute {name!r}")

@@ -23,7 +23,7 @@ from minitorch.backend import Array, recording
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.backend.recording import CannotRecord, Recorder, edits, moves, recorders
 from minitorch.rules import REGISTRY
-from minitorch.tensor import Node, RowGrad, Tensor, grad_mode
+from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, tensor_of
 
 __all__ = ["CannotRecord", "CompiledStep", "compile"]
 
@@ -274,7 +274,7 @@ def _detached(result: Any) -> Any:
 def _fill(form: Any, arrays: Sequence[Array]) -> Any:
     """A form with tensors in its places."""
     if type(form) is Place:
-        return Tensor(arrays[form.i])
+        return tensor_of(arrays[form.i])
     if isinstance(form, (tuple, list)):
         return _rebuilt(form, [_fill(v, arrays) for v in form])
     if type(form) is dict:
@@ -485,7 +485,7 @@ class Program:
             version[0] += n
         form = self.output.form
         if type(form) is Place:  # the most common form
-            return Tensor(self.copy(self.results[0]))
+            return tensor_of(self.copy(self.results[0]))
         return self.output.filled(self.results, self.copy)
 
     def verified(self, arrays: Sequence[Array], step: Step) -> Any:
@@ -583,8 +583,8 @@ def _holders(arrays: Iterable[Array]) -> dict[int, list[Tensor]]:
 def _standing(grad: Any, arrays: Iterator[Array]) -> Any:
     """A gradient whose arrays are the next ones."""
     if isinstance(grad, RowGrad):
-        return RowGrad(Tensor(next(arrays)), Tensor(next(arrays)), grad.shape)
-    return None if grad is None else Tensor(next(arrays))
+        return RowGrad(tensor_of(next(arrays)), tensor_of(next(arrays)), grad.shape)
+    return None if grad is None else tensor_of(next(arrays))
 
 
 def _version(grad: Any) -> list[Any]:

@@ -38,14 +38,26 @@ class dtype:
 BOOL, INT, FLOAT = range(3)
 bool_ = dtype("bool", BOOL)
 uint8 = dtype("uint8", INT)
+int8 = dtype("int8", INT)
+int16 = dtype("int16", INT)
 int32 = dtype("int32", INT)
 int64 = dtype("int64", INT)
 float16 = dtype("float16", FLOAT)
 float32 = dtype("float32", FLOAT)
 float64 = dtype("float64", FLOAT)
 
-DTYPES = (bool_, uint8, int32, int64, float16, float32, float64)
+DTYPES = (bool_, uint8, int8, int16, int32, int64, float16, float32, float64)
 FROM_ARRAY = {d.array_dtype: d for d in DTYPES}
+# PyTorch's other names; `minitorch.float` is one, `from minitorch import *` brings none.
+ALIASES = {
+    "half": float16,
+    "float": float32,
+    "double": float64,
+    "short": int16,
+    "int": int32,
+    "long": int64,
+    "bool": bool_,
+}
 # Python's types stand for dtypes, as in PyTorch: dtype=float is float64, dtype=int is int64.
 _default = float32
 
@@ -72,6 +84,12 @@ def as_dtype(value: object) -> dtype:
     raise TypeError(f"dtype: expected a minitorch dtype such as minitorch.float32, got {value!r}")
 
 
+def conversion(d: dtype) -> str:
+    """The method call that brings a tensor to a dtype, for error messages: ".float()"."""
+    name = next((name for name, alias in ALIASES.items() if alias is d), None)
+    return f".to({d})" if name is None else f".{name}()"
+
+
 def get_default_dtype() -> dtype:
     """The dtype that Python floats become: float32, unless set otherwise."""
     return _default
@@ -95,6 +113,8 @@ def of_number(number: float) -> dtype:
 
 def promote_types(a: dtype, b: dtype) -> dtype:
     """The smallest dtype that both can be converted to, by PyTorch's table."""
+    if {a, b} == {uint8, int8}:  # neither holds the other
+        return int16
     if a.category != b.category:
         return a if a.category > b.category else b
     return a if a.itemsize >= b.itemsize else b

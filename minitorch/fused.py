@@ -12,10 +12,11 @@ from typing import Any
 from minitorch import random, rules
 from minitorch.backend import FLOAT32, Array
 from minitorch.creation import arange
+from minitorch.dtypes import conversion
 from minitorch.operands import same_device
 from minitorch.ops.elementwise import bce_with_logits, gelu, logsigmoid, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
-from minitorch.tensor import Tensor
+from minitorch.tensor import Tensor, tensor_of
 
 _ACTIVATIONS = {"none": None, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
 
@@ -30,7 +31,7 @@ def _activate(x: Tensor, activation: str) -> Tensor:
 
 
 def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reduction: str) -> Tensor:
-    classes = Tensor(target)
+    classes = tensor_of(target)
     ignored = classes == ignore_index
     picked = x.log_softmax(1).gather(1, classes.masked_fill(ignored, 0).unsqueeze(1))
     loss = (-picked.squeeze(1)).masked_fill(ignored, 0)
@@ -51,6 +52,11 @@ def linear(
     activation: "none", "relu", "tanh", "sigmoid" or "gelu".
     """
     if bias is None or not _plain(input.array, weight.array, bias.array):
+        if input.array.dtype != weight.array.dtype:
+            raise RuntimeError(
+                f"linear: input is {input.dtype}, the weight {weight.dtype}; "
+                f"use x{conversion(weight.dtype)}, or convert the module"
+            )
         product = matmul(input, weight.t())
         return _activate(product if bias is None else product + bias, activation)
     features = input.array.shape[-1]
@@ -99,7 +105,7 @@ def cross_entropy(
 
 # ---------------------------------------------------------------------- binary cross entropy
 def _logistic_loss_reference(x: Tensor, target: Array, reduction: str) -> Tensor:
-    loss = bce_with_logits(x, Tensor(target))
+    loss = bce_with_logits(x, tensor_of(target))
     return loss.mean() if reduction == "mean" else loss.sum()
 
 

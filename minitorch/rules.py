@@ -26,7 +26,7 @@ from minitorch import backend
 from minitorch.backend import FLOAT32, FLOAT64, Array, recording
 from minitorch.backend.recording import recorders
 from minitorch.operands import as_floating, kind, promote, same_device
-from minitorch.tensor import Node, Tensor, grad_mode
+from minitorch.tensor import Node, Tensor, grad_mode, tensor_of
 from minitorch.views import register_view
 
 Function = Callable[..., Any]
@@ -116,7 +116,7 @@ def restore(op: Op, saved: Saved) -> Any:
         return array  # a Python number
     if version[0] != count:
         raise _changed(op, saved)
-    return Tensor(array, node, version)
+    return tensor_of(array, node, version)
 
 
 def _changed(op: Op, saved: Saved) -> Exception:
@@ -153,7 +153,7 @@ def unit(y: Tensor) -> Tensor:
     found = _units.get(key)
     if found is None or found.version[0]:
         one = serving.entries["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
-        found = _units[key] = Tensor(serving.as_array(one), None, Unit([0]))
+        found = _units[key] = tensor_of(serving.as_array(one), None, Unit([0]))
     return found
 
 
@@ -271,12 +271,12 @@ def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFuncti
             r = backend.of_type(t).as_array(r)
         node = input.node
         if node is None or not grad_mode.enabled:
-            return Tensor(r)
+            return tensor_of(r)
         if not (save_x or save_z):
-            return Tensor(r, Node(op, (node,), (), None, r.shape))
+            return tensor_of(r, Node(op, (node,), (), None, r.shape))
         version = [0]
         saved = ((r, None, version, 0) if save_z else None, (save(input) if save_x else None,))
-        return Tensor(r, Node(op, (node,), saved, None, r.shape), version)
+        return tensor_of(r, Node(op, (node,), saved, None, r.shape), version)
 
     return _named(f, op)
 
@@ -320,14 +320,14 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
         q = other.node
         if p is None:
             if q is None:
-                return Tensor(r)
+                return tensor_of(r)
             tracked = 2
         else:
             tracked = 1 if q is None else 3
         if not grad_mode.enabled:
-            return Tensor(r)
+            return tensor_of(r)
         if not saves[tracked]:
-            return Tensor(r, Node(op, (p, q), (), number, r.shape))
+            return tensor_of(r, Node(op, (p, q), (), number, r.shape))
         version = [0]
         saved = (
             (r, None, version, 0) if save_z[tracked] else None,
@@ -336,7 +336,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
                 (b, q, v := other.version, 0 if v is None else v[0]) if save_y[tracked] else None,
             ),
         )
-        return Tensor(r, Node(op, (p, q), saved, None, r.shape), version)
+        return tensor_of(r, Node(op, (p, q), saved, None, r.shape), version)
 
     return _named(f, op)
 
@@ -369,8 +369,8 @@ def linear(name: str, adjoint: Function, view: bool = False) -> TensorFunction:
         tracked = node is not None and grad_mode.enabled
         node = Node(op, (node,), (), params, r.shape) if tracked else None
         if not view:
-            return Tensor(r, node)
-        result = Tensor(r, node, x.version)
+            return tensor_of(r, node)
+        result = tensor_of(r, node, x.version)
         if grad_mode.enabled:
             register_view(x, result, f, params)
         return result
@@ -412,9 +412,9 @@ def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> TensorFunct
             r = backend.of_type(t).as_array(r)
         p, q = x.node, y.node
         if (p is None and q is None) or not grad_mode.enabled:
-            return Tensor(r)
+            return tensor_of(r)
         saved = (save(x) if q is not None else None, save(y) if p is not None else None)
-        return Tensor(r, Node(op, (p, q), saved, None, r.shape))
+        return tensor_of(r, Node(op, (p, q), saved, None, r.shape))
 
     return _named(f, op)
 
@@ -464,7 +464,7 @@ def general(
             r = backend.of_type(t).as_array(r)
         parents = tuple([x.node for x in xs])
         if not grad_mode.enabled or not any(p is not None for p in parents):
-            return Tensor(r)
+            return tensor_of(r)
         version = [0]
         saved = (
             (
@@ -474,7 +474,7 @@ def general(
             if save_inputs or save_output
             else ()
         )
-        return Tensor(r, Node(op, parents, saved, params, r.shape), version)
+        return tensor_of(r, Node(op, parents, saved, params, r.shape), version)
 
     return _named(f, op)
 
@@ -498,7 +498,7 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         a = g.array
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
         grads = backward_entries[type(a)](given, *kept, needs=needs, **node.params)
-        return [r if r is None else Tensor(r) for r in grads]
+        return [r if r is None else tensor_of(r) for r in grads]
 
     op = Op(name, "fused", vjp, None, reference=reference)
     entries = op.entries
@@ -509,7 +509,7 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         r, *kept = entries[type(a)](a, **params)
         p = x.node
         if p is None or not grad_mode.enabled:
-            return Tensor(r)
+            return tensor_of(r)
         arrays = (a, *[other.array for other in watched])
         versions = (x.version, *[other.version for other in watched])
         return _recorded(op, r, (p,), arrays, versions, kept, _ONE_NEEDED, params)
@@ -519,7 +519,7 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         r, *kept = entries[type(a)](a, b, c, **params)
         p, q, o = x.node, y.node, z.node
         if (p is q is o is None) or not grad_mode.enabled:
-            return Tensor(r)
+            return tensor_of(r)
         versions = x.version, y.version, z.version
         needs = p is not None, q is not None, o is not None
         return _recorded(op, r, (p, q, o), (a, b, c), versions, kept, needs, params)
@@ -530,7 +530,7 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         parents = tuple([x.node for x in xs])
         needs = tuple([p is not None for p in parents])
         if not grad_mode.enabled or not any(needs):
-            return Tensor(r)
+            return tensor_of(r)
         versions = tuple([x.version for x in xs])
         return _recorded(op, r, parents, arrays, versions, kept, needs, params)
 
@@ -557,7 +557,7 @@ def _recorded(
         if array is r:  # backward reads the result, too
             arrays, versions = (*arrays, r), (*versions, version)
     saved = versions, list(map(_count, versions)), kept, needs, arrays
-    return Tensor(r, Node(op, parents, saved, params, r.shape), version)
+    return tensor_of(r, Node(op, parents, saved, params, r.shape), version)
 
 
 def fused_saved(node: Node) -> tuple[list[Saved], Saved | None]:
@@ -590,7 +590,7 @@ def constant(name: str) -> TensorFunction:
             r = entries[t](*arrays, **params)
         except ValueError as error:
             raise _shapes_differ(op, arrays, error) from None
-        return Tensor(r if type(r) is t else backend.of_type(t).as_array(r))
+        return tensor_of(r if type(r) is t else backend.of_type(t).as_array(r))
 
     return _named(f, op)
 
@@ -604,7 +604,8 @@ def several(name: str) -> Callable[..., tuple[Tensor, ...]]:
         a = x.array
         t = type(a)
         as_array = backend.of_type(t).as_array
-        return tuple([Tensor(r if type(r) is t else as_array(r)) for r in entries[t](a, **params)])
+        results = entries[t](a, **params)
+        return tuple([tensor_of(r if type(r) is t else as_array(r)) for r in results])
 
     f.__name__ = name
     return f
@@ -634,7 +635,7 @@ def source(name: str) -> TensorFunction:
             index = serving.index(device.array) or 0
         else:
             serving, index = backend.resolve(device)
-        return Tensor(entries[serving.array_type](*args, index=index, **params))
+        return tensor_of(entries[serving.array_type](*args, index=index, **params))
 
     f.__name__ = name
     return f

@@ -17,7 +17,8 @@ from minitorch.tensor import Tensor
 
 _STRUCTURE = "minitorch"  # the key of the structure in the file's metadata
 # NumPy's names of safetensors' dtypes that are mapped into memory.
-_MAPPED = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "U8": "<u1", "I32": "<i4", "I64": "<i8"}
+_MAPPED = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "U8": "<u1"}
+_MAPPED |= {"I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip file, and a bare pickle
 
 

@@ -21,7 +21,7 @@ from minitorch import autograd, backend, creation
 from minitorch.backend.extras import install_hint
 from minitorch.dtypes import float64, int64
 from minitorch.rules import fused_inputs
-from minitorch.tensor import Node, Tensor, enable_grad
+from minitorch.tensor import Node, Tensor, enable_grad, tensor_of
 
 __all__ = [
     "compare",
@@ -217,7 +217,7 @@ class _Reader:
         """A number, or the values of a tensor that is not tracked."""
         if not hasattr(value, "shape"):
             return _Values((), [_number(self.s, float(value))])
-        flat = Tensor(value).reshape(-1).tolist()
+        flat = tensor_of(value).reshape(-1).tolist()
         return _Values(tuple(value.shape), [_number(self.s, float(v)) for v in flat])
 
     def _parent(self, node: Node, i: int) -> _Values:
@@ -267,7 +267,7 @@ class _Reader:
             unit[j] = 1
             array = unit.reshape(x.shape).array
             made = node.op.entries[type(array)](array, **node.params)
-            column = Tensor(backend.of(array).as_array(made)).reshape(-1)
+            column = tensor_of(backend.of(array).as_array(made)).reshape(-1)
             for terms, factor in zip(rows, column.tolist(), strict=True):
                 if factor:
                     terms.append(_number(self.s, factor) * element)
@@ -310,7 +310,7 @@ class _Reader:
 
     def _where(self, node: Node) -> _Values:
         """What was chosen when the graph was recorded, element by element."""
-        condition: Any = Tensor(node.params["condition"])
+        condition: Any = tensor_of(node.params["condition"])
         first = condition.expand(node.shape).reshape(-1).tolist()
         wanted = {0: any(first), 1: not all(first)}
         spread = {

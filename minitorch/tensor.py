@@ -5,9 +5,11 @@ No operator is defined here: `minitorch.ops` puts operators and methods on Tenso
 
 from __future__ import annotations
 
+import inspect
 import threading
+import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -34,6 +36,73 @@ def is_grad_enabled() -> bool:
     return grad_mode.enabled
 
 
+@types.coroutine
+def _stepped(mode: Callable[[], Any], steps: Any) -> Generator[Any, Any, Any]:
+    """A generator or coroutine whose every step, but not what happens between, is in the mode."""
+    step, given = steps.send, None
+    while True:
+        try:
+            with mode():
+                produced = step(given)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            given = yield produced
+            step = steps.send
+        except GeneratorExit:
+            with mode():
+                steps.close()
+            raise
+        except BaseException as error:
+            step, given = steps.throw, error
+
+
+def _decorated(mode: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, generator function or `async` one of either kind, run in the mode."""
+    if inspect.isgeneratorfunction(function):
+
+        @wraps(function)
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            return (yield from _stepped(mode, function(*args, **kwargs)))
+
+        return generate
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def work(*args: Any, **kwargs: Any) -> Any:
+            return await _stepped(mode, function(*args, **kwargs))
+
+        return work
+    if inspect.isasyncgenfunction(function):
+
+        @wraps(function)
+        async def stream(*args: Any, **kwargs: Any) -> Any:
+            steps = function(*args, **kwargs)
+            step, given = steps.asend, None
+            while True:
+                try:
+                    produced = await _stepped(mode, step(given))
+                except StopAsyncIteration:
+                    return
+                try:
+                    given = yield produced
+                    step = steps.asend
+                except GeneratorExit:
+                    await _stepped(mode, steps.aclose())
+                    raise
+                except BaseException as error:
+                    step, given = steps.athrow, error
+
+        return stream
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with mode():
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
 class set_grad_enabled:
     """Switch recording on or off: at once, and as a context manager until the block's end."""
 
@@ -56,13 +125,7 @@ class set_grad_enabled:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """As a decorator: the mode holds in the function, not from here on."""
         grad_mode.enabled = self._previous[-1]
-
-        @wraps(function)
-        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-            with set_grad_enabled(self.mode):
-                return function(*args, **kwargs)
-
-        return wrapped
+        return _decorated(lambda: set_grad_enabled(self.mode), function)
 
 
 class _Mode:
@@ -86,12 +149,7 @@ class _Mode:
         grad_mode.enabled = self._previous.pop()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        @wraps(function)
-        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-            with type(self)():
-                return function(*args, **kwargs)
-
-        return wrapped
+        return _decorated(type(self), function)
 
 
 def _also_bare(mode: type[_Mode]) -> Callable[..., Any]:
@@ -191,15 +249,23 @@ class Size(tuple[int, ...]):
 class Tensor:
     """An array on a device that remembers how it was made.
 
+    Tensor(2, 3) is of that shape, its elements undefined, Tensor([1, 2]) holds these numbers in
+    the default dtype, and Tensor(x) is an alias of a tensor; `tensor` and `empty` say the same
+    with a dtype. minitorch itself makes tensors by `tensor_of`.
+
     array: what the backend stores. node: its place on the tape, None if untracked.
     version: a list whose first element counts in-place changes; a family of views shares it.
     Behind the count stand the family's members, see `views.Member`; a tensor knows its own, and a
-    view holds its `_base`.
+    view holds its `_base`. `_grad` is the gradient of a tensor that has ceased to require grad.
     """
 
-    __slots__ = ("__weakref__", "_base", "_member", "array", "node", "version")
+    __slots__ = ("__weakref__", "_base", "_grad", "_member", "array", "node", "version")
     __array_ufunc__ = None  # numpy_array + tensor comes to Tensor.__radd__, which refuses it
-    if TYPE_CHECKING:  # what is used below of what `ops.methods` installs: see tensor.pyi
+    if TYPE_CHECKING:  # what `creation` and `ops.methods` install: see tensor.pyi
+        array: Array
+        node: Node | None
+        version: list[Any]
+        _grad: Any
         __getitem__: Callable[..., Tensor]
         __mul__: Callable[..., Tensor]
         _cat: Callable[..., Tensor]
@@ -209,12 +275,7 @@ class Tensor:
         new_zeros: Callable[..., Tensor]
         unique: Callable[..., Any]
 
-    def __init__(
-        self, array: Array, node: Node | None = None, version: list[Any] | None = None
-    ) -> None:
-        self.array = array
-        self.node = node
-        self.version = [0] if version is None else version
+        def __init__(self, *data: Any, device: Any = None) -> None: ...
 
     # ------------------------------------------------------------------ what it is
     @property
@@ -302,13 +363,17 @@ class Tensor:
                     "requires_grad_: you can only change requires_grad flags of leaf tensors; "
                     "use detach() to get a tensor that does not require grad"
                 )
-            self.node = None
+            grad, self.node = self.grad, None
+            self.grad = grad
         elif self.node is None:
             if not self.dtype.is_floating_point:
                 raise RuntimeError(
                     f"only tensors of floating point dtype can require gradients, got {self.dtype}"
                 )
-            self.node = Node(None, (), None, None, self.array.shape)
+            node = Node(None, (), None, None, self.array.shape)
+            grad, self.node = self.grad, node
+            if grad is not None:
+                self.grad, self._grad = grad, None
         return self
 
     @property
@@ -326,7 +391,7 @@ class Tensor:
         """Gradient accumulated by `backward`: a Tensor, a RowGrad, or None."""
         node = self.node
         if node is None:
-            return None
+            return getattr(self, "_grad", None)
         if recorders:
             recording.gradient(node, reads=True)
         if node.op is not None and not node.retain:
@@ -340,10 +405,6 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Tensor | RowGrad | None) -> None:
-        if self.node is None:
-            if value is None:
-                return
-            raise RuntimeError("grad: this tensor does not require grad, so it holds no gradient")
         if value is not None:
             if not isinstance(value, (Tensor, RowGrad)):
                 raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
@@ -357,6 +418,9 @@ class Tensor:
                     f"grad: assigned gradient is on {value.device}, the tensor on {self.device}; "
                     f"use .to('{self.device}')"
                 )
+        if self.node is None:
+            self._grad = value
+            return
         if recorders:
             recording.gradient(self.node, reads=False)
         self.node.grad = value
@@ -389,7 +453,7 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """A detached tensor of the same memory, whose changes autograd does not see."""
-        return Tensor(self.array)
+        return tensor_of(self.array)
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -402,7 +466,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same memory, cut off from the tape; in-place changes are still seen by backward."""
-        return Tensor(self.array, None, self.version)
+        return tensor_of(self.array, None, self.version)
 
     def detach_(self) -> Tensor:
         """Cut this tensor off from the tape."""
@@ -422,7 +486,10 @@ class Tensor:
         return backend.of(self.array).to_host(self.array)
 
     def numpy(self) -> Any:
-        """The elements as a NumPy array that shares this tensor's memory (cpu only)."""
+        """The elements as a NumPy array that shares this tensor's memory (cpu only).
+
+        A view of its own: to give it another shape does not reshape the tensor.
+        """
         if self.node is not None:
             raise RuntimeError(
                 "numpy: can't call numpy() on a tensor that requires grad; use detach().numpy()"
@@ -431,7 +498,7 @@ class Tensor:
             raise TypeError(f"numpy: this tensor is on {self.device}; use .cpu() first")
         if recorders:
             recording.read_by_host("numpy()")
-        return self.array
+        return self.array.view()
 
     def item(self) -> Any:
         """The only element as a Python number."""
@@ -468,7 +535,10 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()
-        return array if dtype is None else array.astype(dtype)
+        wanted = array.dtype if dtype is None else dtype
+        if copy is False and array.dtype != wanted:
+            raise ValueError(f"__array__: a copy is needed to convert {array.dtype} to {dtype}")
+        return array.astype(wanted, copy=bool(copy))
 
     def __len__(self) -> int:
         if self.array.ndim == 0:
@@ -487,6 +557,12 @@ class Tensor:
             return format(self.item(), spec)
         return object.__format__(self, spec)
 
+    def __copy__(self) -> Tensor:
+        """A leaf of the same memory that requires grad as this tensor does, without a gradient."""
+        twin = type(self).__new__(type(self))
+        twin.array, twin.node, twin.version = self.array, None, self.version
+        return twin.requires_grad_() if self.node is not None else twin
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
             raise RuntimeError(
@@ -495,17 +571,33 @@ class Tensor:
         if recorders:
             recording.impossible("deepcopy makes a tensor that a replay would not make anew")
         twin = type(self).__new__(type(self))
-        Tensor.__init__(twin, backend.of(self.array).entries["clone"](self.array))
+        twin.array, twin.node, twin.version = _cloned(self.array), None, [0]
         memo[id(self)] = twin
         if self.node is not None:
             twin.requires_grad_()
-            grad = self.node.grad
-            if isinstance(grad, Tensor):
-                twin.grad = Tensor(backend.of(grad.array).entries["clone"](grad.array))
+        grad = self.grad
+        if isinstance(grad, Tensor):
+            twin.grad = tensor_of(_cloned(grad.array))
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("tensors are not pickled: use minitorch.save and minitorch.load")
+
+
+_new = object.__new__
+
+
+def tensor_of(array: Array, node: Node | None = None, version: list[Any] | None = None) -> Tensor:
+    """The tensor of an array as it is: the way by which every result becomes one."""
+    self: Tensor = _new(Tensor)
+    self.array = array
+    self.node = node
+    self.version = [0] if version is None else version
+    return self
+
+
+def _cloned(array: Array) -> Array:
+    return backend.of(array).entries["clone"](array)
 
 
 class RemovableHandle:

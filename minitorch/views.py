@@ -1,8 +1,7 @@
 """Which tensors share memory, so that an in-place change of one can reach the others.
 
 A view and its base share memory: changing one in place changes the other's place on the tape too.
-Behind its count, a version list holds a Member for each tensor that a change must reach:
-(weak reference, the Member it is a view of or None for a base, view op, params).
+Behind its count, a version list holds a Member for each tensor that a change must reach.
 """
 
 from __future__ import annotations
@@ -13,7 +12,42 @@ from typing import Any
 
 from minitorch.tensor import Node, Tensor
 
-Member = tuple[Any, Any, Any, Any]
+
+class Member:
+    """A tensor among those that share memory: a base, or `function(parent, **params)`, a view.
+
+    tensor: gives the tensor while it lives. depth: how many views lead to it from its base, `root`.
+    positions: where in the flattened base its elements are, once somebody has asked.
+    """
+
+    __slots__ = ("_root", "depth", "function", "params", "parent", "positions", "tensor")
+
+    def __init__(
+        self, x: Tensor, parent: Member | None, function: Any = None, params: Any = None
+    ) -> None:
+        self.tensor = weakref.ref(x)
+        self.parent = parent
+        self._root: Member | None = None if parent is None else parent.root
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.function = function
+        self.params = params
+        self.positions: Tensor | None = None
+
+    @property
+    def root(self) -> Member:
+        """The base's member."""
+        return self if self._root is None else self._root  # no reference to itself: no cycle
+
+    def retake(self, base: Tensor) -> Tensor:
+        """The view that this member is, taken again from the base."""
+        path = []
+        member = self
+        while member.parent is not None:
+            path.append(member)
+            member = member.parent
+        for member in reversed(path):
+            base = member.function(base, **member.params)
+        return base
 
 
 def member_of(x: Tensor) -> Member | None:
@@ -25,19 +59,28 @@ def register_view(
     x: Tensor, result: Tensor, function: Callable[..., Any], params: dict[str, Any]
 ) -> None:
     """Note that `result` is `function(x, **params)`, a view."""
-    if view_of_leaf(x.node):
-        return  # changing it in place is an error anyway
-    family = x.version
     member = member_of(x)
     if member is None:
-        x._member = member = (weakref.ref(x), None, None, None)
-        family.append(member)
-    result._member = (weakref.ref(result), member, function, params)
-    result._base = getattr(x, "_base", x)  # a base lives as long as its views
+        base = getattr(x, "_base", x)
+        if _taken_of_leaf(x.node, base.node):
+            result._base = base  # for its views to know; changing it in place is an error anyway
+            return
+        x._member = member = Member(x, None)
+        x.version.append(member)
+    result._member = Member(result, member, function, params)
+    result._base = x if member.parent is None else x._base  # a base lives as long as its views
+    family = x.version
     family.append(result._member)
     n = len(family)
     if n >= 64 and n & (n - 1) == 0:  # now and then, so that many living views cost little
-        family[1:] = [m for m in family[1:] if m[0]() is not None]
+        family[1:] = [m for m in family[1:] if m.tensor() is not None]
+
+
+def _taken_of_leaf(node: Node | None, base: Node | None) -> bool:
+    """`view_of_leaf`, in one step, of a tensor whose base is known."""
+    if node is None or base is None or base.op is not None:
+        return False
+    return node is base or bool(node.op.view)
 
 
 def view_of_leaf(node: Node | None) -> bool:

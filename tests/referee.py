@@ -15,7 +15,8 @@ import torch
 import minitorch
 from minitorch import backend
 
-DTYPES = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
+DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64")
+DTYPES += ("float16", "float32", "float64")
 TOLERANCE = {"float16": 4e-3, "float32": 3e-5, "float64": 1e-10}
 
 

@@ -228,3 +228,148 @@ def test_creation_is_on_the_default_device(device):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(itertools.islice(minitorch.arange(3).tolist(), 2)) == [0, 1]
+
+
+# ------------------------------------------------------------------ memory shared with NumPy
+def on_cpu(a, requires_grad=False):
+    return minitorch.tensor(a, device="cpu", requires_grad=requires_grad)
+
+
+@pytest.mark.parametrize("read", [np.array, np.copy, lambda t: np.array(t, copy=True)])
+@pytest.mark.parametrize("dtype", [*DTYPES])
+def test_numpy_s_copies_are_copies(read, dtype):
+    t = on_cpu(np.ones((2, 3), dtype))
+    for x in (t, t.T, t[0], t[0, 0]):
+        a = read(x)
+        assert (a.dtype, a.shape) == (np.dtype(dtype), tuple(x.shape))
+        a[...] = 0
+        assert t.sum().item() == 6
+
+
+def test_numpy_s_views_share_memory():
+    t = on_cpu(np.ones(6, "float32"))
+    for number, read in enumerate(
+        (
+            np.asarray,
+            lambda t: t.numpy(),
+            lambda t: np.asarray(t, "float32"),
+            lambda t: t.detach().numpy(),
+            lambda t: np.array(t, copy=None if NUMPY_2 else False),
+            lambda t: t.__array__(copy=False),
+        )
+    ):
+        a = read(t)
+        a[0] = number
+        assert t[0].item() == number
+        assert np.shares_memory(a, np.asarray(t))
+    assert not np.shares_memory(np.asarray(t, "float64"), np.asarray(t))
+    with pytest.raises(ValueError, match="a copy is needed to convert float32 to float64"):
+        t.__array__("float64", copy=False)
+
+
+NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
+GIVE = {
+    "numpy": lambda: (t := on_cpu(np.ones((2, 3))), t.numpy()),
+    "asarray": lambda: (t := on_cpu(np.ones((2, 3))), np.asarray(t)),
+    "from_numpy": lambda: (minitorch.from_numpy(a := np.ones((2, 3))), a),
+    "as_tensor": lambda: (minitorch.as_tensor(a := np.ones((2, 3)), device="cpu"), a),
+    "as_tensor with a dtype": lambda: (
+        minitorch.as_tensor(a := np.ones((2, 3)), dtype=minitorch.float64, device="cpu"),
+        a,
+    ),
+    "parameter": lambda: (
+        p := minitorch.nn.Parameter(on_cpu(np.ones((2, 3)))),
+        p.detach().numpy(),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
+@pytest.mark.parametrize("name", GIVE)
+def test_an_array_in_another_shape_does_not_reshape_the_tensor(name):
+    t, a = GIVE[name]()
+    a.shape = (6,)
+    a[5] = 7
+    a.flags.writeable = False
+    assert tuple(t.shape) == (2, 3)
+    assert t.detach()[1, 2].item() == 7
+    t.detach().fill_(2)
+    assert a.tolist() == [2.0] * 6
+
+
+# ------------------------------------------------------------------ the constructor
+CONSTRUCTED = {
+    "numbers": lambda m: m.Tensor([1.0, 2.0]),
+    "rows": lambda m: m.Tensor([[1, 2], [3, 4]]),
+    "a tuple": lambda m: m.Tensor((2, 3)),
+    "bools": lambda m: m.Tensor([True, False]),
+    "a range": lambda m: m.Tensor(range(3)),
+    "nothing": lambda m: m.Tensor(),
+    "no numbers": lambda m: m.Tensor([]),
+    "an array": lambda m: m.Tensor(np.arange(3)),
+    "a 0-d array": lambda m: m.Tensor(np.array(3.0)),
+    "lengths": lambda m: m.Tensor(2, 3).shape,
+    "a length": lambda m: m.Tensor(np.int64(5)).shape,
+    "a Size": lambda m: m.Tensor(m.ones(2, 3).shape).shape,
+    "an empty Size": lambda m: m.Tensor(m.ones(()).shape).shape,
+    "a length of 0": lambda m: m.Tensor(0, 3),
+    "a tensor": lambda m: m.Tensor(m.arange(3)),
+    "a float": lambda m: m.Tensor(2.5),
+    "a NumPy float": lambda m: m.Tensor(np.float64(2.5)),
+    "a bool": lambda m: m.Tensor(True),
+    "a string": lambda m: m.Tensor("12"),
+    "None": lambda m: m.Tensor(None),
+    "a dict": lambda m: m.Tensor({1: 2}),
+    "a negative length": lambda m: m.Tensor(2, -3),
+    "two lists": lambda m: m.Tensor([1], [2]),
+    "ragged": lambda m: m.Tensor([[1, 2], [3]]),
+    "dtype=": lambda m: m.Tensor([1], dtype=m.int64),
+    "arithmetic": lambda m: (m.Tensor([1, 2]) * 3 + m.Tensor([[1], [2]])).sum(0),
+    "filled": lambda m: m.Tensor(2, 3).fill_(4).T,
+    "gradient": lambda m: _gradient_of(m, m.Tensor([1, 2, 3]).requires_grad_()),
+}
+
+
+def _gradient_of(m, x):
+    (x * x).sum().backward()
+    return x.grad
+
+
+@pytest.mark.parametrize("name", CONSTRUCTED)
+def test_the_constructor_makes_what_pytorchs_does(name):
+    compare(CONSTRUCTED[name], grad=False)
+
+
+def test_the_constructor_s_error_says_what_was_given():
+    with pytest.raises(TypeError, match=r"Tensor: expected lengths, or a sequence.*got float"):
+        minitorch.Tensor(2.5)
+    with pytest.raises(TypeError, match=r"Tensor\(\) got an unexpected keyword argument 'dtype'"):
+        minitorch.Tensor([1], dtype=minitorch.int64)
+
+
+def test_the_constructor_s_device_and_dtype(device):
+    assert minitorch.Tensor([1, 2]).device.type == device
+    assert minitorch.Tensor([1, 2], device="cpu").device.type == "cpu"
+    minitorch.set_default_dtype(minitorch.float64)
+    try:
+        assert minitorch.Tensor([1, 2]).dtype is minitorch.float64
+    finally:
+        minitorch.set_default_dtype(minitorch.float32)
+
+
+def test_a_tensor_of_a_tensor_is_an_alias():
+    def call(m, x):
+        y = x * 1
+        alias = m.Tensor(y)
+        alias.mul_(3)
+        y.add_(1)
+        return y, alias, alias * 2
+
+    compare(call, np.array([1.0, 2.0]), may_raise=False)
+
+    class Own(minitorch.Tensor):
+        pass
+
+    own = Own([1, 2])
+    assert type(own) is Own
+    assert (own + 1).tolist() == [2, 3]

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 import minitorch
 from minitorch import nn
 
-DTYPES = ["float32", "float64", "float16", "int64", "int32", "uint8", "bool"]
+DTYPES = ["float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 
 @pytest.fixture(autouse=True)

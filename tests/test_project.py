@@ -322,3 +322,13 @@ pytest.skip("no sympy", allow_module_level=True)
 def test_a_skipped_referee_fails_where_referees_are_required(tmp_path, text, options, status):
     done = run_tests(tmp_path, text, *options)
     assert done.returncode == status, done.stdout + done.stderr
+
+
+def test_the_package_makes_tensors_of_arrays_by_tensor_of():
+    """`Tensor(...)` is the users' constructor: it would copy an array into the default dtype."""
+    for path in sorted((ROOT / "minitorch").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.func if isinstance(node, ast.Call) else None
+            assert not (isinstance(called, ast.Name) and called.id == "Tensor"), (
+                f"{path.name}:{node.lineno}: use tensor_of(array)"
+            )

@@ -32,6 +32,7 @@ ARGUMENTS = {
         "eq", "ne", "lt", "le", "gt", "ge",
     )},
     **{name: ((BITS, ~BITS), {}) for name in ("bitwise_and", "bitwise_or", "bitwise_xor")},
+    **{f"bitwise_{side}_shift": ((ROWS, ROWS), {}) for side in ("left", "right")},
     "bitwise_not": ((BITS,), {}),
     "where": ((X, Y), {"condition": BITS}),
     "cast": ((X,), {"dtype": np.dtype("float32"), "source": X.dtype}),

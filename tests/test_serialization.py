@@ -11,7 +11,7 @@ import torch
 import minitorch
 from minitorch import nn, optim
 
-DTYPES = ["bool", "uint8", "int32", "int64", "float16", "float32", "float64"]
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Grad modes and row-sparse gradients."""
 
+import asyncio
+import copy
 import threading
 
 import numpy as np
@@ -238,3 +240,145 @@ def test_row_gradients_cost_nothing_for_the_other_rows():
     w = minitorch.zeros(1_000_000, 4, requires_grad=True)
     minitorch.ops.embedding(w, minitorch.tensor([5, 7]), sparse=True).sum().backward()
     assert w.grad.values.numel() == 8
+
+
+# ---------------------------------------------------------------------- modes of generators
+MODES = {
+    "no_grad()": lambda m: m.no_grad(),
+    "no_grad": lambda m: m.no_grad,
+    "set_grad_enabled(False)": lambda m: m.set_grad_enabled(False),
+    "inference_mode()": lambda m: m.inference_mode(),
+    "inference_mode": lambda m: m.inference_mode,
+    "enable_grad()": lambda m: m.enable_grad(),
+    "enable_grad": lambda m: m.enable_grad,
+    "set_grad_enabled(True)": lambda m: m.set_grad_enabled(True),
+    "inference_mode(False)": lambda m: m.inference_mode(False),
+}
+each_mode = pytest.mark.parametrize("mode", MODES)
+
+
+def _inside(mode):
+    return "True" in mode or "enable_grad" in mode or mode == "inference_mode(False)"
+
+
+@LIBRARIES
+@each_mode
+def test_a_mode_holds_in_every_step_of_a_generator(m, make, mode):
+    inside, seen = _inside(mode), []
+
+    def steps(start):
+        """Doc."""
+        try:
+            got = yield start, m.is_grad_enabled()
+            try:
+                yield got, m.is_grad_enabled()
+            except ZeroDivisionError:
+                yield "caught", m.is_grad_enabled()
+            return m.is_grad_enabled()
+        finally:
+            seen.append(m.is_grad_enabled())
+
+    with m.set_grad_enabled(not inside):
+        decorated = MODES[mode](m)(steps)
+        assert (decorated.__name__, decorated.__doc__) == ("steps", "Doc.")
+        run = decorated(1)
+        assert next(run) == (1, inside)
+        assert m.is_grad_enabled() is not inside
+        assert run.send("sent") == ("sent", inside)
+        assert run.throw(ZeroDivisionError) == ("caught", inside)
+        assert m.is_grad_enabled() is not inside
+        with pytest.raises(StopIteration) as end:
+            next(run)
+        assert end.value.value is inside
+        run = decorated(2)
+        next(run)
+        run.close()
+        assert seen == [inside, inside]
+        failed = decorated(3)
+        next(failed)
+        with pytest.raises(KeyError):
+            failed.throw(KeyError)
+        assert m.is_grad_enabled() is not inside
+
+
+@LIBRARIES
+def test_the_mode_of_the_caller_holds_between_the_steps(m, make):
+    x = make(A, True)
+
+    @m.no_grad()
+    def batches():
+        for _ in range(3):
+            yield x * 2
+
+    for y in batches():
+        assert not y.requires_grad
+        assert (x * y).requires_grad
+    methods = type("Data", (), {"__iter__": m.no_grad()(lambda self: (yield x * 2))})()
+    assert [y.requires_grad for y in methods] == [False]
+
+
+@each_mode
+def test_a_mode_holds_in_coroutines_and_async_generators(mode):
+    inside = _inside(mode)
+    decorate = MODES[mode](minitorch)
+    enabled = minitorch.is_grad_enabled
+
+    async def work():
+        before = enabled()
+        await asyncio.sleep(0)
+        return before, enabled()
+
+    async def stream():
+        try:
+            got = yield enabled()
+            await asyncio.sleep(0)
+            try:
+                yield got, enabled()
+            except ZeroDivisionError:
+                yield enabled()
+        finally:
+            found.append(enabled())
+
+    async def other():
+        for _ in range(4):
+            found.append(enabled() is not inside)
+            await asyncio.sleep(0)
+
+    async def main():
+        with minitorch.set_grad_enabled(not inside):
+            results = await asyncio.gather(decorate(work)(), other(), decorate(work)())
+            assert results[::2] == [(inside, inside)] * 2
+            assert enabled() is not inside
+            run = decorate(stream)()
+            assert await run.asend(None) is inside
+            assert enabled() is not inside
+            assert await run.asend(3) == (3, inside)
+            assert await run.athrow(ZeroDivisionError) is inside
+            await run.aclose()
+            assert enabled() is not inside
+            assert [e async for e in decorate(stream)()] == [inside, (None, inside)]
+
+    found = []
+    mode_now = enabled()
+    asyncio.run(main())
+    assert enabled() is mode_now
+    assert found == [True] * 4 + [inside] * 2
+
+
+# ---------------------------------------------------------------------- copies
+@LIBRARIES
+@pytest.mark.parametrize("kind", ["leaf", "untracked", "result", "parameter"])
+def test_a_shallow_copy_shares_memory(m, make, kind):
+    x = make(A, kind != "untracked")
+    x = m.nn.Parameter(x.detach()) if kind == "parameter" else x
+    given = x * 2 if kind == "result" else x
+    if kind in ("leaf", "parameter"):
+        (x * 2).sum().backward()
+    twin = copy.copy(given)
+    assert type(twin) is type(given)
+    assert twin is not given
+    assert (twin.is_leaf, twin.requires_grad) == (True, given.requires_grad)
+    assert twin.grad is None
+    assert twin.data_ptr() == given.data_ptr()
+    twin.data.add_(1)
+    assert_close(array(given), array(twin))

@@ -21,7 +21,7 @@ from minitorch import backend
 from minitorch.autograd import engine
 from minitorch.interception import intercepted
 from minitorch.rules import REGISTRY, Op
-from minitorch.tensor import Node, RowGrad, Tensor, no_grad
+from minitorch.tensor import Node, RowGrad, Tensor, no_grad, tensor_of
 
 Frame = tuple[str, int, str]  # file, line, function
 PACKAGE = str(Path(__file__).parent.parent)
@@ -113,7 +113,7 @@ def _first_bad(x: Tensor) -> str:
 def _as_tensor(array: Any, array_type: type) -> Tensor:
     """What an entry gave, or got: an array, or a scalar of NumPy."""
     made: Any = backend.of_type(array_type).as_array(array)
-    return Tensor(array if type(array) is array_type else made)
+    return tensor_of(array if type(array) is array_type else made)
 
 
 # ---------------------------------------------------------------------- checking variants

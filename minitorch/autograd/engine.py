@@ -13,7 +13,7 @@ from minitorch import creation
 from minitorch.backend import recording
 from minitorch.backend.recording import recorders
 from minitorch.rules import fused_inputs, owned, restore, unit
-from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, no_grad, set_grad_enabled
+from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, no_grad, set_grad_enabled, tensor_of
 
 Gradient = Tensor | RowGrad
 
@@ -170,16 +170,20 @@ SOLE, SOLE_VERSION = _calibrate(lambda: creation.zeros(1))
 
 
 def _accumulate(node: Node, g: Any, references: int | None = None) -> None:
-    """Add g to node.grad, in memory of its own (the same g may go to several places).
+    """Add g to node.grad: into its array, if there is one and the walk is not recorded.
+
+    A first gradient gets memory of its own (the same g may go to several places).
 
     references: how often g is referred to, where it is the caller's to give away.
     """
     if recorders and node.op is None:
         recording.gradient(node, reads=True)
     recorded = grad_mode.enabled
-    if node.grad is not None:
-        total = _sum(node.grad, g)
-        node.grad = total if recorded else total.detach()
+    old = node.grad
+    if old is not None:
+        if recorded or not _added_to(old, g):
+            total = _sum(old, g)
+            node.grad = total if recorded else total.detach()
         return
     sparse = type(g) is RowGrad
     kept = references == SOLE and getrefcount((g.values if sparse else g).version) == SOLE_VERSION
@@ -190,7 +194,23 @@ def _accumulate(node: Node, g: Any, references: int | None = None) -> None:
     elif kept and g.node is None and g.array.flags.c_contiguous:
         node.grad = g
     else:
-        node.grad = Tensor(g.clone().array)
+        node.grad = tensor_of(g.clone().array)
+
+
+def _added_to(old: Gradient, g: Gradient) -> bool:
+    """Add g to a gradient where it is; False if that cannot be: dense rows, another dtype."""
+    if isinstance(old, RowGrad):
+        if not isinstance(g, RowGrad):
+            return False
+        total = old + g
+        old.indices, old.values = total.indices, total.values.detach()
+    elif old.dtype is not g.dtype or old.shape != g.shape:
+        return False
+    elif isinstance(g, RowGrad):
+        old.index_add_(0, g.indices, g.values)
+    else:
+        old.add_(g)
+    return True
 
 
 def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:
@@ -430,7 +450,7 @@ class FunctionCtx:
         i = self._results.get(id(tensor))
         if i is None or self._node is None:
             return tensor
-        return Tensor(tensor.array, _result_node(self._node, i, tensor), tensor.version)
+        return tensor_of(tensor.array, _result_node(self._node, i, tensor), tensor.version)
 
 
 def _result_node(common: Node, i: int, result: Tensor) -> Node:
@@ -503,7 +523,7 @@ class Function:
         outputs = tuple(
             r
             if id(r) in ctx._not_differentiable
-            else Tensor(r.array, _result_node(common, i, r), r.version)
+            else tensor_of(r.array, _result_node(common, i, r), r.version)
             for i, r in enumerate(results)
         )
         return outputs if isinstance(result, tuple) else outputs[0]

@@ -18,7 +18,10 @@ FLOAT32 = np.dtype("float32")
 FLOAT64 = np.dtype("float64")
 ARRAY_DTYPES = {
     name: np.dtype(name)
-    for name in ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
+    for name in (
+        *("bool", "uint8", "int8", "int16", "int32", "int64"),
+        *("float16", "float32", "float64"),
+    )
 }
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from minitorch import fused, ops
 from minitorch.backend import Array
 from minitorch.creation import ones_like, zeros_like
-from minitorch.dtypes import bool_
 from minitorch.dtypes import dtype as DType
 from minitorch.operands import same_device
 from minitorch.random import check_probabilities
@@ -387,7 +386,12 @@ def cross_entropy(
     classes = input.shape[dim]
     logp = ops.log_softmax(input, dim)
     if target.is_floating_point():
-        _check_same_shape("cross_entropy", input, target)
+        if target.shape != input.shape:
+            raise ValueError(
+                f"cross_entropy: target is {target.dtype} of shape {tuple(target.shape)}: class "
+                "labels are integers, use target.long(); probabilities have the input's shape, "
+                f"{tuple(input.shape)}"
+            )
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / classes
         loss = -(_class_weighted(logp, weight, dim) * target).sum(dim)
@@ -401,6 +405,9 @@ def cross_entropy(
     return _weighted_mean(-picked, counts, reduction)
 
 
+CLASSES = "Bilq"  # NumPy's characters of the dtypes that indices have: uint8, int32, int64
+
+
 def _rows_and_classes(x: Array, target: Array) -> bool:
     """Whether these are numbers (N, C) and integers (N,), which the kernel takes."""
     return (
@@ -408,7 +415,7 @@ def _rows_and_classes(x: Array, target: Array) -> bool:
         and target.ndim == 1
         and len(x) == len(target)
         and x.dtype.kind == "f"
-        and target.dtype.kind in "iu"
+        and target.dtype.char in CLASSES
     )
 
 
@@ -419,8 +426,11 @@ def _class_dim(name: str, input: Tensor) -> int:
 
 
 def _check_classes(name: str, input: Tensor, target: Tensor, dim: int) -> None:
-    if target.is_floating_point() or target.dtype is bool_:
-        raise RuntimeError(f"{name}: expected integer classes as target, got {target.dtype}")
+    if target.array.dtype.char not in CLASSES:
+        raise RuntimeError(
+            f"{name}: expected integer classes as target (int64), got {target.dtype}; "
+            "use target.long()"
+        )
     same_device(name, (input, target))
     expected = (*input.shape[:dim], *input.shape[dim + 1 :])
     if tuple(target.shape) != expected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,7 +30,7 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor, requires_grad: bool = True) -> None:
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: data must be a Tensor, got {type(data).__name__}")
-        super().__init__(data.array)
+        self.array, self.node, self.version = data.array, None, [0]
         if requires_grad:
             self.requires_grad_()
 
@@ -132,6 +133,13 @@ class Module:
                 )
         object.__setattr__(self, name, value)
         edits[0] += 1
+
+    def __copy__(self: T) -> T:
+        """A module with the same parameters and buffers that may get others, and hooks, alone."""
+        twin = type(self).__new__(type(self))
+        own = (name for name, kind in Module.__annotations__.items() if name[0] == "_")
+        twin.__dict__.update(self.__dict__, **{name: copy(self.__dict__[name]) for name in own})
+        return twin
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -561,19 +569,19 @@ def zero_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
             node = param.node
             if node is not None:
                 node.grad = None
+            elif param.grad is not None:
+                param.grad = None
         return
     filled: dict[Device, list[Tensor]] = {}
     for param in params:
         node = param.node
-        if node is None:
-            continue
-        if recorders:
+        if recorders and node is not None:
             recording.gradient(node, reads=not set_to_none)
-        grad = node.grad
+        grad = param.grad if node is None else node.grad
         if grad is None:
             continue
         if set_to_none or isinstance(grad, RowGrad):
-            node.grad = None
+            param.grad = None
             continue
         grad.node = None
         filled.setdefault(grad.device, []).append(grad)

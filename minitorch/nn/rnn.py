@@ -15,6 +15,7 @@ from typing import Any
 
 from minitorch.backend import Device
 from minitorch.creation import empty, zeros
+from minitorch.dtypes import conversion
 from minitorch.dtypes import dtype as DType
 from minitorch.nn import functional as F
 from minitorch.nn import init
@@ -116,7 +117,7 @@ class _Recurrent(Module):
         if input.dtype is not dtype:
             raise ValueError(
                 f"{name}: input dtype ({input.dtype}) does not match weight dtype ({dtype}); "
-                f"use input.to({dtype}), or convert the module"
+                f"use input{conversion(dtype)}, or convert the module"
             )
 
     def _state(self, hx: Any, shape: tuple[int, ...], input: Tensor) -> State:

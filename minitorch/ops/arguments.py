@@ -57,6 +57,8 @@ def need_indices(name: str, argument: str, x: Any, length: int) -> Tensor:
     """An integer tensor, each element in [0, length); IndexError says which is not."""
     index = need_tensor(name, argument, x)
     if index.dtype.name not in ("int64", "int32", "uint8"):
-        raise TypeError(f"{name}: {argument}: expected integers (int64), got {index.dtype}")
+        raise TypeError(
+            f"{name}: {argument}: expected integers (int64), got {index.dtype}; use .long()"
+        )
     _check_range(index, length=length, what=f"{name}: {argument}")
     return index

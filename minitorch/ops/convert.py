@@ -8,7 +8,7 @@ from typing import Any
 from minitorch import backend, dtypes
 from minitorch.backend import Device, recording
 from minitorch.rules import Op, TensorFunction, general, linear
-from minitorch.tensor import Node, Tensor, grad_mode
+from minitorch.tensor import Node, Tensor, grad_mode, tensor_of
 
 _clone = linear("clone", lambda g, shape: g)
 _cast: TensorFunction = general(
@@ -34,8 +34,8 @@ def transfer(input: Tensor, device: Device, non_blocking: bool = False) -> Tenso
     recording.impossible("transfer: a step is recorded on one device, and moves nothing to another")
     array = _transfer.entries[type(input.array)](input.array, device, non_blocking=non_blocking)
     if input.node is None or not grad_mode.enabled:
-        return Tensor(array)
-    return Tensor(array, Node(_transfer, (input.node,), (), input.device, array.shape))
+        return tensor_of(array)
+    return tensor_of(array, Node(_transfer, (input.node,), (), input.device, array.shape))
 
 
 def to(
@@ -106,7 +106,7 @@ def pin_memory(input: Tensor, device: Any = None) -> Tensor:
         raise RuntimeError(f"pin_memory: only tensors on cpu can be pinned, got {input.device}")
     if backend.is_pinned(input.array):
         return input
-    return Tensor(backend.pin(input.array, device))
+    return tensor_of(backend.pin(input.array, device))
 
 
 def is_pinned(input: Tensor, device: Any = None) -> bool:

@@ -19,7 +19,7 @@ from minitorch.rules import (
     sum_to,
     watch,
 )
-from minitorch.tensor import Tensor
+from minitorch.tensor import Tensor, tensor_of
 
 
 # ---------------------------------------------------------------------- partials with a condition
@@ -110,12 +110,14 @@ ge = comparison("ge")
 bitwise_and = comparison("bitwise_and")
 bitwise_or = comparison("bitwise_or")
 bitwise_xor = comparison("bitwise_xor")
+bitwise_left_shift = comparison("bitwise_left_shift")
+bitwise_right_shift = comparison("bitwise_right_shift")
 bitwise_not = constant("bitwise_not")
 
 
 # ---------------------------------------------------------------------- choice
 def _where_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, condition: Any) -> list[Any]:
-    chosen = Tensor(condition)
+    chosen = tensor_of(condition)
     return [
         None if shapes[0] is None else sum_to(where(chosen, g, 0.0), shapes[0]),
         None if shapes[1] is None else sum_to(where(chosen, 0.0, g), shapes[1]),
@@ -124,7 +126,7 @@ def _where_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, condition: Any)
 
 def _where_jvp(tangents: Any, inputs: Any, output: Any, shape: Any, condition: Any) -> Tensor:
     s, t = (0.0 if t is None else t for t in tangents)
-    return where(Tensor(condition), s, t).expand(shape)
+    return where(tensor_of(condition), s, t).expand(shape)
 
 
 _where = general("where", _where_vjp, _where_jvp)

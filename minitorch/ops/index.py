@@ -9,7 +9,7 @@ from minitorch.operands import same_device
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.shape import broadcast_tensors
 from minitorch.rules import REGISTRY, TensorFunction, _saved, constant, linear, watch
-from minitorch.tensor import Node, RowGrad, Tensor, grad_mode
+from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, tensor_of
 
 # ---------------------------------------------------------------------- the table
 _slice = linear(
@@ -109,7 +109,7 @@ def _index_tensors(x: Tensor, item: Tensor, place: int) -> list[Tensor]:
                     f"{tuple(x.shape)}: {n} ≠ {x.array.shape[i]} in dimension {i}"
                 )
         return list(nonzero(item, as_tuple=True))
-    if item.dtype.is_floating_point or item.dtype is dtypes.uint8:
+    if item.dtype not in (dtypes.int64, dtypes.int32):
         raise IndexError(
             f"tensors used as indices must be int64, int32 or bool, got {item.dtype}; use .long()"
         )
@@ -199,7 +199,7 @@ def gathered(input: Tensor, dim: int, values: Tensor, index: Tensor) -> tuple[Te
         return values, index
     params = {"index": index.array, "dim": dim}
     made = Node(REGISTRY["gather"], (node,), (), params, values.array.shape)
-    return watch(Tensor(values.array, made), index), index
+    return watch(tensor_of(values.array, made), index), index
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -264,7 +264,7 @@ def _rows_or_dense(g: Tensor, shape: tuple[int, ...], index: tuple[Any, ...]) ->
     """The gradient of picking rows: a RowGrad, or dense where it has to be differentiable."""
     if grad_mode.enabled:
         return _index_backward(g, shape=shape, index=index)
-    rows = Tensor(index[0])
+    rows = tensor_of(index[0])
     return RowGrad(rows.reshape(-1).clone(), g.reshape((-1, *shape[1:])), shape)
 
 
@@ -307,7 +307,7 @@ def embedding(weight: Tensor, indices: Tensor, sparse: bool = False) -> Tensor:
     if sparse and picked.node is not None:
         parents = picked.node.parents
         node = Node(_sparse_rows, parents, (), (indices.array,), picked.array.shape)
-        picked = Tensor(picked.array, node)
+        picked = tensor_of(picked.array, node)
     return watch(picked, indices)
 
 

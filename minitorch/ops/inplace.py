@@ -18,7 +18,7 @@ from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.rules import general
-from minitorch.tensor import Node, Tensor, grad_mode, no_grad
+from minitorch.tensor import Node, Tensor, grad_mode, no_grad, tensor_of
 from minitorch.views import Member, member_of, view_of_leaf
 
 
@@ -38,7 +38,7 @@ def _put_jvp(tangents: Any, inputs: Any, output: Any, shape: Any, index: Any) ->
 
 
 def _tensors(index: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(Tensor(i) if hasattr(i, "dtype") else i for i in index)
+    return tuple(tensor_of(i) if hasattr(i, "dtype") else i for i in index)
 
 
 _put = general("put", _put_vjp, _put_jvp)  # x with x[index] = v, as a new tensor
@@ -85,7 +85,7 @@ def _overwrite(name: str, x: Tensor, result: Tensor) -> Tensor:
     result = result.to(x.dtype)
     if result.node is None:  # tracked still, but nothing of it depends on the past
         never = creation.zeros_like(x, dtype=dtypes.bool_)
-        result = elementwise.where(never, Tensor(x.array, x.node), result)
+        result = elementwise.where(never, tensor_of(x.array, x.node), result)
     member = member_of(x)
     _copy_(x, result)
     assert result.node is not None
@@ -93,62 +93,78 @@ def _overwrite(name: str, x: Tensor, result: Tensor) -> Tensor:
     return x
 
 
-def _root(member: Member) -> Member:
-    while member[1] is not None:
-        member = member[1]
-    return member
-
-
-def _relatives(x: Tensor, member: Member) -> list[tuple[Tensor, Member]]:
-    """The living views of x's base, x itself left out."""
-    root = _root(member)
-    members = [(m[0](), m) for m in x.version[1:]]
-    return [
-        (t, m)
-        for t, m in members
-        if t is not None and t is not x and m is not root and _root(m) is root
-    ]
-
-
 def _rebind(x: Tensor, member: Member | None, node: Node) -> None:
     """x's memory now holds the result of `node`; tell those who share it."""
     moves[0] += 1
-    x.node = node
+    if member is None or member.parent is None:
+        _move(x, node)
     if member is None:
         return
-    base = _root(member)[0]()
+    base = member.root.tensor()
+    assert base is not None
     if base is not x:
-        base.node = _put_node(base, member, node)
-        x.node = _replay(member, base).node
-    for view, its_member in _relatives(x, member):
-        view.node = _replay(its_member, base).node
+        _move(base, _put_node(base, member, tensor_of(x.array, node)))
+    for other in x.version[1:]:
+        view = other.tensor()
+        if view is not None and other.root is member.root and other is not member.root:
+            _move(view, _view_node(base, other))
 
 
-def _replay(member: Member, base: Tensor) -> Tensor:
-    """The view that a member is, taken again from the base."""
-    _, parent, function, params = member
-    if parent is None:
-        return Tensor(base.array, base.node)
-    view: Tensor = function(_replay(parent, base), **params)
-    return view
+def _move(x: Tensor, node: Node) -> None:
+    """Give x its new place on the tape; `retain_grad` goes along, hooks stay with the old value."""
+    old = x.node
+    if old is not None and old.retain:
+        node.retain, node.grad = True, old.grad
+        old.retain, old.grad = False, None
+    x.node = node
 
 
-def _put_node(base: Tensor, member: Member, node: Node) -> Node:
-    """The base's place on the tape after its view `member` has become the result of `node`."""
+_DEEP = 16  # views of views: beyond, one gather from the base is cheaper than all of them again
+
+
+def _view_node(base: Tensor, member: Member) -> Node:
+    """A view's place on the tape, given its base's."""
+    whole = tensor_of(base.array, base.node)
+    if member.depth <= _DEEP:
+        node = member.retake(whole).node
+        assert node is not None
+        return node
+    index = (_positions(base, member).array,)
+    flat = shape.reshape(whole, (-1,))
+    return Node(rules.REGISTRY["index"], (flat.node,), (), {"index": index}, index[0].shape)
+
+
+def _positions(base: Tensor, member: Member) -> Tensor:
+    """Where in the flattened base a member's elements are: int64, of its shape."""
+    path = []
+    while member.positions is None and member.parent is not None:
+        path.append(member)
+        member = member.parent
+    found = member.positions
+    if found is None:
+        found = creation.arange(base.numel(), device=base.device).reshape(base.shape)
+    for view in reversed(path):
+        found = view.function(found, **view.params)
+        if view.depth > _DEEP:
+            view.positions = found
+    return found
+
+
+def _put_node(base: Tensor, member: Member, value: Tensor) -> Node:
+    """The base's place on the tape after its view `member` has become `value`."""
     with no_grad():
-        places = creation.arange(base.numel(), device=base.device).reshape(base.shape)
-        where = _replay(member, places).reshape(-1)
-        value = _replay(member, base)
-    value = Tensor(value.array, node)
-    flat = shape.reshape(Tensor(base.array, base.node), (-1,))
+        where = _positions(base, member).reshape(-1)
+    flat = shape.reshape(tensor_of(base.array, base.node), (-1,))
     whole = _put(flat, value.reshape(-1), index=(where.array,)).reshape(base.shape)
     assert whole.node is not None
     return whole.node
 
 
-def _before(x: Tensor, other: Any = None) -> Tensor:
+def _before(x: Tensor, *others: Any) -> Tensor:
     """x as it is now, in memory that stays so for backward; x itself where nothing is tracked."""
-    return Tensor(convert.clone(x.detach()).array, x.node) if _tracked(x, other) else x
+    if not _tracked(x, *others):
+        return x
+    return tensor_of(convert.clone(x.detach()).array, x.node)
 
 
 # ---------------------------------------------------------------------- arithmetic
@@ -185,7 +201,7 @@ def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callabl
 def _unary(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def f(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         _check_leaf(name, input)
-        return _overwrite(name, input, function(_before(input), *args, **kwargs))
+        return _overwrite(name, input, function(_before(input, *args), *args, **kwargs))
 
     update_wrapper(f, function)  # the signature
     f.__name__ = name
@@ -206,6 +222,18 @@ _ARITHMETIC = {
 }
 mul_, maximum_, minimum_ = (_ARITHMETIC[n] for n in ("mul_", "maximum_", "minimum_"))
 pow_ = _unary("pow_", elementwise.pow)
+floor_divide_ = _unary("floor_divide_", elementwise.floor_divide)
+remainder_ = _unary("remainder_", elementwise.remainder)
+bitwise_and_, bitwise_or_, bitwise_xor_, bitwise_left_shift_, bitwise_right_shift_ = (
+    _unary(f"{function.__name__}_", function)
+    for function in (
+        elementwise.bitwise_and,
+        elementwise.bitwise_or,
+        elementwise.bitwise_xor,
+        elementwise.bitwise_left_shift,
+        elementwise.bitwise_right_shift,
+    )
+)
 clamp_ = _unary("clamp_", elementwise.clamp)
 masked_fill_ = _unary("masked_fill_", lambda x, mask, value: masked_fill(x, mask, value))
 _UNARY_NAMES = """neg abs exp log log1p sqrt rsqrt reciprocal sin cos tanh sigmoid relu floor ceil

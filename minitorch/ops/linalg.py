@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from minitorch import dtypes
 from minitorch.operands import result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
 from minitorch.rules import TensorFunction, bilinear
@@ -25,10 +26,13 @@ def _prepare(name: str, *tensors: Any) -> list[Tensor]:
     same_device(name, tensors)
     first = tensors[0].array.dtype
     if any(x.array.dtype != first for x in tensors[1:]):
-        named = " and ".join(x.dtype.name for x in tensors)
+        given = [x.dtype for x in tensors]
+        # NumPy's data is float64 as a rule, and what it meets has the default dtype.
+        default = dtypes.get_default_dtype()
+        wanted = default if default in given else result_dtype(tensors)
         raise RuntimeError(
-            f"{name}: expected operands of the same dtype, got {named}; "
-            f"use .to({result_dtype(tensors)!r})"
+            f"{name}: expected operands of the same dtype, got "
+            f"{' and '.join(d.name for d in given)}; use {dtypes.conversion(wanted)}"
         )
     return list(tensors)
 

@@ -16,6 +16,7 @@ SAME_NAME: dict[Any, str] = {
     elementwise: """add sub mul div pow maximum minimum remainder floor_divide neg abs sign floor
         ceil trunc round relu exp log log1p expm1 sqrt rsqrt reciprocal sin cos tan tanh sigmoid
         erf square clamp eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not
+        bitwise_left_shift bitwise_right_shift
         logical_and logical_or logical_xor logical_not isnan isinf isfinite isclose allclose
         equal""",
     convert: "to clone contiguous pin_memory is_pinned",
@@ -27,9 +28,11 @@ SAME_NAME: dict[Any, str] = {
     index: "gather index_select masked_select nonzero take_along_dim searchsorted",
     linalg: "matmul mm mv bmm dot outer",
     random: "bernoulli multinomial",
-    inplace: """add_ sub_ mul_ div_ pow_ maximum_ minimum_ clamp_ masked_fill_ addcmul addcdiv lerp
-        addcmul_ addcdiv_ lerp_ copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_ masked_fill
-        index_add index_add_ index_copy_ index_fill_ scatter_add scatter_add_ scatter scatter_
+    inplace: """add_ sub_ mul_ div_ pow_ floor_divide_ remainder_ bitwise_and_ bitwise_or_
+        bitwise_xor_ bitwise_left_shift_ bitwise_right_shift_ maximum_ minimum_ clamp_
+        masked_fill_ addcmul addcdiv lerp addcmul_ addcdiv_ lerp_ copy_ fill_ zero_ normal_
+        uniform_ bernoulli_ random_ masked_fill index_add index_add_ index_copy_ index_fill_
+        scatter_add scatter_add_ scatter scatter_
         """
     + " ".join(inplace.UNARY),
 }
@@ -108,26 +111,29 @@ OTHER_NAME: dict[str, Callable[..., Any]] = {
     "__ror__": lambda x, y: elementwise.bitwise_or(y, x),
     "__xor__": elementwise.bitwise_xor,
     "__rxor__": lambda x, y: elementwise.bitwise_xor(y, x),
+    "__lshift__": elementwise.bitwise_left_shift,
+    "__rlshift__": lambda x, y: elementwise.bitwise_left_shift(y, x),
+    "__rshift__": elementwise.bitwise_right_shift,
+    "__rrshift__": lambda x, y: elementwise.bitwise_right_shift(y, x),
     "__invert__": elementwise.bitwise_not,
     "__iadd__": inplace.add_,
     "__isub__": inplace.sub_,
     "__imul__": inplace.mul_,
     "__itruediv__": inplace.div_,
     "__ipow__": inplace.pow_,
+    "__ifloordiv__": inplace.floor_divide_,
+    "__imod__": inplace.remainder_,
+    "__iand__": inplace.bitwise_and_,
+    "__ior__": inplace.bitwise_or_,
+    "__ixor__": inplace.bitwise_xor_,
+    "__ilshift__": inplace.bitwise_left_shift_,
+    "__irshift__": inplace.bitwise_right_shift_,
     "__getitem__": index.getitem,
     "__setitem__": inplace.setitem,
     "_cat": lambda x, *others, dim=0: shape.cat([x, *others], dim),
 }
 
-TO_DTYPE: dict[str, dtypes.dtype] = {
-    "half": dtypes.float16,
-    "float": dtypes.float32,
-    "double": dtypes.float64,
-    "int": dtypes.int32,
-    "long": dtypes.int64,
-    "bool": dtypes.bool_,
-    "byte": dtypes.uint8,
-}
+TO_DTYPE = {**dtypes.ALIASES, "byte": dtypes.uint8, "char": dtypes.int8}
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "T": shape.reverse_dims,

@@ -18,7 +18,7 @@ from minitorch import backend
 from minitorch.backend import Array
 from minitorch.backend.recording import moves
 from minitorch.creation import zeros
-from minitorch.tensor import RowGrad, Tensor
+from minitorch.tensor import RowGrad, Tensor, tensor_of
 
 ALIGNMENT = 128  # bytes that the beginnings of two slots are apart, or a multiple
 PARAM, GRAD = "param", "grad"  # the columns of a pack that are not states
@@ -100,7 +100,7 @@ class Pack:
         """The slots from `first` to `last` as one tensor, with what lies between them."""
         flat = self.flat[name]
         end = self.starts[last] + self.sizes[last]
-        return Tensor(flat.array[self.starts[first] : end], None, flat.version)
+        return tensor_of(flat.array[self.starts[first] : end], None, flat.version)
 
 
 Place = tuple[Pack, int]

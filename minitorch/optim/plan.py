@@ -10,7 +10,7 @@ from minitorch import rules
 from minitorch.backend import Array
 from minitorch.backend.recording import recorders
 from minitorch.optim.flat import GRAD, PARAM, Place
-from minitorch.tensor import RowGrad, Tensor
+from minitorch.tensor import RowGrad, Tensor, tensor_of
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -81,7 +81,7 @@ class Batch:
         pack, (i, j) = first.place[0], (first.place[1], last.place[1])
         homes = pack.column(GRAD)[i : j + 1]
         self.packed += [m.param for m in run]
-        self.homes += [Tensor(home) for home in homes]
+        self.homes += [tensor_of(home) for home in homes]
         self.copied += [m.grad for m in run]
         params.append(pack.run(PARAM, i, j))
         self.sources.append(pack.run(GRAD, i, j))

@@ -11,7 +11,7 @@ from typing import Any
 
 from minitorch import autograd, random, tree
 from minitorch.autograd import Function
-from minitorch.tensor import Node, Tensor, enable_grad, grad_mode
+from minitorch.tensor import Node, Tensor, enable_grad, grad_mode, tensor_of
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
 
@@ -79,7 +79,7 @@ def _apart(x: Tensor) -> Tensor:
 
 def _place(node: Node) -> Tensor:
     """What stands for a leaf that the function uses but was not given, such as a parameter."""
-    return Tensor(None, node)
+    return tensor_of(None, node)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from minitorch import autograd, backend
 from minitorch.autograd import engine
 from minitorch.creation import ones_like
 from minitorch.rules import fused_saved, restore
-from minitorch.tensor import Node, RowGrad, Tensor, no_grad
+from minitorch.tensor import Node, RowGrad, Tensor, no_grad, tensor_of
 
 Value = Any  # float for one element, else a NumPy array; None where it is not known
 _INFIX = {"add": "+", "sub": "−", "mul": "·", "div": "/", "matmul": "@"}
@@ -392,7 +392,7 @@ def _plain(x: Any) -> Value:
         return x
     if isinstance(x, RowGrad):
         x = x.to_dense()
-    host = np.array((x if isinstance(x, Tensor) else Tensor(x))._host("a trace"))
+    host = np.array((x if isinstance(x, Tensor) else tensor_of(x))._host("a trace"))
     return float(host.item()) if host.size == 1 else host
 
 
@@ -408,7 +408,7 @@ def _tangents(
         chosen = _chosen(graph, wrt)
     found: dict[str, dict[int, Tensor | float]] = {}
     for node in chosen:
-        one = ones_like(Tensor(values[id(node)]))
+        one = ones_like(tensor_of(values[id(node)]))
         try:
             moved = engine._walk_forward([graph.root], {id(node): one})
         except NotImplementedError:

@@ -182,3 +182,23 @@ def test_a_target_is_not_changed_before_backward(name, create_graph):
     target.mul_(0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward(create_graph=create_graph)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bool", "int8", "int16"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
+@pytest.mark.parametrize("options", [{}, {"weight": PER_CLASS.astype("float32")}])
+def test_labels_of_another_dtype_are_named(dtype, loss, options):
+    options = {name: minitorch.tensor(value) for name, value in options.items()}
+    logits = minitorch.tensor(REAL.astype("float32"))
+    labels = minitorch.tensor(CLASSES.astype(dtype))
+    with pytest.raises((RuntimeError, ValueError)) as error:
+        getattr(nn.functional, loss)(logits, labels, **options)
+    assert f"minitorch.{dtype}" in str(error.value)
+    assert "use target.long()" in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(N,), (N, 1), (N, C + 1)])
+def test_float_targets_of_another_shape_may_be_labels(shape):
+    logits, target = minitorch.tensor(REAL), minitorch.ones(*shape, dtype=minitorch.float64)
+    with pytest.raises(ValueError, match=r"class labels are integers, use target\.long"):
+        nn.functional.cross_entropy(logits, target)

@@ -487,3 +487,76 @@ def test_other_recursions_are_left_alone():
 
     with pytest.raises(RecursionError, match="maximum recursion depth"):
         Calls()(1)
+
+
+# ---------------------------------------------------------------------- shallow copies
+def test_a_shallow_copy_has_the_same_parts_and_a_registry_of_its_own():
+    layer = nn.BatchNorm1d(3)
+    layer.register_forward_hook(lambda *args: calls.append("hook"))
+    calls = []
+    twin = copy.copy(layer)
+    assert type(twin) is nn.BatchNorm1d
+    assert twin.weight is layer.weight
+    keys = list(layer.state_dict())
+    x = minitorch.ones(2, 3)
+    twin.extra = nn.Parameter(minitorch.zeros(1))
+    twin.child = nn.Linear(3, 3)
+    twin.weight = nn.Parameter(minitorch.zeros(3))
+    twin.register_buffer("seen", minitorch.zeros(1), persistent=False)
+    twin.register_forward_hook(lambda *args: calls.append("twin"))
+    twin.eval()
+    del twin.bias
+    assert list(layer.state_dict()) == keys
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+    assert layer.training
+    assert layer.weight.tolist() == [1, 1, 1]
+    layer(x)
+    assert calls == ["hook"]
+    assert "extra" in twin.state_dict() and "seen" not in twin.state_dict()
+
+
+def test_a_shallow_copy_of_a_container():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    twin = copy.copy(model)
+    twin.append(nn.Linear(3, 1))
+    assert (len(model), len(twin)) == (2, 3)
+    x = minitorch.ones(4, 2)
+    assert model(x).tolist() == twin[:2](x).tolist()
+    assert tuple(twin(x).shape) == (4, 1)
+
+
+def test_zero_grad_reaches_the_frozen():
+    for set_to_none in (True, False):
+        layer = nn.Linear(2, 1)
+        layer(minitorch.ones(1, 2)).sum().backward()
+        layer.weight.requires_grad_(False)
+        assert layer.weight.grad is not None
+        layer.zero_grad(set_to_none=set_to_none)
+        grad = layer.weight.grad
+        assert grad is None if set_to_none else grad.tolist() == [[0, 0]]
+
+
+# ---------------------------------------------------------------------- data of another dtype
+X64 = np.ones((2, 4, 3))
+OTHER_DTYPE = {
+    "Linear": lambda: nn.Linear(3, 2),
+    "Linear without bias": lambda: nn.Linear(3, 2, bias=False),
+    "Sequential": lambda: nn.Sequential(nn.Linear(3, 2), nn.ReLU()),
+    "RNN": lambda: nn.RNN(3, 2),
+    "LSTM": lambda: nn.LSTM(3, 2),
+    "GRU": lambda: nn.GRU(3, 2),
+    "matmul": lambda: lambda x: x @ minitorch.ones(3, 2),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_DTYPE)
+@pytest.mark.parametrize("dtype", ["float64", "int64", "float16"])
+def test_data_of_another_dtype_are_told_the_conversion(name, dtype):
+    with pytest.raises((RuntimeError, ValueError), match=r"use (x|input|)\.float\(\)") as error:
+        OTHER_DTYPE[name]()(minitorch.tensor(X64.astype(dtype)))
+    assert dtype in str(error.value)
+
+
+def test_a_converted_module_names_its_own_dtype():
+    with pytest.raises(RuntimeError, match=r"use x\.double\(\)"):
+        nn.Linear(3, 2).double()(minitorch.ones(2, 3))

@@ -181,6 +181,17 @@ def test_bitwise(name):
     compare(lambda m, x: (x & True, False | x, x ^ True, ~x), whole > 0)
 
 
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if "int" in d])
+def test_shifts(dtype):
+    """Also by less than nothing, and by more bits than there are."""
+    shifts = np.array([0, 1, 3, 7, 8, 15, 31, 63, 64, 100, -1], "int64")
+    bits = np.array([1, 3, -1, 5, 127, -128, 77]).astype(dtype)[:, None]
+    by = shifts.astype(dtype)
+    compare(lambda m, x, y: (x << y, x.bitwise_left_shift(y)), bits, by, grad=False)
+    compare(lambda m, x, y: (x >> y, x.bitwise_right_shift(y)), bits, by, grad=False)
+    compare(lambda m, x: (x << 2, x >> 1, 3 << x.clamp(0, 3), 100 >> x.clamp(0, 3)), bits)
+
+
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, 2.0, 1.0, 0.0, -1.0, 0.5, -0.5, 2.5, True])
 def test_powers(exponent):
     rng = np.random.default_rng(6)

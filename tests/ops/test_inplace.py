@@ -43,6 +43,7 @@ IN_PLACE = {
     "*=": lambda m, y, b: y.__imul__(b),
     "/=": lambda m, y, b: y.__itruediv__(b),
     "pow_": lambda m, y, b: y.pow_(2),
+    "remainder_": lambda m, y, b: y.remainder_(2),
     "clamp_": lambda m, y, b: y.clamp_(-0.5, 0.5),
     "clamp_ one side": lambda m, y, b: y.clamp_(max=0.2),
     "masked_fill_": lambda m, y, b: y.masked_fill_(b > 0, 7.0),
@@ -117,7 +118,8 @@ def test_every_in_place_method_is_tested_here():
     text = (
         " ".join(IN_PLACE)
         + " normal_ uniform_ bernoulli_ random_ maximum_ minimum_ "
-        + ("requires_grad_ detach_")
+        + "requires_grad_ detach_ floor_divide_ "
+        + "bitwise_and_ bitwise_or_ bitwise_xor_ bitwise_left_shift_ bitwise_right_shift_"
     )
     methods = {n for n in dir(minitorch.Tensor) if re.fullmatch(r"[a-z]\w*[a-z]_", n)}
     assert methods <= set(text.split())
@@ -636,3 +638,129 @@ def test_long_random_programs(seed):
         ]
         play(program)
     assert len(FINISHED) > 15
+
+
+# ---------------------------------------------------------------------- operators
+WHOLE = ("uint8", "int8", "int16", "int32", "int64")
+OPERATORS = {
+    "//=": ("__ifloordiv__", (*WHOLE, "float32", "float64")),
+    "%=": ("__imod__", (*WHOLE, "float32", "float64")),
+    "&=": ("__iand__", (*WHOLE, "bool")),
+    "|=": ("__ior__", (*WHOLE, "bool")),
+    "^=": ("__ixor__", (*WHOLE, "bool")),
+    "<<=": ("__ilshift__", WHOLE),
+    ">>=": ("__irshift__", WHOLE),
+    "**=": ("__ipow__", (*WHOLE, "float32")),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_write_into_the_memory_that_views_share(name):
+    method, dtypes = OPERATORS[name]
+    for dtype in dtypes:
+        a = np.array([1, 0, 3, 7]).astype(dtype)
+        b = np.array([1, 2, 1, 1]).astype(dtype)
+        for other in (True if dtype == "bool" else 2, None):
+
+            def call(m, x, y, other=other):
+                part = x[1:3]
+                result = getattr(part, method)(y[1:3] if other is None else other)
+                return x, part, result is part, x._version
+
+            compare(call, a, b, grad=False, may_raise=False)
+
+
+def test_operators_bind_the_same_object():
+    c = minitorch.arange(4)
+    part = kept = c[1:3]
+    part //= 2
+    part %= 4
+    part <<= 3
+    part >>= 1
+    part |= 1
+    part &= 7
+    part ^= 2
+    assert part is kept
+    expected = np.arange(4)
+    p = expected[1:3]
+    for change in ("p//=2", "p%=4", "p<<=3", "p>>=1", "p|=1", "p&=7", "p^=2"):
+        exec(change)
+    assert c.tolist() == expected.tolist()
+    assert p.tolist() == part.tolist()
+
+
+@pytest.mark.parametrize("name", ["remainder_", "pow_"])
+def test_an_operand_that_is_tracked(name):
+    compare(lambda m, x, y: getattr(x.detach() * 1, name)(y), np.abs(A) + 1, np.abs(B) + 1)
+
+
+@pytest.mark.parametrize("change", ["//=", "&=", "<<="])
+def test_a_float_does_not_fit_into_integers(change):
+    x = minitorch.arange(4)
+    with pytest.raises((RuntimeError, TypeError)):
+        getattr(x, OPERATORS[change][0])(minitorch.ones(4))
+    assert x.tolist() == [0, 1, 2, 3]
+
+
+# ---------------------------------------------------------------------- long chains of views
+CHAIN = 1500
+LINKS = {
+    "view": lambda v, i: v.view((2, 6) if i % 2 else (3, 4)),
+    "transpose": lambda v, i: v.T,
+    "slice": lambda v, i: v[:],
+    "unsqueeze, squeeze": lambda v, i: v.squeeze(0) if v.ndim > 2 else v.unsqueeze(0),
+    "expand": lambda v, i: v.expand(v.shape),
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("living", [False, True])
+def test_a_long_chain_of_views(link, living):
+    """The last is changed, then the base; all hear of it, with no recursion."""
+    x = ours(A, True)
+    y = x * 1
+    v, kept = y, []
+    for i in range(CHAIN):
+        v = LINKS[link](v, i)
+        kept += [v] * living
+    v.mul_(2)
+    if living:
+        kept[CHAIN // 2].mul_(5)
+    y.mul_(3)
+    assert_close(array(v).reshape(-1), array(y).reshape(-1))
+    scale = 30 if living else 6
+    (v.sum() + 2 * y.sum()).backward()
+    assert_close(array(x.grad), np.full_like(A, 3 * scale))
+
+
+def _work_in_a_chain(n, kept):
+    """Ops on the tape after n views of views, each changed in place."""
+    x = minitorch.ones(3, 4, requires_grad=True)
+    v, living = x * 1, []
+    for i in range(n):
+        v = LINKS["view"](v, i)
+        v.mul_(1)
+        living += [v] * kept
+    return len(minitorch.autograd.engine.topological([v.node])), x, v
+
+
+def test_a_chain_that_is_changed_at_every_view_grows_linearly():
+    short, _, _ = _work_in_a_chain(100, False)
+    long, x, v = _work_in_a_chain(400, False)
+    assert long < 4.5 * short
+    v.sum().backward()
+    assert_close(array(x.grad), np.ones((3, 4), "float32"))
+
+
+def test_a_long_chain_of_views_of_a_leaf():
+    x = ours(A, True)
+    v = x
+    for i in range(CHAIN):
+        v = LINKS["view"](v, i)
+    with pytest.raises(RuntimeError, match="a view of a leaf"):
+        v.mul_(2)
+    with minitorch.no_grad():
+        v.mul_(2)
+    assert_close(array(x), 2 * A)
+    v.sum().backward()
+    assert_close(array(x.grad), np.ones_like(A))

@@ -99,7 +99,7 @@ def _pow(x: Array, y: Array, out: Array | None = None) -> Array:
     if getattr(y, "dtype", FLOAT64).kind == "i" and np.any(np.less(y, 0)):
         raise RuntimeError("pow: integers to negative integer powers are not allowed")
     powers = np.power(x, y, out)
-    return powers.astype(bool) if powers.dtype == np.int8 else powers  # of bools
+    return powers.astype(bool) if x.dtype == np.bool_ else powers
 
 
 # ------------------------------------------------------------------ derivatives
@@ -204,6 +204,8 @@ ELEMENTWISE: Entries = {
     "bitwise_and": np.bitwise_and,
     "bitwise_or": np.bitwise_or,
     "bitwise_xor": np.bitwise_xor,
+    "bitwise_left_shift": np.left_shift,
+    "bitwise_right_shift": np.right_shift,
     "bitwise_not": np.bitwise_not,
     "where": quiet(_where),
     "cast": quiet(_cast),

@@ -16,8 +16,10 @@ BOOL = np.dtype("bool")
 # How a kernel gets a Python number: as C of kernels/common.cuh, rounded to the element type.
 _NUMBERS: dict[Any, Callable[[Any], Any]] = {
     np.dtype("float16"): lambda number: np.float32(np.float16(number)),
-    **{np.dtype(name): getattr(np, name) for name in ("float32", "float64", "uint8", "int32")},
-    np.dtype("int64"): np.int64,
+    **{
+        np.dtype(name): getattr(np, name)
+        for name in ["float32", "float64", "uint8", "int8", "int16", "int32", "int64"]
+    },
     BOOL: np.bool_,
 }
 _ZEROS = {dtype: of(0) for dtype, of in _NUMBERS.items()}
@@ -230,6 +232,7 @@ _BINARY = [
         message="pow: integers to negative integer powers are not allowed",
     ),
     *[Kernel(_ARITHMETIC, name, "biu") for name in ("bitwise_and", "bitwise_or", "bitwise_xor")],
+    *[Kernel(_ARITHMETIC, f"bitwise_{side}_shift", "iu") for side in ("left", "right")],
     *[
         Kernel(_ARITHMETIC, name, "biuf", compares=True)
         for name in ("eq", "ne", "lt", "le", "gt", "ge")

@@ -14,7 +14,7 @@ except RuntimeError:
 CPU = backend.named("cpu").entries
 SIM = backend.named("sim").entries
 FLOATS = ["float16", "float32", "float64"]
-WHOLE = ["uint8", "int32", "int64"]
+WHOLE = ["uint8", "int8", "int16", "int32", "int64"]
 DTYPES = [*FLOATS, *WHOLE, "bool"]
 TOLERANCE = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-14}
 # Of a base array of (6, 20): what both devices are given.

@@ -19,12 +19,13 @@ except RuntimeError:
 CPU = backend.named("cpu").entries
 SIM = backend.named("sim").entries
 FLOATS = ["float16", "float32", "float64"]
-WHOLE = ["uint8", "int32", "int64"]
+WHOLE = ["uint8", "int8", "int16", "int32", "int64"]
 DTYPES = [*FLOATS, *WHOLE, "bool"]
 # Ops by the dtypes that they have: NumPy's own choice where the CPU's entry is a ufunc.
 EVERYWHERE = ["add", "mul", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "pow"]
 ON_NUMBERS = ["sub", "floor_divide", "remainder"]
 ON_BITS = ["bitwise_and", "bitwise_or", "bitwise_xor"]
+SHIFTS = ["bitwise_left_shift", "bitwise_right_shift"]
 BACKWARD = ["relu_backward", "tanh_backward", "sigmoid_backward", "gelu_backward"]
 ON_FLOATS = ["div", "bce_with_logits", *BACKWARD]
 UNARY_ON_NUMBERS = ["neg", "abs", "sign", "floor", "ceil", "trunc", "round", "relu"]
@@ -37,6 +38,7 @@ BINARY = [
     *itertools.product(EVERYWHERE, DTYPES),
     *itertools.product(ON_NUMBERS, FLOATS + WHOLE),
     *itertools.product(ON_BITS, [*WHOLE, "bool"]),
+    *itertools.product(SHIFTS, WHOLE),
     *itertools.product(ON_FLOATS, FLOATS),
 ]
 UNARY = [

@@ -20,7 +20,7 @@ F = nn.functional
 CPU = backend.named("cpu").entries
 SIM = backend.named("sim").entries
 FLOATS = ["float16", "float32", "float64"]
-DTYPES = [*FLOATS, "uint8", "int32", "int64", "bool"]
+DTYPES = [*FLOATS, "uint8", "int8", "int16", "int32", "int64", "bool"]
 # The CPU rounds halves after every step, the kernels only results.
 TOLERANCE = {"float16": 8e-3, "float32": 3e-6, "float64": 1e-13}
 

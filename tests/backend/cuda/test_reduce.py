@@ -18,7 +18,7 @@ except RuntimeError:
     pytest.skip("g++ is not installed", allow_module_level=True)
 
 FLOATS = ["float16", "float32", "float64"]
-DTYPES = [*FLOATS, "uint8", "int32", "int64", "bool"]
+DTYPES = [*FLOATS, "uint8", "int8", "int16", "int32", "int64", "bool"]
 LENGTHS = [0, 1, 2, 31, 32, 33, 255, 256, 257, 1000, 5000, 100_003]
 FOLDS = ["sum", "mean", "prod", "amax", "amin", "any", "all", "argmax", "argmin", "logsumexp"]
 OF_NOTHING = ["sum", "mean", "prod", "any", "all", "logsumexp"]

@@ -16,10 +16,12 @@ except RuntimeError:
     pytest.skip("g++ is not installed", allow_module_level=True)
 
 FLOATS = ["float16", "float32", "float64"]
-DTYPES = [*FLOATS, "uint8", "int32", "int64", "bool"]
+DTYPES = [*FLOATS, "uint8", "int8", "int16", "int32", "int64", "bool"]
 BITS = {
     "bool": 1,
     "uint8": 8,
+    "int8": 8,
+    "int16": 16,
     "float16": 16,
     "float32": 32,
     "int32": 32,

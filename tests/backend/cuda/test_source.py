@@ -18,7 +18,7 @@ except RuntimeError:
 CPU = backend.named("cpu").entries
 SIM = backend.named("sim").entries
 FLOATS = ["float16", "float32", "float64"]
-WHOLE = ["uint8", "int32", "int64"]
+WHOLE = ["uint8", "int8", "int16", "int32", "int64"]
 DTYPES = [*FLOATS, *WHOLE, "bool"]
 # Around a block of the stream, a warp's and a thread block's stretch of it, and several of these.
 LENGTHS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 33, 255, 1023, 1025, 2047, 2048, 2049, 4100, 20_001]
@@ -73,7 +73,7 @@ def test_empty():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_arange(dtype):
     for n, start, step in ((0, 0, 1), (1, 5, 2), (20, 3, 1), (9, 40, -5), (5000, 0, 1)):
-        if dtype != "uint8" or 0 <= start + n * step < 256:
+        if dtype not in ("uint8", "int8", "int16") or 0 <= start + n * step < 128:
             assert_equal("arange", n, np.dtype(dtype), start=start, step=step)
     for n, start, step in ((11, 0.0, 0.1), (1000, 0.5, 1 / 3), (9, 5.0, -0.5)):
         assert_equal("arange", n, np.dtype(dtype), start=start, step=step)
