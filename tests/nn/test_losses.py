@@ -131,7 +131,7 @@ ALL_IGNORED = {
 
 @pytest.mark.parametrize("upstream", [1.0, 2.0, math.inf, math.nan])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("weighted, smoothing", [(False, 0.0), (True, 0.0), (False, 0.2)])
+@pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0.0), (True, 0.0), (False, 0.2)])
 @pytest.mark.parametrize("shape", ALL_IGNORED)
 def test_no_gradient_comes_of_ignored_targets(shape, weighted, smoothing, reduction, upstream):
     shape = ALL_IGNORED[shape]

@@ -181,7 +181,7 @@ def _cross_entropy_backward(
     if type(g) is float or np.isfinite(g).all():
         return _loss_backward(g, grad, needs, out)
     ignored = grad == 0  # looked for first: the product may take the gradient's memory
-    product = _multiply(grad, g[..., None], None if out is None else out[0])
+    product = _multiply(grad, np.expand_dims(g, -1), None if out is None else out[0])
     product[ignored] = 0
     return [product]
 
