@@ -206,7 +206,7 @@ __device__ __forceinline__ i64 target_of(const Job& job, i64 row, bool reporter)
     return -1;
 }
 __device__ __forceinline__ C slope(C power, C total, bool counts, bool hit, C scale) {
-    return (counts ? power / total - (hit ? C(1) : C(0)) : C(0)) * scale;
+    return counts ? (power / total - (hit ? C(1) : C(0))) * scale : C(0);
 }
 // The sum of all losses by the block that ends last, in the order of the blocks.
 __device__ __forceinline__ void sum_losses(const Job& job, double mine, i64 divisor) {
@@ -260,11 +260,11 @@ struct CrossEntropy {
                 total += held.v[k] = M(exp)(below);
             }
             total = team.template reduce<Plus>(total);
-            const C factor = scale / total, none = C(0) * scale;  // NaN where no target counts at all
+            const C factor = scale / total;
 #pragma unroll
             for (int k = 0; k < ITEMS; k++) {
                 const C counts = held.v[k] * factor - (held.place(k) == target ? scale : C(0));
-                held.v[k] = target < 0 ? none : counts;
+                held.v[k] = target < 0 ? C(0) : counts;
             }
             held.store(pointer<T>(job.grad) + row * classes, there ? classes : 0);
             if (has && there) {

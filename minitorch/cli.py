@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nminitorch: {str(stop) or 'stopped'}", file=sys.stderr)
         saved = getattr(args, "checkpoint", None) or getattr(args, "out", Path()) / LAST
         if hasattr(args, "resume") and saved.exists():
-            again = [*words, *([] if args.resume else ["--resume"])]
+            again = [word for word in words if word not in ("--resume", "--overwrite")]
+            again.append("--resume")
             print(f"go on with: minitorch {shlex.join(again)}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader (head, less) has gone
@@ -141,7 +142,7 @@ def _mlp_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dropout", type=float, default=default.dropout, metavar="P", help="of hidden units")
     add("--weight-decay", type=float, default=default.weight_decay, metavar="X", help="of AdamW")
     _common_training_arguments(parser, "runs/mlp")
-    add("--resume", action="store_true", help="go on from the last epoch saved in --out")
+    _existing_run_arguments(parser, "go on from the last epoch saved in --out, also to more epochs")
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -156,8 +157,15 @@ def _train_mlp(args: argparse.Namespace) -> None:
     names = [item.name for item in fields(ClassifierConfig) if item.name in vars(args)]
     config = ClassifierConfig(**{name: getattr(args, name) for name in names})
     layers = "-".join(str(width) for width in config.hidden) or "no hidden layer"
+    _require_no_run(args, args.out / LAST)
     print(f"{config.data}, {layers}, on {config.device}, seed {config.seed}")
-    result = train_classifier(config, args.out, resume=args.resume, progress=not args.quiet)
+    result = train_classifier(
+        config,
+        args.out,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+    )
     best = max(result.history, key=lambda row: row["val_accuracy"])
     print(f"best epoch {best['epoch']}, validation accuracy {best['val_accuracy']:.4f}")
     _draw(lambda: _mlp_pictures(result, args.out), args.out)
@@ -263,7 +271,7 @@ def _word2vec_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what an interrupted run goes on from (default: {LAST} in --out)",
     )
     _add(run, "save_every", None, "words between two checkpoints (default: an epoch)")
-    run.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    _existing_run_arguments(run, "go on from the checkpoint, also to more epochs")
 
 
 def _add(group: Any, name: str, default: object, text: str, **how: Any) -> None:
@@ -283,11 +291,13 @@ def _train_word2vec(args: argparse.Namespace) -> None:
     names = [name for arguments in WORD2VEC.values() for name in arguments]
     options = {name: getattr(args, name) for name in (*names, "seed", "device", "save_every")}
     args.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = args.checkpoint or args.out / LAST
+    _require_no_run(args, checkpoint)
     model = Word2Vec(
         corpus,
         progress=False if args.quiet else None,
         cache=args.out / "tokens",
-        checkpoint=args.checkpoint or args.out / LAST,
+        checkpoint=checkpoint,
         resume=args.resume,
         **options,
     )
@@ -518,6 +528,19 @@ def _common_training_arguments(parser: argparse._ActionsContainer, out: str) -> 
         action="store_true",
         help="the same bits in every run also on a GPU and with several workers, which is slower",
     )
+
+
+def _existing_run_arguments(parser: argparse._ActionsContainer, resume: str) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--resume", action="store_true", help=resume)
+    choice.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+
+
+def _require_no_run(args: argparse.Namespace, checkpoint: Path) -> None:
+    if checkpoint.exists() and not (args.resume or args.overwrite):
+        raise FileExistsError(
+            f"{checkpoint} holds a run: --resume goes on with it, --overwrite replaces it"
+        )
 
 
 def _device(name: str) -> str:

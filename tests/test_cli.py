@@ -64,6 +64,26 @@ def test_train_mlp(run, tmp_path, device):
     assert {"best.safetensors", "result.json", "curves.png", "predictions.png"} <= names
 
 
+@pytest.mark.parametrize("words", ["mlp", "word2vec"])
+def test_a_run_is_replaced_or_goes_on_only_when_asked(run, corpus, tmp_path, words):
+    words = MLP if words == "mlp" else [*WORDS, "--corpus", corpus]
+    words = [*words, "--quiet", "--out", tmp_path]
+    assert run(*words)[0] == 0
+    before = (tmp_path / "last.safetensors").read_bytes()
+    status, out, err = run(*words)
+    assert (status, out) == (2, [])
+    assert err == (
+        f"minitorch: error: {tmp_path}/last.safetensors holds a run: --resume goes on with it, "
+        "--overwrite replaces it\n"
+    )
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+    assert run(*words, "--epochs", "3", "--resume")[0] == 0
+    status, _, err = run(*words, "--epochs", "2", "--resume")
+    assert status == 2
+    assert "epochs=3" in err
+    assert run(*words, "--overwrite")[0] == 0
+
+
 def test_train_mlp_resumes_after_ctrl_c(run, tmp_path, monkeypatch):
     _, expected, _ = run(*MLP, "--quiet", "--out", tmp_path / "whole")
     add, epochs = train.loop._Run.save, []

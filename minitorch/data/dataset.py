@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from minitorch.creation import tensor
 from minitorch.dtypes import int64
+from minitorch.ops import index_select
 from minitorch.random import Generator, randperm
 from minitorch.tensor import Tensor
 
@@ -48,13 +49,15 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class Subset(Dataset[T_co]):
-    """The samples of `dataset` at `indices`, in that order."""
+    """The samples of `dataset` at `indices`, in that order; a negative one counts from the end."""
 
     def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
 
-    def __getitem__(self, index: int) -> T_co:
+    def __getitem__(self, index: Any) -> T_co:
+        if isinstance(index, list):
+            return self.dataset[[self.indices[i] for i in index]]  # type: ignore[index]
         return self.dataset[self.indices[index]]
 
     def __len__(self) -> int:
@@ -104,5 +107,7 @@ def rows(dataset: Dataset[Any]) -> tuple[tuple[Tensor, ...], Tensor | None] | No
     if inner is None:
         return None
     tensors, outer = inner
-    chosen = tensor(list(dataset.indices), dtype=int64, device=tensors[0].device)
-    return tensors, chosen if outer is None else outer[chosen]
+    count = len(dataset.dataset)
+    numbers = [i + count if -count <= i < 0 else i for i in map(int, dataset.indices)]
+    chosen = tensor(numbers, dtype=int64, device=tensors[0].device)
+    return tensors, chosen if outer is None else index_select(outer, 0, chosen)

@@ -37,7 +37,7 @@ class DataLoader:
     equal seeds give equal batches. `sampler`, an iterable of sample numbers, gives the order
     instead. `drop_last` leaves out a last batch that is not full; `batch_size=None` yields single
     samples. `collate_fn` makes a batch of a list of samples. Without one, a TensorDataset (and a
-    Subset of one) is not read sample by sample: each batch is one slice or one gather.
+    Subset of one) is not read sample by sample: each batch is a copy of one slice, or one gather.
 
     With `pin_memory`, batches (of tensors on the cpu) come in pinned memory, from which
     `x.to("cuda", non_blocking=True)` copies without waiting. `pin_memory_device` names the device
@@ -153,8 +153,8 @@ class DataLoader:
         if self._rows is None:
             return self.collate_fn([self.dataset[i] for i in part])
         tensors, _ = self._rows
-        if isinstance(part, slice):
-            return [t[part] for t in tensors]
+        if isinstance(part, slice):  # a batch is the caller's own, as one that is gathered
+            return [t[part].clone() for t in tensors]
         return [self._take(t, part) for t in tensors]
 
     def _order(self) -> Iterable[int]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from minitorch import ops, rules
-from minitorch.creation import tensor
+from minitorch.creation import tensor, zeros_like
 from minitorch.operands import same_device
 from minitorch.tensor import RowGrad, Tensor, no_grad
 
@@ -36,22 +36,17 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale the gradients in place so that their joint norm is at most `max_norm`.
 
-    The norm (of order `norm_type`, which may be inf) is taken over all gradients as if they were
-    one vector, and returned as it was before. Raises RuntimeError if it is not finite and
-    `error_if_nonfinite`.
+    The norm is that of the norms of the gradients, returned as it was before. For most orders
+    `norm_type`, also ±inf for the largest and the smallest size of an element, this is the norm of
+    all gradients as if they were one vector; for 0 it counts the gradients that are not all zeros,
+    as PyTorch does. Raises RuntimeError if it is not finite and `error_if_nonfinite`.
     """
     max_norm, norm_type = float(max_norm), float(norm_type)
     grads = _values(parameters)
     if not grads:
         return tensor(0.0)
     same_device("clip_grad_norm_", grads)
-    if norm_type == math.inf:
-        total = ops.stack([g.abs().max() for g in grads]).max()
-    elif norm_type == 2:
-        total = _sum_squares(*grads).sqrt()
-    else:
-        powers = [(g.abs() ** norm_type).sum() for g in grads]
-        total = ops.stack(powers).sum() ** (1 / norm_type)
+    total = _joint_norm(grads, norm_type)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients is {total.item()}, so it cannot "
@@ -59,6 +54,20 @@ def clip_grad_norm_(
         )
     scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
     _scale_all_((grads,), ([scale],))
+    return total
+
+
+def _joint_norm(grads: list[Tensor], order: float) -> Tensor:
+    if order == 2:
+        return _sum_squares(*grads).sqrt()
+    if order == 0:
+        return ops.stack([(g != 0).any().to(g.dtype) for g in grads]).sum()
+    if math.isinf(order):
+        sizes = [g.abs() for g in grads if g.numel()] or [zeros_like(grads[0].sum())]
+        ends = [size.max() if order > 0 else size.min() for size in sizes]
+        return ops.stack(ends).max() if order > 0 else ops.stack(ends).min()
+    powers = [(g.abs() ** order).sum() for g in grads]
+    total: Tensor = ops.stack(powers).sum() ** (1 / order)
     return total
 
 

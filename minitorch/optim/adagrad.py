@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minitorch import rules
-from minitorch.optim.optimizer import Optimizer, count, options, refuse_weight_decay
+from minitorch.optim.optimizer import Optimizer, count, number, options, refuse_weight_decay
 from minitorch.optim.plan import Group, Rule, State
 from minitorch.tensor import RowGrad, Tensor
 
@@ -65,5 +65,5 @@ class Adagrad(Optimizer):
 
 def _rate(group: Group, step: int) -> float:
     """The learning rate of a step."""
-    rate: float = group["lr"] / (1 + (step - 1) * group["lr_decay"])
+    rate: float = number(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
     return rate

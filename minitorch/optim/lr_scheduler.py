@@ -2,7 +2,8 @@
 
 A scheduler sets group["lr"] of every parameter group when it is made and at each `step()`.
 As in PyTorch most rules compute the new rate from the current one, so that schedulers can be
-combined.
+combined. A group added later joins with its own rate as the initial one, and
+numbers take the place of a rate that is a tensor.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from math import cos, inf, pi
 from typing import Any
 
 from minitorch.backend import recording
-from minitorch.optim.optimizer import Optimizer
+from minitorch.optim.optimizer import Optimizer, number
+from minitorch.optim.plan import Group
 
 
 class LRScheduler:
@@ -27,7 +29,7 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("initial_lr", number(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"param 'initial_lr' is not specified in param_groups[{i}] "
@@ -54,9 +56,15 @@ class LRScheduler:
     def _advance(self) -> None:
         self._step_count += 1
         self.last_epoch += 1
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr()):
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:
+            self._join(group)
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             group["lr"] = rate
         self._last_lr = self._rates()
+
+    def _join(self, group: Group) -> None:
+        """Take in a group that was added to the optimizer after the scheduler was made."""
+        self.base_lrs.append(group.setdefault("initial_lr", number(group["lr"])))
 
     @property
     def _fresh(self) -> bool:
@@ -64,7 +72,7 @@ class LRScheduler:
         return self._step_count == 1
 
     def _rates(self) -> list[float]:
-        return [group["lr"] for group in self.optimizer.param_groups]
+        return [number(group["lr"]) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the optimizer."""
@@ -73,6 +81,15 @@ class LRScheduler:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` gave; load the optimizer's own state as well."""
         self.__dict__.update(state_dict)
+
+
+def _one_more(values: list[Any], what: str) -> None:
+    """Extend what all groups have in common to another group; raise ValueError if it differs."""
+    if any(value != values[0] for value in values):
+        raise ValueError(
+            f"{what}: the optimizer has more groups than the {len(values)} of the scheduler"
+        )
+    values.append(values[0])
 
 
 class LambdaLR(LRScheduler):
@@ -91,6 +108,10 @@ class LambdaLR(LRScheduler):
         if len(self.lr_lambdas) != groups:
             raise ValueError(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
         super().__init__(optimizer, last_epoch)
+
+    def _join(self, group: Group) -> None:
+        _one_more(self.lr_lambdas, "LambdaLR: lr_lambda")
+        super()._join(group)
 
     def get_lr(self) -> list[float]:
         return [base * rule(self.last_epoch) for rule, base in zip(self.lr_lambdas, self.base_lrs)]
@@ -113,7 +134,7 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        due = not self._fresh and self.last_epoch % self.step_size == 0
+        due = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
         return [rate * self.gamma if due else rate for rate in self._rates()]
 
 
@@ -132,7 +153,7 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        times = 0 if self._fresh else self.milestones.count(self.last_epoch)
+        times = self.milestones.count(self.last_epoch)
         return [rate * self.gamma**times for rate in self._rates()]
 
 
@@ -300,9 +321,12 @@ class ReduceLROnPlateau(LRScheduler):
         self._last_lr = self._rates()
 
     def _reduce(self) -> None:
-        for group, least in zip(self.optimizer.param_groups, self.min_lrs):
-            rate = max(group["lr"] * self.factor, least)
-            if group["lr"] - rate > self.eps:
+        groups = self.optimizer.param_groups
+        while len(self.min_lrs) < len(groups):
+            _one_more(self.min_lrs, "ReduceLROnPlateau: min_lr")
+        for group, now, least in zip(groups, self._rates(), self.min_lrs, strict=True):
+            rate = max(now * self.factor, least)
+            if now - rate > self.eps:
                 group["lr"] = rate
 
 
@@ -369,6 +393,9 @@ class OneCycleLR(LRScheduler):
                     max_momentum=max_momentum,
                 )
         super().__init__(optimizer, last_epoch)
+
+    def _join(self, group: Group) -> None:
+        raise ValueError("OneCycleLR: groups have to be added before the scheduler is made")
 
     def get_lr(self) -> list[float]:
         step = self.last_epoch

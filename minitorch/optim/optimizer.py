@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from functools import partial
+from numbers import Real
 from operator import itemgetter
 from typing import Any
 
@@ -23,9 +24,10 @@ class Optimizer:
     """Holds parameters in groups and changes them by their gradients.
 
     params: tensors, or dicts `{"params": tensors, option: value, ...}`, one for each group.
-    defaults: the options of groups that do not say otherwise. A subclass gives its `_rule`, says
-    in `_used` and `_initial` which states it keeps and how they begin, and in `_update_rows` the
-    rule for row-sparse gradients if it can use them.
+    defaults: the options of groups that do not say otherwise. A rate may be a tensor of one number,
+    which every step reads anew; other options that are become numbers. A subclass gives its
+    `_rule`, says in `_used` and `_initial` which states it keeps and how they begin, and in
+    `_update_rows` the rule for row-sparse gradients if it can use them.
     Small parameters on the CPU are moved into a buffer of the optimizer: see `optim.flat`.
     """
 
@@ -53,8 +55,8 @@ class Optimizer:
     def add_param_group(self, param_group: Group) -> None:
         """Take in `{"params": tensors, option: value, ...}`; missing options are the defaults.
 
-        Raises TypeError for what is not a Tensor, ValueError for a bad option, a tensor that is
-        not a leaf, or one that is already there.
+        Raises TypeError for what is not a Tensor and an option that is no number, ValueError for
+        a bad option, a tensor that is not a leaf, or one that is already there.
         """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group).__name__}")
@@ -64,6 +66,7 @@ class Optimizer:
         group = {"params": [given] if isinstance(given, Tensor) else list(given)}
         group.update(self.defaults | {k: v for k, v in param_group.items() if k != "params"})
         self._check(group)
+        group.update({k: _plain(v) for k, v in group.items() if k not in ("params", "lr")})
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in group["params"]:
             if not isinstance(p, Tensor):
@@ -81,13 +84,18 @@ class Optimizer:
         self._flat.pack(group["params"])
 
     def _check(self, group: Group) -> None:
-        """Raise ValueError for options that cannot be."""
+        """Raise TypeError for options that are no numbers, ValueError for those that cannot be."""
         for name, low, high, what in LIMITS:
-            value = group.get(name)
-            for i, number in enumerate(value if isinstance(value, tuple) else (value,)):
-                if number is not None and not low <= number < high:
-                    index = f" at index {i}" if isinstance(value, tuple) else ""
-                    raise ValueError(f"Invalid {what}{index}: {number}")
+            value = group.get(name, low)
+            several = isinstance(value, (tuple, list)) and name == "betas"
+            for i, given in enumerate(value if several else (value,)):
+                index = f" at index {i}" if several else ""
+                if isinstance(given, Tensor) and given.numel() != 1:
+                    raise ValueError(f"Invalid {what}{index}: a tensor of {given.numel()} numbers")
+                if not isinstance(number(given), Real):
+                    raise TypeError(f"Invalid {what}{index}: expected a number, got {given!r}")
+                if not low <= number(given) < high:
+                    raise ValueError(f"Invalid {what}{index}: {given}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
@@ -290,9 +298,23 @@ def count(states: Iterable[State]) -> int:
     return step
 
 
+def number(value: Any) -> Any:
+    """A number that may be a tensor of one; no recorder sees that it is read."""
+    if not isinstance(value, Tensor):
+        return value
+    return backend.of(value.array).to_host(value.array).item()
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(number, value)) if isinstance(value, (tuple, list)) else number(value)
+
+
 def options(group: Group, names: Sequence[str]) -> dict[str, Any]:
     """The options of these names, as an op takes them."""
-    return dict(zip(names, map(group.__getitem__, names)))
+    found = dict(zip(names, map(group.__getitem__, names)))
+    if isinstance(found.get("lr"), Tensor):
+        found["lr"] = number(found["lr"])
+    return found
 
 
 def refuse_weight_decay(group: Group, name: str) -> None:

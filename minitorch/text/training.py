@@ -401,7 +401,8 @@ class Run:
             )
         had = {**up_to_date(options), **run["schedule"]}
         for name, value in {**self.identity, **asdict(self.schedule)}.items():
-            if had[name] != value:
+            longer = name == "epochs" and had[name] < value
+            if had[name] != value and not longer:
                 raise ValueError(
                     f"{path} is of a run with {name}={had[name]!r}, this one has {name}={value!r}"
                 )

@@ -80,16 +80,18 @@ def train_classifier(
     out: str | Path | None = None,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> ClassifierResult:
     """Train an MLP with AdamW and a cosine schedule, and measure it once on the test images.
 
     A part of the training images (`config.validation`) is held back and chooses the epoch; the
     test images are not even loaded before training is over. With `out`, checkpoints and
-    `result.json` are written there; `resume` goes on from the checkpoint of an equal configuration.
+    `result.json` are written there; `resume` goes on from the checkpoint of an equal configuration,
+    or one of fewer epochs, and `overwrite` replaces what is there already.
 
-    Raises ValueError for a checkpoint of another configuration, FileNotFoundError for none, and
-    what `fit` raises.
+    Raises ValueError for a checkpoint of another configuration, FileNotFoundError for none,
+    FileExistsError for one that would be overwritten, and what `fit` raises.
     """
     if resume:
         _require_same_config(config, out)
@@ -118,9 +120,10 @@ def train_classifier(
         loader,
         DataLoader(validation, 1000),
         epochs=config.epochs,
-        scheduler=optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps),
+        scheduler=_Cosine(optimizer, T_max=steps),
         folder=out,
         resume=resume,
+        overwrite=overwrite,
         progress=progress,
         metadata={"config": asdict(config)},
     )
@@ -129,6 +132,18 @@ def train_classifier(
     if out is not None:
         _write_result(Path(out), config, history, test_loss, test_accuracy)
     return ClassifierResult(config, model, history, test_loss, test_accuracy, test)
+
+
+class _Cosine(optim.lr_scheduler.CosineAnnealingLR):
+    """A schedule that goes on in its own length where the state is that of another."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        steps = self.T_max
+        super().load_state_dict(state_dict)
+        if steps != self.T_max:
+            self.T_max = steps
+            for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+                group["lr"] = base * self._height(self.last_epoch)
 
 
 def _require_same_config(config: ClassifierConfig, out: str | Path | None) -> None:
@@ -141,7 +156,8 @@ def _require_same_config(config: ClassifierConfig, out: str | Path | None) -> No
     for item in fields(config):
         ours = getattr(config, item.name)
         theirs = before.get(item.name)
-        if ours != theirs and item.name != "device":
+        longer = item.name == "epochs" and theirs is not None and ours > theirs
+        if ours != theirs and item.name != "device" and not longer:
             raise ValueError(f"{path}: made with {item.name}={theirs}, resumed with {ours}")
 
 

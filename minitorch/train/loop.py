@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from minitorch.backend.cpu.settings import flush_denormal, keep_heap
 from minitorch.compile import compile
 from minitorch.creation import zeros
 from minitorch.data import DataLoader
+from minitorch.dtypes import bool_, int64
 from minitorch.nn import functional as F
 from minitorch.optim import Optimizer
 from minitorch.optim.lr_scheduler import LRScheduler
@@ -23,9 +24,12 @@ from minitorch.serialization import load, save
 from minitorch.tensor import Tensor, no_grad
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Metrics = Mapping[str, Callable[[Tensor, Tensor], Any]]
 Step = Callable[[Tensor, Tensor], Any]
 Row = dict[str, float]
 
+# Columns of the rows whose better values need no saying.
+MODES = {"loss": "min", "val_loss": "min", "accuracy": "max", "val_accuracy": "max"}
 READ_EVERY = 50  # steps between two readings of the loss from the device
 
 
@@ -38,32 +42,51 @@ def fit(
     epochs: int,
     scheduler: LRScheduler | None = None,
     loss_fn: Loss = F.cross_entropy,
+    metrics: Metrics | None = None,
+    monitor: str | None = None,
+    mode: str | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
     metadata: dict[str, Any] | None = None,
     compiled: bool = True,
 ) -> list[Row]:
-    """Train a classifier; leave in it the weights with the best validation accuracy.
+    """Train a model; leave in it the weights of its best epoch.
 
-    Batches are (inputs, labels); `scheduler` is stepped after every batch. With a `folder`, each
-    epoch writes `last.safetensors` there and each improvement `best.safetensors`; `resume` goes on
-    from the former, bit for bit as if the run had never stopped. The entries of
-    `metadata` are kept in both. `compiled`: record the step and replay it (`minitorch.compile`),
-    with equal results; a model that cannot be recorded is run as it is, and a warning says why.
+    Batches are (inputs, targets); `scheduler` is stepped after every batch. `metrics` names
+    functions of (outputs, targets) that give a batch's mean, or a value for each sample, as
+    tensors; by default it is {"accuracy": the share of targets that the largest output names} for
+    classification (outputs (N, C, *), integer targets (N, *)), and nothing else. The best epoch has
+    the smallest or largest `monitor`, a name in the rows below, by `mode`, "min" or "max". By
+    default that is the largest "val_accuracy" for classification, else the smallest "val_loss"; of
+    other names the `mode` has to be said.
 
-    Returns a row for each epoch: `epoch`, `loss`, `accuracy` (both of the training passes),
-    `val_loss`, `val_accuracy`, `lr`, `seconds`, `images_per_second`.
-    Raises ValueError for an empty loader, FloatingPointError when the loss is not finite,
-    IndexError (of the loss) for a label out of range, FileNotFoundError for nothing to resume.
+    With a `folder`, each epoch writes `last.safetensors` there and each improvement
+    `best.safetensors`; `resume` goes on from the former, bit for bit as if the run had never
+    stopped, also to more `epochs` than before. A run that is there already is replaced with
+    `overwrite` only. The entries of `metadata` are kept in both files. `compiled`: record the step
+    and replay it (`minitorch.compile`), with equal results; a model that cannot be recorded is run
+    as it is, and a warning says why.
+
+    Returns a row for each epoch: `epoch`, `loss` and each metric (of the training passes),
+    `val_loss` and each metric as `val_...`, `lr`, `seconds`, `images_per_second`.
+    Raises ValueError for an empty loader and a `monitor` that is not in the rows,
+    FloatingPointError when the loss is not finite, which names inputs and targets that are not,
+    IndexError (of the loss) for a label out of range, FileNotFoundError for nothing to resume,
+    FileExistsError for a run that would be overwritten.
     """
+    if mode not in (None, "min", "max"):
+        raise ValueError(f"fit: mode: expected 'min' or 'max', got {mode!r}")
+    if monitor is not None and mode is None and monitor not in MODES:
+        raise ValueError(f"fit: mode: expected 'min' or 'max' for monitor={monitor!r}, got None")
     for name, loader in (("training", train), ("validation", validation)):
         _require_batches(loader, name)
     if resume and folder is None:
         raise ValueError("fit: resume=True needs the folder of the checkpoint")
     keep_heap()
-    run = _Run(model, optimizer, scheduler, train, metadata or {})
-    meter = _Meter()
+    run = _Run(model, optimizer, scheduler, train, metadata or {}, monitor, mode)
+    meter = _Meter(metrics)
     step = _step(run, loss_fn, meter)
     if compiled:
         step = compile(step)
@@ -71,12 +94,21 @@ def fit(
     if resume and last is not None:
         run.load(last)
     elif last is not None:
+        if last.exists() and not overwrite:
+            raise FileExistsError(
+                f"{last} holds a run: resume=True goes on with it, overwrite=True replaces it"
+            )
         run.save(last)
     with flush_denormal():
         try:
             for epoch in range(len(run.history) + 1, epochs + 1):
                 row = _epoch(run, epoch, epochs, step, meter, progress)
-                row |= dict(zip(("val_loss", "val_accuracy"), evaluate(model, validation, loss_fn)))
+                found = evaluate(model, validation, loss_fn, metrics)
+                row |= {f"val_{name}": value for name, value in zip(meter.names, found)}
+                if not math.isfinite(row["val_loss"]) and (cause := _not_finite(validation)):
+                    raise FloatingPointError(
+                        f"the validation loss is {row['val_loss']} in epoch {epoch}: {cause}"
+                    )
                 improved = run.add(row)
                 if progress:
                     print(_line(row, epochs), flush=True)
@@ -96,16 +128,20 @@ def fit(
 
 
 def evaluate(
-    model: nn.Module, loader: DataLoader, loss_fn: Loss = F.cross_entropy
-) -> tuple[float, float]:
-    """Return the mean loss and the accuracy of `model` in eval mode on all batches of `loader`.
+    model: nn.Module,
+    loader: DataLoader,
+    loss_fn: Loss = F.cross_entropy,
+    metrics: Metrics | None = None,
+) -> tuple[float, ...]:
+    """Return the mean loss and the metrics of `model` in eval mode on all batches of `loader`.
 
+    metrics: as in `fit`, so that this is (loss, accuracy) for classification, (loss,) otherwise.
     Raises ValueError for an empty loader.
     """
     _require_batches(loader, "evaluation")
     was_training = model.training
     model.eval()
-    meter = _Meter()
+    meter = _Meter(metrics)
     with no_grad():
         for x, y in loader:
             logits = model(x)
@@ -115,30 +151,58 @@ def evaluate(
     return meter.read()
 
 
-class _Meter:
-    """Sums of loss and right answers, kept on the device until they are read."""
+def _is_right(output: Tensor, target: Tensor) -> Tensor:
+    """Where the largest output names the target: (N, C, *), integers (N, *) -> bools (N, *)."""
+    return output.argmax(1) == target
 
-    def __init__(self) -> None:
+
+def _default_metrics(output: Tensor, target: Tensor) -> Metrics:
+    """Accuracy where the outputs are scores of classes and the targets numbers of classes."""
+    shape = output.shape
+    scored = len(shape) > 1 and shape[1] > 1 and (*shape[:1], *shape[2:]) == tuple(target.shape)
+    numbered = not target.is_floating_point() and target.dtype is not bool_
+    return {"accuracy": _is_right} if scored and numbered else {}
+
+
+class _Meter:
+    """Sums of loss and metrics, kept on the device until they are read."""
+
+    def __init__(self, metrics: Metrics | None) -> None:
+        self.metrics = metrics
         self.count = 0
         self.sums: Tensor | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What `read` gives."""
+        return ["loss", *(self.metrics or ())]
 
     def reset(self) -> None:
         self.count = 0
         if self.sums is not None:
             self.sums.zero_()
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+    def add(self, loss: Tensor, output: Tensor, target: Tensor) -> None:
         """Add a batch to the sums; who calls this counts its samples."""
+        if self.metrics is None:
+            self.metrics = _default_metrics(output, target)
         if self.sums is None:
-            self.sums = zeros(2, dtype=loss.dtype, device=loss.device)
-        self.sums[0].add_(loss, alpha=labels.size(0))
-        self.sums[1].add_((logits.argmax(1) == labels).sum())
+            self.sums = zeros(1 + len(self.metrics), dtype=loss.dtype, device=loss.device)
+        samples = target.size(0)
+        self.sums[0].add_(loss, alpha=samples)
+        for i, metric in enumerate(self.metrics.values(), 1):
+            value = metric(output, target)
+            if isinstance(value, Tensor):
+                of_each = samples / max(value.numel(), 1)
+                value = value.sum() if of_each == 1 else value.sum() * of_each
+            else:
+                value *= samples
+            self.sums[i].add_(value)
 
-    def read(self) -> tuple[float, float]:
-        """Return mean loss and accuracy so far; this waits for the device."""
+    def read(self) -> tuple[float, ...]:
+        """Return mean loss and metrics so far; this waits for the device."""
         assert self.sums is not None
-        loss, right = self.sums.tolist()
-        return loss / self.count, right / self.count
+        return tuple(total / self.count for total in self.sums.tolist())
 
 
 class _Run:
@@ -151,19 +215,36 @@ class _Run:
         scheduler: LRScheduler | None,
         train: DataLoader,
         metadata: dict[str, Any],
+        monitor: str | None,
+        mode: str | None,
     ) -> None:
         self.model, self.optimizer, self.scheduler, self.train = model, optimizer, scheduler, train
         self.metadata = metadata
+        self.monitor, self.mode = monitor, mode
         self.history: list[Row] = []
         self.best = _copy(model.state_dict())
 
     def add(self, row: Row) -> bool:
-        """Record an epoch; return whether its validation accuracy is the best so far."""
-        improved = all(row["val_accuracy"] > old["val_accuracy"] for old in self.history)
+        """Record an epoch; return whether it is the best so far."""
+        self._monitored(row)
+        improved = not self.history or all(self._is_better(row, old) for old in self.history)
         self.history.append(row)
         if improved:
             self.best = _copy(self.model.state_dict())
         return improved
+
+    def _monitored(self, row: Row) -> str:
+        name = self.monitor or ("val_accuracy" if "val_accuracy" in row else "val_loss")
+        if name not in row:
+            raise ValueError(f"fit: monitor: expected one of {', '.join(row)}, got {name!r}")
+        return name
+
+    def _is_better(self, row: Row, old: Row) -> bool:
+        """Whether a row has the better value to monitor; anything is better than NaN."""
+        name = self._monitored(row)
+        sign = 1 if (self.mode or MODES[name]) == "max" else -1
+        new, before = sign * row[name], sign * old.get(name, math.nan)
+        return new > before or (math.isnan(before) and not math.isnan(new))
 
     def save_best(self, path: Path) -> None:
         save({"model": self.best, "epoch": self.history[-1], **self.metadata}, path)
@@ -239,30 +320,57 @@ def _epoch(run: _Run, epoch: int, epochs: int, step: Step, meter: _Meter, progre
             step(x, y)
             meter.count += y.size(0)
             if number % READ_EVERY == 0 or number == len(run.train):
-                mean, accuracy = meter.read()
-                if not math.isfinite(mean):
+                means = dict(zip(meter.names, meter.read()))
+                if not math.isfinite(means["loss"]):
+                    cause = _not_finite(run.train)
                     raise FloatingPointError(
-                        f"the training loss is {mean} in epoch {epoch}, by step {number}: "
-                        f"try a smaller learning rate (lr={lr:g})"
+                        f"the training loss is {means['loss']} in epoch {epoch}, by step {number}: "
+                        + (cause or f"try a smaller learning rate (lr={lr:g})")
                     )
-                bar.set_postfix(loss=f"{mean:.4f}", accuracy=f"{accuracy:.4f}", refresh=False)
+                bar.set_postfix({k: f"{v:.4f}" for k, v in means.items()}, refresh=False)
                 bar.update(meter.count - shown)
                 shown = meter.count
     seconds = time.perf_counter() - start
     return {
         "epoch": epoch,
-        "loss": mean,
-        "accuracy": accuracy,
+        **means,
         "lr": lr,
         "seconds": seconds,
         "images_per_second": meter.count / seconds,
     }
 
 
+def _not_finite(loader: DataLoader) -> str | None:
+    """Which inputs, else targets, of a loader are NaN or infinite; None where all are finite."""
+    for part, name in enumerate(("input", "target")):
+        samples, features = 0, zeros(0, dtype=int64, device="cpu")
+        for batch in loader:
+            x = batch[part]
+            if not x.is_floating_point():
+                break
+            wrong = (~x.detach().isfinite()).reshape(x.size(0), -1).cpu()
+            samples += int(wrong.any(1).sum().item())
+            found = wrong.sum(0)
+            if found.size(0) > features.size(0):
+                found, features = features, found
+            features[: found.size(0)].add_(found)
+        if samples:
+            columns = features.nonzero().flatten().tolist()
+            where = ", ".join(map(str, columns[:5])) + (", ..." if len(columns) > 5 else "")
+            return (
+                f"the {name} is NaN or infinite in feature {where} (counted from 0) of "
+                f"{samples} sample{'s' * (samples > 1)}"
+            )
+    return None
+
+
 def _line(row: Row, epochs: int) -> str:
+    measured = [key for key in row if f"val_{key}" in row]
+    told = [
+        " ".join(f"{key} {row[prefix + key]:.4f} " for key in measured).rstrip()
+        for prefix in ("", "val_")
+    ]
     return (
-        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  "
-        f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-        f"validation loss {row['val_loss']:.4f}  accuracy {row['val_accuracy']:.4f}  "
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  {told[0]}  validation {told[1]}  "
         f"{row['images_per_second']:,.0f} images/s"
     )

@@ -37,6 +37,7 @@ def test_subset_keeps_order():
     data = Subset(pair(), [4, 1])
     assert len(data) == 2
     assert [data[i][1].item() for i in range(2)] == [4, 1]
+    assert [data[i][1].tolist() for i in (-1, [1, 0], slice(2))] == [1, [1, 4], [4, 1]]
 
 
 def test_random_split_is_a_partition_and_repeats():

@@ -59,7 +59,7 @@ def test_batches_in_order_equal_pytorchs(wrap, drop_last, batch_size):
     assert len(ours) == len(theirs)
 
 
-@pytest.mark.parametrize("indices", [[3, 0, 7, 7], range(2, 9)])
+@pytest.mark.parametrize("indices", [[3, 0, 7, 7], range(2, 9), [-1, 0, -10], np.array([-3, 4])])
 @pytest.mark.parametrize("wrap", [lambda d: d, Plain], ids=["rows", "samples"])
 def test_subset_equals_pytorchs(wrap, indices):
     ours = DataLoader(wrap(Subset(Subset(pair(), range(1, N)), indices)), 3)
@@ -103,6 +103,35 @@ def test_manual_seed_governs_shuffle_without_a_generator():
     first = labels(loader)
     minitorch.manual_seed(4)
     assert labels(loader) == first
+
+
+@pytest.mark.parametrize("negative", [-1, -N])
+def test_nested_subsets_count_from_the_end_of_what_they_are_of(negative):
+    inner = Subset(pair(), range(N))
+    data = Subset(Subset(inner, list(range(N))[::-1]), [negative])
+    expected = [[data[0][1].item()]]
+    assert [labels(DataLoader(d, 1)) for d in (data, Plain(data))] == expected * 2
+
+
+@pytest.mark.parametrize("index", [N, -N - 1])
+def test_a_subset_beyond_its_data_says_which_index(index):
+    with pytest.raises(IndexError, match=str(index)):
+        list(DataLoader(Subset(pair(), [0, index]), 2))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("wrap", [lambda d: d, Plain], ids=["rows", "samples"])
+@pytest.mark.parametrize("subset", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 4, N])
+def test_batches_are_copies(batch_size, shuffle, subset, wrap, workers):
+    data = pair()
+    before = [t.tolist() for t in data.tensors]
+    seen = wrap(Subset(data, range(N)) if subset else data)
+    for batch in DataLoader(seen, batch_size, shuffle=shuffle, num_workers=workers):
+        for t in batch:
+            t.zero_()
+    assert [t.tolist() for t in data.tensors] == before
 
 
 def test_sampler_gives_the_order():

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -118,6 +119,77 @@ def test_all_ignored_is_nan_in_the_mean():
     x, t = minitorch.zeros(2, 3), minitorch.tensor([-100, -100])
     assert nn.CrossEntropyLoss()(x, t).isnan().item()
     assert nn.CrossEntropyLoss(reduction="sum")(x, t).item() == 0
+
+
+ALL_IGNORED = {
+    "rows": (4, 5),
+    "long rows": (2, 3000),
+    "no batch": (5,),
+    "places": (2, 5, 3),
+}
+
+
+@pytest.mark.parametrize("upstream", [1.0, 2.0, math.inf, math.nan])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0.0), (True, 0.0), (False, 0.2)])
+@pytest.mark.parametrize("shape", ALL_IGNORED)
+def test_no_gradient_comes_of_ignored_targets(shape, weighted, smoothing, reduction, upstream):
+    shape = ALL_IGNORED[shape]
+    classes = shape[0] if len(shape) == 1 else shape[1]
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    labels = np.full([n for i, n in enumerate(shape) if i != min(1, len(shape) - 1)], -100)
+    found = []
+    for lib in (minitorch, torch):
+        x = lib.tensor(values, requires_grad=True)
+        weight = lib.ones(classes) if weighted else None
+        loss = lib.nn.functional.cross_entropy(
+            x, lib.tensor(labels), weight, reduction=reduction, label_smoothing=smoothing
+        )
+        if upstream == 1:
+            loss.sum().backward()
+        else:
+            (loss.sum() * upstream).backward()
+        found.append((loss.sum().item(), x.grad.abs().max().item()))
+    assert found[0] == pytest.approx(found[1], nan_ok=True)
+    assert found[0][1] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_padding_alone_leaves_a_model_as_it_is(dtype, create_graph):
+    x = minitorch.randn(4, 3).to(getattr(minitorch, dtype)).requires_grad_()
+    loss = nn.CrossEntropyLoss(ignore_index=2)(x, minitorch.full((4,), 2))
+    loss.backward(create_graph=create_graph)
+    assert loss.isnan().item() and x.grad.eq(0).all().item()
+
+
+def test_padding_in_a_compiled_step():
+    model = nn.Linear(3, 2)
+    optimizer = minitorch.optim.SGD(model.parameters(), lr=0.1)
+
+    @minitorch.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x, y = minitorch.randn(4, 3), minitorch.tensor([0, 1, 0, 1])
+    for _ in range(3):
+        step(x, y)
+    before = model.weight.tolist()
+    assert step(x, minitorch.full((4,), -100)).isnan().item()
+    assert model.weight.tolist() == before
+    assert math.isfinite(step(x, y).item())
+
+
+def test_some_ignored_under_a_gradient_that_is_not_finite():
+    """As of `loss.sum() / counted` in one sample's own loss."""
+    x = minitorch.zeros(2, 3, requires_grad=True)
+    loss = nn.CrossEntropyLoss(reduction="none")(x, minitorch.tensor([-100, 1]))
+    (loss * minitorch.tensor([math.inf, 3.0])).sum().backward()
+    np.testing.assert_allclose(x.grad.cpu().numpy(), [[0, 0, 0], [1, -2, 1]], rtol=1e-6)
 
 
 def test_ignored_rows_may_be_impossible():

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ def parameters(library):
     return [*params, library.nn.Parameter(library.zeros(3))]
 
 
-@pytest.mark.parametrize("norm", [2.0, 1.0, 3, float("inf")])
+@pytest.mark.parametrize("norm", [2.0, 1.0, 3, 0.5, 0, -1, -2.0, math.inf, -math.inf, "inf"])
 @pytest.mark.parametrize("limit", [0.5, 1e3])
 def test_norm_is_pytorchs(norm, limit):
     a, b = parameters(minitorch), parameters(torch)
@@ -28,6 +30,28 @@ def test_norm_is_pytorchs(norm, limit):
     for p, q in zip(a[:3], b):
         np.testing.assert_allclose(p.grad.cpu().numpy(), q.grad.numpy(), rtol=1e-12)
     assert a[3].grad is None
+
+
+@pytest.mark.parametrize("norm", [0, 1, 2, float("inf"), float("-inf")])
+@pytest.mark.parametrize("grads", [[[0.0, 0.0], [3.0, -4.0]], [[0.0]]])
+def test_norm_of_zeros_is_pytorchs(norm, grads):
+    found = []
+    for lib in (minitorch, torch):
+        params = [lib.nn.Parameter(lib.zeros(len(grad))) for grad in grads]
+        for p, grad in zip(params, grads):
+            p.grad = lib.tensor(grad)
+        total = lib.nn.utils.clip_grad_norm_(params, 1.5, norm)
+        found.append([total.item(), *(x for p in params for x in p.grad.tolist())])
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("norm", [float("inf"), float("-inf")])
+def test_parameters_without_elements_do_not_count(norm):
+    params = [nn.Parameter(minitorch.zeros(n)) for n in (0, 2)]
+    for p in params:
+        p.grad = minitorch.full((len(p),), 3.0)
+    assert clip_grad_norm_(params, 1.0, norm).item() == 3
+    assert clip_grad_norm_(params[:1], 1.0, norm).item() == 0
 
 
 def test_value_is_pytorchs():

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -102,20 +104,24 @@ def test_schedulers_combine():
 
 
 LATER = {
-    "StepLR": lambda s, o: s.StepLR(o, 3, last_epoch=4),
-    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 9, 0.01, 4),
-    "LinearLR": lambda s, o: s.LinearLR(o, 0.2, last_epoch=2),
+    "StepLR": lambda s, o, k: s.StepLR(o, 3, last_epoch=k),
+    "MultiStepLR": lambda s, o, k: s.MultiStepLR(o, [0, 3, 5, 5, 7], last_epoch=k),
+    "ExponentialLR": lambda s, o, k: s.ExponentialLR(o, 0.9, last_epoch=k),
+    "CosineAnnealingLR": lambda s, o, k: s.CosineAnnealingLR(o, 9, 0.01, k),
+    "LinearLR": lambda s, o, k: s.LinearLR(o, 0.2, last_epoch=k),
+    "LambdaLR": lambda s, o, k: s.LambdaLR(o, lambda epoch: 0.9**epoch, k),
 }
 
 
+@pytest.mark.parametrize("last_epoch", range(-1, 7))
 @pytest.mark.parametrize("name", LATER)
-def test_beginning_at_a_later_epoch(name):
+def test_beginning_at_a_later_epoch(name, last_epoch):
     results = []
     for library in (minitorch, torch):
         optimizer = optimizer_of(library)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
-        scheduler = LATER[name](schedulers(library), optimizer)
+        scheduler = LATER[name](schedulers(library), optimizer, last_epoch)
         seen = [rates(optimizer)]
         optimizer.step()
         for _ in range(6):
@@ -124,6 +130,93 @@ def test_beginning_at_a_later_epoch(name):
         results.append(seen)
     for mine, expected in zip(*results):
         assert mine == pytest.approx(expected, rel=1e-12)
+
+
+GROWING = {
+    "StepLR": lambda s, o: s.StepLR(o, 3),
+    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [3, 5]),
+    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.9),
+    "LinearLR": lambda s, o: s.LinearLR(o, 0.2),
+    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 9),
+}
+
+
+def add_group(library, optimizer):
+    optimizer.add_param_group({"params": [library.nn.Parameter(library.zeros(2))], "lr": 0.5})
+
+
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize("name", GROWING)
+def test_a_group_added_later_is_pytorchs(name, before):
+    a, b = optimizer_of(minitorch), optimizer_of(torch)
+    ours, theirs = (
+        GROWING[name](schedulers(minitorch), a),
+        GROWING[name](schedulers(torch), b),
+    )
+    b.step()
+    for i in range(9):
+        if i == before:
+            add_group(minitorch, a)
+            add_group(torch, b)
+        ours.step()
+        theirs.step()
+        assert rates(a) == ours.get_last_lr() == pytest.approx(rates(b), rel=1e-12, abs=1e-15)
+
+
+def test_where_pytorch_has_no_rule_for_a_group_added_later():
+    """It ends with an error of `zip`."""
+    a = optimizer_of(minitorch)
+    scheduler = schedulers(minitorch).LambdaLR(a, lambda epoch: 0.9**epoch)
+    scheduler.step()
+    add_group(minitorch, a)
+    scheduler.step()
+    assert rates(a) == pytest.approx([0.081, 0.243, 0.405])
+    b = optimizer_of(minitorch)
+    scheduler = schedulers(minitorch).CosineAnnealingLR(b, 4)
+    add_group(minitorch, b)
+    for epoch in range(1, 9):
+        scheduler.step()
+        factor = (1 + math.cos(math.pi * epoch / 4)) / 2
+        assert rates(b) == pytest.approx([0.1 * factor, 0.3 * factor, 0.5 * factor], abs=1e-12)
+
+
+@pytest.mark.parametrize("min_lr", [0, 0.02])
+def test_plateau_reduces_a_group_added_later(min_lr):
+    results = []
+    for library in (minitorch, torch):
+        optimizer = optimizer_of(library)
+        scheduler = schedulers(library).ReduceLROnPlateau(optimizer, patience=0, min_lr=min_lr)
+        seen = []
+        for i in range(7):
+            if i == 2:
+                add_group(library, optimizer)
+            scheduler.step(1.0)
+            seen.append(rates(optimizer))
+        results.append(seen)
+    for mine, expected in zip(*results):
+        assert mine == pytest.approx(expected, rel=1e-12)
+
+
+def make_steps(scheduler):
+    metric = [1.0] if isinstance(scheduler, optim.lr_scheduler.ReduceLROnPlateau) else []
+    for _ in range(2):
+        scheduler.step(*metric)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda s, o: s.LambdaLR(o, [lambda e: 1, lambda e: 2]), "lr_lambda: .* than the 2"),
+        (lambda s, o: s.OneCycleLR(o, 0.5, 9), "before the scheduler is made"),
+        (lambda s, o: s.ReduceLROnPlateau(o, patience=0, min_lr=[0, 0.1]), "min_lr: .* than the 2"),
+    ],
+)
+def test_a_group_added_later_without_a_value_for_it(make, message):
+    optimizer = optimizer_of(minitorch)
+    scheduler = make(schedulers(minitorch), optimizer)
+    add_group(minitorch, optimizer)
+    with pytest.raises(ValueError, match=message):
+        make_steps(scheduler)
 
 
 METRICS = [5, 4, 4.0001, 3.99999, 3.9, 3.9, 3.9, 3.95, 3.95, 4, 4, 4, 3, 3, 3, 3, 3, 3, 3, 3, 3, 2]

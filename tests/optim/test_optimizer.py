@@ -341,6 +341,12 @@ P = nn.Parameter(minitorch.zeros(2))
         (lambda o: o([P, P]), ValueError, "more than once"),
         (lambda o: o([{"params": [P]}, {"params": [P]}]), ValueError, "more than once"),
         (lambda o: o([P], lr=-1.0), ValueError, "Invalid learning rate: -1.0"),
+        (lambda o: o([P], lr=None), TypeError, "Invalid learning rate: expected a number, got N"),
+        (lambda o: o([P], lr="0.1"), TypeError, "Invalid learning rate: expected a number, got '"),
+        (lambda o: o([P], lr=[0.1]), TypeError, "Invalid learning rate: expected a number"),
+        (lambda o: o([{"params": [P], "lr": None}]), TypeError, "Invalid learning rate"),
+        (lambda o: o([P], lr=minitorch.tensor(-1.0)), ValueError, "Invalid learning rate"),
+        (lambda o: o([P], lr=minitorch.ones(2)), ValueError, "learning rate: a tensor of 2 numb"),
         (lambda o: o([P], lr=float("nan")), ValueError, "Invalid learning rate: nan"),
         (lambda o: o([{"params": [P], "lr": -2}]), ValueError, "Invalid learning rate: -2"),
         (lambda o: o([P], lr=0.1).add_param_group([P]), TypeError, "must be a dict"),
@@ -373,6 +379,61 @@ def test_bad_options(name, options, message):
         getattr(optim, name)([P], **options)
     with pytest.raises(ValueError):
         getattr(torch.optim, name)([torch.nn.Parameter(torch.zeros(2))], **options)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "SparseAdam"])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_a_rate_may_be_a_tensor(name, shape):
+    def run(rate, halve):
+        p = nn.Parameter(minitorch.tensor([1.0, 2.0]))
+        optimizer = getattr(optim, name)([p], lr=rate)
+        for i in range(6):
+            p.grad = p.detach().clone()
+            if name == "SparseAdam":
+                p.grad = minitorch.RowGrad(minitorch.tensor([0, 1]), p.grad, (2,))
+            optimizer.step()
+            if i == 3:
+                halve(optimizer.param_groups[0])
+        scheduler = optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+        scheduler.step()
+        optimizer.step()
+        return p.tolist(), scheduler.get_last_lr()
+
+    rate = minitorch.full(shape, 0.25)
+    found = run(rate, lambda group: rate.mul_(0.5))
+    assert found == run(0.25, lambda group: group.update(lr=group["lr"] * 0.5))
+    assert rate.item() == 0.125 and found[1] == [0.0625]
+
+
+def test_options_that_are_tensors_become_numbers():
+    half = minitorch.tensor(0.5)
+    sgd = optim.SGD([nn.Parameter(minitorch.ones(2))], lr=0.1, momentum=half, weight_decay=half)
+    adam = optim.Adam([{"params": [nn.Parameter(minitorch.ones(2))], "betas": [half, 0.75]}])
+    assert [sgd.param_groups[0][k] for k in ("momentum", "weight_decay")] == [0.5, 0.5]
+    assert adam.param_groups[0]["betas"] == (0.5, 0.75)
+
+
+def test_a_compiled_step_reads_a_rate_that_is_a_tensor(device):
+    def run(rate):
+        model = nn.Linear(2, 1)
+        nn.init.constant_(model.weight, 0.5)
+        nn.init.zeros_(model.bias)
+        optimizer = optim.SGD(model.parameters(), lr=rate)
+        scheduler = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+        @minitorch.compile
+        def step(x):
+            optimizer.zero_grad()
+            model(x).sum().backward()
+            optimizer.step()
+            scheduler.step()
+
+        for _ in range(6):
+            step(minitorch.ones(3, 2))
+        assert step.replays > 0
+        return model.weight.tolist()
+
+    assert run(minitorch.tensor(0.25)) == run(0.25)
 
 
 def test_bad_states_change_nothing():

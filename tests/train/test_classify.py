@@ -1,6 +1,7 @@
 """The classification job on the embedded digits."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -100,6 +101,27 @@ def test_resume_of_a_finished_run_gives_the_same(tmp_path):
     again = run(SMALL, tmp_path, resume=True)
     assert weights(again.model) == weights(first.model)
     assert again.test_accuracy == first.test_accuracy
+
+
+def test_a_run_is_not_overwritten_unasked(tmp_path):
+    first = run(SMALL, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FileExistsError, match="holds a run"):
+        run(replace(SMALL, seed=1), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert run(SMALL, tmp_path, overwrite=True).test_accuracy == first.test_accuracy
+
+
+def test_a_finished_run_can_be_trained_longer(tmp_path):
+    first = run(SMALL, tmp_path)
+    longer = run(replace(SMALL, epochs=5), tmp_path, resume=True)
+    assert longer.history[:3] == first.history
+    assert [row["epoch"] for row in longer.history] == [1, 2, 3, 4, 5]
+    rates = [row["lr"] for row in longer.history]
+    schedule = [SMALL.lr * (1 + math.cos(math.pi * epoch / 5)) / 2 for epoch in (3, 4)]
+    assert rates[3:] == pytest.approx(schedule)
+    with pytest.raises(ValueError, match="made with epochs=5, resumed with 3"):
+        run(SMALL, tmp_path, resume=True)
 
 
 def test_resume_with_another_configuration(tmp_path):

@@ -301,3 +301,158 @@ def test_progress_prints_a_line_for_each_epoch(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["epoch", "1/2"], ["epoch", "2/2"]]
     assert all("accuracy" in line and "images/s" in line for line in lines)
+
+
+def fit_to(targets, outputs, loss_fn, epochs=4, lr=0.05, inputs=None, **options):
+    """A linear model trained on so many outputs; its history and what is saved of it."""
+    x = minitorch.randn(40, 4) if inputs is None else inputs
+    model = nn.Sequential(nn.Linear(4, outputs))
+    if outputs == 1 and targets(x).dim() == 1:
+        model.append(nn.Flatten(0))
+    data = TensorDataset(x, targets(x))
+    history = fit(
+        model,
+        optim.SGD(model.parameters(), lr=lr),
+        DataLoader(data, 8),
+        DataLoader(data, 40),
+        loss_fn=loss_fn,
+        epochs=epochs,
+        progress=False,
+        **options,
+    )
+    return model, history, data
+
+
+@pytest.mark.parametrize(
+    ("targets", "outputs", "loss_fn"),
+    [
+        (lambda x: x.sum(1, keepdim=True), 1, nn.functional.mse_loss),
+        (lambda x: x.sum(1), 1, nn.functional.l1_loss),
+        (lambda x: x[:, :3] * 2, 3, nn.SmoothL1Loss()),
+        (lambda x: (x.sum(1) > 0).float(), 1, nn.BCEWithLogitsLoss()),
+        (lambda x: (x[:, :3] > 0).float(), 3, nn.functional.binary_cross_entropy_with_logits),
+        (lambda x: x.softmax(1), 4, nn.functional.cross_entropy),
+        (lambda x: (x[:, :3] > 0).long(), 3, lambda z, y: nn.functional.mse_loss(z, y.float())),
+        (lambda x: (x[:, 0] > 0).long(), 1, lambda z, y: nn.functional.mse_loss(z, y.float())),
+    ],
+    ids=["mse", "l1", "outputs", "binary", "multi-label", "shares", "integers", "counts"],
+)
+def test_other_losses_choose_by_the_validation_loss(targets, outputs, loss_fn, capsys):
+    model, history, data = fit_to(targets, outputs, loss_fn)
+    losses = [row["val_loss"] for row in history]
+    assert losses[-1] == min(losses) < losses[0]
+    assert not any("accuracy" in name for row in history for name in row)
+    assert evaluate(model, DataLoader(data, 40), loss_fn) == pytest.approx((losses[-1],))
+
+
+def test_classes_of_places_are_classification():
+    class Places(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).reshape(-1, 3, 2)
+
+    x, y = minitorch.randn(12, 4), minitorch.randint(3, (12, 2))
+    model = Places(4, 6)
+    data = DataLoader(TensorDataset(x, y), 5)
+    loss, accuracy = evaluate(model, data)
+    assert loss == pytest.approx(nn.functional.cross_entropy(model(x), y).item())
+    assert accuracy == pytest.approx((model(x).argmax(1) == y).float().mean().item())
+
+
+def test_metrics_and_what_is_monitored():
+    metrics = {
+        "error": lambda z, y: (z - y).abs().max(1).values,
+        "bias": lambda z, y: (z - y).mean(),
+    }
+    loss_fn = nn.functional.mse_loss
+    options = {"metrics": metrics, "monitor": "val_error", "mode": "max"}
+    model, history, data = fit_to(lambda x: x[:, :2], 2, loss_fn, **options)
+    errors = [row["val_error"] for row in history]
+    assert errors[0] == max(errors) > errors[-1]  # and so the first epoch's weights are kept
+    x, y = data.tensors
+    loss, error, bias = evaluate(model, DataLoader(data, 7), loss_fn, metrics)
+    assert error == pytest.approx(errors[0], rel=1e-5)
+    assert loss == pytest.approx(loss_fn(model(x), y).item(), rel=1e-5)
+    assert bias == pytest.approx((model(x) - y).mean().item(), abs=1e-6)
+    assert {"error", "bias", "val_error", "val_bias"} <= history[0].keys()
+
+
+@pytest.mark.parametrize(("monitor", "best"), [(None, 1), ("val_accuracy", 1), ("val_loss", 2)])
+def test_the_monitor_chooses_the_weights(monkeypatch, monitor, best):
+    found = iter([(3.0, 0.5), (2.0, 0.9), (1.0, 0.7), (math.nan, 0.1)])
+    monkeypatch.setattr(loop, "evaluate", lambda *_: next(found))
+    job, seen = Job(), []
+    monkeypatch.setattr(loop._Run, "add", _recording(loop._Run.add, seen))
+    job.fit(4, monitor=monitor)
+    assert weights(job.model) == seen[best]
+
+
+@pytest.mark.parametrize("nan", [0, 1])
+def test_a_validation_loss_that_is_nan_is_never_the_best(monkeypatch, nan):
+    losses = [0.5, 0.5]
+    losses[nan] = math.nan
+    found = iter(losses)
+    monkeypatch.setattr(loop, "evaluate", lambda *_: (next(found), 1.0))
+    job, seen = Job(), []
+    monkeypatch.setattr(loop._Run, "add", _recording(loop._Run.add, seen))
+    job.fit(2, monitor="val_loss")
+    assert weights(job.model) == seen[1 - nan]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "best"}, "mode: expected 'min' or 'max', got 'best'"),
+        ({"monitor": "val_error"}, "mode: expected 'min' or 'max' for monitor='val_error'"),
+        ({"monitor": "val_error", "mode": "min"}, "monitor: expected one of .*val_loss"),
+    ],
+)
+def test_a_monitor_that_is_not_there(options, message):
+    with pytest.raises(ValueError, match=message):
+        Job().fit(1, **options)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_in_the_data_is_named(value):
+    def wrong(x, *at):
+        for i, j in at:
+            x[i, j] = value
+        return x
+
+    x = minitorch.randn(40, 4)
+    loss = nn.functional.mse_loss
+    message = r"training loss is .*the input is NaN or infinite in feature 2 \(.*\) of 3 samples"
+    with pytest.raises(FloatingPointError, match=message):
+        fit_to(lambda x: minitorch.ones(40, 1), 1, loss, inputs=wrong(x, (3, 2), (9, 2), (30, 2)))
+    message = r"the input is NaN or infinite in feature 0, 3 \(counted from 0\) of 1 sample$"
+    inputs = wrong(minitorch.zeros(40, 4), (5, 0), (5, 3))
+    with pytest.raises(FloatingPointError, match=message):
+        fit_to(lambda x: minitorch.ones(40, 1), 1, loss, inputs=inputs)
+    with pytest.raises(FloatingPointError, match="the target is NaN or infinite in feature 1 "):
+        fit_to(lambda x: wrong(minitorch.ones(40, 2), (39, 1)), 2, loss)
+    with pytest.raises(FloatingPointError, match="try a smaller learning rate"):
+        fit_to(lambda x: minitorch.ones(40, 2), 2, loss, lr=1e30)
+
+
+def test_nan_in_the_validation_inputs_is_named():
+    job = Job()
+    job.validation.dataset.tensors[0][7, 1] = math.nan
+    with pytest.raises(FloatingPointError, match=r"validation loss is nan in .*feature 1 "):
+        job.fit(1)
+
+
+def test_a_run_is_not_overwritten_unasked(tmp_path):
+    Job().fit(1, folder=tmp_path)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(FileExistsError, match=r"last\.safetensors holds a run: resume=True"):
+        Job().fit(1, folder=tmp_path)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+    assert len(Job().fit(2, folder=tmp_path, overwrite=True)) == 2
+
+
+def test_more_epochs_than_before(tmp_path):
+    whole = Job()
+    expected = whole.fit(4)
+    Job().fit(2, folder=tmp_path)
+    longer = Job()
+    assert without_clock(longer.fit(4, folder=tmp_path, resume=True)) == without_clock(expected)
+    assert weights(longer.model) == weights(whole.model)

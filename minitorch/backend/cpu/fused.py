@@ -102,6 +102,7 @@ def _dropout(
 
 
 # ------------------------------------------------------------------ cross entropy
+_multiply = quiet(np.multiply)
 _UNSIGNED = {np.dtype(f"i{n}"): np.dtype(f"u{n}") for n in (4, 8)}
 
 
@@ -143,11 +144,11 @@ def _cross_entropy(
     count = 1.0
     if reduction == "mean":
         count = n or math.nan
-        total *= count
+        total *= n or 1
     grad /= total[:, None]
     flat[places] -= 1 / count
     if ignored is not None:
-        grad[ignored] = 0 / count  # not a number where none counts, as the mean
+        grad[ignored] = 0
     if reduction == "none":
         return every, grad
     return scalar(np.add.reduce(every) / count, loss), grad
@@ -170,7 +171,19 @@ def _loss_backward(
     factor: Any = g
     if np.ndim(factor):
         factor = factor[:, None]
-    return [np.multiply(grad, factor, out=None if out is None else out[0])]
+    return [_multiply(grad, factor, None if out is None else out[0])]
+
+
+def _cross_entropy_backward(
+    g: Array | float, grad: Array, needs: tuple[bool, ...], out: Out = None, **params: Any
+) -> list[Array | None]:
+    """The same; rows of ignored targets stay 0, whatever comes, as of a mean over none of them."""
+    if type(g) is float or np.isfinite(g).all():
+        return _loss_backward(g, grad, needs, out)
+    ignored = grad == 0  # looked for first: the product may take the gradient's memory
+    product = _multiply(grad, np.expand_dims(g, -1), None if out is None else out[0])
+    product[ignored] = 0
+    return [product]
 
 
 # ------------------------------------------------------------------ binary cross entropy
@@ -280,7 +293,7 @@ FUSED: Entries = {
     "linear_backward": quiet(_linear_backward),
     "dropout": quiet(_dropout),
     "cross_entropy": quiet(_cross_entropy),
-    "cross_entropy_backward": _loss_backward,
+    "cross_entropy_backward": _cross_entropy_backward,
     "logistic_loss": quiet(_logistic_loss),
     "logistic_loss_backward": _loss_backward,
     "layer_norm": quiet(_layer_norm),

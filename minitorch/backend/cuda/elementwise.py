@@ -252,4 +252,5 @@ ELEMENTWISE: Entries = {
     "clone": _clone,
     "transfer": _transfer,
 }
+mul_nonzero = _binary(Kernel(_ARITHMETIC, "mul_nonzero", "f"))
 COPIES: Entries = {"copy_": _copy_}

@@ -11,7 +11,7 @@ import numpy as np
 
 from minitorch.backend.base import FLOAT64
 from minitorch.backend.cuda import errors
-from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
+from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill, mul_nonzero
 from minitorch.backend.cuda.gpu import (
     MAX_DIMS,
     MOST_BLOCKS,
@@ -348,6 +348,15 @@ def _loss_backward(
     return [ELEMENTWISE["mul"](gpu, grad, _column(g) if g.ndim else g)]
 
 
+def _cross_entropy_backward(
+    gpu: Gpu, g: Array | float, grad: Array, needs: tuple[bool, ...], **params: Any
+) -> list[Array | None]:
+    """The same; rows of ignored targets stay 0, whatever comes, as of a mean over none of them."""
+    if isinstance(g, float):
+        return [grad]
+    return [mul_nonzero(gpu, grad, _column(g) if g.ndim else g)]
+
+
 def _column(x: Array) -> Array:
     return x.reshape(-1, 1) if x._c_contiguous else x[:, None]
 
@@ -445,7 +454,7 @@ FUSED: Entries = {
     "linear": _linear,
     "linear_backward": _linear_backward,
     "cross_entropy": _cross_entropy,
-    "cross_entropy_backward": _loss_backward,
+    "cross_entropy_backward": _cross_entropy_backward,
     "logistic_loss": _logistic_loss,
     "logistic_loss_backward": _loss_backward,
     "layer_norm": _layer_norm,
