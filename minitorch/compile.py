@@ -22,7 +22,8 @@ from minitorch import backend, dtypes
 from minitorch.backend import Array, recording
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.backend.recording import CannotRecord, Recorder, edits, moves, recorders
-from minitorch.rules import REGISTRY
+from minitorch.interception import intercepted, observers
+from minitorch.rules import Op
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode
 
 __all__ = ["CannotRecord", "CompiledStep", "compile"]
@@ -103,6 +104,8 @@ class CompiledStep:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.reason is not None or (recorders and recording.busy()):
             return self._step(*args, **kwargs)
+        if observers:
+            return self._as_it_is(args, kwargs)
         with self._lock:
             if self._programs and not kwargs:  # the most common case first
                 program = self._programs[0]
@@ -123,10 +126,14 @@ class CompiledStep:
                     return self._replay(program, given.arrays, args, kwargs)
             if (not self._warm or fitting) and not self._fresh:
                 self._warm = self._fresh = True
-                with _serving(given.arrays).as_recorded():
-                    return _detached(self._step(*args, **kwargs))
+                return self._as_it_is(args, kwargs)
             self._fresh = False
             return self._record(given, args, kwargs)
+
+    def _as_it_is(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the step, to the bits of a replay."""
+        with _serving(Nest((args, kwargs), "").arrays).as_recorded():
+            return _detached(self._step(*args, **kwargs))
 
     def _replay(self, program: Program, arrays: list[Array], args: Any, kwargs: Any) -> Any:
         self.replays += 1
@@ -145,7 +152,7 @@ class CompiledStep:
             inputs = [recorder.copy(a) for a in given.arrays]
             grad_enabled = grad_mode.enabled
             args, kwargs = given.filled(inputs)
-            with _stand_ins(recorder, serving), serving.as_recorded():
+            with _recorded_by(recorder, serving), serving.as_recorded():
                 result = self._step(*args, **kwargs)
             self.recordings += 1
             program = Program(recorder, given, inputs, result, grad_enabled)
@@ -284,30 +291,20 @@ def _fill(form: Any, arrays: Sequence[Array]) -> Any:
 
 # ---------------------------------------------------------------------- recording
 @contextmanager
-def _stand_ins(recorder: Recorder, serving: backend.Backend) -> Iterator[None]:
-    """Let the recorder stand in for the entries of all ops."""
-    real: list[tuple[Any, dict[type, Any]]] = []
-    try:
-        for name, op in REGISTRY.items():
-            real.append((op, dict(op.entries)))
-            for other in backend.registered():
-                entry = other.entries.get(name)
-                if entry is None:
-                    continue
-                entry = op.entries.get(other.array_type, entry)  # where something stands in already
-                op.entries[other.array_type] = (
-                    recorder.stand_in(name, entry)
-                    if other is serving
-                    else recorder.stranger(name, entry, other.name)
-                )
+def _recorded_by(recorder: Recorder, serving: backend.Backend) -> Iterator[None]:
+    """Let the recorder stand before the entries of all ops."""
+
+    def wrap(op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
+        if array_type is serving.array_type:
+            return recorder.stand_in(op.name, entry)
+        return recorder.stranger(op.name, entry, backend.of_type(array_type).name)
+
+    with intercepted(wrap, records=True):
         recorders.append(recorder)
-        yield
-    finally:
-        if recorder in recorders:
+        try:
+            yield
+        finally:
             recorders.remove(recorder)
-        for op, entries in real:
-            op.entries.clear()
-            op.entries.update(entries)
 
 
 def _serving(arrays: Sequence[Array]) -> backend.Backend:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
+from threading import RLock
 from typing import Any
 
 from minitorch import backend
@@ -37,11 +38,15 @@ Saved = tuple[Array, Node | None, list[Any] | None, int]
 
 
 class Entries(dict[type, Function]):
-    """An op's entry for each array type, filled on first use; anything may stand in for one."""
+    """An op's entry for each array type, filled on first use; anything may stand in for one.
+
+    plain: what was there before the first of the wrappers that are on; None while there is none.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+        self.plain: dict[type, Function] | None = None
 
     def __missing__(self, array_type: type) -> Function:
         serving = backend.of_type(array_type)
@@ -51,10 +56,23 @@ class Entries(dict[type, Function]):
             raise NotImplementedError(
                 f"{self.name}: device '{serving.name}' has no such op"
             ) from None
-        for wrap in wrappers:
-            entry = wrap(REGISTRY[self.name], entry)
-        self[array_type] = entry
+        with wrapping:
+            self[array_type] = entry = self._wrapped(array_type, entry)
         return entry
+
+    def _wrapped(self, array_type: type, entry: Function) -> Function:
+        for wrap in wrappers:
+            entry = wrap(REGISTRY[self.name], array_type, entry)
+        return entry
+
+    def renew(self) -> None:
+        """Put entries in place as the wrappers are now; `wrapping` is held."""
+        plain = self.plain = dict(self) if self.plain is None else self.plain
+        for array_type in [t for t in self if t not in plain]:
+            del self[array_type]
+        self.update({t: self._wrapped(t, entry) for t, entry in plain.items()})
+        if not wrappers:
+            self.plain = None
 
 
 class Op:
@@ -91,7 +109,11 @@ class Op:
 
 
 REGISTRY: dict[str, Op] = {}
-wrappers: list[Callable[[Op, Function], Function]] = []  # see `interception`
+Wrap = Callable[[Op, type, Function], Function]
+# What stands before all entries, see `interception`; whoever changes it, or asks for an entry that
+# depends on it, holds the lock.
+wrappers: list[Wrap] = []
+wrapping = RLock()
 
 
 def _named(f: Any, op: Op) -> TensorFunction:

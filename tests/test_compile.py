@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from minitorch.nn import functional as F
 from minitorch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 from minitorch.rules import REGISTRY
 from minitorch.tensor import RowGrad
-from tests.referee import settle
+from minitorch.utils.flop_counter import FlopCounterMode
+from tests.referee import in_threads, settle
 
 FEATURES, CLASSES, WORDS = 6, 3, 9
 
@@ -745,3 +747,76 @@ def test_it_is_as_quiet_as_the_step():
         warnings.simplefilter("error")
         for _ in range(4):
             assert np.isnan(fast(minitorch.zeros(3)).item())
+
+
+# ---------------------------------------------------------------------- several threads
+@pytest.mark.parametrize("block", ["nothing", "anomaly", "flops", "synchronize"])
+def test_trainings_in_threads_give_the_same_bits(block, monkeypatch, device):
+    """While others record, come and go with interceptors, or wait for the device."""
+    serving, index = backend.resolve(None)
+    if serving.gpu is not None:
+        monkeypatch.setattr(serving.gpu, "own_gemm", False)
+    data = list(batches([4] * 5))
+    blocks = {
+        "anomaly": minitorch.autograd.detect_anomaly,
+        "flops": lambda: FlopCounterMode(display=False),
+    }
+
+    def train(i=0):
+        world = linear_world()
+        world["model"].load_state_dict(weights)
+        run = minitorch.compile(world["step"])
+        for n, batch in enumerate(data):
+            with blocks.get(block, nullcontext)() if i % 2 and n % 2 else nullcontext():
+                run(*batch)
+            if block == "synchronize" and i % 2:
+                serving.synchronize(index)
+        return [bits(p) for p in world["model"].parameters()]
+
+    def linear_world():
+        model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, CLASSES))
+        optimizer = optim.Adam(model.parameters())
+
+        def step(x, y, words):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+        return {"model": model, "step": step}
+
+    weights = linear_world()["model"].state_dict()
+    expected = train()
+
+    def work(i):
+        for _ in range(2):
+            assert train(i) == expected
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        in_threads(work, 4)
+    assert train() == expected and entries_in_place() and not recording.recorders
+    assert serving.gpu is None or not serving.gpu.own_gemm
+
+
+def test_anomaly_mode_sees_through_a_compiled_step():
+    fast = minitorch.compile(lambda x: x.log())
+    for _ in range(3):
+        fast(minitorch.ones(2))
+    with (
+        minitorch.autograd.detect_anomaly(),
+        pytest.raises(RuntimeError, match=r"log made -inf at \[0\]"),
+    ):
+        fast(minitorch.zeros(2))
+    assert fast(minitorch.ones(2)).tolist() == [0, 0] and fast.replays == 2
+
+
+def test_anomaly_mode_inside_a_step_is_not_recorded():
+    def step(x):
+        with minitorch.autograd.detect_anomaly():
+            return x.log()
+
+    with pytest.raises(CannotRecord, match="ops are looked at while they run"):  # noqa: PT012
+        fast = minitorch.compile(step, fullgraph=True)
+        for _ in range(3):
+            fast(minitorch.ones(2))
+    assert not minitorch.autograd.is_anomaly_enabled() and entries_in_place()

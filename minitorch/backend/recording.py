@@ -309,7 +309,8 @@ class Repeater:
 # ---------------------------------------------------------------------- what it is told
 def busy() -> bool:
     """Whether a step runs in this thread for the sake of compiling it."""
-    return bool(recorders) and recorders[-1].thread == get_ident()
+    last = recorders[-1:]  # another thread may take it away at any time
+    return bool(last) and last[0].thread == get_ident()
 
 
 def current() -> Recorder | None:
