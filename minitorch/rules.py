@@ -82,7 +82,7 @@ class Op:
     the result, where a tangent is None for an argument that does not vary.
     """
 
-    __slots__ = ("entries", "family", "jvp", "name", "reference", "view", "vjp")
+    __slots__ = ("entries", "family", "jvp", "name", "parts", "reference", "view", "vjp")
 
     def __init__(
         self,
@@ -102,6 +102,7 @@ class Op:
         self.jvp = jvp
         self.view = view
         self.reference = reference
+        self.parts: Function | None = None  # see `fused`
         REGISTRY[name] = self
 
     def __repr__(self) -> str:
@@ -501,7 +502,9 @@ def general(
     return _named(f, op)
 
 
-def fused(name: str, reference: Function, arity: int) -> TensorFunction:
+def fused(
+    name: str, reference: Function, arity: int, parts: Function | None = None
+) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
     arity: the number of its tensors, 1, 3 or 4. With one, tensors among the params may be given
@@ -511,6 +514,8 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
     gradient for each argument (or None). The gradient is the number 1.0 for the implicit one of a
     scalar's `backward()`: what was kept is not needed again then, and may be the result. Forward
     mode and higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
+    parts: parts(node) is the last of the nodes that the calls would have left for which this one
+    stands, or the node itself, see `Node.written`.
     """
 
     def vjp(node: Node, g: Tensor) -> list[Any]:
@@ -523,6 +528,7 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         return [r if r is None else Tensor(r) for r in grads]
 
     op = Op(name, "fused", vjp, None, reference=reference)
+    op.parts = parts
     entries = op.entries
     backward_entries = Op(name + "_backward", "constant").entries
 
