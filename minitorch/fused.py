@@ -16,7 +16,7 @@ from minitorch.dtypes import conversion
 from minitorch.operands import same_device
 from minitorch.ops.elementwise import bce_with_logits, gelu, logsigmoid, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
-from minitorch.tensor import Tensor, tensor_of
+from minitorch.tensor import Node, Tensor, enable_grad, tensor_of
 
 _ACTIVATIONS = {"none": None, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
 
@@ -40,7 +40,29 @@ def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reductio
     return loss.sum() if reduction == "sum" else loss.sum() / (~ignored).sum()
 
 
-_linear = rules.fused("linear", _linear_reference, 3)
+def _linear_parts(node: Node) -> Node:
+    """A layer and its activation as two calls: the second one's node, with the first one's below.
+
+    Where backward is over, nothing but their names is left; what has changed in place is as it is.
+    """
+    activation = node.params["activation"]
+    function = _ACTIVATIONS[activation]
+    if function is None:
+        return node
+    if node.saved is None:
+        below = Node(node.op, node.parents, None, {"activation": "none"}, node.shape)
+        return Node(rules.REGISTRY[activation], (below,), None, None, node.shape)
+    try:
+        inputs = rules.fused_inputs(node)
+    except RuntimeError:
+        return node
+    with enable_grad():
+        last = function(_linear(*inputs, activation="none")).node
+    assert last is not None
+    return last
+
+
+_linear = rules.fused("linear", _linear_reference, 3, _linear_parts)
 _cross_entropy = rules.fused("cross_entropy", _cross_entropy_reference, 1)
 
 

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
-from minitorch.rules import REGISTRY, Op, wrappers
+from minitorch.backend import recording
+from minitorch.rules import REGISTRY, Wrap, wrappers, wrapping
 
-Entry = Callable[..., Any]
+observers: list[Wrap] = []  # those of the wrappers that want to see every call, also a replay's
 
 
 class intercepted:
-    """While it is on, ops call `wrap(op, entry)` instead of their entry, on every device.
+    """While it is on, ops call `wrap(op, array_type, entry)` instead of their entry.
 
-    It holds for all threads. Several may be on; the one that came last goes first.
+    It holds on every device and for all threads. Several may be on, in any order and from several
+    threads; the one that came last goes first. While one is on, compiled steps run as they are.
+    records: it is a recorder. That goes last: what it records runs when the others are gone.
     """
 
-    def __init__(self, wrap: Callable[[Op, Entry], Entry]) -> None:
+    def __init__(self, wrap: Wrap, records: bool = False) -> None:
         self._wrap = wrap
-        self._before: dict[str, dict[type, Entry]] = {}
+        self._records = records
 
     def __enter__(self) -> None:
-        wrappers.append(self._wrap)
-        for name, op in REGISTRY.items():
-            self._before[name] = dict(op.entries)
-            for array_type, entry in self._before[name].items():
-                op.entries[array_type] = self._wrap(op, entry)
+        recording.impossible(
+            "ops are looked at while they run (anomaly mode, a flop counter), which a replay would "
+            "not be; do so outside of the step"
+        )
+        with wrapping:
+            if self._records:
+                wrappers.insert(0, self._wrap)
+            else:
+                wrappers.append(self._wrap)
+                observers.append(self._wrap)
+            _renew()
 
     def __exit__(
         self,
@@ -34,7 +41,13 @@ class intercepted:
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        wrappers.remove(self._wrap)
-        for name, op in REGISTRY.items():
-            op.entries.clear()
-            op.entries.update(self._before.get(name, {}))
+        with wrapping:
+            wrappers.remove(self._wrap)
+            if not self._records:
+                observers.remove(self._wrap)
+            _renew()
+
+
+def _renew() -> None:
+    for op in list(REGISTRY.values()):  # another thread may import a module that has ops
+        op.entries.renew()

@@ -7,6 +7,7 @@ count of blocks already used; a call takes the blocks that it needs and moves th
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 from minitorch import dtypes, rules
@@ -70,7 +71,12 @@ class Generator:
 
     def take(self, words: int) -> dict[str, int]:
         """Reserve 64-bit words of the stream: where they begin."""
-        return recording.host(lambda: self._take(words)) if recorders else self._take(words)
+        if not recorders:
+            return self._take(words)
+        return recording.host(lambda: self._take(words), partial(self._rewind, self._offset))
+
+    def _rewind(self, offset: int) -> None:
+        self._offset = offset
 
     def _take(self, words: int) -> dict[str, int]:
         place = {"seed": self._seed, "offset": self._offset}

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
+from threading import RLock
 from typing import Any
 
 from minitorch import backend
@@ -37,11 +38,15 @@ Saved = tuple[Array, Node | None, list[Any] | None, int]
 
 
 class Entries(dict[type, Function]):
-    """An op's entry for each array type, filled on first use; anything may stand in for one."""
+    """An op's entry for each array type, filled on first use; anything may stand in for one.
+
+    plain: what was there before the first of the wrappers that are on; None while there is none.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+        self.plain: dict[type, Function] | None = None
 
     def __missing__(self, array_type: type) -> Function:
         serving = backend.of_type(array_type)
@@ -51,10 +56,23 @@ class Entries(dict[type, Function]):
             raise NotImplementedError(
                 f"{self.name}: device '{serving.name}' has no such op"
             ) from None
-        for wrap in wrappers:
-            entry = wrap(REGISTRY[self.name], entry)
-        self[array_type] = entry
+        with wrapping:
+            self[array_type] = entry = self._wrapped(array_type, entry)
         return entry
+
+    def _wrapped(self, array_type: type, entry: Function) -> Function:
+        for wrap in wrappers:
+            entry = wrap(REGISTRY[self.name], array_type, entry)
+        return entry
+
+    def renew(self) -> None:
+        """Put entries in place as the wrappers are now; `wrapping` is held."""
+        plain = self.plain = dict(self) if self.plain is None else self.plain
+        for array_type in [t for t in self if t not in plain]:
+            del self[array_type]
+        self.update({t: self._wrapped(t, entry) for t, entry in plain.items()})
+        if not wrappers:
+            self.plain = None
 
 
 class Op:
@@ -64,7 +82,7 @@ class Op:
     the result, where a tangent is None for an argument that does not vary.
     """
 
-    __slots__ = ("entries", "family", "jvp", "name", "reference", "view", "vjp")
+    __slots__ = ("entries", "family", "jvp", "name", "parts", "reference", "view", "vjp")
 
     def __init__(
         self,
@@ -84,6 +102,7 @@ class Op:
         self.jvp = jvp
         self.view = view
         self.reference = reference
+        self.parts: Function | None = None  # see `fused`
         REGISTRY[name] = self
 
     def __repr__(self) -> str:
@@ -91,7 +110,11 @@ class Op:
 
 
 REGISTRY: dict[str, Op] = {}
-wrappers: list[Callable[[Op, Function], Function]] = []  # see `interception`
+Wrap = Callable[[Op, type, Function], Function]
+# What stands before all entries, see `interception`; whoever changes it, or asks for an entry that
+# depends on it, holds the lock.
+wrappers: list[Wrap] = []
+wrapping = RLock()
 
 
 def _named(f: Any, op: Op) -> TensorFunction:
@@ -479,7 +502,9 @@ def general(
     return _named(f, op)
 
 
-def fused(name: str, reference: Function, arity: int) -> TensorFunction:
+def fused(
+    name: str, reference: Function, arity: int, parts: Function | None = None
+) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
     arity: the number of its tensors, 1, 3 or 4. With one, tensors among the params may be given
@@ -489,6 +514,8 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
     gradient for each argument (or None). The gradient is the number 1.0 for the implicit one of a
     scalar's `backward()`: what was kept is not needed again then, and may be the result. Forward
     mode and higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
+    parts: parts(node) is the last of the nodes that the calls would have left for which this one
+    stands, or the node itself, see `Node.written`.
     """
 
     def vjp(node: Node, g: Tensor) -> list[Any]:
@@ -501,6 +528,7 @@ def fused(name: str, reference: Function, arity: int) -> TensorFunction:
         return [r if r is None else tensor_of(r) for r in grads]
 
     op = Op(name, "fused", vjp, None, reference=reference)
+    op.parts = parts
     entries = op.entries
     backward_entries = Op(name + "_backward", "constant").entries
 

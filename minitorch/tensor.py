@@ -224,6 +224,25 @@ class Node:
         return "<leaf>" if self.op is None else f"<{self.op.name}>"
 
     @property
+    def written(self) -> Node:
+        """This node; of an op that does several calls' work at once, that of the last call.
+
+        What it shows is computed again when it is first looked at.
+        """
+        parts = getattr(self.op, "parts", None)
+        if parts is None:
+            return self
+        if "_written" not in self.__dict__:
+            self._written = parts(self)
+        found: Node = self._written
+        return found
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """For each tensor argument its node (None: untracked), and 0, as PyTorch has it."""
+        return tuple([(None if p is None else p.written, 0) for p in self.parents])
+
+    @property
     def name(self) -> str:
         """The op's name; "leaf" for a leaf."""
         return "leaf" if self.op is None else str(self.op.name)
@@ -384,7 +403,7 @@ class Tensor:
     @property
     def grad_fn(self) -> Node | None:
         """The recorded op that made this tensor; None for a leaf."""
-        return None if self.is_leaf else self.node
+        return None if self.node is None or self.is_leaf else self.node.written
 
     @property
     def grad(self) -> Any:

@@ -5,7 +5,9 @@ must agree in structure, dtype, shape, values and whether they require grad; the
 every floating input. Where one raises, the other must raise too.
 """
 
+import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -210,3 +212,14 @@ def laid_out(a, layout):
 
 
 LAYOUTS = ("contiguous", "transposed", "sliced", "expanded")
+
+
+def in_threads(work, count):
+    """Call work(i) in so many threads at once, which change often; raise what one raises."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(work, range(count)))
+    finally:
+        sys.setswitchinterval(before)

@@ -677,3 +677,37 @@ def test_a_rule_that_gives_too_few_gradients_is_an_error(monkeypatch):
     x, y = ours(A, True), ours(B, True)
     with pytest.raises(ValueError, match="shorter"):
         (x + y).sum().backward()
+
+
+# ---------------------------------------------------------------------- iterables of tensors
+ITERABLES = {
+    "generator": lambda *xs: (x for x in xs),
+    "dict values": lambda *xs: dict(enumerate(xs)).values(),
+    "iterator": lambda *xs: iter(xs),
+    "tuple": lambda *xs: xs,
+}
+
+
+@pytest.mark.parametrize("kind", ITERABLES)
+def test_any_iterable_of_tensors(kind):
+    given = ITERABLES[kind]
+
+    def gradients(m):
+        x, y = (m.tensor([v, 2.0], requires_grad=True) for v in (1.0, 3.0))
+        outs, seeds = (x * y, y * y), (m.tensor([1.0, 2.0]), m.tensor([3.0, 4.0]))
+        found = m.autograd.grad(given(*outs), given(x, y), given(*seeds), retain_graph=True)
+        m.autograd.backward(given(*outs), given(*seeds), retain_graph=True)
+        m.autograd.backward(outs, seeds, inputs=given(x))
+        return [g.tolist() for g in (*found, x.grad, y.grad)]
+
+    assert gradients(minitorch) == gradients(torch)
+
+
+def test_parameters_of_a_module_as_they_come():
+    model = minitorch.nn.Linear(2, 1)
+    loss = model(minitorch.ones(3, 2)).sum()
+    found = minitorch.autograd.grad(loss, model.parameters())
+    assert [g.tolist() for g in found] == [[[3.0, 3.0]], [3.0]]
+    for wrong in (3, None, "x"):
+        with pytest.raises((TypeError, ValueError), match="inputs"):
+            minitorch.autograd.grad(loss, wrong)

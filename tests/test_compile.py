@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from minitorch.nn import functional as F
 from minitorch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 from minitorch.rules import REGISTRY
 from minitorch.tensor import RowGrad
-from tests.referee import settle
+from minitorch.utils.flop_counter import FlopCounterMode
+from tests.referee import in_threads, settle
 
 FEATURES, CLASSES, WORDS = 6, 3, 9
 
@@ -583,9 +585,15 @@ def test_arguments_that_cannot_be_compiled():
         minitorch.compile(step, verify=-1)
 
 
-def test_results_are_copies_cut_off_from_the_tape():
+def test_results_are_copies_cut_off_from_the_tape_where_backward_is_over():
     w = minitorch.ones(3, requires_grad=True)
-    fast = minitorch.compile(lambda x: (x * w, w), fullgraph=True)
+
+    def step(x):
+        y = x * w
+        y.sum().backward()
+        return y, w.detach()
+
+    fast = minitorch.compile(step, fullgraph=True)
     kept = [fast(minitorch.full((3,), float(i))) for i in range(5)]
     assert [a.tolist() for a, _ in kept] == [[float(i)] * 3 for i in range(5)]
     assert not any(t.requires_grad for pair in kept for t in pair)
@@ -745,3 +753,281 @@ def test_it_is_as_quiet_as_the_step():
         warnings.simplefilter("error")
         for _ in range(4):
             assert np.isnan(fast(minitorch.zeros(3)).item())
+
+
+# ---------------------------------------------------------------------- several threads
+@pytest.mark.parametrize("block", ["nothing", "anomaly", "flops", "synchronize"])
+def test_trainings_in_threads_give_the_same_bits(block, monkeypatch, device):
+    """While others record, come and go with interceptors, or wait for the device."""
+    serving, index = backend.resolve(None)
+    if serving.gpu is not None:
+        monkeypatch.setattr(serving.gpu, "own_gemm", False)
+    data = list(batches([4] * 5))
+    blocks = {
+        "anomaly": minitorch.autograd.detect_anomaly,
+        "flops": lambda: FlopCounterMode(display=False),
+    }
+
+    def train(i=0):
+        world = linear_world()
+        world["model"].load_state_dict(weights)
+        run = minitorch.compile(world["step"])
+        for n, batch in enumerate(data):
+            with blocks.get(block, nullcontext)() if i % 2 and n % 2 else nullcontext():
+                run(*batch)
+            if block == "synchronize" and i % 2:
+                serving.synchronize(index)
+        return [bits(p) for p in world["model"].parameters()]
+
+    def linear_world():
+        model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, CLASSES))
+        optimizer = optim.Adam(model.parameters())
+
+        def step(x, y, words):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+        return {"model": model, "step": step}
+
+    weights = linear_world()["model"].state_dict()
+    expected = train()
+
+    def work(i):
+        for _ in range(2):
+            assert train(i) == expected
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        in_threads(work, 4)
+    assert train() == expected and entries_in_place() and not recording.recorders
+    assert serving.gpu is None or not serving.gpu.own_gemm
+
+
+def test_anomaly_mode_sees_through_a_compiled_step():
+    fast = minitorch.compile(lambda x: x.log())
+    for _ in range(3):
+        fast(minitorch.ones(2))
+    with (
+        minitorch.autograd.detect_anomaly(),
+        pytest.raises(RuntimeError, match=r"log made -inf at \[0\]"),
+    ):
+        fast(minitorch.zeros(2))
+    assert fast(minitorch.ones(2)).tolist() == [0, 0] and fast.replays == 2
+
+
+def test_anomaly_mode_inside_a_step_is_not_recorded():
+    def step(x):
+        with minitorch.autograd.detect_anomaly():
+            return x.log()
+
+    with pytest.raises(CannotRecord, match="ops are looked at while they run"):  # noqa: PT012
+        fast = minitorch.compile(step, fullgraph=True)
+        for _ in range(3):
+            fast(minitorch.ones(2))
+    assert not minitorch.autograd.is_anomaly_enabled() and entries_in_place()
+
+
+# ---------------------------------------------------------------------- an ordinary loop
+class Several(nn.Module):
+    """Results of many kinds, one of which nobody uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(WORDS, FEATURES, sparse=True)
+        self.layers = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Dropout(0.3))
+        self.norm, self.last = nn.BatchNorm1d(8), nn.Linear(8, CLASSES)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x, words):
+        h = self.norm(self.layers(x + self.words(words).sum(1)))
+        return {"logits": self.last(h), "h": (h, h.argmax(1)), "bias": self.last.bias}
+
+
+def pair_loss(out, y):
+    return F.cross_entropy(out["logits"], y) + out["h"][0].square().mean() * 0.1
+
+
+LOOPS = {
+    "one call": lambda model, x, y, w: pair_loss(model(x, w), y),
+    "two calls": lambda model, x, y, w: pair_loss(model(x, w), y) + pair_loss(model(x * 2, w), y),
+    "a result that is a parameter": lambda model, x, y, w: (
+        pair_loss(model(x, w), y) + model(x, w)["bias"].sum()
+    ),
+    "a call that nobody needs": lambda model, x, y, w: (model(x, w), pair_loss(model(x, w), y))[1],
+}
+
+
+def trained_in_a_loop(name, compiled, hook=False, steps=9):
+    """All that an ordinary loop leaves, and the model that was called in it."""
+    minitorch.manual_seed(1)
+    model = Several()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    called = minitorch.compile(model) if compiled else model
+    seen = []
+    if hook:
+        model.last.weight.register_hook(lambda g: seen.append(bits(g)) or g * 0.5)
+    for i, (x, y, words) in enumerate(batches([5] * steps)):
+        called.train()
+        optimizer.zero_grad()
+        loss = LOOPS[name](called, x, y, words)
+        loss.backward()
+        seen.append(bits([p.grad for p in called.parameters() if p.grad is not None]))
+        optimizer.step()
+        seen.append(bits(loss))
+        if i % 2:
+            called.eval()
+            with minitorch.no_grad():
+                seen.append(bits(called(x, words)["logits"]))
+    return seen, bits(called.state_dict()), bits(minitorch.get_rng_state()), called
+
+
+@pytest.mark.parametrize("hook", [False, True], ids=["", "hook"])
+@pytest.mark.parametrize("name", ["one call", "a call that nobody needs"])
+def test_a_model_trains_in_an_ordinary_loop(name, hook):
+    *expected, _ = trained_in_a_loop(name, False, hook)
+    *found, model = trained_in_a_loop(name, True, hook)
+    assert found == expected
+    assert model.reason is None and model.replays > 5
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_gradients_of_several_calls_add_up(name):
+    """Up to rounding: they come in another order."""
+    expected = trained_in_a_loop(name, False)[1]
+    found, model = (trained_in_a_loop(name, True)[i] for i in (1, 3))
+    assert found.keys() == expected.keys() and model.reason is None and model.replays > 5
+    for key, (dtype, _, value) in expected.items():
+        a, b = (np.frombuffer(v, dtype) for v in (found[key][2], value))
+        assert np.allclose(a, b, rtol=1e-3, atol=1e-4), key
+
+
+def test_a_loss_is_compiled_with_its_model():
+    model = nn.Linear(2, 1)
+    loss = minitorch.compile(lambda x: model(x).square().mean(), fullgraph=True)
+    for i in range(5):
+        x = minitorch.full((3, 2), float(i))
+        model.zero_grad()
+        loss(x).backward()
+        found = [bits(p.grad) for p in model.parameters()]
+        model.zero_grad()
+        model(x).square().mean().backward()
+        assert found == [bits(p.grad) for p in model.parameters()]
+    assert loss.replays == 3
+
+
+def warm(step, x, calls=4):
+    fast = minitorch.compile(step, fullgraph=True)
+    for _ in range(calls):
+        fast(x)
+    return fast
+
+
+def test_a_graph_that_waits_is_not_overwritten():
+    w = minitorch.ones(2, requires_grad=True)
+    fast = warm(lambda x: (x * w).exp(), minitorch.zeros(2))
+    results = [fast(minitorch.full((2,), float(i))) for i in range(12)]
+    for i, y in enumerate(results):
+        (g,) = minitorch.autograd.grad(y.sum(), w)
+        assert g.tolist() == pytest.approx([i * np.exp(i)] * 2, rel=1e-5)
+
+
+def test_what_backward_of_a_replay_refuses():
+    w = minitorch.ones(2, requires_grad=True)
+    x = minitorch.ones(2)
+    fast = warm(lambda x: (w * w).exp().sum(), x)
+    y = fast(x)
+    y.backward(retain_graph=True)
+    y.backward()
+    assert w.grad.tolist() == pytest.approx([4 * np.e] * 2)
+    with pytest.raises(RuntimeError, match="a second time"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        minitorch.autograd.grad(fast(x), w, create_graph=True)
+    y = fast(x)
+    with minitorch.no_grad():
+        w.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_arguments_that_require_grad_get_theirs():
+    w = minitorch.ones(2, requires_grad=True)
+    fast = minitorch.compile(lambda x: x * w)
+    xs = [minitorch.ones(2, requires_grad=True) for _ in range(4)]
+    with pytest.warns(UserWarning, match="requires grad") as seen:
+        sum(fast(x).sum() for x in xs).backward()
+    assert len(seen) == 1 and w.grad.tolist() == [4, 4]
+    assert [x.grad.tolist() for x in xs] == [[1, 1]] * 4
+
+
+# ---------------------------------------------------------------------- what a replay cannot see
+def test_python_values_that_change_are_noticed():
+    factor = [0.0]
+
+    def step(x):
+        factor[0] += 1
+        return x * factor[0]
+
+    fast = minitorch.compile(step)
+    with pytest.warns(UserWarning, match="a replay differs from the step in a result") as seen:
+        found = [fast(minitorch.ones(1)).item() for _ in range(6)]
+    assert found == [1, 2, 3, 4, 5, 6] and len(seen) == 1
+
+
+def test_work_on_arrays_that_passes_by_is_noticed():
+    buffer = minitorch.zeros(2)
+
+    def step(x):
+        backend.of(x.array).entries["copy_"](buffer.array, x.array)
+        return buffer * 2
+
+    fast = minitorch.compile(step)
+    with pytest.warns(UserWarning, match="works on arrays past the ops"):
+        found = [fast(minitorch.full((2,), float(i))).tolist() for i in range(6)]
+    assert found == [[2.0 * i] * 2 for i in range(6)]
+
+
+@pytest.mark.parametrize("error", [MemoryError, backend.OutOfMemoryError])
+@pytest.mark.parametrize("when", ["build", "step"])
+def test_too_little_memory_to_record(when, error, monkeypatch):
+    """The step is applied once, also where the lack shows in its middle."""
+    recorder = type(backend.resolve(None)[0].recorder())
+
+    def make():
+        model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.5), nn.Linear(8, CLASSES))
+        optimizer = optim.Adam(model.parameters())
+
+        def step(x, y, words):
+            F.cross_entropy(model(x).softmax(1), y).backward()
+            optimizer.step()
+            model.zero_grad()
+
+        return {"model": model, "optimizer": optimizer, "step": step}
+
+    def fail(*args, **params):
+        raise error("no memory is left")
+
+    def compiled():
+        world = make()
+        return {**world, "step": minitorch.compile(world["step"])}
+
+    expected, _ = run(make, [4] * 6, False)
+    if when == "build":
+        monkeypatch.setattr(recorder, "build", fail)
+    else:
+        monkeypatch.setattr(recorder, "__init__", small(recorder.__init__, fail))
+    with pytest.warns(UserWarning, match="too little memory to record it: no memory") as seen:
+        found, world = run(compiled, [4] * 6, False)
+    assert found == expected and len(seen) == 1 and world.step.replays == 0
+
+
+def small(init, fail):
+    """A recorder for whose calls there is no memory."""
+
+    def made(self, *args):
+        init(self, *args)
+        stand_in = self.stand_in
+        self.stand_in = lambda name, entry: fail if name == "softmax" else stand_in(name, entry)
+
+    return made

@@ -12,13 +12,15 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any
 
 from minitorch import backend
 from minitorch.autograd import engine
+from minitorch.backend import recording
 from minitorch.interception import intercepted
 from minitorch.rules import REGISTRY, Op
 from minitorch.tensor import Node, RowGrad, Tensor, no_grad, tensor_of
@@ -83,7 +85,12 @@ def _busy() -> Iterator[None]:
 
 
 def _finite(value: Any) -> bool:
-    """Whether a tensor, a gradient of any kind or a number holds finite numbers only."""
+    """Whether a tensor, a gradient of any kind or a number holds finite numbers only.
+
+    Of a step that is being recorded while another thread has switched the mode on, we say so.
+    """
+    if recording.busy():
+        return True
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, RowGrad):
@@ -111,20 +118,20 @@ def _first_bad(x: Tensor) -> str:
 
 
 def _as_tensor(array: Any, array_type: type) -> Tensor:
-    """What an entry gave, or got: an array, or a scalar of NumPy."""
-    made: Any = backend.of_type(array_type).as_array(array)
-    return tensor_of(array if type(array) is array_type else made)
+    """What an entry gave, or got: an array, also of another device, or a scalar of NumPy."""
+    if any(type(array) is there.array_type for there in backend.registered()):
+        return tensor_of(array)
+    return tensor_of(backend.of_type(array_type).as_array(array))
 
 
 # ---------------------------------------------------------------------- checking variants
-def _checking(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
+def _checking(op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
     if op.family in UNCHECKED or op.view:
         return entry
 
     def checked(*operands: Any, **params: Any) -> Any:
         if _here.busy or _here.trace:
             return entry(*operands, **params)
-        array_type = next(type(a) for a in operands if hasattr(a, "dtype"))
         given = [_as_tensor(a, array_type) if type(a) is array_type else a for a in operands]
         was_finite = all(map(_finite, given))  # before the call: `out` may be one of them
         result = entry(*operands, **params)
@@ -139,6 +146,10 @@ def _checking(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return checked
+
+
+def _passing(op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
+    return entry
 
 
 def _checked_rule(rule: Callable[..., Any], what: str) -> Callable[..., Any]:
@@ -206,16 +217,14 @@ class _Standing:
 
     def __init__(self, check_nan: bool) -> None:
         self._before: list[tuple[Any, str, Any]] = []
-        self._interception: AbstractContextManager[None] = (
-            intercepted(_checking) if check_nan else nullcontext()
-        )
+        self._interception = intercepted(_checking if check_nan else _passing)
         self._interception.__enter__()
         self._put(Node, "__init__", _traced_init)
         self._put(engine, "_through_reference", _through_reference)
         for name, what in (("vjp", "backward"), ("jvp", "tangent")):
             method = getattr(engine.FunctionOp, name)
             self._put(engine.FunctionOp, name, _checked_method(method, what))
-            for op in REGISTRY.values():
+            for op in list(REGISTRY.values()):
                 if getattr(op, name) is not None:
                     self._put(op, name, _checked_rule(getattr(op, name), what))
 
@@ -230,15 +239,42 @@ class _Standing:
         self._interception.__exit__(None, None, None)
 
 
+class _Setting:
+    """What a call or a block has chosen: a pair (mode, check_nan)."""
+
+    def __init__(self, mode: bool, check_nan: bool) -> None:
+        self.value = mode, check_nan
+
+
+# Of the process, then of the blocks that are open in any thread; the last one holds. Each block
+# takes its own away, so that they may end in any order.
+_settings = [_Setting(False, True)]
+_switching = RLock()
 _standing: _Standing | None = None
 
 
-def _switch(mode: bool, check_nan: bool) -> None:
+def _apply() -> None:
+    """Let stand what the last setting says; `_switching` is held."""
     global _standing, _check_nan
+    mode, check_nan = _settings[-1].value
+    if (_standing is not None, _check_nan) == (mode, check_nan):
+        return
     if _standing is not None:
         _standing.remove()
     _check_nan = check_nan
     _standing = _Standing(check_nan) if mode else None
+
+
+def _open(setting: _Setting) -> None:
+    with _switching:
+        _settings.append(setting)
+        _apply()
+
+
+def _close(setting: _Setting) -> None:
+    with _switching:
+        _settings.remove(setting)
+        _apply()
 
 
 # ---------------------------------------------------------------------- the user's calls
@@ -259,11 +295,17 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self._before = (is_anomaly_enabled(), _check_nan)
-        _switch(bool(mode), bool(check_nan))
+        self._own = _Setting(bool(mode), bool(check_nan))
+        with _switching:
+            self._changed = _settings[-1]
+            self._before = self._changed.value
+            self._changed.value = self._own.value
+            _apply()
 
     def __enter__(self) -> None:
-        pass
+        with _switching:
+            self._changed.value = self._before
+            _open(self._own)
 
     def __exit__(
         self,
@@ -271,7 +313,7 @@ class set_detect_anomaly:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _switch(*self._before)
+        _close(self._own)
 
 
 class detect_anomaly:
@@ -283,15 +325,17 @@ class detect_anomaly:
     rule of backward raises, a warning says where its forward call was.
     check_nan=False: only that warning. Everything is much slower inside. Updates of optimizers
     and fills with numbers that the user gave (such as -inf in a mask) are not looked at.
+    The mode holds for all threads, until the last block that is open in any of them ends.
+    Compiled steps run as they are inside.
     """
 
     def __init__(self, check_nan: bool = True) -> None:
         self._check_nan = bool(check_nan)
-        self._before: list[tuple[bool, bool]] = []
+        self._own: list[_Setting] = []
 
     def __enter__(self) -> None:
-        self._before.append((is_anomaly_enabled(), _check_nan))
-        _switch(True, self._check_nan)
+        self._own.append(_Setting(True, self._check_nan))
+        _open(self._own[-1])
 
     def __exit__(
         self,
@@ -299,4 +343,4 @@ class detect_anomaly:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _switch(*self._before.pop())
+        _close(self._own.pop())

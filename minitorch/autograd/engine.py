@@ -314,14 +314,16 @@ def _seed(name: str, y: Tensor, g: Tensor | None, once: bool) -> tuple[Node, Ten
 def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    if isinstance(value, Tensor) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)
 
 
 def _seeds(name: str, outputs: Any, gradients: Any, once: bool) -> list[tuple[Node, Tensor]]:
     """Where a walk begins. once: it frees the graph and is not recorded."""
     if gradients is None and isinstance(outputs, Tensor):
         return [_seed(name, outputs, None, once)]
-    ys = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+    ys = [outputs] if outputs is None else _as_list(outputs)
     gs = _as_list(gradients) or [None] * len(ys)
     if len(ys) != len(gs):
         raise RuntimeError(f"{name}: got {len(ys)} tensors and {len(gs)} gradients")

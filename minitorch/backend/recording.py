@@ -44,10 +44,11 @@ class Live:
 class HostWork:
     """Python code in its place between the calls of entries: `work()` fills `cell`."""
 
-    __slots__ = ("cell", "work")
+    __slots__ = ("cell", "undo", "work")
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, undo: Callable[[], None] | None = None) -> None:
         self.work = work
+        self.undo = undo
         self.cell: dict[str, Any] = {}
 
     def find(self) -> dict[str, Any]:
@@ -98,9 +99,9 @@ class Recorder(ABC):
         if self.strict:
             raise CannotRecord(reason)
 
-    def host(self, work: Work) -> dict[str, Any]:
+    def host(self, work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
         """Do host work and note its place."""
-        item = HostWork(work)
+        item = HostWork(work, undo)
         item.find()
         self.items.append(item)
         return {key: Live(item.cell, key) for key in item.cell}
@@ -135,12 +136,31 @@ class Recorder(ABC):
     write: Callable[[Array, Array], None]  # puts the elements of the second into the first
 
     @abstractmethod
-    def build(self, keep: Sequence[Array], inputs: Sequence[Array]) -> tuple[Replay, list[Array]]:
-        """What repeats the step, and the arrays in which it leaves those of `keep`.
+    def build(
+        self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
+    ) -> tuple[Replay, list[Array]]:
+        """What repeats `items`, and the arrays in which it leaves those of `keep`.
 
-        They hold their values until the next time. inputs: where arguments are found. Raises
-        CannotRecord.
+        They hold their values until the next time. inputs: where arguments are found. known: by
+        the ids of arrays, where an earlier build of other items leaves them. Raises CannotRecord.
         """
+
+    def undo(self) -> bool:
+        """Put gradients and random state back as they were before a step that broke off.
+
+        False where that is not all: it has changed memory, or done other work on the host.
+        """
+        works = [item for item in self.items if isinstance(item, HostWork)]
+        if self.versions or any(item.undo is None for item in works):
+            return False
+        for item in reversed(works):
+            if item.undo is not None:
+                item.undo()
+        for node, _, before in self.leaves.values():
+            node.grad = before
+        self.items.clear()  # which held all arrays of the step
+        self.leaves.clear()
+        return True
 
     # ---- which memory it is; after `analyse`
 
@@ -301,7 +321,7 @@ class Repeater:
         self.thread = get_ident()
         self.finds = finds
 
-    def host(self, work: Work) -> dict[str, Any]:
+    def host(self, work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
         """What the work found when it was done."""
         return self.finds.pop(0)
 
@@ -309,7 +329,8 @@ class Repeater:
 # ---------------------------------------------------------------------- what it is told
 def busy() -> bool:
     """Whether a step runs in this thread for the sake of compiling it."""
-    return bool(recorders) and recorders[-1].thread == get_ident()
+    last = recorders[-1:]  # another thread may take it away at any time
+    return bool(last) and last[0].thread == get_ident()
 
 
 def current() -> Recorder | None:
@@ -333,9 +354,12 @@ def impossible(reason: str) -> None:
         recorder.refuse(reason)
 
 
-def host(work: Work) -> dict[str, Any]:
-    """Do host work, now and in its place at every replay; what it gives, to hand to entries."""
-    return recorders[-1].host(work) if busy() else work() or {}
+def host(work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Do host work, now and in its place at every replay; what it gives, to hand to entries.
+
+    undo: takes it back, where a step breaks off.
+    """
+    return recorders[-1].host(work, undo) if busy() else work() or {}
 
 
 def constant(array: Array) -> None:

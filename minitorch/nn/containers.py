@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from minitorch import fused
+from minitorch.autograd import is_anomaly_enabled
+from minitorch.nn import functional as F
 from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
 from minitorch.nn.layers import Linear
 from minitorch.nn.module import Module
@@ -18,7 +20,7 @@ class _Numbered(Module):
     """Children in order, counted from 0; what Sequential and ModuleList share."""
 
     def __len__(self) -> int:
-        return len(self._kinds)
+        return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())  # type: ignore[arg-type]
@@ -36,10 +38,15 @@ class _Numbered(Module):
     def __getitem__(self: L, index: int | slice) -> Module | L:
         if not isinstance(index, slice):
             return getattr(self, self._name(index))  # type: ignore[no-any-return]
-        part = type(self)()
+        part = self._empty(type(self))
         for name, module in list(self._modules.items())[index]:
             part.add_module(name if isinstance(self, Sequential) else str(len(part)), module)
         return part
+
+    def _empty(self: L, kind: type[L]) -> L:
+        """Such a container, or its base where it is not made as that is."""
+        base = Sequential if isinstance(self, Sequential) else ModuleList
+        return (kind if kind.__init__ is base.__init__ else base)()  # type: ignore
 
     def __setitem__(self, index: int, module: Module) -> None:
         self.add_module(self._name(index), module)
@@ -81,7 +88,8 @@ class _Numbered(Module):
         return self.extend(modules)
 
     def __add__(self: L, modules: Iterable[Module]) -> L:
-        return type(self)().extend([*self, *modules])
+        whole = Sequential() if isinstance(self, Sequential) else ModuleList()
+        return whole.extend([*self, *modules])  # type: ignore
 
 
 class Sequential(_Numbered):
@@ -98,8 +106,11 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         values = self.__dict__
+        fuses = not is_anomaly_enabled() and _functions() == _FUNCTIONS
         linear: Any = None  # a Linear that waits for what comes after it
-        for name in self._kinds:
+        for name, kind in self._kinds.items():
+            if kind != "module":
+                continue
             module = values[name]
             if linear is not None:
                 activation = _ACTIVATIONS.get(type(module))
@@ -109,7 +120,12 @@ class Sequential(_Numbered):
                     continue
                 input = fused.linear(input, linear.weight, linear.bias)
                 linear = None
-            if type(module) is Linear and isinstance(input, Tensor) and _untouched(module):
+            if (
+                fuses
+                and type(module) is Linear
+                and isinstance(input, Tensor)
+                and _untouched(module)
+            ):
                 linear = module
             else:
                 input = module(input)
@@ -117,16 +133,31 @@ class Sequential(_Numbered):
 
 
 _ACTIVATIONS: dict[type, str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid", GELU: "gelu"}
+_CALL = Module.__call__
+_KINDS: list[Any] = [Linear, *_ACTIVATIONS]
+_FORWARDS = {kind: kind.forward for kind in _KINDS}
+
+
+def _functions() -> tuple[Any, ...]:
+    """What the forwards call, each of which somebody may have replaced."""
+    return F.linear, F.relu, F.tanh, F.sigmoid, F.gelu
+
+
+_FUNCTIONS = _functions()
 
 
 def _untouched(module: Any) -> bool:
-    """Whether a module does what its class does, and nobody looks at what passes through it."""
-    values = module.__dict__
-    return not (
-        values["_forward_hooks"]
-        or values["_forward_pre_hooks"]
-        or "forward" in values
-        or values.get("approximate", "none") != "none"
+    """Whether a module does what its class did at first, and nobody looks at what passes by."""
+    values, kind = module.__dict__, type(module)
+    return (
+        kind.forward is _FORWARDS[kind]
+        and kind.__call__ is _CALL
+        and not (
+            values["_forward_hooks"]
+            or values["_forward_pre_hooks"]
+            or "forward" in values
+            or values.get("approximate", "none") != "none"
+        )
     )
 
 
@@ -159,13 +190,13 @@ class ModuleDict(Module):
         delattr(self, key)
 
     def __len__(self) -> int:
-        return len(self._kinds)
+        return len(self._modules)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._modules)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._kinds
+        return self._kinds.get(key) == "module"
 
     def keys(self) -> Iterable[str]:
         """Return the names."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from functools import partial
@@ -68,6 +69,13 @@ class Optimizer:
         self._check(group)
         group.update({k: _plain(v) for k, v in group.items() if k not in ("params", "lr")})
         known = {id(p) for g in self.param_groups for p in g["params"]}
+        if len(set(map(id, group["params"]))) < len(group["params"]):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters: each is changed "
+                "as often as it is listed",
+                UserWarning,
+                stacklevel=3,
+            )
         for p in group["params"]:
             if not isinstance(p, Tensor):
                 raise TypeError(
@@ -78,10 +86,9 @@ class Optimizer:
                 raise ValueError("can't optimize a non-leaf Tensor")
             if id(p) in known:
                 raise ValueError("some parameters appear more than once in the parameter groups")
-            known.add(id(p))
         self.param_groups.append(group)
         edits[0] += 1
-        self._flat.pack(group["params"])
+        self._flat.pack(dict.fromkeys(group["params"]))
 
     def _check(self, group: Group) -> None:
         """Raise TypeError for options that are no numbers, ValueError for those that cannot be."""
@@ -144,15 +151,19 @@ class Optimizer:
     def _planned(self, group: Group, used: tuple[str, ...]) -> Plan:
         """Batches of the parameters that have a dense gradient and all else in common."""
         params = group["params"]
-        self._flat.pack(params)
+        self._flat.pack(dict.fromkeys(params))
         plan = Plan(group, used)
         batches: dict[Any, list[Member]] = {}
+        times: Counter[int] = Counter()  # how often each was listed so far: again is later
         for i, p in enumerate(params[i] for i in plan.dense):
             state = self.state[p]
             first = self._begin(p, group, state)
             place = self._flat.settle(p, {name: state[name] for name in used})
             a = p.array
-            key = (type(a), backend.of(a).index(a), a.dtype, state.get("step"), first)
+            again = times[id(p)]
+            times[id(p)] += 1
+            age = None if state.get("step") is None else state["step"] + again
+            key = (again, type(a), backend.of(a).index(a), a.dtype, age, first)
             batches.setdefault(key, []).append(Member(p, i, state, place))
         plan.batches = [Batch(self._rule, group, used, m, k[-1]) for k, m in batches.items()]
         self._plans[id(group)] = plan

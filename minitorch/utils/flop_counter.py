@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -59,15 +60,17 @@ class FlopCounterMode:
         counter.get_total_flops()
 
     As PyTorch's, it counts products of matrices (matmul, linear layers) and nothing else, exactly,
-    on every device and in all threads. display: print a table at the end.
+    on every device and in all threads. Compiled steps run as they are inside. display: print a
+    table at the end.
     """
 
     def __init__(self, display: bool = True) -> None:
         self._display = display
         self._counts: Counter[str] = Counter()
+        self._lock = Lock()
         self._interception = intercepted(self._counting)
 
-    def _counting(self, op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
+    def _counting(self, op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
         flops = FLOPS.get(op.name)
         if flops is None:
             return entry
@@ -75,7 +78,8 @@ class FlopCounterMode:
         def counted(*operands: Any, **params: Any) -> Any:
             given = entry(*operands, **params)
             results = given if isinstance(given, (tuple, list)) else (given,)
-            self._counts[op.name] += flops(operands, results)
+            with self._lock:
+                self._counts[op.name] += flops(operands, results)
             return given
 
         return counted

@@ -134,6 +134,7 @@ def trace(
     gradient, and a freed graph; ValueError for a name of what is not in the graph.
     """
     ((root, seed),) = engine._seeds("trace", y, gradient, False)
+    _split(root)
     named = _named_nodes(names or {}, root)
     order = autograd.topological([root, *reversed(named.values())])
     graph = _Graph(order, root, {id(node): name for name, node in named.items()}, named_only)
@@ -162,6 +163,15 @@ def trace(
 
 
 # ---------------------------------------------------------------------- the graph
+def _split(root: Node) -> None:
+    """Put in the place of nodes that stand for several calls those of the calls."""
+    for node in autograd.topological([root]):
+        last = node.written
+        if last is not node:
+            node.op, node.parents, node.params = last.op, last.parents, last.params
+            node.saved = last.saved
+
+
 def _named_nodes(names: Mapping[str, Tensor], root: Node) -> dict[str, Node]:
     if not isinstance(names, Mapping):
         raise TypeError(f"names: expected a dict from names to tensors, got {type(names).__name__}")

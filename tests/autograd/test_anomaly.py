@@ -1,6 +1,7 @@
 """Anomaly mode names the op and the line; outside of it nothing is left behind."""
 
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from minitorch import autograd, func, nn
 from minitorch.autograd import engine
 from minitorch.rules import REGISTRY
 from minitorch.tensor import Node
-from tests.referee import ours
+from minitorch.utils.flop_counter import FlopCounterMode
+from tests.referee import in_threads, ours
 from tests.test_function import Cube
 
 
@@ -160,6 +162,75 @@ def test_nothing_is_left_behind():
     autograd.set_detect_anomaly(False)
     assert standing() == before
     assert zeros().exp().node.trace == ()
+
+
+def test_blocks_may_end_in_any_order():
+    """As those of several threads do: each takes its own setting away."""
+    zeros().log()
+    before = standing()
+    first, second = autograd.detect_anomaly(), autograd.detect_anomaly(check_nan=False)
+    first.__enter__()
+    second.__enter__()
+    third = autograd.set_detect_anomaly(False)
+    third.__enter__()
+    first.__exit__(None, None, None)
+    assert not autograd.is_anomaly_enabled()
+    third.__exit__(None, None, None)
+    assert autograd.is_anomaly_enabled() and not autograd.is_anomaly_check_nan_enabled()
+    autograd.set_detect_anomaly(False)  # until the end of the block
+    assert standing() == before
+    second.__exit__(None, None, None)
+    assert standing() == before and not autograd.is_anomaly_enabled()
+
+
+def test_blocks_of_several_threads_leave_nothing_behind(device):
+    x = minitorch.tensor([1.0, 4.0], device=device)
+
+    def work(i, block=nullcontext):
+        for _ in range(5):
+            w = x.clone().requires_grad_()
+            with block(False):
+                (w * w.sqrt()).sum().backward()
+            assert w.grad.tolist() == [1.5, 3.0]
+
+    def observed(i):
+        work(i, autograd.detect_anomaly if i % 2 else FlopCounterMode)
+
+    work(0)
+    before = standing()
+    in_threads(observed, 4)
+    assert standing() == before and not autograd.is_anomaly_enabled()
+
+
+COPIES = {
+    "to": lambda x, device: x.to(device),
+    "and back": lambda x, device: x.to(device).cpu(),
+    "non_blocking": lambda x, device: x.to(device, non_blocking=True),
+    "copy_": lambda x, device: minitorch.zeros(3, device=device).copy_(x),
+    "copy_ back": lambda x, device: minitorch.zeros(3, device="cpu").copy_(x.to(device)),
+    "module": lambda x, device: nn.Linear(3, 1, device="cpu").to(device)(x.to(device)),
+    "half": lambda x, device: x.half().to(device, minitorch.float32),
+    "long": lambda x, device: x.long().to(device).float(),
+    "bool": lambda x, device: (x > 0).to(device).cpu().float(),
+    "number": lambda x, device: x.sum().to(device),
+    "nothing": lambda x, device: x[:0].to(device),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("other", ["cpu", "sim"])
+def test_copies_to_a_device(name, other):
+    x = minitorch.tensor([1.0, 0.0, 2.0], device="cpu", requires_grad=True)
+    with autograd.detect_anomaly():
+        y = COPIES[name](x, other)
+        y.tolist()
+        if y.requires_grad:
+            y.sum().backward()
+        with pytest.raises(RuntimeError, match=r"log made -inf at \[1\] out of finite"):
+            x.to(other).log()
+        steep = x.sqrt().to(other)
+        with pytest.raises(RuntimeError, match=r"backward of sqrt made inf at \[1\]"):
+            steep.sum().backward()
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

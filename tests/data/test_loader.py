@@ -240,6 +240,12 @@ def test_pytorchs_name_is_the_same_thing():
     assert minitorch.utils.data.TensorDataset is TensorDataset
 
 
+def test_pytorchs_name_is_there_with_the_package():
+    names = "utils.data.DataLoader", "utils.checkpoint", "utils.flop_counter.FlopCounterMode"
+    script = "; ".join(["import minitorch", *(f"minitorch.{name}" for name in names)])
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 # ---------------------------------------------------------------------- pinned memory
 Point = namedtuple("Point", "x label")
 

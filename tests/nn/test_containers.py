@@ -159,3 +159,170 @@ def test_the_result_of_fused_layers_is_not_changed_before_backward():
         y.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+# ---------------------------------------------------------------------- what else a container holds
+def with_own(library, empty):
+    """Containers with a parameter and buffers of their own, among their modules."""
+
+    class Scaled(library.Sequential):
+        def __init__(self, *modules):
+            super().__init__(*modules)
+            self.scale = library.Parameter(empty(2))
+            self.register_buffer("seen", empty(1))
+
+    class Listed(library.ModuleList):
+        def __init__(self, modules=None):
+            super().__init__(modules)
+            self.scale = library.Parameter(empty(2))
+            self.register_buffer("seen", empty(1), persistent=False)
+
+    class Named(library.ModuleDict):
+        def __init__(self, modules=None):
+            super().__init__(modules)
+            self.scale = library.Parameter(empty(2))
+            self.register_buffer("seen", empty(1))
+
+    layers = library.Linear(2, 2), library.ReLU()
+    for made in (Scaled(*layers), Listed(layers)):
+        made.append(library.Tanh())
+        made.extend([library.Linear(2, 2)])
+        yield len(made), kinds(made), list(made.state_dict()), type(made[-1]).__name__
+        made.insert(1, library.ELU())
+        made[0] = library.Linear(2, 3)
+        yield type(made.pop(2)).__name__, kinds(made), sorted(made.state_dict())
+        del made[0]
+        yield len(made), [n for n, _ in made.named_parameters()], sorted(made.state_dict())
+        yield kinds(made[:1]), kinds(made + made[:1])
+    table = Named({"a": library.Linear(2, 2)})
+    table["b"] = library.ReLU()
+    yield len(table), list(table), "scale" in table, "seen" in table, list(table.state_dict())
+    yield [n for n, _ in table.items()], kinds(table.values())
+    table.clear()
+    yield len(table), list(table.state_dict())
+
+
+def test_own_parameters_and_buffers_are_no_layers():
+    ours = with_own(nn, minitorch.zeros)
+    assert [repr(x) for x in ours] == [repr(x) for x in with_own(torch.nn, torch.zeros)]
+
+
+def test_own_parameters_are_not_called():
+    class Scaled(nn.Sequential):
+        def __init__(self, *modules):
+            super().__init__(*modules)
+            self.scale = nn.Parameter(minitorch.full((1,), 2.0))
+            self.register_buffer("seen", minitorch.zeros(1))
+
+        def forward(self, x):
+            self.seen += 1
+            return super().forward(x) * self.scale
+
+    layer = nn.Linear(2, 2)
+    model = Scaled(layer, nn.ReLU())
+    x = minitorch.randn(3, 2)
+    assert minitorch.allclose(model(x), layer(x).relu() * 2)
+    assert model.seen.item() == 1 and len(model) == 2
+    with pytest.raises(KeyError, match="scale"):
+        nn.ModuleDict()["scale"]
+
+
+def test_slices_and_sums_of_subclasses():
+    class MLP(nn.Sequential):
+        def __init__(self, features, classes):
+            super().__init__(nn.Linear(features, 8), nn.ReLU(), nn.Linear(8, classes))
+
+    class Twice(nn.Sequential):
+        def forward(self, x):
+            return super().forward(super().forward(x))
+
+    class Layers(nn.ModuleList):
+        def __init__(self, n):
+            super().__init__(nn.Linear(2, 2) for _ in range(n))
+
+    model = MLP(4, 3)
+    assert type(model[1:]) is nn.Sequential and kinds(model[1:]) == ["ReLU", "Linear"]
+    assert model[1:][1] is model[2]
+    assert type(model + MLP(3, 2)) is nn.Sequential and len(model + MLP(3, 2)) == 6
+    assert type(Layers(3)[:2]) is nn.ModuleList and len(Layers(3)[:2]) == 2
+    assert type(Layers(3) + nn.ModuleList()) is nn.ModuleList
+    twice = Twice(nn.Linear(2, 2), nn.ReLU())
+    assert type(twice[:1]) is Twice and type(twice + twice) is nn.Sequential
+
+
+# ---------------------------------------------------------------------- what a fused node shows
+PATCHES = {
+    "Linear.forward": (nn.Linear, "forward"),
+    "Linear.__call__": (nn.Linear, "__call__"),
+    "Module.__call__": (nn.Module, "__call__"),
+    "ReLU.forward": (nn.ReLU, "forward"),
+    "F.linear": (nn.functional, "linear"),
+    "F.relu": (nn.functional, "relu"),
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+@pytest.mark.parametrize("layers", [1, 2], ids=["alone", "fused"])
+def test_what_is_patched_is_called(name, layers, monkeypatch):
+    if "relu" in name.lower():
+        layers = 2
+    holder, attribute = PATCHES[name]
+    plain, seen = getattr(holder, attribute), []
+
+    def spy(*args, **kwargs):
+        seen.append(name)
+        return plain(*args, **kwargs)
+
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())[:layers]
+    expected = model(minitorch.ones(1, 2))
+    monkeypatch.setattr(holder, attribute, spy)
+    assert model(minitorch.ones(1, 2)).tolist() == expected.tolist()
+    assert seen
+
+
+def shown(node, depth=3):
+    """A graph by names, as its nodes show it."""
+    below = [
+        shown(p, depth - 1) if p is not None and depth else None for p, _ in node.next_functions
+    ]
+    return node.name, node.shape, below
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("state", ["recorded", "freed", "no gradient of x"])
+def test_a_fused_node_shows_what_was_written(name, state):
+    first, second = nn.Linear(3, 5), ACTIVATIONS[name]()
+    x = minitorch.randn(2, 3, requires_grad=state != "no gradient of x")
+    fused_result, plain = nn.Sequential(first, second)(x), second(first(x))
+    if state == "freed":
+        (fused_result.sum() + plain.sum()).backward()
+    assert fused_result.grad_fn.name == name
+    assert shown(fused_result.grad_fn) == shown(plain.grad_fn)
+    assert fused_result.grad_fn is fused_result.grad_fn
+    assert name in repr(fused_result)
+    further = fused_result * 2
+    assert further.grad_fn.next_functions[0][0] is fused_result.grad_fn
+
+
+def test_looking_changes_no_gradient():
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2), nn.GELU())
+    x = minitorch.randn(4, 3)
+    found = []
+    for look in (False, True):
+        y = model(x)
+        if look:
+            y.register_hook(lambda g, y=y: repr(y) and None)
+            assert y.grad_fn.next_functions[0][0].next_functions[0][0].name == "tanh"
+        found.append([g.tolist() for g in minitorch.autograd.grad(y.sum(), model.parameters())])
+    assert found[0] == found[1]
+
+
+def test_anomaly_mode_names_the_part():
+    model = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
+    with minitorch.no_grad():
+        model[0].weight.fill_(3e38)
+    with (
+        minitorch.autograd.detect_anomaly(),
+        pytest.raises(RuntimeError, match="linear made -inf"),
+    ):
+        model(minitorch.full((1, 1), -10.0))  # a ReLU would make 0 of it

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode as TorchCounter
 import minitorch
 from minitorch.rules import REGISTRY
 from minitorch.utils.flop_counter import FlopCounterMode
+from tests.referee import in_threads
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
 
@@ -75,3 +76,39 @@ def test_recurrent_layers(kind, gates):
     with FlopCounterMode(display=False) as backward:
         y.sum().backward()
     assert backward.get_total_flops() == 2 * forward.get_total_flops()
+
+
+def test_all_threads_are_counted_and_compiled_steps_as_well():
+    x = minitorch.ones(2, 3)
+    product = minitorch.compile(lambda x: x @ x.T)
+    for _ in range(3):
+        product(x)
+
+    def work(i):
+        for _ in range(20):
+            x @ x.T
+
+    with FlopCounterMode(display=False) as counter:
+        in_threads(work, 4)
+        assert counter.get_total_flops() == 4 * 20 * 24
+        product(x)
+        assert counter.get_total_flops() == (4 * 20 + 1) * 24
+    assert product.replays == 1
+    product(x)
+    assert product.replays == 2
+
+
+def test_counters_may_end_in_any_order():
+    x = minitorch.ones(2, 3)
+    x @ x.T
+    before = {name: dict(op.entries) for name, op in REGISTRY.items()}
+    first, second = FlopCounterMode(False), FlopCounterMode(False)
+    first.__enter__()
+    second.__enter__()
+    x @ x.T
+    first.__exit__(None, None, None)
+    x @ x.T
+    second.__exit__(None, None, None)
+    x @ x.T
+    assert (first.get_total_flops(), second.get_total_flops()) == (24, 48)
+    assert {name: dict(op.entries) for name, op in REGISTRY.items()} == before

@@ -7,7 +7,7 @@ import pytest
 
 import minitorch
 from minitorch import nn
-from minitorch.viz import trace
+from minitorch.viz import draw_graph, trace
 from tests.referee import array
 
 
@@ -294,3 +294,18 @@ def test_bad_input():
     y.backward()
     with pytest.raises(RuntimeError, match="retain_graph=True"):
         trace(y)
+
+
+def test_a_layer_and_its_activation_are_two_rows():
+    """Also where a Sequential runs them as one op: a dead unit shows where it dies."""
+    layer = minitorch.nn.Linear(2, 1)
+    with minitorch.no_grad():
+        layer.weight.fill_(1.0)
+        layer.bias.fill_(-9.0)
+    x = minitorch.ones(1, 2)
+    table = trace(minitorch.nn.Sequential(layer, minitorch.nn.ReLU())(x).sum(), show=False)
+    other = trace(layer(x).relu().sum(), show=False)
+    assert [row.op for row in table] == [row.op for row in other]
+    assert [row.op for row in table][-3:] == ["linear", "relu", "sum"]
+    assert [row.adjoint for row in table][-3:] == [0.0, 1.0, 1.0]
+    assert "relu(" in draw_graph(table, "dot")

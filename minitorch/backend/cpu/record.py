@@ -46,15 +46,18 @@ class NumpyRecorder(Recorder):
         """What is the same for arrays of the same memory, while both live."""
         return id(root(a))
 
-    def build(self, keep: Sequence[Array], inputs: Sequence[Array]) -> tuple[Replay, list[Array]]:
-        """What repeats the step, and the arrays in which it leaves those of `keep`."""
+    def build(
+        self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
+    ) -> tuple[Replay, list[Array]]:
+        """What repeats `items`, and the arrays in which it leaves those of `keep`: the same."""
         items = [
             item
             for item in self.needed(keep)
             if isinstance(item, HostWork) or not (item.name in VIEWS or item.name == "empty")
         ]
         temps = [_temps(item) if isinstance(item, Call) else [] for item in items]
-        lives = self._lifetimes(items, {self.memory(a) for a in keep})
+        outside = [*keep, *(known or {}).values()]
+        lives = self._lifetimes(items, {self.memory(a) for a in outside})
         lives |= {id(a): (a, i, i) for i, of_call in enumerate(temps) for a in of_call}
         memory = Memory(lives)
         replay = NumpyReplay(inputs)

@@ -152,5 +152,6 @@ def _mixed(op: str, first: str, other: str) -> RuntimeError:
 
 
 def _synchronize(gpu: Gpu, index: int) -> None:
-    gpu.xp.cuda.Device(index).synchronize()
+    with gpu.capturing:
+        gpu.xp.cuda.Device(index).synchronize()
     gpu.check(index)

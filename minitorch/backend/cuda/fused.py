@@ -71,7 +71,8 @@ def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
 
 
 def _by_own_kernels(gpu: Gpu) -> bool:
-    return gpu.own_gemm or gpu.captured.graph is not None
+    here = gpu.captured
+    return gpu.own_gemm or here.own_gemm or here.graph is not None
 
 
 def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:

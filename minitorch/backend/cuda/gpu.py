@@ -34,6 +34,7 @@ int64 = lru_cache(KEPT)(np.int64)
 
 class _Captured(threading.local):
     graph: Graph | None = None  # that this thread's launches go into
+    own_gemm = False  # whether this thread multiplies as a graph does
 
 
 class Gpu:
@@ -46,8 +47,9 @@ class Gpu:
         self.name = name
         self.xp = xp
         self.kernels = Kernels(xp)
-        self.own_gemm = False  # no cuBLAS, which CuPy refuses while a stream is captured
+        self.own_gemm = False  # no cuBLAS in any thread; CuPy refuses it while capturing
         self.captured = _Captured()
+        self.capturing = threading.RLock()  # meanwhile no other thread may wait for the device
         self._processors: dict[int, int] = {}
         self._error_words: dict[int, ErrorWord] = {}
         self._tickets: dict[tuple[int, int], Array] = {}  # by device and stream
@@ -64,12 +66,12 @@ class Gpu:
 
     @contextmanager
     def without_cublas(self) -> Iterator[None]:
-        """Multiply by our own kernel, as a graph does, and to the same bits."""
-        before, self.own_gemm = self.own_gemm, True
+        """Multiply by our own kernel, as a graph does, and to the same bits, in this thread."""
+        before, self.captured.own_gemm = self.captured.own_gemm, True
         try:
             yield
         finally:
-            self.own_gemm = before
+            self.captured.own_gemm = before
 
     @contextmanager
     def on(self, device: int) -> Iterator[None]:

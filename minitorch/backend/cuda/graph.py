@@ -165,7 +165,7 @@ def capture(gpu: Gpu, index: int) -> Iterator[Graph]:
     """
     if gpu.captured.graph is not None:
         raise CaptureError("capture: this thread is capturing already")
-    with gpu.on(index):
+    with gpu.capturing, gpu.on(index):
         graph = Graph(gpu, index)
         stream = gpu.xp.cuda.Stream(non_blocking=True)
         with stream, gpu.xp.cuda.using_allocator(graph.allocate):

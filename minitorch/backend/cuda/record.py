@@ -23,17 +23,19 @@ class GraphRecorder(Recorder):
         """What is the same for arrays of the same memory, while both live."""
         return int(a.data.mem.ptr) if a.size else id(a)
 
-    def build(self, keep: Sequence[Array], inputs: Sequence[Array]) -> tuple[Replay, list[Array]]:
-        """What repeats the step, and the arrays in which it leaves those of `keep`."""
+    def build(
+        self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
+    ) -> tuple[Replay, list[Array]]:
+        """What repeats `items`, and the arrays in which it leaves those of `keep`."""
         items = self.needed(keep)
         calls = [item for item in items if isinstance(item, Call)]
         hosts = [item.find for item in items if isinstance(item, HostWork)]
         if not calls:
-            return Replay(_host_work(hosts)), list(keep)
+            return Replay(_host_work(hosts)), [(known or {}).get(id(a), a) for a in keep]
         index = int(next(self.arrays((calls[0].args, calls[0].params, calls[0].result))).device.id)
         try:
             with capture(self._gpu, index) as graph:
-                again = _Again(self, graph, calls, keep)
+                again = _Again(self, graph, calls, keep, known or {})
                 for i, call in enumerate(calls):
                     again.make(i, call)
         except CaptureError as error:
@@ -54,11 +56,16 @@ class _Again:
     """Makes calls on the arrays that earlier ones of them gave, each held while it is needed."""
 
     def __init__(
-        self, recorder: GraphRecorder, graph: Graph, calls: Sequence[Call], keep: Sequence[Array]
+        self,
+        recorder: GraphRecorder,
+        graph: Graph,
+        calls: Sequence[Call],
+        keep: Sequence[Array],
+        known: dict[int, Array],
     ) -> None:
         self._recorder = recorder
         self._graph = graph
-        self._new: dict[int, Array] = {}  # by the id of the array that it stands for
+        self._new = dict(known)  # by the id of the array that it stands for
         self._last: dict[int, int] = {}  # the last call that takes it
         for i, call in enumerate(calls):
             for a in recorder.arrays((call.args, call.params)):

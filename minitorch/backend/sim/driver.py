@@ -57,6 +57,7 @@ class OutOfMemory(MemoryError):
 _sizes: dict[int, tuple[int, int]] = {}  # address -> (bytes that it takes up, device)
 _used: dict[int, int] = {}  # device -> bytes
 _HOST = -1
+_booking = threading.RLock()  # memory may be freed by the garbage collector at any moment
 
 
 def allocate(nbytes: int, label: str, device: int = 0, counts: int | None = None) -> int:
@@ -87,8 +88,9 @@ def _allocate(nbytes: int, label: str, device: int, counts: int) -> int:
     address: int = runtime().sim_allocate(nbytes, label.encode(), max(device, 0), host)
     if not address:
         raise OutOfMemory(f"the machine has no {nbytes:,} bytes left to simulate a GPU with")
-    _sizes[address] = (counts, device)
-    _used[device] = _used.get(device, 0) + counts
+    with _booking:
+        _sizes[address] = (counts, device)
+        _used[device] = _used.get(device, 0) + counts
     return address
 
 
@@ -98,7 +100,8 @@ def release(address: int) -> None:
         counts, device = _sizes.pop(address)
     except KeyError:
         raise SimError(f"nothing is allocated at {address:#x}: released twice?") from None
-    _used[device] -= counts
+    with _booking:
+        _used[device] -= counts
     runtime().sim_release(address)
 
 
