@@ -6,7 +6,9 @@ import argparse
 import logging
 import platform
 import shlex
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +28,10 @@ from minitorch.text.vector_files import FORMATS, read_vectors, write_vectors
 from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
-USER_ERRORS = (OSError, EOFError, ValueError, KeyError, ImportError, FloatingPointError)
+USER_ERRORS = (
+    *(OSError, EOFError, ValueError, KeyError, ImportError, FloatingPointError),
+    *(MemoryError, OverflowError),
+)
 LAST = "last.safetensors"  # the checkpoint in --out
 SHOWN = slice(60, 140)  # frequent words, past those that have little meaning of their own
 PACKAGES = ("numpy", "scipy", "tqdm", "safetensors", "matplotlib", "cupy-cuda12x", "cupy-cuda13x")
@@ -45,12 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (None: the process's own) and return the exit status.
 
     0 for success, 1 for a check that failed, 2 for what the user can mend (one line on stderr),
-    130 for Ctrl-C.
+    130 for Ctrl-C and SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(words)
     try:
-        with _told_on_stderr(log=not (getattr(args, "quiet", True) or sys.stderr.isatty())):
+        with (
+            _terminated_as_interrupted(),
+            _told_on_stderr(log=not (getattr(args, "quiet", True) or sys.stderr.isatty())),
+        ):
             return args.run(args) or 0
     except KeyboardInterrupt as stop:
         print(f"\nminitorch: {str(stop) or 'stopped'}", file=sys.stderr)
@@ -68,6 +76,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"minitorch: error: {_text(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does; signals belong to the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # as of a job that a shell has put into the background
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -95,6 +123,8 @@ def _told_on_stderr(log: bool) -> Iterator[None]:
 def _text(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"  # without Python's [Errno 2]
+    if isinstance(error, MemoryError):
+        return f"out of memory{f': {error}' if str(error) else ''}"
     return str(error.args[0] if type(error) is KeyError and error.args else error)
 
 

@@ -5,20 +5,22 @@ Nothing that is loaded can run code, and other programs read the tensors by thei
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import stat
-from typing import Any
+import zlib
+from typing import IO, Any
 
 from minitorch.backend import Device, get_default_device, mapped_array
 from minitorch.creation import as_tensor
+from minitorch.files import replacing
 from minitorch.tensor import Tensor
 
 _STRUCTURE = "minitorch"  # the key of the structure in the file's metadata
+_CHECKSUM = "crc32"  # and of the checksum of all else that stands in the file
 # NumPy's names of safetensors' dtypes that are mapped into memory.
 _MAPPED = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "U8": "<u1"}
 _MAPPED |= {"I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
+_NAMES = {**{kind[1:]: name for name, kind in _MAPPED.items()}, "b1": "BOOL"}
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip file, and a bare pickle
 
 
@@ -26,34 +28,74 @@ class PickleError(ValueError):
     """A file is a pickle, which can run any code: it is not read."""
 
 
-def save(obj: Any, path: str | os.PathLike[str]) -> None:
+def save(obj: Any, path: str | os.PathLike[str], *, keep: bool = False) -> None:
     """Write a tensor, or dicts, lists and tuples of tensors, numbers, strings, bools and None.
 
     Dict keys may be strings, numbers, bools or None. A tensor that stands in several places (tied
-    parameters) is written once. The file appears under its name only when it is complete.
-    Raises TypeError that names the place of anything else.
+    parameters) is written once. The file appears under its name only when it is complete and on
+    the disk. keep: what had the name before stays beside it, as NAME.previous.
+    Raises TypeError that names the place of anything else, OSError that names the path.
     """
-    import json  # late, as safetensors: who only computes need not wait for them
-
-    from safetensors.numpy import save_file
+    import json  # late: who only computes need not wait for it
 
     tensors: dict[str, Tensor] = {}
     structure = _encode(obj, "", tensors, {})
     arrays = {name: t.detach().contiguous().cpu().numpy() for name, t in tensors.items()}
-    path = os.fspath(path)
-    unfinished = f"{path}.{os.urandom(4).hex()}.tmp"
-    try:
-        # safetensors' own errors do not say what is wrong with a path, and its files are for their
-        # owner alone, whatever the umask says.
-        with open(unfinished, "wb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        save_file(arrays, unfinished, metadata={_STRUCTURE: json.dumps(structure)})
-        os.chmod(unfinished, mode)
-        os.replace(unfinished, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(unfinished)
-        raise
+    with replacing(path, keep) as unfinished, open(unfinished, "wb") as file:
+        _write(file, arrays, json.dumps(structure))
+
+
+def _write(file: IO[bytes], arrays: dict[str, Any], structure: str) -> None:
+    """Write a safetensors file: the length of the header, the header, the arrays."""
+    import json
+
+    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # each is aligned
+    entries, end = {}, 0
+    for name in order:
+        a, start = arrays[name], end
+        end += a.nbytes
+        kind = _NAMES[a.dtype.str[1:]]
+        entries[name] = {"dtype": kind, "shape": list(a.shape), "data_offsets": [start, end]}
+    checksum = _checksum_of_header(entries, structure)
+    for name in order:
+        checksum = zlib.crc32(arrays[name], checksum)
+    metadata = {_STRUCTURE: structure, _CHECKSUM: f"{checksum:08x}"}
+    header = json.dumps({"__metadata__": metadata, **entries}).encode()
+    header += b" " * (-len(header) % 8)
+    file.write(len(header).to_bytes(8, "little") + header)
+    for name in order:
+        file.write(arrays[name])
+
+
+def _checksum_of_header(entries: dict[str, Any], structure: str | None) -> int:
+    import json
+
+    return zlib.crc32(json.dumps([entries, structure], sort_keys=True).encode())
+
+
+def _check(path: str, metadata: dict[str, str]) -> None:
+    """Raise ValueError if a file is not as it was written, where it says how it was."""
+    if _CHECKSUM not in metadata:
+        return
+    with open(path, "rb") as file:
+        entries = _entries(file)
+        checksum = _checksum_of_header(entries, metadata.get(_STRUCTURE))
+        while data := file.read(1 << 20):
+            checksum = zlib.crc32(data, checksum)
+    if f"{checksum:08x}" != metadata[_CHECKSUM]:
+        raise ValueError(
+            f"load: {path} is damaged: its checksum is {checksum:08x}, it was written with "
+            f"{metadata[_CHECKSUM]}"
+        )
+
+
+def _entries(file: IO[bytes]) -> dict[str, Any]:
+    """What the header of a file says about each tensor; the data come next."""
+    import json
+
+    entries: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    entries.pop("__metadata__", None)
+    return entries
 
 
 def load(
@@ -62,8 +104,9 @@ def load(
     """Read what `save` wrote; any other safetensors file becomes a flat dict of tensors.
 
     Tensors come to `device` (None: the default device) and do not require grad. mmap: on the CPU
-    their memory is that of the file, read-only, which is read where it is used; on other devices
-    it changes nothing. Raises ValueError for a pickle, and for a file that is damaged or cut short.
+    their memory is that of the file, read-only, which is read where it is used, so that its
+    checksum is not; on other devices it changes nothing. Raises ValueError for a pickle, and for a
+    file that is damaged or cut short.
     """
     import json
 
@@ -81,6 +124,8 @@ def load(
     try:
         with safe_open(path, framework="numpy") as contents:
             metadata = contents.metadata() or {}
+            if not mmap:
+                _check(path, metadata)
             mapped = _mapped(path, device) if mmap else {}
             tensors = mapped | {
                 name: as_tensor(contents.get_tensor(name), device=device)
@@ -104,19 +149,16 @@ def _mapped(path: str, device: str | Device | None) -> dict[str, Tensor]:
 
     Those without elements are left out, and dtypes that NumPy lacks.
     """
-    import json
-
     if (get_default_device() if device is None else Device(device)).type != "cpu":
         return {}
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        entries = json.loads(file.read(length))
-    entries.pop("__metadata__", None)
+        entries = _entries(file)
+        data = file.tell()
     tensors = {}
     for name, about in entries.items():
         kind, (start, end) = _MAPPED.get(about["dtype"]), about["data_offsets"]
         if kind is not None and start < end:
-            array = mapped_array(path, kind, about["shape"], 8 + length + start)
+            array = mapped_array(path, kind, about["shape"], data + start)
             tensors[name] = as_tensor(array, device="cpu")
     return tensors
 

@@ -88,8 +88,8 @@ def test_train_mlp_resumes_after_ctrl_c(run, tmp_path, monkeypatch):
     _, expected, _ = run(*MLP, "--quiet", "--out", tmp_path / "whole")
     add, epochs = train.loop._Run.save, []
 
-    def interrupted(self, path):
-        add(self, path)
+    def interrupted(self, path, **options):
+        add(self, path, **options)
         epochs.append(len(self.history))
         if epochs[-1] == 1:
             raise KeyboardInterrupt
@@ -229,7 +229,7 @@ def test_words_of_other_scripts(run, tmp_path):
     assert {"größe", "ärger", "ёлка", "съел"} <= set(KeyedVectors.load(saved).index_to_key)
     path.write_bytes(text.encode("utf-16"))
     options = ["--encoding", "utf-16", "--tokenizer", "whitespace"]
-    assert run(*words, *options, "--out", tmp_path / "w")[::2] == (0, "")
+    assert run(*words, *options, "--out", tmp_path / "w", "--overwrite")[::2] == (0, "")
     assert {"Größe", "Öl", "ёлка"} <= set(KeyedVectors.load(saved).index_to_key)
 
 

@@ -5,14 +5,14 @@ import codecs
 import gzip
 import io
 import lzma
-import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, AnyStr
+
+from minitorch import files
 
 OnFile = Callable[[Path, IO[bytes] | None], object]
 
@@ -93,22 +93,16 @@ class _Unpacked(io.RawIOBase):
 
 
 @contextmanager
-def replacing(path: Path, append: bool = False) -> Iterator[IO[bytes]]:
+def replacing(path: Path, append: bool = False, keep: bool = False) -> Iterator[IO[bytes]]:
     """A file to write to that appears under its name only when it is complete.
 
-    append: it begins with what stands there already.
+    append: it begins with what stands there already. keep: that stays as NAME.previous.
     """
-    unfinished = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
-    try:
+    with files.replacing(path, keep) as unfinished:
         if append and path.exists():
             shutil.copyfile(path, unfinished)
         with open_file(unfinished, "ab" if append else "wb") as file:
             yield file
-        os.replace(unfinished, path)
-    except BaseException:
-        with suppress(OSError):
-            os.remove(unfinished)
-        raise
 
 
 def read_lines(

@@ -13,6 +13,7 @@ from minitorch import dtypes
 from minitorch.backend import Device, get_default_device
 from minitorch.creation import as_tensor, empty, tensor
 from minitorch.dtypes import dtype as DType
+from minitorch.files import forget_previous, recover, sole_writer
 from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
 from minitorch.random import Generator, rand, randperm
@@ -388,11 +389,21 @@ class _Run:
         self.place = _Place()
         self.random = model.generator.get_state()  # at the beginning of the epoch
         self.unsaved = 0
+        self.resumed = False
 
     def run(self) -> None:
         """Train from where the run stands to the end of its last epoch."""
-        if self.checkpoint is not None:
-            self.save()
+        if self.checkpoint is None:
+            self._run()
+            return
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        with sole_writer(self.checkpoint):
+            if not self.resumed:
+                self.save(keep=False)
+                forget_previous(self.checkpoint)
+            self._run()
+
+    def _run(self) -> None:
         done = self.place.epoch * self.n + self.place.pair
         shown = Progress("training", self.epochs * self.n, " pairs", self.model.progress, done)
         with shown, interrupts(self.checkpoint is not None) as stop:
@@ -459,14 +470,16 @@ class _Run:
                 "from it"
             )
 
-    def save(self) -> None:
-        """Write the checkpoint; it appears under its name when it is complete."""
+    def save(self, keep: bool = True) -> None:
+        """Write the checkpoint; it appears under its name when it is complete.
+
+        keep: the one before stays beside it.
+        """
         assert self.checkpoint is not None
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         self.model._publish()
         run = {"place": asdict(self.place), "epochs": self.epochs}
         held = {**self.model.state_dict(), "random": self.random, "run": run}
-        model_file.write(self.checkpoint, "GloVe", held)
+        model_file.write(self.checkpoint, "GloVe", held, keep)
         self.unsaved = 0
 
     def load(self) -> None:
@@ -478,6 +491,7 @@ class _Run:
         path = self.checkpoint
         if path is None:
             raise ValueError("GloVe: resume=True needs the checkpoint to go on from")
+        recover(path, model_file.check)
         with model_file.reading(path, "GloVe", device=self.model.device) as state:
             if "run" not in state:
                 raise ValueError(
@@ -486,6 +500,7 @@ class _Run:
             self._check_run(path, state)
             self.model._restore(state)
             self.place = _Place(**state["run"]["place"])
+        self.resumed = True
 
     def _check_run(self, path: Path, state: dict[str, Any]) -> None:
         """Raise ValueError if a checkpoint is not one of this run."""
@@ -494,7 +509,8 @@ class _Run:
         here |= {"epochs": self.epochs, "dtype": model.dtype.name}
         had = {**state["options"], "epochs": state["run"]["epochs"], "dtype": state["dtype"]}
         for name, value in here.items():
-            if had[name] != value:
+            longer = name == "epochs" and had[name] < value
+            if had[name] != value and not longer:
                 raise ValueError(
                     f"{path} is of a run with {name}={had[name]!r}, this one has {name}={value!r}"
                 )

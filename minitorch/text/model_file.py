@@ -50,18 +50,19 @@ class WrongKindError(ValueError, AttributeError):
     """A file holds another kind of model (in gensim the wrong object comes, without attributes)."""
 
 
-def write(path: Target, kind: str, state: Mapping[str, Any]) -> None:
+def write(path: Target, kind: str, state: Mapping[str, Any], keep: bool = False) -> None:
     """Write the state of a model; the file appears under its name when it is complete.
 
     path: one that ends in .gz, .bz2 or .xz is compressed; or a binary file that is open. state:
-    tensors, and what `minitorch.save` takes besides; much text goes through `text`.
+    tensors, and what `minitorch.save` takes besides; much text goes through `text`. keep: what had
+    the name before stays as NAME.previous.
     """
     if isinstance(path, str | os.PathLike):
         if _is_compressed(path):
-            with replacing(pathlib.Path(path)) as file:
+            with replacing(pathlib.Path(path), keep=keep) as file:
                 write(file, kind, state)
         else:
-            save({"kind": kind, "version": VERSIONS[kind], **state}, path)
+            save({"kind": kind, "version": VERSIONS[kind], **state}, path, keep=keep)
         return
     with tempfile.TemporaryDirectory() as folder:
         whole = os.path.join(folder, "model")
@@ -101,6 +102,11 @@ def reading(
         if str(path) in str(error):  # it has been said what is wrong with it
             raise
         raise ValueError(f"{path} is a damaged file of a {kind}: {error!r}") from error
+
+
+def check(path: Path) -> None:
+    """Raise ValueError if a file of a model cannot be read."""
+    _load(path, "cpu", mmap=False)
 
 
 def _is_compressed(path: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from minitorch import dtypes
 from minitorch.backend.cpu import settings
 from minitorch.creation import from_numpy, tensor, zeros
+from minitorch.files import forget_previous, recover, sole_writer
 from minitorch.tensor import Tensor
 from minitorch.text import model_file
 from minitorch.text.encoded import Encoded
@@ -252,12 +253,22 @@ class Run:
         self.length = stretch_length(self.words)
         self.place = Place()
         self.unsaved = 0
+        self.resumed = False
 
     # ------------------------------------------------------------------ epochs
     def run(self) -> None:
         """Train from where the run stands to the end of its last epoch."""
-        if self.checkpoint is not None:
-            self.save()
+        if self.checkpoint is None:
+            self._run()
+            return
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        with sole_writer(self.checkpoint):
+            if not self.resumed:
+                self.save(keep=False)
+                forget_previous(self.checkpoint)
+            self._run()
+
+    def _run(self) -> None:
         settings.keep_heap()
         place, epochs = self.place, self.schedule.epochs
         done = place.epoch * self.words + place.word
@@ -351,10 +362,12 @@ class Run:
     def _is_due(self, unsaved: int) -> bool:
         return self.save_every is not None and unsaved >= self.save_every
 
-    def save(self) -> None:
-        """Write the checkpoint; it appears under its name when it is complete."""
+    def save(self, keep: bool = True) -> None:
+        """Write the checkpoint; it appears under its name when it is complete.
+
+        keep: the one before stays beside it.
+        """
         assert self.checkpoint is not None
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         run = {
             "place": asdict(self.place),
             "schedule": asdict(self.schedule),
@@ -363,7 +376,7 @@ class Run:
         }
         random = self.trainer.random(self.place.epoch)
         held = {**self.state(), "random": random, "run": run}
-        model_file.write(self.checkpoint, "Word2Vec", held)
+        model_file.write(self.checkpoint, "Word2Vec", held, keep)
         self.unsaved = 0
 
     def load(self) -> list[float]:
@@ -374,6 +387,7 @@ class Run:
         """
         path = self.checkpoint
         assert path is not None
+        recover(path, model_file.check)
         with model_file.reading(path, "Word2Vec", device=self.trainer.sampler.keep.device) as held:
             if "run" not in held:
                 raise ValueError(
@@ -384,6 +398,7 @@ class Run:
             place, (*seed, offset) = Place(**run["place"]), run["random"].tolist()
             self.model.load_state_dict(held["model"])
         self.place, self.trainer.seed, self.trainer.offset = place, seed, offset
+        self.resumed = True
         return losses
 
     def _check_run(
@@ -414,7 +429,7 @@ class Run:
 def interrupts(deferred: bool) -> Iterator[list[bool]]:
     """Ctrl-C is noted in the list, to be acted upon between two stretches; a second acts at once.
 
-    In the main thread only, and not without `deferred`.
+    So is SIGTERM. In the main thread only, and not without `deferred`.
     """
     noted: list[bool] = []
     if not deferred or threading.current_thread() is not threading.main_thread():
@@ -426,11 +441,12 @@ def interrupts(deferred: bool) -> Iterator[list[bool]]:
             raise KeyboardInterrupt
         noted.append(True)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield noted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def call_all(callbacks: Sequence[Any], name: str, model: object) -> None:

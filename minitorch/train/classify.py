@@ -11,6 +11,7 @@ from typing import Any
 
 from minitorch import nn, optim
 from minitorch.data import SOURCES, DataLoader, TensorDataset, random_split
+from minitorch.files import recover, replacing
 from minitorch.random import Generator, manual_seed
 from minitorch.serialization import load
 from minitorch.train.loop import Row, evaluate, fit
@@ -150,6 +151,7 @@ def _require_same_config(config: ClassifierConfig, out: str | Path | None) -> No
     if out is None:
         raise ValueError("resume: the folder of the checkpoint is not given")
     path = Path(out) / "last.safetensors"
+    recover(path, load)
     if not path.exists():
         raise FileNotFoundError(f"resume: there is no {path} to go on from")
     before: dict[str, Any] = load(path).get("config", {})
@@ -170,6 +172,5 @@ def _write_result(
         "test_loss": loss,
         "history": history,
     }
-    partial = out / "result.json.part"
-    partial.write_text(json.dumps(result, indent=1))
-    partial.replace(out / "result.json")
+    with replacing(out / "result.json") as unfinished:
+        unfinished.write_text(json.dumps(result, indent=1))

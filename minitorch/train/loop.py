@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from minitorch.compile import compile
 from minitorch.creation import zeros
 from minitorch.data import DataLoader
 from minitorch.dtypes import bool_, int64
+from minitorch.files import forget_previous, recover, sole_writer
 from minitorch.nn import functional as F
 from minitorch.optim import Optimizer
 from minitorch.optim.lr_scheduler import LRScheduler
@@ -91,15 +93,7 @@ def fit(
     if compiled:
         step = compile(step)
     last = None if folder is None else Path(folder) / "last.safetensors"
-    if resume and last is not None:
-        run.load(last)
-    elif last is not None:
-        if last.exists() and not overwrite:
-            raise FileExistsError(
-                f"{last} holds a run: resume=True goes on with it, overwrite=True replaces it"
-            )
-        run.save(last)
-    with flush_denormal():
+    with flush_denormal(), nullcontext() if last is None else _begun(run, last, resume, overwrite):
         try:
             for epoch in range(len(run.history) + 1, epochs + 1):
                 row = _epoch(run, epoch, epochs, step, meter, progress)
@@ -125,6 +119,24 @@ def fit(
             ) from None
     model.load_state_dict(run.best)
     return run.history
+
+
+@contextmanager
+def _begun(run: _Run, last: Path, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Keep other runs away from the folder, and load the run or save how it begins."""
+    if not resume:
+        last.parent.mkdir(parents=True, exist_ok=True)
+    with sole_writer(last):
+        if resume:
+            run.load(last)
+        elif last.exists() and not overwrite:
+            raise FileExistsError(
+                f"{last} holds a run: resume=True goes on with it, overwrite=True replaces it"
+            )
+        else:
+            run.save(last, keep=False)
+            forget_previous(last)
+        yield
 
 
 def evaluate(
@@ -249,8 +261,8 @@ class _Run:
     def save_best(self, path: Path) -> None:
         save({"model": self.best, "epoch": self.history[-1], **self.metadata}, path)
 
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def save(self, path: Path, keep: bool = True) -> None:
+        """Write the checkpoint; the one before is kept beside it."""
         state = {
             "model": self.model.state_dict(),
             "best": self.best,
@@ -260,9 +272,11 @@ class _Run:
             "shuffle": None if self.train.generator is None else self.train.generator.get_state(),
             "history": self.history,
         }
-        save({**state, **self.metadata}, path)
+        save({**state, **self.metadata}, path, keep=keep)
 
     def load(self, path: Path) -> None:
+        """Go on from the checkpoint, or from the one before if it is damaged."""
+        recover(path, load)
         state = load(path)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -69,7 +69,7 @@ def test_saved_at_the_start_and_after_epochs(tmp_path, monkeypatch):
     path = tmp_path / "run"
     places = []
 
-    def write(path, kind, state):
+    def write(path, kind, state, keep):
         place = state["run"]["place"]
         places.append((place["epoch"], place["word"]))
 
@@ -92,7 +92,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         (sentences[::-1], {}, "another (vocabulary|corpus)"),
         (sentences, {"window": 4}, "window=5, this one has window=4"),
         (sentences, {"seed": 9}, "seed=3, this one has seed=9"),
-        (sentences, {"epochs": 9}, "epochs=3, this one has epochs=9"),
+        (sentences, {"epochs": 2}, "epochs=3, this one has epochs=2"),
         (sentences, {"sg": 0}, "sg=1, this one has sg=0"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -225,6 +225,7 @@ def test_files(tmp_path):
     history = job.fit(3, folder=tmp_path / "new", metadata={"config": {"lr": 0.05}})
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "best.safetensors",
+        "last.previous.safetensors",
         "last.safetensors",
     ]
     best = load(tmp_path / "new" / "best.safetensors")
