@@ -8,10 +8,11 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.request import urlopen
 
 import numpy as np
@@ -41,6 +42,10 @@ _FASHION_FILES = {
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
     ),
 }
+# What a compressed file may become: so many bytes, or so many times its size if that is more.
+_UNPACKED, _RATIO = 1 << 28, 200
+_AT_ONCE = 1 << 20  # bytes
+_MOST_DIMENSIONS = 64  # NumPy's
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -99,31 +104,53 @@ def read_idx(path: str | Path) -> np.ndarray[Any, Any]:
     Raises FileNotFoundError for a missing file, ValueError for one that is truncated, damaged, not
     IDX, or longer than its header says. Source of the format: Y. LeCun, THE MNIST DATABASE.
     """
-    raw = _contents(Path(path))
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_DTYPES:
-        raise ValueError(f"{path}: not an IDX file, it begins with {raw[:4].hex() or 'nothing'}")
-    dtype, ndim = np.dtype(_IDX_DTYPES[raw[2]]), raw[3]
-    start = 4 + 4 * ndim
-    if len(raw) < start:
-        raise ValueError(f"{path}: truncated, its header needs {start} bytes, {len(raw)} are there")
-    shape = struct.unpack(f">{ndim}I", raw[4:start])
-    expected = math.prod(shape) * dtype.itemsize
-    if len(raw) - start != expected:
-        what = "truncated" if len(raw) - start < expected else "too long"
+    with _open(Path(path)) as file:
+        magic = file.read(4)
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _IDX_DTYPES:
+            raise ValueError(f"{path}: not an IDX file, it begins with {magic.hex() or 'nothing'}")
+        dtype, ndim = np.dtype(_IDX_DTYPES[magic[2]]), magic[3]
+        sizes = file.read(4 * ndim)
+        if len(sizes) < 4 * ndim:
+            start, there = 4 + 4 * ndim, 4 + len(sizes)
+            raise ValueError(
+                f"{path}: truncated, its header needs {start} bytes, {there} are there"
+            )
+        if ndim > _MOST_DIMENSIONS:
+            raise ValueError(f"{path}: {ndim} dimensions, expected up to {_MOST_DIMENSIONS}")
+        shape = struct.unpack(f">{ndim}I", sizes)
+        expected = math.prod(shape) * dtype.itemsize
+        most = max(_UNPACKED, _RATIO * os.path.getsize(path))
+        if expected > most:
+            raise ValueError(
+                f"{path}: truncated, shape {shape} needs {expected} bytes, which a file of "
+                f"{os.path.getsize(path)} cannot hold"
+            )
+        raw = file.read(expected + 1)
+    if len(raw) != expected:
+        what, more = ("truncated", "") if len(raw) < expected else ("too long", ", or more")
         raise ValueError(
-            f"{path}: {what}, shape {shape} needs {expected} bytes, {len(raw) - start} are there"
+            f"{path}: {what}, shape {shape} needs {expected} bytes, {len(raw)} are there{more}"
         )
-    return np.frombuffer(raw, dtype, offset=start).reshape(shape)
-
-
-def _contents(path: Path) -> bytes:
-    raw = path.read_bytes()
-    if raw[:2] != b"\x1f\x8b":
-        return raw
     try:
-        return gzip.decompress(raw)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: truncated or damaged gzip file ({error})") from error
+        return np.frombuffer(raw, dtype).reshape(shape)
+    except ValueError as error:  # none of them, and more than NumPy can count of others
+        raise ValueError(f"{path}: shape {shape}: {error}") from None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    """A file, compressed by gzip or not, for reading. Raises ValueError if it is damaged."""
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if not packed:
+            yield raw
+            return
+        try:
+            with gzip.open(raw) as file:
+                yield file
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}: truncated or damaged gzip file ({error})") from error
 
 
 def _dataset(
@@ -182,7 +209,11 @@ def fetch(url: str, path: Path, sha256: str, timeout: float = 30) -> Path:
     try:
         with urlopen(url, timeout=timeout) as answer:
             partial.write_bytes(answer.read())
-        found = hashlib.sha256(_contents(partial)).hexdigest()
+        digest = hashlib.sha256()
+        with _open(partial) as file:
+            while part := file.read(_AT_ONCE):
+                digest.update(part)
+        found = digest.hexdigest()
         if found != sha256:
             raise ValueError(f"{url}: contents have SHA-256 {found}, expected {sha256}")
         partial.replace(path)

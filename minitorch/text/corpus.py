@@ -13,7 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, NamedTuple
 
-from minitorch.text.files import OnFile, is_by_line, pieces, read_lines, undecodable
+from minitorch.text.files import (
+    EndlessWordError,
+    OnFile,
+    is_by_line,
+    pieces,
+    read_lines,
+    undecodable,
+)
 from minitorch.text.tokenizers import (
     LetterCheck,
     Tokenizer,
@@ -40,7 +47,8 @@ class Corpus:
         SOURCES, which are English, so that they stay the corpora that they were.
     encoding: of the files.
 
-    A line of more than a mebibyte is cut at a blank and becomes several sentences.
+    A line of more than a mebibyte is cut at a blank and becomes several sentences; 16 MiB without
+    a blank are no text.
     Warns, at the end of the first pass, where the tokenizer drops a tenth of the letters or more,
     and where words of scripts without blanks do not seem to be separated.
     Raises FileNotFoundError if there is no such source or file; while iterating, ValueError
@@ -261,7 +269,13 @@ def _open_lines(file: IO[Any], on_file: OnFile) -> Iterator[str]:
             line += data.endswith(b"\n" if isinstance(data, bytes) else "\n")
             offset += len(data)
     except UnicodeDecodeError as error:
-        raise undecodable(Path(str(getattr(file, "name", file))), error, line, offset) from error
+        raise undecodable(_name(file), error, line, offset) from error
+    except EndlessWordError as error:
+        raise ValueError(f"{_name(file)}: line {line} {error}: it is no text") from None
+
+
+def _name(file: IO[Any]) -> Path:
+    return Path(str(getattr(file, "name", file)))
 
 
 def hidden(progress: bool | None) -> bool | None:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from minitorch.creation import tensor
 from minitorch.tensor import Tensor
 from minitorch.text.corpus import hidden
-from minitorch.text.files import open_file, undecodable
+from minitorch.text.files import read_lines
 from minitorch.text.similarity import COSMUL_EPSILON
 from minitorch.text.vector_table import Key
 
@@ -170,18 +170,9 @@ def _positions(keys: Sequence[Key], case_insensitive: bool) -> dict[str, list[in
 def _lines(path: Path, encoding: str = "utf8") -> Iterator[tuple[int, str]]:
     """Numbered lines of a text file, plain or compressed.
 
-    Raises ValueError that names line and byte if it is not in this encoding.
+    Raises ValueError as `read_lines` does.
     """
-    try:
-        with open_file(path, "rt", encoding=encoding) as file:
-            yield from enumerate(file, 1)
-    except UnicodeDecodeError:  # which knows the place in a part of the file only
-        with open_file(path) as file:
-            content = file.read()
-        try:
-            content.decode(encoding)
-        except UnicodeDecodeError as error:
-            raise undecodable(path, error) from error
+    return enumerate(read_lines(path, encoding), 1)
 
 
 def _judgments(

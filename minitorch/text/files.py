@@ -26,6 +26,11 @@ COMPRESSED = tuple(_OPENERS)  # suffixes of files that are
 # What reading raises where a file is not what its suffix says; EOFError where it is cut short.
 DAMAGED = (zlib.error, lzma.LZMAError, OSError)
 _LONGEST = 1 << 20  # bytes of a line, past which it is cut
+_LONGEST_WORD = 1 << 24  # bytes without a blank, past which it is no text
+# What a compressed file may become: so many bytes, or so many times its size if that is more.
+_UNPACKED, _RATIO = 1 << 28, 200
+_BUFFER = 1 << 16  # bytes
+_BLANKS = (" ", "\t", "\r")  # where a long line is cut
 _LOOKED_AT = 8192  # bytes of a text, in which a NUL says that it is none
 # What begins like this and is not UTF-8.
 _MARKS = {
@@ -44,12 +49,47 @@ def open_file(
 ) -> IO[Any]:
     """`open` for plain and compressed files, by the suffix: .gz, .dz, .bz2 or .xz.
 
-    raw: the file itself, where it is open already.
+    raw: the file itself, where it is open already. Reading raises ValueError where a small file
+    becomes a huge one (a "bomb").
     """
     opener = _OPENERS.get(path.suffix)
-    if opener is not None:
+    if opener is None:
+        return path.open(mode, **options) if raw is None else raw
+    if "r" not in mode:
         return opener(path if raw is None else raw, mode, **options)
-    return path.open(mode, **options) if raw is None else raw
+    file = io.BufferedReader(_Unpacked(path, opener(path if raw is None else raw, "rb")), _BUFFER)
+    return io.TextIOWrapper(file, **options) if "t" in mode else file
+
+
+class _Unpacked(io.RawIOBase):
+    """The contents of a compressed file, as long as they are in proportion to it."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path, self._file, self._read = path, file, 0
+        self._size = path.stat().st_size
+        self._most = max(_UNPACKED, _RATIO * self._size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._size:  # which gzip takes for the end of many files
+            raise EOFError("it is empty")
+        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self._read += count
+        if self._read > self._most:
+            raise ValueError(
+                f"{self._path}: it becomes more than {self._most:,} bytes, more than {_RATIO} "
+                "times its size: unpack it first if that is right"
+            )
+        return count
+
+    def tell(self) -> int:
+        return self._read
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 @contextmanager
@@ -78,8 +118,8 @@ def read_lines(
 
     on_file is called with the path and the open file, whose position tells how far it is read.
     Raises ValueError, with the number of the line, if the file is cut short, is not what its
-    suffix says, has bytes that are not of the encoding (unless `errors` says otherwise), or a NUL
-    among its first ones.
+    suffix says, has bytes that are not of the encoding (unless `errors` says otherwise), a NUL
+    among its first ones, or 16 MiB with neither blank nor line end.
     """
     by_line = is_by_line(encoding)
     line, offset, head = 1, 0, b""
@@ -99,9 +139,13 @@ def read_lines(
                     yield text
                     line += text.endswith("\n")
                     offset += len(data)
+    except EndlessWordError as error:
+        raise ValueError(f"{path}: line {line} {error}: {_what(head)}") from None
     except UnicodeDecodeError as error:
         whole = undecodable(path, error, line, offset)
         raise ValueError(f"{whole}: {_what(head or error.object[:8])}") from error
+    except UnicodeError as error:  # which does not say where, as of a byte order mark
+        raise ValueError(f"{path}: line {line} is not {encoding}: {error}: {_what(head)}") from None
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except (EOFError, *DAMAGED) as error:
@@ -127,18 +171,28 @@ def _what(head: bytes) -> str:
     return "it is no text, or one in another encoding (encoding='latin-1', 'utf-16-le', ...)"
 
 
+class EndlessWordError(ValueError):
+    """A text has no blank for too long."""
+
+
 def pieces(file: IO[AnyStr]) -> Iterator[AnyStr]:
-    """Lines of an open file, text or bytes; one of more than a mebibyte is cut at blanks."""
-    rest = file.read(0)  # empty, of the file's type
-    end, blank = ("\n", " ") if isinstance(rest, str) else (b"\n", b" ")
+    """Lines of an open file, text or bytes; one of more than a mebibyte is cut at blanks.
+
+    Raises ValueError for 16 MiB without any.
+    """
+    rest: Any = file.read(0)  # empty, of the file's type
+    end: Any = "\n" if isinstance(rest, str) else b"\n"
+    blanks: Any = _BLANKS if isinstance(rest, str) else [blank.encode() for blank in _BLANKS]
     while data := file.readline(_LONGEST):
         if not rest and len(data) < _LONGEST:
             yield data
             continue
         data = rest + data
-        cut = len(data) if data.endswith(end) else data.rfind(blank) + 1
+        cut = len(data) if data.endswith(end) else max(map(data.rfind, blanks)) + 1
         if len(data) < _LONGEST:
             cut = len(data)
+        if not cut and len(data) > _LONGEST_WORD:
+            raise EndlessWordError(f"has no blank in {len(data):,} bytes")
         rest = data[cut:]
         if cut:
             yield data[:cut]

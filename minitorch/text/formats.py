@@ -6,6 +6,7 @@ import re
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -16,13 +17,17 @@ from minitorch.dtypes import float64
 from minitorch.tensor import Tensor
 from minitorch.text.corpus import hidden
 from minitorch.text.files import DAMAGED, open_file, replacing, said_with
+from minitorch.text.options import LONGEST_VECTOR
 from minitorch.text.vector_table import Key
 
 _ROWS_AT_ONCE = 1024
 _BYTES_AT_ONCE = 1 << 20
 _LONGEST_KEY = 1 << 16  # bytes: with more and no blank it is no such file
 _LONGEST_HEADER = 100  # bytes
+_LONGEST_LINE = 1 << 24  # bytes of a key and its vector as text
+_LONGEST_COUNT = 1 << 17  # bytes of a key and its count
 _ENDS_KEY = re.compile("[ \n]")
+_DIGITS = 18  # of a count: it has 64 bits
 _KEY_AND_COUNT = re.compile(rb"(.*)[ \t](\d+)\s*", re.DOTALL)
 _BREAKS_TABLE = re.compile("[\t\r\n]")
 
@@ -236,19 +241,22 @@ class _Word2VecFile(_File):
                 f"{self.path}: line 1 should say 'vectors dimensions', got {line[:40]!r}; GloVe's "
                 "text files have no such line: no_header=True reads them"
             ) from None
-        if self.count < 0 or self.size < 1:
+        if self.count < 0 or not 0 < self.size <= LONGEST_VECTOR:
             raise ValueError(
-                f"{self.path}: line 1: cannot hold {self.count} vectors of {self.size} dimensions"
+                f"{self.path}: line 1: cannot hold {self.count} vectors of {self.size} dimensions "
+                f"(at most {LONGEST_VECTOR:,})"
             )
 
     def read_text(self, total: int | None, bar: Any) -> bytes:
         """Read so many lines, or all; without a header the first says how long a vector is."""
         before = 1 if self.count is None else 2  # the number of the first vector's line
         while total is None or len(self.keys) < total:
-            line = self.readline()
+            line = self.readline(_LONGEST_LINE)
             if not line and self.count is None:
                 break
             place = f"line {before + len(self.keys)}"
+            if len(line) == _LONGEST_LINE:
+                raise ValueError(f"{self.path}: {place} is too long for a key and a vector")
             try:
                 key = self._read_line(line, place)
             except ValueError as error:
@@ -266,7 +274,7 @@ class _Word2VecFile(_File):
         parts = line.rstrip().split(b" ")
         self.size = self.size or len(parts) - 1
         split = len(parts) - self.size  # the numbers begin here
-        if self.size < 1 or split < 1 or any(map(_is_number, parts[1:split])):
+        if not 0 < self.size <= LONGEST_VECTOR or split < 1 or any(map(_is_number, parts[1:split])):
             raise ValueError(
                 f"{self.path}: {place}: {len(parts) - 1} numbers after the key, expected "
                 f"{self.size or 'at least one'}"
@@ -337,9 +345,9 @@ def read_counts(
     """Read a key and its count from each line. Raises ValueError that names a wrong line."""
     counts: dict[str, int] = {}
     with _File(path) as file:
-        for number, line in enumerate(iter(file.readline, b""), 1):
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST_COUNT), b""), 1):
             parts = _KEY_AND_COUNT.fullmatch(line)
-            if parts is None:
+            if parts is None or len(parts[2]) > _DIGITS:
                 raise ValueError(
                     f"{path}: line {number} should have a key and its count, got {line[:40]!r}"
                 )

@@ -22,7 +22,7 @@ from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences
 from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.options import flag, integer, real
+from minitorch.text.options import FEWER, LONGEST_VECTOR, flag, integer, real, require_memory
 from minitorch.text.progress import Progress
 from minitorch.text.training import call_all, interrupts
 
@@ -174,6 +174,7 @@ class GloVe:
             optional = name in ("batch_size", "save_every")
             value = integer(f"GloVe: {name}", getattr(self, name), least, optional=optional)
             setattr(self, name, value)
+        integer("GloVe: vector_size", self.vector_size, 1, LONGEST_VECTOR)
         self.symmetric = bool(flag("GloVe: symmetric", self.symmetric))
         for name in ("x_max", "lr", "alpha"):
             setattr(self, name, real(f"GloVe: {name}", getattr(self, name)))
@@ -218,6 +219,9 @@ class GloVe:
                 f"GloVe: no two of the {len(found.vocab)} words of the vocabulary stand in one "
                 "sentence, so there is nothing to learn from"
             )
+        rows = len(found.vocab)
+        needed = 4 * rows * self.vector_size * self.dtype.itemsize
+        require_memory(f"GloVe: vectors of {rows:,} words", needed, FEWER)
         self.corpus_count, self.corpus_total_words = count, words
         self.cooccurrence, self.vocab, self.losses = found, found.vocab, []
         self.pairs = self._pairs(found)

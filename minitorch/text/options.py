@@ -4,29 +4,57 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+
+LONGEST_VECTOR = 1 << 19  # numbers to a vector
+FEWER = "use a smaller vector_size, or a larger min_count"
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def integer(what: str, value: Any, least: int | None = None, *, optional: bool = False) -> Any:
+def integer(
+    what: str,
+    value: Any,
+    least: int | None = None,
+    most: float = math.inf,
+    *,
+    optional: bool = False,
+) -> Any:
     """An option as an int; a bool counts as 0 or 1, 5.0 as 5. optional: None stays None.
 
-    Raises ValueError for anything else, and for less than `least`.
+    Raises ValueError for anything else, for less than `least` and more than `most`.
     """
     number = _number(value)
     if optional and number is None:
         return None
     whole = isinstance(number, Real) and math.isfinite(number) and number == math.floor(number)
-    if not whole or (least is not None and number < least):
+    if not whole or (least is not None and number < least) or number > most:
         bound = "" if least is None else f" above {least - 1}"
+        bound = f" up to {most:,}" if whole and number > most else bound
         raise ValueError(
             f"{what}: expected {'None or ' * optional}an integer{bound}, got {value!r}"
         )
     return int(number)
+
+
+def require_memory(what: str, needed: int, instead: str) -> None:
+    """Raise ValueError for more bytes than the machine has: it says what they are for.
+
+    They would be used up one after the other, and the process killed. instead: what to do.
+    """
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # a system that does not tell
+        return
+    if needed > there:
+        raise ValueError(
+            f"{what} would take {needed / 1e9:,.1f} GB of memory, of which this machine has "
+            f"{there / 1e9:,.1f}: {instead}"
+        )
 
 
 def real(what: str, value: Any) -> float:

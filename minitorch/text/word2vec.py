@@ -27,7 +27,17 @@ from minitorch.text.encoded import Encoded, encode, from_frequencies
 from minitorch.text.huffman import huffman
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.model_file import text
-from minitorch.text.options import class_only, flag, integer, moved, real, renamed
+from minitorch.text.options import (
+    FEWER,
+    LONGEST_VECTOR,
+    class_only,
+    flag,
+    integer,
+    moved,
+    real,
+    renamed,
+    require_memory,
+)
 from minitorch.text.parallel import Starting, processes, usable_cores
 from minitorch.text.shared import memory_of, share
 from minitorch.text.skip_gram import CBOW, BlockSampler, SkipGram
@@ -80,7 +90,8 @@ _RECORD = (
 )
 # Options that are numbers: how each is read, and the least that it may be.
 _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(("vector_size", "window", "epochs", "workers"), partial(integer, least=1)),
+    "vector_size": partial(integer, least=1, most=LONGEST_VECTOR),
+    **dict.fromkeys(("window", "epochs", "workers"), partial(integer, least=1)),
     **dict.fromkeys(("block_size", "pool_size", "step_words"), partial(integer, least=1)),
     **dict.fromkeys(("min_count", "negative", "batch_words"), partial(integer, least=0)),
     **dict.fromkeys(
@@ -295,6 +306,11 @@ class Word2Vec:
     def _check(self) -> None:
         for name, read in _NUMBERS.items():
             setattr(self, name, read(f"Word2Vec: {name}", getattr(self, name)))
+        reach, block = self.window, self.block_size
+        bands = (reach + 1) ** 2 * (2 * reach + 1)
+        pairs = block * (block + 2 * reach + self.pool_size)
+        options = f"window={reach}, block_size={block} and pool_size={self.pool_size}"
+        require_memory(f"Word2Vec: {options}", 4 * max(bands, pairs), "use smaller ones")
         if not (self.negative or self.hs or self.full_softmax):
             raise ValueError(
                 "Word2Vec: negative=0, hs=0 and full_softmax=0 leave nothing to learn: set one"
@@ -496,6 +512,8 @@ class Word2Vec:
     def _model(self) -> SkipGram:
         """New tables for the vocabulary."""
         words, size, device = len(self.vocab), self.vector_size, self.device
+        tables = 1 + (self.negative > 0) + self.hs + self.full_softmax
+        require_memory(f"Word2Vec: vectors of {words:,} words", 4 * tables * words * size, FEWER)
         others: list[Module] = []
         if self.hs:
             counts = self.vocab.counts.tolist()
@@ -893,6 +911,9 @@ class Word2Vec:
         mapped: take the memory of tables, which is a file's, instead of a copy.
         """
         vocab, nothing = Vocab.from_state_dict(state["vocab"]), from_frequencies({})
+        shape = tuple(state["model"]["input.weight"].shape)
+        if shape != (len(vocab), self.vector_size):  # before memory is taken for what is claimed
+            raise ValueError(f"{len(vocab)} words of {self.vector_size} numbers are not {shape}")
         self._begin(vocab, Numbered(nothing, vocab.table(nothing), None))
         self.model.load_state_dict(state["model"])
         if mapped:
