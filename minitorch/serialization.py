@@ -140,7 +140,7 @@ def load(
         return tensors
     try:
         return _decode(json.loads(metadata[_STRUCTURE]), tensors)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"load: {path} has damaged metadata: {error!r}") from None
 
 

@@ -16,7 +16,9 @@ import bz2
 import contextlib
 import gzip
 import io
+import logging
 import lzma
+import os
 import random
 import re
 import resource
@@ -54,6 +56,8 @@ from minitorch.text import (
 from minitorch.text.vector_files import read_vectors
 
 REFUSALS = (OSError, EOFError, ValueError)
+# What is wrong with what has been read: a word has become another one, a number infinite.
+READ = ("is not among the", "has NaN or infinity in it")
 SECONDS = 20  # for a case
 MEMORY = 3 << 29  # bytes to spare
 SENTENCES = [["the", "cat", "sat", "on", "the", "mat"], ["a", "dog", "ate", "the", "cat"]] * 20
@@ -193,6 +197,8 @@ def _command(*words: str) -> Callable[[Path], str]:
         if status == 0:
             return out.getvalue()
         last = errors.getvalue().splitlines()[-1]
+        if any(text in last for text in READ):
+            return last
         if status == cli.EXIT_USER_ERROR and last.startswith("minitorch: error: "):
             raise ValueError(last)
         raise AssertionError(f"status {status}: {errors.getvalue()}")
@@ -202,6 +208,7 @@ def _command(*words: str) -> Callable[[Path], str]:
 
 def readers(folder: Path) -> Iterator[Reader]:
     """Every kind of file that is read; what they need besides is in the folder."""
+    os.environ["XDG_CACHE_HOME"] = str(folder)
     model = Word2Vec(SENTENCES, **W2V)
     vectors = model.wv
 
@@ -294,21 +301,27 @@ def readers(folder: Path) -> Iterator[Reader]:
 
     yield Reader("a.tokens", lambda p: p.write_bytes(whole), encoded, checked=True)
 
-    def compiled(path: Path) -> Any:
-        library, _ = build._cached("fuzz", lambda made: made.write_bytes(b"code") and {"a": [1]})
-        library.with_suffix(".json").write_bytes(path.read_bytes())
-        return build._cached("fuzz", lambda made: made.write_bytes(b"code") and {"a": [1]})
+    def made(path: Path) -> dict[str, Any]:
+        path.write_bytes(b"code")
+        return {"a": [1]}
 
-    yield Reader(
-        "a.json", lambda p: compiled(source) and _copy_description(p), compiled, False, True
-    )
+    def compiled(path: Path) -> Any:
+        library, _ = build._cached("fuzz", made)
+        library.with_suffix(".json").write_bytes(path.read_bytes())
+        return build._cached("fuzz", made)
+
+    def describe(path: Path) -> None:
+        library, _ = build._cached("fuzz", made)
+        path.write_bytes(library.with_suffix(".json").read_bytes())
+
+    yield Reader("a.json", describe, compiled, checked=True)
     # commands
     train = ("train", "word2vec", "--quiet", "--vector-size", "4", "--min-count", "1", "--epochs")
     train += ("1", "--out", "OUT/out", "--corpus")
     commands: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         "c.txt": (text, ("vectors", "similar", "FILE", "cat")),
         "c.bin": (binary, ("vectors", "analogy", "FILE", "cat", "dog", "mat")),
-        "c.glove": (text, ("vectors", "convert", "FILE", "OUT/converted.bin")),
+        "c.glove": (text, ("vectors", "convert", "FILE", "OUT/converted.kv")),
         "c.safetensors": (vectors.save, ("vectors", "similar", "FILE", "cat")),
         "c.model": (model.save, ("vectors", "convert", "FILE", "OUT/converted.txt")),
         "c.kv": (vectors.save, ("projector", "FILE", "--out", "OUT/page.html")),
@@ -333,11 +346,6 @@ def _read_idx(path: Path) -> Any:
 
 def _corpus(path: Path) -> Any:
     return [*Corpus(path)]
-
-
-def _copy_description(path: Path) -> None:
-    library, _ = build._cached("fuzz", dict)
-    path.write_bytes(library.with_suffix(".json").read_bytes())
 
 
 def _write_pairs(path: Path) -> None:
@@ -415,6 +423,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a part of the names of the files")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.disable()  # what is told of caches that are made anew
     outcomes = run(args.cases, args.seed, args.only)
     print(", ".join(f"{count} {name}" for name, count in sorted(outcomes.items())))
     return 1 if outcomes["bad"] else 0

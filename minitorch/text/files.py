@@ -138,6 +138,8 @@ def read_lines(
     except UnicodeDecodeError as error:
         whole = undecodable(path, error, line, offset)
         raise ValueError(f"{whole}: {_what(head or error.object[:8])}") from error
+    except UnicodeError as error:  # which does not say where, as of a byte order mark
+        raise ValueError(f"{path}: line {line} is not {encoding}: {error}: {_what(head)}") from None
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except (EOFError, *DAMAGED) as error:

@@ -23,7 +23,7 @@ from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences
 from minitorch.text.corpus import Corpus
 from minitorch.text.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.options import LONGEST_VECTOR, flag, integer, real, require_memory
+from minitorch.text.options import FEWER, LONGEST_VECTOR, flag, integer, real, require_memory
 from minitorch.text.progress import Progress
 from minitorch.text.training import call_all, interrupts
 
@@ -220,8 +220,9 @@ class GloVe:
                 f"GloVe: no two of the {len(found.vocab)} words of the vocabulary stand in one "
                 "sentence, so there is nothing to learn from"
             )
-        size, numbers = self.dtype.itemsize, 4 * len(found.vocab) * self.vector_size
-        require_memory(f"GloVe: the vectors of {len(found.vocab):,} words", numbers, size)
+        rows = len(found.vocab)
+        needed = 4 * rows * self.vector_size * self.dtype.itemsize
+        require_memory(f"GloVe: vectors of {rows:,} words", needed, FEWER)
         self.corpus_count, self.corpus_total_words = count, words
         self.cooccurrence, self.vocab, self.losses = found, found.vocab, []
         self.pairs = self._pairs(found)

@@ -48,9 +48,13 @@ class Indexer(ABC):
             file.write(text([self.size, self.labels]).numpy().tobytes())
 
     def load(self, fname: str | Path) -> None:
-        """Read what `save` wrote. Raises OSError if there are no such files."""
-        held = array("B", Path(f"{fname}.dict").read_bytes())
-        self.size, self.labels = from_text(tensor(held, device="cpu"))
+        """Read what `save` wrote. Raises OSError without these files, ValueError for others."""
+        path = Path(f"{fname}.dict")
+        held = tensor(array("B", path.read_bytes()), device="cpu")
+        try:
+            self.size, self.labels = from_text(held)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path}: damaged: {error}") from None
         self.index = self._new(self.size)
         self._read(str(fname))
 

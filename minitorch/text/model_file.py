@@ -127,6 +127,8 @@ def _load(path: Path, device: Device | str | None, mmap: bool) -> Any:
             with open_file(pathlib.Path(path)) as file, open(whole, "wb") as target:
                 shutil.copyfileobj(file, target)
         except (EOFError, *DAMAGED) as error:
+            if isinstance(error, OSError) and error.errno:  # not of the file: the disk is full
+                raise OSError(error.errno, error.strerror, folder) from None
             raise ValueError(f"damaged or cut short: {error}") from error
         return load(whole, device=device)
 

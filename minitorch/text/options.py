@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 LONGEST_VECTOR = 1 << 19  # numbers to a vector
+FEWER = "use a smaller vector_size, or a larger min_count"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,26 +34,26 @@ def integer(
     whole = isinstance(number, Real) and math.isfinite(number) and number == math.floor(number)
     if not whole or (least is not None and number < least) or number > most:
         bound = "" if least is None else f" above {least - 1}"
-        bound += "" if most == math.inf else f" and up to {most:,}"
+        bound = f" up to {most:,}" if whole and number > most else bound
         raise ValueError(
             f"{what}: expected {'None or ' * optional}an integer{bound}, got {value!r}"
         )
     return int(number)
 
 
-def require_memory(what: str, numbers: int, size: int) -> None:
-    """Raise ValueError for so many numbers of `size` bytes where the machine has no such memory.
+def require_memory(what: str, needed: int, instead: str) -> None:
+    """Raise ValueError for more bytes than the machine has: it says what they are for.
 
-    It would be used up while they are drawn, and the process killed.
+    They would be used up one after the other, and the process killed. instead: what to do.
     """
     try:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # a system that does not tell
         return
-    if numbers * size > there:
+    if needed > there:
         raise ValueError(
-            f"{what} need {numbers * size / 1e9:,.1f} GB, of which the machine has "
-            f"{there / 1e9:,.1f}: use a smaller vector_size, or fewer words (a larger min_count)"
+            f"{what} would take {needed / 1e9:,.1f} GB of memory, of which this machine has "
+            f"{there / 1e9:,.1f}: {instead}"
         )
 
 

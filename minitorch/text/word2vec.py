@@ -28,6 +28,7 @@ from minitorch.text.huffman import huffman
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.model_file import text
 from minitorch.text.options import (
+    FEWER,
     LONGEST_VECTOR,
     class_only,
     flag,
@@ -305,6 +306,11 @@ class Word2Vec:
     def _check(self) -> None:
         for name, read in _NUMBERS.items():
             setattr(self, name, read(f"Word2Vec: {name}", getattr(self, name)))
+        reach, block = self.window, self.block_size
+        bands = (reach + 1) ** 2 * (2 * reach + 1)
+        pairs = block * (block + 2 * reach + self.pool_size)
+        options = f"window={reach}, block_size={block} and pool_size={self.pool_size}"
+        require_memory(f"Word2Vec: {options}", 4 * max(bands, pairs), "use smaller ones")
         if not (self.negative or self.hs or self.full_softmax):
             raise ValueError(
                 "Word2Vec: negative=0, hs=0 and full_softmax=0 leave nothing to learn: set one"
@@ -507,7 +513,7 @@ class Word2Vec:
         """New tables for the vocabulary."""
         words, size, device = len(self.vocab), self.vector_size, self.device
         tables = 1 + (self.negative > 0) + self.hs + self.full_softmax
-        require_memory(f"Word2Vec: the vectors of {words:,} words", tables * words * size, 4)
+        require_memory(f"Word2Vec: vectors of {words:,} words", 4 * tables * words * size, FEWER)
         others: list[Module] = []
         if self.hs:
             counts = self.vocab.counts.tolist()

@@ -33,6 +33,12 @@ def test_text_file_is_a_sentence_a_line_and_can_be_read_again(tmp_path, suffix, 
     assert list(source) == SENTENCES
 
 
+def test_utf_16_without_its_mark_is_named(tmp_path):
+    (tmp_path / "wide.txt").write_bytes("a b\n".encode("utf-16-be"))
+    with pytest.raises(ValueError, match=r"wide.txt: line 1 is not utf-16: .* start with BOM"):
+        list(Corpus(tmp_path / "wide.txt", encoding="utf-16"))
+
+
 def test_str_split_reads_a_file_as_gensim_does(tmp_path):
     path = tmp_path / "text"
     path.write_text(LINES)
