@@ -395,9 +395,10 @@ def _similar(args: argparse.Namespace) -> None:
 
 def _analogy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vectors", type=Path, metavar="VECTORS", help=_ANY_VECTORS)
-    parser.add_argument("a", help="A is to")
-    parser.add_argument("b", help="B as")
-    parser.add_argument("c", help="C is to the words printed: man king woman gives queen")
+    parser.add_argument("a", metavar="A", help="A is to")
+    parser.add_argument("b", metavar="B", help="B as")
+    told = "C is to the words printed: man king woman gives queen"
+    parser.add_argument("c", metavar="C", help=told)
     _topn(parser)
 
 

@@ -212,6 +212,21 @@ def test_readme_commands_are_make_targets_or_minitorch():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_what_the_readme_links_to_is_there():
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
+    assert sum(link.startswith("examples/pictures/") for link in links) >= 4
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_readme_begins_with_installing_the_clone():
+    text = (ROOT / "README.md").read_text()
+    assert re.findall(r"^## .*$", text, re.MULTILINE)[0] == "## Installing"
+    (first, *_) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    assert [line.split()[0] for line in first.splitlines()] == [
+        *("git", "cd", "python3", ".", "pip", "minitorch")
+    ]
+
+
 def test_readme_commands_parse():
     text = (ROOT / "README.md").read_text()
     lines = re.findall(r"^minitorch .*$", text, re.MULTILINE)

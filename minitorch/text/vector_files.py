@@ -79,11 +79,24 @@ def read_vectors(path: str | Path, form: str | None = None, **options: Any) -> K
     """
     path = Path(path)
     if form is None:
-        form = "safetensors" if _is_for_load(path) else formats.guess(path)
+        return _read_guessed(path, options)
     read = _named(form).read
     if read is None:
         raise ValueError(f"{path}: the format {form} is written only")
     return read(path, **options)
+
+
+def _read_guessed(path: Path, options: dict[str, Any]) -> KeyedVectors:
+    form = "safetensors" if _is_for_load(path) else formats.guess(path)
+    try:
+        return read_vectors(path, form, **options)
+    except ValueError as error:
+        if form != "glove":
+            raise
+        # What is none of the other formats need not be a file of vectors at all.
+        raise ValueError(
+            f"{error} (is it a file of vectors? It has no header, and was read as GloVe's text)"
+        ) from error
 
 
 def write_vectors(vectors: KeyedVectors, path: str | Path, form: str | None = None) -> str:

@@ -105,3 +105,13 @@ def test_formats_that_cannot_be(vectors, tmp_path):
     with pytest.raises(ValueError, match="cannot hold the key 'new york'"):
         write_vectors(odd, path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["hello world\n", "one\n", "\n"])
+def test_a_text_without_vectors_is_asked_about(tmp_path, text):
+    path = tmp_path / "story.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"story.txt: line 1: .* \(is it a file of vectors\?"):
+        read_vectors(path)
+    with pytest.raises(ValueError, match=r"line 1: [^?]*$"):
+        read_vectors(path, "glove")
