@@ -59,12 +59,14 @@ def register_view(
     x: Tensor, result: Tensor, function: Callable[..., Any], params: dict[str, Any]
 ) -> None:
     """Note that `result` is `function(x, **params)`, a view."""
-    member = member_of(x)
-    if member is None:
-        base = getattr(x, "_base", x)
-        if _taken_of_leaf(x.node, base.node):
+    node = x.node
+    if node is not None and (node.op is None or node.op.view):
+        base = x if node.op is None else getattr(x, "_base", x)
+        if base.node is not None and base.node.op is None:  # `view_of_leaf`, in one step
             result._base = base  # for its views to know; changing it in place is an error anyway
             return
+    member = member_of(x)
+    if member is None:
         x._member = member = Member(x, None)
         x.version.append(member)
     result._member = Member(result, member, function, params)
@@ -74,13 +76,6 @@ def register_view(
     n = len(family)
     if n >= 64 and n & (n - 1) == 0:  # now and then, so that many living views cost little
         family[1:] = [m for m in family[1:] if m.tensor() is not None]
-
-
-def _taken_of_leaf(node: Node | None, base: Node | None) -> bool:
-    """`view_of_leaf`, in one step, of a tensor whose base is known."""
-    if node is None or base is None or base.op is not None:
-        return False
-    return node is base or bool(node.op.view)
 
 
 def view_of_leaf(node: Node | None) -> bool:

@@ -13,6 +13,7 @@ import minitorch
 from minitorch import nn, optim
 from minitorch.optim.flat import private
 from minitorch.rules import REGISTRY
+from minitorch.tensor import tensor_of
 from tests.optim.test_optimizer import IDS, TABLE, array, descend, gradients, params
 from tests.referee import LIBRARIES
 
@@ -119,12 +120,12 @@ def test_memory_that_somebody_sees_stays(hold):
 
 @on_the_cpu
 def test_private():
-    a, b, c, d, e, f = (minitorch.Tensor(np.zeros(6)) for _ in range(6))
+    a, b, c, d, e, f = (tensor_of(np.zeros(6)) for _ in range(6))
     e.array = e.array[2:]
     whole = np.zeros(6)
-    halves = [minitorch.Tensor(whole[:3]), minitorch.Tensor(whole[3:])]
+    halves = [tensor_of(whole[:3]), tensor_of(whole[3:])]
     buffer = bytearray(48)
-    foreign = minitorch.Tensor(np.frombuffer(buffer))
+    foreign = tensor_of(np.frombuffer(buffer))
     view, same, slice_of = b.array[1:], c.array, f[1:]
 
     def found(*tensors):
