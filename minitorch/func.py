@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+from minitorch.boundary import guard
 from minitorch import autograd, creation, tree
 from minitorch.autograd.matrix import Matrix, basis
 from minitorch.nn.module import Module
@@ -539,3 +540,5 @@ def _replaced(values: Sequence[tuple[Module, str, Tensor]]) -> Iterator[None]:
     finally:
         for part, name, value in before:
             part.__dict__[name] = value
+
+guard(globals())

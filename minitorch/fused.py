@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minitorch.boundary import guard
 from minitorch import random, rules
 from minitorch.backend import FLOAT32, Array
 from minitorch.creation import arange
 from minitorch.operands import same_device
 from minitorch.ops.elementwise import bce_with_logits, gelu, logsigmoid, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
+from minitorch.ops.reduce import centre
 from minitorch.tensor import Tensor
 
 _ACTIVATIONS = {"none": None, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
@@ -30,7 +32,7 @@ def _activate(x: Tensor, activation: str) -> Tensor:
 
 
 def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reduction: str) -> Tensor:
-    classes = Tensor(target)
+    classes: Tensor = Tensor(target).long()
     ignored = classes == ignore_index
     picked = x.log_softmax(1).gather(1, classes.masked_fill(ignored, 0).unsqueeze(1))
     loss = (-picked.squeeze(1)).masked_fill(ignored, 0)
@@ -120,7 +122,7 @@ def logistic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Ten
 def standardized(input: Tensor, ndim: int, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps), both over the last `ndim` dimensions."""
     dims = tuple(range(-ndim, 0))
-    centred = input - input.mean(dims, keepdim=True)
+    centred = centre(input, dims)
     return centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
 
 
@@ -254,3 +256,5 @@ def negative_sampling_sgd_(
     if compiled and input.device.type == "cpu":
         params["compiled"] = True
     _negative_sampling_sgd_(written, read, **params)
+
+guard(globals())

@@ -10,6 +10,7 @@ import math
 import os
 from typing import Any
 
+from minitorch.boundary import guard
 from minitorch.backend import Device, get_default_device, mapped_array
 from minitorch.creation import as_tensor
 from minitorch.tensor import Tensor
@@ -36,7 +37,10 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     from safetensors.numpy import save_file
 
     tensors: dict[str, Tensor] = {}
-    structure = _encode(obj, "", tensors, {})
+    try:
+        structure = _encode(obj, "", tensors, {})
+    except RecursionError:
+        raise ValueError("save: obj: nested too deeply, or holds itself") from None
     arrays = {name: t.detach().contiguous().cpu().numpy() for name, t in tensors.items()}
     path = os.fspath(path)
     unfinished = f"{path}.{os.urandom(4).hex()}.tmp"
@@ -84,13 +88,13 @@ def load(
             }
     except SafetensorError as error:
         raise ValueError(f"load: {path} is not a complete safetensors file: {error}") from None
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:  # the latter of a dtype that NumPy lacks
         raise ValueError(f"load: {path} holds a dtype that is not supported: {error}") from None
     if _STRUCTURE not in metadata:
         return tensors
     try:
         return _decode(json.loads(metadata[_STRUCTURE]), tensors)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"load: {path} has damaged metadata: {error!r}") from None
 
 
@@ -169,3 +173,6 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == "tuple":
         return tuple(items)
     raise ValueError(f"unknown kind {kind!r}")
+
+
+guard(globals())

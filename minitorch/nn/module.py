@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
+from minitorch.boundary import explained
 from minitorch.backend import Device, recording
 from minitorch.backend.recording import edits, recorders
 from minitorch.dtypes import dtype as DType
@@ -113,6 +114,10 @@ class Module:
             if circle is None:
                 raise
             raise EndlessRecursion(circle) from None
+        except AttributeError as error:
+            if isinstance(error.obj, Module):
+                raise
+            raise explained(error, type(self).forward, (self, *args), kwargs) from error
 
     # ---- registration
 
