@@ -31,7 +31,7 @@ def guarded(function: Any, module: str | None = None) -> Any:
     if inspect.isclass(function):
         if "__init__" in vars(function):
             init = guarded(vars(function)["__init__"])
-            function.__init__ = init
+            type.__setattr__(function, "__init__", init)
         return function
     if hasattr(function, "guarded") or hasattr(function, "op"):  # ops look at their operands
         return function
@@ -41,9 +41,12 @@ def guarded(function: Any, module: str | None = None) -> Any:
         try:
             return function(*args, **kwargs)
         except _ACCIDENTS as error:
+            if _called_by_subclass(call, args):
+                raise
             raise explained(error, function, args, kwargs) from error
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
-            _name(error, function, args, kwargs)
+            if not _called_by_subclass(call, args):
+                _name(error, function, args, kwargs)
             raise
 
     call.guarded = True  # type: ignore[attr-defined]
@@ -79,7 +82,7 @@ def explained(
     """The error that the caller of function(*args, **kwargs) can use; the same from users' code."""
     if _from_users_code(error.__traceback__):
         return error
-    name = _name_of(function)
+    name = _name_of(function, args)
     if isinstance(error, MemoryError):
         return OutOfMemoryError(f"{name}: out of memory: {error}")
     if isinstance(error, ArithmeticError):
@@ -104,7 +107,7 @@ def _name(
     error: Exception, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Let an error that names no function say in which, and a TypeError what that was given."""
-    name, text = _name_of(function), str(error)
+    name, text = _name_of(function, args), str(error)
     plain = type(error) in (TypeError, ValueError, RuntimeError, IndexError)
     if not plain or name in text or _NAMED.match(text) or _from_users_code(error.__traceback__):
         return
@@ -112,14 +115,22 @@ def _name(
         given = ", ".join(
             f"{argument}: {type(value).__name__}"
             for argument, value, _ in _arguments(function, args, kwargs)
-            if "[" not in argument
+            if "[" not in argument and argument != "self"
         )
         text += f" (given {given})"
     error.args = (f"{name}: {text}",)
 
 
-def _name_of(function: Callable[..., Any]) -> str:
-    return function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+def _name_of(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    return type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
+
+
+def _called_by_subclass(call: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether this is an __init__ within that of another class of ours, which knows more."""
+    if call.__name__ != "__init__" or not args:
+        return False
+    own = (vars(kind).get("__init__") for kind in type(args[0]).__mro__)
+    return next((init for init in own if hasattr(init, "guarded")), call) is not call
 
 
 def _unexpected(name: str, argument: str, value: Any, annotation: str) -> TypeError:

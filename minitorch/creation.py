@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from operator import index as as_index
 from typing import Any
 
-from minitorch.boundary import guard
 from minitorch import backend, dtypes, rules
 from minitorch.backend import Device, recording
+from minitorch.boundary import guard
 from minitorch.dtypes import dtype as Dtype
 from minitorch.operands import fitting, is_number
 from minitorch.tensor import Tensor
@@ -26,17 +26,21 @@ def shape_of(name: str, size: Sequence[Any]) -> tuple[int, ...]:
     """The shape that `size` means: lengths one by one, or one sequence of them."""
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = size[0]
-    try:
-        shape = tuple(n if type(n) is int else as_index(n) for n in size)
-    except (TypeError, RuntimeError):  # the latter of a tensor of several elements
-        raise TypeError(f"{name}: size: expected integers, got {size!r}") from None
-    if bool in map(type, size):
-        raise TypeError(f"{name}: size: expected integers, got {size!r}")
+    shape = tuple(n if type(n) is int else _length(name, n) for n in size)
     if any(n < 0 for n in shape):
         raise RuntimeError(f"{name}: size: lengths cannot be negative, got {shape}")
     if math.prod(shape) >= 2**60:
         raise RuntimeError(f"{name}: size: {shape} are more elements than any memory holds")
     return shape
+
+
+def _length(name: str, n: Any) -> int:
+    try:
+        if not isinstance(n, bool):
+            return int(as_index(n))
+    except (TypeError, RuntimeError):  # the latter of a tensor of several elements
+        pass
+    raise TypeError(f"{name}: size: expected integers, got {n!r}") from None
 
 
 def _finish(x: Tensor, requires_grad: bool) -> Tensor:
@@ -274,6 +278,8 @@ def eye(
 
 guard(
     globals(),
-    """tensor from_numpy as_tensor empty full zeros ones empty_like zeros_like ones_like full_like
-    arange linspace eye""".split(),
+    [
+        *("tensor", "from_numpy", "as_tensor", "empty", "full", "zeros", "ones", "arange"),
+        *("empty_like", "zeros_like", "ones_like", "full_like", "linspace", "eye"),
+    ],
 )

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from minitorch.boundary import guard
 from minitorch import autograd, creation, tree
 from minitorch.autograd.matrix import Matrix, basis
+from minitorch.boundary import guard
 from minitorch.nn.module import Module
 from minitorch.tensor import Tensor, enable_grad
 
@@ -540,5 +540,6 @@ def _replaced(values: Sequence[tuple[Module, str, Tensor]]) -> Iterator[None]:
     finally:
         for part, name, value in before:
             part.__dict__[name] = value
+
 
 guard(globals())

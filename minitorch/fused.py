@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch.boundary import guard
 from minitorch import random, rules
 from minitorch.backend import FLOAT32, Array
+from minitorch.boundary import guard
 from minitorch.creation import arange
 from minitorch.operands import same_device
 from minitorch.ops.elementwise import bce_with_logits, gelu, logsigmoid, relu, sigmoid, tanh
@@ -256,5 +256,6 @@ def negative_sampling_sgd_(
     if compiled and input.device.type == "cpu":
         params["compiled"] = True
     _negative_sampling_sgd_(written, read, **params)
+
 
 guard(globals())

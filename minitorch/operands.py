@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,14 +65,17 @@ def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, 
     """
     x_is_tensor, y_is_tensor = isinstance(x, Tensor), isinstance(y, Tensor)
     # The most common case first: a float tensor and a Python number.
-    if x_is_tensor and (type(y) is float or type(y) is int):
-        dtype = x.array.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:
-            return x, Number(float(y)), type(x.array)
-    elif y_is_tensor and (type(x) is float or type(x) is int):
-        dtype = y.array.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:
-            return Number(float(x)), y, type(y.array)
+    try:
+        if x_is_tensor and (type(y) is float or type(y) is int):
+            dtype = x.array.dtype
+            if dtype is FLOAT32 or dtype is FLOAT64:
+                return x, Number(float(y)), type(x.array)
+        elif y_is_tensor and (type(x) is float or type(x) is int):
+            dtype = y.array.dtype
+            if dtype is FLOAT32 or dtype is FLOAT64:
+                return Number(float(x)), y, type(y.array)
+    except OverflowError:
+        pass  # `fitting` says which number
     if not (x_is_tensor or y_is_tensor):
         raise TypeError(f"{name}: expected at least one tensor, got {kind(x)} and {kind(y)}")
     for z in (x, y):
@@ -95,7 +99,7 @@ def _as_number(name: str, number: Any, dtype: dtypes.dtype) -> Number:
     if name in _WRAPPING and dtype.category == dtypes.INT:
         whole = dtypes.plain(number)
         if not -(2**63) <= whole < 2**64:
-            raise RuntimeError(f"{name}: {number} does not fit into 64 bits")
+            raise RuntimeError(f"{name}: {reprlib.repr(whole)} does not fit into 64 bits")
         low, high = dtypes.limits(dtype)
         return Number((int(whole) - low) % (high - low + 1) + low)
     value = fitting(name, number, dtype)
@@ -106,9 +110,10 @@ def _as_number(name: str, number: Any, dtype: dtypes.dtype) -> Number:
 
 # Arithmetic with a number that its dtype cannot hold goes on, as in PyTorch: integers wrap around,
 # halves are computed in float32. All other ops want the number itself.
-_WRAPPING = frozenset(
-    "add sub mul div floor_divide remainder bitwise_and bitwise_or bitwise_xor".split()
-)
+_WRAPPING = {
+    *("add", "sub", "mul", "div", "floor_divide", "remainder"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor"),
+}
 
 
 def fitting(what: str, number: Any, dtype: dtypes.dtype) -> Any:
@@ -122,7 +127,9 @@ def fitting(what: str, number: Any, dtype: dtypes.dtype) -> Any:
         try:
             return (bool, int, float)[dtype.category](number)
         except OverflowError:
-            raise RuntimeError(f"{what}: {number:.3e} does not fit into {dtype}") from None
+            raise RuntimeError(
+                f"{what}: {reprlib.repr(number)} does not fit into {dtype}"
+            ) from None
     low, high = dtypes.limits(dtype)
     if not (low or -high) <= number < high + 1:
         raise RuntimeError(

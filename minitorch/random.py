@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from minitorch.boundary import guard
 from minitorch import dtypes, rules
 from minitorch.backend import recording
 from minitorch.backend.recording import recorders
+from minitorch.boundary import guard
 from minitorch.creation import DeviceLike, arange, like, shape_of, tensor
 from minitorch.operands import is_number
 from minitorch.tensor import Tensor
@@ -289,6 +289,21 @@ def multinomial(
 
 guard(
     globals(),
-    """Generator manual_seed initial_seed get_rng_state set_rng_state rand randn randint randperm
-    rand_like randn_like randint_like normal bernoulli multinomial""".split(),
+    [
+        "Generator",
+        "manual_seed",
+        "initial_seed",
+        "get_rng_state",
+        "set_rng_state",
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "normal",
+        "bernoulli",
+        "multinomial",
+    ],
 )

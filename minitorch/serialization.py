@@ -10,8 +10,8 @@ import math
 import os
 from typing import Any
 
-from minitorch.boundary import guard
 from minitorch.backend import Device, get_default_device, mapped_array
+from minitorch.boundary import guard
 from minitorch.creation import as_tensor
 from minitorch.tensor import Tensor
 

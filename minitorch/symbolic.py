@@ -17,8 +17,8 @@ from fractions import Fraction
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from minitorch.boundary import guard
 from minitorch import autograd, backend, creation
+from minitorch.boundary import guard
 from minitorch.dtypes import float64, int64
 from minitorch.rules import fused_inputs
 from minitorch.tensor import Node, Tensor, enable_grad
@@ -92,6 +92,8 @@ ELEMENTWISE: dict[str, Callable[..., Expr]] = {
 
 # Ops that make one number of a group of them.
 REDUCTIONS: dict[str, Callable[..., Expr]] = {
+    "var": lambda s, *xs: _variance(s, xs),
+    "std": lambda s, *xs: s.sqrt(_variance(s, xs)),
     "prod": lambda s, *xs: s.Mul(*xs),
     "amax": lambda s, *xs: s.Max(*xs),
     "amin": lambda s, *xs: s.Min(*xs),
@@ -120,6 +122,11 @@ DERIVATIVES: dict[str, Callable[..., Expr]] = {
     "floor": lambda s, u: s.Integer(0),
     "ceiling": lambda s, u: s.Integer(0),
 }
+
+
+def _variance(s: Any, xs: Sequence[Expr]) -> Expr:
+    mean = s.Add(*xs) / len(xs)
+    return s.Add(*[(x - mean) ** 2 for x in xs]) / len(xs)
 
 
 def _normal_cdf(s: Any, x: Expr) -> Expr:
@@ -500,5 +507,6 @@ def compare(y: Tensor, names: Names) -> dict[str, tuple[float, float]]:
         symbol.name: (float(differentiate(expression, symbol).evalf(20, subs=values)), slope)
         for (symbol, _), slope in zip(symbols, slopes, strict=True)
     }
+
 
 guard(globals())

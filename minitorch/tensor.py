@@ -489,9 +489,7 @@ class Tensor:
         """Whether an element equals this number or (broadcast) some element of this tensor."""
         found = self == element
         if not isinstance(found, Tensor):
-            raise TypeError(
-                f"in: expected a tensor or a number, got {type(element).__name__}"
-            )
+            raise TypeError(f"in: expected a tensor or a number, got {type(element).__name__}")
         return bool(found.any())
 
     __hash__ = object.__hash__

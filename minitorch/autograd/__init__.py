@@ -1,6 +1,5 @@
 """Derivatives of recorded programs: the two walks, users' own ops, and what looks at both."""
 
-from minitorch.boundary import guard
 from minitorch.autograd import functional
 from minitorch.autograd.anomaly import (
     detect_anomaly,
@@ -18,6 +17,7 @@ from minitorch.autograd.engine import (
     push_forward,
     topological,
 )
+from minitorch.boundary import guard
 from minitorch.tensor import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [

@@ -8,9 +8,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from minitorch.boundary import guard
 from minitorch import fused, ops
 from minitorch.backend import Array
+from minitorch.boundary import guard
 from minitorch.creation import ones_like, zeros_like
 from minitorch.dtypes import bool_
 from minitorch.dtypes import dtype as DType
@@ -178,7 +178,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return x where x > 0, else alpha · (eˣ - 1) (Clevert et al., 2016)."""
-    output = ops.where(input <= 0, input.clamp(max=0.0).expm1() * alpha, input)
+    x = input.clone() if inplace else input  # backward needs what is about to be overwritten
+    output = ops.where(x <= 0, x.clamp(max=0.0).expm1() * alpha, x)
     return _maybe_inplace(input, output, inplace)
 
 
@@ -248,7 +249,8 @@ def check_reduction(reduction: str) -> None:
     """Raise ValueError for a `reduction` that there is not."""
     if reduction not in REDUCTIONS:
         raise ValueError(
-            f"reduction: {reduction} is not a valid value for reduction: use {', '.join(REDUCTIONS)}"
+            f"reduction: {reduction} is not a valid value for reduction: "
+            f"use {', '.join(REDUCTIONS)}"
         )
 
 
@@ -471,5 +473,6 @@ def _pick(
 
 def _weighted_mean(loss: Tensor, counts: Tensor, reduction: str) -> Tensor:
     return loss.sum() / counts.sum() if reduction == "mean" else _reduce(loss, reduction)
+
 
 guard(globals())

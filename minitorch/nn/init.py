@@ -155,4 +155,5 @@ def kaiming_normal_(
     """Fill from N(0, gain² / fan) (He et al., 2015); `a`: leaky_relu's slope."""
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
+
 guard(globals())

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
-from minitorch.boundary import explained
 from minitorch.backend import Device, recording
 from minitorch.backend.recording import edits, recorders
+from minitorch.boundary import explained
 from minitorch.dtypes import dtype as DType
 from minitorch.dtypes import float16, float32, float64
 from minitorch.nn.hooks import BackwardHook, observer_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from minitorch.boundary import guard
 from minitorch import ops, rules
+from minitorch.boundary import guard
 from minitorch.creation import tensor
 from minitorch.operands import same_device
 from minitorch.tensor import RowGrad, Tensor, no_grad
@@ -69,5 +69,6 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     grads = _values(parameters)
     if grads:
         _clamp_all_((grads,), (), min=-float(clip_value), max=float(clip_value))
+
 
 guard(globals())

@@ -47,7 +47,7 @@ def whole_number(name: str, argument: str, value: Any) -> int:
     """An integer of Python's, NumPy's or a tensor's as Python's int; bools are none."""
     try:
         if not isinstance(value, bool):
-            return as_index(value)
+            return int(as_index(value))
     except (TypeError, RuntimeError):  # the latter of a tensor of several elements
         pass
     raise TypeError(f"{name}: {argument}: expected an integer, got {value!r}") from None

@@ -6,7 +6,7 @@ import math
 from typing import Any, overload
 
 from minitorch import dtypes
-from minitorch.operands import Number, is_number, promote, result_dtype, same_device
+from minitorch.operands import Number, is_number, kind, promote, result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
 from minitorch.rules import (
     MINUS_ONE,
@@ -164,14 +164,16 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 
 # ---------------------------------------------------------------------- PyTorch's arguments
-def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
+def scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
     """alpha * other, in the dtype that input + other has."""
     if not is_number(alpha):
         raise TypeError(f"{name}: alpha: expected a number, got {alpha!r}")
     if alpha == 1:
         return other
     if not isinstance(other, Tensor):
-        return other * alpha
+        if not is_number(other):
+            raise TypeError(f"{name}: other: expected a tensor or a number, got {kind(other)}")
+        return dtypes.plain(other) * dtypes.plain(alpha)
     dtype = result_dtype((input, other))
     if isinstance(alpha, float) and not dtype.is_floating_point:
         raise RuntimeError(
@@ -182,13 +184,13 @@ def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input + alpha * other, broadcast."""
-    result: Tensor = add_(input, _scaled("add", input, other, alpha))
+    result: Tensor = add_(input, scaled("add", input, other, alpha))
     return result
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input - alpha * other, broadcast."""
-    result: Tensor = sub_(input, _scaled("sub", input, other, alpha))
+    result: Tensor = sub_(input, scaled("sub", input, other, alpha))
     return result
 
 
@@ -203,7 +205,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         if result_dtype((input, other)).is_floating_point:
             return div_(input, other).trunc()
         upwards = (remainder(input, other) != 0) & ((input < 0) ^ (other < 0))
-        return floor_divide(input, other) + upwards
+        whole: Tensor = floor_divide(input, other) + upwards
+        return whole
     raise RuntimeError(
         f"div: rounding_mode: expected None, 'floor' or 'trunc', got {rounding_mode!r}"
     )

@@ -218,12 +218,12 @@ globals().update(UNARY)
 
 def add_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """input += alpha * other."""
-    return _ARITHMETIC["add_"](input, other if alpha == 1 else other * alpha)
+    return _ARITHMETIC["add_"](input, elementwise.scaled("add_", input, other, alpha))
 
 
 def sub_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """input -= alpha * other."""
-    return _ARITHMETIC["sub_"](input, other if alpha == 1 else other * alpha)
+    return _ARITHMETIC["sub_"](input, elementwise.scaled("sub_", input, other, alpha))
 
 
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from math import cos, inf, pi
 from typing import Any
 
-from minitorch.boundary import guard
 from minitorch.backend import recording
+from minitorch.boundary import guard
 from minitorch.optim.optimizer import Optimizer
 
 
@@ -411,5 +411,6 @@ def _cycle_phases(
         (2 * peak, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
         (total - 1.0, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
     ]
+
 
 guard(globals())

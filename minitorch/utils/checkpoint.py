@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from minitorch.boundary import guard
 from minitorch import autograd, random, tree
 from minitorch.autograd import Function
+from minitorch.boundary import guard
 from minitorch.tensor import Node, Tensor, enable_grad, grad_mode
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
@@ -209,5 +209,6 @@ def checkpoint_sequential(
             part(start, min(start + size, end)), input, use_reentrant=use_reentrant, **kwargs
         )
     return part(max(end, 0), len(functions))(input)
+
 
 guard(globals())

@@ -109,4 +109,5 @@ class FlopCounterMode:
         if self._display:
             print(self.get_table())
 
+
 guard(globals())
