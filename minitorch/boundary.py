@@ -62,7 +62,7 @@ def guard(namespace: MutableMapping[str, Any], names: list[str] | None = None) -
     """
     module = namespace["__name__"]
     if names is None:
-        own = (n for n, v in namespace.items() if getattr(v, "__module__", None) == module)
+        own = (n for n, v in list(namespace.items()) if getattr(v, "__module__", None) == module)
         names = [name for name in own if not name.startswith("_")]
     for name in names:
         value = namespace.get(name)

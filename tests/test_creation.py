@@ -240,7 +240,9 @@ DATA = {
     "integer scalars": lambda m: m.tensor([np.int32(1), np.int32(2)]),
     "arrays": lambda m: m.as_tensor([np.ones(2), np.ones(2)]),
     "arrays of float32": lambda m: m.as_tensor([np.ones(2, np.float32)]),
-    "tensors": lambda m: m.tensor([m.tensor(1.0, dtype=m.float64), m.tensor(2.0)]),
+    "tensors": lambda m: m.tensor(
+        [m.tensor(1.0, dtype=m.float64, device="cpu"), m.tensor(2.0, device="cpu")]
+    ),
     "a float": lambda m: m.tensor(5.0),
     "full of an int64": lambda m: m.full((2,), np.int64(3)),
     "arange of a float32": lambda m: m.arange(np.float32(3)),

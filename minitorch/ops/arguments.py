@@ -15,7 +15,7 @@ _check_range = constant("check_range")
 Dims = int | Sequence[int] | None
 
 
-def one_dim(name: str, ndim: int, dim: Any) -> int:
+def one_dim(name: str, ndim: int, dim: int) -> int:
     """A dimension's number, counted from the front; IndexError outside of the range."""
     reach = max(ndim, 1)
     if type(dim) is not int:

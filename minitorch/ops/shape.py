@@ -335,7 +335,7 @@ def trace(input: Tensor) -> Tensor:
 # ---------------------------------------------------------------------- joining and splitting
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors joined along a dimension that they have; the other lengths must agree."""
-    if isinstance(tensors, Tensor) or len(tensors) == 0:
+    if hasattr(tensors, "array") or len(tensors) == 0:
         raise RuntimeError("cat: tensors: expected a non-empty list of tensors")
     for i, x in enumerate(tensors):
         need_tensor("cat", f"tensors[{i}]", x)
@@ -361,7 +361,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension."""
-    if isinstance(tensors, Tensor) or len(tensors) == 0:
+    if hasattr(tensors, "array") or len(tensors) == 0:
         raise RuntimeError("stack: tensors: expected a non-empty list of tensors")
     first = need_tensor("stack", "tensors[0]", tensors[0])
     for i, x in enumerate(tensors):
