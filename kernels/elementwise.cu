@@ -99,7 +99,7 @@ __device__ __forceinline__ C power(C x, C y, const Fault& fault) {
     X(le, bool, x <= y) \
     X(gt, bool, x > y) \
     X(ge, bool, x >= y) \
-    FLOATS(X(relu_backward, T, y > 0 ? x : C(0))) \
+    FLOATS(X(relu_backward, T, y == 0 ? C(0) : x)) \
     FLOATS(X(mul_nonzero, T, x == 0 ? C(0) : x * y))
 
 #define CHECKED(X) \

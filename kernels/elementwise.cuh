@@ -40,6 +40,8 @@ struct Operand {
     const T* array;
     C number;
     __device__ __forceinline__ C at(i64 i) const { return array ? C(array[i]) : number; }
+    // An element of a pack; a number is not rounded to T.
+    __device__ __forceinline__ C value(T element) const { return array ? C(element) : number; }
     __device__ __forceinline__ Group<T, PACK> numbers() const {
         Group<T, PACK> same;
 #pragma unroll
@@ -100,7 +102,7 @@ __device__ __forceinline__ void binary(const Op& op, R* out, Operand x, Operand 
         const Group<T, PACK> p = x.pack(i), q = y.pack(i);
         Group<R, PACK> r;
 #pragma unroll
-        for (int j = 0; j < PACK; j++) r.v[j] = R(op(C(p.v[j]), C(q.v[j])));
+        for (int j = 0; j < PACK; j++) r.v[j] = R(op(x.value(p.v[j]), y.value(q.v[j])));
         store_group<PACK>(out + i * PACK, r);
     }
     for (i64 i = packs * PACK + first(); i < n; i += step()) out[i] = R(op(x.at(i), y.at(i)));
@@ -113,7 +115,7 @@ __device__ __forceinline__ void binary_strided(const Op& op, const Walk<3>& walk
             const Group<T, PACK> p = x.pack(walk, 1, at[1]), q = y.pack(walk, 2, at[2]);
             Group<R, PACK> r;
 #pragma unroll
-            for (int j = 0; j < PACK; j++) r.v[j] = R(op(C(p.v[j]), C(q.v[j])));
+            for (int j = 0; j < PACK; j++) r.v[j] = R(op(x.value(p.v[j]), y.value(q.v[j])));
             store_group<PACK>(walk.at<R>(0, at[0]), r);
         });
     else

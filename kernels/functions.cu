@@ -21,7 +21,7 @@
 
 // The backward ops take the gradient x and what the derivative is made of: y.
 #define TWO_ARGUMENTS(X) \
-    X(bce_with_logits, T, softplus_of(x) - x * y) \
+    X(bce_with_logits, T, logistic_loss_of(x, y)) \
     X(sigmoid_backward, T, x * (y * (1 - y))) \
     X(tanh_backward, T, x * (1 - y * y)) \
     X(gelu_backward, T, x * (normal_below(y) + y * normal_density(y)))

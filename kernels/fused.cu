@@ -92,16 +92,18 @@ KERNEL(layer_norm)(
         C total = 0;
         for (i64 i = threadIdx.x; i < columns; i += blockDim.x) total += C(x[start + i]);
         const C mean = block_reduce<Sum>(total, scratch) / C(columns);
-        C squares = 0;
+        C squares = 0, left = 0;
         for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
             const C centred = C(x[start + i]) - mean;
             squares += centred * centred;
+            left += centred;
         }
-        const C variance = block_reduce<Sum>(squares, scratch) / C(columns);
+        const C rest = block_reduce<Sum>(left, scratch) / C(columns);  // of a mean that was rounded
+        const C variance = block_reduce<Sum>(squares, scratch) / C(columns) - rest * rest;
         const C factor = 1 / M(sqrt)(variance + C(eps));
         if (threadIdx.x == 0) scale[row] = factor;
         for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C value = (C(x[start + i]) - mean) * factor;
+            const C value = (C(x[start + i]) - mean - rest) * factor;
             hat[start + i] = T(value);
             out[start + i] = T(value * C(weight[i]) + C(bias[i]));
         }
@@ -324,7 +326,7 @@ KERNEL(logistic_loss)(Job job) {
     double mine = 0;
     for (i64 i = first(); i < job.n; i += step()) {
         const C value = C(x[i]), y = C(target[i]);
-        mine += softplus_of(value) - value * y;
+        mine += logistic_loss_of(value, y);
         grad[i] = T((sigmoid_of(value) - y) * scale);
     }
     sum_losses(job, mine, job.n);

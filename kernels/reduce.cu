@@ -133,6 +133,32 @@ struct ArgExtreme {
     static __device__ __forceinline__ Out finish(const State& s, i64) { return s.index; }
 };
 
+#if MT_FLOATING
+// How many elements, their mean and the sum of their squared distances from it: Welford (1962), and
+// Chan, Golub and LeVeque (1983) for two parts. In double, in which squares of floats do not overflow.
+struct Moments { double n, mean, squares; };
+__device__ __forceinline__ Moments shuffle_xor(const Moments& v, int lanes) {
+    return {shuffle_xor(v.n, lanes), shuffle_xor(v.mean, lanes), shuffle_xor(v.squares, lanes)};
+}
+struct VarOp {
+    typedef Moments State;
+    typedef T Out;
+    static __device__ __forceinline__ State start() { return {0, 0, 0}; }
+    static __device__ __forceinline__ State add(const State& s, C v) {
+        const double n = s.n + 1, away = v - s.mean, mean = s.mean + away / n;
+        return {n, mean, s.squares + away * (v - mean)};
+    }
+    static __device__ __forceinline__ State combine(const State& a, const State& b) {
+        const double n = a.n + b.n, share = n > 0 ? b.n / n : 0, away = b.mean - a.mean;
+        return {n, a.mean + away * share, a.squares + b.squares + away * away * (a.n * share)};
+    }
+    static __device__ __forceinline__ Out finish(const State& s, i64) { return Out(C(s.squares / s.n)); }
+};
+struct StdOp : VarOp {
+    static __device__ __forceinline__ Out finish(const State& s, i64) { return Out(C(sqrt(s.squares / s.n))); }
+};
+#endif
+
 struct AnyOp {
     typedef int State;
     typedef bool Out;
@@ -444,6 +470,8 @@ REDUCTION(argmax, ArgExtreme<Largest>, BLOCKS)
 REDUCTION(argmin, ArgExtreme<Smallest>, BLOCKS)
 #if MT_FLOATING
 REDUCTION(mean, MeanOp, BLOCKS)
+REDUCTION(var, VarOp, 1)  // three doubles for each column take many registers
+REDUCTION(std, StdOp, 1)
 constexpr int EXP_BLOCKS = sizeof(C) > 4 ? 1 : BLOCKS;  // e^x in float64 takes many registers
 REDUCTION(logsumexp, LogSumExpOp, EXP_BLOCKS)
 #endif

@@ -6,6 +6,10 @@
 __device__ __forceinline__ C softplus_of(C x) {
     return (x > 0 || x != x ? x : C(0)) + M(log1p)(M(exp)(-M(fabs)(x)));
 }
+// The cross entropy of sigmoid(x) and y; the first part is exact where it is small.
+__device__ __forceinline__ C logistic_loss_of(C x, C y) {
+    return (x > 0 || x != x ? x : C(0)) - x * y + M(log1p)(M(exp)(-M(fabs)(x)));
+}
 __device__ __forceinline__ C sigmoid_of(C x) { return 1 / (1 + M(exp)(-x)); }
 // The standard normal distribution: its share below x, and its density.
 __device__ __forceinline__ C normal_below(C x) {

@@ -24,6 +24,7 @@ from minitorch.backend.precision import (
     get_float32_matmul_precision,
     set_float32_matmul_precision,
 )
+from minitorch.boundary import guard as _guard
 from minitorch.compile import compile
 from minitorch.creation import (
     arange,
@@ -164,6 +165,7 @@ __all__ = [
     "zeros_like",
 ]
 __all__ += ops.__all__
+_guard(globals(), [n for n in __all__ if not isinstance(globals().get(n), type)] + ["dtype"])
 
 if typing.TYPE_CHECKING:
     from minitorch import cuda as cuda

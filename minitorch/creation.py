@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from operator import index as as_index
 from typing import Any
 
 from minitorch import backend, dtypes, rules
 from minitorch.backend import Device, recording
+from minitorch.boundary import guard
 from minitorch.dtypes import dtype as Dtype
-from minitorch.operands import is_number
+from minitorch.operands import fitting, is_number
 from minitorch.tensor import Size, Tensor, tensor_of
 from minitorch.views import member_of, register_view
 
@@ -24,13 +27,21 @@ def shape_of(name: str, size: Sequence[Any]) -> tuple[int, ...]:
     """The shape that `size` means: lengths one by one, or one sequence of them."""
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = size[0]
-    shape = tuple(n.__index__() if hasattr(n, "__index__") else n for n in size)
-    for n in shape:
-        if not isinstance(n, int):
-            raise TypeError(f"{name}: size: expected integers, got {n!r}")
-        if n < 0:
-            raise RuntimeError(f"{name}: size: lengths cannot be negative, got {shape}")
+    shape = tuple(n if type(n) is int else _length(name, n) for n in size)
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"{name}: size: lengths cannot be negative, got {shape}")
+    if math.prod(shape) >= 2**60:
+        raise RuntimeError(f"{name}: size: {shape} are more elements than any memory holds")
     return shape
+
+
+def _length(name: str, n: Any) -> int:
+    try:
+        if not isinstance(n, bool):
+            return int(as_index(n))
+    except (TypeError, RuntimeError):  # the latter of a tensor of several elements
+        pass
+    raise TypeError(f"{name}: size: expected integers, got {n!r}") from None
 
 
 def _finish(x: Tensor, requires_grad: bool) -> Tensor:
@@ -69,9 +80,13 @@ def tensor(
         data = data.detach().to(dtype=dtype, device=device, copy=True)
         return _finish(data, requires_grad)
     array = backend.host_array(data)
-    if dtype is None and array.dtype == backend.FLOAT64 and not hasattr(data, "dtype"):
+    is_python = not hasattr(data, "dtype")
+    if dtype is None and is_python and array.dtype == backend.FLOAT64 and not _has_float64(data):
         dtype = dtypes.get_default_dtype()
     chosen = None if dtype is None else dtypes.as_dtype(dtype)
+    if is_python and chosen is not None and chosen.category == dtypes.INT and array.size:
+        for extreme in (array.min(), array.max()):
+            fitting("tensor: data", extreme, chosen)
     return _finish(from_host(array, chosen, device, copy=True), requires_grad)
 
 
@@ -105,6 +120,15 @@ def _constructed(data: tuple[Any, ...], device: DeviceLike) -> Tensor:
 
 _init.__qualname__ = "Tensor"  # as errors name it
 Tensor.__init__ = _init  # type: ignore[method-assign]
+
+
+def _has_float64(data: Any) -> bool:
+    """Whether a float64 scalar, array or tensor is in nested lists: Python's floats are none."""
+    if isinstance(data, (list, tuple)):
+        return not {float, int, bool}.issuperset(map(type, data)) and any(map(_has_float64, data))
+    if isinstance(data, Tensor):
+        return data.dtype is dtypes.float64
+    return str(getattr(data, "dtype", "")) == "float64"
 
 
 def from_numpy(array: Any) -> Tensor:
@@ -146,11 +170,8 @@ def full(
     if not is_number(value):
         raise TypeError(f"full: fill_value: expected a number, got {fill_value!r}")
     chosen = _dtype(dtype, dtypes.of_number(value))
-    shape = shape_of("full", (size,))
-    try:
-        x = _full(device, shape=shape, dtype=chosen.array_dtype, value=value)
-    except (OverflowError, ValueError) as error:
-        raise RuntimeError(f"full: fill_value: {value} does not fit into {chosen}") from error
+    value = fitting("full: fill_value", value, chosen)
+    x = _full(device, shape=shape_of("full", (size,)), dtype=chosen.array_dtype, value=value)
     return _finish(x, requires_grad)
 
 
@@ -212,7 +233,7 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """`full` with x's shape, dtype and device."""
-    if dtype is None and device is None and type(fill_value) in (int, float):
+    if dtype is None and device is None and fill_value in (0, 1):  # which every dtype has
         filled = _full(x, shape=x.array.shape, dtype=x.array.dtype, value=fill_value)
         return _finish(filled, requires_grad)
     return full(x.shape, fill_value, **like(x, dtype, device), requires_grad=requires_grad)
@@ -230,17 +251,31 @@ def arange(
     """Numbers from start (0 if only one argument is given) up to, not including, end."""
     if end is None:
         start, end = 0, start
+    start, end, step = (dtypes.plain(_number("arange", v)) for v in (start, end, step))
+    chosen = _dtype(dtype, None if float in {type(start), type(end), type(step)} else dtypes.int64)
+    if chosen is dtypes.int64:  # PyTorch counts in what is left of the numbers as integers
+        start, end, step = (fitting("arange", v, chosen) for v in (start, end, step))
     if step == 0:
         raise RuntimeError("arange: step must be nonzero")
     if (end - start) / step < 0:
         raise RuntimeError(
             f"arange: start {start} and end {end} do not agree with the sign of step {step}"
         )
-    whole = all(isinstance(v, int) for v in (start, end, step))
-    chosen = _dtype(dtype, dtypes.int64 if whole else None)
-    n = -int((start - end) // step) if whole else -int(-(end - start) // step)
+    if not math.isfinite((end - start) / step):
+        raise RuntimeError(f"arange: expected finite numbers, got {start}, {end} and {step}")
+    n = -int((start - end) // step)
+    if chosen.category == dtypes.INT:
+        start, step = int(start), int(step)
     x = _arange(device, n=n, dtype=chosen.array_dtype, start=start, step=step)
     return _finish(x, requires_grad)
+
+
+def _number(name: str, value: Any) -> Any:
+    """A number, or the element of a tensor that has one."""
+    value = value.item() if isinstance(value, Tensor) else value
+    if not is_number(value):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    return value
 
 
 def linspace(
@@ -272,3 +307,12 @@ def eye(
     columns = arange(n if m is None else m, device=device)
     x = (arange(n, device=device).unsqueeze(1) == columns).to(_dtype(dtype))
     return _finish(x, requires_grad)
+
+
+guard(
+    globals(),
+    [
+        *("tensor", "from_numpy", "as_tensor", "empty", "full", "zeros", "ones", "arange"),
+        *("empty_like", "zeros_like", "ones_like", "full_like", "linspace", "eye"),
+    ],
+)

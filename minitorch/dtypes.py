@@ -7,6 +7,9 @@ Python number.
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 from minitorch import backend
 from minitorch.backend import Array
 from minitorch.backend.recording import edits
@@ -105,10 +108,26 @@ def set_default_dtype(d: dtype) -> None:
 
 
 def of_number(number: float) -> dtype:
-    """The dtype that a Python number has on its own."""
+    """The dtype that a number of Python's or NumPy's has among tensors: in Python's terms."""
+    number = plain(number)
     if isinstance(number, bool):
         return bool_
     return int64 if isinstance(number, int) else _default
+
+
+def plain(number: Any) -> Any:
+    """A NumPy scalar or other real as Python's bool, int or float."""
+    if type(number) in (bool, int, float):
+        return number
+    if type(number).__name__ in ("bool", "bool_"):
+        return bool(number)
+    return int(number) if isinstance(number, numbers.Integral) else float(number)
+
+
+def limits(d: dtype) -> tuple[int, int]:
+    """The smallest and the largest number of an integer dtype."""
+    bits = 8 * d.itemsize
+    return (0, 2**bits - 1) if d.name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:

@@ -19,6 +19,7 @@ from typing import Any
 
 from minitorch import autograd, creation, tree
 from minitorch.autograd.matrix import Matrix, basis
+from minitorch.boundary import guard
 from minitorch.nn.module import Module
 from minitorch.tensor import Tensor, enable_grad
 
@@ -539,3 +540,6 @@ def _replaced(values: Sequence[tuple[Module, str, Tensor]]) -> Iterator[None]:
     finally:
         for part, name, value in before:
             part.__dict__[name] = value
+
+
+guard(globals())

@@ -11,11 +11,13 @@ from typing import Any
 
 from minitorch import random, rules
 from minitorch.backend import FLOAT32, Array
+from minitorch.boundary import guard
 from minitorch.creation import arange
 from minitorch.dtypes import conversion
 from minitorch.operands import same_device
 from minitorch.ops.elementwise import bce_with_logits, gelu, logsigmoid, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
+from minitorch.ops.reduce import centre
 from minitorch.tensor import Node, Tensor, enable_grad, tensor_of
 
 _ACTIVATIONS = {"none": None, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
@@ -31,7 +33,7 @@ def _activate(x: Tensor, activation: str) -> Tensor:
 
 
 def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reduction: str) -> Tensor:
-    classes = tensor_of(target)
+    classes: Tensor = tensor_of(target).long()
     ignored = classes == ignore_index
     picked = x.log_softmax(1).gather(1, classes.masked_fill(ignored, 0).unsqueeze(1))
     loss = (-picked.squeeze(1)).masked_fill(ignored, 0)
@@ -148,7 +150,7 @@ def logistic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Ten
 def standardized(input: Tensor, ndim: int, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps), both over the last `ndim` dimensions."""
     dims = tuple(range(-ndim, 0))
-    centred = input - input.mean(dims, keepdim=True)
+    centred = centre(input, dims)
     return centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
 
 
@@ -282,3 +284,6 @@ def negative_sampling_sgd_(
     if compiled and input.device.type == "cpu":
         params["compiled"] = True
     _negative_sampling_sgd_(written, read, **params)
+
+
+guard(globals())

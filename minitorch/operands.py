@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numbers
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
 from minitorch import backend, dtypes
-from minitorch.backend import FLOAT32, FLOAT64
+from minitorch.backend import FLOAT32, FLOAT64, HalfScalar
 from minitorch.tensor import Tensor
 
 
@@ -24,7 +25,11 @@ class Number(Tensor):
 
 def is_number(x: object) -> bool:
     """Whether x is a real number in the sense of Python (NumPy's scalars are too)."""
-    return type(x) in (float, int, bool) or isinstance(x, numbers.Real)
+    return type(x) in (float, int, bool) or isinstance(x, numbers.Real) or _is_numpy_bool(x)
+
+
+def _is_numpy_bool(x: object) -> bool:
+    return type(x).__module__ == "numpy" and type(x).__name__ in ("bool", "bool_")
 
 
 def result_dtype(operands: Sequence[Any]) -> dtypes.dtype:
@@ -33,17 +38,8 @@ def result_dtype(operands: Sequence[Any]) -> dtypes.dtype:
     return dtypes.promote_all(
         [t.dtype for t in tensors if t.array.ndim],
         [t.dtype for t in tensors if not t.array.ndim],
-        [dtypes.of_number(_plain(x)) for x in operands if is_number(x)],
+        [dtypes.of_number(x) for x in operands if is_number(x)],
     )
-
-
-def _plain(number: Any) -> Any:
-    """A NumPy scalar or other real as Python's bool, int or float."""
-    if isinstance(number, (bool, int, float)):
-        return number
-    if type(number).__name__ == "bool":
-        return bool(number)
-    return int(number) if isinstance(number, numbers.Integral) else float(number)
 
 
 def same_device(name: str, tensors: Sequence[Tensor]) -> None:
@@ -69,14 +65,17 @@ def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, 
     """
     x_is_tensor, y_is_tensor = isinstance(x, Tensor), isinstance(y, Tensor)
     # The most common case first: a float tensor and a Python number.
-    if x_is_tensor and (type(y) is float or type(y) is int):
-        dtype = x.array.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:
-            return x, Number(float(y)), type(x.array)
-    elif y_is_tensor and (type(x) is float or type(x) is int):
-        dtype = y.array.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:
-            return Number(float(x)), y, type(y.array)
+    try:
+        if x_is_tensor and (type(y) is float or type(y) is int):
+            dtype = x.array.dtype
+            if dtype is FLOAT32 or dtype is FLOAT64:
+                return x, Number(float(y)), type(x.array)
+        elif y_is_tensor and (type(x) is float or type(x) is int):
+            dtype = y.array.dtype
+            if dtype is FLOAT32 or dtype is FLOAT64:
+                return Number(float(x)), y, type(y.array)
+    except OverflowError:
+        pass  # `fitting` says which number
     if not (x_is_tensor or y_is_tensor):
         raise TypeError(f"{name}: expected at least one tensor, got {kind(x)} and {kind(y)}")
     for z in (x, y):
@@ -90,19 +89,53 @@ def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, 
         raise RuntimeError("sub: bools cannot be subtracted; use ^ or logical_not()")
     if floating and not common.is_floating_point:
         common = dtypes.get_default_dtype()
-    x = x.to(common) if x_is_tensor else _as_number(x, common)
-    y = y.to(common) if y_is_tensor else _as_number(y, common)
+    x = x.to(common) if x_is_tensor else _as_number(name, x, common)
+    y = y.to(common) if y_is_tensor else _as_number(name, y, common)
     return x, y, type(x.array if x_is_tensor else y.array)
 
 
-def _as_number(number: Any, dtype: dtypes.dtype) -> Number:
-    """The number in the type that `dtype` asks for; integers wrap around, as in PyTorch."""
-    if dtype.category == dtypes.INT and not isinstance(number, bool):
-        bits = 8 * dtype.itemsize
-        low = 0 if dtype is dtypes.uint8 else -(2 ** (bits - 1))
-        return Number((int(number) - low) % 2**bits + low)
-    convert = (bool, int, float)[dtype.category]
-    return Number(convert(number))
+def _as_number(name: str, number: Any, dtype: dtypes.dtype) -> Number:
+    """The number in the type that `dtype` asks for; in integer arithmetic it wraps around."""
+    if name in _WRAPPING and dtype.category == dtypes.INT:
+        whole = dtypes.plain(number)
+        if not -(2**63) <= whole < 2**64:
+            raise RuntimeError(f"{name}: {reprlib.repr(whole)} does not fit into 64 bits")
+        low, high = dtypes.limits(dtype)
+        return Number((int(whole) - low) % (high - low + 1) + low)
+    value = fitting(name, number, dtype)
+    if dtype is dtypes.float16 and name in _WRAPPING:
+        value = HalfScalar(value)
+    return Number(value)
+
+
+# Arithmetic with a number that its dtype cannot hold goes on, as in PyTorch: integers wrap around,
+# halves are computed in float32. All other ops want the number itself.
+_WRAPPING = {
+    *("add", "sub", "mul", "div", "floor_divide", "remainder"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor"),
+}
+
+
+def fitting(what: str, number: Any, dtype: dtypes.dtype) -> Any:
+    """A number as Python's bool, int or float, whichever `dtype` holds.
+
+    RuntimeError where an integer dtype has no such number; -255 to -1 are uint8's from the other
+    end, as in PyTorch.
+    """
+    number = dtypes.plain(number)
+    if dtype.category != dtypes.INT:
+        try:
+            return (bool, int, float)[dtype.category](number)
+        except OverflowError:
+            raise RuntimeError(
+                f"{what}: {reprlib.repr(number)} does not fit into {dtype}"
+            ) from None
+    low, high = dtypes.limits(dtype)
+    if not (low or -high) <= number < high + 1:
+        raise RuntimeError(
+            f"{what}: {number} does not fit into {dtype}, whose numbers are {low} to {high}"
+        )
+    return int(number) if low else int(number) % (high + 1)
 
 
 def kind(x: object) -> str:

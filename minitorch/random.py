@@ -13,7 +13,9 @@ from typing import Any
 from minitorch import dtypes, rules
 from minitorch.backend import recording
 from minitorch.backend.recording import recorders
+from minitorch.boundary import guard
 from minitorch.creation import DeviceLike, arange, like, shape_of, tensor
+from minitorch.operands import is_number
 from minitorch.tensor import Tensor
 
 _uniform = rules.source("uniform")
@@ -34,8 +36,9 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Begin the stream number `seed` (0 <= seed < 2**64); returns the generator."""
-        if not isinstance(seed, int) or isinstance(seed, bool):
+        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
             raise TypeError(f"manual_seed: expected an integer, got {seed!r}")
+        seed = seed.__index__()
         if not -(2**63) <= seed < 2**64:
             raise RuntimeError(f"manual_seed: expected a seed of 64 bits, got {seed}")
         recording.host(lambda: self._begin(seed % 2**64))
@@ -63,9 +66,14 @@ class Generator:
 
     def set_state(self, state: Tensor) -> Generator:
         """Continue where `get_state` was called."""
+        expected = "set_state: expected what get_state() gave, an int64 tensor (3,)"
         if not isinstance(state, Tensor) or tuple(state.shape) != (3,):
-            raise TypeError("set_state: expected what get_state() gave, an int64 tensor (3,)")
+            raise TypeError(expected)
+        if state.dtype is not dtypes.int64:
+            raise TypeError(f"{expected}, got {state.dtype}")
         high, low, offset = state.tolist()
+        if not (0 <= high < 2**32 and 0 <= low < 2**32 and offset >= 0):
+            raise ValueError(f"{expected}, got {state.tolist()}")
         self._seed, self._offset = (high << 32) | low, offset
         return self
 
@@ -175,6 +183,8 @@ def randint(
         low, high, size = 0, low, high
     if size is None or high is None:
         raise TypeError("randint: expected (high, size) or (low, high, size)")
+    if not is_number(low) or not is_number(high):
+        raise TypeError(f"randint: low and high: expected numbers, got {low!r} and {high!r}")
     if high <= low:
         raise RuntimeError(f"randint: low {low} is not below high {high}")
     shape = shape_of("randint", (size,))
@@ -244,6 +254,8 @@ def check_probabilities(what: str, p: Any) -> None:
     """
     if isinstance(p, Tensor):
         _check_unit(p, what=what)
+    elif not is_number(p):
+        raise TypeError(f"{what}: expected a number or a tensor, got {type(p).__name__}")
     elif not 0 <= p <= 1:
         raise RuntimeError(f"{what}: expected numbers between 0 and 1, got {p:g}")
 
@@ -283,3 +295,25 @@ def multinomial(
     found = (rows + shift).flatten().searchsorted(draws, right=True)
     found = (found - shift.long() * w.shape[-1]).clamp(max=w.shape[-1] - 1)
     return found.reshape((*w.shape[:-1], num_samples))
+
+
+guard(
+    globals(),
+    [
+        "Generator",
+        "manual_seed",
+        "initial_seed",
+        "get_rng_state",
+        "set_rng_state",
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "normal",
+        "bernoulli",
+        "multinomial",
+    ],
+)

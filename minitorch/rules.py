@@ -663,7 +663,10 @@ def source(name: str) -> TensorFunction:
             index = serving.index(device.array) or 0
         else:
             serving, index = backend.resolve(device)
-        return tensor_of(entries[serving.array_type](*args, index=index, **params))
+        try:
+            return tensor_of(entries[serving.array_type](*args, index=index, **params))
+        except MemoryError as error:
+            raise backend.OutOfMemoryError(f"{name}: out of memory: {error}") from None
 
     f.__name__ = name
     return f

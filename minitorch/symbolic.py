@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from minitorch import autograd, backend, creation
 from minitorch.backend.extras import install_hint
+from minitorch.boundary import guard
 from minitorch.dtypes import float64, int64
 from minitorch.rules import fused_inputs
 from minitorch.tensor import Node, Tensor, enable_grad, tensor_of
@@ -54,6 +55,9 @@ ELEMENTWISE: dict[str, Callable[..., Expr]] = {
     "pow": lambda s, x, y: x**y,
     "maximum": lambda s, x, y: s.Max(x, y),
     "minimum": lambda s, x, y: s.Min(x, y),
+    "clamp_min": lambda s, x, y: s.Max(x, y),
+    "clamp_max": lambda s, x, y: s.Min(x, y),
+    "floor_divide": lambda s, x, y: s.floor(x / y),
     "remainder": lambda s, x, y: x - y * s.floor(x / y),
     "neg": lambda s, x: -x,
     "abs": lambda s, x: s.Abs(x),
@@ -88,6 +92,8 @@ ELEMENTWISE: dict[str, Callable[..., Expr]] = {
 
 # Ops that make one number of a group of them.
 REDUCTIONS: dict[str, Callable[..., Expr]] = {
+    "var": lambda s, *xs: _variance(s, xs),
+    "std": lambda s, *xs: s.sqrt(_variance(s, xs)),
     "prod": lambda s, *xs: s.Mul(*xs),
     "amax": lambda s, *xs: s.Max(*xs),
     "amin": lambda s, *xs: s.Min(*xs),
@@ -116,6 +122,11 @@ DERIVATIVES: dict[str, Callable[..., Expr]] = {
     "floor": lambda s, u: s.Integer(0),
     "ceiling": lambda s, u: s.Integer(0),
 }
+
+
+def _variance(s: Any, xs: Sequence[Expr]) -> Expr:
+    mean = s.Add(*xs) / len(xs)
+    return s.Add(*[(x - mean) ** 2 for x in xs]) / len(xs)
 
 
 def _normal_cdf(s: Any, x: Expr) -> Expr:
@@ -496,3 +507,6 @@ def compare(y: Tensor, names: Names) -> dict[str, tuple[float, float]]:
         symbol.name: (float(differentiate(expression, symbol).evalf(20, subs=values)), slope)
         for (symbol, _), slope in zip(symbols, slopes, strict=True)
     }
+
+
+guard(globals())

@@ -289,6 +289,7 @@ class Tensor:
         __mul__: Callable[..., Tensor]
         _cat: Callable[..., Tensor]
         clone: Callable[[], Tensor]
+        flip: Callable[..., Tensor]
         index_add_: Callable[..., Tensor]
         mul_: Callable[[Any], Tensor]
         new_zeros: Callable[..., Tensor]
@@ -568,6 +569,17 @@ class Tensor:
         if self.array.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
         return (self[i] for i in range(len(self)))
+
+    def __reversed__(self) -> Tensor:
+        """The elements (or slices along the first dimension) in reverse order, as a copy."""
+        return self.flip(0) if self.array.ndim else self.clone()
+
+    def __contains__(self, element: Any) -> bool:
+        """Whether an element equals this number or (broadcast) some element of this tensor."""
+        found = self == element
+        if not isinstance(found, Tensor):
+            raise TypeError(f"in: expected a tensor or a number, got {type(element).__name__}")
+        return bool(found.any())
 
     __hash__ = object.__hash__
 

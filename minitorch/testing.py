@@ -19,6 +19,7 @@ from typing import Any
 
 from minitorch import func
 from minitorch.autograd.matrix import Matrix, basis
+from minitorch.boundary import guard
 from minitorch.dtypes import dtype, float32, float64
 from minitorch.random import Generator, randn
 from minitorch.tensor import RowGrad, Tensor, no_grad
@@ -469,3 +470,6 @@ def _inner(xs: Sequence[Tensor], ys: Sequence[Tensor]) -> tuple[float, float]:
 
 def _drawn(like: Sequence[Tensor], generator: Generator) -> list[Tensor]:
     return [randn(x.shape, generator=generator, dtype=x.dtype, device=x.device) for x in like]
+
+
+guard(globals())

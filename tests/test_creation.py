@@ -373,3 +373,84 @@ def test_a_tensor_of_a_tensor_is_an_alias():
     own = Own([1, 2])
     assert type(own) is Own
     assert (own + 1).tolist() == [2, 3]
+
+
+# ---------------------------------------------------------------------- dtypes
+# Called in minitorch and in PyTorch: the dtype and the values must be PyTorch's.
+DATA = {
+    "float64 scalars": lambda m: m.tensor([np.float64(1)]),
+    "nested": lambda m: m.tensor([[np.float64(1)], [2]]),
+    "beside a Python number": lambda m: m.tensor([1, np.float64(2)]),
+    "float32 scalars": lambda m: m.tensor([np.float32(1), 2.0]),
+    "integer scalars": lambda m: m.tensor([np.int32(1), np.int32(2)]),
+    "arrays": lambda m: m.as_tensor([np.ones(2), np.ones(2)]),
+    "arrays of float32": lambda m: m.as_tensor([np.ones(2, np.float32)]),
+    "tensors": lambda m: m.tensor(
+        [m.tensor(1.0, dtype=m.float64, device="cpu"), m.tensor(2.0, device="cpu")]
+    ),
+    "a float": lambda m: m.tensor(5.0),
+    "full of an int64": lambda m: m.full((2,), np.int64(3)),
+    "arange of a float32": lambda m: m.arange(np.float32(3)),
+    "arange of a float64": lambda m: m.arange(np.float64(3)),
+    "arange of an int64": lambda m: m.arange(np.int64(3)),
+    "uint8 from the other end": lambda m: m.tensor([-1, -255], dtype=m.uint8),
+}
+RANGES = [
+    (3.1,),
+    (0, 3.1),
+    (1, 10, 2.5),
+    (0, -3.5, -1),
+    (5, 0, -1.5),
+    (0.1, 0.9),
+    (-2.9, 2.1),
+    (3,),
+]
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_data_keep_their_dtype(name):
+    compare(DATA[name], may_raise=False)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float32"])
+@pytest.mark.parametrize("ends", RANGES)
+def test_ranges_of_a_dtype(ends, dtype):
+    if min(ends) < 0 and dtype == "uint8":
+        return
+    compare(lambda m: m.arange(*ends, dtype=getattr(m, dtype)), may_raise=False)
+    if len(ends) == 2:
+        whole = [int(e) for e in ends]
+        compare(lambda m: m.linspace(*whole, 5, dtype=getattr(m, dtype)), may_raise=False)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number"),
+    [("uint8", 300), ("uint8", -300), ("int32", 2**31), ("int32", -(2**31) - 1), ("int64", 2**63)],
+)
+def test_a_number_that_an_integer_dtype_lacks_is_refused(dtype, number):
+    kind = getattr(minitorch, dtype)
+    x, mask = minitorch.ones(2, dtype=kind), minitorch.tensor([True, False])
+    calls = [
+        lambda: x.clamp(max=number),
+        lambda: x.clamp(min=number),
+        lambda: x.fill_(number),
+        lambda: x.masked_fill(mask, number),
+        lambda: x.masked_fill_(mask, number),
+        lambda: x.__setitem__(0, number),
+        lambda: x.index_fill_(0, minitorch.tensor([0]), number),
+        lambda: minitorch.where(mask, x, number),
+        lambda: minitorch.full((2,), number, dtype=kind),
+        lambda: minitorch.full_like(x, number),
+        lambda: x == number,
+        lambda: x < number,
+        lambda: x >= number,
+    ]
+    for call in calls:
+        with pytest.raises(RuntimeError, match="does not fit"):
+            call()
+    with pytest.raises((RuntimeError, TypeError)):
+        minitorch.tensor([number], dtype=kind)
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(RuntimeError, match="does not fit"):
+            x.fill_(number)
+    assert array(x).tolist() == [1, 1]

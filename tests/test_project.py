@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each line may import from itself and from the lines above it, never from below.
 LAYERS = [
     "backend files",
-    "dtypes tensor printing",
+    "boundary dtypes tensor printing",
     "operands tree views",
     "rules",
     "interception",

@@ -28,7 +28,8 @@ ARGUMENTS = {
     )},
     **{name: ((X, Y), {}) for name in (
         "add", "sub", "mul", "div", "pow", "maximum", "minimum", "floor_divide", "remainder",
-        "bce_with_logits", "relu_backward", "tanh_backward", "sigmoid_backward", "gelu_backward",
+        "clamp_min", "clamp_max", "bce_with_logits",
+        "relu_backward", "tanh_backward", "sigmoid_backward", "gelu_backward",
         "eq", "ne", "lt", "le", "gt", "ge",
     )},
     **{name: ((BITS, ~BITS), {}) for name in ("bitwise_and", "bitwise_or", "bitwise_xor")},
@@ -37,8 +38,9 @@ ARGUMENTS = {
     "where": ((X, Y), {"condition": BITS}),
     "cast": ((X,), {"dtype": np.dtype("float32"), "source": X.dtype}),
     **{name: ((X,), {"dim": (0,), "keepdim": True}) for name in (
-        "sum", "mean", "prod", "amax", "amin", "any", "all", "logsumexp",
+        "sum", "mean", "var", "std", "prod", "amax", "amin", "any", "all", "logsumexp",
     )},
+    "centre": ((X,), {"dim": (0,)}),
     "argmax": ((X,), {"dim": 1}),
     "argmin": ((X,), {"dim": None}),
     "softmax": ((X,), {"dim": 1}),

@@ -278,3 +278,28 @@ def test_mapped_tensors_are_the_file(tmp_path):
         assert not read["a"].numpy().flags.writeable
     else:
         read["a"] += 1
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000])
+def test_deep_metadata_are_damaged_metadata(text, tmp_path):
+    path = tmp_path / "deep.safetensors"
+    safetensors.numpy.save_file({"a": np.zeros(2)}, path, metadata={"minitorch": text})
+    with pytest.raises(ValueError, match="damaged metadata"):
+        minitorch.load(path)
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        minitorch.save(deep, path)
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "U16", "U64", "C64", "NONE"])
+@pytest.mark.parametrize("mmap", [False, True])
+def test_dtypes_that_are_not_ours_are_named(dtype, mmap, tmp_path):
+    size = {"BF16": 2, "U16": 2, "U64": 8, "C64": 8}.get(dtype, 1)
+    about = {"a": {"dtype": dtype, "shape": [64 // size], "data_offsets": [0, 64]}}
+    header = json.dumps(about).encode()
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+    with pytest.raises(ValueError, match=r"load: .*other\.safetensors"):
+        minitorch.load(path, mmap=mmap)

@@ -17,6 +17,7 @@ from minitorch.autograd.engine import (
     push_forward,
     topological,
 )
+from minitorch.boundary import guard
 from minitorch.tensor import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [
@@ -38,3 +39,5 @@ __all__ = [
     "set_grad_enabled",
     "topological",
 ]
+
+guard(globals(), __all__)

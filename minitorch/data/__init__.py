@@ -1,5 +1,6 @@
 """Datasets, the loader of mini-batches, points of the plane, and sources of real data."""
 
+from minitorch.boundary import guard
 from minitorch.data.dataset import Dataset, Subset, TensorDataset, random_split
 from minitorch.data.loader import DataLoader, default_collate
 from minitorch.data.planar import PLANAR, PlanarSource, planar
@@ -21,3 +22,5 @@ __all__ = [
     "random_split",
     "read_idx",
 ]
+
+guard(globals(), __all__)

@@ -1,5 +1,6 @@
 """Layers, activations, losses and initialisation."""
 
+from minitorch.boundary import guard
 from minitorch.nn import functional, init, utils
 from minitorch.nn.activations import (
     ELU,
@@ -78,3 +79,5 @@ __all__ = [
     "init",
     "utils",
 ]
+
+guard(globals(), __all__)

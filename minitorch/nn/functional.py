@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 from minitorch import fused, ops
 from minitorch.backend import Array
+from minitorch.boundary import guard
 from minitorch.creation import ones_like, zeros_like
 from minitorch.dtypes import dtype as DType
 from minitorch.operands import same_device
+from minitorch.ops.reduce import centre
 from minitorch.random import check_probabilities
 from minitorch.tensor import Tensor, no_grad
 
@@ -65,7 +67,11 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """Return the cosine of the angle along `dim`; norms below `eps` count as `eps`."""
+    """Return the cosine of the angle along `dim`; norms below `eps` count as `eps`.
+
+    The tensors broadcast, along `dim` too.
+    """
+    x1, x2 = ops.broadcast_tensors(x1, x2)
     norm1 = x1.norm(2, dim, keepdim=True).clamp(min=eps)
     norm2 = x2.norm(2, dim, keepdim=True).clamp(min=eps)
     return ((x1 / norm1) * (x2 / norm2)).sum(dim)
@@ -134,12 +140,11 @@ def batch_norm(
                 f"got input size {tuple(input.shape)}"
             )
         dims = (0, *range(2, input.dim()))
-        mean = input.mean(dims, keepdim=True)
-        centred = input - mean
+        centred = centre(input, dims)
         var = (centred * centred).mean(dims, keepdim=True)
         with no_grad():
             if running_mean is not None:
-                running_mean.lerp_(mean.detach().reshape(-1), momentum)
+                running_mean.lerp_(input.mean(dims), momentum)
             if running_var is not None:
                 running_var.lerp_(var.detach().reshape(-1) * (n / (n - 1)), momentum)
     else:
@@ -172,7 +177,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return x where x > 0, else alpha · (eˣ - 1) (Clevert et al., 2016)."""
-    output = ops.where(input > 0, input, input.clamp(max=0.0).expm1() * alpha)
+    x = input.clone() if inplace else input  # backward needs what is about to be overwritten
+    output = ops.where(x <= 0, x.clamp(max=0.0).expm1() * alpha, x)
     return _maybe_inplace(input, output, inplace)
 
 
@@ -242,7 +248,8 @@ def check_reduction(reduction: str) -> None:
     """Raise ValueError for a `reduction` that there is not."""
     if reduction not in REDUCTIONS:
         raise ValueError(
-            f"{reduction} is not a valid value for reduction: use {', '.join(REDUCTIONS)}"
+            f"reduction: {reduction} is not a valid value for reduction: "
+            f"use {', '.join(REDUCTIONS)}"
         )
 
 
@@ -284,7 +291,8 @@ def smooth_l1_loss(
     distance = (input - target).abs()
     if beta == 0:
         return _reduce(distance, reduction)
-    small = distance * distance * (0.5 / beta)
+    near = ops.minimum(distance, beta)  # the square of a far one may overflow
+    small = near * near * (0.5 / beta)
     return _reduce(ops.where(distance < beta, small, distance - 0.5 * beta), reduction)
 
 
@@ -400,7 +408,7 @@ def cross_entropy(
     picked, counts = _pick("cross_entropy", logp, target, weight, ignore_index, dim)
     if label_smoothing:
         smooth = _class_weighted(logp, weight, dim).sum(dim)
-        smooth = smooth.masked_fill(target == ignore_index, 0.0)
+        smooth = smooth.masked_fill(target.long() == ignore_index, 0.0)
         picked = picked * (1 - label_smoothing) + smooth * (label_smoothing / classes)
     return _weighted_mean(-picked, counts, reduction)
 
@@ -460,6 +468,7 @@ def _pick(
     dim: int,
 ) -> tuple[Tensor, Tensor]:
     """Return weighted logp at the target classes, 0 where ignored, and the targets' weights."""
+    target = target.long()  # uint8 has no -100
     ignored = target == ignore_index
     index = target.masked_fill(ignored, 0)
     try:
@@ -474,3 +483,6 @@ def _pick(
 
 def _weighted_mean(loss: Tensor, counts: Tensor, reduction: str) -> Tensor:
     return loss.sum() / counts.sum() if reduction == "mean" else _reduce(loss, reduction)
+
+
+guard(globals())

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from minitorch.backend import Device, recording
 from minitorch.backend.recording import edits, recorders
+from minitorch.boundary import explained
 from minitorch.dtypes import dtype as DType
 from minitorch.dtypes import float16, float32, float64
 from minitorch.nn.hooks import BackwardHook, observer_of
@@ -114,6 +115,10 @@ class Module:
             if circle is None:
                 raise
             raise EndlessRecursion(circle) from None
+        except AttributeError as error:
+            if isinstance(error.obj, Module):
+                raise
+            raise explained(error, type(self).forward, (self, *args), kwargs) from error
 
     # ---- registration
 

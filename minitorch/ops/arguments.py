@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index as as_index
 from typing import Any
 
 from minitorch.rules import constant
@@ -14,11 +15,11 @@ _check_range = constant("check_range")
 Dims = int | Sequence[int] | None
 
 
-def one_dim(name: str, ndim: int, dim: Any) -> int:
+def one_dim(name: str, ndim: int, dim: int) -> int:
     """A dimension's number, counted from the front; IndexError outside of the range."""
     reach = max(ndim, 1)
-    if not isinstance(dim, int) or isinstance(dim, bool):
-        raise TypeError(f"{name}: dim: expected an integer, got {dim!r}")
+    if type(dim) is not int:
+        dim = whole_number(name, "dim", dim)
     if not -reach <= dim < reach:
         raise IndexError(
             f"{name}: dim: expected to be in range of [{-reach}, {reach - 1}], got {dim}"
@@ -28,15 +29,33 @@ def one_dim(name: str, ndim: int, dim: Any) -> int:
 
 def all_dims(name: str, ndim: int, dim: Dims) -> tuple[int, ...]:
     """Numbers of the dimensions that `dim` names; None or () means all."""
+    return named_dims(name, ndim, dim) or tuple(range(ndim))
+
+
+def named_dims(name: str, ndim: int, dim: Dims) -> tuple[int, ...]:
+    """Numbers of the dimensions that `dim` names; None means all, () none."""
     if dim is None:
         return tuple(range(ndim))
     named = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
-    if not named:
-        return tuple(range(ndim))
     dims = tuple(one_dim(name, ndim, d) for d in named)
     if len(set(dims)) < len(dims):
         raise RuntimeError(f"{name}: dim: a dimension appears twice in {named}")
     return dims if ndim else ()
+
+
+def whole_number(name: str, argument: str, value: Any) -> int:
+    """An integer of Python's, NumPy's or a tensor's as Python's int; bools are none."""
+    try:
+        if not isinstance(value, bool):
+            return int(as_index(value))
+    except (TypeError, RuntimeError):  # the latter of a tensor of several elements
+        pass
+    raise TypeError(f"{name}: {argument}: expected an integer, got {value!r}") from None
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is one integer, not a sequence of them."""
+    return isinstance(value, int) or hasattr(value, "__index__")
 
 
 def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:

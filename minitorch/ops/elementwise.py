@@ -6,7 +6,7 @@ import math
 from typing import Any, overload
 
 from minitorch import dtypes
-from minitorch.operands import Number, is_number, promote, result_dtype, same_device
+from minitorch.operands import Number, is_number, kind, promote, result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
 from minitorch.rules import (
     MINUS_ONE,
@@ -45,6 +45,11 @@ def _power_in_y(x: Tensor, z: Tensor) -> Tensor:
     return z * x.masked_fill((x == 0) & (z <= 1), 1).log()
 
 
+def _flat(g: Tensor) -> Tensor:
+    """The gradient of a step function."""
+    return g.new_zeros(g.shape)
+
+
 # ---------------------------------------------------------------------- two arguments
 add_ = elementwise("add", ONE, ONE)
 sub_ = elementwise("sub", ONE, MINUS_ONE)
@@ -53,23 +58,29 @@ div_ = elementwise("div", lambda y: _inverse(y), lambda x, y: -(x / y) / y, floa
 pow_ = elementwise("pow", _power_in_x, _power_in_y)
 maximum = elementwise("maximum", lambda x, y: _share(x < y, x, y), lambda x, y: _share(x > y, x, y))
 minimum = elementwise("minimum", lambda x, y: _share(x > y, x, y), lambda x, y: _share(x < y, x, y))
+clamp_min = elementwise(  # the maximum, in which a bound counts less than the element
+    "clamp_min", lambda g, x, y: where(x >= y, g, 0.0), lambda g, x, y: where(x < y, g, 0.0)
+)
+clamp_max = elementwise(
+    "clamp_max", lambda g, x, y: where(x <= y, g, 0.0), lambda g, x, y: where(x > y, g, 0.0)
+)
 remainder = elementwise("remainder", ONE, lambda x, y: -(x // y))
-floor_divide = comparison("floor_divide")
+floor_divide = elementwise("floor_divide", _flat, _flat)
 bce_with_logits = elementwise("bce_with_logits", lambda x, y: x.sigmoid() - y, lambda x: -x)
 
 # ---------------------------------------------------------------------- one argument
 neg = elementwise("neg", MINUS_ONE)
 abs = elementwise("abs", lambda x: x.sign())
-sign = elementwise("sign", lambda x: x.new_zeros(x.shape))
-floor = elementwise("floor", lambda x: x.new_zeros(x.shape))
-ceil = elementwise("ceil", lambda x: x.new_zeros(x.shape))
-trunc = elementwise("trunc", lambda x: x.new_zeros(x.shape))
-_round = elementwise("round", lambda x: x.new_zeros(x.shape))
+sign = elementwise("sign", _flat)
+floor = elementwise("floor", _flat)
+ceil = elementwise("ceil", _flat)
+trunc = elementwise("trunc", _flat)
+_round = elementwise("round", _flat)
 relu = elementwise("relu", lambda g, z: relu_backward(g, z.detach()))
 exp = elementwise("exp", lambda z: z, floating=True)
 log = elementwise("log", lambda x: x.reciprocal(), floating=True)
 log1p = elementwise("log1p", lambda x: (x + 1).reciprocal(), floating=True)
-expm1 = elementwise("expm1", lambda z: z + 1, floating=True)
+expm1 = elementwise("expm1", lambda x: x.exp(), floating=True)  # 1 + z loses what z rounds to -1
 sqrt = elementwise("sqrt", lambda z: 0.5 / z, floating=True)
 rsqrt = elementwise("rsqrt", lambda z: -0.5 * z * z * z, floating=True)
 reciprocal = elementwise("reciprocal", lambda z: -z * z, floating=True)
@@ -112,7 +123,7 @@ bitwise_or = comparison("bitwise_or")
 bitwise_xor = comparison("bitwise_xor")
 bitwise_left_shift = comparison("bitwise_left_shift")
 bitwise_right_shift = comparison("bitwise_right_shift")
-bitwise_not = constant("bitwise_not")
+_bitwise_not = constant("bitwise_not")
 
 
 # ---------------------------------------------------------------------- choice
@@ -155,14 +166,16 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 
 # ---------------------------------------------------------------------- PyTorch's arguments
-def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
+def scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
     """alpha * other, in the dtype that input + other has."""
     if not is_number(alpha):
         raise TypeError(f"{name}: alpha: expected a number, got {alpha!r}")
     if alpha == 1:
         return other
     if not isinstance(other, Tensor):
-        return other * alpha
+        if not is_number(other):
+            raise TypeError(f"{name}: other: expected a tensor or a number, got {kind(other)}")
+        return dtypes.plain(other) * dtypes.plain(alpha)
     dtype = result_dtype((input, other))
     if isinstance(alpha, float) and not dtype.is_floating_point:
         raise RuntimeError(
@@ -173,13 +186,13 @@ def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input + alpha * other, broadcast."""
-    result: Tensor = add_(input, _scaled("add", input, other, alpha))
+    result: Tensor = add_(input, scaled("add", input, other, alpha))
     return result
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input - alpha * other, broadcast."""
-    result: Tensor = sub_(input, _scaled("sub", input, other, alpha))
+    result: Tensor = sub_(input, scaled("sub", input, other, alpha))
     return result
 
 
@@ -191,10 +204,11 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "floor":
         return floor_divide(input, other)
     if rounding_mode == "trunc":
-        quotient = div_(input, other).trunc()
-        x, y, _ = promote("div", input, other)
-        whole = next(t for t in (x, y) if not isinstance(t, Number))
-        return quotient.to(whole.dtype)
+        if result_dtype((input, other)).is_floating_point:
+            return div_(input, other).trunc()
+        upwards = (remainder(input, other) != 0) & ((input < 0) ^ (other < 0))
+        whole: Tensor = floor_divide(input, other) + upwards
+        return whole
     raise RuntimeError(
         f"div: rounding_mode: expected None, 'floor' or 'trunc', got {rounding_mode!r}"
     )
@@ -234,13 +248,16 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """input limited to [min, max]; the gradient is 1 from min to max, 0 outside. nan stays nan."""
+    """input limited to [min, max], numbers or tensors; nan where one of the three is.
+
+    The gradient is 1 from min to max, 0 outside and at nan.
+    """
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of min and max must be given")
     if min is not None:
-        input = where(input < min, min, input)
+        input = clamp_min(input, min)
     if max is not None:
-        input = where(input > max, max, input)
+        input = clamp_max(input, max)
     return input
 
 
@@ -285,6 +302,11 @@ def isfinite(input: Tensor) -> Tensor:
     if not input.dtype.is_floating_point:
         return eq(input, input)
     return lt(abs(input), math.inf)
+
+
+def bitwise_not(input: Tensor) -> Tensor:
+    """The complement of an integer's bits, or of a bool."""
+    return _bitwise_not(need_tensor("bitwise_not", "input", input))
 
 
 def _truth(x: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from minitorch import backend, creation, dtypes, random, rules
 from minitorch.backend.recording import moves
-from minitorch.operands import is_number, same_device
+from minitorch.operands import fitting, is_number, same_device
 from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
@@ -175,7 +175,7 @@ def _direct(x: Tensor, other: Any) -> bool:
     if isinstance(other, Tensor):
         a, b = x.array, other.array
         return type(a) is type(b) and a.dtype == b.dtype and a.ndim >= b.ndim
-    return is_number(other)
+    return is_number(other) and x.array.dtype.itemsize > 2  # halves: see `operands.HalfScalar`
 
 
 def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callable[..., Tensor]:
@@ -246,12 +246,12 @@ globals().update(UNARY)
 
 def add_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """input += alpha * other."""
-    return _ARITHMETIC["add_"](input, other if alpha == 1 else other * alpha)
+    return _ARITHMETIC["add_"](input, elementwise.scaled("add_", input, other, alpha))
 
 
 def sub_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """input -= alpha * other."""
-    return _ARITHMETIC["sub_"](input, other if alpha == 1 else other * alpha)
+    return _ARITHMETIC["sub_"](input, elementwise.scaled("sub_", input, other, alpha))
 
 
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
@@ -334,6 +334,7 @@ def fill_(input: Tensor, value: Any) -> Tensor:
         return copy_(input, value)
     if not is_number(value):
         raise TypeError(f"fill_: value: expected a number, got {value!r}")
+    value = fitting("fill_: value", value, input.dtype)
     if _tracked(input):
         return _overwrite("fill_", input, creation.full_like(input, value))
     return _copy_(input, value)
@@ -442,7 +443,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             )
         value = value.to(input.dtype)
     elif is_number(value):
-        value = (bool, int, float)[input.dtype.category](value)
+        value = fitting("masked_fill: value", value, input.dtype)
     return elementwise.where(mask, value, input)
 
 
@@ -495,6 +496,8 @@ def index_fill_(input: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
     """Fill the places `index` along `dim` with a number."""
     d = one_dim("index_fill_", input.ndim, dim)
     need_indices("index_fill_", "index", index, input.array.shape[d])
+    if _tracked(value):  # whose gradient counts a place once
+        index = index.unique()
     setitem(input, (slice(None),) * d + (index,), value)
     return input
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from minitorch import creation, dtypes, random
 from minitorch.backend import Device
+from minitorch.boundary import guarded
 from minitorch.operands import is_number
 from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
 from minitorch.tensor import Tensor
@@ -157,12 +158,22 @@ def _caster(dtype: dtypes.dtype) -> Callable[[Tensor], Tensor]:
     return f
 
 
+# Methods that take another tensor, or more, and do not look at it themselves.
+GUARDED = """isclose allclose equal view_as reshape_as expand_as type_as where gather index_select
+    masked_select take_along_dim searchsorted mm mv bmm dot outer addcmul addcdiv lerp addcmul_
+    addcdiv_ lerp_ copy_ masked_fill masked_fill_ index_add index_add_ index_copy_ index_fill_
+    scatter scatter_ scatter_add scatter_add_ bincount multinomial normal_ uniform_ bernoulli_
+    random_ triu tril diag diagonal repeat repeat_interleave roll topk round"""
+
+
 def _install() -> None:
     for module, names in SAME_NAME.items():
         for name in names.split():
             setattr(Tensor, name, getattr(module, name))
     for name, function in OTHER_NAME.items():
         setattr(Tensor, name, function)
+    for name in GUARDED.split():
+        setattr(Tensor, name, guarded(getattr(Tensor, name)))
     for name, dtype in TO_DTYPE.items():
         setattr(Tensor, name, _caster(dtype))
     for name, function in PROPERTIES.items():

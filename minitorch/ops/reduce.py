@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from minitorch import dtypes
 from minitorch.operands import as_floating, is_number, same_device
 from minitorch.ops import elementwise
-from minitorch.ops.arguments import Dims, all_dims, one_dim
+from minitorch.ops.arguments import Dims, all_dims, named_dims, one_dim
 from minitorch.ops.index import gathered
 from minitorch.ops.shape import cat
 from minitorch.rules import TensorFunction, constant, general, linear, several
@@ -116,6 +116,45 @@ def _mean_adjoint(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepd
     return _sum_adjoint(g / _count(shape, dim), shape, dim, keepdim)
 
 
+def _var_vjp(
+    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
+) -> list[Tensor]:
+    x, shape = inputs[0], shapes[0]
+    return [keep_dims(g, shape, dim, keepdim) * _var_slope(x, dim)]
+
+
+def _var_jvp(
+    tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
+) -> Tensor:
+    return _sum(tangents[0] * _var_slope(inputs[0], dim), dim=dim, keepdim=keepdim)
+
+
+def _var_slope(x: Tensor, dim: tuple[int, ...]) -> Tensor:
+    return _centre(x, dim=dim) * (2 / (_count(x.array.shape, dim) or math.nan))
+
+
+def _std_vjp(
+    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
+) -> list[Tensor]:
+    x, shape = inputs[0], shapes[0]
+    slope = _std_slope(x, keep_dims(output, shape, dim, keepdim), dim)
+    return [keep_dims(g, shape, dim, keepdim) * slope]
+
+
+def _std_jvp(
+    tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
+) -> Tensor:
+    x = inputs[0]
+    slope = _std_slope(x, keep_dims(output, x.shape, dim, keepdim), dim)
+    return _sum(tangents[0] * slope, dim=dim, keepdim=keepdim)
+
+
+def _std_slope(x: Tensor, deviation: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """The distance from the mean over n times the deviation; 0 where that is 0."""
+    scale = deviation.masked_fill(deviation == 0, 1)
+    return _centre(x, dim=dim) / scale / (_count(x.array.shape, dim) or math.nan)
+
+
 # Softmax has the Jacobian diag(z) - z z^T, its own transpose: softmax_backward(v, z) is
 # z (v - <v, z>), log_softmax_backward(g, z) is g - e^z sum(g).
 def _softmax_backward_vjp(
@@ -168,6 +207,11 @@ def _logsumexp_weights(inputs: Any, output: Tensor, dim: Any, keepdim: bool) -> 
 
 _sum = linear("sum", _sum_adjoint)
 _mean = linear("mean", _mean_adjoint)
+# x minus its mean, also where rounding the mean changes it by more than the deviation: a
+# projection, so it is its own adjoint. var and std are those of the whole population.
+_centre: TensorFunction = linear("centre", lambda g, shape, dim: _centre(g, dim=dim))
+_var = general("var", _var_vjp, _var_jvp, save_inputs=True)
+_std = general("std", _std_vjp, _std_jvp, save_inputs=True, save_output=True)
 _prod = general("prod", _prod_vjp, _prod_jvp, save_inputs=True)
 _amax = general("amax", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
 _amin = general("amin", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
@@ -234,17 +278,13 @@ def var(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Variance over `dim`; divided by n - correction (1; `unbiased=False` is correction 0)."""
-    if unbiased is not None and correction is not None:
-        raise TypeError("var: give unbiased or correction, not both")
-    if correction is None:
-        correction = 0 if unbiased is False else 1
-    _floating("var", input)
-    dims = all_dims("var", input.array.ndim, dim)
-    away = input - mean(input, dims, keepdim=True) if dims else input - input
-    squares = _sum(away * away, dim=dims, keepdim=keepdim)
-    freedom = builtins.max(0.0, _count(input.array.shape, dims) - correction)
-    return squares / freedom
+    """Variance over `dim`; divided by n - correction (1; `unbiased=False` is correction 0).
+
+    One pass with a running mean (Welford, 1962), so that a large mean costs no digits.
+    """
+    dims, factor = _moment("var", input, dim, unbiased, correction)
+    result = _var(input, dim=dims, keepdim=keepdim)
+    return result if factor == 1 else result * factor
 
 
 def std(
@@ -255,13 +295,33 @@ def std(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Square root of `var`; the gradient where it is 0 is 0."""
-    return _root(var(input, dim, unbiased, keepdim, correction=correction))
+    """Square root of `var`, also where that overflows; the gradient where it is 0 is 0."""
+    dims, factor = _moment("std", input, dim, unbiased, correction)
+    result = _std(input, dim=dims, keepdim=keepdim)
+    return result if factor == 1 else result * math.sqrt(factor)
 
 
-def _root(squares: Tensor) -> Tensor:
-    zero = squares == 0
-    return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+def _moment(
+    name: str, x: Tensor, dim: Dims, unbiased: bool | None, correction: float | None
+) -> tuple[tuple[int, ...], float]:
+    """The dimensions, and what makes the whole population's variance that of a sample."""
+    if unbiased is not None and correction is not None:
+        raise TypeError(f"{name}: give unbiased or correction, not both")
+    if correction is None:
+        correction = 0 if unbiased is False else 1
+    if not is_number(correction):
+        raise TypeError(f"{name}: correction: expected a number, got {correction!r}")
+    _floating(name, x)
+    dims = all_dims(name, x.array.ndim, dim)
+    n = _count(x.array.shape, dims)
+    freedom = builtins.max(0.0, n - correction)
+    return dims, (n / freedom if freedom else math.inf)
+
+
+def centre(input: Tensor, dim: Dims = None) -> Tensor:
+    """input minus its mean over `dim`, exact to rounding also for a mean far from 0."""
+    x = _floating("centre", input)
+    return _centre(x, dim=all_dims("centre", x.array.ndim, dim))
 
 
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -290,18 +350,28 @@ def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = Fa
         p = 2
     dims = all_dims("norm", input.ndim, dim)
     input = as_floating(input)
+    if input.dtype is dtypes.float16:  # whose largest number a sum of powers would soon exceed
+        return norm(input.float(), p, dims, keepdim).half()
     if p == math.inf:
         return amax(input.abs(), dims, keepdim)
     if p == -math.inf:
         return amin(input.abs(), dims, keepdim)
-    if p == 0:
-        return sum((input != 0).to(input.dtype), dims, keepdim)
+    if p == 0:  # a step function, whose slope is 0
+        return sum(elementwise.where(input != 0, 1.0, input * 0.0), dims, keepdim)
     if p == 1:
         return sum(input.abs(), dims, keepdim)
-    total = sum(input * input if p == 2 else input.abs() ** p, dims, keepdim)
+    total = sum(input * input if p == 2 else _powers(input.abs(), p), dims, keepdim)
     zero = total == 0
     root = total.masked_fill(zero, 1)
     return (root.sqrt() if p == 2 else root ** (1 / p)).masked_fill(zero, 0)
+
+
+def _powers(x: Tensor, p: float) -> Tensor:
+    """x ** p for x >= 0, with the slope 0 at 0, where it is infinite for p < 1."""
+    if p > 1:
+        return x**p
+    zero = x == 0
+    return (x.masked_fill(zero, 1) ** p).masked_fill(zero, 0.0 if p > 0 else math.inf)
 
 
 # ---------------------------------------------------------------------- extremes
@@ -373,13 +443,18 @@ def _arg(name: str, op: TensorFunction, x: Tensor, dim: int | None, keepdim: boo
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether an element is nonzero, over `dim`."""
-    return _any(input, dim=all_dims("any", input.ndim, dim), keepdim=keepdim)
+    """Whether an element is nonzero, over `dim` (of () none); uint8 gives uint8, else bool."""
+    return _truth("any", _any, input, dim, keepdim)
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether every element is nonzero, over `dim`."""
-    return _all(input, dim=all_dims("all", input.ndim, dim), keepdim=keepdim)
+    """Whether every element is nonzero, over `dim` (of () none); uint8 gives uint8, else bool."""
+    return _truth("all", _all, input, dim, keepdim)
+
+
+def _truth(name: str, op: TensorFunction, x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
+    result = op(x, dim=named_dims(name, x.ndim, dim), keepdim=keepdim)
+    return result.to(dtypes.uint8) if x.dtype is dtypes.uint8 else result
 
 
 # ---------------------------------------------------------------------- exponentials

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch.operands import result_dtype, same_device
-from minitorch.ops.arguments import all_dims, need_tensor, one_dim, spread
+from minitorch.ops.arguments import (
+    all_dims,
+    is_whole,
+    named_dims,
+    need_tensor,
+    one_dim,
+    spread,
+    whole_number,
+)
 from minitorch.ops.convert import clone
 from minitorch.rules import TensorFunction, general, linear, sum_to
 from minitorch.tensor import Tensor
@@ -67,7 +75,7 @@ _cat = general("cat", _cat_vjp, _cat_jvp)
 # ---------------------------------------------------------------------- shapes
 def _resolve(name: str, x: Tensor, shape: tuple[Any, ...]) -> tuple[int, ...]:
     """A target shape with its -1, if there is one, worked out; RuntimeError if it does not fit."""
-    lengths = tuple(n if isinstance(n, int) else n.__index__() for n in shape)
+    lengths = tuple(n if type(n) is int else whole_number(name, "shape", n) for n in shape)
     size = x.array.size
     if -1 in lengths:
         known = math.prod(n for n in lengths if n != -1)
@@ -140,8 +148,8 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
-    """Without the dimensions of length 1 (or those of `dim` that have it)."""
-    dims = all_dims("squeeze", input.ndim, dim)
+    """Without the dimensions of length 1 (or those of `dim` that have it; of () none has)."""
+    dims = named_dims("squeeze", input.ndim, dim)
     shape = input.array.shape
     return reshape(input, tuple(n for i, n in enumerate(shape) if n != 1 or i not in dims))
 
@@ -262,8 +270,9 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """The elements moved along by `shifts`; those that leave at one end come in at the other."""
     if dims is None:
         return reshape(roll(flatten(input), shifts, 0), input.shape)
-    steps = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    along = (dims,) if isinstance(dims, int) else tuple(dims)
+    steps = (shifts,) if is_whole(shifts) else tuple(shifts)
+    steps = tuple(whole_number("roll", "shifts", n) for n in steps)
+    along = (dims,) if is_whole(dims) else tuple(dims)
     if len(steps) != len(along):
         raise RuntimeError(f"roll: got {len(steps)} shifts for {len(along)} dimensions")
     numbers = tuple(one_dim("roll", input.ndim, d) for d in along)
@@ -326,11 +335,12 @@ def trace(input: Tensor) -> Tensor:
 # ---------------------------------------------------------------------- joining and splitting
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors joined along a dimension that they have; the other lengths must agree."""
-    if isinstance(tensors, Tensor) or len(tensors) == 0:
+    if hasattr(tensors, "array") or len(tensors) == 0:
         raise RuntimeError("cat: tensors: expected a non-empty list of tensors")
     for i, x in enumerate(tensors):
         need_tensor("cat", f"tensors[{i}]", x)
     same_device("cat", tensors)
+    dtype = result_dtype(tensors)  # an empty one counts in it
     tensors = [x for x in tensors if tuple(x.shape) != (0,)] or tensors[:1]
     first = tensors[0]
     if first.ndim == 0:
@@ -345,14 +355,13 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                 f"cat: tensors[{i}] has shape {tuple(x.shape)}, which differs from "
                 f"{tuple(first.shape)} in other places than dimension {d}"
             )
-    dtype = result_dtype(tensors)
     parts = [x.to(dtype) for x in tensors]
     return _cat(*parts, dim=d, lengths=tuple(x.shape[d] for x in parts))
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension."""
-    if isinstance(tensors, Tensor) or len(tensors) == 0:
+    if hasattr(tensors, "array") or len(tensors) == 0:
         raise RuntimeError("stack: tensors: expected a non-empty list of tensors")
     first = need_tensor("stack", "tensors[0]", tensors[0])
     for i, x in enumerate(tensors):
@@ -392,7 +401,8 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     d = one_dim("split", input.ndim, dim)
     n = input.array.shape[d]
     sizes = split_size_or_sections
-    if isinstance(sizes, int):
+    if is_whole(sizes):
+        sizes = whole_number("split", "split_size", sizes)
         if sizes < 0 or (sizes == 0 and n > 0):
             raise RuntimeError(f"split: split_size must be positive, got {sizes}")
         sizes = [min(sizes, n - i) for i in range(0, n, sizes or 1)] or [0]
@@ -404,6 +414,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of at most `chunks` parts of equal size (the last may be smaller)."""
+    chunks = whole_number("chunk", "chunks", chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk: chunks must be positive, got {chunks}")
     n = input.array.shape[one_dim("chunk", input.ndim, dim)]

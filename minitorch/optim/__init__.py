@@ -1,5 +1,6 @@
 """Optimizers, learning-rate schedulers and gradient clipping."""
 
+from minitorch.boundary import guard
 from minitorch.nn.utils import clip_grad_norm_, clip_grad_value_
 from minitorch.optim import lr_scheduler
 from minitorch.optim.adagrad import Adagrad
@@ -20,3 +21,5 @@ __all__ = [
     "clip_grad_value_",
     "lr_scheduler",
 ]
+
+guard(globals(), __all__)

@@ -13,6 +13,7 @@ from math import cos, inf, pi
 from typing import Any
 
 from minitorch.backend import recording
+from minitorch.boundary import guard
 from minitorch.optim.optimizer import Optimizer, number
 from minitorch.optim.plan import Group
 
@@ -437,3 +438,6 @@ def _cycle_phases(
         (2 * peak, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
         (total - 1.0, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
     ]
+
+
+guard(globals())

@@ -3,6 +3,7 @@
 import importlib
 import typing
 
+from minitorch.boundary import guard, guarded
 from minitorch.text.callbacks import CallbackAny2Vec
 from minitorch.text.corpus import (
     SOURCES,
@@ -67,4 +68,9 @@ _LATE = {
 def __getattr__(name: str) -> typing.Any:
     if name not in _LATE:
         raise AttributeError(f"module 'minitorch.text' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"minitorch.text.{_LATE[name]}"), name)
+    value = getattr(importlib.import_module(f"minitorch.text.{_LATE[name]}"), name)
+    globals()[name] = guarded(value, __name__)
+    return globals()[name]
+
+
+guard(globals(), __all__)

@@ -1,5 +1,6 @@
 """The training loop, the job of classifying images, small networks on points of the plane."""
 
+from minitorch.boundary import guard
 from minitorch.train.classify import ClassifierConfig, ClassifierResult, mlp, train_classifier
 from minitorch.train.loop import evaluate, fit
 from minitorch.train.planar import PlanarConfig, PlanarExperiment
@@ -14,3 +15,5 @@ __all__ = [
     "mlp",
     "train_classifier",
 ]
+
+guard(globals(), __all__)

@@ -1,5 +1,6 @@
 """Pictures of training, words, learning and graphs; traces as tables; two pages to play with."""
 
+from minitorch.boundary import guard
 from minitorch.viz import playground, projector
 from minitorch.viz.graphs import animate_graph, draw_graph
 from minitorch.viz.learning import (
@@ -30,3 +31,5 @@ __all__ = [
     "trajectories",
     "word_map",
 ]
+
+guard(globals(), __all__)

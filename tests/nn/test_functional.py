@@ -88,3 +88,61 @@ def test_bad_input():
         F.layer_norm(minitorch.zeros(4, 3), (2, 3))
     with pytest.raises(ValueError, match="padding_idx 3 is out of range for 3 rows"):
         F.embedding(minitorch.tensor([0]), minitorch.zeros(3, 2), 3)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "dim"),
+    [((2, 3), (2, 1), 1), ((2, 3), (1, 3), 0), ((3,), (2, 3), 1), ((2, 1, 3), (2, 4, 3), 2)],
+)
+def test_cosine_similarity_broadcasts_along_its_dimension(first, second, dim):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=first), rng.normal(size=second)
+    grads = []
+    for m in (minitorch, torch):
+        x, y = (m.tensor(v, requires_grad=True) for v in (a, b))
+        z = m.nn.functional.cosine_similarity(x, y, dim)
+        z.sum().backward()
+        grads.append([t.detach().cpu().numpy() for t in (z, x.grad, y.grad)])
+    for mine, other in zip(*grads, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["relu", "elu", "leaky_relu", "smooth_l1_loss"])
+def test_slopes_at_nan_and_infinity(name):
+    a = np.array([np.nan, np.inf, -np.inf, 1.0, -1.0])
+    slopes = []
+    for m in (minitorch, torch):
+        x = m.tensor(a, requires_grad=True)
+        function = getattr(m.nn.functional, name)
+        (function(x, m.zeros_like(x)) if name.endswith("loss") else function(x)).sum().backward()
+        slopes.append(x.grad.cpu().numpy())
+    np.testing.assert_allclose(*slopes)
+
+
+def test_a_linear_layer_passes_gradients_through_nan():
+    layer = minitorch.nn.Sequential(minitorch.nn.Linear(1, 1), minitorch.nn.ReLU())
+    x = minitorch.tensor([[float("nan")]], requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.item() == layer[0].weight.item()
+
+
+def test_norms_of_data_far_from_zero():
+    a = (1.7e9 + 128 * np.random.default_rng(0).integers(0, 20, (6, 32))).astype(np.float32)
+    x, exact = minitorch.tensor(a), torch.tensor(a).double()
+    mine = [F.layer_norm(x, (32,)), minitorch.nn.LayerNorm(32)(x)]
+    for y in mine:
+        other = torch.nn.functional.layer_norm(exact, (32,))
+        np.testing.assert_allclose(y.detach().cpu().numpy(), other.numpy(), atol=1e-6)
+    ours, theirs = minitorch.nn.BatchNorm1d(32), torch.nn.BatchNorm1d(32).double()
+    np.testing.assert_allclose(
+        ours(x).detach().cpu().numpy(), theirs(exact).detach().numpy(), atol=1e-6
+    )
+    for name in ("running_mean", "running_var"):
+        a, b = getattr(ours, name).cpu().numpy(), getattr(theirs, name).numpy()
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_uint8_classes_may_be_ignored_classes_of_other_dtypes():
+    x = minitorch.ones(2, 200, 3)
+    target = minitorch.full((2, 3), 156, dtype=minitorch.uint8)
+    assert F.cross_entropy(x, target).isfinite()

@@ -14,6 +14,7 @@ from minitorch import fused, ops
 from minitorch.autograd import topological
 from minitorch.nn import recurrence
 from minitorch.ops import elementwise, reduce
+from minitorch.ops.reduce import centre
 from minitorch.rules import REGISTRY
 from minitorch.testing import check_derivatives
 from tests.referee import ours
@@ -120,7 +121,10 @@ TABLE = [
     ("tanh", lambda x: ops.gelu(x, approximate="tanh"), UNARY, ANY),
     ("sigmoid", ops.silu, UNARY, ANY),
     ("softplus", ops.logsigmoid, UNARY, ANY),
-    ("where", lambda x: x.clamp(-0.7, 0.9), UNARY, ANY),
+    ("clamp_min", lambda x: x.clamp(min=-0.7), UNARY, ANY),
+    ("clamp_max", lambda x: x.clamp(-0.7, 0.9), UNARY, ANY),
+    ("clamp_max", lambda x, y: x.clamp(max=y), ([(3, 4), (3, 4)], [(3, 1), (4,)]), ANY),
+    ("floor_divide", lambda x: x // 0.7, UNARY, APART),
     ("where", lambda x, y: ops.where(choice(), x, y), ([(2, 4), (2, 4)], [(4,), (2, 1)]), ANY),
     ("where", lambda x: x.masked_fill(choice(), 3.0), ([(2, 4)], [(4,)]), ANY),
     ("cast", lambda x: x.float().double() + 0 * x.sin(), ([(2,)],), None),
@@ -130,8 +134,10 @@ TABLE = [
     ("sum", lambda x: x.sum(1), ([(3, 4)], [(2, 3, 2)], [(0, 3)]), ANY),
     ("sum", lambda x: x.sum((0, -1), keepdim=True), ([(3, 4)], [(2, 3, 2)]), ANY),
     ("mean", lambda x: x.mean(0), ([(3, 4)], [(2, 3, 2)]), ANY),
-    ("sum", lambda x: x.var(-1), ([(3, 4)], [(2, 3, 2)]), ANY),
-    ("sum", lambda x: x.std(unbiased=False), ([(3, 4)],), ANY),
+    ("centre", lambda x: centre(x, 0), ([(3, 4)], [(2, 3, 2)]), ANY),
+    ("var", lambda x: x.var(-1), ([(3, 4)], [(2, 3, 2)]), ANY),
+    ("std", lambda x: x.std(unbiased=False), ([(3, 4)],), ANY),
+    ("std", lambda x: x.std((0, 1), keepdim=True), ([(2, 3, 2)],), ANY),
     ("amax", lambda x: x.amax(), ([(3, 4)], [()]), ANY),
     ("amax", lambda x: x.amax((0, 2)), ([(2, 3, 4)],), ANY),
     ("amax", lambda x: x.norm(float("inf"), 1), ([(3, 4)],), ANY),

@@ -764,3 +764,22 @@ def test_a_long_chain_of_views_of_a_leaf():
     assert_close(array(x), 2 * A)
     v.sum().backward()
     assert_close(array(x.grad), np.ones_like(A))
+
+
+def test_a_place_that_is_filled_twice_counts_once():
+    for index in ([0, 0, 1], [2], [1, 1]):
+        for m, make in ((minitorch, ours), (torch, theirs)):
+            x, v = make(np.ones(3), requires_grad=True), make(np.float64(5.0), requires_grad=True)
+            (x * 1).index_fill_(0, m.tensor(index), v).sum().backward()
+            assert v.grad.item() == len(set(index))
+            assert x.grad.tolist() == [0.0 if i in index else 1.0 for i in range(3)]
+
+
+def test_in_and_reversed():
+    a = np.array([[1, 2], [3, 4]])
+    compare(lambda m, x: reversed(x), a)
+    compare(lambda m, x: reversed(x[0, 0]), a)
+    for element in (2, 5, 2.0, True, np.int64(3)):
+        compare(lambda m, x, e=element: e in x, a)
+    compare(lambda m, x: m.tensor([1, 2]) in x, a)
+    compare(lambda m, x: 1 in x[0, 0], a)

@@ -87,7 +87,10 @@ def _whole_quotient(name: str, function: Callable[..., Any]) -> Callable[..., An
     """floor_divide or remainder, which have no result for integers divided by 0."""
 
     def entry(x: Array, y: Array, out: Array | None = None) -> Array:
-        whole = not any(np.asarray(v).dtype.kind == "f" for v in (x, y))
+        kinds = {np.asarray(v).dtype.kind for v in (x, y)}
+        if kinds == {"b"}:  # NumPy has an int8 of it
+            raise TypeError(f"{name}: not supported for bool")
+        whole = "f" not in kinds
         if whole and np.size(x) and not np.all(y):
             raise RuntimeError(f"{name}: integer division by zero")
         return function(x, y, out)
@@ -111,7 +114,7 @@ def _times(slope: Array, g: Array, out: Array | None) -> Array:
 
 def relu_backward(g: Array, y: Array, out: Array | None = None) -> Array:
     # np.where takes sixteen times as long; it would give 0, not nan, where g is infinite
-    slope = np.greater(y, ZERO[y.dtype], out=out)
+    slope = np.not_equal(y, ZERO[y.dtype], out=out)  # y is 0, positive, or nan, which passes
     if out is None:  # a product with booleans takes twice as long
         slope = slope.astype(y.dtype)
     return _times(slope, g, out)
@@ -142,7 +145,10 @@ def gelu_backward(g: Array, x: Array, out: Array | None = None) -> Array:
 
 # ------------------------------------------------------------------ losses, choices
 def _bce_with_logits(x: Array, y: Array, out: Array | None = None) -> Array:
-    return np.subtract(softplus(x), np.multiply(x, y), out=out)
+    # max(x, 0) - x y is exact where the loss is small; what is left is added to it
+    rest = np.negative(np.abs(x))
+    out = np.subtract(np.maximum(x, 0), np.multiply(x, y), out=out)
+    return np.add(out, np.log1p(np.exp(rest)), out=out if isinstance(out, np.ndarray) else None)
 
 
 def _where(x: Array, y: Array, condition: Array, out: Array | None = None) -> Array:
@@ -165,6 +171,8 @@ ELEMENTWISE: Entries = {
     "pow": quiet(_pow),
     "maximum": np.maximum,
     "minimum": np.minimum,
+    "clamp_min": np.maximum,
+    "clamp_max": np.minimum,
     "floor_divide": _whole_quotient("floor_divide", np.floor_divide),
     "remainder": _whole_quotient("remainder", np.remainder),
     "neg": np.negative,

@@ -202,8 +202,7 @@ def _logistic_loss(x: Array, target: Array, reduction: str, out: Out = None) -> 
     grad -= target
     grad /= count
     np.log1p(power, out=power)
-    power += np.maximum(x, 0)
-    power -= x * target
+    power += np.maximum(x, 0) - x * target  # exact where the loss is small
     return scalar(np.add.reduce(power, axis=None) / count, loss), grad
 
 
@@ -233,6 +232,7 @@ def _layer_norm(
     mean = rows.dot(ones)
     mean /= weight.size
     np.subtract(rows, mean[:, None], out=flat)
+    flat -= (flat.dot(ones) / weight.size)[:, None]  # of a large mean, which was rounded
     scale = np.vecdot(flat, flat, out=scale)
     scale /= weight.size
     scale += eps

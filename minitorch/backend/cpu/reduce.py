@@ -23,29 +23,43 @@ def _axes(function: Callable[..., Any]) -> Callable[..., Any]:
 def _sum(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array = None) -> Array:
     # NumPy would give uint64 for uint8 and int64 for int32; PyTorch gives int64 for all.
     dtype = x.dtype if x.dtype.kind == "f" else np.int64
-    if dim == (0,) and x.ndim > 1 and len(x) >= MANY_ROWS and dtype is not np.int64:
-        return result(_sum_rows(x, keepdim), out)
+    if x.size >= MANY_ROWS and x.ndim > 1 and dtype is not np.int64 and _has_long(x, dim):
+        return result(_sum_long(x, dim, keepdim), out)
     if dtype == np.float16:  # added up in float32, as in PyTorch
         whole = np.sum(x, axis=dim, dtype=np.float32, keepdims=keepdim)
         return result(np.asarray(whole, np.float16), out)
     return np.add.reduce(x, axis=dim, dtype=dtype, keepdims=keepdim, out=out)
 
 
-MANY_ROWS = 1024
+MANY_ROWS = 512
 
 
-def _sum_rows(x: Array, keepdim: bool) -> Array:
-    """The sum over dimension 0 in sqrt(n) partial sums, as NumPy adds up row after row.
+def _has_long(x: Array, dim: tuple[int, ...]) -> bool:
+    """Whether NumPy would add up many rows one after the other, not pair by pair."""
+    return any(x.shape[d] >= MANY_ROWS and x.strides[d] != x.itemsize for d in dim)
 
-    The error grows with the square root of the number of rows, not with the number.
+
+def _sum_long(x: Array, dim: tuple[int, ...], keepdim: bool) -> Array:
+    """The sum over one dimension after the other, beginning with the last."""
+    total = x.astype(np.promote_types(x.dtype, np.float32), copy=False)
+    for d in sorted(dim, reverse=True):
+        total = _sum_along(total, d)
+    return (np.expand_dims(total, dim) if keepdim else total).astype(x.dtype, copy=False)
+
+
+def _sum_along(x: Array, d: int) -> Array:
+    """The sum over dimension d, if that is long in sqrt(n) partial sums.
+
+    The error grows with the square root of the number of rows at most, not with the number.
     """
-    side = math.isqrt(len(x))
-    dtype = np.promote_types(x.dtype, np.float32)
-    block = x[: side * side].reshape(side, side, *x.shape[1:])
-    total = np.add.reduce(np.add.reduce(block, axis=1, dtype=dtype), axis=0)
-    total += np.add.reduce(x[side * side :], axis=0, dtype=dtype)
-    total = total.astype(x.dtype, copy=False)
-    return total[None] if keepdim else total
+    n = x.shape[d]
+    if n < MANY_ROWS or x.ndim == 1:
+        return np.asarray(np.add.reduce(x, axis=d))
+    side = math.isqrt(n)
+    rows, rest = np.split(x, [side * side], axis=d)
+    block = rows.reshape(*x.shape[:d], side, side, *x.shape[d + 1 :])
+    total = np.add.reduce(np.add.reduce(block, axis=d + 1), axis=d)
+    return np.asarray(total + np.add.reduce(rest, axis=d))
 
 
 def _mean(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array | None = None) -> Array:
@@ -54,6 +68,29 @@ def _mean(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array | No
         wide = np.asarray(_mean(x.astype(np.float32), dim, keepdim))
         return result(wide.astype(np.float16), out)
     return np.divide(_sum(x, dim, keepdim, out), n, dtype=x.dtype, out=out)
+
+
+def _centre(x: Array, dim: tuple[int, ...], out: Array | None = None) -> Array:
+    """x minus its mean, and once more: what rounding left of a large mean goes, too."""
+    if x.itemsize == 2:
+        return result(_centre(x.astype(np.float32), dim).astype(x.dtype), out)
+    out = np.asarray(np.subtract(x, _mean(x, dim, True), out=out))
+    out -= _mean(out, dim, True)
+    return out
+
+
+def _var(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
+    return np.asarray(_wide_var(x, dim, keepdim), x.dtype)
+
+
+def _std(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
+    return np.asarray(np.sqrt(_wide_var(x, dim, keepdim)), x.dtype)
+
+
+def _wide_var(x: Array, dim: tuple[int, ...], keepdim: bool) -> Array:
+    """In float64, in which squares of float32 neither overflow nor lose their digits."""
+    away = _centre(x.astype(np.float64, copy=False), dim)
+    return _mean(np.square(away, out=away), dim, keepdim)
 
 
 def _prod(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
@@ -83,7 +120,7 @@ def _extreme(function: Callable[..., Any]) -> Callable[..., Any]:
 def _logsumexp(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
     top = np.max(x, axis=dim, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
-    total = np.log(np.sum(np.exp(x - top), axis=dim, keepdims=True)) + top
+    total = np.log(_sum(np.exp(x - top), dim, True)) + top
     return total if keepdim else np.squeeze(total, axis=dim)
 
 
@@ -93,7 +130,7 @@ def _softmax(x: Array, dim: int, out: Array | None = None) -> Array:
     out = np.subtract(x, np.max(x, axis=dim, keepdims=True), out=out)
     out = np.asarray(out)
     np.exp(out, out=out)
-    out /= np.sum(out, axis=dim, keepdims=True)
+    out /= _sum(out, (dim,) if x.ndim else (), True)
     return out
 
 
@@ -102,7 +139,7 @@ def _log_softmax(x: Array, dim: int, out: Array | None = None) -> Array:
         return clone(x, out)
     out = np.subtract(x, np.max(x, axis=dim, keepdims=True), out=out)
     out = np.asarray(out)
-    out -= np.log(np.sum(np.exp(out), axis=dim, keepdims=True))
+    out -= np.log(_sum(np.exp(out), (dim,) if x.ndim else (), True))
     return out
 
 
@@ -139,6 +176,9 @@ def _argsort(x: Array, dim: int, descending: bool = False) -> Array:
 REDUCTIONS: Entries = {
     "sum": quiet(_sum),
     "mean": quiet(_mean),
+    "centre": quiet(_centre),
+    "var": quiet(into(_var)),
+    "std": quiet(into(_std)),
     "prod": quiet(into(_prod)),
     "amax": _axes(np.maximum.reduce),
     "amin": _axes(np.minimum.reduce),

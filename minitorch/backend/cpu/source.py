@@ -20,7 +20,7 @@ def _full(shape: tuple[int, ...], dtype: np.dtype[Any], index: int, value: compl
 
 def _arange(n: int, dtype: np.dtype[Any], index: int, start: float, step: float) -> Array:
     if dtype.kind in "iu":
-        return np.arange(start, start + n * step, step, dtype=dtype)
+        return (start + step * np.arange(n, dtype=np.int64)).astype(dtype)
     return (start + step * np.arange(n, dtype=np.float64)).astype(dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minitorch.backend.base import Device, transfer
+from minitorch.backend.base import FLOAT32, Device, transfer
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.gpu import NULL, Array, Dims, Entries, Gpu
 from minitorch.backend.cuda.strides import broadcast_shape, check_writable, overlap
@@ -48,6 +48,11 @@ def number_of(dtype: np.dtype[Any], number: Any) -> Any:
         return _NUMBERS[dtype](number)
     with np.errstate(all="ignore"):
         return _NUMBERS[dtype](number)
+
+
+def wide_number_of(dtype: np.dtype[Any], number: Any) -> Any:
+    """The same, but for halves not rounded to one: what float32 holds."""
+    return number_of(FLOAT32 if dtype.itemsize == 2 else dtype, number)
 
 
 def _fits(out: Array, shape: Dims, dtype: np.dtype[Any], arrays: Sequence[Array | None]) -> bool:
@@ -109,6 +114,7 @@ def _unary(kernel: Kernel) -> Callable[..., Array]:
 
 def _binary(kernel: Kernel) -> Callable[..., Array]:
     kinds, checked = kernel.kinds, kernel.checked
+    number_as = wide_number_of if kernel.name in ("add", "sub", "mul", "div") else number_of
     code = errors.code(RuntimeError, kernel.message) if checked else NULL
 
     def entry(gpu: Gpu, x: Any, y: Any, out: Array | None = None) -> Array:
@@ -117,12 +123,12 @@ def _binary(kernel: Kernel) -> Callable[..., Array]:
             dtype = x.dtype
             a = b = _ZEROS[dtype]
             if type(y) is not array:
-                y, b = None, number_of(dtype, y)
+                y, b = None, number_as(dtype, y)
             elif y.dtype != dtype:
                 raise TypeError(f"{kernel.name}: expected one dtype, got {dtype} and {y.dtype}")
         else:
             dtype = y.dtype
-            x, a, b = None, number_of(dtype, x), _ZEROS[dtype]
+            x, a, b = None, number_as(dtype, x), _ZEROS[dtype]
         kind = dtype.kind
         if kind not in kinds:
             raise _refuse(kernel, dtype)
@@ -247,6 +253,8 @@ _BINARY = [
 ELEMENTWISE: Entries = {
     **{kernel.name: _unary(kernel) for kernel in _UNARY},
     **{kernel.name: _binary(kernel) for kernel in _BINARY},
+    "clamp_min": _binary(Kernel(_ARITHMETIC, "maximum", "biuf")),
+    "clamp_max": _binary(Kernel(_ARITHMETIC, "minimum", "biuf")),
     "where": _where,
     "cast": _cast,
     "clone": _clone,

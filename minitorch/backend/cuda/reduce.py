@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend.base import Array
+from minitorch.backend.cuda.elementwise import ELEMENTWISE
 from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, WAVES, Dims, Entries, Gpu, int32, int64
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
@@ -89,7 +90,7 @@ _REDUCTION = np.dtype(
 _POINTERS = 5  # at its beginning
 RESIDENT = 3  # blocks of 256 threads that a multiprocessor has registers for: BLOCKS of reduce.cu
 _COLUMNS = 4  # GROUP of reduce.cu, where as many elements are not more than 16 bytes
-_STATE = 16  # bytes that hold any op's state
+_STATE = 24  # bytes that hold any op's state
 
 
 def _whole(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -130,6 +131,13 @@ def _extreme(op: str, gpu: Gpu, x: Array, dim: int, keepdim: bool = False) -> tu
     if index.size:
         _launch(gpu, op, x, dims, walk, index, values)
     return values, index
+
+
+def _centre(gpu: Gpu, x: Array, dim: Dims, out: Array | None = None) -> Array:
+    """x minus its mean, and once more: what rounding left of a large mean goes, too."""
+    for _ in range(2):
+        x = ELEMENTWISE["sub"](gpu, x, _reduce("mean", _same, gpu, x, dim, True))
+    return gpu.result(x, out)
 
 
 @lru_cache(4096)
@@ -371,6 +379,8 @@ REDUCTIONS: Entries = {
         for op, dtype in (
             ("sum", _whole),
             ("mean", _same),
+            ("var", _same),
+            ("std", _same),
             ("prod", _whole),
             ("amax", _same),
             ("amin", _same),
@@ -381,6 +391,7 @@ REDUCTIONS: Entries = {
             ("logsumexp", _same),
         )
     },
+    "centre": _centre,
     "max_dim": partial(_extreme, "argmax"),
     "min_dim": partial(_extreme, "argmin"),
     "softmax": partial(_softmax, "softmax"),

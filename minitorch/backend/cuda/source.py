@@ -32,9 +32,8 @@ def _full(gpu: Gpu, shape: Dims, dtype: DType, index: int, value: complex) -> Ar
 def _arange(gpu: Gpu, n: int, dtype: DType, index: int, start: float, step: float) -> Array:
     out = gpu.empty((n,), dtype)
     ends: tuple[Any, Any]
-    if dtype.kind in "iu":  # NumPy takes the step between the first two numbers, as integers
-        first, second = (int(dtype.type(v)) for v in (start, start + step))
-        ends = np.int64(first), np.int64(second - first)
+    if dtype.kind in "iu":
+        ends = np.int64(start), np.int64(step)
     else:
         ends = np.float64(start), np.float64(step)
     gpu.launch_contiguous("source", "arange", out, ends)
