@@ -17,7 +17,7 @@ __device__ __forceinline__ C activate(int activation, C x) {
 // The derivative, from the result y (of gelu: from its argument) times g.
 __device__ __forceinline__ C pull_back(int activation, C g, C y) {
     switch (activation) {
-    case RELU: return y <= 0 ? C(0) : g;  // nan passes
+    case RELU: return y == 0 ? C(0) : g;  // y is 0, positive, or nan, which passes
     case TANH: return g * (1 - y * y);
     case SIGMOID: return g * ((1 - y) * y);
     case GELU: return g * (normal_below(y) + y * normal_density(y));

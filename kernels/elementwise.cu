@@ -96,7 +96,7 @@ __device__ __forceinline__ C power(C x, C y, const Fault& fault) {
     X(le, bool, x <= y) \
     X(gt, bool, x > y) \
     X(ge, bool, x >= y) \
-    FLOATS(X(relu_backward, T, y <= 0 ? C(0) : x))
+    FLOATS(X(relu_backward, T, y == 0 ? C(0) : x))
 
 #define CHECKED(X) \
     WHOLE(X(floor_divide, T, floor_divided(x, y, fault))) \
