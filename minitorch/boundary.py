@@ -89,6 +89,8 @@ def explained(
         return ValueError(f"{name}: a number is out of range: {error}")
     given = list(_arguments(function, args, kwargs))
     if isinstance(error, KeyError):
+        if " " in str(error.args[:1]):  # a sentence, so it was meant
+            return error
         wrong = [a for a, value, _ in given if _same(value, error.args[:1])]
         return ValueError(f"{name}: {wrong[0] + ': ' if wrong else ''}there is no {error}")
     culprit = getattr(error, "obj", None)
