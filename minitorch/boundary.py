@@ -43,7 +43,10 @@ def guarded(function: Any, module: str | None = None) -> Any:
         except _ACCIDENTS as error:
             if _called_by_subclass(call, args):
                 raise
-            raise explained(error, function, args, kwargs) from error
+            better = explained(error, function, args, kwargs)
+            if better is error:
+                raise
+            raise better from error
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
             if not _called_by_subclass(call, args):
                 _name(error, function, args, kwargs)
@@ -89,6 +92,9 @@ def explained(
         return ValueError(f"{name}: a number is out of range: {error}")
     given = list(_arguments(function, args, kwargs))
     if isinstance(error, KeyError):
+        text = error.args[0] if error.args else ""
+        if isinstance(text, str) and " " in text:  # a sentence, so it was meant
+            return error
         wrong = [a for a, value, _ in given if _same(value, error.args[:1])]
         return ValueError(f"{name}: {wrong[0] + ': ' if wrong else ''}there is no {error}")
     culprit = getattr(error, "obj", None)

@@ -118,7 +118,10 @@ class Module:
         except AttributeError as error:
             if isinstance(error.obj, Module):
                 raise
-            raise explained(error, type(self).forward, (self, *args), kwargs) from error
+            better = explained(error, type(self).forward, (self, *args), kwargs)
+            if better is error:
+                raise
+            raise better from error
 
     # ---- registration
 
