@@ -4,14 +4,13 @@ import hashlib
 import json
 import os
 import reprlib
-import secrets
 import struct
 import tempfile
 import time
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minitorch.files import replacing
 from minitorch.text.corpus import Corpus
 from minitorch.text.options import integer
 from minitorch.text.progress import Progress
@@ -196,20 +196,13 @@ def encode(
         with suppress(FileNotFoundError, ValueError):  # a damaged one is written anew
             return _open(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = None if path is None else path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with closing(_Writer(given, unfinished)) as writer:
-            for sentence in watch(sentences, "reading", progress):
-                writer.add(sentence)
-            if path is None or unfinished is None:
-                return writer.result()
-            writer.finish()
-        os.replace(unfinished, path)
-    except BaseException:
-        if unfinished is not None:
-            with suppress(OSError):
-                os.remove(unfinished)
-        raise
+    place = nullcontext() if path is None else replacing(path)
+    with place as unfinished, closing(_Writer(given, unfinished)) as writer:
+        for sentence in watch(sentences, "reading", progress):
+            writer.add(sentence)
+        if path is None:
+            return writer.result()
+        writer.finish()
     return _open(path)
 
 
