@@ -23,10 +23,33 @@ from minitorch import files
 TEXT = "the king rules the land and the queen rules the sea\na frog sits in a pond\n"
 JOBS = {
     "mlp": [
-        *("train", "mlp", "--data", "digits", "--hidden", "16", "--epochs", "4", "--quiet"),
+        *(
+            "train",
+            "mlp",
+            "--device",
+            "cpu",
+            "--data",
+            "digits",
+            "--hidden",
+            "16",
+            "--epochs",
+            "4",
+            "--quiet",
+        ),
     ],
     "words": [
-        *("train", "word2vec", "--vector-size", "8", "--epochs", "3", "--min-count", "1"),
+        *(
+            "train",
+            "word2vec",
+            "--device",
+            "cpu",
+            "--vector-size",
+            "8",
+            "--epochs",
+            "3",
+            "--min-count",
+            "1",
+        ),
         *("--save-every", "100000", "--quiet", "--corpus"),
     ],
 }
@@ -138,7 +161,7 @@ class Job:
         with tempfile.TemporaryDirectory(dir=self.folder) as out:
             ended = run([*self.words, "--out", out], place, number, FULL)
             assert ended.returncode == 2, ended.stderr
-            line = rf"minitorch: error: {out}/\w+\.safetensors: No space left on device\n"
+            line = rf"minitorch: error: {out}/[\w./]+: No space left on device\n"
             assert re.fullmatch(line, ended.stderr), ended.stderr
             begun = (Path(out) / "last.safetensors").exists()
             assert self.finished(Path(out), *["--resume"] * begun) == self.expected

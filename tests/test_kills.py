@@ -4,8 +4,6 @@ import pytest
 
 from tests import kills
 
-pytestmark = pytest.mark.cpu_only("where a process is killed does not depend on its device")
-
 
 @pytest.fixture(scope="module", params=kills.JOBS)
 def job(request, tmp_path_factory):
