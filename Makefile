@@ -7,14 +7,14 @@ WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests that never ask which device is the default one: no need to run them twice.
-SAME := --ignore=tests/backend $(foreach name,benchmarks environments packaging project stub,--ignore=tests/test_$(name).py)
+SAME := --ignore=tests/backend $(foreach name,benchmarks environments kills packaging project stub,--ignore=tests/test_$(name).py)
 NO_TESTS := 5 # pytest's exit status where TESTS chooses none but these
 # BLAS threads gain nothing at these sizes, and disturb each other beside other busy processes.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lectures test sim checked kernels mutate gpu lint format bench clean
+.PHONY: help demo lectures test kills sim checked kernels mutate gpu lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lectures: $(VENV)/stamp-graph,symbolic ## Run the lectures; text, tables and pic
 test: $(VENV)/stamp-test ## Run the tests on the cpu, then on the simulated GPU (TESTS="..." chooses some)
 	$(PYTEST) $(TESTS)
 	$(PYTEST) --device sim $(SAME) $(TESTS) || [ $$? = $(NO_TESTS) ]
+
+kills: $(VENV)/stamp-test ## Kill training at 20 moments of each job, resume, compare (minutes)
+	$(ONE_THREAD) $(BIN)/python -m tests.kills
 
 sim: $(VENV)/stamp-test ## Run all tests on the simulated GPU
 	$(PYTEST) --device sim $(TESTS)

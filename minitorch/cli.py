@@ -172,6 +172,7 @@ def _mlp_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dropout", type=float, default=default.dropout, metavar="P", help="of hidden units")
     add("--weight-decay", type=float, default=default.weight_decay, metavar="X", help="of AdamW")
     _common_training_arguments(parser, "runs/mlp")
+    add("--save-every", type=int, metavar="N", help="steps between checkpoints in an epoch")
     _existing_run_arguments(parser, "go on from the last epoch saved in --out, also to more epochs")
 
 
@@ -194,6 +195,7 @@ def _train_mlp(args: argparse.Namespace) -> None:
         args.out,
         resume=args.resume,
         overwrite=args.overwrite,
+        save_every=args.save_every,
         progress=not args.quiet,
     )
     best = max(result.history, key=lambda row: row["val_accuracy"])
@@ -547,7 +549,7 @@ def _common_training_arguments(parser: argparse._ActionsContainer, out: str) -> 
     add("--device", type=_device, default="cpu", help="cpu, cuda, cuda:1, ..., sim, auto")
     add(
         "--seed",
-        type=int,
+        type=_seed,
         default=0,
         metavar="N",
         help="equal seeds give equal results (with as many BLAS threads)",
@@ -572,6 +574,13 @@ def _require_no_run(args: argparse.Namespace, checkpoint: Path) -> None:
         raise FileExistsError(
             f"{checkpoint} holds a run: --resume goes on with it, --overwrite replaces it"
         )
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not -(2**63) <= seed < 2**63:
+        raise argparse.ArgumentTypeError(f"expected a seed of 64 bits, got {text}")
+    return seed
 
 
 def _device(name: str) -> str:

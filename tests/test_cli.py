@@ -107,7 +107,8 @@ def test_train_mlp_resumes_after_ctrl_c(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_ctrl_c_at_a_terminal(tmp_path, device):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_at_a_terminal(tmp_path, device, number):
     command = [sys.executable, "-m", "minitorch", *MLP, "--device", device]
     command += ["--epochs", "100000", "--out", tmp_path]
     process = subprocess.Popen(
@@ -116,7 +117,7 @@ def test_ctrl_c_at_a_terminal(tmp_path, device):
     with process:
         while not process.stdout.readline().startswith("epoch"):
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         err = process.stderr.read()
     assert process.returncode == 130
     assert "go on with: minitorch train mlp" in err
@@ -248,7 +249,7 @@ def test_progress_goes_to_stderr_off_a_terminal(run, corpus, tmp_path, monkeypat
     logger = logging.getLogger("minitorch")
     before = logger.level, list(logger.handlers)
     for quiet in ([], ["--quiet"]):
-        _, _, err = run(*WORDS, "--corpus", corpus, "--out", tmp_path / "w", *quiet)
+        _, _, err = run(*WORDS, "--corpus", corpus, "--out", tmp_path / "w", "--overwrite", *quiet)
         assert ("words/s" in err) == (not quiet)
         assert (logger.level, logger.handlers) == before
 
@@ -258,6 +259,9 @@ def test_progress_goes_to_stderr_off_a_terminal(run, corpus, tmp_path, monkeypat
     [
         (["train", "mlp", "--data", "digits", "--lr", "0"], "lr: expected more than 0"),
         (["train", "mlp", "--data", "digits", "--epochs", "-1"], "epochs: "),
+        (["train", "mlp", "--data", "digits", "--out", "latin.txt"], "latin.txt: File exists"),
+        (["train", "mlp", "--data", "digits", "--hidden", "9" * 13], "out of memory: "),
+        (["train", "mlp", "--data", "digits", "--save-every", "0"], "save_every: "),
         (["train", "mlp", "--resume", "--out", "nowhere"], "no nowhere/last.safetensors"),
         (["train", "word2vec", "--corpus", "nowhere.txt"], "nowhere.txt"),
         (["train", "word2vec", "--corpus", "empty.txt"], "corpus empty.txt: it is empty"),

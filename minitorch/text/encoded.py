@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import reprlib
-import secrets
 import struct
 import tempfile
 import time
@@ -13,7 +12,7 @@ import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minitorch.files import replacing
 from minitorch.text.corpus import Corpus
 from minitorch.text.options import integer
 from minitorch.text.progress import Progress
@@ -204,20 +204,13 @@ def encode(
         except (OSError, ValueError) as error:
             logger.warning("%s: the corpus is read again", error)
         path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = None if path is None else path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with closing(_Writer(given, unfinished)) as writer:
-            for sentence in watch(sentences, "reading", progress):
-                writer.add(sentence)
-            if path is None or unfinished is None:
-                return writer.result()
-            writer.finish()
-        os.replace(unfinished, path)
-    except BaseException:
-        if unfinished is not None:
-            with suppress(OSError):
-                os.remove(unfinished)
-        raise
+    place = nullcontext() if path is None else replacing(path)
+    with place as unfinished, closing(_Writer(given, unfinished)) as writer:
+        for sentence in watch(sentences, "reading", progress):
+            writer.add(sentence)
+        if path is None:
+            return writer.result()
+        writer.finish()
     return _open(path)
 
 

@@ -41,6 +41,8 @@ class ClassifierConfig:
         for name in ("epochs", "batch_size", "lr"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed: expected an integer of 64 bits, got {self.seed}")
         if any(width <= 0 for width in self.hidden):
             raise ValueError(f"hidden: expected widths of 1 or more, got {self.hidden}")
         if not 0 < self.validation < 1:
@@ -82,6 +84,7 @@ def train_classifier(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    save_every: int | None = None,
     progress: bool = True,
 ) -> ClassifierResult:
     """Train an MLP with AdamW and a cosine schedule, and measure it once on the test images.
@@ -89,7 +92,8 @@ def train_classifier(
     A part of the training images (`config.validation`) is held back and chooses the epoch; the
     test images are not even loaded before training is over. With `out`, checkpoints and
     `result.json` are written there; `resume` goes on from the checkpoint of an equal configuration,
-    or one of fewer epochs, and `overwrite` replaces what is there already.
+    or one of fewer epochs, and `overwrite` replaces what is there already. save_every: steps
+    between two checkpoints within an epoch.
 
     Raises ValueError for a checkpoint of another configuration, FileNotFoundError for none,
     FileExistsError for one that would be overwritten, and what `fit` raises.
@@ -125,6 +129,7 @@ def train_classifier(
         folder=out,
         resume=resume,
         overwrite=overwrite,
+        save_every=save_every,
         progress=progress,
         metadata={"config": asdict(config)},
     )

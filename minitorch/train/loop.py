@@ -50,6 +50,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    save_every: int | None = None,
     progress: bool = True,
     metadata: dict[str, Any] | None = None,
     compiled: bool = True,
@@ -66,7 +67,8 @@ def fit(
 
     With a `folder`, each epoch writes `last.safetensors` there and each improvement
     `best.safetensors`; `resume` goes on from the former, bit for bit as if the run had never
-    stopped, also to more `epochs` than before. A run that is there already is replaced with
+    stopped, also to more `epochs` than before; with `save_every` it is written after so many steps
+    as well. A run that is there already is replaced with
     `overwrite` only. The entries of `metadata` are kept in both files. `compiled`: record the step
     and replay it (`minitorch.compile`), with equal results; a model that cannot be recorded is run
     as it is, and a warning says why.
@@ -78,6 +80,8 @@ def fit(
     IndexError (of the loss) for a label out of range, FileNotFoundError for nothing to resume,
     FileExistsError for a run that would be overwritten.
     """
+    if save_every is not None and save_every < 1:
+        raise ValueError(f"fit: save_every: expected 1 or more, got {save_every}")
     if mode not in (None, "min", "max"):
         raise ValueError(f"fit: mode: expected 'min' or 'max', got {mode!r}")
     if monitor is not None and mode is None and monitor not in MODES:
@@ -96,7 +100,7 @@ def fit(
     with flush_denormal(), nullcontext() if last is None else _begun(run, last, resume, overwrite):
         try:
             for epoch in range(len(run.history) + 1, epochs + 1):
-                row = _epoch(run, epoch, epochs, step, meter, progress)
+                row = _epoch(run, epoch, epochs, step, meter, progress, last, save_every)
                 found = evaluate(model, validation, loss_fn, metrics)
                 row |= {f"val_{name}": value for name, value in zip(meter.names, found)}
                 if not math.isfinite(row["val_loss"]) and (cause := _not_finite(validation)):
@@ -233,6 +237,8 @@ class _Run:
         self.model, self.optimizer, self.scheduler, self.train = model, optimizer, scheduler, train
         self.metadata = metadata
         self.monitor, self.mode = monitor, mode
+        self.within: dict[str, Any] | None = None  # how far an epoch is that goes on
+        self.lr = 0.0  # at the beginning of the epoch
         self.history: list[Row] = []
         self.best = _copy(model.state_dict())
 
@@ -261,16 +267,42 @@ class _Run:
     def save_best(self, path: Path) -> None:
         save({"model": self.best, "epoch": self.history[-1], **self.metadata}, path)
 
-    def save(self, path: Path, keep: bool = True) -> None:
+    def batches(self, meter: _Meter) -> tuple[Iterator[Any], int]:
+        """The rest of an epoch's batches, and how many are done."""
+        within, self.within = self.within, None
+        self.lr = float(self.optimizer.param_groups[0]["lr"])
+        self.begun = self._random()
+        meter.reset()
+        batches = iter(self.train)
+        if within is None:
+            return batches, 0
+        for _ in range(within["step"]):  # for the same order they are made once more
+            next(batches)
+        set_rng_state(within["random"])
+        meter.sums, meter.count, self.lr = within["sums"], within["count"], within["lr"]
+        return batches, within["step"]
+
+    def _random(self) -> dict[str, Any]:
+        shuffle = self.train.generator
+        return {
+            "random": get_rng_state(),
+            "shuffle": None if shuffle is None else shuffle.get_state(),
+        }
+
+    def save_within(self, path: Path, step: int, meter: _Meter) -> None:
+        """Write the checkpoint after so many steps of an epoch."""
+        done = {"step": step, "sums": meter.sums, "count": meter.count, "lr": self.lr}
+        self.save(path, within={**self.begun, "within": {**done, "random": get_rng_state()}})
+
+    def save(self, path: Path, keep: bool = True, within: dict[str, Any] | None = None) -> None:
         """Write the checkpoint; the one before is kept beside it."""
         state = {
             "model": self.model.state_dict(),
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-            "random": get_rng_state(),
-            "shuffle": None if self.train.generator is None else self.train.generator.get_state(),
             "history": self.history,
+            **(within or self._random()),
         }
         save({**state, **self.metadata}, path, keep=keep)
 
@@ -286,6 +318,7 @@ class _Run:
         if self.train.generator is not None:
             self.train.generator.set_state(state["shuffle"])
         self.best, self.history = state["best"], state["history"]
+        self.within = state.get("within")
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -317,11 +350,20 @@ def _step(run: _Run, loss_fn: Loss, meter: _Meter) -> Step:
     return step
 
 
-def _epoch(run: _Run, epoch: int, epochs: int, step: Step, meter: _Meter, progress: bool) -> Row:
+def _epoch(
+    run: _Run,
+    epoch: int,
+    epochs: int,
+    step: Step,
+    meter: _Meter,
+    progress: bool,
+    last: Path | None,
+    save_every: int | None,
+) -> Row:
     run.model.train()
-    meter.reset()
-    shown = 0
-    start, lr = time.perf_counter(), float(run.optimizer.param_groups[0]["lr"])
+    batches, done = run.batches(meter)
+    shown, before = 0, meter.count
+    start = time.perf_counter()
     bar = tqdm(
         total=len(run.train.dataset),
         desc=f"epoch {epoch}/{epochs}",
@@ -330,7 +372,7 @@ def _epoch(run: _Run, epoch: int, epochs: int, step: Step, meter: _Meter, progre
         disable=None if progress else True,
     )
     with bar:
-        for number, (x, y) in enumerate(run.train, 1):
+        for number, (x, y) in enumerate(batches, done + 1):
             step(x, y)
             meter.count += y.size(0)
             if number % READ_EVERY == 0 or number == len(run.train):
@@ -339,18 +381,20 @@ def _epoch(run: _Run, epoch: int, epochs: int, step: Step, meter: _Meter, progre
                     cause = _not_finite(run.train)
                     raise FloatingPointError(
                         f"the training loss is {means['loss']} in epoch {epoch}, by step {number}: "
-                        + (cause or f"try a smaller learning rate (lr={lr:g})")
+                        + (cause or f"try a smaller learning rate (lr={run.lr:g})")
                     )
                 bar.set_postfix({k: f"{v:.4f}" for k, v in means.items()}, refresh=False)
                 bar.update(meter.count - shown)
                 shown = meter.count
+            if last is not None and save_every and number % save_every == 0:
+                run.save_within(last, number, meter)
     seconds = time.perf_counter() - start
     return {
         "epoch": epoch,
         **means,
-        "lr": lr,
+        "lr": run.lr,
         "seconds": seconds,
-        "images_per_second": meter.count / seconds,
+        "images_per_second": (meter.count - before) / seconds,
     }
 
 

@@ -136,6 +136,7 @@ def test_resume_with_another_configuration(tmp_path):
     ("change", "message"),
     [
         ({"data": "mnist"}, "data: expected one of fashion-mnist, digits, got 'mnist'"),
+        ({"seed": 2**63}, "seed: expected an integer of 64 bits"),
         ({"epochs": 0}, "epochs: expected more than 0, got 0"),
         ({"batch_size": -1}, "batch_size: .* -1"),
         ({"lr": 0.0}, "lr: "),

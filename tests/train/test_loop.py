@@ -214,6 +214,29 @@ def test_a_run_stopped_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch
     assert weights(resumed.model) == weights(whole.model)
 
 
+@pytest.mark.parametrize("shuffled", ["generator", "default", "no"])
+@pytest.mark.parametrize(("epoch", "save_every"), [(1, 1), (2, 2), (3, 3)])
+def test_a_run_goes_on_within_an_epoch(tmp_path, monkeypatch, epoch, save_every, shuffled):
+    def job(seed=0):
+        made = Job(seed)
+        if shuffled != "generator":
+            made.train = DataLoader(data(), 8, shuffle=shuffled == "default")
+        return made
+
+    whole = job()
+    expected = whole.fit(4)
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, epoch)
+        with pytest.raises(KeyboardInterrupt):
+            job().fit(4, folder=tmp_path, save_every=save_every)
+    kept = load(tmp_path / "last.safetensors")["within"]
+    assert kept["step"] == 3 // save_every * save_every
+    resumed = job(seed=5)
+    history = resumed.fit(4, folder=tmp_path, resume=True, save_every=save_every)
+    assert without_clock(history) == without_clock(expected)
+    assert weights(resumed.model) == weights(whole.model)
+
+
 def test_stopping_without_a_folder_says_so(monkeypatch):
     stop_in_epoch(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt, match="nothing was saved"):
@@ -402,6 +425,7 @@ def test_a_validation_loss_that_is_nan_is_never_the_best(monkeypatch, nan):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"save_every": 0}, "save_every: expected 1 or more, got 0"),
         ({"mode": "best"}, "mode: expected 'min' or 'max', got 'best'"),
         ({"monitor": "val_error"}, "mode: expected 'min' or 'max' for monitor='val_error'"),
         ({"monitor": "val_error", "mode": "min"}, "monitor: expected one of .*val_loss"),
