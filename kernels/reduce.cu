@@ -462,8 +462,9 @@ __device__ __forceinline__ void reduce_columns(const Reduction& r) {
 
 REDUCTION(sum, SumOp, BLOCKS)
 REDUCTION(prod, ProdOp, BLOCKS)
-REDUCTION(amax, Extreme<Largest>, BLOCKS)
-REDUCTION(amin, Extreme<Smallest>, BLOCKS)
+constexpr int EXTREME_BLOCKS = !MT_FLOATING && sizeof(T) == 2 ? 1 : BLOCKS;  // or int16 spills
+REDUCTION(amax, Extreme<Largest>, EXTREME_BLOCKS)
+REDUCTION(amin, Extreme<Smallest>, EXTREME_BLOCKS)
 REDUCTION(any, AnyOp, BLOCKS)
 REDUCTION(all, AllOp, BLOCKS)
 REDUCTION(argmax, ArgExtreme<Largest>, BLOCKS)

@@ -67,7 +67,9 @@ class Entries(dict[type, Function]):
 
     def renew(self) -> None:
         """Put entries in place as the wrappers are now; `wrapping` is held."""
-        plain = self.plain = dict(self) if self.plain is None else self.plain
+        served = [there.array_type for there in backend.registered()]
+        plain = self if self.plain is None else self.plain
+        plain = self.plain = {t: plain[t] for t in served if t in plain}
         for array_type in [t for t in self if t not in plain]:
             del self[array_type]
         self.update({t: self._wrapped(t, entry) for t, entry in plain.items()})

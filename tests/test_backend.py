@@ -189,6 +189,18 @@ def test_an_op_that_a_device_lacks(other):
         backend.named(other).entries["sin"] = missing
 
 
+def test_a_device_that_is_gone_is_forgotten(other):
+    (minitorch.ones(2, device=other) + 1).sum()
+    gone = backend.named(other)
+    backend.unregister(other)
+    try:
+        with minitorch.autograd.detect_anomaly():
+            assert (ours([1.0]) + 1).tolist() == [2.0]
+        assert OtherArray not in REGISTRY["add"].entries
+    finally:
+        backend.register(gone)
+
+
 def test_results_are_arrays_also_where_numpy_gives_numbers():
     x = ours(np.array(2.0))
     for y in (x + x, x * 2, -x, x.exp(), x.sum(), x > 1, x @ x if x.ndim else x, ours([1.0]).sum()):

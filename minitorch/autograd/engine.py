@@ -80,7 +80,7 @@ def _walk_backward(
     sums: dict[Node, Any] = {}  # of nodes that some but not all gradients have come to
     ready: list[tuple[Node, Any]] = []
     node: Any
-    g: Any
+    g: Any = None
     for node, g in seeds:
         sums[node] = _sum(sums[node], g) if node in sums else g
     ready += [(node, sums.pop(node)) for node in missing if not missing[node]]

@@ -670,6 +670,23 @@ def test_operators_write_into_the_memory_that_views_share(name):
             compare(call, a, b, grad=False, may_raise=False)
 
 
+METHODS = {
+    "floor_divide_": WHOLE,
+    "bitwise_and_": (*WHOLE, "bool"),
+    "bitwise_or_": (*WHOLE, "bool"),
+    "bitwise_xor_": (*WHOLE, "bool"),
+    "bitwise_left_shift_": WHOLE,
+    "bitwise_right_shift_": WHOLE,
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_of_whole_numbers(name):
+    for dtype in METHODS[name]:
+        a, b = np.array([[1, 0, 3], [7, 100, 5]]).astype(dtype), np.array([1, 2, 3]).astype(dtype)
+        compare(lambda m, x, y: (getattr(x, name)(y), x), a, b, grad=False, may_raise=False)
+
+
 def test_operators_bind_the_same_object():
     c = minitorch.arange(4)
     part = kept = c[1:3]

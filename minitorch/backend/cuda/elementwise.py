@@ -52,7 +52,7 @@ def number_of(dtype: np.dtype[Any], number: Any) -> Any:
 
 def wide_number_of(dtype: np.dtype[Any], number: Any) -> Any:
     """The same, but for halves not rounded to one: what float32 holds."""
-    return number_of(FLOAT32 if dtype.itemsize == 2 else dtype, number)
+    return number_of(FLOAT32 if dtype.char == "e" else dtype, number)
 
 
 def _fits(out: Array, shape: Dims, dtype: np.dtype[Any], arrays: Sequence[Array | None]) -> bool:

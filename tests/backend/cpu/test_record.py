@@ -48,10 +48,11 @@ def test_a_program_keeps_no_more_than_it_needs():
         fast(x)
         gc.collect()
         kept, _ = tracemalloc.get_traced_memory()
+        fast(x)  # the first replay, which is compared with the step
         tracemalloc.reset_peak()
         fast(x)
         more = tracemalloc.get_traced_memory()[1] - kept
     finally:
         tracemalloc.stop()
-    assert fast.replays == 1
+    assert fast.replays == 2
     assert kept < 3.5 * x.nbytes and more < x.nbytes / 4
