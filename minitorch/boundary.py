@@ -19,7 +19,7 @@ from typing import Any
 from minitorch.backend import OutOfMemoryError
 
 _ACCIDENTS = (AttributeError, KeyError, OverflowError, ZeroDivisionError, MemoryError)
-_NAMED = re.compile(r"[\w.\[\]]+: ")
+_NAMED = re.compile(r"[\w.\[\]]+: |device '")
 _OURS = {"minitorch", "numpy", "scipy", "safetensors", "tqdm", "matplotlib", "sympy"}
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minitorch import backend, kernel_commands, viz
+from minitorch.backend import OutOfMemoryError
 from minitorch.backend.cpu import settings
 from minitorch.backend.cpu.blas import blas
 from minitorch.backend.determinism import use_deterministic_algorithms
@@ -30,7 +31,7 @@ from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 USER_ERRORS = (
     *(OSError, EOFError, ValueError, KeyError, ImportError, FloatingPointError),
-    *(MemoryError, OverflowError),
+    *(MemoryError, OutOfMemoryError, OverflowError),
 )
 LAST = "last.safetensors"  # the checkpoint in --out
 SHOWN = slice(60, 140)  # frequent words, past those that have little meaning of their own

@@ -8,9 +8,10 @@ import re
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-LOCKS = os.name == "posix"  # elsewhere nothing is locked
+LOCKS = find_spec("fcntl") is not None  # where there is none (Windows), nothing is locked
 if LOCKS:
     import fcntl
 

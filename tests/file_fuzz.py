@@ -317,7 +317,7 @@ def readers(folder: Path) -> Iterator[Reader]:
     yield Reader("a.json", describe, compiled, checked=True)
     # commands
     train = ("train", "word2vec", "--quiet", "--vector-size", "4", "--min-count", "1", "--epochs")
-    train += ("1", "--out", "OUT/out", "--corpus")
+    train += ("1", "--overwrite", "--out", "OUT/out", "--corpus")
     commands: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         "c.txt": (text, ("vectors", "similar", "FILE", "cat")),
         "c.bin": (binary, ("vectors", "analogy", "FILE", "cat", "dog", "mat")),

@@ -1,6 +1,7 @@
 """Tokenizers: what turns the text of a sentence into words, and what they leave of its letters."""
 
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -105,7 +106,7 @@ def listed(words: object, tokenizer: Tokenizer) -> list[str]:
 
 
 def _name(tokenizer: Tokenizer) -> str:
-    names = [name for name, known in TOKENIZERS.items() if known is tokenizer]
+    names = [name for name, known in TOKENIZERS.items() if known is inspect.unwrap(tokenizer)]
     return names[0] if names else getattr(tokenizer, "__qualname__", repr(tokenizer))
 
 

@@ -204,10 +204,10 @@ def test_workers_go_on_without_the_first_process(monkeypatch):
 
 NOISY = """
 from minitorch.text import training
-def blocks(trainer, stretch, blocks=training.Trainer._blocks):
+def blocks(trainer, stretch, blocks=training.Trainer._drawn):
     print("noise", flush=True)
     return {}
-training.Trainer._blocks = blocks
+training.Trainer._drawn = blocks
 """
 
 

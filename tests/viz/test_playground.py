@@ -195,7 +195,7 @@ def test_the_state_is_that_of_the_network(server, device):
     grid, half = playground.GRID, playground.HALF
     cells = -half + (np.arange(grid) + 0.5) * 2 * half / grid
     places = [[x, y] for y in cells[::-1] for x in cells]  # from the top left on
-    units = twin.units(minitorch.tensor(places))
+    units = twin.units(minitorch.tensor(places).float())
     for maps, unit in zip(state["maps"], units, strict=True):
         levels = np.array([list(base64.b64decode(text)) for text in maps])
         expected = 127.5 + 127.5 * np.clip(array(unit).T, -1, 1)
