@@ -50,7 +50,7 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     def silent_binary(x: Array, y: Array, out: Array | None = None) -> Array:
         token = set_errors(_ignore)
         try:
-            return function(x, y) if out is None else function(x, y, out)
+            return function(x, y) if out is None else function(x, y, out=out)
         finally:
             reset_errors(token)
 
