@@ -401,7 +401,7 @@ for batch in iterator:
 """
 
 
-@pytest.mark.parametrize("case", ["in the loop", "waiting"])
+@pytest.mark.parametrize("case", ["waiting"])
 def test_control_c_does_not_wait_for_running_batches(case):
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, case],
