@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from operator import index as as_index
 from typing import Any
 
 from minitorch import backend, dtypes, rules
 from minitorch.backend import Device, recording
 from minitorch.boundary import guard
 from minitorch.dtypes import dtype as Dtype
-from minitorch.operands import fitting, is_number
+from minitorch.operands import fitting, integer, is_number
 from minitorch.tensor import Size, Tensor, tensor_of
 from minitorch.views import member_of, register_view
 
@@ -36,12 +35,10 @@ def shape_of(name: str, size: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _length(name: str, n: Any) -> int:
-    try:
-        if not isinstance(n, bool):
-            return int(as_index(n))
-    except (TypeError, RuntimeError):  # the latter of a tensor of several elements
-        pass
-    raise TypeError(f"{name}: size: expected integers, got {n!r}") from None
+    length = integer(n)
+    if length is None:
+        raise TypeError(f"{name}: size: expected integers, got {n!r}")
+    return length
 
 
 def _finish(x: Tensor, requires_grad: bool) -> Tensor:

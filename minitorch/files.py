@@ -101,6 +101,17 @@ def sole_writer(path: str | os.PathLike[str]) -> Iterator[None]:
                 os.unlink(lock)
 
 
+@contextlib.contextmanager
+def run_of(path: Path, save: Callable[[], object] | None) -> Iterator[None]:
+    """Hold the file of a run as its only writer; `save` writes a new one, None: it goes on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with sole_writer(path):
+        if save is not None:
+            save()
+            forget_previous(path)
+        yield
+
+
 # ---------------------------------------------------------------------- unfinished files
 @contextlib.contextmanager
 def _created(path: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import reprlib
 from collections.abc import Sequence
+from operator import index as as_index
 from typing import Any
 
 from minitorch import backend, dtypes
@@ -26,6 +27,14 @@ class Number(Tensor):
 def is_number(x: object) -> bool:
     """Whether x is a real number in the sense of Python (NumPy's scalars are too)."""
     return type(x) in (float, int, bool) or isinstance(x, numbers.Real) or _is_numpy_bool(x)
+
+
+def integer(x: Any) -> int | None:
+    """An integer of Python's, NumPy's or a tensor's as Python's; None for all else, bools too."""
+    try:
+        return None if isinstance(x, bool) else int(as_index(x))
+    except (TypeError, RuntimeError):  # the latter of a tensor of several elements
+        return None
 
 
 def _is_numpy_bool(x: object) -> bool:

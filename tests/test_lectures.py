@@ -21,6 +21,7 @@ def run(monkeypatch, capsys, tmp_path):
 
     def call(name, *words):
         monkeypatch.setattr(sys, "argv", [name, "--out", str(tmp_path / "out"), *words])
+        monkeypatch.syspath_prepend(LECTURES)  # as Python does with a script
         runpy.run_path(str(LECTURES / name), run_name="__main__")
         out, files = capsys.readouterr().out, {path.name for path in (tmp_path / "out").iterdir()}
         said = re.findall(rf"^see {tmp_path}/out/(\S+): \w+", out, re.MULTILINE)

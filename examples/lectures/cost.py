@@ -10,15 +10,13 @@ import time
 import tracemalloc
 from pathlib import Path
 
+from telling import heading
+
 import minitorch
 from minitorch import autograd, func, nn
 from minitorch.symbolic import differentiate, expression_size, graph_size, to_sympy
 from minitorch.utils.checkpoint import checkpoint, checkpoint_sequential
 from minitorch.utils.flop_counter import FlopCounterMode
-
-
-def heading(text):
-    print(f"\n{text}\n{'-' * len(text)}")
 
 
 def growth():

@@ -8,24 +8,12 @@ Needs SymPy: pip install -e ".[symbolic]".
 import argparse
 from pathlib import Path
 
+from telling import heading, see
+
 import minitorch
 from minitorch import func
 from minitorch.symbolic import compare, differentiate, expression_size, graph_size, to_sympy
 from minitorch.viz import draw_graph, trace
-
-
-def heading(text):
-    print(f"\n{text}\n{'-' * len(text)}")
-
-
-def see(path, sentence, draw):
-    """Draw, and say what one sees; where Graphviz is missing, say that."""
-    try:
-        draw(path)
-    except (ImportError, RuntimeError) as error:
-        print(f"left out: {path.name}: {error}")
-    else:
-        print(f"see {path}: {sentence}")
 
 
 def f(x1, x2):

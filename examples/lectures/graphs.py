@@ -7,23 +7,11 @@ import argparse
 import runpy
 from pathlib import Path
 
+from telling import heading, see
+
 import minitorch
 from minitorch import func
 from minitorch.viz import animate_graph, draw_graph, trace
-
-
-def heading(text):
-    print(f"\n{text}\n{'-' * len(text)}")
-
-
-def see(path, sentence, draw):
-    """Draw, and say what one sees; where Graphviz is missing, say that."""
-    try:
-        draw(path)
-    except (ImportError, RuntimeError) as error:
-        print(f"left out: {path.name}: {error}")
-    else:
-        print(f"see {path}: {sentence}")
 
 
 def number(value):

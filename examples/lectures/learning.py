@@ -6,6 +6,8 @@ python examples/lectures/learning.py [--out demo/lectures] [--device cpu]
 import argparse
 from pathlib import Path
 
+from telling import heading, see
+
 import minitorch
 from minitorch import nn, optim
 from minitorch.nn import functional as F
@@ -33,14 +35,6 @@ OPTIMIZERS = {
     "RMSProp": lambda p: optim.RMSprop(p, lr=0.1),
     "Adam": lambda p: optim.Adam(p, lr=0.2),
 }
-
-
-def heading(text):
-    print(f"\n{text}\n{'-' * len(text)}")
-
-
-def see(path, sentence):
-    print(f"see {path}: {sentence}")
 
 
 def fit(model, loss_of, optimizer, steps):

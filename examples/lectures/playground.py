@@ -6,6 +6,8 @@ python examples/lectures/playground.py [--out demo/lectures] [--device cpu] [--e
 import argparse
 from pathlib import Path
 
+from telling import heading, see
+
 from minitorch.train import PlanarConfig, PlanarExperiment
 from minitorch.viz import heat_map, loss_curves
 
@@ -26,14 +28,6 @@ SETTINGS = {  # those of the playground where nothing else is said
     "reg-plane": {"hidden": ()},
     "reg-gauss": WIDE,
 }
-
-
-def heading(text):
-    print(f"\n{text}\n{'-' * len(text)}")
-
-
-def see(path, sentence):
-    print(f"see {path}: {sentence}")
 
 
 def learn(data, options, args):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index as as_index
 from typing import Any
 
+from minitorch.operands import integer
 from minitorch.rules import constant
 from minitorch.tensor import Tensor
 
@@ -45,12 +45,10 @@ def named_dims(name: str, ndim: int, dim: Dims) -> tuple[int, ...]:
 
 def whole_number(name: str, argument: str, value: Any) -> int:
     """An integer of Python's, NumPy's or a tensor's as Python's int; bools are none."""
-    try:
-        if not isinstance(value, bool):
-            return int(as_index(value))
-    except (TypeError, RuntimeError):  # the latter of a tensor of several elements
-        pass
-    raise TypeError(f"{name}: {argument}: expected an integer, got {value!r}") from None
+    number = integer(value)
+    if number is None:
+        raise TypeError(f"{name}: {argument}: expected an integer, got {value!r}")
+    return number
 
 
 def is_whole(value: Any) -> bool:

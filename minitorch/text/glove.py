@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ from minitorch import dtypes
 from minitorch.backend import Device, get_default_device
 from minitorch.creation import as_tensor, empty, tensor
 from minitorch.dtypes import dtype as DType
-from minitorch.files import forget_previous, recover, sole_writer
+from minitorch.files import recover, run_of
 from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
 from minitorch.random import Generator, rand, randperm
@@ -394,14 +396,8 @@ class _Run:
 
     def run(self) -> None:
         """Train from where the run stands to the end of its last epoch."""
-        if self.checkpoint is None:
-            self._run()
-            return
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        with sole_writer(self.checkpoint):
-            if not self.resumed:
-                self.save(keep=False)
-                forget_previous(self.checkpoint)
+        new = None if self.resumed else partial(self.save, keep=False)
+        with nullcontext() if self.checkpoint is None else run_of(self.checkpoint, new):
             self._run()
 
     def _run(self) -> None:

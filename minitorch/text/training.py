@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from minitorch import dtypes
 from minitorch.backend.cpu import settings
 from minitorch.creation import from_numpy, tensor, zeros
-from minitorch.files import forget_previous, recover, sole_writer
+from minitorch.files import recover, run_of
 from minitorch.tensor import Tensor
 from minitorch.text import model_file
 from minitorch.text.encoded import Encoded
@@ -258,14 +259,8 @@ class Run:
     # ------------------------------------------------------------------ epochs
     def run(self) -> None:
         """Train from where the run stands to the end of its last epoch."""
-        if self.checkpoint is None:
-            self._run()
-            return
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        with sole_writer(self.checkpoint):
-            if not self.resumed:
-                self.save(keep=False)
-                forget_previous(self.checkpoint)
+        new = None if self.resumed else partial(self.save, keep=False)
+        with nullcontext() if self.checkpoint is None else run_of(self.checkpoint, new):
             self._run()
 
     def _run(self) -> None:
