@@ -76,7 +76,10 @@ def tensor(
         device = data.device if device is None else device
         data = data.detach().to(dtype=dtype, device=device, copy=True)
         return _finish(data, requires_grad)
-    array = backend.host_array(data)
+    try:
+        array = backend.host_array(data)
+    except (TypeError, RuntimeError):  # perhaps of tensors that NumPy cannot read
+        array = backend.host_array(_readable(data))
     is_python = not hasattr(data, "dtype")
     if dtype is None and is_python and array.dtype == backend.FLOAT64 and not _has_float64(data):
         dtype = dtypes.get_default_dtype()
@@ -85,6 +88,13 @@ def tensor(
         for extreme in (array.min(), array.max()):
             fitting("tensor: data", extreme, chosen)
     return _finish(from_host(array, chosen, device, copy=True), requires_grad)
+
+
+def _readable(data: Any) -> Any:
+    """Nested lists, with the tensors in them detached and on the CPU."""
+    if isinstance(data, (list, tuple)):
+        return [_readable(x) for x in data]
+    return data.detach().cpu() if isinstance(data, Tensor) else data
 
 
 def _init(self: Tensor, *data: Any, device: DeviceLike = None) -> None:
@@ -284,10 +294,16 @@ def linspace(
     device: DeviceLike = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`steps` evenly spaced numbers from start to end, both included."""
+    """`steps` evenly spaced numbers from start to end, both included.
+
+    Of an integer dtype both are cut to integers first, and then the numbers between them.
+    """
     if steps < 0:
         raise RuntimeError(f"linspace: steps must be non-negative, got {steps}")
-    x = _linspace(device, n=steps, dtype=_dtype(dtype).array_dtype, start=start, end=end)
+    chosen = _dtype(dtype)
+    if chosen.category == dtypes.INT:
+        start, end = (fitting("linspace", _number("linspace", v), chosen) for v in (start, end))
+    x = _linspace(device, n=steps, dtype=chosen.array_dtype, start=start, end=end)
     return _finish(x, requires_grad)
 
 

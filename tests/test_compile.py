@@ -515,6 +515,7 @@ REFUSED = {
     "nonzero": (lambda x: x.nonzero().float(), "nonzero: the shape of its result depends on data"),
     "mask": (lambda x: x[x > 0], "nonzero: the shape of its result depends on data"),
     "returned number": (lambda x: (x, 3.0), "the step returns a value of type float"),
+    "changed by no op": (minitorch.rules.count_change, "what changes an array is not an op"),
     "changed argument": (lambda x: x.add_(1), "changes one of its arguments"),
     "random state": (lambda x: (x, minitorch.get_rng_state()), "random state"),
     "deepcopy": (lambda x: __import__("copy").deepcopy(x), "deepcopy"),

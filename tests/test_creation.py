@@ -388,6 +388,9 @@ DATA = {
     "tensors": lambda m: m.tensor(
         [m.tensor(1.0, dtype=m.float64, device="cpu"), m.tensor(2.0, device="cpu")]
     ),
+    "tensors where they are": lambda m: m.tensor([m.tensor(1.0), m.tensor(2.0)]),
+    "a tensor beside a number": lambda m: m.tensor([m.tensor(1), 2]),
+    "tensors that are tracked": lambda m: m.tensor([m.tensor(1.0).requires_grad_(), m.tensor(2.0)]),
     "a float": lambda m: m.tensor(5.0),
     "full of an int64": lambda m: m.full((2,), np.int64(3)),
     "arange of a float32": lambda m: m.arange(np.float32(3)),
@@ -403,6 +406,7 @@ RANGES = [
     (5, 0, -1.5),
     (0.1, 0.9),
     (-2.9, 2.1),
+    (2.9, 17.2),
     (3,),
 ]
 
@@ -419,8 +423,8 @@ def test_ranges_of_a_dtype(ends, dtype):
         return
     compare(lambda m: m.arange(*ends, dtype=getattr(m, dtype)), may_raise=False)
     if len(ends) == 2:
-        whole = [int(e) for e in ends]
-        compare(lambda m: m.linspace(*whole, 5, dtype=getattr(m, dtype)), may_raise=False)
+        for numbers in ((*ends, 1), (*ends, 4), (*ends, 5), (*ends[::-1], 5)):
+            compare(lambda m, n=numbers: m.linspace(*n, dtype=getattr(m, dtype)), may_raise=False)
 
 
 @pytest.mark.parametrize(

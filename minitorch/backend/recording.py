@@ -113,8 +113,11 @@ class Recorder(ABC):
     def changed(self, array: Array, version: list[Any]) -> None:
         """Note that the last call has changed an array."""
         self.versions.append((array, version))
-        call = next(item for item in reversed(self.items) if isinstance(item, Call))
-        call.written.append(array)
+        call = next((item for item in reversed(self.items) if isinstance(item, Call)), None)
+        if call is None:
+            self.refuse("what changes an array is not an op")
+        else:
+            call.written.append(array)
 
     def met(self, thing: Any) -> None:
         """Note a module or an optimizer as it is when it is first used."""
