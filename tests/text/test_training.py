@@ -65,6 +65,17 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, options):
     assert done.losses == whole.losses
 
 
+@pytest.mark.parametrize("options", [{}, {"sg": 0}, {"hs": 1, "negative": 0}], ids=str)
+def test_how_many_blocks_are_made_at_once_changes_nothing(options, monkeypatch):
+    options = OPTIONS | options | {"min_alpha": 0.001}
+    whole = Word2Vec(SENTENCES[:300], **options)
+    monkeypatch.setattr(training, "_BLOCKS", 4)
+    parts = Word2Vec(SENTENCES[:300], **options)
+    tables = parts.model.state_dict(), whole.model.state_dict()
+    assert all(tables[0][name].equal(tables[1][name]) for name in tables[1])
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-12)
+
+
 def test_saved_at_the_start_and_after_epochs(tmp_path, monkeypatch):
     path = tmp_path / "run"
     places = []
