@@ -288,6 +288,7 @@ class Tensor:
         __getitem__: Callable[..., Tensor]
         __mul__: Callable[..., Tensor]
         _cat: Callable[..., Tensor]
+        any: Callable[..., Tensor]
         clone: Callable[[], Tensor]
         flip: Callable[..., Tensor]
         index_add_: Callable[..., Tensor]
