@@ -12,7 +12,7 @@ from minitorch.operands import as_floating, is_number, same_device
 from minitorch.ops import elementwise
 from minitorch.ops.arguments import Dims, all_dims, named_dims, one_dim
 from minitorch.ops.index import gathered
-from minitorch.ops.shape import cat
+from minitorch.ops.shape import cat, expanded, reshaped
 from minitorch.rules import TensorFunction, constant, general, linear, several
 from minitorch.tensor import Tensor
 
@@ -37,7 +37,7 @@ def keep_dims(x: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: 
     """A reduced tensor with the lost dimensions as 1, so that it broadcasts against `shape`."""
     if keepdim:
         return x
-    return x.reshape(tuple(1 if i in dim else n for i, n in enumerate(shape)))
+    return reshaped(x, tuple([1 if i in dim else n for i, n in enumerate(shape)]))
 
 
 def _count(shape: tuple[int, ...], dim: tuple[int, ...]) -> int:
@@ -53,7 +53,7 @@ def _not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
 
 # ---------------------------------------------------------------------- the table
 def _sum_adjoint(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
-    return keep_dims(g, shape, dim, keepdim).expand(shape)
+    return expanded(keep_dims(g, shape, dim, keepdim), shape)
 
 
 def _extreme_vjp(

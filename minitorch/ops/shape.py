@@ -51,9 +51,11 @@ def _cat_jvp(
     return _cat(*parts, dim=dim, lengths=lengths)
 
 
-_view = linear("view", lambda g, x_shape, shape: g.reshape(x_shape), view=True)
+_view = linear("view", lambda g, x_shape, shape: reshaped(g, x_shape), view=True)
 _expand = linear("expand", lambda g, x_shape, shape: sum_to(g, x_shape), view=True)
-_permute = linear("permute", lambda g, shape, dims: g.permute(_inverse(dims)), view=True)
+_permute: TensorFunction = linear(
+    "permute", lambda g, shape, dims: _permute(g, dims=_inverse(dims)), view=True
+)
 _diagonal = linear(
     "diagonal",
     lambda g, shape, dim1, dim2: _diagonal_backward(g, shape=shape, dim1=dim1, dim2=dim2),
@@ -70,6 +72,20 @@ _roll: TensorFunction = linear(
 _tril: TensorFunction = linear("tril", lambda g, shape, diagonal: _tril(g, diagonal=diagonal))
 _triu: TensorFunction = linear("triu", lambda g, shape, diagonal: _triu(g, diagonal=diagonal))
 _cat = general("cat", _cat_vjp, _cat_jvp)
+
+
+# ---------------------------------------------------------------------- shapes known to fit
+def reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`reshape` to a shape of as many elements, which is not looked at again."""
+    try:
+        return _view(x, shape=shape)
+    except ValueError:
+        return _view(clone(x), shape=shape)
+
+
+def expanded(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`expand` to a shape that x broadcasts to, which is not looked at again."""
+    return _view(x, shape=shape) if shape == x.array.shape else _expand(x, shape=shape)
 
 
 # ---------------------------------------------------------------------- shapes
@@ -105,11 +121,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in another shape (one length may be -1): a view if possible, else a copy."""
-    wanted = _resolve("reshape", input, spread(shape))
-    try:
-        return _view(input, shape=wanted)
-    except ValueError:
-        return _view(clone(input), shape=wanted)
+    return reshaped(input, _resolve("reshape", input, spread(shape)))
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
@@ -169,9 +181,7 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
     full = tuple(h if n == -1 and i >= lead else n for i, (h, n) in enumerate(zip(have, wanted)))
     if lead < 0 or any(n < 0 or h not in (1, n) for h, n in zip(have, full, strict=True)):
         raise RuntimeError(f"expand: shape {tuple(input.shape)} cannot be expanded to {wanted}")
-    if full == input.array.shape:
-        return _view(input, shape=full)
-    return _expand(input, shape=full)
+    return expanded(input, full)
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
