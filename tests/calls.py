@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -43,7 +44,7 @@ def count(path: Callable[[], object]) -> Counts:
         path()
     finally:
         sys.setprofile(None)
-    switches = sum(a != b for a, b in zip(seen, seen[1:]))
+    switches = sum(a != b for a, b in pairwise(seen))
     return Counts(len(seen), len(set(seen)), switches)
 
 

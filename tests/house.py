@@ -31,8 +31,8 @@ def lines_of_code(text: str) -> int:
         for line in range(token.start[0], token.end[0] + 1)
     }
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):  # a docstring
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):  # a docstring
                 found -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return len(found)
 
