@@ -18,12 +18,13 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from minitorch import backend, kernel_commands, viz
+from minitorch import backend, viz
 from minitorch.backend import OutOfMemoryError
 from minitorch.backend.cpu import settings
 from minitorch.backend.cpu.blas import blas
 from minitorch.backend.determinism import use_deterministic_algorithms
 from minitorch.data import SOURCES
+from minitorch.devtools import commands as kernel_commands
 from minitorch.text import Corpus, Word2Vec
 from minitorch.text.vector_files import FORMATS, read_vectors, write_vectors
 from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier

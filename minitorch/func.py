@@ -18,7 +18,7 @@ from functools import wraps
 from typing import Any
 
 from minitorch import autograd, creation, tree
-from minitorch.autograd.matrix import Matrix, basis
+from minitorch.autograd.recorded import Recorded
 from minitorch.boundary import guard
 from minitorch.nn.module import Module
 from minitorch.tensor import Tensor, enable_grad
@@ -27,7 +27,7 @@ Argnums = int | tuple[int, ...]
 
 
 # ---------------------------------------------------------------------- one recorded call
-class _Call:
+class _Call(Recorded):
     """func(*args, **kwargs), recorded with fresh variables for the arguments `argnums`.
 
     argnums: None for all. `nested`: whether the result is part of an outer derivative, or of a
@@ -76,26 +76,17 @@ class _Call:
         """The result, without a graph that nobody could use."""
         return tree.unflatten(map(self._settle, self.outputs), self.output_structure)
 
-    def pull(
+    def gradients(
         self, cotangents: Sequence[Tensor], retain: bool = True, create: bool | None = None
     ) -> list[Any]:
-        """The gradients of the variables, for a cotangent of each output; one pass backward."""
-        pairs = [
-            (y, g) for y, g in zip(self.outputs, cotangents, strict=True) if y.node is not None
-        ]
-        if not pairs:
-            return [creation.zeros_like(x) for x in self.variables]
+        """The gradients of the variables, for a cotangent of each output."""
         if create is None:
-            create = self.nested or any(g.requires_grad for _, g in pairs)
-        grads = autograd.grad(
-            [y for y, _ in pairs],
-            self.variables,
-            [g for _, g in pairs],
-            retain_graph=retain or create,
-            create_graph=create,
-            materialize_grads=True,
-        )
-        return list(grads)
+            create = self.nested or any(
+                g.requires_grad
+                for y, g in zip(self.outputs, cotangents, strict=True)
+                if y.node is not None
+            )
+        return self.pull(self.outputs, cotangents, create, retain)
 
     def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
         """The tangents of the outputs, for a tangent of each variable; one pass forward."""
@@ -204,7 +195,7 @@ def _value_and_grad(
             f"{name}: the function must return a scalar, got shape {tuple(y.shape)}; "
             "use vjp or jacrev for others"
         )
-    grads = call.pull([creation.ones_like(y)])
+    grads = call.gradients([creation.ones_like(y)])
     return call.value(), call.by_output([grads], argnums), call.aux
 
 
@@ -270,7 +261,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
 
     def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         gs = _matched("vjp", "cotangent", cotangents, call.output_structure, call.outputs)
-        return tree.unflatten(call.pull(gs, retain_graph, create_graph), call.structure)
+        return tree.unflatten(call.gradients(gs, retain_graph, create_graph), call.structure)
 
     return (call.value(), vjp_fn, call.aux) if has_aux else (call.value(), vjp_fn)
 
@@ -311,10 +302,8 @@ def _jvp(
 
 
 def _check_dependence(call: _Call) -> None:
-    own = {id(x.node) for x in call.variables}
     for i, y in enumerate(call.outputs):
-        nodes = [] if y.node is None else autograd.topological([y.node])
-        if own.isdisjoint(map(id, nodes)):
+        if not any(call.depends(y)):
             raise RuntimeError(
                 f"{call.name}: output {i} is independent of the inputs (strict=True)"
             )
@@ -369,30 +358,16 @@ def jacrev(
     """
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError(f"jacrev: chunk_size: expected a number above 0, got {chunk_size}")
-    return _by_rows("jacrev", func, argnums, has_aux)
+    return _jacobian("jacrev", func, argnums, has_aux, by_rows=True)
 
 
-def _by_rows(
-    name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bool = False
+def _jacobian(
+    name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bool = False, *, by_rows: bool
 ) -> Callable[..., Any]:
     @wraps(func)
     def wrapped(*args: Any) -> Any:
         call = _Call(name, func, args, argnums, has_aux)
-        parts = [
-            [Matrix(x, y.numel(), x.numel(), call.nested) for x in call.variables]
-            for y in call.outputs
-        ]
-        for k, j, units in basis(call.outputs):
-            for matrix, row in zip(parts[k], call.pull(units), strict=True):
-                matrix.set(j, row)
-        blocks = [
-            [
-                matrix.get().reshape((*y.shape, *x.shape))
-                for matrix, x in zip(row, call.variables, strict=True)
-            ]
-            for row, y in zip(parts, call.outputs, strict=True)
-        ]
-        jacobian = call.by_output(blocks, argnums)
+        jacobian = call.by_output(call.jacobian(by_rows, call.nested), argnums)
         return (jacobian, call.aux) if has_aux else jacobian
 
     return wrapped
@@ -409,33 +384,7 @@ def jacfwd(
 
     Its structure is that of `jacrev`. func runs once, so that `randomness` has no meaning here.
     """
-    return _by_columns("jacfwd", func, argnums, has_aux)
-
-
-def _by_columns(
-    name: str, func: Callable[..., Any], argnums: Argnums, has_aux: bool = False
-) -> Callable[..., Any]:
-    @wraps(func)
-    def wrapped(*args: Any) -> Any:
-        call = _Call(name, func, args, argnums, has_aux)
-        parts = [
-            [Matrix(y, x.numel(), y.numel(), call.nested) for x in call.variables]
-            for y in call.outputs
-        ]
-        for k, j, units in basis(call.variables):
-            for row, column in zip(parts, call.push(units), strict=True):
-                row[k].set(j, column)
-        blocks = [
-            [
-                matrix.get().t().reshape((*y.shape, *x.shape))
-                for matrix, x in zip(row, call.variables, strict=True)
-            ]
-            for row, y in zip(parts, call.outputs, strict=True)
-        ]
-        jacobian = call.by_output(blocks, argnums)
-        return (jacobian, call.aux) if has_aux else jacobian
-
-    return wrapped
+    return _jacobian("jacfwd", func, argnums, has_aux, by_rows=False)
 
 
 def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
@@ -443,7 +392,8 @@ def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any
 
     For a scalar function of n numbers: one pass backward, then n forward through both.
     """
-    return _by_columns("hessian", _by_rows("hessian", func, argnums), argnums)
+    gradient = _jacobian("hessian", func, argnums, by_rows=True)
+    return _jacobian("hessian", gradient, argnums, by_rows=False)
 
 
 # ---------------------------------------------------------------------- modules

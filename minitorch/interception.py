@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from minitorch.backend import recording
 from minitorch.rules import REGISTRY, Wrap, wrappers, wrapping
 
@@ -35,12 +33,7 @@ class intercepted:
                 observers.append(self._wrap)
             _renew()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with wrapping:
             wrappers.remove(self._wrap)
             if not self._records:

@@ -114,9 +114,9 @@ FIGURES = {
         ],
         "demo: a playground page": [
             "data/test_planar.py::test_the_names",
-            "viz/test_playground.py::test_classes_are_learned",
-            "viz/test_playground.py::test_regression_is_learned",
-            "viz/test_pages.py::test_the_playground_trains_while_it_plays",
+            "apps/test_playground.py::test_classes_are_learned",
+            "apps/test_playground.py::test_regression_is_learned",
+            "apps/test_pages.py::test_the_playground_trains_while_it_plays",
         ],
     },
     "Words": {
@@ -146,7 +146,7 @@ FIGURES = {
             "test_examples.py::test_words",
         ],
         "demo: a projector page, and its TSV export": [
-            "viz/test_pages.py::test_the_projector_finds_words_and_their_neighbours",
+            "apps/test_pages.py::test_the_projector_finds_words_and_their_neighbours",
             "text/test_formats.py::test_projector_files_are_those_of_gensims_script",
         ],
     },

@@ -1,6 +1,7 @@
 """The house rules, read from the sources: imports, the NumPy fence, the README."""
 
 import ast
+import importlib
 import re
 import shlex
 import shutil
@@ -33,7 +34,8 @@ LAYERS = [
     "compile utils",
     "text train",
     "viz distributed",
-    "kernel_commands",
+    "apps",
+    "devtools",
     "cli",
     "__init__ __main__",
 ]
@@ -54,7 +56,7 @@ EXTRAS = [
     "hnswlib",
 ]
 NUMPY_ALLOWED = (
-    *("backend/", "data/", "viz/"),
+    *("backend/", "data/", "viz/", "apps/", "devtools/"),
     *(
         f"text/{name}.py"
         for name in (
@@ -86,6 +88,19 @@ def imports(tree):
                 yield node.lineno, f"{node.module}.{alias.name}"
 
 
+# Public names that a room passes on from a room above it; they are imported at their first use.
+REEXPORTS = {"minitorch.viz": ["minitorch.apps.playground", "minitorch.apps.projector"]}
+
+
+def own_imports(path, tree):
+    """(line, dotted module, unit) of every import of minitorch's own, without the re-exports."""
+    listed = REEXPORTS.get(".".join(path.parent.relative_to(ROOT).parts), ())
+    for line, module in imports(tree):
+        target = own_unit(module)
+        if target and not (path.name == "__init__.py" and module in listed):
+            yield line, module, target
+
+
 def own_unit(module):
     """The unit of minitorch that a dotted import names, or None for another package."""
     parts = module.split(".")
@@ -108,8 +123,8 @@ def test_imports_go_one_way(trees):
     backwards = [
         f"{name_of(path)}:{line} imports {module}"
         for path, tree in trees.items()
-        for line, module in imports(tree)
-        if (target := own_unit(module)) and RANK[target] > RANK[unit(path)]
+        for line, module, target in own_imports(path, tree)
+        if RANK[target] > RANK[unit(path)]
     ]
     assert backwards == []
 
@@ -117,9 +132,18 @@ def test_imports_go_one_way(trees):
 def test_no_import_circle(trees):
     graph = {}
     for path, tree in trees.items():
-        targets = {own_unit(module) for _, module in imports(tree)} - {None, unit(path)}
+        targets = {target for *_, target in own_imports(path, tree)} - {unit(path)}
         graph.setdefault(unit(path), set()).update(targets)
     TopologicalSorter(graph).prepare()
+
+
+def test_re_exports_are_what_they_name():
+    for package, modules in REEXPORTS.items():
+        room = importlib.import_module(package)
+        for module in modules:
+            name = module.rpartition(".")[2]
+            assert name in room.__all__
+            assert getattr(room, name) is importlib.import_module(module)
 
 
 # What is only imported when somebody asks for its device, or has Numba.
@@ -182,6 +206,7 @@ HEAVY = [
     *("multiprocessing", "concurrent.futures", "asyncio", "subprocess", "urllib.request", "http"),
     *("unittest", "numpy.testing", "numpy.ma", "minitorch.backend.sim", "minitorch.backend.cuda"),
     *("minitorch.cuda", "minitorch.sim", "minitorch.text", "minitorch.train", "minitorch.viz"),
+    *("minitorch.apps", "minitorch.devtools"),
 ]
 
 

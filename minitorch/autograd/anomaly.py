@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from types import TracebackType
 from typing import Any
 
 from minitorch import backend
@@ -307,12 +306,7 @@ class set_detect_anomaly:
             self._changed.value = self._before
             _open(self._own)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _close(self._own)
 
 
@@ -337,10 +331,5 @@ class detect_anomaly:
         self._own.append(_Setting(True, self._check_nan))
         _open(self._own[-1])
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _close(self._own.pop())

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch import creation
-from minitorch.autograd.engine import grad, push_forward, topological
-from minitorch.autograd.matrix import Matrix, basis
+from minitorch.autograd.engine import push_forward
+from minitorch.autograd.recorded import Recorded
 from minitorch.boundary import guard
 from minitorch.tensor import RowGrad, Tensor, enable_grad
 
@@ -26,7 +26,7 @@ Function = Callable[..., Any]
 STRATEGIES = ("reverse-mode", "forward-mode")
 
 
-class _Recorded:
+class _Recorded(Recorded):
     """func(*inputs), recorded with variables of its own."""
 
     def __init__(self, name: str, func: Function, inputs: Any, create_graph: bool) -> None:
@@ -40,7 +40,7 @@ class _Recorded:
         with enable_grad():
             result = func(*self.variables)
         self.one_output = not isinstance(result, tuple)
-        self.outputs: list[Tensor] = [result] if self.one_output else list(result)
+        self.outputs = [result] if self.one_output else list(result)
         for y in self.outputs:
             if not isinstance(y, Tensor):
                 raise TypeError(
@@ -64,20 +64,9 @@ class _Recorded:
         """func's result."""
         return self.like_outputs([self.settle(y) for y in self.outputs])
 
-    def pull(self, ys: Sequence[Tensor], gs: Sequence[Tensor], create: bool) -> list[Tensor]:
-        """The gradients of the variables, for cotangents gs of ys; one pass backward."""
-        pairs = [(y, g) for y, g in zip(ys, gs, strict=True) if y.node is not None]
-        if not pairs:
-            return [creation.zeros_like(x) for x in self.variables]
-        with_node, cotangents = zip(*pairs, strict=True)
-        grads = grad(
-            with_node,
-            self.variables,
-            cotangents,
-            retain_graph=True,
-            create_graph=create,
-            materialize_grads=True,
-        )
+    def gradients(self, ys: Sequence[Tensor], gs: Sequence[Tensor], create: bool) -> list[Tensor]:
+        """The dense gradients of the variables, for cotangents gs of ys."""
+        grads = self.pull(ys, gs, create)
         return [g.to_dense() if isinstance(g, RowGrad) else g for g in grads]
 
     def check_strict(self, ys: Sequence[Tensor], what: str = "output", each: bool = False) -> None:
@@ -86,11 +75,9 @@ class _Recorded:
         each: each of ys on each input.
         """
         inputs = range(len(self.variables))
-        depends = []
-        for i, y in enumerate(ys):
-            reached = set() if y.node is None else set(map(id, topological([y.node])))
-            depends.append([id(x.node) in reached for x in self.variables])
-            if not any(depends[i]):
+        depends = [self.depends(y) for y in ys]
+        for i, row in enumerate(depends):
+            if not any(row):
                 self._independent(f"{what} {i}", "every input")
         for j in inputs:
             if not any(row[j] for row in depends):
@@ -125,7 +112,7 @@ class _Recorded:
         y = self.scalar()
         if strict:
             self.check_strict([y])
-        gradient = self.pull([y], [creation.ones_like(y)], create=True)
+        gradient = self.gradients([y], [creation.ones_like(y)], create=True)
         if strict:
             self.check_strict(gradient, "the gradient by input")
         return gradient
@@ -175,7 +162,7 @@ def vjp(
     vs = _vector("vjp", v, call.outputs, "output")
     if strict:
         call.check_strict(call.outputs)
-    grads = call.pull(call.outputs, vs, create_graph)
+    grads = call.gradients(call.outputs, vs, create_graph)
     call.check_moving(grads, strict)
     return call.value(), call.like_inputs(grads)
 
@@ -217,7 +204,7 @@ def vhp(
     call = _Recorded("vhp", func, inputs, create_graph)
     vs = _vector("vhp", v, call.variables, "input")
     gradient = call.gradient(strict)
-    return call.value(), call.like_inputs(call.pull(gradient, vs, create_graph))
+    return call.value(), call.like_inputs(call.gradients(gradient, vs, create_graph))
 
 
 # ---------------------------------------------------------------------- matrices
@@ -248,32 +235,7 @@ def _jacobian(
     call = _Recorded(name, func, inputs, create_graph)
     if strict:
         call.check_strict(call.outputs, each=True)
-    parts = [
-        [
-            Matrix(x, y.numel(), x.numel(), create_graph)
-            if by_rows
-            else Matrix(y, x.numel(), y.numel(), create_graph)
-            for x in call.variables
-        ]
-        for y in call.outputs
-    ]
-    if by_rows:
-        for k, j, units in basis(call.outputs):
-            grads = call.pull(call.outputs, units, create_graph)
-            for matrix, row in zip(parts[k], grads, strict=True):
-                matrix.set(j, row)
-    else:
-        for k, j, units in basis(call.variables):
-            moved = push_forward(call.outputs, call.variables, units, create_graph)
-            for row_of_parts, column in zip(parts, moved, strict=True):
-                row_of_parts[k].set(j, column)
-    blocks = [
-        [
-            (matrix.get() if by_rows else matrix.get().t()).reshape((*y.shape, *x.shape))
-            for matrix, x in zip(row, call.variables, strict=True)
-        ]
-        for row, y in zip(parts, call.outputs, strict=True)
-    ]
+    blocks = call.jacobian(by_rows, create_graph)
     call.check_moving([block for row in blocks for block in row], strict)
     return call.like_outputs([call.like_inputs(row) for row in blocks])
 

@@ -16,15 +16,14 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 LARGEST = "max_exp_avg_sq"
 
 
-OPTIONS = ("lr", "eps", "weight_decay", "maximize")
+def _numbers(group: Group, step: int) -> dict[str, Any]:
+    beta1, beta2 = group["betas"]
+    given = options(group, ("lr", "eps", "maximize"))
+    return {"step": step, "beta1": beta1, "beta2": beta2, **given}
 
 
-def _betas(group: Group) -> dict[str, float]:
-    return dict(zip(("beta1", "beta2"), group["betas"], strict=True))
-
-
-def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
-    return {"step": step, **_betas(group), **options(group, OPTIONS)}
+def _dense_numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
+    return {"weight_decay": group["weight_decay"], **_numbers(group, step)}
 
 
 class Adam(Optimizer):
@@ -33,7 +32,7 @@ class Adam(Optimizer):
     Kingma and Ba (2015). `amsgrad` takes the largest v so far (Reddi et al., 2018).
     """
 
-    _rule = Rule(_adam_, (*MOMENTS, LARGEST), _numbers, static={"decoupled": False})
+    _rule = Rule(_adam_, (*MOMENTS, LARGEST), _dense_numbers, static={"decoupled": False})
 
     def __init__(
         self,
@@ -94,7 +93,7 @@ class SparseAdam(Optimizer):
     Raises RuntimeError for dense gradients.
     """
 
-    _rule = Rule(_refuse, MOMENTS, _numbers)
+    _rule = Rule(_refuse, MOMENTS, _dense_numbers)
 
     def __init__(
         self,
@@ -112,8 +111,7 @@ class SparseAdam(Optimizer):
         self._begin(p, group, state)
 
         def live() -> dict[str, Any]:
-            names = ("lr", "eps", "maximize")
-            return {"step": count([state]), **_betas(group), **options(group, names)}
+            return _numbers(group, count([state]))
 
         columns = ([p], *[[state[name]] for name in MOMENTS])
         _adam_rows_(columns, ([grad.indices], [grad.values]), live=live)

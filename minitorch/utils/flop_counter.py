@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Lock
-from types import TracebackType
 from typing import Any
 
 from minitorch.boundary import guard
@@ -103,12 +102,7 @@ class FlopCounterMode:
         self._interception.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._interception.__exit__()
         if self._display:
             print(self.get_table())

@@ -1,7 +1,9 @@
 """Pictures of training, words, learning and graphs; traces as tables; two pages to play with."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from minitorch.boundary import guard
-from minitorch.viz import playground, projector
 from minitorch.viz.graphs import animate_graph, draw_graph
 from minitorch.viz.learning import (
     decision_regions,
@@ -33,3 +35,14 @@ __all__ = [
 ]
 
 guard(globals(), __all__)
+
+if TYPE_CHECKING:
+    from minitorch.apps import playground as playground
+    from minitorch.apps import projector as projector
+
+
+def __getattr__(name: str) -> Any:
+    """The pages are applications, built on this package: imported where they are first used."""
+    if name in ("playground", "projector"):
+        return importlib.import_module(f"minitorch.apps.{name}")
+    raise AttributeError(f"module 'minitorch.viz' has no attribute {name!r}")

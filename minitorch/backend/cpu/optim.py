@@ -162,13 +162,34 @@ def _adam(
     p -= b
 
 
-def adam_numbers(lr: float, beta1: float, beta2: float, step: int) -> tuple[float, float]:
-    """What undoes the moments' start at zero, at step t: (lr · u / (1 - β₁ᵗ), u = √(1 - β₂ᵗ)).
+def adam_options(
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    maximize: bool,
+    step: int,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    sparse: bool = False,
+) -> dict[str, Any]:
+    """What the update takes, on every device, at step t, from 1 on.
 
-    With v̂ = v / u², √v̂ + eps is (√v + eps · u) / u: one operation less.
+    The moments start at zero, which 1 - β₁ᵗ and u = √(1 - β₂ᵗ) undo. With v̂ = v / u²,
+    √v̂ + eps is (√v + eps · u) / u: one operation less. decoupled: the weight decay of AdamW.
+    sparse: eps is not scaled by u, as in PyTorch's SparseAdam.
     """
     unbias = sqrt(1 - beta2**step)
-    return lr * unbias / (1 - beta1**step), unbias
+    return {
+        "size": lr * unbias / (1 - beta1**step),
+        "eps": eps if sparse else eps * unbias,
+        "beta1": beta1,
+        "beta2": beta2,
+        "keep": 1 - lr * weight_decay if decoupled else 1.0,
+        "weight_decay": 0.0 if decoupled else weight_decay,
+        "maximize": maximize,
+    }
 
 
 # ------------------------------------------------------------------ the rules by Numba
@@ -340,28 +361,10 @@ def _adam_(
     grads: Arrays,
     homes: Arrays = (),
     parts: Arrays = (),
-    *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-    maximize: bool,
-    step: int,
+    **options: Any,
 ) -> None:
-    """decoupled: the weight decay of AdamW. step: the number of this step, from 1 on."""
-    size, unbias = adam_numbers(lr, beta1, beta2, step)
-    options = {
-        "size": size,
-        "eps": eps * unbias,
-        "beta1": beta1,
-        "beta2": beta2,
-        "keep": 1 - lr * weight_decay if decoupled else 1,
-        "weight_decay": 0 if decoupled else weight_decay,
-        "maximize": maximize,
-    }
-    _run(_adam, (params, means, squares, largest, grads), homes, parts, options)
+    columns = (params, means, squares, largest, grads)
+    _run(_adam, columns, homes, parts, adam_options(**options))
 
 
 # ------------------------------------------------------------------ some rows of parameters
@@ -406,19 +409,11 @@ def _adam_rows_(
     squares: Arrays,
     rows: Arrays,
     values: Arrays,
-    *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    maximize: bool,
-    step: int,
+    **options: Any,
 ) -> None:
-    size, _ = adam_numbers(lr, beta1, beta2, step)
-    options = {"beta1": beta1, "beta2": beta2, "maximize": maximize}
     columns = (params, means, squares, ())
-    more = {"keep": 1, "weight_decay": 0}
-    _run_rows("adam_rows_", _adam, columns, rows, values, size=size, eps=eps, **options, **more)
+    numbers = adam_options(**options, sparse=True)
+    _run_rows("adam_rows_", _adam, columns, rows, values, **numbers)
 
 
 # ------------------------------------------------------------------ gradients

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.base import FLOAT64
-from minitorch.backend.cpu.optim import adam_numbers
+from minitorch.backend.cpu.optim import adam_options
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
 from minitorch.backend.cuda.gpu import KEPT, THREADS, Array, Dims, Entries, Gpu
@@ -116,58 +116,18 @@ def _rmsprop(
     return _options(dtype, numbers, centered, maximize)
 
 
-def _adam(
-    dtype: np.dtype[Any],
-    amsgrad: bool,
-    *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-    maximize: bool,
-    step: int,
-) -> Any:
-    size, unbias = adam_numbers(lr, beta1, beta2, step)
-    keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-    return _adam_options(dtype, size, eps * unbias, (beta1, beta2), keep, decay, amsgrad, maximize)
-
-
-def _sparse_adam(
-    dtype: np.dtype[Any],
-    *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    maximize: bool,
-    step: int,
-) -> Any:
-    size, _ = adam_numbers(lr, beta1, beta2, step)
-    return _adam_options(dtype, size, eps, (beta1, beta2), 1.0, 0.0, False, maximize)
-
-
-def _adam_options(
-    dtype: np.dtype[Any],
-    size: float,
-    eps: float,
-    betas: tuple[float, float],
-    keep: float,
-    weight_decay: float,
-    amsgrad: bool,
-    maximize: bool,
-) -> Any:
+def _adam(dtype: np.dtype[Any], amsgrad: bool, **options: Any) -> Any:
+    given = adam_options(**options)
     numbers = {
-        "size": size,
-        "eps": eps,
-        "beta2": betas[1],
-        "fresh1": 1 - betas[0],
-        "fresh2": 1 - betas[1],
-        "keep": keep,
-        "weight_decay": weight_decay,
+        "size": given["size"],
+        "eps": given["eps"],
+        "beta2": given["beta2"],
+        "fresh1": 1 - given["beta1"],
+        "fresh2": 1 - given["beta2"],
+        "keep": given["keep"],
+        "weight_decay": given["weight_decay"],
     }
-    return _options(dtype, numbers, amsgrad, maximize, False)
+    return _options(dtype, numbers, amsgrad, given["maximize"], False)
 
 
 # ---------------------------------------------------------------------- whole parameters
@@ -340,7 +300,7 @@ def _adam_rows_(
     values: Arrays,
     **options: Any,
 ) -> None:
-    rule = partial(_sparse_adam, params[0].dtype)
+    rule = partial(_adam, params[0].dtype, False, sparse=True)
     _change_rows(gpu, "adam_rows", (params, means, squares), rows, values, rule, options)
 
 

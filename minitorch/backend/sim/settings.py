@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from types import TracebackType
 from typing import Any
 
 SCHEDULES = ("forward", "reverse", "random")
@@ -64,11 +63,6 @@ class config:
     def __enter__(self) -> Settings:
         return settings
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for name, value in self._before.items():
             setattr(settings, name, value)

@@ -38,8 +38,8 @@ from minitorch.backend import kernels
 from minitorch.backend.sim import build
 from minitorch.backend.sim.settings import settings
 
-TESTS = Path(__file__).resolve().parent.parent / "cuda"
-ROOT = TESTS.parents[2]
+ROOT = Path(__file__).resolve().parents[3]
+TESTS = [ROOT / "tests" / folder for folder in ("backend/cuda", "devtools")]
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from survivors import SURVIVORS  # noqa: E402
 
@@ -273,7 +273,8 @@ class Failures:
 
 def test_files(names: str) -> list[str]:
     """The paths of test files: "reduce" is tests/backend/cuda/test_reduce.py."""
-    return [str(TESTS / f"test_{name}.py") for name in names.split()]
+    paths = ([folder / f"test_{name}.py" for folder in TESTS] for name in names.split())
+    return [str(next(path for path in found if path.exists())) for found in paths]
 
 
 def chosen_tests(words: str, dtypes: set[str]) -> str:
@@ -374,7 +375,7 @@ def _outcome(mutant: Mutant, folder: Path, whole: bool) -> str:
     if same_code(mutant, folder, changed):
         return "equivalent"
     if whole and mutant.explained() is None:
-        found = fails(folder, True, f"{files} coalescing counts", f"not ({' or '.join(NOT_THESE)})")
+        found = fails(folder, True, f"{files} coalescing steps", f"not ({' or '.join(NOT_THESE)})")
     return found or "survived"
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from minitorch.viz.playground import PlaygroundServer
+from minitorch.apps.playground import PlaygroundServer
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ import pytest
 
 import minitorch
 from minitorch import cli
+from minitorch.apps import playground
 from minitorch.train import PlanarConfig, PlanarExperiment, planar
-from minitorch.viz import playground
 from tests.referee import array
 
 JSON = {"Content-Type": "application/json"}

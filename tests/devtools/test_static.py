@@ -10,7 +10,7 @@ import pytest
 
 from minitorch import cli
 from minitorch.backend import kernels
-from minitorch.backend.cuda import cubin, static
+from minitorch.devtools import cubin, static
 
 try:
     static.check_installed(())

@@ -7,8 +7,7 @@ import pytest
 
 import minitorch
 from minitorch import cli, nn, optim
-from minitorch.backend.sim import cost
-from minitorch.train import steps
+from minitorch.devtools import cost, published, steps
 
 if shutil.which("g++") is None:
     pytest.skip("g++ is not installed", allow_module_level=True)
@@ -107,14 +106,14 @@ def test_word2vec(word2vec):
 
 def test_word2vec_rows_of_published_kernels():
     """By hand, for six contexts (of Wombat 2, 4, 6, 8 and 10) and six targets."""
-    assert steps.word2vec_rows(window=5, negative=5) == {
+    assert published.word2vec_rows(window=5, negative=5) == {
         "accSGNS": 6 * (6 * 3 + 1),
         "Wombat": (4 * (2 + 4 + 6) * 6 + (24 + 4 * 8 * 2) + (24 + 4 * 2 * 4 + 4 * 10 * 2)) / 5,
         "FULL-Register": 6 * (2 + 6 * 2),
         "windows as matrices": 2 * (6 + 6),
         "FULL-W2V": 2 * 6 + 2,
     }
-    rows = steps.word2vec_rows()
+    rows = published.word2vec_rows()
     assert 0.87 < 1 - rows["FULL-W2V"] / rows["accSGNS"] < 0.93  # the paper: more than 89%
 
 
@@ -125,7 +124,7 @@ def test_word2vec_moves_less_than_published_kernels(word2vec):
     written once, and read once, before they are added. None of the others damps its steps: the
     curvature, a quarter of all requests here, stands apart.
     """
-    rows = steps.word2vec_rows()
+    rows = published.word2vec_rows()
     damped = ("curvature_packed_f32", "fill_i64")
     step = _rows_of_a_word(word2vec)
     plain = _rows_of_a_word([c for c in word2vec if c.name not in damped])
@@ -136,7 +135,7 @@ def test_word2vec_moves_less_than_published_kernels(word2vec):
     assert plain < 0.82 * rows["windows as matrices"]
     assert plain - 2 * (32 + 90) / 32 < 0.85 * rows["FULL-W2V"]
     assert plain < 1.4 * rows["FULL-W2V"]
-    assert plain < steps.word2vec_rows(negative=10)["FULL-W2V"]  # the pool is as large as ever
+    assert plain < published.word2vec_rows(negative=10)["FULL-W2V"]  # the pool is as large as ever
 
 
 def _rows_of_a_word(costs):

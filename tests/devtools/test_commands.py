@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from minitorch import cli, kernel_commands
+from minitorch import cli
+from minitorch.devtools import commands
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
@@ -29,7 +30,7 @@ def test_unknown_files(capsys, command):
 
 
 def test_a_device_that_does_not_work(capsys, monkeypatch):
-    monkeypatch.setattr(kernel_commands, "why_unavailable", lambda name: "no g++")
+    monkeypatch.setattr(commands, "why_unavailable", lambda name: "no g++")
     assert cli.main(["kernels", "compile"]) == 2
     assert cli.main(["kernels", "count"]) == 2
     expected = "minitorch: error: device 'sim' is not available: no g++\n"
@@ -38,5 +39,5 @@ def test_a_device_that_does_not_work(capsys, monkeypatch):
 
 def test_bars_are_drawn_on_a_terminal_only(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert not kernel_commands._hidden(quiet=False)
-    assert kernel_commands._hidden(quiet=True)
+    assert not commands._hidden(quiet=False)
+    assert commands._hidden(quiet=True)

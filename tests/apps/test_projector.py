@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 
 import minitorch
 from minitorch import cli
+from minitorch.apps import projector
 from minitorch.text import KeyedVectors
-from minitorch.viz import projector
 from tests.referee import array
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import minitorch
+from minitorch.apps import projector
 from minitorch.text import KeyedVectors
-from minitorch.viz import projector
 
 # Colours of a canvas, and whether texts or boxes of the page lie on each other.
 COLOURS = """

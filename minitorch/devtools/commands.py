@@ -16,11 +16,9 @@ from tqdm import tqdm
 
 from minitorch import sim
 from minitorch.backend import ARRAY_DTYPES, kernels, named, why_unavailable
-from minitorch.backend.cuda import static
-from minitorch.backend.sim import cost
-from minitorch.backend.sim.cost import Cost
+from minitorch.devtools import cost, published, static, steps
+from minitorch.devtools.cost import Cost
 from minitorch.text.training import STRETCH
-from minitorch.train import steps
 
 
 # ---------------------------------------------------------------------- check
@@ -140,8 +138,6 @@ def _compile_one(device: str, file: str, dtype: str, checked: bool) -> None:
 
 
 # ---------------------------------------------------------------------- count
-# PyTorch's eager step of the same perceptron, counted by hand: launches and megabytes.
-PYTORCH = {"Adam": (28, 48.7), "fused Adam": (23, 25.1)}
 FLOOR_MEGABYTES = 22.8  # what is left where products do all elementwise work on their way
 COUNTED = ("mlp", "word2vec")
 
@@ -171,7 +167,7 @@ def count(args: argparse.Namespace) -> None:
             print(
                 f"captured: 1 launch by the host, of a graph of {len(cost.names(replay))} kernels"
             )
-            for optimizer, (number, megabytes) in PYTORCH.items():
+            for optimizer, (number, megabytes) in published.PYTORCH.items():
                 print(f"PyTorch eager, {optimizer}: {number} launches, {megabytes} MB")
             print(f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB\n")
     if "word2vec" in chosen:
@@ -196,11 +192,12 @@ def _count_word2vec() -> None:
         f"{sum(c.moved for c in making) / stretch:,.0f} bytes a word\n"
     )
     row = 4 * steps.DEPTH
-    traffic = {name: rows * row for name, rows in steps.word2vec_rows().items()}
+    traffic = {name: rows * row for name, rows in published.word2vec_rows().items()}
     traffic["minitorch"] = sum(c.requested for c in costs) / steps.STEPS / words
     heads = (f"global memory, window {steps.WINDOW}, k {steps.NEGATIVE}", "bytes a word", "rows")
     _print_table(heads, [(k, f"{v:,.0f}", f"{v / row:.1f}") for k, v in traffic.items()])
-    print("those of others as derived from their sources: see minitorch.train.steps.word2vec_rows")
+    where = "minitorch.devtools.published.word2vec_rows"
+    print(f"those of others as derived from their sources: see {where}")
 
 
 def _print_costs(costs: Sequence[Cost], floors: Sequence[int]) -> None:

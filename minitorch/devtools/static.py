@@ -26,9 +26,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minitorch.backend import kernels
-from minitorch.backend.cuda import cubin
 from minitorch.backend.extras import install_hint
 from minitorch.backend.sim import build
+from minitorch.devtools import cubin
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 # What CuPy adds to the options of a RawModule.

@@ -1,0 +1,1 @@
+"""Tools for those who work on minitorch: its kernels checked, compiled ahead and counted."""
