@@ -102,14 +102,31 @@ def sole_writer(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def run_of(path: Path, save: Callable[[], object] | None) -> Iterator[None]:
-    """Hold the file of a run as its only writer; `save` writes a new one, None: it goes on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def run_of(
+    path: Path, save: Callable[[], object] | None, overwrite: bool = False
+) -> Iterator[None]:
+    """Hold the file of a run as its only writer; `save` writes a new one, None: it goes on.
+
+    Raises FileExistsError for a new one where a file is, unless that is to be overwritten.
+    """
+    if save is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with sole_writer(path):
         if save is not None:
+            if not overwrite:
+                require_no_run(path)
             save()
             forget_previous(path)
         yield
+
+
+def require_no_run(path: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError, with the ways out, where a file is that a new run would replace."""
+    if os.path.lexists(path):
+        raise FileExistsError(
+            f"{os.fspath(path)} is there already: resume=True goes on with its run, "
+            "overwrite=True replaces it"
+        )
 
 
 # ---------------------------------------------------------------------- unfinished files

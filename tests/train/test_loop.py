@@ -468,7 +468,7 @@ def test_nan_in_the_validation_inputs_is_named():
 def test_a_run_is_not_overwritten_unasked(tmp_path):
     Job().fit(1, folder=tmp_path)
     before = (tmp_path / "last.safetensors").read_bytes()
-    with pytest.raises(FileExistsError, match=r"last\.safetensors holds a run: resume=True"):
+    with pytest.raises(FileExistsError, match=r"last\.safetensors is there already: resume"):
         Job().fit(1, folder=tmp_path)
     assert (tmp_path / "last.safetensors").read_bytes() == before
     assert len(Job().fit(2, folder=tmp_path, overwrite=True)) == 2
