@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from array import array
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from minitorch.backend.extras import install_hint
 from minitorch.creation import tensor
-from minitorch.text.files import replacing
+from minitorch.files import replacing
 from minitorch.text.model_file import from_text, text
 from minitorch.text.vector_table import Key, VectorTable
 
@@ -41,11 +40,10 @@ class Indexer(ABC):
 
     def save(self, fname: str | Path) -> None:
         """Write the index to a file, and the keys to one whose name ends in .dict."""
-        unfinished = f"{fname}.tmp"
-        self._write(unfinished)
-        os.replace(unfinished, fname)
-        with replacing(Path(f"{fname}.dict")) as file:
-            file.write(text([self.size, self.labels]).numpy().tobytes())
+        with replacing(fname) as unfinished:
+            self._write(str(unfinished))
+        with replacing(f"{fname}.dict") as unfinished:
+            unfinished.write_bytes(text([self.size, self.labels]).numpy().tobytes())
 
     def load(self, fname: str | Path) -> None:
         """Read what `save` wrote. Raises OSError without these files, ValueError for others."""

@@ -217,10 +217,11 @@ class Word2Vec:
     `copy.deepcopy` gives a model of its own; models are not pickled.
 
     Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
-    run, FileExistsError for one that would be overwritten, TypeError for an iterator, which cannot be read again, and for words that no file can hold,
-    FloatingPointError if the loss stays above that of vectors of zeros, (1 + negative) log 2 a pair
-    (hierarchical softmax: code length * log 2), or is no number. Where sub-sampling leaves no pair
-    to an epoch there is a warning, and no loss (nan).
+    run, FileExistsError for one that would be overwritten, TypeError for an iterator, which cannot
+    be read again, and for words that no file can hold, FloatingPointError if the loss stays above
+    that of vectors of zeros, (1 + negative) log 2 a pair (hierarchical softmax: code length *
+    log 2), or is no number. Where sub-sampling leaves no pair to an epoch there is a warning, and
+    no loss (nan).
     """
 
     @renamed(size="vector_size", iter="epochs")

@@ -293,18 +293,33 @@ class _Run:
         save({**state, **self.metadata}, path, keep=keep)
 
     def load(self, path: Path) -> None:
-        """Go on from the checkpoint, or from the one before if it is damaged."""
+        """Go on from the checkpoint, or from the one before if it is damaged.
+
+        Raises ValueError for a file that holds something else.
+        """
         recover(path, load)
         state = load(path)
-        self.model.load_state_dict(state["model"])
+        try:
+            self._restore(state)
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} is no checkpoint of this run: {error!r}") from error
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for name in ("best", "model"):
+            self.model.load_state_dict(state[name])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         set_rng_state(state["random"])
         if self.train.generator is not None:
             self.train.generator.set_state(state["shuffle"])
-        self.best, self.history = state["best"], state["history"]
-        self.within = state.get("within")
+        self.best, self.history = state["best"], [dict(row) for row in state["history"]]
+        within = state.get("within")
+        if within is not None:
+            names = ("step", "sums", "count", "lr", "random")
+            self.within = {name: within[name] for name in names}
+            if not 0 < within["step"] <= len(self.train):
+                raise ValueError(f"step {within['step']} of an epoch of {len(self.train)}")
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
