@@ -35,8 +35,10 @@ def replacing(path: str | os.PathLike[str], keep: bool = False) -> Iterator[Path
             os.replace(unfinished, path)
         _sync(path.parent)
     except OSError as error:
-        if error.filename is None or path.parent in Path(error.filename, "x").parents[:2]:
-            error.filename, error.filename2 = str(path), None
+        name = error.filename
+        if error.errno and (name is None or path.parent in Path(name, "x").parents[:2]):
+            error.filename = str(path)
+            del error.filename2  # None would be shown
         raise
 
 

@@ -472,3 +472,7 @@ def test_a_fraction_beyond_the_ends_of_an_integer_dtype_is_refused(dtype, number
         with pytest.raises(RuntimeError, match="does not fit"):
             call()
     assert array(x).tolist() == [1, 1]
+
+
+def test_linspace_takes_numpys_numbers():
+    compare(lambda m: m.linspace(np.float32(0), np.int64(2), np.int64(3)), may_raise=False)

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import math
 import os
-import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -207,9 +206,10 @@ def fetch(url: str, path: Path, sha256: str, timeout: float = 30) -> Path:
     Raises OSError for a failed download, ValueError for other contents.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with urlopen(url, timeout=timeout) as answer:
+        contents = answer.read()
     with replacing(path) as partial:
-        with urlopen(url, timeout=timeout) as answer, partial.open("wb") as target:
-            shutil.copyfileobj(answer, target)
+        partial.write_bytes(contents)
         digest = hashlib.sha256()
         with _open(partial) as file:
             while part := file.read(_AT_ONCE):
