@@ -177,7 +177,7 @@ def test_errors_name_the_path(path):
         (OSError(errno.ENOSPC, "Full"), f"[Errno {errno.ENOSPC}] Full: {str(path)!r}"),
         (OSError("no answer"), "no answer"),
     ):
-        with pytest.raises(OSError) as caught, files.replacing(path):  # noqa: PT011
+        with pytest.raises(OSError) as caught, files.replacing(path):
             raise error
         assert str(caught.value) == text
     with pytest.raises(FileNotFoundError) as caught, files.replacing(path):

@@ -172,7 +172,7 @@ def test_what_is_mapped_where(small, tmp_path, device):
     minitorch.save(state | {"attributes": text({"count": [1]})}, tmp_path / "short")
     for mmap_mode in (None, "r"):
         with pytest.raises(
-            ValueError, match=r"short is a damaged .* 1 values of 'count' for \d+ k"
+            ValueError, match="short is .*1 values of .*count.* for"
         ):
             KeyedVectors.load(tmp_path / "short", mmap=mmap_mode)
 
