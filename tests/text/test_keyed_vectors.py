@@ -171,9 +171,7 @@ def test_what_is_mapped_where(small, tmp_path, device):
     state = minitorch.load(tmp_path / "kv")
     minitorch.save(state | {"attributes": text({"count": [1]})}, tmp_path / "short")
     for mmap_mode in (None, "r"):
-        with pytest.raises(
-            ValueError, match="short is .*1 values of .*count.* for"
-        ):
+        with pytest.raises(ValueError, match=r"short is .*1 values of .*count.* for"):
             KeyedVectors.load(tmp_path / "short", mmap=mmap_mode)
 
 
