@@ -93,8 +93,8 @@ def explained(
     given = list(_arguments(function, args, kwargs))
     if isinstance(error, KeyError):
         text = error.args[0] if error.args else ""
-        if isinstance(text, str) and " " in text:  # a sentence, so it was meant
-            return error
+        if type(error) is not KeyError or (isinstance(text, str) and " " in text):
+            return error  # it was meant
         wrong = [a for a, value, _ in given if _same(value, error.args[:1])]
         return ValueError(f"{name}: {wrong[0] + ': ' if wrong else ''}there is no {error}")
     culprit = getattr(error, "obj", None)

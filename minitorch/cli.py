@@ -333,6 +333,7 @@ def _train_word2vec(args: argparse.Namespace) -> None:
         cache=args.out / "tokens",
         checkpoint=checkpoint,
         resume=args.resume,
+        overwrite=args.overwrite,
         **options,
     )
     path = args.out / "vectors.safetensors"

@@ -298,12 +298,14 @@ def linspace(
 
     Of an integer dtype both are cut to integers first, and then the numbers between them.
     """
-    if steps < 0:
-        raise RuntimeError(f"linspace: steps must be non-negative, got {steps}")
-    chosen = _dtype(dtype)
-    if chosen.category == dtypes.INT:
-        start, end = (fitting("linspace", _number("linspace", v), chosen) for v in (start, end))
-    x = _linspace(device, n=steps, dtype=chosen.array_dtype, start=start, end=end)
+    n, chosen = integer(steps), _dtype(dtype)
+    if n is None:
+        raise TypeError(f"linspace: steps: expected an integer, got {steps!r}")
+    if n < 0:
+        raise RuntimeError(f"linspace: steps must be non-negative, got {n}")
+    counted = chosen if chosen.category == dtypes.INT else dtypes.float64
+    start, end = (fitting("linspace", _number("linspace", v), counted) for v in (start, end))
+    x = _linspace(device, n=n, dtype=chosen.array_dtype, start=start, end=end)
     return _finish(x, requires_grad)
 
 

@@ -35,8 +35,10 @@ def replacing(path: str | os.PathLike[str], keep: bool = False) -> Iterator[Path
             os.replace(unfinished, path)
         _sync(path.parent)
     except OSError as error:
-        if error.filename is None or path.parent in Path(error.filename, "x").parents[:2]:
-            error.filename, error.filename2 = str(path), None
+        name = error.filename
+        if error.errno and (name is None or path.parent in Path(name, "x").parents[:2]):
+            error.filename = str(path)
+            del error.filename2  # None would be shown
         raise
 
 
@@ -102,14 +104,31 @@ def sole_writer(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def run_of(path: Path, save: Callable[[], object] | None) -> Iterator[None]:
-    """Hold the file of a run as its only writer; `save` writes a new one, None: it goes on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def run_of(
+    path: Path, save: Callable[[], object] | None, overwrite: bool = False
+) -> Iterator[None]:
+    """Hold the file of a run as its only writer; `save` writes a new one, None: it goes on.
+
+    Raises FileExistsError for a new one where a file is, unless that is to be overwritten.
+    """
+    if save is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with sole_writer(path):
         if save is not None:
+            if not overwrite:
+                require_no_run(path)
             save()
             forget_previous(path)
         yield
+
+
+def require_no_run(path: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError, with the ways out, where a file is that a new run would replace."""
+    if os.path.lexists(path):
+        raise FileExistsError(
+            f"{os.fspath(path)} is there already: resume=True goes on with its run, "
+            "overwrite=True replaces it"
+        )
 
 
 # ---------------------------------------------------------------------- unfinished files

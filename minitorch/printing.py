@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from minitorch.dtypes import bool_, get_default_dtype, int64
@@ -56,6 +57,9 @@ def set_printoptions(
     }
     base = _options if profile is None else _PROFILES[profile]
     changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
+    for name, value in changes.items():
+        if not isinstance(value, Real if name == "threshold" else Integral) or not value >= 0:
+            raise ValueError(f"set_printoptions: {name}: expected a number >= 0, got {value!r}")
     _options = base._replace(**changes, sci_mode=sci_mode)
 
 

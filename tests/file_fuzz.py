@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 import minitorch
-from minitorch import cli, nn, optim
+from minitorch import cli, files, nn, optim
 from minitorch.backend.sim import build
 from minitorch.data import read_idx
 from minitorch.text import (
@@ -54,6 +54,7 @@ from minitorch.text import (
     encode,
 )
 from minitorch.text.vector_files import read_vectors
+from minitorch.train import ClassifierConfig, train_classifier
 
 REFUSALS = (OSError, EOFError, ValueError)
 # What is wrong with what has been read: a word has become another one, a number infinite.
@@ -275,6 +276,8 @@ def readers(folder: Path) -> Iterator[Reader]:
         lambda p: repr(GloVe(SENTENCES, **TINY, progress=False, checkpoint=p, resume=True)),
         whole=True,
     )
+    yield Reader("last.safetensors", _train, lambda p: _train(p, resume=True), True, True)
+    yield Reader("last.safetensors", _train, _resume_alone, True, True)
     # corpora
     yield Reader("corpus", lambda p: p.write_bytes(_text()), lambda p: [*Corpus(p)])
     yield Reader("lines", lambda p: p.write_bytes(_text()), lambda p: [*LineSentence(p)])
@@ -342,6 +345,20 @@ def _load_mapped(path: Path) -> Any:
 
 def _read_idx(path: Path) -> Any:
     return read_idx(path).tolist()
+
+
+def _train(path: Path, resume: bool = False) -> Any:
+    config = ClassifierConfig("digits", (2,), epochs=1, batch_size=1000)
+    found = train_classifier(
+        config, path.parent, resume=resume, overwrite=not resume, progress=False
+    )
+    return _values([found.model.state_dict(), found.test_loss])
+
+
+def _resume_alone(path: Path) -> Any:
+    """Resume with no checkpoint before the last one."""
+    files.forget_previous(path)
+    return _train(path, resume=True)
 
 
 def _corpus(path: Path) -> Any:

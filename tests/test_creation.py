@@ -458,3 +458,21 @@ def test_a_number_that_an_integer_dtype_lacks_is_refused(dtype, number):
         with pytest.raises(RuntimeError, match="does not fit"):
             x.fill_(number)
     assert array(x).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(("dtype", "number"), [("uint8", -0.5), ("uint8", 255.5), ("int8", 127.5)])
+def test_a_fraction_beyond_the_ends_of_an_integer_dtype_is_refused(dtype, number):
+    kind = getattr(minitorch, dtype)
+    x = minitorch.ones(2, dtype=kind)
+    for call in (
+        lambda: x.fill_(number),
+        lambda: x.__setitem__(0, number),
+        lambda: minitorch.full((2,), number, dtype=kind),
+    ):
+        with pytest.raises(RuntimeError, match="does not fit"):
+            call()
+    assert array(x).tolist() == [1, 1]
+
+
+def test_linspace_takes_numpys_numbers():
+    compare(lambda m: m.linspace(np.float32(0), np.int64(2), np.int64(3)), may_raise=False)

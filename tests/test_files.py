@@ -172,6 +172,14 @@ def test_errors_name_the_path(path):
     with pytest.raises(FileNotFoundError) as caught:
         minitorch.save(1, path.parent / "nowhere" / "x")
     assert caught.value.filename == str(path.parent / "nowhere" / "x")
+    assert str(caught.value).endswith(f"{str(path.parent / 'nowhere' / 'x')!r}")
+    for error, text in (
+        (OSError(errno.ENOSPC, "Full"), f"[Errno {errno.ENOSPC}] Full: {str(path)!r}"),
+        (OSError("no answer"), "no answer"),
+    ):
+        with pytest.raises(OSError) as caught, files.replacing(path):
+            raise error
+        assert str(caught.value) == text
     with pytest.raises(FileNotFoundError) as caught, files.replacing(path):
         open(path.parent / "another" / "file")  # noqa: SIM115
     assert caught.value.filename.endswith("file")

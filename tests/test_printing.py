@@ -112,6 +112,9 @@ def test_options_stay_until_the_next_call():
     assert minitorch.get_printoptions() == torch._tensor_str.get_printoptions()
     with pytest.raises(ValueError, match="profile: expected one of 'default', 'short', 'full'"):
         minitorch.set_printoptions(profile="long")
+    for wrong in ({"precision": 2.5}, {"edgeitems": -1}, {"threshold": "a"}, {"linewidth": [1]}):
+        with pytest.raises(ValueError, match=f"set_printoptions: {next(iter(wrong))}: expected a"):
+            minitorch.set_printoptions(**wrong)
 
 
 def test_only_what_is_shown_is_copied(monkeypatch):

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend import Device
+from minitorch.boundary import guard
 from minitorch.creation import tensor
 from minitorch.data import PLANAR
 from minitorch.tensor import Tensor
@@ -284,3 +285,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing about requests."""
+
+
+guard(globals())

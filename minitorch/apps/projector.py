@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.boundary import guard
 from minitorch.text import KeyedVectors
 from minitorch.text.vector_table import Key
 from minitorch.viz.plots import principal_components, write_whole
@@ -92,3 +93,6 @@ def _colors(shown: KeyedVectors, name: str | None) -> dict[str, Any]:
     values = known[name].tolist()
     numbers = all(isinstance(value, int | float) for value in values)
     return {"color": name, "values": values if numbers else [*map(str, values)]}
+
+
+guard(globals())

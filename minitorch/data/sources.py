@@ -20,6 +20,7 @@ import numpy as np
 from minitorch.backend import Device
 from minitorch.creation import tensor
 from minitorch.data.dataset import TensorDataset
+from minitorch.files import replacing
 
 FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_CLASSES = (
@@ -205,10 +206,10 @@ def fetch(url: str, path: Path, sha256: str, timeout: float = 30) -> Path:
     Raises OSError for a failed download, ValueError for other contents.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with urlopen(url, timeout=timeout) as answer:
-            partial.write_bytes(answer.read())
+    with urlopen(url, timeout=timeout) as answer:
+        contents = answer.read()
+    with replacing(path) as partial:
+        partial.write_bytes(contents)
         digest = hashlib.sha256()
         with _open(partial) as file:
             while part := file.read(_AT_ONCE):
@@ -216,7 +217,4 @@ def fetch(url: str, path: Path, sha256: str, timeout: float = 30) -> Path:
         found = digest.hexdigest()
         if found != sha256:
             raise ValueError(f"{url}: contents have SHA-256 {found}, expected {sha256}")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

@@ -29,6 +29,7 @@ from minitorch.backend import kernels
 from minitorch.backend.extras import install_hint
 from minitorch.backend.sim import build
 from minitorch.devtools import cubin
+from minitorch.files import replacing
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 # What CuPy adds to the options of a RawModule.
@@ -142,9 +143,8 @@ def _compile_and_keep(unit: Unit) -> list[Compiled]:
     found = compile_unit(unit)
     path = _cache_file(unit)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps([asdict(kernel) for kernel in found]), encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps([asdict(kernel) for kernel in found]), encoding="utf-8")
     return found
 
 

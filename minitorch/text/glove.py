@@ -15,7 +15,7 @@ from minitorch import dtypes
 from minitorch.backend import Device, get_default_device
 from minitorch.creation import as_tensor, empty, tensor
 from minitorch.dtypes import dtype as DType
-from minitorch.files import recover, run_of
+from minitorch.files import recover, require_no_run, run_of
 from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
 from minitorch.random import Generator, rand, randperm
@@ -109,7 +109,8 @@ class GloVe:
     progress: show bars (None: where stderr is a terminal).
     callbacks: called with the model, see `CallbackAny2Vec`.
     checkpoint: a file that holds the run, written after each epoch, or each `save_every` pairs, and
-    on Ctrl-C, which then ends the run in good order. resume: go on from it, bit for bit.
+    on Ctrl-C, which then ends the run in good order. resume: go on from it, bit for bit. overwrite:
+    replace a file that is there already and not of a finished run of this model.
 
     As in gensim's models: `wv` (KeyedVectors, w + w̃), `build_vocab`, `train`, `save`, `load`,
     `corpus_count`, `corpus_total_words`. Besides: `cooccurrence`, `vocab`, `model` (GloVeModel),
@@ -122,8 +123,8 @@ class GloVe:
     this step's gradient in it, where the original adds it after the step. Gradients are not
     clipped (at 100 there, a number that J does not reach unless training diverges).
 
-    Raises ValueError for options out of range and a corpus without pairs, FloatingPointError if
-    the loss is not finite.
+    Raises ValueError for options out of range and a corpus without pairs, FileExistsError for a
+    checkpoint that would be overwritten, FloatingPointError if the loss is not finite.
     """
 
     def __init__(
@@ -148,6 +149,7 @@ class GloVe:
         checkpoint: str | Path | None = None,
         save_every: int | None = None,
         resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
         self.vector_size, self.window, self.min_count = vector_size, window, min_count
         self.x_max, self.alpha, self.lr, self.epochs = x_max, alpha, lr, epochs
@@ -163,10 +165,13 @@ class GloVe:
         self.losses: list[float] = []  # of each epoch
         self.total_train_time = 0.0
         self.cooccurrence: Cooccurrence | None = None
+        self._finished: Path | None = None  # the checkpoint of the last run
         self.wv = KeyedVectors(self.vector_size, vectors=empty(0, self.vector_size))
         if sentences is not None or corpus_file is not None:
+            if checkpoint is not None and not (resume or overwrite):
+                require_no_run(checkpoint)  # before the corpus is read
             self.build_vocab(sentences, corpus_file)
-            self.train(resume=resume)
+            self.train(resume=resume, overwrite=overwrite)
 
     def _check(self) -> None:
         """Make options Python's own numbers. Raises ValueError for those out of range."""
@@ -270,6 +275,7 @@ class GloVe:
         callbacks: Sequence[Any] = (),
         checkpoint: str | Path | None = None,
         resume: bool = False,
+        overwrite: bool = False,
     ) -> float:
         """Train on the pairs of `build_vocab`, again and again; returns the last epoch's J.
 
@@ -279,13 +285,15 @@ class GloVe:
             raise RuntimeError("GloVe: train: build_vocab has to come first")
         epochs = integer("GloVe: train: epochs", self.epochs if epochs is None else epochs, 1)
         called = tuple(callbacks) or self.callbacks
-        path = self.checkpoint if checkpoint is None else checkpoint
-        run = _Run(self, epochs, called, None if path is None else Path(path))
+        given = self.checkpoint if checkpoint is None else checkpoint
+        path = None if given is None else Path(given)
+        run = _Run(self, epochs, called, path, overwrite or path == self._finished)
         if resume:
             run.load()
         began = time.perf_counter()
         call_all(called, "on_train_begin", self)
         run.run()
+        self._finished = path
         call_all(called, "on_train_end", self)
         self.total_train_time += time.perf_counter() - began
         return self.losses[-1]
@@ -384,9 +392,14 @@ class _Run:
     """What one call of `train` works with; `checkpoint` holds it, if there is one."""
 
     def __init__(
-        self, model: GloVe, epochs: int, callbacks: Sequence[Any], checkpoint: Path | None
+        self,
+        model: GloVe,
+        epochs: int,
+        callbacks: Sequence[Any],
+        checkpoint: Path | None,
+        overwrite: bool,
     ) -> None:
-        self.model, self.epochs = model, epochs
+        self.model, self.epochs, self.overwrite = model, epochs, overwrite
         self.callbacks, self.checkpoint = callbacks, checkpoint
         self.n = len(model.pairs.rows)
         self.place = _Place()
@@ -397,7 +410,8 @@ class _Run:
     def run(self) -> None:
         """Train from where the run stands to the end of its last epoch."""
         new = None if self.resumed else partial(self.save, keep=False)
-        with nullcontext() if self.checkpoint is None else run_of(self.checkpoint, new):
+        path = self.checkpoint
+        with nullcontext() if path is None else run_of(path, new, self.overwrite):
             self._run()
 
     def _run(self) -> None:

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import zlib
 from abc import ABC, abstractmethod
 from array import array
 from pathlib import Path
 from typing import Any
 
 from minitorch.backend.extras import install_hint
+from minitorch.boundary import guard
 from minitorch.creation import tensor
-from minitorch.text.files import replacing
+from minitorch.files import replacing
 from minitorch.text.model_file import from_text, text
 from minitorch.text.vector_table import Key, VectorTable
 
@@ -41,21 +44,30 @@ class Indexer(ABC):
 
     def save(self, fname: str | Path) -> None:
         """Write the index to a file, and the keys to one whose name ends in .dict."""
-        unfinished = f"{fname}.tmp"
-        self._write(unfinished)
-        os.replace(unfinished, fname)
-        with replacing(Path(f"{fname}.dict")) as file:
-            file.write(text([self.size, self.labels]).numpy().tobytes())
+        with replacing(fname) as unfinished:
+            try:
+                self._write(str(unfinished))
+            except OSError as error:
+                if error.errno is None:  # Annoy's
+                    raise OSError(f"{fname}: {error}") from None
+                raise
+            checksum = _checksum(unfinished)
+        with replacing(f"{fname}.dict") as unfinished:
+            known = text([self.size, self.labels, checksum])
+            unfinished.write_bytes(known.numpy().tobytes())
 
     def load(self, fname: str | Path) -> None:
         """Read what `save` wrote. Raises OSError without these files, ValueError for others."""
         path = Path(f"{fname}.dict")
         held = tensor(array("B", path.read_bytes()), device="cpu")
         try:
-            self.size, self.labels = from_text(held)
+            size, labels, checksum = from_text(held)
+            size, labels = int(size), list(labels)
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: damaged: {error}") from None
-        self.index = self._new(self.size)
+        if _checksum(Path(fname)) != checksum:  # which may end the process if it is read
+            raise ValueError(f"{fname}: damaged, or not the index of {path}")
+        self.size, self.labels, self.index = size, labels, self._new(size)
         self._read(str(fname))
 
     @abstractmethod
@@ -72,6 +84,14 @@ class Indexer(ABC):
 
     @abstractmethod
     def _read(self, path: str) -> None: ...
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            checksum = zlib.crc32(data, checksum)
+    return checksum
 
 
 class AnnoyIndexer(Indexer):
@@ -139,6 +159,11 @@ class HnswIndexer(Indexer):
 
     def _write(self, path: str) -> None:
         self.index.save_index(path)
+        if Path(path).stat().st_size < self.index.index_file_size():  # hnswlib does not tell
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
     def _read(self, path: str) -> None:
         self.index.load_index(path)
+
+
+guard(globals())

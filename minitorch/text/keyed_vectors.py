@@ -92,6 +92,9 @@ class KeyedVectors(Similarity):
         vectors = state["vectors"]
         made = cls(vectors.size(1), from_text(state["keys"]), vectors)
         made.expandos = Attributes(from_text(state["attributes"]))
+        for attr, values in made.expandos.items():
+            if len(values) != len(made):
+                raise ValueError(f"{len(values)} values of {attr!r} for {len(made)} keys")
         return made
 
     def save(

@@ -234,6 +234,7 @@ class Run:
     identity: options that a checkpoint must have in common. begun, ended: called with each epoch.
     zeros: mean loss per pair of vectors of zeros. checkpoint: the file that holds the run;
     save_every: words between two writings, None for once an epoch. team: opens what does the work.
+    overwrite: whether a new run replaces what has that name.
     """
 
     trainer: Trainer
@@ -247,6 +248,7 @@ class Run:
     checkpoint: Path | None = None
     save_every: int | None = None
     team: Callable[[Trainer], AbstractContextManager[Team]] = nullcontext
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         self.model, self.schedule = self.trainer.model, self.trainer.schedule
@@ -260,7 +262,8 @@ class Run:
     def run(self) -> None:
         """Train from where the run stands to the end of its last epoch."""
         new = None if self.resumed else partial(self.save, keep=False)
-        with nullcontext() if self.checkpoint is None else run_of(self.checkpoint, new):
+        path = self.checkpoint
+        with nullcontext() if path is None else run_of(path, new, self.overwrite):
             self._run()
 
     def _run(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 from minitorch.backend import Device, get_default_device
 from minitorch.backend.cpu.word2vec import check_kernels, has_kernels
 from minitorch.creation import as_tensor, empty, from_numpy, ones
+from minitorch.files import require_no_run
 from minitorch.nn import Module
 from minitorch.ops import cat
 from minitorch.random import Generator
@@ -172,7 +173,8 @@ class Word2Vec:
 
     checkpoint: file that holds the run; it is written at the start, after each epoch or (with
     save_every) after so many words, and on Ctrl-C. resume=True goes on from it: the vectors are
-    then, bit for bit, those of a run that never stopped.
+    then, bit for bit, those of a run that never stopped. A file that is there already, but for one
+    of this model's own finished runs, is replaced with overwrite=True only.
 
     block_size, pool_size, step_words: how the work is cut up; leave them alone unless it is too
     slow. A step takes blocks of `block_size` words, `step_words` in all: more mean fewer launches
@@ -215,10 +217,11 @@ class Word2Vec:
     `copy.deepcopy` gives a model of its own; models are not pickled.
 
     Raises ValueError for options out of range, a corpus without pairs and a checkpoint of another
-    run, TypeError for an iterator, which cannot be read again, and for words that no file can hold,
-    FloatingPointError if the loss stays above that of vectors of zeros, (1 + negative) log 2 a pair
-    (hierarchical softmax: code length * log 2), or is no number. Where sub-sampling leaves no pair
-    to an epoch there is a warning, and no loss (nan).
+    run, FileExistsError for one that would be overwritten, TypeError for an iterator, which cannot
+    be read again, and for words that no file can hold, FloatingPointError if the loss stays above
+    that of vectors of zeros, (1 + negative) log 2 a pair (hierarchical softmax: code length *
+    log 2), or is no number. Where sub-sampling leaves no pair to an epoch there is a warning, and
+    no loss (nan).
     """
 
     @renamed(size="vector_size", iter="epochs")
@@ -262,6 +265,7 @@ class Word2Vec:
         checkpoint: str | Path | None = None,
         save_every: int | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         compiled: bool | None = None,
     ) -> None:
         self.vector_size, self.window, self.min_count = vector_size, window, min_count
@@ -293,13 +297,16 @@ class Word2Vec:
         self._numbered: Numbered | None = None
         self._starting: Starting | None = None  # workers, while a corpus is read
         self._end_workers: Callable[[], object] = _nothing
+        self._finished: Path | None = None  # the checkpoint of the last run
         size = self.vector_size
         self.wv = KeyedVectors(size, vectors=empty(0, size, device=self.device))
         self.wv.vectors_lockf = ones(1, device="cpu").numpy()
         if sentences is not None or corpus_file is not None:
             _check_passes(sentences, self.epochs + 1)
+            if checkpoint is not None and not (resume or overwrite):
+                require_no_run(checkpoint)  # before the corpus is read
             self.build_vocab(sentences, corpus_file, trim_rule=trim_rule)
-            self.train(resume=resume)
+            self.train(resume=resume, overwrite=overwrite)
         elif trim_rule is not None:
             logger.warning("Word2Vec: trim_rule without a corpus has no effect: see build_vocab")
 
@@ -587,6 +594,7 @@ class Word2Vec:
         *,
         checkpoint: str | Path | None = None,
         resume: bool = False,
+        overwrite: bool = False,
     ) -> tuple[int, int]:
         """Train on the corpus of `build_vocab`, or on another.
 
@@ -625,7 +633,8 @@ class Word2Vec:
                 raise ValueError(f"Word2Vec: train: {name}: expected at least 0, got {alpha}")
         words = _words_of_an_epoch(corpus, total_examples, total_words)
         called = tuple(callbacks) or self.callbacks
-        path = self.checkpoint if checkpoint is None else checkpoint
+        given_path = self.checkpoint if checkpoint is None else checkpoint
+        path = None if given_path is None else Path(given_path)
         if resume and path is None:
             raise ValueError("Word2Vec: resume=True needs the checkpoint to go on from")
         self._adopt()
@@ -647,9 +656,10 @@ class Word2Vec:
             lambda: call_all(called, "on_epoch_begin", self),
             ended,
             self._loss_of_zeros(),
-            None if path is None else Path(path),
+            path,
             self.save_every,
             self._team(numbered, epochs),
+            overwrite or path == self._finished,
         )
         if resume:
             self.losses = run.load()
@@ -658,6 +668,7 @@ class Word2Vec:
         began = time.perf_counter()
         call_all(called, "on_train_begin", self)
         run.run()
+        self._finished = path
         call_all(called, "on_train_end", self)
         self.total_train_time += time.perf_counter() - began
         return round(epochs * self.vocab.sampled(corpus, self.sample)), epochs * corpus.total

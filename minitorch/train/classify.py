@@ -159,7 +159,10 @@ def _require_same_config(config: ClassifierConfig, out: str | Path | None) -> No
     recover(path, load)
     if not path.exists():
         raise FileNotFoundError(f"resume: there is no {path} to go on from")
-    before: dict[str, Any] = load(path).get("config", {})
+    state = load(path)
+    before = state.get("config") if isinstance(state, dict) else None
+    if not isinstance(before, dict):
+        raise ValueError(f"{path} is no checkpoint of train_classifier")
     for item in fields(config):
         ours = getattr(config, item.name)
         theirs = before.get(item.name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from minitorch.compile import compile
 from minitorch.creation import zeros
 from minitorch.data import DataLoader
 from minitorch.dtypes import bool_, int64
-from minitorch.files import forget_previous, recover, sole_writer
+from minitorch.files import recover, run_of
 from minitorch.nn import functional as F
 from minitorch.optim import Optimizer
 from minitorch.optim.lr_scheduler import LRScheduler
@@ -97,7 +98,10 @@ def fit(
     if compiled:
         step = compile(step)
     last = None if folder is None else Path(folder) / "last.safetensors"
-    with flush_denormal(), nullcontext() if last is None else _begun(run, last, resume, overwrite):
+    new = None if resume or last is None else partial(run.save, last, keep=False)
+    with flush_denormal(), nullcontext() if last is None else run_of(last, new, overwrite):
+        if resume and last is not None:
+            run.load(last)
         try:
             for epoch in range(len(run.history) + 1, epochs + 1):
                 row = _epoch(run, epoch, epochs, step, meter, progress, last, save_every)
@@ -123,24 +127,6 @@ def fit(
             ) from None
     model.load_state_dict(run.best)
     return run.history
-
-
-@contextmanager
-def _begun(run: _Run, last: Path, resume: bool, overwrite: bool) -> Iterator[None]:
-    """Keep other runs away from the folder, and load the run or save how it begins."""
-    if not resume:
-        last.parent.mkdir(parents=True, exist_ok=True)
-    with sole_writer(last):
-        if resume:
-            run.load(last)
-        elif last.exists() and not overwrite:
-            raise FileExistsError(
-                f"{last} holds a run: resume=True goes on with it, overwrite=True replaces it"
-            )
-        else:
-            run.save(last, keep=False)
-            forget_previous(last)
-        yield
 
 
 def evaluate(
@@ -307,18 +293,33 @@ class _Run:
         save({**state, **self.metadata}, path, keep=keep)
 
     def load(self, path: Path) -> None:
-        """Go on from the checkpoint, or from the one before if it is damaged."""
+        """Go on from the checkpoint, or from the one before if it is damaged.
+
+        Raises ValueError for a file that holds something else.
+        """
         recover(path, load)
         state = load(path)
-        self.model.load_state_dict(state["model"])
+        try:
+            self._restore(state)
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} is no checkpoint of this run: {error!r}") from error
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for name in ("best", "model"):
+            self.model.load_state_dict(state[name])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         set_rng_state(state["random"])
         if self.train.generator is not None:
             self.train.generator.set_state(state["shuffle"])
-        self.best, self.history = state["best"], state["history"]
-        self.within = state.get("within")
+        self.best, self.history = state["best"], [dict(row) for row in state["history"]]
+        within = state.get("within")
+        if within is not None:
+            names = ("step", "sums", "count", "lr", "random")
+            self.within = {name: within[name] for name in names}
+            if not 0 < within["step"] <= len(self.train):
+                raise ValueError(f"step {within['step']} of an epoch of {len(self.train)}")
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from minitorch.viz import plots
 
 Array = Any  # of NumPy
 _MARKERS = "osD^vP*X"
+FINEST = 2000  # points to a side of the plane
 
 
 def decision_regions(
@@ -41,6 +43,7 @@ def decision_regions(
             f"decision_regions: expected points (N, 2) and labels (N,), got {where.shape} and "
             f"{truth.shape}"
         )
+    resolution = plots._bounded("resolution", resolution, 2, FINEST)
     device = points.device if isinstance(points, Tensor) else None
     xs, ys, said = _over_the_plane(predict, where, 0.25, resolution, device)
     if said.shape[:1] != (resolution**2,) or said.ndim > 2:
@@ -48,7 +51,12 @@ def decision_regions(
             f"decision_regions: predict gave shape {said.shape} for {resolution**2} points, "
             "expected (n,), (n, 1) or (n, K)"
         )
-    count = max(int(truth.max()) + 1, 2 if said.ndim == 1 else said.shape[1])
+    count = 2 if said.ndim == 1 else said.shape[1]
+    if not 0 <= truth.min() <= truth.max() < count:
+        raise ValueError(
+            f"decision_regions: labels from {truth.min()} to {truth.max()}, predict tells classes "
+            f"0 to {count - 1}"
+        )
     names = list(classes) if classes is not None else [f"class {k}" for k in range(count)]
     if len(names) != count:
         raise ValueError(f"decision_regions: {len(names)} names for {count} classes")
@@ -106,6 +114,7 @@ def heat_map(
             )
     if not found:
         raise ValueError("heat_map: there is no example to draw")
+    resolution = plots._bounded("resolution", resolution, 2, FINEST)
     device = next(x.device if isinstance(x, Tensor) else None for x, _ in parts.values())
     everywhere = np.concatenate([where for where, _ in found.values()])
     xs, ys, said = _over_the_plane(predict, everywhere, 0.1, resolution, device)
@@ -189,6 +198,7 @@ def trajectories(
     by a star.
     Raises ValueError for no path and for one of another shape.
     """
+    levels = plots._bounded("levels", levels, 1, 1000)
     ways = {name: np.asarray(plots._array(way), np.float64) for name, way in paths.items()}
     for name, way in ways.items():
         if way.ndim != 2 or way.shape[1] != 2 or not len(way):
@@ -258,11 +268,13 @@ def loss_curves(
 
 def _losses(name: str, values: Any) -> list[float]:
     try:
-        return [float(value) for value in values]
+        found = [float(value) for value in islice(values, plots.MOST + 1)]
     except (TypeError, ValueError):
         raise TypeError(
             f"loss_curves: {name}: expected numbers or tensors of one element, got {values!r}"
         ) from None
+    plots._require_few(len(found))
+    return found
 
 
 def _pair(what: str, x: Any, y: Any) -> tuple[Array, Array]:

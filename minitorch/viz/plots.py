@@ -6,7 +6,6 @@ where there is none. Each plot returns its path, and raises ValueError for anoth
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minitorch.backend.extras import install_hint
+from minitorch.files import replacing
+from minitorch.operands import integer
 from minitorch.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 120
+LARGEST = 1 << 16  # pixels of a side of a picture
+MOST = 1_000_000  # points in a plot
 TRAIN, VALIDATION, TEST = "#1f77b4", "#d95f02", "#2a9d4a"
 # Where a label is tried around its point: offset in points, and alignment.
 _SPOTS = [
@@ -128,6 +131,7 @@ def image_grid(
     A wrong prediction is red, with the true class in brackets.
     Raises ValueError where the lengths do not agree or there is no image.
     """
+    columns = _bounded("columns", columns, 1, 400)
     pictures = _array(images)
     truth, said = (np.asarray(_array(x)).tolist() for x in (labels, predictions))
     if not len(pictures) == len(truth) == len(said) > 0:
@@ -157,6 +161,8 @@ def principal_components(
     centred rows.
     """
     points = np.asarray(points, np.float64)
+    if not np.isfinite(points).all():
+        raise ValueError("vectors: NaN or infinity among them")
     norms = np.linalg.norm(points, axis=1, keepdims=True)
     unit = points / np.where(norms > 0, norms, 1)
     centred = unit - unit.mean(0)
@@ -172,7 +178,24 @@ def principal_components(
 
 
 def _array(x: Any) -> Any:
-    return x.detach().to("cpu").numpy() if isinstance(x, Tensor) else np.asarray(x)
+    if isinstance(x, Tensor):
+        return x.detach().to("cpu").numpy()
+    if isinstance(x, Sequence):
+        _require_few(len(x))
+    return np.asarray(x)
+
+
+def _require_few(points: int) -> None:
+    if points > MOST:
+        raise ValueError(f"expected at most {MOST:,} points, got more: draw every n-th of them")
+
+
+def _bounded(what: str, value: Any, least: int, most: int) -> int:
+    """An option as an integer in its bounds. Raises ValueError for others."""
+    number = integer(value)
+    if number is None or not least <= number <= most:
+        raise ValueError(f"{what}: expected an integer from {least} to {most}, got {value!r}")
+    return number
 
 
 def _figure(width: float, height: float, title: str) -> Figure:
@@ -180,6 +203,11 @@ def _figure(width: float, height: float, title: str) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(f"plots need matplotlib: {install_hint('viz')}") from error
+    if max(width, height) * DPI >= LARGEST:
+        raise ValueError(
+            f"a picture of {width * DPI:,.0f} by {height * DPI:,.0f} pixels: expected fewer than "
+            f"{LARGEST:,} on a side"
+        )
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     if title:
         figure.suptitle(title, fontsize=12)
@@ -269,10 +297,6 @@ def suffix_of(path: Path) -> str:
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
     """Let `write` fill a file beside `path` and put it there when it is whole; return `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as partial:
         write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

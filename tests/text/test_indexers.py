@@ -68,6 +68,20 @@ def test_an_index_is_saved_with_its_keys(twins, kind, tmp_path):
         kind().load(tmp_path / "none")
 
 
+def test_a_damaged_index_is_refused(twins, kind, tmp_path):
+    """What the libraries read of one may be nothing, or end the process."""
+    path = tmp_path / "index"
+    kind(twins[1]).save(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:99], b"", bytes(len(whole)), whole[::-1]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"index: damaged, or not the index of .*index\.dict"):
+            kind().load(path)
+    path.with_name("index.dict").write_bytes(b"[8, 5, 0]")
+    with pytest.raises(ValueError, match=r"index\.dict: damaged"):
+        kind().load(path)
+
+
 def test_any_object_with_the_method_will_do(twins, device):
     asked = []
 

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 import minitorch
 from minitorch.text import KeyedVectors
 from minitorch.text.files import open_file
+from minitorch.text.model_file import text
 from tests.referee import array
 
 # What gensim's KeyedVectors has and ours does not, and why.
@@ -167,6 +168,11 @@ def test_what_is_mapped_where(small, tmp_path, device):
         KeyedVectors.load(tmp_path / "kv", mmap="r+")
     KeyedVectors(3).save(tmp_path / "empty")
     assert KeyedVectors.load(tmp_path / "empty", mmap="r").tensor.shape == (0, 3)
+    state = minitorch.load(tmp_path / "kv")
+    minitorch.save(state | {"attributes": text({"count": [1]})}, tmp_path / "short")
+    for mmap_mode in (None, "r"):
+        with pytest.raises(ValueError, match=r"short is .*1 values of .*count.* for"):
+            KeyedVectors.load(tmp_path / "short", mmap=mmap_mode)
 
 
 # ---------------------------------------------------------------------- gensim's arguments

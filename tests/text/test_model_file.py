@@ -117,7 +117,8 @@ def test_word2vec_goes_on_from_its_file_bit_for_bit(tmp_path, options, device):
 def test_every_option_of_word2vec_is_in_the_file_or_named_here(tmp_path):
     of_this_run = {
         *("sentences", "corpus_file", "trim_rule", "callbacks", "hashfxn", "null_word", "device"),
-        *("progress", "cache", "checkpoint", "save_every", "resume", "compiled"),
+        *("progress", "cache", "checkpoint", "save_every", "resume", "overwrite"),
+        "compiled",
     }
     model = Word2Vec(**WORD2VEC, alpha=0.04, comment="ü")
     model.save(tmp_path / "model")  # before there is a vocabulary

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import minitorch
-from minitorch.text import CallbackAny2Vec, KeyedVectors, Word2Vec, training
+from minitorch.text import CallbackAny2Vec, GloVe, KeyedVectors, Word2Vec, training
 from tests.text.test_word2vec import SENTENCES, SMALL
 
 pytestmark = pytest.mark.usefixtures("_repeatable")
@@ -57,7 +57,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, options):
         with pytest.MonkeyPatch.context() as patch:
             StopAfter(patch, stretches)
             with pytest.raises(Stop):
-                Word2Vec(sentences, **options, checkpoint=path, save_every=1000)
+                Word2Vec(sentences, **options, checkpoint=path, save_every=1000, overwrite=True)
         resumed = Word2Vec(sentences, **options, checkpoint=path, resume=True)
         assert same(resumed, whole)
     done = Word2Vec(sentences, **options, checkpoint=path, resume=True)  # nothing is left to do
@@ -118,6 +118,25 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     for name, message in (("other", "no model of minitorch"), ("model", "no run to go on with")):
         with pytest.raises(ValueError, match=rf"{name} .*{message}"):
             Word2Vec(sentences, **OPTIONS, checkpoint=tmp_path / name, resume=True)
+
+
+@pytest.mark.parametrize("make", [Word2Vec, GloVe])
+def test_a_file_that_is_there_is_not_overwritten_unasked(tmp_path, make):
+    path, given = tmp_path / "run", {"vector_size": 4, "min_count": 1, "progress": False}
+    path.write_text("notes")
+    model = make(SENTENCES[:20], **given)
+    for call in (
+        lambda: make([1, 2], **given, checkpoint=path),  # before it reads the corpus
+        lambda: model.train(checkpoint=path),
+    ):
+        with pytest.raises(FileExistsError, match=r"run is there already: .* overwrite=True"):
+            call()
+    assert path.read_text() == "notes"
+    model.train(checkpoint=path, overwrite=True)
+    model.train(checkpoint=path)  # its own
+    assert make.load(path).losses == model.losses
+    make(SENTENCES[:20], **given, checkpoint=path, overwrite=True)
+    assert {file.name for file in tmp_path.iterdir()} == {"run", "run.previous"}
 
 
 def test_control_c_saves_between_two_stretches(tmp_path):

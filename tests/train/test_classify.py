@@ -106,7 +106,7 @@ def test_resume_of_a_finished_run_gives_the_same(tmp_path):
 def test_a_run_is_not_overwritten_unasked(tmp_path):
     first = run(SMALL, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(FileExistsError, match="holds a run"):
+    with pytest.raises(FileExistsError, match="is there already"):
         run(replace(SMALL, seed=1), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert run(SMALL, tmp_path, overwrite=True).test_accuracy == first.test_accuracy

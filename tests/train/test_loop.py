@@ -11,7 +11,7 @@ from minitorch import nn, optim
 from minitorch.backend.cpu import settings
 from minitorch.data import DataLoader, TensorDataset, digits
 from minitorch.serialization import load
-from minitorch.train import evaluate, fit, loop
+from minitorch.train import ClassifierConfig, evaluate, fit, loop, train_classifier
 
 CLOCK = ("seconds", "images_per_second")
 
@@ -468,7 +468,7 @@ def test_nan_in_the_validation_inputs_is_named():
 def test_a_run_is_not_overwritten_unasked(tmp_path):
     Job().fit(1, folder=tmp_path)
     before = (tmp_path / "last.safetensors").read_bytes()
-    with pytest.raises(FileExistsError, match=r"last\.safetensors holds a run: resume=True"):
+    with pytest.raises(FileExistsError, match=r"last\.safetensors is there already: resume"):
         Job().fit(1, folder=tmp_path)
     assert (tmp_path / "last.safetensors").read_bytes() == before
     assert len(Job().fit(2, folder=tmp_path, overwrite=True)) == 2
@@ -481,3 +481,26 @@ def test_more_epochs_than_before(tmp_path):
     longer = Job()
     assert without_clock(longer.fit(4, folder=tmp_path, resume=True)) == without_clock(expected)
     assert weights(longer.model) == weights(whole.model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"best": {}}, {"best": None}, {"model": {}}, {"optimizer": {}}, {"history": 5}),
+        *({"random": minitorch.ones(3)}, {"shuffle": None}, {"within": 5}),
+        {"within": {"step": 99, "sums": None, "count": 0, "lr": 0.1, "random": None}},
+    ],
+    ids=str,
+)
+def test_another_file_in_the_place_of_the_checkpoint_is_named(tmp_path, change):
+    Job().fit(1, folder=tmp_path)
+    path = tmp_path / "last.safetensors"
+    (tmp_path / "last.previous.safetensors").unlink()
+    minitorch.save(minitorch.load(path) | change, path)
+    with pytest.raises(ValueError, match=r"last\.safetensors is no checkpoint of this run: "):
+        Job().fit(2, folder=tmp_path, resume=True)
+    minitorch.save([1, 2], path)
+    with pytest.raises(ValueError, match="no checkpoint of this run"):
+        Job().fit(2, folder=tmp_path, resume=True)
+    with pytest.raises(ValueError, match=r"last\.safetensors is no checkpoint of train_classifier"):
+        train_classifier(ClassifierConfig("digits"), tmp_path, resume=True)

@@ -1,5 +1,7 @@
 """Pictures of learning: what stands on them."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -209,6 +211,21 @@ def test_loss_curves(tmp_path, drawn):
             r"surface gave shape \(\) for x and y",
         ),
         (lambda p: loss_curves({"SGD": []}, p), "at least one loss"),
+        (lambda p: loss_curves({"SGD": itertools.repeat(1.0)}, p), "at most 1,000,000 points"),
+        (lambda p: fitted_curve(range(10**9), range(10**9), {}, p), "at most 1,000,000 points"),
+        (lambda p: fitted_curve(range(10**30), range(10**30), {}, p), "out of range"),
+        (
+            lambda p: decision_regions(lambda x: x[:, 0], np.array(CORNERS), [0, 1, 10**9, 0], p),
+            r"labels from 0 to 1000000000, predict tells classes 0 to 1",
+        ),
+        (
+            lambda p: decision_regions(None, np.array(CORNERS), [0, 1, 1, 0], p, resolution=10**6),
+            "resolution: expected an integer from 2 to 2000",
+        ),
+        (
+            lambda p: trajectories(None, {"SGD": [[1, 2]]}, p, levels=10**7),
+            "levels: expected an integer from 1 to 1000",
+        ),
     ],
 )
 def test_bad_input(tmp_path, draw, message):

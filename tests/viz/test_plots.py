@@ -108,6 +108,15 @@ def test_image_grid_marks_what_is_wrong(tmp_path, drawn):
         (lambda path: word_map(list("abc"), np.eye(3), path, groups=["x"]), "3 words and 1 groups"),
         (lambda path: image_grid(np.ones((2, 2, 2)), [1], [1, 1], "ab", path), "2 images, 1 label"),
         (lambda path: image_grid(np.ones((0, 2, 2)), [], [], "ab", path), "0 images"),
+        (
+            lambda path: image_grid(np.ones((1, 2, 2)), [0], [0], "ab", path, columns=10**5),
+            "columns: expected an integer from 1 to 400",
+        ),
+        (
+            lambda path: image_grid(np.ones((9000, 1, 1)), [0] * 9000, [0] * 9000, "ab", path),
+            "pixels: expected fewer than 65,536 on a side",
+        ),
+        (lambda path: word_map(list("abc"), np.full((3, 2), np.nan), path), "NaN or infinity"),
     ],
 )
 def test_bad_input(tmp_path, draw, message):

@@ -93,7 +93,7 @@ def set_num_threads(num: int) -> None:
     """
     if not isinstance(num, int) or isinstance(num, bool):
         raise TypeError(f"set_num_threads: expected an int, got {type(num).__name__}")
-    if num < 1:
+    if not 1 <= num < 2**31:
         raise RuntimeError(f"set_num_threads: expected a positive number of threads, got {num}")
     _threadpoolctl().threadpool_limits(num, user_api="blas")
     if matmul is not np.matmul:

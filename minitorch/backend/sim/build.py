@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import logging
@@ -306,6 +307,8 @@ def _run_compiler(flags: list[str], text: str, target: Path) -> None:
 def _run(call: list[str], text: str | None = None) -> str:
     done = subprocess.run(call, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
+        if (full := os.strerror(errno.ENOSPC)) in done.stderr:
+            raise OSError(errno.ENOSPC, full, str(cache_folder()))
         raise CompileError(done.stderr)
     return done.stdout
 

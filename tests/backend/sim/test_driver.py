@@ -1,6 +1,7 @@
 """The simulator's driver: memory, launches, schedules, counts, device functions, the cache."""
 
 import ctypes
+import errno
 import json
 import math
 import os
@@ -936,6 +937,14 @@ def test_a_cache_that_cannot_be_written_to(monkeypatch, tmp_path, case):
     assert not folder.is_relative_to(tmp_path / "minitorch")
     assert build.cache_folder() == folder
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_full_disk_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    say = f"echo ld: {os.strerror(errno.ENOSPC)} >&2; exit 1"
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as caught:
+        build._run(["sh", "-c", say])
+    assert caught.value.filename == str(build.cache_folder())
 
 
 def test_other_processors_switch_by_ucontext(tmp_path):
