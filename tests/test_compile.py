@@ -380,6 +380,31 @@ def test_a_change_between_steps_is_seen(name):
     assert world.run.replays >= 4
 
 
+def test_gradients_of_a_frozen_parameter_are_seen():
+    def make():
+        model = nn.Linear(FEATURES, CLASSES)
+        optimizer = optim.Adam(model.parameters(), 0.1)
+
+        def step(x, y, words):
+            model.weight.grad = None
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return {"model": model, "optimizer": optimizer, "step": step}
+
+    def change(i, world):
+        bias = world.model.bias
+        if i == 2:
+            bias.requires_grad_(False)
+        elif i in (5, 8, 11):
+            bias.grad = None if i == 8 else minitorch.full((CLASSES,), float(i))
+
+    world = assert_equal_runs(make, [4] * 14, change)
+    assert (world.run.recordings, world.run.reason) == (5, None)
+
+
 def test_arguments_of_other_dtypes_and_layouts_are_recorded_anew():
     def step(x, y, words):
         return (x.t().contiguous() @ x).sum() + y.sum()
