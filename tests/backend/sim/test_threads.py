@@ -105,7 +105,8 @@ def _no_collection():
     gc.enable()
 
 
-def test_the_garbage_collector_frees_memory_while_the_pool_counts(_no_collection):
+@pytest.mark.usefixtures("_no_collection")
+def test_the_garbage_collector_frees_memory_while_the_pool_counts():
     pool = cuda.MemoryPool()
     tuples = [(i, i) for i in range(5000)]  # none is left that could be had without allocating
     for delay in range(30):
