@@ -148,6 +148,12 @@ class CompiledStep:
         self.replays = 0
         self.reason: str | None = None  # why it runs as it is
 
+    def __getattr__(self, name: str) -> Any:
+        """What a function or callable object has beside its call."""
+        if name == "_step":  # in a copy that is being made
+            raise AttributeError(name)
+        return getattr(self._step, name)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.reason is not None or (recorders and recording.busy()):
             return self._step(*args, **kwargs)
