@@ -150,7 +150,9 @@ struct VarOp {
     }
     static __device__ __forceinline__ State combine(const State& a, const State& b) {
         const double n = a.n + b.n, share = n > 0 ? b.n / n : 0, away = b.mean - a.mean;
-        return {n, a.mean + away * share, a.squares + b.squares + away * away * (a.n * share)};
+        const double weight = a.n * share;  // 0: a part is empty, and its mean says nothing
+        const double between = weight > 0 ? away * away * weight : 0;
+        return {n, a.mean + away * share, a.squares + b.squares + between};
     }
     static __device__ __forceinline__ Out finish(const State& s, i64) { return Out(C(s.squares / s.n)); }
 };

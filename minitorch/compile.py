@@ -11,12 +11,13 @@ import gc
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from functools import update_wrapper
 from itertools import chain
 from math import copysign
 from operator import attrgetter, is_
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar, overload
 from weakref import ref
 
 from minitorch import backend, dtypes
@@ -26,12 +27,15 @@ from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.backend.recording import CannotRecord, Recorder, edits, moves, recorders
 from minitorch.creation import zeros_like
 from minitorch.interception import intercepted, observers
+from minitorch.nn.hooks import BackwardHook
+from minitorch.nn.module import Module
 from minitorch.rules import Op
 from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, no_grad, tensor_of
 
 __all__ = ["CannotRecord", "CompiledStep", "compile"]
 
 Step = Callable[..., Any]
+M = TypeVar("M", bound=Module)
 PROGRAMS = 8  # recorded for a step at most: shapes of batches, training and evaluation, ...
 OPEN = 4  # calls of one form whose backward pass may be outstanding, and be replays
 ATTEMPTS = 5  # in a row that fail, before a step runs eagerly for good
@@ -40,13 +44,20 @@ CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 _array, _node = attrgetter("array"), attrgetter("node")
 
 
-def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> CompiledStep:
+@overload
+def compile(  # type: ignore[overload-overlap]  # a model is a function too
+    step: M, *, fullgraph: bool = False, verify: int = 0
+) -> M: ...
+@overload
+def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> CompiledStep: ...
+def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> Any:
     """A function that does what `step` does, recorded once and then replayed.
 
     step: a training step: it may zero gradients, compute a loss of its arguments, call `backward`
     and step optimizers and schedulers. Its arguments are tensors, numbers, strings or None; it
     returns tensors, alone or in tuples, lists and dicts, or None. Or a model, or a function of
     one: where results require grad, their backward pass is recorded as well, for an ordinary loop.
+    A compiled model is a model of that class, which shares all attributes with the one given.
 
         def step(x, y):
             optimizer.zero_grad()
@@ -80,15 +91,40 @@ def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> Compiled
 
     A step cannot be recorded that reads a tensor's value into Python (`item()`, `if loss > 1`),
     makes shapes that depend on data (`nonzero`, masks), moves tensors to other devices, changes
-    its arguments, replaces tensors that it uses again, or for which memory is too small. It runs as
-    it is then, which a warning says with the reason, once. fullgraph: raise CannotRecord instead.
+    its arguments, leaves a backward pass with hooks of modules to its caller, replaces tensors that
+    it uses again, or for which memory is too small. It runs as it is then, which a warning says
+    with the reason, once. fullgraph: raise CannotRecord instead.
 
     verify: run this many of the first replays on both ways, and raise RuntimeError where a result,
     parameter, gradient or random state differs.
 
     Only one thread at a time can record, and a compiled step runs in one at a time.
     """
-    return CompiledStep(step, fullgraph, verify)
+    compiled = CompiledStep(step, fullgraph, verify)
+    return _compiled_model(step, compiled) if isinstance(step, Module) else compiled
+
+
+def _compiled_model(model: Module, compiled: CompiledStep) -> Module:
+    """A model that is the given one, attribute for attribute, but for its calls and copies."""
+    kind = type(model)
+
+    def again(other: Module) -> Module:
+        return compile(other, fullgraph=compiled._fullgraph, verify=compiled._verify)
+
+    names: dict[str, Any] = {
+        "__call__": lambda self, *args, **kwargs: compiled(*args, **kwargs),
+        "__copy__": lambda self: again(copy(model)),
+        "__deepcopy__": lambda self, memo: again(deepcopy(model, memo)),
+        **{name: getattr(kind, name) for name in ("__doc__", "__module__", "__qualname__")},
+        **{name: _shown(compiled, name) for name in ("recordings", "replays", "reason")},
+    }
+    twin: Module = object.__new__(type(kind.__name__, (kind,), names))
+    object.__setattr__(twin, "__dict__", model.__dict__)
+    return twin
+
+
+def _shown(compiled: CompiledStep, name: str) -> property:
+    return property(lambda self: getattr(compiled, name))
 
 
 class CompiledStep:
@@ -113,7 +149,7 @@ class CompiledStep:
         self.reason: str | None = None  # why it runs as it is
 
     def __getattr__(self, name: str) -> Any:
-        """What a model has beside its call: `parameters`, `train`, `state_dict`, ..."""
+        """What a function or callable object has beside its call."""
         if name == "_step":  # in a copy that is being made
             raise AttributeError(name)
         return getattr(self._step, name)
@@ -213,7 +249,7 @@ class CompiledStep:
             raise CannotRecord(reason)
         self.reason = reason
         self._programs = []
-        name = getattr(self._step, "__qualname__", repr(self._step))
+        name = getattr(self._step, "__qualname__", type(self._step).__qualname__)
         warnings.warn(
             f"minitorch.compile: {name} runs without being compiled: {reason}",
             UserWarning,
@@ -391,6 +427,9 @@ class Backward:
         seeds = [(node, tensor_of(seed)) for node, seed in zip(nodes, self.seeds)]
         hooks = [(p, p.hooks) for p in self.parents]  # they are run when the gradients arrive
         pulled: dict[int, Any] = {}
+        if seeds and _has_inner_hooks(order, recorder):
+            recorder.refuse("its backward pass runs hooks of modules or of tensors that it makes")
+            seeds = []
         try:
             for p in self.parents:
                 p.hooks = None
@@ -493,6 +532,15 @@ class Backward:
 
     def _copied(self, grad: Any) -> Any:
         return _standing(grad, iter([self._copy(a) for a in _arrays_of(grad)]))
+
+
+def _has_inner_hooks(nodes: Iterable[Node], recorder: Recorder) -> bool:
+    """Whether a backward pass calls hooks other than those of leaves."""
+    modules = [thing for thing, _ in recorder.things.values() if isinstance(thing, Module)]
+    entries = [hook for m in modules for hook, _ in m._forward_pre_hooks.values()]
+    return any(isinstance(hook, BackwardHook) for hook in entries) or any(
+        node.hooks for node in nodes if node.op is not None
+    )
 
 
 class _Passing:

@@ -128,8 +128,8 @@ _WRAPPING = {
 def fitting(what: str, number: Any, dtype: dtypes.dtype) -> Any:
     """A number as Python's bool, int or float, whichever `dtype` holds.
 
-    RuntimeError where an integer dtype has no such number; the integers -255 to -1 are uint8's
-    from the other end, as in PyTorch.
+    RuntimeError where an integer dtype has no such number; the integers -255 to -1 are uint8's from
+    the other end, as in PyTorch.
     """
     number = dtypes.plain(number)
     if dtype.category != dtypes.INT:
@@ -140,7 +140,8 @@ def fitting(what: str, number: Any, dtype: dtypes.dtype) -> Any:
                 f"{what}: {reprlib.repr(number)} does not fit into {dtype}"
             ) from None
     low, high = dtypes.limits(dtype)
-    if not (low or -high * isinstance(number, int)) <= number <= high:
+    least = low if low or isinstance(number, float) else -high
+    if not least <= number <= high:
         raise RuntimeError(
             f"{what}: {number} does not fit into {dtype}, whose numbers are {low} to {high}"
         )

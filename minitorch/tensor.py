@@ -441,6 +441,7 @@ class Tensor:
                 )
         if self.node is None:
             self._grad = value
+            edits[0] += 1
             return
         if recorders:
             recording.gradient(self.node, reads=False)

@@ -20,12 +20,13 @@ class Member:
     positions: where in the flattened base its elements are, once somebody has asked.
     """
 
-    __slots__ = ("_root", "depth", "function", "params", "parent", "positions", "tensor")
+    __slots__ = ("_root", "depth", "function", "params", "parent", "positions", "shape", "tensor")
 
     def __init__(
         self, x: Tensor, parent: Member | None, function: Any = None, params: Any = None
     ) -> None:
         self.tensor = weakref.ref(x)
+        self.shape = x.array.shape
         self.parent = parent
         self._root: Member | None = None if parent is None else parent.root
         self.depth: int = 0 if parent is None else parent.depth + 1
@@ -38,16 +39,16 @@ class Member:
         """The base's member."""
         return self if self._root is None else self._root  # no reference to itself: no cycle
 
-    def retake(self, base: Tensor) -> Tensor:
-        """The view that this member is, taken again from the base."""
+    def retake(self, node: Node | None) -> Node | None:
+        """The place on the tape of this view, taken again from the base's: no array is touched."""
         path = []
         member = self
         while member.parent is not None:
             path.append(member)
             member = member.parent
-        for member in reversed(path):
-            base = member.function(base, **member.params)
-        return base
+        for view in reversed(path):
+            node = Node(view.function.op, (node,), (), view.params, view.shape)
+        return node
 
 
 def member_of(x: Tensor) -> Member | None:

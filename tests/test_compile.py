@@ -1,5 +1,6 @@
 """A compiled step leaves what the step leaves: every bit of it, step after step."""
 
+import copy
 import threading
 import warnings
 from contextlib import nullcontext
@@ -378,6 +379,31 @@ def test_a_change_between_steps_is_seen(name):
         world = changing(GUARDS[name])
     assert world.run.recordings == (1 if name in LIVE else 2), world.run.recordings
     assert world.run.replays >= 4
+
+
+def test_gradients_of_a_frozen_parameter_are_seen():
+    def make():
+        model = nn.Linear(FEATURES, CLASSES)
+        optimizer = optim.Adam(model.parameters(), 0.1)
+
+        def step(x, y, words):
+            model.weight.grad = None
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return {"model": model, "optimizer": optimizer, "step": step}
+
+    def change(i, world):
+        bias = world.model.bias
+        if i == 2:
+            bias.requires_grad_(False)
+        elif i in (5, 8, 11):
+            bias.grad = None if i == 8 else minitorch.full((CLASSES,), float(i))
+
+    world = assert_equal_runs(make, [4] * 14, change)
+    assert (world.run.recordings, world.run.reason) == (5, None)
 
 
 def test_arguments_of_other_dtypes_and_layouts_are_recorded_anew():
@@ -901,6 +927,65 @@ def test_gradients_of_several_calls_add_up(name):
     for key, (dtype, _, value) in expected.items():
         a, b = (np.frombuffer(v, dtype) for v in (found[key][2], value))
         assert np.allclose(a, b, rtol=1e-3, atol=1e-4), key
+
+
+def test_a_compiled_model_is_a_model():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Dropout(0.5))
+    fast = minitorch.compile(model, fullgraph=True)
+    assert isinstance(fast, nn.Sequential) and len(fast) == 3 and repr(fast) == repr(model)
+    assert fast.to(minitorch.float32) is fast.eval() is fast and not model.training
+    fast.training = fast[2].training = True
+    fast.extra = nn.Parameter(minitorch.zeros(1))
+    assert model.training and list(fast.state_dict()) == list(model.state_dict())
+    assert model.extra is fast.extra
+    del fast.extra
+    outer = nn.Sequential(fast, nn.Linear(3, 1))
+    assert len(list(outer.parameters())) == 4
+    x = minitorch.ones(4, 2)
+    for _ in range(5):
+        outer(x).sum().backward()
+    assert fast.replays == 3 and fast.reason is None
+    twin = copy.deepcopy(fast)
+    with minitorch.no_grad():
+        twin.eval()[0].bias.fill_(7.0)
+        assert [bits(twin(x)) for _ in range(4)] == [bits(twin.forward(x))] * 4
+        assert twin.replays > 0 and model[0].bias.max() < 7 and model.training
+
+
+def test_other_parameters_of_a_functional_call_are_seen():
+    def calls(model):
+        found = []
+        for i, (x, _, _) in enumerate(batches([4] * 8)):
+            state = {k: v.detach() * i for k, v in model.named_parameters()}
+            found += [bits(minitorch.func.functional_call(model, state, x)), bits(model(x))]
+        return found
+
+    model = nn.Linear(FEATURES, CLASSES)
+    assert calls(minitorch.compile(model, fullgraph=True)) == calls(model)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_hooks_in_a_backward_pass_to_come_are_called(inner):
+    class Model(nn.Linear):
+        def forward(self, x):
+            y = super().forward(x)
+            if inner and y.requires_grad:
+                y.register_hook(lambda g: seen.append(bits(g)))
+            return y * 2
+
+    found = []
+    for compiled in (False, True):
+        seen = []
+        minitorch.manual_seed(0)
+        model = Model(FEATURES, CLASSES)
+        if not inner:
+            model.register_full_backward_hook(lambda *_, to=seen: to.append(bits(_[2])))
+        called = minitorch.compile(model) if compiled else model
+        with pytest.warns(UserWarning, match="runs hooks of") if compiled else nullcontext():
+            for x, _, _ in batches([4] * 5):
+                called(x).square().sum().backward()
+        found.append(seen)
+    assert found[0] == found[1] and len(seen) == 5
 
 
 def test_a_loss_is_compiled_with_its_model():

@@ -204,8 +204,11 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "floor":
         return floor_divide(input, other)
     if rounding_mode == "trunc":
-        if result_dtype((input, other)).is_floating_point:
+        dtype = result_dtype((input, other))
+        if dtype.is_floating_point:
             return div_(input, other).trunc()
+        if dtype is dtypes.uint8:  # as which a negative number is positive
+            return floor_divide(input, other)
         upwards = (remainder(input, other) != 0) & ((input < 0) ^ (other < 0))
         whole: Tensor = floor_divide(input, other) + upwards
         return whole

@@ -100,14 +100,16 @@ def _rebind(x: Tensor, member: Member | None, node: Node) -> None:
         _move(x, node)
     if member is None:
         return
-    base = member.root.tensor()
+    root = member.root
+    base = root.tensor()
     assert base is not None
     if base is not x:
         _move(base, _put_node(base, member, tensor_of(x.array, node)))
     for other in x.version[1:]:
-        view = other.tensor()
-        if view is not None and other.root is member.root and other is not member.root:
-            _move(view, _view_node(base, other))
+        if other is not root and other.root is root:
+            view = other.tensor()
+            if view is not None:
+                _move(view, _view_node(base, other))
 
 
 def _move(x: Tensor, node: Node) -> None:
@@ -124,13 +126,12 @@ _DEEP = 16  # views of views: beyond, one gather from the base is cheaper than a
 
 def _view_node(base: Tensor, member: Member) -> Node:
     """A view's place on the tape, given its base's."""
-    whole = tensor_of(base.array, base.node)
     if member.depth <= _DEEP:
-        node = member.retake(whole).node
+        node = member.retake(base.node)
         assert node is not None
         return node
     index = (_positions(base, member).array,)
-    flat = shape.reshape(whole, (-1,))
+    flat = shape.reshape(tensor_of(base.array, base.node), (-1,))
     return Node(rules.REGISTRY["index"], (flat.node,), (), {"index": index}, index[0].shape)
 
 

@@ -202,7 +202,7 @@ class Optimizer:
         for group in self.param_groups:
             given += [(k, v) for k, v in group.items() if k not in ("params", *RATES)]
             for p in group["params"]:
-                given += (p, p.array, p.node)
+                given += (p, p.array, p.node, getattr(p, "_grad", None))
         return given
 
     def _glances(self) -> list[Callable[[], Any]]:

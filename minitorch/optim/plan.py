@@ -202,4 +202,4 @@ def _grads(params: Iterable[Tensor]) -> list[Any]:
     try:
         return list(map(_grad_of, params))
     except AttributeError:  # one is not tracked
-        return [p.node.grad if p.node is not None else None for p in params]
+        return [getattr(p, "_grad", None) if p.node is None else p.node.grad for p in params]

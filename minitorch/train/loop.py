@@ -25,9 +25,10 @@ from minitorch.optim.lr_scheduler import LRScheduler
 from minitorch.random import get_rng_state, set_rng_state
 from minitorch.serialization import load, save
 from minitorch.tensor import Tensor, no_grad
+from minitorch.tree import tree_map
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Metrics = Mapping[str, Callable[[Tensor, Tensor], Any]]
+Loss = Callable[[Any, Tensor], Tensor]
+Metrics = Mapping[str, Callable[[Any, Tensor], Any]]
 Step = Callable[[Tensor, Tensor], Any]
 Row = dict[str, float]
 
@@ -58,7 +59,8 @@ def fit(
 ) -> list[Row]:
     """Train a model; leave in it the weights of its best epoch.
 
-    Batches are (inputs, targets); `scheduler` is stepped after every batch. `metrics` names
+    Batches are (inputs, targets); the model's outputs, which `loss_fn` and metrics get, may be a
+    tuple or dict as well. `scheduler` is stepped after every batch. `metrics` names
     functions of (outputs, targets) that give a batch's mean, or a value for each sample, as
     tensors; by default it is {"accuracy": the share of targets that the largest output names} for
     classification (outputs (N, C, *), integer targets (N, *)), and nothing else. The best epoch has
@@ -146,11 +148,15 @@ def evaluate(
     meter = _Meter(metrics)
     with no_grad():
         for x, y in loader:
-            logits = model(x)
-            meter.add(loss_fn(logits, y), logits, y)
+            output = model(x)
+            meter.add(loss_fn(output, y), output, y)
             meter.count += y.size(0)
     model.train(was_training)
     return meter.read()
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
 
 
 def _is_right(output: Tensor, target: Tensor) -> Tensor:
@@ -158,8 +164,10 @@ def _is_right(output: Tensor, target: Tensor) -> Tensor:
     return output.argmax(1) == target
 
 
-def _default_metrics(output: Tensor, target: Tensor) -> Metrics:
+def _default_metrics(output: Any, target: Tensor) -> Metrics:
     """Accuracy where the outputs are scores of classes and the targets numbers of classes."""
+    if not isinstance(output, Tensor):
+        return {}
     shape = output.shape
     scored = len(shape) > 1 and shape[1] > 1 and (*shape[:1], *shape[2:]) == tuple(target.shape)
     numbered = not target.is_floating_point() and target.dtype is not bool_
@@ -184,14 +192,14 @@ class _Meter:
         if self.sums is not None:
             self.sums.zero_()
 
-    def add(self, loss: Tensor, output: Tensor, target: Tensor) -> None:
+    def add(self, loss: Tensor, output: Any, target: Tensor) -> None:
         """Add a batch to the sums; who calls this counts its samples."""
         if self.metrics is None:
             self.metrics = _default_metrics(output, target)
         if self.sums is None:
             self.sums = zeros(1 + len(self.metrics), dtype=loss.dtype, device=loss.device)
         samples = target.size(0)
-        self.sums[0].add_(loss, alpha=samples)
+        self.sums[0].add_(loss.reshape(()), alpha=samples)
         for i, metric in enumerate(self.metrics.values(), 1):
             value = metric(output, target)
             if isinstance(value, Tensor):
@@ -340,13 +348,13 @@ def _step(run: _Run, loss_fn: Loss, meter: _Meter) -> Step:
 
     def step(x: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()
-        logits = model(x)
-        loss = loss_fn(logits, y)
+        output = model(x)
+        loss = loss_fn(output, y)
         loss.backward()
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
-        meter.add(loss.detach(), logits.detach(), y)
+        meter.add(loss.detach(), tree_map(_detached, output), y)
 
     return step
 

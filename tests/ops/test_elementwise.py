@@ -415,6 +415,16 @@ def test_whole_quotients_are_exact(mode, dtype):
         compare(lambda m, a, y=y: m.div(m.tensor(y, dtype=a.dtype), a, rounding_mode=mode), x[:4])
         compare(lambda m, a, y=y: a.clone().div_(y, rounding_mode=mode), x)
     compare(lambda m, a: a.div(0, rounding_mode=mode), x)
+    if dtype == "uint8":  # 253
+        compare(lambda m, a: a.div(-3, rounding_mode=mode), x)
+
+
+@pytest.mark.parametrize("name", ["__lshift__", "__rshift__", "__mod__", "__floordiv__"])
+def test_bool_has_no_such_operator(name):
+    x = minitorch.tensor([True, False])
+    for other in (x, True):
+        with pytest.raises(TypeError, match="not supported for bool"):
+            getattr(x, name)(other)
 
 
 @pytest.mark.parametrize("mode", ["trunc", "floor"])

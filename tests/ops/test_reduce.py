@@ -299,6 +299,12 @@ def test_variances_of_data_far_from_zero(mean, scale, shape, dtype):
         )
 
 
+@pytest.mark.parametrize("values", [[1e200, 1e200], [1e200] * 100, [1e200, -1e200, 0.0]])
+def test_deviations_of_numbers_whose_squares_no_double_holds(values):
+    for shape in ((-1,), (-1, 1)):
+        compare(lambda m, x, s=shape: (x.reshape(s).var(0), x.std()), np.array(values), grad=False)
+
+
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 3e20), ("float16", 3e4)])
 def test_deviations_whose_squares_overflow(dtype, size):
     a = np.array([size, -size], dtype)

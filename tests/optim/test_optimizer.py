@@ -498,3 +498,21 @@ def test_duplicates_in_a_later_group_warn():
         optimizer.add_param_group({"params": [y, y]})
     with pytest.raises(ValueError, match="more than once"):
         optimizer.add_param_group({"params": [y]})
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_a_frozen_parameter_that_holds_a_gradient_is_stepped(name):
+    found = []
+    for library in (minitorch, torch):
+        ps = params(library, "float32")
+        optimizer = getattr(library.optim, name)(ps, lr=0.1)
+        steps = list(gradients("float32"))
+        descend(library, optimizer, ps, steps[:2])
+        ps[0].requires_grad_(False)
+        optimizer.step()
+        descend(library, optimizer, ps, steps[2:4])
+        ps[0].grad = None  # and not any longer
+        optimizer.step()
+        found.append([array(p) for p in ps])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -369,6 +369,32 @@ def test_other_losses_choose_by_the_validation_loss(targets, outputs, loss_fn, c
     assert evaluate(model, DataLoader(data, 40), loss_fn) == pytest.approx((losses[-1],))
 
 
+@pytest.mark.parametrize("kind", [tuple, dict])
+def test_a_model_may_give_a_tuple_or_a_dict(kind):
+    class Several(nn.Linear):
+        def forward(self, x):
+            return kind(enumerate(super().forward(x).split(2, 1)))
+
+    def loss_fn(outputs, y):
+        (_, a), (_, b) = outputs.items() if kind is dict else outputs
+        return nn.functional.mse_loss(a, y).reshape(1) + b.square().mean() * 0.1
+
+    x, y = minitorch.randn(12, 4), minitorch.randn(12, 2)
+    data, model = DataLoader(TensorDataset(x, y), 5), Several(4, 4)
+    history = fit(
+        model,
+        optim.SGD(model.parameters(), lr=0.1),
+        data,
+        data,
+        loss_fn=loss_fn,
+        metrics={"size": lambda outputs, y: outputs[1].size(0) if kind is dict else len(outputs)},
+        epochs=3,
+        progress=False,
+    )
+    losses = [row["val_loss"] for row in history]
+    assert losses[-1] == min(losses) < losses[0]
+
+
 def test_classes_of_places_are_classification():
     class Places(nn.Linear):
         def forward(self, x):

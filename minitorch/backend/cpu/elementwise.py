@@ -83,14 +83,27 @@ def _sign(x: Array, out: Array | None = None) -> Array:
     return out
 
 
+def _kinds(name: str, x: Array, y: Array) -> set[str]:
+    """The kinds of numbers of both; TypeError where both are bool, of which NumPy makes int8."""
+    kinds: set[str] = {np.asarray(v).dtype.kind for v in (x, y)}
+    if kinds == {"b"}:
+        raise TypeError(f"{name}: not supported for bool")
+    return kinds
+
+
+def _shift(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def entry(x: Array, y: Array, out: Array | None = None) -> Array:
+        _kinds(name, x, y)
+        return function(x, y, out)
+
+    return entry
+
+
 def _whole_quotient(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """floor_divide or remainder, which have no result for integers divided by 0."""
 
     def entry(x: Array, y: Array, out: Array | None = None) -> Array:
-        kinds = {np.asarray(v).dtype.kind for v in (x, y)}
-        if kinds == {"b"}:  # NumPy has an int8 of it
-            raise TypeError(f"{name}: not supported for bool")
-        whole = "f" not in kinds
+        whole = "f" not in _kinds(name, x, y)
         if whole and np.size(x) and not np.all(y):
             raise RuntimeError(f"{name}: integer division by zero")
         return function(x, y, out)
@@ -212,8 +225,8 @@ ELEMENTWISE: Entries = {
     "bitwise_and": np.bitwise_and,
     "bitwise_or": np.bitwise_or,
     "bitwise_xor": np.bitwise_xor,
-    "bitwise_left_shift": np.left_shift,
-    "bitwise_right_shift": np.right_shift,
+    "bitwise_left_shift": _shift("bitwise_left_shift", np.left_shift),
+    "bitwise_right_shift": _shift("bitwise_right_shift", np.right_shift),
     "bitwise_not": np.bitwise_not,
     "where": quiet(_where),
     "cast": quiet(_cast),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 from minitorch.backend.sim import report
@@ -55,7 +55,7 @@ class OutOfMemory(MemoryError):
 
 # ------------------------------------------------------------------ memory
 _sizes: dict[int, tuple[int, int]] = {}  # address -> (bytes that it takes up, device)
-_used: dict[int, int] = {}  # device -> bytes
+_used: dict[int, int] = defaultdict(int)  # device -> bytes
 _HOST = -1
 _booking = threading.RLock()  # memory may be freed by the garbage collector at any moment
 
@@ -90,7 +90,7 @@ def _allocate(nbytes: int, label: str, device: int, counts: int) -> int:
         raise OutOfMemory(f"the machine has no {nbytes:,} bytes left to simulate a GPU with")
     with _booking:
         _sizes[address] = (counts, device)
-        _used[device] = _used.get(device, 0) + counts
+        _used[device] += counts
     return address
 
 

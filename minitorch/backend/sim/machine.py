@@ -41,10 +41,11 @@ def checked_device(device: int) -> int:
     return device
 
 
-pools: weakref.WeakSet[Any] = weakref.WeakSet()  # all memory pools
+pools: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # by their ids
 
 
 def memory_info(device: int) -> tuple[int, int]:
     """Free and total bytes of a device."""
-    taken = driver.allocated(device) + sum(pool._only_booked(device) for pool in pools)
-    return settings.memory - taken, settings.memory
+    living = [reference() for reference in pools.valuerefs()]  # others may come or go meanwhile
+    booked = sum(pool._only_booked(device) for pool in living if pool is not None)
+    return settings.memory - driver.allocated(device) - booked, settings.memory

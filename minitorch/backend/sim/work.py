@@ -198,9 +198,8 @@ _queues: dict[tuple[int, int], Queue] = {}
 def queue_of(device: int, pointer: int, blocking: bool = True) -> Queue:
     """The queue of a stream on a device; made on first use."""
     key = (device, pointer)
-    if key not in _queues:
-        _queues[key] = Queue(device, pointer, blocking)
-    return _queues[key]
+    queue = _queues.get(key)  # another thread may make it meanwhile
+    return _queues.setdefault(key, Queue(device, pointer, blocking)) if queue is None else queue
 
 
 def forget(device: int, pointer: int) -> None:
@@ -209,12 +208,13 @@ def forget(device: int, pointer: int) -> None:
     if queue is not None:
         queue.closed = True
         if queue.last is None or queue.last.done:
-            del _queues[device, pointer]
+            _queues.pop((device, pointer), None)
 
 
 def queues(device: int) -> list[Queue]:
     """All queues of a device."""
-    return [queue for queue in _queues.values() if queue.device == device]
+    known = _queues.copy()  # other threads and the garbage collector may end streams meanwhile
+    return [queue for queue in known.values() if queue.device == device]
 
 
 def synchronize(device: int) -> None:

@@ -11,6 +11,7 @@ import bisect
 import ctypes
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -94,21 +95,29 @@ class _Known:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._memories: dict[int, Any] = {}
+        self._gone: deque[int] = deque()  # given back, but still among the starts
         self._lock = threading.RLock()
 
     def add(self, memory: Any) -> None:
         with self._lock:
+            self._settle()
             bisect.insort(self._starts, memory.ptr)
             self._memories[memory.ptr] = memory
 
     def remove(self, memory: Any) -> None:
-        with self._lock:
-            del self._starts[bisect.bisect_left(self._starts, memory.ptr)]
-            del self._memories[memory.ptr]
+        """Only noted: the garbage collector may come here out of the other methods."""
+        self._gone.append(memory.ptr)
+
+    def _settle(self) -> None:
+        while self._gone:
+            address = self._gone.popleft()
+            del self._starts[bisect.bisect_left(self._starts, address)]
+            del self._memories[address]
 
     def at(self, address: int) -> Any:
         """The memory that an address points into, or None."""
         with self._lock:  # another thread may allocate or free meanwhile
+            self._settle()
             place = bisect.bisect_right(self._starts, address) - 1
             if place < 0:
                 return None
@@ -132,8 +141,9 @@ class _Share:
 
     @property
     def free_bytes(self) -> int:
-        # a list: another thread may free memory of a new size meanwhile
-        return sum(size * len(blocks) for size, blocks in list(self.free.items()))
+        # A copy: another thread or the garbage collector may free memory of a new size meanwhile,
+        # also while a list of tuples is made.
+        return sum(size * len(blocks) for size, blocks in self.free.copy().items())
 
     @property
     def total(self) -> int:
@@ -141,11 +151,11 @@ class _Share:
 
     def release(self) -> None:
         """Give free memory back to the device."""
-        for blocks in list(self.free.values()):
+        free, self.free = self.free, {}
+        for blocks in free.values():
             for memory in blocks:
                 if memory is not None:
                     memory._release()
-        self.free.clear()
 
 
 class PooledMemory:
@@ -181,7 +191,7 @@ class MemoryPool:
             raise NotImplementedError("the simulated GPU has one kind of memory")
         self._shares: dict[int, _Share] = {}
         self._reuses = True
-        pools.add(self)
+        pools[id(self)] = self
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not finalizing():
@@ -217,10 +227,9 @@ class MemoryPool:
 
     def _take(self, share: _Share, size: int, rounded: int, label: str) -> Memory:
         blocks = share.free.get(rounded)
+        is_booked = bool(blocks)
         kept = blocks.pop() if blocks else None
-        if blocks is None or not blocks:
-            share.free.pop(rounded, None)
-        if kept is None and not (blocks is not None) and self._lacks(share, rounded):
+        if not is_booked and self._lacks(share, rounded):
             self.free_all_blocks()  # another pool's may be a graph's
             if self._lacks(share, rounded):
                 raise OutOfMemoryError(rounded, share.total, share.limit)
@@ -251,7 +260,7 @@ class MemoryPool:
 
     def n_free_blocks(self) -> int:
         """The number of free blocks."""
-        return sum(len(blocks) for blocks in self._share().free.values())
+        return sum(map(len, self._share().free.copy().values()))
 
     def used_bytes(self) -> int:
         """Bytes that arrays hold."""
