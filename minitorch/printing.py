@@ -58,7 +58,8 @@ def set_printoptions(
     base = _options if profile is None else _PROFILES[profile]
     changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
     for name, value in changes.items():
-        if not isinstance(value, Real if name == "threshold" else Integral) or not value >= 0:
+        kind: Any = Real if name == "threshold" else Integral
+        if not (isinstance(value, kind) and value >= 0):
             raise ValueError(f"set_printoptions: {name}: expected a number >= 0, got {value!r}")
     _options = base._replace(**changes, sci_mode=sci_mode)
 
