@@ -140,6 +140,10 @@ def load(
         raise ValueError(f"load: {path} is not a complete safetensors file: {error}") from None
     except (TypeError, AttributeError) as error:  # the latter of a dtype that NumPy lacks
         raise ValueError(f"load: {path} holds a dtype that is not supported: {error}") from None
+    except ValueError as error:
+        if path in str(error):
+            raise
+        raise ValueError(f"load: {path} holds a shape that is not supported: {error}") from None
     if _STRUCTURE not in metadata:
         return tensors
     try:

@@ -77,9 +77,13 @@ def bombs(tmp_path_factory):
         "header": struct.pack("<Q", 1 << 40) + b"{}",
         "deep": b'{"__metadata__":{"minitorch":"' + b"[" * 100_000 + b'"}}',
         "shape": b'{"a":{"dtype":"F32","shape":[1000000000,1000],"data_offsets":[0,4]}}',
+        "none": b'{"a":{"dtype":"F32","shape":[0,4611686018427387904],"data_offsets":[0,0]}}',
+        "axes": b'{"a":{"dtype":"U8","shape":[' + b"1," * 99 + b'4],"data_offsets":[0,4]}}',
     }.items():
         head = b"" if name == "header" else struct.pack("<Q", len(text))
-        (folder / f"{name}.safetensors").write_bytes(head + text + b"abcd" * (name == "shape"))
+        (folder / f"{name}.safetensors").write_bytes(
+            head + text + b"abcd" * (name in ("shape", "axes"))
+        )
     return folder
 
 
@@ -120,7 +124,10 @@ BOMBS = {
     ),
     "model": (KeyedVectors.load, ("word.txt", "zeros.gz", "deep.safetensors")),
     "idx": (read_idx, ("shape.idx", "none.idx", "dimensions.idx", "zeros.gz", "zeros.idx.gz")),
-    "load": (minitorch.load, ("header.safetensors", "deep.safetensors", "shape.safetensors")),
+    "load": (
+        minitorch.load,
+        [f"{name}.safetensors" for name in ("header", "deep", "shape", "none", "axes")],
+    ),
     "workers": (lambda p: Word2Vec(corpus_file=p, workers=2), ("word.txt",)),
 }
 
