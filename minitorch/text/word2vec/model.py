@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from math import log
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
-from minitorch.backend import Device, get_default_device
+from minitorch.backend import Device
 from minitorch.creation import as_tensor, empty, from_numpy, ones
 from minitorch.files import require_no_run
 from minitorch.nn import Module
@@ -28,9 +30,7 @@ from minitorch.text.io.model_file import text
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.options import (
     FEWER,
-    LONGEST_VECTOR,
     class_only,
-    flag,
     integer,
     moved,
     real,
@@ -49,8 +49,9 @@ from minitorch.text.vocab import (
 )
 from minitorch.text.word2vec import prediction
 from minitorch.text.word2vec.huffman import huffman
-from minitorch.text.word2vec.kernels.machine_code import check_numba, has_numba
+from minitorch.text.word2vec.kernels.machine_code import has_numba
 from minitorch.text.word2vec.modules import CBOW, SkipGram
+from minitorch.text.word2vec.options import FILE, RESULT, Options, Sentences, held
 from minitorch.text.word2vec.parallel import Starting, processes, usable_cores
 from minitorch.text.word2vec.sampler import BlockSampler
 from minitorch.text.word2vec.shared import memory_of, share
@@ -67,45 +68,17 @@ from minitorch.text.word2vec.training import (
 
 logger = logging.getLogger(__name__)
 
-Sentences = Iterable[Sequence[str]]
-
 # What a step may have of the most frequent word and of one word with another, as rate * pairs:
 # 512 words of a text at alpha 0.05. CBOW has fewer pairs. Beyond that steps are shorter.
 _LOADS = {"sg": (11.0, 3.0), "cbow": (22.0, 6.0)}
-_POOL = {"sg": 40, "cbow": 16}  # noise words that the pairs of a block share, at 5 x 5
 # Words, those of all epochs, that take as long without Numba's machine code as with its import.
 _WORTH_IT = 2_000_000
 _BYTES = 6  # of a file to a word, about
-# Options that the result depends on: a checkpoint must have them in common.
-_OPTIONS = (
-    *("vector_size", "window", "negative", "hs", "full_softmax", "sg", "cbow_mean"),
-    *("shrink_windows", "sample", "ns_exponent", "seed", "block_size", "pool_size", "step_words"),
-)
-# What the file of a model holds besides these options, words and tables.
-_OTHER_OPTIONS = (
-    *("alpha", "min_alpha", "epochs", "min_count", "max_vocab_size", "max_final_vocab"),
-    *("sorted_vocab", "workers", "batch_words", "compute_loss", "comment"),
-)
 _OLD_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
 _RECORD = (
     *_OLD_RECORD,
     *("min_alpha_yet_reached", "running_training_loss", "effective_min_count"),
 )
-# Options that are numbers: how each is read, and the least that it may be.
-_NUMBERS: dict[str, Callable[[str, Any], Any]] = {
-    "vector_size": partial(integer, least=1, most=LONGEST_VECTOR),
-    **dict.fromkeys(("window", "epochs", "workers"), partial(integer, least=1)),
-    **dict.fromkeys(("block_size", "pool_size", "step_words"), partial(integer, least=1)),
-    **dict.fromkeys(("min_count", "negative", "batch_words"), partial(integer, least=0)),
-    **dict.fromkeys(
-        ("max_vocab_size", "max_final_vocab", "save_every"),
-        partial(integer, least=1, optional=True),
-    ),
-    "seed": integer,
-    **dict.fromkeys(("alpha", "min_alpha", "sample", "ns_exponent"), real),
-    **dict.fromkeys(("sg", "hs", "cbow_mean", "full_softmax", "sorted_vocab"), flag),
-    **dict.fromkeys(("shrink_windows", "compute_loss"), lambda what, value: bool(value)),
-}
 _ASKING = (
     *("most_similar", "most_similar_cosmul", "similarity", "n_similarity", "doesnt_match"),
     *("similar_by_word", "similar_by_vector", "wmdistance", "evaluate_word_pairs"),
@@ -141,7 +114,8 @@ class Scanned(NamedTuple):
 
 
 @moved(_MOVED)
-class Word2Vec:
+@dataclass(eq=False, repr=False)
+class Word2Vec(Options):
     """Skip-gram and CBOW (Mikolov et al. 2013), on any device, with gensim's names and defaults.
 
     sentences: lists of words, e.g. `Corpus("gcide")`; a word is whatever a file can hold (see
@@ -226,65 +200,15 @@ class Word2Vec:
     no loss (nan).
     """
 
-    @renamed(size="vector_size", iter="epochs")
-    def __init__(
+    def __post_init__(
         self,
-        sentences: Sentences | None = None,
-        corpus_file: str | Path | None = None,
-        vector_size: int = 100,
-        alpha: float = 0.025,
-        window: int = 5,
-        min_count: int = 5,
-        max_vocab_size: int | None = None,
-        sample: float = 1e-3,
-        seed: int = 1,
-        workers: int = 3,
-        min_alpha: float = 1e-4,
-        sg: int = 0,
-        hs: int = 0,
-        negative: int = 5,
-        ns_exponent: float = 0.75,
-        cbow_mean: int = 1,
-        hashfxn: object = hash,
-        epochs: int = 5,
-        null_word: int = 0,
-        trim_rule: TrimRule | None = None,
-        sorted_vocab: int = 1,
-        batch_words: int = 10_000,
-        compute_loss: bool = False,
-        callbacks: Sequence[Any] = (),
-        comment: str | None = None,
-        max_final_vocab: int | None = None,
-        shrink_windows: bool = True,
-        *,
-        full_softmax: int = 0,
-        device: Device | str | None = None,
-        block_size: int = 32,
-        pool_size: int | None = None,
-        step_words: int = 512,
-        progress: bool | None = None,
-        cache: str | Path | None = None,
-        checkpoint: str | Path | None = None,
-        save_every: int | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        compiled: bool | None = None,
+        sentences: Sentences | None,
+        corpus_file: str | Path | None,
+        trim_rule: TrimRule | None,
+        resume: bool,
+        overwrite: bool,
     ) -> None:
-        self.vector_size, self.window, self.min_count = vector_size, window, min_count
-        self.negative, self.hs, self.full_softmax = negative, hs, full_softmax
-        self.sg, self.cbow_mean, self.shrink_windows = sg, cbow_mean, shrink_windows
-        self.sample, self.ns_exponent = sample, ns_exponent
-        self.alpha, self.min_alpha, self.epochs, self.seed = alpha, min_alpha, epochs, seed
-        self.max_vocab_size, self.max_final_vocab = max_vocab_size, max_final_vocab
-        self.sorted_vocab = sorted_vocab
-        self.workers, self.compute_loss, self.comment = workers, compute_loss, comment
-        self.block_size, self.step_words, self.batch_words = block_size, step_words, batch_words
-        self.pool_size = self._shared_negatives() if pool_size is None else pool_size
-        self.callbacks, self.hashfxn, self.null_word = tuple(callbacks), hashfxn, null_word
-        self.device = get_default_device() if device is None else Device(device)
-        self.progress, self.cache, self.compiled = progress, cache, compiled
-        self.checkpoint, self.save_every = checkpoint, save_every
-        self._check()
+        self.read()
         self.generator = Generator().manual_seed(self.seed)
         self.corpus_count = self.corpus_total_words = 0
         self.effective_min_count = self.min_count
@@ -305,42 +229,17 @@ class Word2Vec:
         self.wv.vectors_lockf = ones(1, device="cpu").numpy()
         if sentences is not None or corpus_file is not None:
             _check_passes(sentences, self.epochs + 1)
-            if checkpoint is not None and not (resume or overwrite):
+            if self.checkpoint is not None and not (resume or overwrite):
                 require_no_run(checkpoint)  # before the corpus is read
             self.build_vocab(sentences, corpus_file, trim_rule=trim_rule)
             self.train(resume=resume, overwrite=overwrite)
         elif trim_rule is not None:
             logger.warning("Word2Vec: trim_rule without a corpus has no effect: see build_vocab")
 
-    def _check(self) -> None:
-        for name, read in _NUMBERS.items():
-            setattr(self, name, read(f"Word2Vec: {name}", getattr(self, name)))
-        reach, block = self.window, self.block_size
-        bands = (reach + 1) ** 2 * (2 * reach + 1)
-        pairs = block * (block + 2 * reach + self.pool_size)
-        options = f"window={reach}, block_size={block} and pool_size={self.pool_size}"
-        require_memory(f"Word2Vec: {options}", 4 * max(bands, pairs), "use smaller ones")
-        if not (self.negative or self.hs or self.full_softmax):
-            raise ValueError(
-                "Word2Vec: negative=0, hs=0 and full_softmax=0 leave nothing to learn: set one"
-            )
-        if not 0 <= self.min_alpha <= self.alpha:
-            raise ValueError(
-                f"Word2Vec: expected 0 <= min_alpha <= alpha, got min_alpha={self.min_alpha} and "
-                f"alpha={self.alpha}"
-            )
-        if not 0 <= self.sample < 1:
-            raise ValueError(f"Word2Vec: sample: expected 0 <= sample < 1, got {self.sample}")
-        if not isinstance(self.comment, str | None):
-            raise ValueError(f"Word2Vec: comment: expected None or text, got {self.comment!r}")
-        if self.compiled not in (None, True, False):
-            raise ValueError(
-                f"Word2Vec: compiled: expected True, False or None, got {self.compiled!r}"
-            )
-        if self.compiled:
-            if self.device.type != "cpu":
-                raise ValueError(f"Word2Vec: compiled=True is for the CPU, not for {self.device}")
-            check_numba()
+    @property
+    def _device(self) -> Device:
+        """`device` as `read` leaves it."""
+        return cast(Device, self.device)
 
     # ------------------------------------------------------------------ vocabulary
     @renamed(sentences="corpus_iterable")
@@ -570,7 +469,7 @@ class Word2Vec:
 
     def _processes(self, numbered: Numbered | None = None) -> int:
         """How many train on a corpus: one where the tables are on a GPU or have locked rows."""
-        if self.device.type != "cpu" or self._locks() is not None:
+        if self._device.type != "cpu" or self._locks() is not None:
             return 1
         most = min(self.workers, usable_cores())
         if numbered is None:
@@ -654,7 +553,7 @@ class Word2Vec:
             self.vocab,
             self.progress,
             self.state_dict,
-            {name: getattr(self, name) for name in _OPTIONS},
+            self.held(RESULT),
             lambda: call_all(called, "on_epoch_begin", self),
             ended,
             self._loss_of_zeros(),
@@ -715,7 +614,7 @@ class Word2Vec:
         """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1."""
         if self._numbered is None:
             return None
-        factors = from_numpy(self.wv.lock_factors()).to(self.device)
+        factors = from_numpy(self.wv.lock_factors()).to(self._device)
         rows = (factors != 1).nonzero().squeeze(1)
         return (rows, factors[rows]) if len(rows) else None
 
@@ -742,7 +641,7 @@ class Word2Vec:
     def _gains_from_numba(self, words: int) -> bool:
         """Whether so many words, those of all epochs, take longer without it than its import."""
         enough = (self.negative > 0 or self.hs > 0) and words >= _WORTH_IT
-        return enough and self.device.type == "cpu" and has_numba()
+        return enough and self._device.type == "cpu" and has_numba()
 
     def _start(self, workers: int, words: int) -> Starting:
         """Workers that have begun to start, if need be now, for so many words of all epochs."""
@@ -774,11 +673,6 @@ class Word2Vec:
             turns = [len(code) for code in self.wv.expandos["code"]]
             loss += float(kept @ turns / kept.sum()) * log(2)
         return loss + (log(len(self.vocab)) if self.full_softmax else 0.0)
-
-    def _shared_negatives(self) -> int:
-        """Noise words to a block: each stands for as many pairs as at the defaults, or fewer."""
-        pairs = self.negative * (self.window if self.sg else 5)
-        return round(_POOL["sg" if self.sg else "cbow"] * max(1.0, pairs / 25))
 
     def _blocks_at_once(self, alpha: float) -> int:
         """Blocks to a step at a rate: few enough that no word comes too often, see `_LOADS`."""
@@ -818,7 +712,7 @@ class Word2Vec:
             self.vocab.keep_probabilities(self.sample),
             *alias_table(self.vocab.noise_probabilities(self.ns_exponent)),
         )
-        keep, thresholds, aliases = (from_numpy(table).to(self.device) for table in tables)
+        keep, thresholds, aliases = (from_numpy(table).to(self._device) for table in tables)
         return BlockSampler(
             keep.float(),
             thresholds.float(),
@@ -827,7 +721,7 @@ class Word2Vec:
             window=self.window,
             negative=self.negative,
             block_size=self.block_size,
-            pool_size=self.pool_size,
+            pool_size=cast(int, self.pool_size),
             shrink_windows=self.shrink_windows,
             cbow=not self.sg,
         )
@@ -859,7 +753,7 @@ class Word2Vec:
             **self.wv.state_dict(),
             "attributes": text({name: v for name, v in expandos if name not in _DERIVED}),
             "lockf": locks,
-            "options": {name: getattr(self, name) for name in (*_OPTIONS, *_OTHER_OPTIONS)},
+            "options": self.held(RESULT, FILE),
             "record": {name: getattr(self, name) for name in _RECORD},
             "random": self.generator.get_state(),
             "vocab": self.vocab.state_dict() if built else None,
@@ -879,14 +773,14 @@ class Word2Vec:
         Raises ValueError for any other file; gensim's pickles are refused, with the way around.
         """
         with model_file.reading(path, "Word2Vec", device=device, mmap=mmap) as state:
-            held = up_to_date(state["options"])
+            given = up_to_date(state["options"])
             # These only: with others a file could have others read and written.
-            options = {name: held[name] for name in (*_OPTIONS, *_OTHER_OPTIONS)}
+            options = {name: given[name] for name in held(RESULT, FILE)}
             model = cls(**options, device=device)
             if state["vocab"] is not None:
                 model._restore(state, mmap is not None)
             model.generator.set_state(state["random"])
-            before = held is not state["options"]  # when much of this was not there
+            before = given is not state["options"]  # when much of this was not there
             for name in _OLD_RECORD if before else _RECORD:
                 setattr(model, name, state["record"][name])
             if not before:
@@ -1020,6 +914,12 @@ class Word2Vec:
             f"Word2Vec(vocab={size}, vector_size={self.vector_size}, alpha={self.alpha}, "
             f"epochs={self.epochs}, device={str(self.device)!r})"
         )
+
+
+# The constructor is the dataclass's; it is told what it takes, as it is written in other functions.
+_told = Word2Vec.__init__.__annotations__
+_told |= {name: re.sub(r"InitVar\[(.*)\]", r"\1", said) for name, said in _told.items() if said}
+Word2Vec.__init__ = renamed(size="vector_size", iter="epochs")(Word2Vec.__init__)  # type: ignore[method-assign]
 
 
 def _nothing() -> None:
