@@ -33,6 +33,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from minitorch import backend, rules
 from minitorch.backend import kernels
 from minitorch.boundary import guard
+from minitorch.tensor import Tensor, grad_mode
 
 __all__ = [
     "bilinear",
@@ -74,8 +75,40 @@ bilinear = _family(rules.bilinear)
 general = _family(rules.general)
 fused = _family(rules.fused)
 constant = _family(rules.constant)
-write = _family(rules.write)
-update = _family(rules.update)
+_write, _update = _family(rules.write), _family(rules.update)
+
+
+@wraps(rules.write)
+def write(name: str) -> rules.TensorFunction:
+    change = _write(name)
+
+    @wraps(change)
+    def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
+        _require_untracked(name, [x])
+        return change(x, *others, **params)
+
+    return f
+
+
+@wraps(rules.update)
+def update(name: str) -> Callable[..., None]:
+    change = _update(name)
+
+    @wraps(change)
+    def f(written: Sequence[Sequence[Tensor]], *read: Any, **params: Any) -> None:
+        _require_untracked(name, [x for column in written for x in column])
+        change(written, *read, **params)
+
+    return f
+
+
+def _require_untracked(name: str, tensors: Sequence[Tensor]) -> None:
+    """RuntimeError where a change would be missing from the tape."""
+    if grad_mode.enabled and any(x.node is not None for x in tensors):
+        raise RuntimeError(
+            f"{name}: it changes a tensor that requires grad, and leaves nothing on the tape: "
+            "call it under no_grad()"
+        )
 
 
 @overload

@@ -95,8 +95,7 @@ class Op:
         view: bool = False,
         reference: Function | None = None,
     ) -> None:
-        if name in REGISTRY:
-            raise ValueError(f"op: name: there is an op of the name {name!r} already")
+        _require_new(name)
         self.name = name
         self.family = family
         self.entries = Entries(name)
@@ -109,6 +108,11 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}, {self.family}>"
+
+
+def _require_new(name: str) -> None:
+    if name in REGISTRY:
+        raise ValueError(f"op: name: there is an op of the name {name!r} already")
 
 
 REGISTRY: dict[str, Op] = {}
@@ -532,6 +536,7 @@ def fused(
             None if r is None else tensor_of(r if type(r) is t else _mended(r, t)) for r in grads
         ]
 
+    _require_new(name)
     backward_entries = Op(name + "_backward", "constant").entries
     op = Op(name, "fused", vjp, None, reference=reference)
     op.parts = parts
