@@ -60,9 +60,9 @@ def _family(make: Callable[P, F]) -> Callable[P, F]:
 
     @wraps(make)
     def made(*args: P.args, **kwargs: P.kwargs) -> F:
-        before = rules.REGISTRY.keys() | set()
         op = make(*args, **kwargs)
-        _made.update(rules.REGISTRY.keys() - before)
+        name = op.__name__
+        _made.update({name, name + "_backward"} & rules.REGISTRY.keys())
         return op
 
     made.__module__ = __name__
@@ -84,7 +84,8 @@ def write(name: str) -> rules.TensorFunction:
 
     @wraps(change)
     def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
-        _require_untracked(name, [x])
+        if grad_mode.enabled and x.node is not None:
+            raise _tracked(name)
         return change(x, *others, **params)
 
     return f
@@ -96,19 +97,18 @@ def update(name: str) -> Callable[..., None]:
 
     @wraps(change)
     def f(written: Sequence[Sequence[Tensor]], *read: Any, **params: Any) -> None:
-        _require_untracked(name, [x for column in written for x in column])
+        if grad_mode.enabled and any(x.node is not None for column in written for x in column):
+            raise _tracked(name)
         change(written, *read, **params)
 
     return f
 
 
-def _require_untracked(name: str, tensors: Sequence[Tensor]) -> None:
-    """RuntimeError where a change would be missing from the tape."""
-    if grad_mode.enabled and any(x.node is not None for x in tensors):
-        raise RuntimeError(
-            f"{name}: it changes a tensor that requires grad, and leaves nothing on the tape: "
-            "call it under no_grad()"
-        )
+def _tracked(name: str) -> RuntimeError:
+    return RuntimeError(
+        f"{name}: it changes a tensor that requires grad, and leaves nothing on the tape: call it "
+        "under no_grad()"
+    )
 
 
 @overload

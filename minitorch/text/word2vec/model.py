@@ -236,11 +236,6 @@ class Word2Vec(Options):
         elif trim_rule is not None:
             logger.warning("Word2Vec: trim_rule without a corpus has no effect: see build_vocab")
 
-    @property
-    def _device(self) -> Device:
-        """`device` as `read` leaves it."""
-        return cast(Device, self.device)
-
     # ------------------------------------------------------------------ vocabulary
     @renamed(sentences="corpus_iterable")
     def build_vocab(
@@ -469,7 +464,7 @@ class Word2Vec(Options):
 
     def _processes(self, numbered: Numbered | None = None) -> int:
         """How many train on a corpus: one where the tables are on a GPU or have locked rows."""
-        if self._device.type != "cpu" or self._locks() is not None:
+        if cast(Device, self.device).type != "cpu" or self._locks() is not None:
             return 1
         most = min(self.workers, usable_cores())
         if numbered is None:
@@ -614,7 +609,7 @@ class Word2Vec(Options):
         """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1."""
         if self._numbered is None:
             return None
-        factors = from_numpy(self.wv.lock_factors()).to(self._device)
+        factors = from_numpy(self.wv.lock_factors()).to(cast(Device, self.device))
         rows = (factors != 1).nonzero().squeeze(1)
         return (rows, factors[rows]) if len(rows) else None
 
@@ -641,7 +636,7 @@ class Word2Vec(Options):
     def _gains_from_numba(self, words: int) -> bool:
         """Whether so many words, those of all epochs, take longer without it than its import."""
         enough = (self.negative > 0 or self.hs > 0) and words >= _WORTH_IT
-        return enough and self._device.type == "cpu" and has_numba()
+        return enough and cast(Device, self.device).type == "cpu" and has_numba()
 
     def _start(self, workers: int, words: int) -> Starting:
         """Workers that have begun to start, if need be now, for so many words of all epochs."""
@@ -712,7 +707,9 @@ class Word2Vec(Options):
             self.vocab.keep_probabilities(self.sample),
             *alias_table(self.vocab.noise_probabilities(self.ns_exponent)),
         )
-        keep, thresholds, aliases = (from_numpy(table).to(self._device) for table in tables)
+        keep, thresholds, aliases = (
+            from_numpy(table).to(cast(Device, self.device)) for table in tables
+        )
         return BlockSampler(
             keep.float(),
             thresholds.float(),
