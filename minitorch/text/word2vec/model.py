@@ -230,7 +230,7 @@ class Word2Vec(Options):
         if sentences is not None or corpus_file is not None:
             _check_passes(sentences, self.epochs + 1)
             if self.checkpoint is not None and not (resume or overwrite):
-                require_no_run(checkpoint)  # before the corpus is read
+                require_no_run(self.checkpoint)  # before the corpus is read
             self.build_vocab(sentences, corpus_file, trim_rule=trim_rule)
             self.train(resume=resume, overwrite=overwrite)
         elif trim_rule is not None:
