@@ -169,6 +169,7 @@ _guard(globals(), [n for n in __all__ if not isinstance(globals().get(n), type)]
 
 if typing.TYPE_CHECKING:
     from minitorch import cuda as cuda
+    from minitorch import library as library
     from minitorch import sim as sim
     from minitorch import symbolic as symbolic
     from minitorch import testing as testing
@@ -181,7 +182,7 @@ def __getattr__(name: str) -> typing.Any:
     """
     if name in ALIASES:
         return ALIASES[name]
-    if name in ("cuda", "sim", "symbolic", "testing"):
+    if name in ("cuda", "library", "sim", "symbolic", "testing"):
         return importlib.import_module(f"minitorch.{name}")
     raise AttributeError(f"module 'minitorch' has no attribute {name!r}")
 

@@ -26,7 +26,7 @@ from minitorch.backend.determinism import use_deterministic_algorithms
 from minitorch.data import SOURCES
 from minitorch.devtools import commands as kernel_commands
 from minitorch.text import Corpus, Word2Vec
-from minitorch.text.vector_files import FORMATS, read_vectors, write_vectors
+from minitorch.text.io.vector_files import FORMATS, read_vectors, write_vectors
 from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130

@@ -95,8 +95,7 @@ class Op:
         view: bool = False,
         reference: Function | None = None,
     ) -> None:
-        if name in REGISTRY:
-            raise ValueError(f"op {name} is defined twice")
+        _require_new(name)
         self.name = name
         self.family = family
         self.entries = Entries(name)
@@ -109,6 +108,11 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}, {self.family}>"
+
+
+def _require_new(name: str) -> None:
+    if name in REGISTRY:
+        raise ValueError(f"op: name: there is an op of the name {name!r} already")
 
 
 REGISTRY: dict[str, Op] = {}
@@ -509,7 +513,7 @@ def fused(
 ) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
-    arity: the number of its tensors, 1, 3 or 4. With one, tensors among the params may be given
+    arity: the number of its tensors. With one, tensors among the params may be given
     behind it again: the walks raise if one of these is changed in place by then.
     The entry `name` gives (result, *kept arrays), where the result is an array, too, and may be
     kept; the entry `name_backward` takes the gradient, the kept arrays and the params and gives a
@@ -525,18 +529,25 @@ def fused(
         if list(map(_count, versions)) != counts:
             fused_inputs(node)  # which says what has changed
         a = g.array
+        t = type(a)
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
-        grads = backward_entries[type(a)](given, *kept, needs=needs, **node.params)
-        return [r if r is None else tensor_of(r) for r in grads]
+        grads = backward_entries[t](given, *kept, needs=needs, **node.params)
+        return [
+            None if r is None else tensor_of(r if type(r) is t else _mended(r, t)) for r in grads
+        ]
 
+    _require_new(name)
+    backward_entries = Op(name + "_backward", "constant").entries
     op = Op(name, "fused", vjp, None, reference=reference)
     op.parts = parts
     entries = op.entries
-    backward_entries = Op(name + "_backward", "constant").entries
 
     def unary(x: Tensor, *watched: Tensor, **params: Any) -> Tensor:
         a = x.array
-        r, *kept = entries[type(a)](a, **params)
+        t = type(a)
+        r, *kept = entries[t](a, **params)
+        if type(r) is not t:
+            r = _mended(r, t)
         p = x.node
         if p is None or not grad_mode.enabled:
             return tensor_of(r)
@@ -546,7 +557,10 @@ def fused(
 
     def ternary(x: Tensor, y: Tensor, z: Tensor, **params: Any) -> Tensor:
         a, b, c = x.array, y.array, z.array
-        r, *kept = entries[type(a)](a, b, c, **params)
+        t = type(a)
+        r, *kept = entries[t](a, b, c, **params)
+        if type(r) is not t:
+            r = _mended(r, t)
         p, q, o = x.node, y.node, z.node
         if (p is q is o is None) or not grad_mode.enabled:
             return tensor_of(r)
@@ -556,7 +570,10 @@ def fused(
 
     def several(*xs: Tensor, **params: Any) -> Tensor:
         arrays = tuple([x.array for x in xs])
-        r, *kept = entries[type(arrays[0])](*arrays, **params)
+        t = type(arrays[0])
+        r, *kept = entries[t](*arrays, **params)
+        if type(r) is not t:
+            r = _mended(r, t)
         parents = tuple([x.node for x in xs])
         needs = tuple([p is not None for p in parents])
         if not grad_mode.enabled or not any(needs):
@@ -564,7 +581,12 @@ def fused(
         versions = tuple([x.version for x in xs])
         return _recorded(op, r, parents, arrays, versions, kept, needs, params)
 
-    return _named({1: unary, 3: ternary, 4: several}[arity], op)
+    return _named({1: unary, 3: ternary}.get(arity, several), op)
+
+
+def _mended(r: Any, array_type: type) -> Array:
+    """A number that a kernel has given, as an array."""
+    return backend.of_type(array_type).as_array(r)
 
 
 _ONE_NEEDED = (True,)

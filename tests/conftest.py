@@ -8,7 +8,8 @@ import hypothesis
 import pytest
 
 import minitorch
-from minitorch import backend
+from minitorch import backend, library, rules
+from minitorch.backend import base, kernels
 
 # What CI installs: a test that is skipped for want of one of these has not been run at all.
 REFEREES = re.compile(
@@ -75,6 +76,28 @@ def _default_device_and_seeds(device):
     # What a kernel found wrong and no test has looked for is raised here, in the test's name.
     serving, index = backend.resolve(device)
     serving.synchronize(index)
+
+
+@pytest.fixture
+def own_ops():
+    """Ops, kernels and sources that a test makes through `minitorch.library` are gone after it."""
+    made, sources = set(library._made), set(kernels._added)
+    yield
+    new = library._made - made
+    library._made -= new
+    for name in new:
+        del rules.REGISTRY[name]
+        for of_device in base._kernels.values():
+            of_device.pop(name, None)
+        for serving in backend.registered():
+            serving.entries.pop(name, None)
+    for name in kernels._added.keys() - sources:
+        del kernels._added[name]
+    kernels.source.cache_clear()
+    for gpu in (serving.gpu for serving in backend.registered() if serving.gpu is not None):
+        for known in (gpu.kernels._modules, gpu.kernels._functions, gpu._in_rows):
+            for key in [key for key in known if key[0] not in kernels.files()]:
+                del known[key]
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ from minitorch.text import (
     count_cooccurrences,
     encode,
 )
-from minitorch.text.vector_files import read_vectors
+from minitorch.text.io.vector_files import read_vectors
 from minitorch.train import ClassifierConfig, train_classifier
 
 REFUSALS = (OSError, EOFError, ValueError)

@@ -57,7 +57,7 @@ JOBS = {
 # "half" is in the middle of what is written at once.
 STEP = {
     "mlp": ("minitorch.data.loader:DataLoader._batch", 9),
-    "words": ("minitorch.text.training:Trainer._step_over", 2),
+    "words": ("minitorch.text.word2vec.training:Trainer._step_over", 2),
 }
 SAVE = (("half", 8), ("os:fsync", 2), ("os:link", 1), ("os:replace", 2))
 _PRELUDE = """

@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose
 
 import minitorch
 from minitorch import cli, train
-from minitorch.text import KeyedVectors, progress, training
+from minitorch.text import KeyedVectors, progress
+from minitorch.text.word2vec import training
 from tests.referee import array
 
 MLP = ["train", "mlp", "--data", "digits", "--hidden", "16", "--epochs", "2", "--batch-size", "64"]

@@ -93,7 +93,7 @@ def test_with_neither_a_compiler_nor_a_gpu(tmp_path):
 WINDOWS = "import os, sys; sys.modules['fcntl'] = None; del os.fork, os.memfd_create\n"
 WINDOWS_WORDS = """
 from minitorch.text import Word2Vec
-from minitorch.text.parallel import usable_cores
+from minitorch.text.word2vec.parallel import usable_cores
 model = Word2Vec([["a", "b"]] * 50, min_count=1, vector_size=4, sample=0, workers=3)
 print(usable_cores(), len(model.wv))
 """

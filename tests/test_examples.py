@@ -79,3 +79,11 @@ def test_words(run, tmp_path):
     assert end < 0.05 < start
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
     assert names == ["cooccurrence.png", "glove.png", "lsa.png", "projector.html"]
+
+
+def test_own_op(run, own_ops):
+    out = run("own_op.py", "--steps", 40)
+    assert float(re.search(r"difference to the reference: (\S+)$", out, re.MULTILINE)[1]) < 1e-15
+    assert "gradcheck: True" in out
+    start, end = map(float, re.search(r"compiled step: (\S+) to (\S+)$", out).groups())
+    assert end < 0.1 < 0.5 < start

@@ -23,7 +23,7 @@ from tests.referee import array
 TESTS = Path(__file__).parent
 HERE = "test_figures.py"
 LEARNING = "test_figures_learning.py"
-SKIP_GRAM = "text/test_skip_gram.py"
+SKIP_GRAM = "text/word2vec/test_skip_gram.py"
 
 # Section -> row -> the tests that cover it, as file::function.
 FIGURES = {
@@ -129,9 +129,9 @@ FIGURES = {
         ],
         "toy local loss, CBOW, skip-gram, full softmax": [
             "test_examples.py::test_words",
-            "text/test_cbow.py::test_loss_and_gradient_equal_torch",
+            "text/word2vec/test_cbow.py::test_loss_and_gradient_equal_torch",
             f"{SKIP_GRAM}::test_fused_loss_equals_its_reference_and_torch",
-            "text/test_softmax.py::test_full_softmax_equals_torch",
+            "text/word2vec/test_softmax.py::test_full_softmax_equals_torch",
         ],
         "negative sampling: apricot, (k + 1) ln 2": [
             f"{SKIP_GRAM}::test_apricot",
@@ -147,7 +147,7 @@ FIGURES = {
         ],
         "demo: a projector page, and its TSV export": [
             "apps/test_pages.py::test_the_projector_finds_words_and_their_neighbours",
-            "text/test_formats.py::test_projector_files_are_those_of_gensims_script",
+            "text/io/test_formats.py::test_projector_files_are_those_of_gensims_script",
         ],
     },
 }

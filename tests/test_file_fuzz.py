@@ -13,7 +13,7 @@ import pytest
 import minitorch
 from minitorch.data import read_idx
 from minitorch.text import Corpus, GloVe, KeyedVectors, LineSentence, Text8Corpus, Word2Vec
-from minitorch.text.files import _RATIO, _UNPACKED, open_file
+from minitorch.text.io.files import _RATIO, _UNPACKED, open_file
 from tests import file_fuzz
 
 PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}

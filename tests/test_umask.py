@@ -8,7 +8,7 @@ import pytest
 
 import minitorch
 from minitorch.text import Corpus, KeyedVectors, Word2Vec
-from minitorch.text.encoded import encode
+from minitorch.text.io.encoded import encode
 from minitorch.train import ClassifierConfig, train_classifier
 from minitorch.viz import draw_graph, projector, training_curves
 

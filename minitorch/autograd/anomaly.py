@@ -223,9 +223,20 @@ class _Standing:
         for name, what in (("vjp", "backward"), ("jvp", "tangent")):
             method = getattr(engine.FunctionOp, name)
             self._put(engine.FunctionOp, name, _checked_method(method, what))
-            for op in list(REGISTRY.values()):
-                if getattr(op, name) is not None:
-                    self._put(op, name, _checked_rule(getattr(op, name), what))
+        for op in list(REGISTRY.values()):
+            self._check_rules(op)
+        plain = Op.__init__
+
+        def checked_init(op: Op, *args: Any, **options: Any) -> None:
+            plain(op, *args, **options)
+            self._check_rules(op)
+
+        self._put(Op, "__init__", checked_init)  # of modules that are imported meanwhile
+
+    def _check_rules(self, op: Op) -> None:
+        for name, what in (("vjp", "backward"), ("jvp", "tangent")):
+            if getattr(op, name) is not None:
+                self._put(op, name, _checked_rule(getattr(op, name), what))
 
     def _put(self, holder: Any, name: str, variant: Any) -> None:
         self._before.append((holder, name, getattr(holder, name)))

@@ -78,6 +78,10 @@ class Backend:
     # Within it entries give the bits that they give in a recorded step.
     as_recorded: Callable[[], AbstractContextManager[None]] = nullcontext
     gpu: Any = None  # a `cuda.gpu.Gpu`, where kernels are launched
+    # What stands among `entries` for a kernel of an op that a user made.
+    entry_of: Callable[[str, Callable[..., Any]], Callable[..., Any]] = field(
+        default=lambda op, kernel: kernel
+    )
 
 
 _by_name: dict[str, Backend] = {}
@@ -85,12 +89,30 @@ _by_type: dict[type, Backend] = {}
 # Backends that are only made when somebody asks for their device: what makes one. It raises
 # RuntimeError, saying what is missing and what to install, where the device cannot work.
 _makers: dict[str, Callable[[], Backend]] = {}
+# Kernels of ops that users made, by device type and op.
+_kernels: dict[str, dict[str, Callable[..., Any]]] = {}
 
 
 def register(backend: Backend) -> None:
     """Make a backend known under its name and its array type."""
     _by_name[backend.name] = backend
     _by_type[backend.array_type] = backend
+    for op, kernel in list(_kernels.get(backend.name, {}).items()):
+        backend.entries[op] = backend.entry_of(op, kernel)
+
+
+def add_kernel(op: str, device_types: Sequence[str], kernel: Callable[..., Any]) -> None:
+    """Make `kernel` an op's entry in the backends of these types, also in those yet to be made.
+
+    Raises ValueError, and adds nothing, if one of them has a kernel for the op.
+    """
+    for name in device_types:
+        if op in _kernels.get(name, {}):
+            raise ValueError(f"register_kernel: {op} has a kernel for device '{name}' already")
+    for name in device_types:
+        _kernels.setdefault(name, {})[op] = kernel
+        if name in _by_name:
+            _by_name[name].entries[op] = _by_name[name].entry_of(op, kernel)
 
 
 def register_lazily(name: str, make: Callable[[], Backend]) -> None:

@@ -30,6 +30,7 @@ SUFFIXES = {
 }
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 _PACKAGE = Path(__file__).resolve().parent.parent
+_added: dict[str, str | Path] = {}  # sources of users, by name: see `add_source`
 
 
 def folder() -> Path:
@@ -43,13 +44,49 @@ def files() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.cu"))
 
 
+def add_source(name: str, source: str | Path) -> None:
+    """Make a text, or that of a file, known beside those in `kernels/`; see `library`."""
+    if name in _added or name in files():
+        raise ValueError(f"cuda_source: name: there is a source of the name {name!r} already")
+    if isinstance(source, Path):
+        source = source.resolve()
+        if not source.is_file():
+            raise FileNotFoundError(f"cuda_source: {source} does not exist")
+    elif not isinstance(source, str) or "\n" not in source:
+        raise TypeError(
+            f"cuda_source: source: expected CUDA C++, or a pathlib.Path of a file, got {source!r}"
+        )
+    _added[name] = source
+
+
+def _place(file: str) -> str:
+    """Where a source is from, for messages."""
+    added = _added.get(file)
+    if added is None:
+        return f"kernels/{file}.cu"
+    return str(added) if isinstance(added, Path) else f"the CUDA source {file!r}"
+
+
 @cache
 def source(file: str) -> str:
-    """The text of `kernels/FILE.cu` with its headers in it, and #line marks for the compiler."""
+    """The text of `kernels/FILE.cu`, or of a user's source of this name, as it is compiled.
+
+    Its headers are in it, and #line marks for the compiler. Raises ValueError if there is none.
+    """
     included: set[str] = set()
+    added = _added.get(file)
+    if added is None and file not in files():
+        raise ValueError(f"launch: there is no CUDA source {file!r}: see library.cuda_source")
+    folders = [added.parent, folder()] if isinstance(added, Path) else [folder()]
+
+    def text_of(name: str) -> str:
+        if name == f"{file}.cu" and added is not None:
+            return added if isinstance(added, str) else added.read_text(encoding="utf-8")
+        path = next((p for f in folders if (p := f / name).is_file()), folders[-1] / name)
+        return path.read_text(encoding="utf-8")
 
     def read(name: str) -> str:
-        text = (folder() / name).read_text(encoding="utf-8").replace("#pragma once\n", "\n")
+        text = text_of(name).replace("#pragma once\n", "\n")
         lines = [f'#line 1 "{name}"']
         for number, line in enumerate(text.splitlines(), 1):
             match = _INCLUDE.match(line)
@@ -110,7 +147,5 @@ class Kernels:
         try:
             module.compile()
         except self.xp.cuda.compiler.CompileException as error:
-            raise RuntimeError(
-                f"kernels/{file}.cu does not compile for {dtype}:\n{error}"
-            ) from None
+            raise RuntimeError(f"{_place(file)} does not compile for {dtype}:\n{error}") from None
         return module

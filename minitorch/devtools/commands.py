@@ -18,7 +18,7 @@ from minitorch import sim
 from minitorch.backend import ARRAY_DTYPES, kernels, named, why_unavailable
 from minitorch.devtools import cost, published, static, steps
 from minitorch.devtools.cost import Cost
-from minitorch.text.training import STRETCH
+from minitorch.text.word2vec.training import STRETCH
 
 
 # ---------------------------------------------------------------------- check

@@ -54,13 +54,11 @@ VECTORISED: dict[str, tuple[str, ...]] = {
     "functions:*": BOTH,
     "index:take_packs_*": BOTH,
     "reduce:*_row_*": LOADS,
-    "softmax:*_packed_*": BOTH,
-    "fused:cross_entropy_*_packed_*": BOTH,
+    "*:curvature_packed_*": LOADS,
+    "*_packed_*": BOTH,
     "fused:bias_activation_*": BOTH,
     "optim:*_rows_*": NEITHER,
     "optim:*": BOTH,
-    "word2vec:curvature_packed_*": LOADS,
-    "word2vec:*_packed_*": BOTH,
 }
 _PROPERTIES = re.compile(
     r"Function properties for (?P<name>\w+)\n"

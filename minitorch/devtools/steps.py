@@ -13,7 +13,8 @@ from minitorch.dtypes import float64
 from minitorch.optim import SGD, Adam
 from minitorch.random import Generator, rand, randint, randn
 from minitorch.tensor import Tensor
-from minitorch.text.skip_gram import Blocks, BlockSampler, SkipGram
+from minitorch.text.word2vec.modules import SkipGram
+from minitorch.text.word2vec.sampler import Blocks, BlockSampler
 
 WIDTHS = (784, 512, 256, 10)
 BATCH = 128

@@ -4,20 +4,20 @@ import importlib
 import typing
 
 from minitorch.boundary import guard, guarded
-from minitorch.text.callbacks import CallbackAny2Vec
-from minitorch.text.corpus import (
+from minitorch.text.io.corpus import (
     SOURCES,
     Corpus,
     LineSentence,
     PathLineSentences,
     Text8Corpus,
 )
-from minitorch.text.encoded import encode
+from minitorch.text.io.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.phrases import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, Phraser, Phrases
 from minitorch.text.tokenizers import tokenize
 from minitorch.text.vocab import Vocab
 from minitorch.text.word2vec import Word2Vec
+from minitorch.text.word2vec.callbacks import CallbackAny2Vec
 
 if typing.TYPE_CHECKING:
     from minitorch.text.cooccurrence import (

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from minitorch.creation import from_numpy
-from minitorch.text import model_file
-from minitorch.text.encoded import Encoded, encode, watch
+from minitorch.text.io import model_file
+from minitorch.text.io.encoded import Encoded, encode, watch
 from minitorch.text.options import integer
 from minitorch.text.progress import Progress
 from minitorch.text.vector_table import UnknownKeyError

@@ -20,14 +20,14 @@ from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
 from minitorch.random import Generator, rand, randperm
 from minitorch.tensor import Tensor, no_grad
-from minitorch.text import model_file
 from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences
-from minitorch.text.corpus import Corpus
-from minitorch.text.encoded import encode
+from minitorch.text.io import model_file
+from minitorch.text.io.corpus import Corpus
+from minitorch.text.io.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.options import FEWER, LONGEST_VECTOR, flag, integer, real, require_memory
 from minitorch.text.progress import Progress
-from minitorch.text.training import call_all, interrupts
+from minitorch.text.word2vec.training import call_all, interrupts
 
 Sentences = Iterable[Sequence[str]]
 

@@ -17,7 +17,7 @@ from minitorch.backend.extras import install_hint
 from minitorch.boundary import guard
 from minitorch.creation import tensor
 from minitorch.files import replacing
-from minitorch.text.model_file import from_text, text
+from minitorch.text.io.model_file import from_text, text
 from minitorch.text.vector_table import Key, VectorTable
 
 

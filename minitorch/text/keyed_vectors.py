@@ -9,9 +9,10 @@ from typing import Any
 from minitorch import dtypes
 from minitorch.backend import Device
 from minitorch.creation import tensor
-from minitorch.text import evaluation, formats, model_file
+from minitorch.text import evaluation
 from minitorch.text.evaluation import Correlation, Section
-from minitorch.text.model_file import from_text, text
+from minitorch.text.io import formats, model_file
+from minitorch.text.io.model_file import from_text, text
 from minitorch.text.options import real
 from minitorch.text.similarity import Similarity
 from minitorch.text.vector_table import Attributes, Key, floating

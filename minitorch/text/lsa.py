@@ -18,11 +18,11 @@ from minitorch.creation import as_tensor, from_numpy
 from minitorch.dtypes import dtype as DType
 from minitorch.dtypes import get_default_dtype
 from minitorch.tensor import Tensor
-from minitorch.text import model_file
 from minitorch.text.cooccurrence import Cooccurrence
-from minitorch.text.encoded import check_words, watch
+from minitorch.text.io import model_file
+from minitorch.text.io.encoded import check_words, watch
+from minitorch.text.io.model_file import plain
 from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.model_file import plain
 from minitorch.text.options import integer, real
 from minitorch.text.vocab import Vocab
 

@@ -15,8 +15,8 @@ from math import log
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minitorch.text import model_file
-from minitorch.text.encoded import watch
+from minitorch.text.io import model_file
+from minitorch.text.io.encoded import watch
 
 Sentences = Iterable[Sequence[str]]
 Scorer = Callable[..., float]

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from minitorch.text.corpus import hidden
+from minitorch.text.io.corpus import hidden
 
 _SECONDS = 10.0  # between two lines of the log, at least
 

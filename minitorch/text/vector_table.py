@@ -15,7 +15,7 @@ from minitorch.backend import Device
 from minitorch.creation import as_tensor, empty, from_numpy, tensor
 from minitorch.ops import cat, stack, where
 from minitorch.tensor import Tensor
-from minitorch.text.model_file import plain_keys
+from minitorch.text.io.model_file import plain_keys
 
 Key = Any  # what a file can hold: see `model_file.plain`
 Item = tuple[Any, float]  # a key or a vector, and its weight

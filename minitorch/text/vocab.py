@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minitorch.creation import from_numpy
-from minitorch.text.encoded import Encoded, check_words, watch
-from minitorch.text.model_file import from_text, plain_keys, text
+from minitorch.text.io.encoded import Encoded, check_words, watch
+from minitorch.text.io.model_file import from_text, plain_keys, text
 
 Probabilities = NDArray[np.float64]
 Chosen = NDArray[np.int64]  # indices of words

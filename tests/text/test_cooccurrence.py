@@ -14,10 +14,10 @@ from minitorch.text import (
     Vocab,
     count_cooccurrences,
     encode,
-    encoded,
     keyword_in_context,
     ppmi,
 )
+from minitorch.text.io import encoded
 
 DECK = [s.split() for s in ("I like deep learning .", "I like NLP .", "I enjoy flying .")]
 SINGULAR = [2.7573, 2.6782, 1.8922, 1.6180, 1.1915, 0.9483, 0.6180, 0.5700]

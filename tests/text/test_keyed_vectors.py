@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 
 import minitorch
 from minitorch.text import KeyedVectors
-from minitorch.text.files import open_file
-from minitorch.text.model_file import text
+from minitorch.text.io.files import open_file
+from minitorch.text.io.model_file import text
 from tests.referee import array
 
 # What gensim's KeyedVectors has and ours does not, and why.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from minitorch.text.encoded import encode
+from minitorch.text.io.encoded import encode
 from minitorch.text.vocab import Vocab, alias_table, kept_words, scan
 
 SENTENCES = [line.split() for line in ("b a c d", "b e a c", "a b f", "f a")]

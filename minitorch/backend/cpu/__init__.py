@@ -8,6 +8,7 @@ import numpy as np
 
 from minitorch.backend.base import Backend
 from minitorch.backend.cpu.elementwise import ELEMENTWISE
+from minitorch.backend.cpu.entry import quiet
 from minitorch.backend.cpu.fused import FUSED
 from minitorch.backend.cpu.index import INDEX, WRITES
 from minitorch.backend.cpu.optim import OPTIMIZERS
@@ -16,7 +17,6 @@ from minitorch.backend.cpu.recurrent import RECURRENT
 from minitorch.backend.cpu.reduce import REDUCTIONS
 from minitorch.backend.cpu.shape import SHAPE, VIEWS
 from minitorch.backend.cpu.source import SOURCES
-from minitorch.backend.cpu.word2vec import WORD2VEC
 
 BACKEND = Backend(
     name="cpu",
@@ -29,7 +29,6 @@ BACKEND = Backend(
         **INDEX,
         **FUSED,
         **RECURRENT,
-        **WORD2VEC,
         **WRITES,
         **OPTIMIZERS,
         **SOURCES,
@@ -41,4 +40,5 @@ BACKEND = Backend(
     recorder=NumpyRecorder,
     address=lambda array: int(array.ctypes.data),
     small=1 << 13,
+    entry_of=lambda op, kernel: quiet(kernel),
 )

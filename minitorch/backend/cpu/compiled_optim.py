@@ -2,7 +2,8 @@
 
 NumPy passes over each piece once for every operation. Here each element goes through the same
 operations in the same order, so that the results are the same to the last bit. To import this
-needs the extra `numba`; see `compiled.py` for what it keeps where.
+needs the extra `numba`; what it compiles the first time is kept where Numba keeps it
+(NUMBA_CACHE_DIR, or else beside this file, or in the user's folder of caches).
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ from minitorch.backend.cuda.recurrent import RECURRENT
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
-from minitorch.backend.cuda.word2vec import WORD2VEC
 from minitorch.backend.extras import install_hint
 
 TABLE: Entries = {
@@ -38,7 +37,6 @@ TABLE: Entries = {
     **SHAPE,
     **INDEX,
     **WRITES,
-    **WORD2VEC,
 }
 
 
@@ -86,6 +84,7 @@ def build(name: str, xp: Any) -> Backend:
         pin=partial(transfer.pin, gpu),
         is_pinned=transfer.is_pinned,
         gpu=gpu,
+        entry_of=lambda op, kernel: _on_device(gpu, op, partial(kernel, gpu)),
         as_array=lambda array: array,
         address=lambda array: int(array.data.ptr),
         index=lambda array: array.data.device_id,

@@ -1,0 +1,1 @@
+"""Files of texts and vectors: corpora, numbered words, vectors of other programs, models."""

@@ -1,0 +1,48 @@
+"""Rows of a table as the vectors of a step of SGD, which takes no row further than it may go."""
+
+from __future__ import annotations
+
+from minitorch import ops
+from minitorch.tensor import Tensor
+from minitorch.text.word2vec.damping import SOFTMAX_LIMIT
+
+
+class Rows:
+    """Rows of a table (V, D), int64 (*): their vectors (*, D), and how a step moves them."""
+
+    def __init__(self, table: Tensor, rows: Tensor) -> None:
+        self.table, self.rows, self.vectors = table, rows, table[rows]
+
+    def curvature(self, bounds: Tensor) -> Tensor:
+        """H of each row, (*): see `damping`. bounds: what each occurrence adds to it."""
+        total = self.table.new_zeros(len(self.table))
+        total.index_add_(0, self.rows.reshape(-1), bounds.reshape(-1))
+        return total[self.rows]
+
+    def move_(self, gradient: Tensor, rate: float) -> None:
+        """A step against the gradient by the vectors, each of which counts."""
+        depth = self.table.shape[1]
+        rows = self.rows.reshape(-1)
+        self.table.index_add_(0, rows, gradient.reshape(-1, depth), alpha=-rate)
+
+
+class Windows(Rows):
+    """Vectors of windows, into (n, L, M) @ rows (n, M), which move by backᵀ times the gradient."""
+
+    def __init__(self, table: Tensor, rows: Tensor, into: Tensor, back: Tensor) -> None:
+        super().__init__(table, rows)
+        self.vectors, self.back = into @ self.vectors, back
+        self.gain = into.sum(2)  # how far a vector goes where each of its words goes 1
+
+    def curvature(self, bounds: Tensor) -> Tensor:
+        """Of each vector the largest H of its words."""
+        of_words = super().curvature((bounds * self.gain).unsqueeze(1) @ self.back)
+        return ops.where(self.back > 0, of_words.reshape(len(self.rows), 1, -1), 0.0).amax(2)
+
+    def move_(self, gradient: Tensor, rate: float) -> None:
+        super().move_(self.back.mT @ gradient, rate)
+
+
+def factors(of_x: Tensor, of_y: Tensor) -> Tensor:
+    """What pairs count whose rows have such H: less where both sides together go too far."""
+    return SOFTMAX_LIMIT / (of_x + of_y).clamp(min=SOFTMAX_LIMIT)

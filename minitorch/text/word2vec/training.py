@@ -1,0 +1,456 @@
+"""The training of word vectors: stretches of a corpus, epochs, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from minitorch import dtypes
+from minitorch.backend.cpu import settings
+from minitorch.creation import from_numpy, tensor, zeros
+from minitorch.files import recover, run_of
+from minitorch.tensor import Tensor
+from minitorch.text.io import model_file
+from minitorch.text.io.encoded import Encoded
+from minitorch.text.progress import Progress
+from minitorch.text.vocab import Vocab
+from minitorch.text.word2vec.modules import SkipGram
+from minitorch.text.word2vec.sampler import Blocks, BlockSampler, Drawn
+from minitorch.text.word2vec.shared import let_go
+
+logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+STRETCH = 1 << 16  # words that are made into blocks at once, at most
+_EVEN = 8  # long corpora have a multiple of so many stretches, that workers end together
+# Times the loss of vectors of zeros from which on training has failed: in a chunk of the corpus, in
+# the first epoch, which begins with steps into the unknown, and in any other.
+_FAR_BEYOND, _BEYOND_AT_FIRST, _BEYOND = 10.0, 1.5, 1.1
+_BLOCKS = 1024  # at once, on a CPU: fewer take less memory, and the other thread longer
+_RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word
+
+
+def up_to_date(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a file under the names of today: `step_words` was once called batch_words."""
+    if "step_words" in options:
+        return options
+    return {**options, "step_words": options["batch_words"], "batch_words": 10_000}
+
+
+class Numbered(NamedTuple):
+    """A corpus, the vocabulary's number of each of its words, and where it is from."""
+
+    corpus: Encoded
+    table: Any  # int32
+    source: object
+
+
+class Stretch(NamedTuple):
+    """Words of the corpus that are next to each other: which epoch, where they begin and end."""
+
+    epoch: int
+    start: int
+    end: int
+
+
+def stretch_length(words: int) -> int:
+    """The length of the stretches of a corpus (but for its last): they are as good as equal."""
+    count = -(-words // STRETCH)
+    if count > _EVEN:
+        count = -(-count // _EVEN) * _EVEN
+    return -(-words // max(count, 1))
+
+
+class Sums(NamedTuple):
+    """Of the pairs of a stretch: their losses, and how many there are."""
+
+    loss: float
+    pairs: float
+
+
+class Part(NamedTuple):
+    """Some blocks of a stretch, the rate of each step, and whether they are the last."""
+
+    blocks: Blocks
+    rates: list[float]
+    last: bool
+
+
+def _early(items: Iterator[_T]) -> Iterator[_T]:
+    """The same items, each from a thread that makes it while the one before is worked on."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = thread.submit(next, items, end)
+            yield item
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, and at which rates: alpha falls linearly while epochs * words words go by."""
+
+    epochs: int
+    words: int
+    high: float
+    low: float
+
+    def alpha(self, epoch: int, words: float) -> float:
+        """The learning rate after `words` words of an epoch."""
+        done = (epoch + words / self.words) / self.epochs
+        return self.high + (self.low - self.high) * min(done, 1.0)
+
+
+class Trainer:
+    """Trains a model on stretches of a corpus, in any order.
+
+    random: the generator's state at the beginning of the run. Every stretch has a part of the
+    stream to itself, so that what it draws depends on nothing but its place.
+    writing: entered for each step.
+    locks: rows of the word vectors, int64 (n,), and which part of a step each of them takes, (n,).
+    ahead: prepare the next stretch in a thread, for which NumPy often frees the interpreter.
+    """
+
+    def __init__(
+        self,
+        model: SkipGram,
+        sampler: BlockSampler,
+        numbered: Numbered,
+        schedule: Schedule,
+        blocks_at_once: int,
+        random: Tensor,
+        writing: AbstractContextManager[object] | None = None,
+        locks: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        self.model, self.sampler, self.numbered = model, sampler, numbered
+        self.schedule, self.blocks_at_once = schedule, blocks_at_once
+        self.seed, self.offset = random.tolist()[:2], random[2].item()
+        self.writing, self.locks = writing, locks
+        self.ahead = True
+        self.words = len(numbered.corpus.tokens)
+
+    def random(self, epoch: int, start: int = 0) -> Tensor:
+        """The generator's state for a stretch."""
+        state = [*self.seed, self.offset + (epoch * self.words + start) * _RANDOM]
+        return tensor(state, dtype=dtypes.int64, device="cpu")
+
+    def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
+        """Train on one stretch after another; None is no stretch."""
+        parts = self._parts(stretches)
+        done = Sums(0.0, 0.0)
+        with settings.flush_denormal():
+            for part in _early(parts) if self.ahead else parts:
+                sums = self._step_over(part)
+                done = Sums(done.loss + sums.loss, done.pairs + sums.pairs)
+                if part.last:
+                    yield done
+                    done = Sums(0.0, 0.0)
+
+    def _parts(self, stretches: Iterable[Stretch | None]) -> Iterator[Part]:
+        """What there is to be done, in parts that take little memory; on a GPU, few launches."""
+        size = self.blocks_at_once
+        for stretch in filter(None, stretches):
+            drawn = self._drawn(stretch)
+            n = len(drawn.start)
+            on_cpu = self.sampler.keep.device.type == "cpu"
+            length = max(1, _BLOCKS // size) * size if on_cpu else max(1, n)
+            words = (stretch.end - stretch.start) / max(1, n)  # to a block
+            for first in range(0, max(1, n), length):
+                last = min(first + length, n)
+                rates = [
+                    self.schedule.alpha(stretch.epoch, stretch.start + i * words)
+                    for i in range(first, last, size)
+                ]
+                yield Part(drawn.blocks(first, last), rates, last == n)
+
+    def _drawn(self, stretch: Stretch) -> Drawn:
+        corpus, table, _ = self.numbered
+        self.sampler.generator.set_state(self.random(stretch.epoch, stretch.start))
+        tokens, sentences = (
+            from_numpy(part).to(self.sampler.keep.device).long()
+            for part in corpus.number(table, stretch.start, stretch.end)
+        )
+        let_go(corpus.tokens)
+        return self.sampler.draw(tokens, sentences)
+
+    def _step_over(self, part: Part) -> Sums:
+        """Steps over the blocks of a part."""
+        (blocks, rates, _), size = part, self.blocks_at_once
+        loss = zeros((), dtype=dtypes.float64, device=self.sampler.keep.device)
+        if self.writing is None and self.locks is None:
+            self.model.sgd_steps_(blocks, size, rates, loss)
+        else:
+            for batch, rate in zip(blocks.split(size), rates, strict=True):
+                with self.writing or nullcontext(), self._locked():
+                    self.model.sgd_steps_(batch, size, [rate], loss)
+        return Sums(loss.item(), self.sampler.pairs(blocks).item())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Locked rows take only their part of what a step does to them."""
+        if self.locks is None:
+            yield
+            return
+        (rows, parts), table = self.locks, self.model.input.weight.detach()
+        before = table[rows]
+        yield
+        table[rows] = before + parts.unsqueeze(1) * (table[rows] - before)
+
+
+class Team(Protocol):
+    """What trains on stretches: a `Trainer`, or several processes that have one each."""
+
+    def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
+        """Train on stretches; their sums come in the order of the stretches."""
+
+
+@dataclass
+class Place:
+    """How far a run is: epochs done, words of the next one, sums of its loss and of its pairs."""
+
+    epoch: int = 0
+    word: int = 0
+    loss: float = 0.0
+    pairs: float = 0.0
+    losses: list[float] = field(default_factory=list)  # of the epochs done
+    total: float = 0.0  # the sum of the loss over the pairs of the epochs done
+
+
+@dataclass
+class Run:
+    """Everything that one call of `train` works with.
+
+    state: gives what the file of the model holds, to which a checkpoint adds the run.
+    identity: options that a checkpoint must have in common. begun, ended: called with each epoch.
+    zeros: mean loss per pair of vectors of zeros. checkpoint: the file that holds the run;
+    save_every: words between two writings, None for once an epoch. team: opens what does the work.
+    overwrite: whether a new run replaces what has that name.
+    """
+
+    trainer: Trainer
+    vocab: Vocab
+    progress: bool | None
+    state: Callable[[], dict[str, Any]]
+    identity: dict[str, Any]
+    begun: Callable[[], object]
+    ended: Callable[[float], object]
+    zeros: float
+    checkpoint: Path | None = None
+    save_every: int | None = None
+    team: Callable[[Trainer], AbstractContextManager[Team]] = nullcontext
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        self.model, self.schedule = self.trainer.model, self.trainer.schedule
+        self.words = self.trainer.words
+        self.length = stretch_length(self.words)
+        self.place = Place()
+        self.unsaved = 0
+        self.resumed = False
+
+    # ------------------------------------------------------------------ epochs
+    def run(self) -> None:
+        """Train from where the run stands to the end of its last epoch."""
+        new = None if self.resumed else partial(self.save, keep=False)
+        path = self.checkpoint
+        with nullcontext() if path is None else run_of(path, new, self.overwrite):
+            self._run()
+
+    def _run(self) -> None:
+        settings.keep_heap()
+        place, epochs = self.place, self.schedule.epochs
+        done = place.epoch * self.words + place.word
+        shown = Progress("training", epochs * self.words, "word", self.progress, done)
+        with (
+            shown,
+            interrupts(self.checkpoint is not None) as stop,
+            self.team(self.trainer) as team,
+        ):
+            for epoch in range(place.epoch, epochs):
+                shown.name(f"epoch {epoch + 1}/{epochs}")
+                self._epoch(team, shown, stop)
+        self.trainer.sampler.generator.set_state(self.trainer.random(epochs))
+
+    def _epoch(self, team: Team, shown: Progress, stop: list[bool]) -> None:
+        """The rest of an epoch."""
+        place = self.place
+        if not place.word:
+            self.begun()
+        began, words = time.perf_counter(), place.word
+        while place.word < self.words:
+            for loss, pairs in team.train(self._stretches(stop)):
+                self._check(loss, pairs, _FAR_BEYOND)
+                place.loss += loss
+                place.pairs += pairs
+                before, place.word = place.word, min(place.word + self.length, self.words)
+                rate = (place.word - words) / max(time.perf_counter() - began, 1e-9)
+                told = f"{rate:,.0f} words/s, loss={self._mean():.4f}"
+                shown.show(place.epoch * self.words + place.word, told)
+                self.unsaved += place.word - before
+            if place.word < self.words:
+                self._save_if_due(stop)
+        if not place.pairs:
+            warnings.warn(
+                f"Word2Vec: sub-sampling (sample={self.identity['sample']}) has left no pair of "
+                "words in an epoch: a corpus as small as this needs a larger sample, or 0",
+                stacklevel=5,
+            )
+        self._check(place.loss, place.pairs, _BEYOND if place.epoch else _BEYOND_AT_FIRST)
+        place.losses.append(self._mean() if place.pairs else math.nan)
+        place.total += place.loss
+        logger.info(
+            "%s: %.1f s, loss=%.4f", shown.what, time.perf_counter() - began, place.losses[-1]
+        )
+        place.epoch, place.word, place.loss, place.pairs = place.epoch + 1, 0, 0.0, 0.0
+        self.ended(place.losses[-1])
+        self._save_if_due(stop, epoch=True)
+
+    def _stretches(self, stop: list[bool]) -> Iterator[Stretch]:
+        """The stretches of the epoch, until a checkpoint is due."""
+        epoch, first, unsaved = self.place.epoch, self.place.word, self.unsaved
+        for start in range(first, self.words, self.length):
+            due = self._is_due(unsaved + start - first) or stop
+            if self.checkpoint is not None and due and start > first:
+                return
+            yield Stretch(epoch, start, min(start + self.length, self.words))
+
+    def _mean(self) -> float:
+        """Mean loss per pair so far."""
+        return self.place.loss / max(self.place.pairs, 1.0)
+
+    def _check(self, loss: float, pairs: float, times: float) -> None:
+        """Raise FloatingPointError for a loss so many times that of vectors of zeros, or no number.
+
+        Training goes below it at once, and stays there unless steps are too long.
+        """
+        mean = loss / max(pairs, 1.0)
+        if mean <= times * self.zeros or (math.isfinite(mean) and not self.schedule.high):
+            return
+        raise FloatingPointError(
+            f"Word2Vec: the loss is {mean:.6g} a pair in epoch {self.place.epoch + 1}, vectors of "
+            f"zeros have {self.zeros:.4g}: use a smaller alpha than {self.schedule.high}, fewer "
+            f"negatives than {self.identity['negative']} or a smaller window than "
+            f"{self.identity['window']}"
+        )
+
+    # ------------------------------------------------------------------ checkpoints
+    def _save_if_due(self, stop: list[bool], epoch: bool = False) -> None:
+        if self.checkpoint is None:
+            return
+        due = epoch if self.save_every is None else self._is_due(self.unsaved)
+        if due or stop or self.place.epoch == self.schedule.epochs:
+            self.save()
+        if stop:
+            raise KeyboardInterrupt(
+                f"stopped after {self.place.epoch} of {self.schedule.epochs} epochs and "
+                f"{self.place.word} words; {self.checkpoint} holds the run up to there, and "
+                "resume=True goes on from it"
+            )
+
+    def _is_due(self, unsaved: int) -> bool:
+        return self.save_every is not None and unsaved >= self.save_every
+
+    def save(self, keep: bool = True) -> None:
+        """Write the checkpoint; it appears under its name when it is complete.
+
+        keep: the one before stays beside it.
+        """
+        assert self.checkpoint is not None
+        run = {
+            "place": asdict(self.place),
+            "schedule": asdict(self.schedule),
+            "corpus": self.trainer.numbered.corpus.fingerprint(),
+            "random": self.trainer.random(0),
+        }
+        random = self.trainer.random(self.place.epoch)
+        held = {**self.state(), "random": random, "run": run}
+        model_file.write(self.checkpoint, "Word2Vec", held, keep)
+        self.unsaved = 0
+
+    def load(self) -> list[float]:
+        """Go on from the checkpoint; returns the losses of the model's epochs up to there.
+
+        Raises FileNotFoundError, and ValueError, before anything changes, for a file that is not a
+        checkpoint or is one of another vocabulary, corpus, schedule or other options.
+        """
+        path = self.checkpoint
+        assert path is not None
+        recover(path, model_file.check)
+        with model_file.reading(path, "Word2Vec", device=self.trainer.sampler.keep.device) as held:
+            if "run" not in held:
+                raise ValueError(
+                    f"{path} holds a model, but no run to go on with: Word2Vec.load reads it"
+                )
+            run, losses = held["run"], [float(loss) for loss in held["record"]["losses"]]
+            self._check_run(path, Vocab.from_state_dict(held["vocab"]), held["options"], run)
+            place, (*seed, offset) = Place(**run["place"]), run["random"].tolist()
+            self.model.load_state_dict(held["model"])
+        self.place, self.trainer.seed, self.trainer.offset = place, seed, offset
+        self.resumed = True
+        return losses
+
+    def _check_run(
+        self, path: Path, vocab: Vocab, options: dict[str, Any], run: dict[str, Any]
+    ) -> None:
+        """Raise ValueError if a checkpoint is not one of this run."""
+        if (
+            vocab.index_to_key != self.vocab.index_to_key
+            or (vocab.counts != self.vocab.counts).any()
+        ):
+            raise ValueError(
+                f"{path} is of another vocabulary: it has {len(vocab)} words with "
+                f"{vocab.counts.sum()} occurrences, the corpus {len(self.vocab)} with "
+                f"{self.vocab.counts.sum()}"
+            )
+        had = {**up_to_date(options), **run["schedule"]}
+        for name, value in {**self.identity, **asdict(self.schedule)}.items():
+            longer = name == "epochs" and had[name] < value
+            if had[name] != value and not longer:
+                raise ValueError(
+                    f"{path} is of a run with {name}={had[name]!r}, this one has {name}={value!r}"
+                )
+        if run["corpus"] != self.trainer.numbered.corpus.fingerprint():
+            raise ValueError(f"{path} is of another corpus")
+
+
+@contextmanager
+def interrupts(deferred: bool) -> Iterator[list[bool]]:
+    """Ctrl-C is noted in the list, to be acted upon between two stretches; a second acts at once.
+
+    So is SIGTERM. In the main thread only, and not without `deferred`.
+    """
+    noted: list[bool] = []
+    if not deferred or threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+
+    def note(*_: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(True)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def call_all(callbacks: Sequence[Any], name: str, model: object) -> None:
+    """Call a method of each callback, in order; one that has no such method is left out."""
+    for callback in callbacks:
+        method = getattr(callback, name, None)
+        if method is not None:
+            method(model)
