@@ -26,6 +26,31 @@ from minitorch.backend.precision import (
 )
 from minitorch.boundary import guard as _guard
 from minitorch.compile import compile
+from minitorch.core.dtypes import (
+    ALIASES,
+    Size,
+    dtype,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote_types,
+    set_default_dtype,
+    uint8,
+)
+from minitorch.core.grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import (
     arange,
     as_tensor,
@@ -41,21 +66,6 @@ from minitorch.creation import (
     tensor,
     zeros,
     zeros_like,
-)
-from minitorch.dtypes import (
-    ALIASES,
-    dtype,
-    float16,
-    float32,
-    float64,
-    get_default_dtype,
-    int8,
-    int16,
-    int32,
-    int64,
-    promote_types,
-    set_default_dtype,
-    uint8,
 )
 from minitorch.ops import *  # noqa: F403
 from minitorch.printing import get_printoptions, set_printoptions
@@ -77,16 +87,6 @@ from minitorch.random import (
     set_rng_state,
 )
 from minitorch.serialization import load, save
-from minitorch.tensor import (
-    RowGrad,
-    Size,
-    Tensor,
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
 
 __version__ = "0.1.0"
 

@@ -20,17 +20,20 @@ from threading import RLock
 from typing import Any, TypeVar, overload
 from weakref import ref
 
-from minitorch import backend, dtypes
-from minitorch.autograd import engine, topological
-from minitorch.backend import Array, recording
+from minitorch import backend
+from minitorch.autograd import topological
+from minitorch.backend import Array
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
-from minitorch.backend.recording import CannotRecord, Recorder, edits, moves, recorders
+from minitorch.core import dtypes, engine, recording
+from minitorch.core.dispatch import Op, intercepted, observers
+from minitorch.core.grad_mode import grad_mode, no_grad
+from minitorch.core.recording import CannotRecord, Recorder, edits, moves, recorders
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.creation import zeros_like
-from minitorch.interception import intercepted, observers
 from minitorch.nn.hooks import BackwardHook
 from minitorch.nn.module import Module
-from minitorch.rules import Op
-from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, no_grad, tensor_of
 
 __all__ = ["CannotRecord", "CompiledStep", "compile"]
 

@@ -6,18 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import backend, dtypes, rules
-from minitorch.backend import Device, recording
+from minitorch import backend
+from minitorch.backend import Device
 from minitorch.boundary import guard
-from minitorch.dtypes import dtype as Dtype
-from minitorch.operands import fitting, integer, is_number
-from minitorch.tensor import Size, Tensor, tensor_of
-from minitorch.views import member_of, register_view
+from minitorch.core import dtypes, families, recording
+from minitorch.core.dtypes import Size
+from minitorch.core.dtypes import dtype as Dtype
+from minitorch.core.operands import fitting, integer, is_number
+from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.versions import member_of, register_view
 
-_empty = rules.source("empty")
-_full = rules.source("full")
-_arange = rules.source("arange")
-_linspace = rules.source("linspace")
+_empty = families.source("empty")
+_full = families.source("full")
+_arange = families.source("arange")
+_linspace = families.source("linspace")
 
 DeviceLike = Device | str | None
 

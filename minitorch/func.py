@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from minitorch import autograd, creation, tree
+from minitorch import autograd, creation
 from minitorch.autograd.recorded import Recorded
-from minitorch.backend.recording import edits
 from minitorch.boundary import guard
+from minitorch.core import pytree
+from minitorch.core.grad_mode import enable_grad
+from minitorch.core.recording import edits
+from minitorch.core.tensor import Tensor
 from minitorch.nn.module import Module
-from minitorch.tensor import Tensor, enable_grad
 
 Argnums = int | tuple[int, ...]
 
@@ -46,10 +48,10 @@ class _Call(Recorded):
     ) -> None:
         self.name = name
         chosen = _chosen(name, argnums, len(args))
-        leaves, self.structure = tree.flatten(tuple([args[i] for i in chosen]))
+        leaves, self.structure = pytree.flatten(tuple([args[i] for i in chosen]))
         self.variables = _variables(name, leaves)
         full = list(args)
-        for i, x in zip(chosen, tree.unflatten(self.variables, self.structure), strict=True):
+        for i, x in zip(chosen, pytree.unflatten(self.variables, self.structure), strict=True):
             full[i] = x
         with enable_grad():
             result = func(*full, **(kwargs or {}))
@@ -61,21 +63,21 @@ class _Call(Recorded):
                     f"{_described(result)}"
                 )
             result, aux = result
-        self.outputs, self.output_structure = tree.flatten(result)
+        self.outputs, self.output_structure = pytree.flatten(result)
         if not self.outputs:
             raise RuntimeError(f"{name}: the function returned no tensor, got {result!r}")
         for y in self.outputs:
             _check_output(name, y)
-        extra = [a for a in tree.flatten(aux)[0] if isinstance(a, Tensor)]
+        extra = [a for a in pytree.flatten(aux)[0] if isinstance(a, Tensor)]
         self.nested = _is_nested([*self.outputs, *extra], self.variables)
-        self.aux = tree.tree_map(self._settle, aux)
+        self.aux = pytree.tree_map(self._settle, aux)
 
     def _settle(self, value: Any) -> Any:
         return value.detach() if isinstance(value, Tensor) and not self.nested else value
 
     def value(self) -> Any:
         """The result, without a graph that nobody could use."""
-        return tree.unflatten(map(self._settle, self.outputs), self.output_structure)
+        return pytree.unflatten(map(self._settle, self.outputs), self.output_structure)
 
     def gradients(
         self, cotangents: Sequence[Tensor], retain: bool = True, create: bool | None = None
@@ -96,10 +98,10 @@ class _Call(Recorded):
 
     def by_output(self, parts: Sequence[Sequence[Any]], argnums: Argnums | None) -> Any:
         """Something for each output and variable, in the structures of outputs and arguments."""
-        places = [tree.unflatten(part, self.structure) for part in parts]
+        places = [pytree.unflatten(part, self.structure) for part in parts]
         if isinstance(argnums, int):
             places = [place[0] for place in places]
-        return tree.unflatten(places, self.output_structure)
+        return pytree.unflatten(places, self.output_structure)
 
 
 def _described(value: Any) -> str:
@@ -159,10 +161,10 @@ def _is_nested(outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> bool:
 
 
 def _matched(
-    name: str, what: str, given: Any, structure: tree.Structure, like: Sequence[Tensor]
+    name: str, what: str, given: Any, structure: pytree.Structure, like: Sequence[Tensor]
 ) -> list[Tensor]:
     """The leaves of cotangents or tangents, which must be as what they belong to."""
-    leaves, found = tree.flatten(given)
+    leaves, found = pytree.flatten(given)
     if found != structure:
         raise RuntimeError(f"{name}: {what}s have the structure {found}, expected {structure}")
     for i, (t, x) in enumerate(zip(leaves, like, strict=True)):
@@ -262,7 +264,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
 
     def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         gs = _matched("vjp", "cotangent", cotangents, call.output_structure, call.outputs)
-        return tree.unflatten(call.gradients(gs, retain_graph, create_graph), call.structure)
+        return pytree.unflatten(call.gradients(gs, retain_graph, create_graph), call.structure)
 
     return (call.value(), vjp_fn, call.aux) if has_aux else (call.value(), vjp_fn)
 
@@ -298,7 +300,7 @@ def _jvp(
     moving = _matched(name, "tangent", tangents, call.structure, call.variables)
     if strict:
         _check_dependence(call)
-    moved = tree.unflatten(call.push(moving), call.output_structure)
+    moved = pytree.unflatten(call.push(moving), call.output_structure)
     return (call.value(), moved, call.aux) if has_aux else (call.value(), moved)
 
 
@@ -320,7 +322,7 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
 
     def jvp_fn(*tangents: Any) -> Any:
         moving = _matched("linearize", "tangent", tangents, call.structure, call.variables)
-        return tree.unflatten(call.push(moving), call.output_structure)
+        return pytree.unflatten(call.push(moving), call.output_structure)
 
     return call.value(), jvp_fn
 

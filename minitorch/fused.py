@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from minitorch import random, rules
+from minitorch import random
 from minitorch.backend import FLOAT32, Array
 from minitorch.boundary import guard
-from minitorch.dtypes import conversion
-from minitorch.operands import same_device
+from minitorch.core import dispatch, families
+from minitorch.core.dtypes import conversion
+from minitorch.core.grad_mode import enable_grad
+from minitorch.core.operands import same_device
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.ops.elementwise import bce_with_logits, gelu, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
 from minitorch.ops.reduce import centre
-from minitorch.tensor import Node, Tensor, enable_grad, tensor_of
 
 _ACTIVATIONS = {"none": None, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
 
@@ -51,9 +54,9 @@ def _linear_parts(node: Node) -> Node:
         return node
     if node.saved is None:
         below = Node(node.op, node.parents, None, {"activation": "none"}, node.shape)
-        return Node(rules.REGISTRY[activation], (below,), None, None, node.shape)
+        return Node(dispatch.REGISTRY[activation], (below,), None, None, node.shape)
     try:
-        inputs = rules.fused_inputs(node)
+        inputs = families.fused_inputs(node)
     except RuntimeError:
         return node
     with enable_grad():
@@ -62,8 +65,8 @@ def _linear_parts(node: Node) -> Node:
     return last
 
 
-_linear = rules.fused("linear", _linear_reference, 3, _linear_parts)
-_cross_entropy = rules.fused("cross_entropy", _cross_entropy_reference, 1)
+_linear = families.fused("linear", _linear_reference, 3, _linear_parts)
+_cross_entropy = families.fused("cross_entropy", _cross_entropy_reference, 1)
 
 
 def linear(
@@ -131,7 +134,7 @@ def _logistic_loss_reference(x: Tensor, target: Array, reduction: str) -> Tensor
     return loss.mean() if reduction == "mean" else loss.sum()
 
 
-_logistic_loss = rules.fused("logistic_loss", _logistic_loss_reference, 1)
+_logistic_loss = families.fused("logistic_loss", _logistic_loss_reference, 1)
 
 
 def logistic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -156,7 +159,7 @@ def _layer_norm_reference(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -
     return standardized(x, weight.ndim, eps) * weight + bias
 
 
-_layer_norm = rules.fused("layer_norm", _layer_norm_reference, 3)
+_layer_norm = families.fused("layer_norm", _layer_norm_reference, 3)
 
 
 def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -170,7 +173,7 @@ def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tenso
 
 
 # ---------------------------------------------------------------------- dropout
-_dropout: rules.TensorFunction = rules.linear(
+_dropout: families.TensorFunction = families.linear(
     "dropout", lambda g, shape, **params: _dropout(g, **params)
 )
 

@@ -30,10 +30,12 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
-from minitorch import backend, rules
+from minitorch import backend
 from minitorch.backend import kernels
 from minitorch.boundary import guard
-from minitorch.tensor import Tensor, grad_mode
+from minitorch.core import dispatch, families
+from minitorch.core.grad_mode import grad_mode
+from minitorch.core.tensor import Tensor
 
 __all__ = [
     "bilinear",
@@ -62,24 +64,24 @@ def _family(make: Callable[P, F]) -> Callable[P, F]:
     def made(*args: P.args, **kwargs: P.kwargs) -> F:
         op = make(*args, **kwargs)
         name = op.__name__
-        _made.update({name, name + "_backward"} & rules.REGISTRY.keys())
+        _made.update({name, name + "_backward"} & dispatch.REGISTRY.keys())
         return op
 
     made.__module__ = __name__
     return made
 
 
-elementwise = _family(rules.elementwise)
-linear = _family(rules.linear)
-bilinear = _family(rules.bilinear)
-general = _family(rules.general)
-fused = _family(rules.fused)
-constant = _family(rules.constant)
-_write, _update = _family(rules.write), _family(rules.update)
+elementwise = _family(families.elementwise)
+linear = _family(families.linear)
+bilinear = _family(families.bilinear)
+general = _family(families.general)
+fused = _family(families.fused)
+constant = _family(families.constant)
+_write, _update = _family(families.write), _family(families.update)
 
 
-@wraps(rules.write)
-def write(name: str) -> rules.TensorFunction:
+@wraps(families.write)
+def write(name: str) -> families.TensorFunction:
     change = _write(name)
 
     @wraps(change)
@@ -91,7 +93,7 @@ def write(name: str) -> rules.TensorFunction:
     return f
 
 
-@wraps(rules.update)
+@wraps(families.update)
 def update(name: str) -> Callable[..., None]:
     change = _update(name)
 
@@ -142,7 +144,7 @@ def register_kernel(
     """
     name = op if isinstance(op, str) else getattr(op, "__name__", repr(op))
     if name not in _made:
-        reason = "it is minitorch's own" if name in rules.REGISTRY else "there is no such op"
+        reason = "it is minitorch's own" if name in dispatch.REGISTRY else "there is no such op"
         raise ValueError(
             f"register_kernel: op: expected one that minitorch.library made, got {name!r}: {reason}"
         )
@@ -158,7 +160,7 @@ def register_kernel(
     def register(func: F) -> F:
         if not callable(func):
             raise TypeError(f"register_kernel: func: expected a function, got {func!r}")
-        is_fused = rules.REGISTRY[name.removesuffix("_backward")].family == "fused"
+        is_fused = dispatch.REGISTRY[name.removesuffix("_backward")].family == "fused"
         backend.add_kernel(name, types, _giving_a_tuple(name, func) if is_fused else func)
         return func
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from minitorch.dtypes import bool_, get_default_dtype, int64
-from minitorch.tensor import RowGrad, Tensor
+from minitorch.core.dtypes import bool_, get_default_dtype, int64
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor
 
 
 class _Options(NamedTuple):

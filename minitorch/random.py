@@ -10,19 +10,18 @@ import os
 from functools import partial
 from typing import Any
 
-from minitorch import dtypes, rules
-from minitorch.backend import recording
-from minitorch.backend.recording import recorders
 from minitorch.boundary import guard
+from minitorch.core import dtypes, families, recording
+from minitorch.core.operands import is_number
+from minitorch.core.recording import recorders
+from minitorch.core.tensor import Tensor
 from minitorch.creation import DeviceLike, arange, like, shape_of, tensor
-from minitorch.operands import is_number
-from minitorch.tensor import Tensor
 
-_uniform = rules.source("uniform")
-_normal = rules.source("normal")
-_randint = rules.source("randint")
-_randperm = rules.source("randperm")
-_check_unit = rules.constant("check_unit")  # RuntimeError where an element is not in [0, 1]
+_uniform = families.source("uniform")
+_normal = families.source("normal")
+_randint = families.source("randint")
+_randperm = families.source("randperm")
+_check_unit = families.constant("check_unit")  # RuntimeError where an element is not in [0, 1]
 
 WORDS_PER_BLOCK = 4  # of 64 bits
 

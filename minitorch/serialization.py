@@ -12,9 +12,9 @@ from typing import IO, Any
 
 from minitorch.backend import Device, get_default_device, mapped_array
 from minitorch.boundary import guard
+from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor
 from minitorch.files import replacing
-from minitorch.tensor import Tensor
 
 _STRUCTURE = "minitorch"  # the key of the structure in the file's metadata
 _CHECKSUM = "crc32"  # and of the checksum of all else that stands in the file

@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 from minitorch import autograd, backend, creation
 from minitorch.backend.extras import install_hint
 from minitorch.boundary import guard
-from minitorch.dtypes import float64, int64
-from minitorch.rules import fused_inputs
-from minitorch.tensor import Node, Tensor, enable_grad, tensor_of
+from minitorch.core.dtypes import float64, int64
+from minitorch.core.families import fused_inputs
+from minitorch.core.grad_mode import enable_grad
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
 
 __all__ = [
     "compare",

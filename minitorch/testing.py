@@ -20,9 +20,11 @@ from typing import Any
 from minitorch import func
 from minitorch.autograd.matrix import Matrix, basis
 from minitorch.boundary import guard
-from minitorch.dtypes import dtype, float32, float64
+from minitorch.core.dtypes import dtype, float32, float64
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor
 from minitorch.random import Generator, randn
-from minitorch.tensor import RowGrad, Tensor, no_grad
 
 __all__ = [
     "GradcheckError",

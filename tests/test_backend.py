@@ -9,8 +9,7 @@ import pytest
 
 import minitorch
 from minitorch import backend
-from minitorch.backend import base
-from minitorch.rules import REGISTRY
+from minitorch.core.dispatch import REGISTRY
 from tests.referee import ours
 
 

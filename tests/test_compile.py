@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 import minitorch
 from minitorch import backend, nn, optim
-from minitorch.backend import recording
 from minitorch.compile import ATTEMPTS, OPEN, PROGRAMS, CannotRecord
+from minitorch.core import recording
+from minitorch.core.dispatch import REGISTRY
+from minitorch.core.sparse import RowGrad
 from minitorch.nn import functional as F
 from minitorch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
-from minitorch.rules import REGISTRY
-from minitorch.tensor import RowGrad
 from minitorch.utils.flop_counter import FlopCounterMode
 from tests.referee import in_threads, settle
 

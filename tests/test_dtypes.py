@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import minitorch
-from minitorch import dtypes
+from minitorch.core import dtypes
 from tests.referee import DTYPES, compare, dtype_name
 
 NUMBERS = (True, 2, 2.5)

@@ -13,7 +13,7 @@ import torch
 
 import minitorch
 from minitorch import autograd, func, nn
-from minitorch.autograd import engine
+from minitorch.core import engine
 from minitorch.symbolic import differentiate, expression_size, graph_size, to_sympy
 from minitorch.testing import numerical_jacobian
 from minitorch.utils.flop_counter import FlopCounterMode

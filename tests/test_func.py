@@ -11,7 +11,7 @@ import torch
 
 import minitorch
 from minitorch import func
-from minitorch.autograd import engine
+from minitorch.core import engine
 from minitorch.utils.checkpoint import checkpoint
 from tests.referee import array, compare
 

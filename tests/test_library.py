@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import minitorch
-from minitorch import backend, library, rules
+from minitorch import backend, library
 from minitorch.autograd import detect_anomaly
-from minitorch.backend import base
-from minitorch.interception import intercepted
+from minitorch.core import dispatch
+from minitorch.core.dispatch import intercepted
 from minitorch.testing import check_derivatives
 from tests.referee import array
 
@@ -203,11 +203,11 @@ def test_what_is_wrong_is_said(scaled):
         (lambda: library.cuda_source("own", SOURCE), "a source of the name 'own' already"),
         (lambda: library.cuda_source("reduce", SOURCE), "a source of the name 'reduce' already"),
     ]
-    before = set(rules.REGISTRY)
+    before = set(dispatch.REGISTRY)
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
-    assert set(rules.REGISTRY) == before
+    assert set(dispatch.REGISTRY) == before
     with pytest.raises(TypeError, match="func: expected a function, got 3"):
         library.register_kernel("scaled", "cpu", 3)
     with pytest.raises(TypeError, match=r"or a pathlib.Path of a file, got 'own.cu'"):

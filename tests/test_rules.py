@@ -7,8 +7,9 @@ import pytest
 
 import minitorch
 import minitorch.text  # which has ops of its own
-from minitorch import backend, rules
-from minitorch.rules import REGISTRY
+from minitorch import backend
+from minitorch.core import dispatch
+from minitorch.core.dispatch import REGISTRY
 
 CPU = backend.named("cpu")
 FAMILIES = {
@@ -144,7 +145,7 @@ def test_an_entry_can_be_stood_in_for():
 
 def test_an_op_is_defined_once():
     with pytest.raises(ValueError, match="there is an op of the name 'add' already"):
-        rules.Op("add", "constant")
+        dispatch.Op("add", "constant")
 
 
 def test_partials_read_only_what_they_name():

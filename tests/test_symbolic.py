@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import minitorch
 from minitorch import autograd, func, nn, symbolic
+from minitorch.core.dispatch import REGISTRY
 from minitorch.ops import elementwise
-from minitorch.rules import REGISTRY
 from minitorch.symbolic import compare, differentiate, expression_size, graph_size, to_sympy
 from minitorch.testing import numerical_jacobian
 from tests.referee import array, ours

@@ -4,7 +4,7 @@ from collections import OrderedDict, namedtuple
 
 import pytest
 
-from minitorch.tree import LEAF, flatten, tree_map, unflatten
+from minitorch.core.pytree import LEAF, flatten, tree_map, unflatten
 
 Pair = namedtuple("Pair", "first second")
 NESTS = {

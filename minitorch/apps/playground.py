@@ -35,9 +35,9 @@ import numpy as np
 
 from minitorch.backend import Device
 from minitorch.boundary import guard
+from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
 from minitorch.data import PLANAR
-from minitorch.tensor import Tensor
 from minitorch.train import planar
 from minitorch.train.planar import PlanarConfig, PlanarExperiment
 

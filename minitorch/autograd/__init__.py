@@ -7,18 +7,10 @@ from minitorch.autograd.anomaly import (
     is_anomaly_enabled,
     set_detect_anomaly,
 )
-from minitorch.autograd.engine import (
-    Function,
-    FunctionCtx,
-    Gradient,
-    alias,
-    backward,
-    grad,
-    push_forward,
-    topological,
-)
 from minitorch.boundary import guard
-from minitorch.tensor import enable_grad, inference_mode, no_grad, set_grad_enabled
+from minitorch.core.engine import Gradient, alias, backward, grad, push_forward, topological
+from minitorch.core.function import Function, FunctionCtx
+from minitorch.core.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [
     "Function",

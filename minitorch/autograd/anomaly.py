@@ -18,11 +18,12 @@ from threading import RLock
 from typing import Any
 
 from minitorch import backend
-from minitorch.autograd import engine
-from minitorch.backend import recording
-from minitorch.interception import intercepted
-from minitorch.rules import REGISTRY, Op
-from minitorch.tensor import Node, RowGrad, Tensor, no_grad, tensor_of
+from minitorch.core import engine, recording
+from minitorch.core.dispatch import REGISTRY, Op, intercepted
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
 
 Frame = tuple[str, int, str]  # file, line, function
 PACKAGE = str(Path(__file__).parent.parent)

@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch import creation
-from minitorch.autograd.engine import push_forward
 from minitorch.autograd.recorded import Recorded
 from minitorch.boundary import guard
-from minitorch.tensor import RowGrad, Tensor, enable_grad
+from minitorch.core.engine import push_forward
+from minitorch.core.grad_mode import enable_grad
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minitorch import creation
-from minitorch.tensor import RowGrad, Tensor
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor
 
 
 def unit(x: Tensor, place: int) -> Tensor:

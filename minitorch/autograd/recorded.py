@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch import creation
-from minitorch.autograd.engine import grad, push_forward, topological
 from minitorch.autograd.matrix import Matrix, basis
-from minitorch.tensor import Tensor
+from minitorch.core.engine import grad, push_forward, topological
+from minitorch.core.tensor import Tensor
 
 
 class Recorded:

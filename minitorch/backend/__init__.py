@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from minitorch.backend import cpu
-from minitorch.backend.base import (
+from minitorch.backend.indexing import indexed_shape
+from minitorch.backend.transfer import host_array, is_pinned, mapped_array, pin, same_bits
+from minitorch.core.device import (
     ARRAY_DTYPES,
     FLOAT32,
     FLOAT64,
@@ -22,23 +24,17 @@ from minitorch.backend.base import (
     device_of,
     device_types,
     get_default_device,
-    host_array,
-    is_pinned,
-    mapped_array,
     named,
     of,
     of_type,
-    pin,
     register,
     register_lazily,
     registered,
     resolve,
-    same_bits,
     set_default_device,
     unregister,
     why_unavailable,
 )
-from minitorch.backend.indexing import indexed_shape
 
 __all__ = [
     "ARRAY_DTYPES",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minitorch.backend.recording import edits
+from minitorch.core.recording import edits
 
 _required = False
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.base import Array
+from minitorch.core.device import Array
 
 Dims = tuple[int, ...]
 Index = tuple[Any, ...]

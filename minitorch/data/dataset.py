@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
+from minitorch.core.dtypes import int64
+from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
-from minitorch.dtypes import int64
 from minitorch.ops import index_select
 from minitorch.random import Generator, randperm
-from minitorch.tensor import Tensor
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from minitorch import ops
 from minitorch.backend import Device, get_default_device, why_unavailable
+from minitorch.core.dtypes import float64
+from minitorch.core.tensor import Tensor
 from minitorch.creation import from_numpy, tensor
 from minitorch.data.dataset import Dataset, rows
 from minitorch.data.prefetch import ahead
-from minitorch.dtypes import float64
 from minitorch.ops.index import rows_in_range
 from minitorch.random import Generator, randperm
-from minitorch.tensor import Tensor
 
 # PyTorch's further arguments, with the only value that is understood here.
 _UNSUPPORTED: dict[str, Any] = {

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minitorch.backend import Device, get_default_device
+from minitorch.core.tensor import Tensor
 from minitorch.creation import arange, tensor
 from minitorch.data.dataset import TensorDataset
 from minitorch.ops import maximum, stack, where
 from minitorch.random import Generator, rand, randn, randperm
-from minitorch.tensor import Tensor
 
 RADIUS = 5.0  # the points lie within it, or in the square around it
 _HILLS = [(x, y, 1.0 if (x == 0) == (y < 0) else -1.0) for x in (-4, 0, 4) for y in (-2.5, 2.5)]

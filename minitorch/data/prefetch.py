@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any
 
 from minitorch.backend import get_default_device
-from minitorch.tensor import is_grad_enabled, set_grad_enabled
+from minitorch.core.grad_mode import is_grad_enabled, set_grad_enabled
 
 _PATIENCE = 0.5  # seconds that an iterator which ends early waits for batches that are being made
 

@@ -8,11 +8,11 @@ from itertools import pairwise
 from minitorch import nn
 from minitorch.backend import named
 from minitorch.backend.cuda.graph import capture
+from minitorch.core.dtypes import float64
+from minitorch.core.tensor import Tensor
 from minitorch.creation import arange, ones, zeros
-from minitorch.dtypes import float64
 from minitorch.optim import SGD, Adam
 from minitorch.random import Generator, rand, randint, randn
-from minitorch.tensor import Tensor
 from minitorch.text.word2vec.modules import SkipGram
 from minitorch.text.word2vec.sampler import Blocks, BlockSampler
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.module import Module
-from minitorch.tensor import Tensor
 
 
 class _Inplace(Module):

@@ -7,11 +7,11 @@ from typing import Any, TypeVar, overload
 
 from minitorch import fused
 from minitorch.autograd import is_anomaly_enabled
+from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
 from minitorch.nn.layers import Linear
 from minitorch.nn.module import Module
-from minitorch.tensor import Tensor
 
 L = TypeVar("L", bound="_Numbered")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minitorch import tree
 from minitorch.autograd import Function
-from minitorch.tensor import Tensor, grad_mode
+from minitorch.core import pytree
+from minitorch.core.grad_mode import grad_mode
+from minitorch.core.tensor import Tensor
 
 if TYPE_CHECKING:
     from minitorch.nn.module import Module
@@ -62,10 +63,10 @@ class Observer:
 
     def outputs(self, output: Any) -> Any:
         """The module's output, watched: a tensor, or a nest with tensors."""
-        leaves, structure = tree.flatten(output)
+        leaves, structure = pytree.flatten(output)
         self._output_count = len(leaves)
         watched, self._outputs = _watched(self._see_outputs, leaves)
-        return tree.unflatten(watched, structure)
+        return pytree.unflatten(watched, structure)
 
     def _see_outputs(self, grads: Sequence[Any]) -> Sequence[Any]:
         given = _spread(grads, self._outputs, self._output_count)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from minitorch.boundary import guard
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
 from minitorch.random import Generator
-from minitorch.tensor import Tensor, no_grad
 
 _GAINS = {
     "linear": 1.0,

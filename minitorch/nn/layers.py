@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch.backend import Device
+from minitorch.core.dtypes import dtype as DType
+from minitorch.core.dtypes import int64
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import empty, ones, tensor, zeros
-from minitorch.dtypes import dtype as DType
-from minitorch.dtypes import int64
 from minitorch.nn import functional as F
 from minitorch.nn import init
 from minitorch.nn.module import Module, Parameter
-from minitorch.tensor import Tensor, no_grad
 
 DeviceLike = Device | str | None
 

@@ -8,14 +8,18 @@ from copy import copy
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
-from minitorch.backend import Device, recording
-from minitorch.backend.recording import edits, recorders
+from minitorch.backend import Device
 from minitorch.boundary import explained
-from minitorch.dtypes import dtype as DType
-from minitorch.dtypes import float16, float32, float64
+from minitorch.core import recording
+from minitorch.core.dtypes import dtype as DType
+from minitorch.core.dtypes import float16, float32, float64
+from minitorch.core.families import update
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.recording import edits, recorders
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tape import RemovableHandle
+from minitorch.core.tensor import Tensor
 from minitorch.nn.hooks import BackwardHook, observer_of
-from minitorch.rules import update
-from minitorch.tensor import RemovableHandle, RowGrad, Tensor, no_grad
 
 T = TypeVar("T", bound="Module")
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from minitorch import rules
 from minitorch.autograd import Function
-from minitorch.operands import same_device
+from minitorch.core import families
+from minitorch.core.operands import same_device
+from minitorch.core.tensor import Tensor
 from minitorch.ops import stack
-from minitorch.tensor import Tensor
 
 Gates = Sequence[Tensor]
 State = Sequence[Tensor]  # [h] or [h, c], each (N, H)
@@ -100,9 +100,9 @@ def _rnn_reference(gates: Tensor, state: Tensor, weight: Tensor, nonlinearity: s
     return _through_time(_RNN_STEPS[nonlinearity], gates, state, weight)
 
 
-_rnn = rules.fused("rnn", _rnn_reference, 3)
-_lstm = rules.fused("lstm", partial(_through_time, _lstm_step), 3)
-_gru = rules.fused("gru", partial(_through_time, _gru_step), 4)
+_rnn = families.fused("rnn", _rnn_reference, 3)
+_lstm = families.fused("lstm", partial(_through_time, _lstm_step), 3)
+_gru = families.fused("gru", partial(_through_time, _gru_step), 4)
 
 
 # ---------------------------------------------------------------------- as the modules call them

@@ -14,15 +14,15 @@ from functools import partial
 from typing import Any
 
 from minitorch.backend import Device
+from minitorch.core.dtypes import conversion
+from minitorch.core.dtypes import dtype as DType
+from minitorch.core.tensor import Tensor
 from minitorch.creation import empty, zeros
-from minitorch.dtypes import conversion
-from minitorch.dtypes import dtype as DType
 from minitorch.nn import functional as F
 from minitorch.nn import init
 from minitorch.nn.module import Module, Parameter
 from minitorch.nn.recurrence import gru, lstm, rnn
 from minitorch.ops import cat, stack
-from minitorch.tensor import Tensor
 
 DeviceLike = Device | str | None
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (N, hidden_size)

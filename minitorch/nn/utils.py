@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from minitorch import ops, rules
+from minitorch import ops
 from minitorch.boundary import guard
+from minitorch.core import families
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.operands import same_device
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor, zeros_like
-from minitorch.operands import same_device
-from minitorch.tensor import RowGrad, Tensor, no_grad
 
-_sum_squares = rules.constant("sum_squares")
-_scale_all_ = rules.update("scale_all_")
-_clamp_all_ = rules.update("clamp_all_")
+_sum_squares = families.constant("sum_squares")
+_scale_all_ = families.update("scale_all_")
+_clamp_all_ = families.update("clamp_all_")
 
 
 def _values(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch.operands import integer
-from minitorch.rules import constant
-from minitorch.tensor import Tensor
+from minitorch.core.families import constant
+from minitorch.core.operands import integer
+from minitorch.core.tensor import Tensor
 
 # Raises IndexError where an element is not in [0, length); a GPU need not wait to find out.
 _check_range = constant("check_range")

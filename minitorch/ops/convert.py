@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import backend, dtypes
-from minitorch.backend import Device, recording
-from minitorch.rules import Op, TensorFunction, general, linear
-from minitorch.tensor import Node, Tensor, grad_mode, tensor_of
+from minitorch import backend
+from minitorch.backend import Device
+from minitorch.core import dtypes, recording
+from minitorch.core.dispatch import Op
+from minitorch.core.families import TensorFunction, general, linear
+from minitorch.core.grad_mode import grad_mode
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
 
 _clone = linear("clone", lambda g, shape: g)
 _cast: TensorFunction = general(

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, overload
 
-from minitorch import dtypes
-from minitorch.operands import Number, is_number, kind, promote, result_dtype, same_device
-from minitorch.ops.arguments import need_tensor
-from minitorch.rules import (
+from minitorch.core import dtypes
+from minitorch.core.families import (
     MINUS_ONE,
     ONE,
     TensorFunction,
@@ -17,9 +15,11 @@ from minitorch.rules import (
     elementwise,
     general,
     sum_to,
-    watch,
 )
-from minitorch.tensor import Tensor, tensor_of
+from minitorch.core.operands import Number, is_number, kind, promote, result_dtype, same_device
+from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.versions import watch
+from minitorch.ops.arguments import need_tensor
 
 
 # ---------------------------------------------------------------------- partials with a condition

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from minitorch import creation, dtypes
-from minitorch.operands import same_device
+from minitorch import creation
+from minitorch.core import dtypes
+from minitorch.core.dispatch import REGISTRY
+from minitorch.core.families import TensorFunction, _saved, constant, linear
+from minitorch.core.grad_mode import grad_mode
+from minitorch.core.operands import same_device
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.versions import watch
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.shape import broadcast_tensors
-from minitorch.rules import REGISTRY, TensorFunction, _saved, constant, linear, watch
-from minitorch.tensor import Node, RowGrad, Tensor, grad_mode, tensor_of
 
 # ---------------------------------------------------------------------- the table
 _slice = linear(

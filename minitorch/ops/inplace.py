@@ -11,22 +11,25 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-from minitorch import backend, creation, dtypes, random, rules
-from minitorch.backend.recording import moves
-from minitorch.operands import fitting, is_number, same_device
+from minitorch import backend, creation, random
+from minitorch.core import dispatch, dtypes, families, versions
+from minitorch.core.families import general
+from minitorch.core.grad_mode import grad_mode, no_grad
+from minitorch.core.operands import fitting, is_number, same_device
+from minitorch.core.recording import moves
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.versions import Member, member_of, view_of_leaf
 from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
-from minitorch.rules import general
-from minitorch.tensor import Node, Tensor, grad_mode, no_grad, tensor_of
-from minitorch.views import Member, member_of, view_of_leaf
 
 
 # ---------------------------------------------------------------------- the table
 def _put_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, index: Any) -> list[Any]:
     return [
         None if shapes[0] is None else _put(g, g.new_zeros(()), index=index),
-        None if shapes[1] is None else rules.sum_to(g[_tensors(index)], shapes[1]),
+        None if shapes[1] is None else families.sum_to(g[_tensors(index)], shapes[1]),
     ]
 
 
@@ -42,10 +45,10 @@ def _tensors(index: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 _put = general("put", _put_vjp, _put_jvp)  # x with x[index] = v, as a new tensor
-_copy_ = rules.write("copy_")
-_index_put_ = rules.write("index_put_")
-_index_add_ = rules.write("index_add_")
-_scatter_ = rules.write("scatter_")
+_copy_ = families.write("copy_")
+_index_put_ = families.write("index_put_")
+_index_add_ = families.write("index_add_")
+_scatter_ = families.write("scatter_")
 
 
 # ---------------------------------------------------------------------- the tape
@@ -132,7 +135,7 @@ def _view_node(base: Tensor, member: Member) -> Node:
         return node
     index = (_positions(base, member).array,)
     flat = shape.reshape(tensor_of(base.array, base.node), (-1,))
-    return Node(rules.REGISTRY["index"], (flat.node,), (), {"index": index}, index[0].shape)
+    return Node(dispatch.REGISTRY["index"], (flat.node,), (), {"index": index}, index[0].shape)
 
 
 def _positions(base: Tensor, member: Member) -> Tensor:
@@ -179,7 +182,7 @@ def _direct(x: Tensor, other: Any) -> bool:
     return is_number(other) and x.array.dtype.itemsize > 2  # halves: see `operands.HalfScalar`
 
 
-def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callable[..., Tensor]:
+def _binary(name: str, function: Callable[..., Tensor], op: dispatch.Op) -> Callable[..., Tensor]:
     def f(input: Tensor, other: Any) -> Tensor:
         _check_leaf(name, input)
         if not _tracked(input, other) and _direct(input, other):
@@ -190,7 +193,7 @@ def _binary(name: str, function: Callable[..., Tensor], op: rules.Op) -> Callabl
             except ValueError:
                 function(input, other)  # says what is wrong if the shapes do not broadcast
             else:
-                rules.count_change(input)
+                versions.count_change(input)
                 return input
         return _overwrite(name, input, function(_before(input, other), other))
 
@@ -211,7 +214,7 @@ def _unary(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 _ARITHMETIC = {
-    name + "_": _binary(name + "_", getattr(elementwise, function), rules.REGISTRY[name])
+    name + "_": _binary(name + "_", getattr(elementwise, function), dispatch.REGISTRY[name])
     for name, function in (
         ("add", "add_"),
         ("sub", "sub_"),
@@ -414,7 +417,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     value = _fitted("setitem", value, target)
     try:
         if _tracked(input, value):
-            _overwrite("setitem", input, rules.watch(_put(input, value, index=place), *tensors))
+            _overwrite("setitem", input, versions.watch(_put(input, value, index=place), *tensors))
         elif not tensors:
             with no_grad():
                 _copy_(indexing._slice(input, index=place), value)
@@ -472,7 +475,7 @@ def index_add(
     d = _rows("index_add", input, dim, index, source)
     scaled = source if alpha == 1 else source * alpha
     added = indexing._index_backward(scaled, shape=input.array.shape, index=_at(d, index))
-    return input + rules.watch(added, index)
+    return input + versions.watch(added, index)
 
 
 def index_add_(
@@ -524,7 +527,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     d = indexing._check_gather("scatter_add", input, dim, index)
     part = _source_of("scatter_add", input, d, index, src)
     added = indexing._gather_backward(part, shape=input.array.shape, index=index.array, dim=d)
-    return input + rules.watch(added, index)
+    return input + versions.watch(added, index)
 
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -556,5 +559,5 @@ def scatter_(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
         for i, n in enumerate(index.shape)
     ]
     place[d] = index.array
-    result = rules.watch(_put(input, part, index=tuple(place)), index)
+    result = versions.watch(_put(input, part, index=tuple(place)), index)
     return _overwrite("scatter_", input, result)

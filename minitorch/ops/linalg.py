@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minitorch import dtypes
-from minitorch.operands import result_dtype, same_device
+from minitorch.core import dtypes
+from minitorch.core.families import TensorFunction, bilinear
+from minitorch.core.operands import result_dtype, same_device
+from minitorch.core.tensor import Tensor
 from minitorch.ops.arguments import need_tensor
-from minitorch.rules import TensorFunction, bilinear
-from minitorch.tensor import Tensor
 
 # Both arguments have two dimensions or more here; leading ones broadcast.
 _matmul: TensorFunction = bilinear(

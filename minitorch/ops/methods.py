@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minitorch import creation, dtypes, random
+from minitorch import creation, random
 from minitorch.backend import Device
 from minitorch.boundary import guarded
-from minitorch.operands import is_number
+from minitorch.core import dtypes
+from minitorch.core.operands import is_number
+from minitorch.core.tensor import Tensor
 from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
-from minitorch.tensor import Tensor
 
 # Public functions that are methods under the same name, by the module they stand in.
 SAME_NAME: dict[Any, str] = {

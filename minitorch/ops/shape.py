@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch.operands import result_dtype, same_device
+from minitorch.core.families import TensorFunction, general, linear, sum_to
+from minitorch.core.operands import result_dtype, same_device
+from minitorch.core.tensor import Tensor
 from minitorch.ops.arguments import (
     all_dims,
     is_whole,
@@ -17,8 +19,6 @@ from minitorch.ops.arguments import (
     whole_number,
 )
 from minitorch.ops.convert import clone
-from minitorch.rules import TensorFunction, general, linear, sum_to
-from minitorch.tensor import Tensor
 
 
 # ---------------------------------------------------------------------- the table

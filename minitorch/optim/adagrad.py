@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minitorch import rules
+from minitorch.core import families
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, number, options, refuse_weight_decay
 from minitorch.optim.plan import Group, Rule, State
-from minitorch.tensor import RowGrad, Tensor
 
-_adagrad_rows_ = rules.update("adagrad_rows_")
+_adagrad_rows_ = families.update("adagrad_rows_")
 OPTIONS = ("weight_decay", "eps", "maximize")
 
 
@@ -24,7 +25,7 @@ class Adagrad(Optimizer):
     Duchi et al. (2011). Row-sparse gradients change only their rows.
     """
 
-    _rule = Rule(rules.update("adagrad_"), ("sum",), _numbers)
+    _rule = Rule(families.update("adagrad_"), ("sum",), _numbers)
 
     def __init__(
         self,

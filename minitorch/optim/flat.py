@@ -16,9 +16,10 @@ from typing import Any
 
 from minitorch import backend
 from minitorch.backend import Array
-from minitorch.backend.recording import moves
+from minitorch.core.recording import moves
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.creation import zeros
-from minitorch.tensor import RowGrad, Tensor, tensor_of
 
 ALIGNMENT = 128  # bytes that the beginnings of two slots are apart, or a multiple
 PARAM, GRAD = "param", "grad"  # the columns of a pack that are not states

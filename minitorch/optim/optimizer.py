@@ -12,13 +12,15 @@ from operator import itemgetter
 from typing import Any
 
 from minitorch import backend
-from minitorch.backend import recording
-from minitorch.backend.recording import edits, recorders
+from minitorch.core import recording
+from minitorch.core.grad_mode import enable_grad
+from minitorch.core.recording import edits, recorders
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import full_like
 from minitorch.nn.module import zero_grads
 from minitorch.optim.flat import Flat
 from minitorch.optim.plan import Batch, Group, Member, Plan, Rule, State
-from minitorch.tensor import RowGrad, Tensor, enable_grad
 
 
 class Optimizer:

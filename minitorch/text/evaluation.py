@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypedDict
 
 from tqdm import tqdm
 
+from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
-from minitorch.tensor import Tensor
 from minitorch.text.io.corpus import hidden
 from minitorch.text.io.files import read_lines
 from minitorch.text.similarity import COSMUL_EPSILON

@@ -11,15 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minitorch import dtypes
 from minitorch.backend import Device, get_default_device
+from minitorch.core import dtypes
+from minitorch.core.dtypes import dtype as DType
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor, empty, tensor
-from minitorch.dtypes import dtype as DType
 from minitorch.files import recover, require_no_run, run_of
 from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
 from minitorch.random import Generator, rand, randperm
-from minitorch.tensor import Tensor, no_grad
 from minitorch.text.cooccurrence import Cooccurrence, count_cooccurrences
 from minitorch.text.io import model_file
 from minitorch.text.io.corpus import Corpus

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minitorch import dtypes
 from minitorch.backend import Device
+from minitorch.core import dtypes
 from minitorch.creation import tensor
 from minitorch.text import evaluation
 from minitorch.text.evaluation import Correlation, Section

@@ -14,10 +14,10 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from minitorch.backend import Device
+from minitorch.core.dtypes import dtype as DType
+from minitorch.core.dtypes import get_default_dtype
+from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor, from_numpy
-from minitorch.dtypes import dtype as DType
-from minitorch.dtypes import get_default_dtype
-from minitorch.tensor import Tensor
 from minitorch.text.cooccurrence import Cooccurrence
 from minitorch.text.io import model_file
 from minitorch.text.io.encoded import check_words, watch

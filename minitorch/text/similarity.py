@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minitorch.backend.extras import install_hint
+from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor
 from minitorch.ops import stack
-from minitorch.tensor import Tensor
 from minitorch.text.vector_table import Item, Key, VectorTable, lengths, safe, shown, unit
 
 _SCORES_AT_ONCE = 1 << 24  # bounds the matrix of scores, (queries, keys)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
-from minitorch import dtypes
 from minitorch.backend import Device
+from minitorch.core import dtypes
+from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor, empty, from_numpy, tensor
 from minitorch.ops import cat, stack, where
-from minitorch.tensor import Tensor
 from minitorch.text.io.model_file import plain_keys
 
 Key = Any  # what a file can hold: see `model_file.plain`

@@ -15,17 +15,18 @@ from tqdm import tqdm
 from minitorch import nn
 from minitorch.backend.cpu.settings import flush_denormal, keep_heap
 from minitorch.compile import compile
+from minitorch.core.dtypes import bool_, int64
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.pytree import tree_map
+from minitorch.core.tensor import Tensor
 from minitorch.creation import zeros
 from minitorch.data import DataLoader
-from minitorch.dtypes import bool_, int64
 from minitorch.files import recover, run_of
 from minitorch.nn import functional as F
 from minitorch.optim import Optimizer
 from minitorch.optim.lr_scheduler import LRScheduler
 from minitorch.random import get_rng_state, set_rng_state
 from minitorch.serialization import load, save
-from minitorch.tensor import Tensor, no_grad
-from minitorch.tree import tree_map
 
 Loss = Callable[[Any, Tensor], Tensor]
 Metrics = Mapping[str, Callable[[Any, Tensor], Any]]

@@ -12,11 +12,12 @@ from minitorch import nn, optim
 from minitorch.backend import Device
 from minitorch.backend.cpu.settings import flush_denormal
 from minitorch.compile import compile
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
 from minitorch.data import PLANAR, planar
 from minitorch.nn import functional as F
 from minitorch.ops import stack
 from minitorch.random import Generator, randperm
-from minitorch.tensor import Tensor, no_grad
 
 POINTS = 500  # training and test
 FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from minitorch import autograd, random, tree
+from minitorch import autograd, random
 from minitorch.autograd import Function
 from minitorch.boundary import guard
-from minitorch.tensor import Node, Tensor, enable_grad, grad_mode, tensor_of
+from minitorch.core import pytree
+from minitorch.core.grad_mode import enable_grad, grad_mode
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
 
@@ -28,7 +31,7 @@ class _Segment:
         self, function: Callable[..., Any], args: Any, kwargs: Any, preserve_rng_state: bool
     ) -> None:
         self.function = function
-        leaves, self.structure = tree.flatten((args, kwargs))
+        leaves, self.structure = pytree.flatten((args, kwargs))
         self.places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         self.tensors = [leaves[i] for i in self.places]
         self.others = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
@@ -39,7 +42,7 @@ class _Segment:
         leaves = list(self.others)
         for i, tensor in zip(self.places, tensors, strict=True):
             leaves[i] = tensor
-        args, kwargs = tree.unflatten(leaves, self.structure)
+        args, kwargs = pytree.unflatten(leaves, self.structure)
         with enable_grad():
             return self.function(*args, **kwargs)
 
@@ -70,7 +73,7 @@ def _told(kinds: Sequence[tuple[tuple[int, ...], Any]]) -> str:
 
 
 def _tracked(result: Any) -> list[Tensor]:
-    return [y for y in tree.flatten(result)[0] if isinstance(y, Tensor) and y.requires_grad]
+    return [y for y in pytree.flatten(result)[0] if isinstance(y, Tensor) and y.requires_grad]
 
 
 def _apart(x: Tensor) -> Tensor:
@@ -174,7 +177,7 @@ def checkpoint(
     del nodes
     apart = tuple([y.detach() for y in tracked])
     outputs = iter(_Checkpoint.apply(segment, apart, *segment.tensors, *closed))
-    return tree.tree_map(
+    return pytree.tree_map(
         lambda y: next(outputs) if isinstance(y, Tensor) and y.requires_grad else y, result
     )
 

@@ -9,8 +9,7 @@ from threading import Lock
 from typing import Any
 
 from minitorch.boundary import guard
-from minitorch.interception import intercepted
-from minitorch.rules import Op
+from minitorch.core.dispatch import Op, intercepted
 
 __all__ = ["FlopCounterMode"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minitorch.backend.extras import install_hint
-from minitorch.tensor import Tensor
+from minitorch.core.tensor import Tensor
 from minitorch.viz.plots import suffix_of, write_whole
 from minitorch.viz.traces import Row, Trace, Value, shown, trace
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend import Device
+from minitorch.core.dtypes import float64
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
-from minitorch.dtypes import float64
-from minitorch.tensor import Tensor, no_grad
 from minitorch.viz import plots
 
 Array = Any  # of NumPy

@@ -16,10 +16,14 @@ from typing import Any
 import numpy as np
 
 from minitorch import autograd, backend
-from minitorch.autograd import engine
+from minitorch.core import engine
+from minitorch.core.families import fused_saved
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.versions import restore
 from minitorch.creation import ones_like
-from minitorch.rules import fused_saved, restore
-from minitorch.tensor import Node, RowGrad, Tensor, no_grad, tensor_of
 
 Value = Any  # float for one element, else a NumPy array; None where it is not known
 _INFIX = {"add": "+", "sub": "−", "mul": "·", "div": "/", "matmul": "@"}

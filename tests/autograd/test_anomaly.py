@@ -8,9 +8,9 @@ import pytest
 
 import minitorch
 from minitorch import autograd, func, nn
-from minitorch.autograd import engine
-from minitorch.rules import REGISTRY
-from minitorch.tensor import Node
+from minitorch.core import engine
+from minitorch.core.dispatch import REGISTRY
+from minitorch.core.tape import Node
 from minitorch.utils.flop_counter import FlopCounterMode
 from tests.referee import in_threads, ours
 from tests.test_function import Cube

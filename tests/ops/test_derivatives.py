@@ -12,10 +12,10 @@ import pytest
 import minitorch
 from minitorch import fused, ops
 from minitorch.autograd import topological
+from minitorch.core.dispatch import REGISTRY
 from minitorch.nn import recurrence
 from minitorch.ops import elementwise, reduce
 from minitorch.ops.reduce import centre
-from minitorch.rules import REGISTRY
 from minitorch.testing import check_derivatives
 from minitorch.text.word2vec.negative_sampling import negative_sampling
 from tests.referee import ours

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import minitorch
 from minitorch import nn, optim
+from minitorch.core.dispatch import REGISTRY
+from minitorch.core.tensor import tensor_of
 from minitorch.optim.flat import private
-from minitorch.rules import REGISTRY
-from minitorch.tensor import tensor_of
 from tests.optim.test_optimizer import IDS, TABLE, array, descend, gradients, params
 from tests.referee import LIBRARIES
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode as TorchCounter
 
 import minitorch
-from minitorch.rules import REGISTRY
+from minitorch.core.dispatch import REGISTRY
 from minitorch.utils.flop_counter import FlopCounterMode
 from tests.referee import in_threads
 

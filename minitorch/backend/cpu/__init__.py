@@ -6,7 +6,6 @@ entry one of the two arguments may be a Python number, which never widens the ot
 
 import numpy as np
 
-from minitorch.backend.base import Backend
 from minitorch.backend.cpu.elementwise import ELEMENTWISE
 from minitorch.backend.cpu.entry import quiet
 from minitorch.backend.cpu.fused import FUSED
@@ -17,6 +16,7 @@ from minitorch.backend.cpu.recurrent import RECURRENT
 from minitorch.backend.cpu.reduce import REDUCTIONS
 from minitorch.backend.cpu.shape import SHAPE, VIEWS
 from minitorch.backend.cpu.source import SOURCES
+from minitorch.core.device import Backend
 
 BACKEND = Backend(
     name="cpu",

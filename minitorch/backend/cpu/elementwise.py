@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.base import FLOAT64, transfer
 from minitorch.backend.cpu.entry import ZERO, Array, Entries, clone, into, quiet, result
+from minitorch.backend.transfer import transfer
+from minitorch.core.device import FLOAT64
 
 
 def _relu(x: Array, out: Array | None = None) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 from minitorch.backend.cpu.entry import Array, quiet
 from minitorch.backend.cpu.lower import LOWERED
 from minitorch.backend.cpu.shape import VIEWS
-from minitorch.backend.recording import Call, HostWork, Live, Recorder, Replay, arrays_in
+from minitorch.core.recording import Call, HostWork, Live, Recorder, Replay, arrays_in
 
 ALIGNMENT = 64  # bytes, of a cache line
 LARGE = 1 << 20  # bytes of an input that take longer to copy than calls to make (60 µs)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.base import Backend
 from minitorch.backend.cuda import transfer
 from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
 from minitorch.backend.cuda.fused import FUSED
@@ -25,6 +24,7 @@ from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
 from minitorch.backend.extras import install_hint
+from minitorch.core.device import Backend
 
 TABLE: Entries = {
     **ELEMENTWISE,

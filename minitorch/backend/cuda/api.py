@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from minitorch.backend.base import (
+from minitorch.core.device import (
     Backend,
     Device,
     OutOfMemoryError,

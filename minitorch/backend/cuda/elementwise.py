@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minitorch.backend.base import FLOAT32, Device, transfer
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.gpu import NULL, Array, Dims, Entries, Gpu
 from minitorch.backend.cuda.strides import broadcast_shape, check_writable, overlap
+from minitorch.backend.transfer import transfer
+from minitorch.core.device import FLOAT32, Device
 
 BOOL = np.dtype("bool")
 # How a kernel gets a Python number: as C of kernels/common.cuh, rounded to the element type.

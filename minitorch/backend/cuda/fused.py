@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.base import FLOAT64
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill, mul_nonzero
 from minitorch.backend.cuda.gpu import (
@@ -26,6 +25,7 @@ from minitorch.backend.cuda.gpu import (
 from minitorch.backend.cuda.reduce import holding
 from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap, struct_of
 from minitorch.backend.precision import get_float32_matmul_precision
+from minitorch.core.device import FLOAT64
 
 INT64 = np.dtype(np.int64)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.base import OutOfMemoryError
 from minitorch.backend.cuda import strides
 from minitorch.backend.cuda.errors import ErrorWord
 from minitorch.backend.cuda.graph import Graph
 from minitorch.backend.kernels import SUFFIXES, Kernels
+from minitorch.core.device import OutOfMemoryError
 
 Array = Any
 Dims = tuple[int, ...]

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minitorch.backend.base import Array
 from minitorch.backend.cuda import errors, strides
 from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu, int64
@@ -22,6 +21,7 @@ from minitorch.backend.cuda.shape import slice_backward
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.backend.indexing import apart, layout
+from minitorch.core.device import Array
 
 Index = tuple[Any, ...]
 _CHUNK = 2048  # elements that a block of count_nonzero looks at, as in kernels/index.cu

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.base import FLOAT64
 from minitorch.backend.cpu.optim import adam_options
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
@@ -23,6 +22,7 @@ from minitorch.backend.cuda.gpu import KEPT, THREADS, Array, Dims, Entries, Gpu
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
+from minitorch.core.device import FLOAT64
 
 Arrays = Sequence[Array]
 MAX_TENSORS, STATES, CHUNK = 64, 3, 2048  # as in kernels/optim.cu

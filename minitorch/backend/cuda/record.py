@@ -8,7 +8,7 @@ from typing import Any
 
 from minitorch.backend.cuda.gpu import Array, Gpu
 from minitorch.backend.cuda.graph import CaptureError, Graph, capture
-from minitorch.backend.recording import Call, CannotRecord, HostWork, Live, Recorder, Replay, now
+from minitorch.core.recording import Call, CannotRecord, HostWork, Live, Recorder, Replay, now
 
 
 class GraphRecorder(Recorder):

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minitorch.backend.base import Array
 from minitorch.backend.cuda.elementwise import ELEMENTWISE
 from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, WAVES, Dims, Entries, Gpu, int32, int64
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
+from minitorch.core.device import Array
 
 HELD = 2048  # bytes (of what is computed in) of a short row that a warp holds in registers
 CACHE = 32768  # bytes of shared memory for the elements of a tile

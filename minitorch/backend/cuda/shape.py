@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minitorch.backend.base import Array
 from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu
+from minitorch.core.device import Array
 
 Index = tuple[Any, ...]
 

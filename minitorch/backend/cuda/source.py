@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.base import FLOAT64
 from minitorch.backend.cuda.elementwise import fill, number_of
 from minitorch.backend.cuda.gpu import Array, Dims, Entries, Gpu
 from minitorch.backend.cuda.sort import argsort
+from minitorch.core.device import FLOAT64
 
 DType = np.dtype[Any]
 INT64 = np.dtype("int64")

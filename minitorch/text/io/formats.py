@@ -12,9 +12,9 @@ from typing import IO, Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from minitorch.core.dtypes import float64
+from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
-from minitorch.dtypes import float64
-from minitorch.tensor import Tensor
 from minitorch.text.io.corpus import hidden
 from minitorch.text.io.files import DAMAGED, open_file, replacing, said_with
 from minitorch.text.options import LONGEST_VECTOR

@@ -15,11 +15,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from minitorch import dtypes
 from minitorch.backend import Device
+from minitorch.core import dtypes
+from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
 from minitorch.serialization import PickleError, load, save
-from minitorch.tensor import Tensor
 from minitorch.text.io.files import COMPRESSED, DAMAGED, open_file, replacing
 
 # The version of what stands in a file of each kind: to be raised when that changes.

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
 from minitorch.backend import Device
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor, empty, from_numpy, ones
 from minitorch.files import require_no_run
 from minitorch.nn import Module
 from minitorch.ops import cat
 from minitorch.random import Generator
-from minitorch.tensor import Tensor, no_grad
 from minitorch.text.io import model_file
 from minitorch.text.io.corpus import Corpus
 from minitorch.text.io.encoded import Encoded, encode, from_frequencies

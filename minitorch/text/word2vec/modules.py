@@ -13,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import dtypes, ops
+from minitorch import ops
 from minitorch.backend import Device
+from minitorch.core import dtypes
+from minitorch.core.dtypes import dtype as DType
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
+from minitorch.core.versions import count_change
 from minitorch.creation import zeros
-from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module, ModuleList
 from minitorch.random import Generator, rand
-from minitorch.rules import count_change
-from minitorch.tensor import Tensor, no_grad
 from minitorch.text.word2vec.kernels.machine_code import cbow_sgd_
 from minitorch.text.word2vec.negative_sampling import negative_sampling, negative_sampling_sgd_
 from minitorch.text.word2vec.rows import Rows, Windows

@@ -7,10 +7,10 @@ from typing import Any
 
 from minitorch import library
 from minitorch.boundary import guard
+from minitorch.core.operands import same_device
+from minitorch.core.tensor import Tensor
 from minitorch.creation import arange
-from minitorch.operands import same_device
 from minitorch.ops import logsigmoid
-from minitorch.tensor import Tensor
 
 
 def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from minitorch import dtypes
+from minitorch.core import dtypes
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import arange, tensor
-from minitorch.tensor import Tensor, no_grad
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.word2vec.modules import SkipGram
 from minitorch.text.word2vec.sampler import Blocks

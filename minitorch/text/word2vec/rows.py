@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minitorch import ops
-from minitorch.tensor import Tensor
+from minitorch.core.tensor import Tensor
 from minitorch.text.word2vec.damping import SOFTMAX_LIMIT
 
 

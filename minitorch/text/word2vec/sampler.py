@@ -7,10 +7,12 @@ from functools import partial
 from math import prod
 from typing import NamedTuple
 
-from minitorch import dtypes, ops
+from minitorch import ops
+from minitorch.core import dtypes
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
 from minitorch.creation import arange, empty, from_numpy, full, like, zeros
 from minitorch.random import Generator, rand, randint, randperm
-from minitorch.tensor import Tensor, no_grad
 from minitorch.text.word2vec.kernels.machine_code import blockwise
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minitorch.backend import Device
+from minitorch.core.tensor import Tensor
 from minitorch.creation import from_numpy
 from minitorch.nn import Module, Parameter
-from minitorch.tensor import Tensor
 
 Array = NDArray[Any]
 

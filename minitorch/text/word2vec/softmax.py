@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minitorch import dtypes
 from minitorch.backend import Device
+from minitorch.core import dtypes
+from minitorch.core.dtypes import dtype as DType
+from minitorch.core.grad_mode import no_grad
+from minitorch.core.tensor import Tensor
+from minitorch.core.versions import count_change
 from minitorch.creation import arange, tensor, zeros
-from minitorch.dtypes import dtype as DType
 from minitorch.nn import Embedding, Module, Parameter
 from minitorch.ops import logsigmoid
-from minitorch.rules import count_change
-from minitorch.tensor import Tensor, no_grad
 from minitorch.text.word2vec.huffman import huffman
 from minitorch.text.word2vec.kernels.machine_code import hierarchical_softmax_sgd_
 from minitorch.text.word2vec.rows import Rows, factors

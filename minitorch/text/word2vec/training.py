@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from minitorch import dtypes
 from minitorch.backend.cpu import settings
+from minitorch.core import dtypes
+from minitorch.core.tensor import Tensor
 from minitorch.creation import from_numpy, tensor, zeros
 from minitorch.files import recover, run_of
-from minitorch.tensor import Tensor
 from minitorch.text.io import model_file
 from minitorch.text.io.encoded import Encoded
 from minitorch.text.progress import Progress

@@ -5,7 +5,7 @@ import pytest
 
 import minitorch.text  # noqa: F401  (which has a fused op of its own)
 from minitorch import backend
-from minitorch.rules import REGISTRY
+from minitorch.core.dispatch import REGISTRY
 
 CPU = backend.named("cpu").entries
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from minitorch import backend
 from minitorch.backend import sim
 from minitorch.backend.cuda import strides
 from minitorch.backend.sim.settings import config
-from minitorch.tensor import tensor_of
+from minitorch.core.tensor import tensor_of
 
 try:
     sim.check_compiler()

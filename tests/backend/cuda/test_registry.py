@@ -7,8 +7,8 @@ import pytest
 import minitorch
 from minitorch import backend, nn, optim
 from minitorch.backend.kernels import SUFFIXES, files
+from minitorch.core.dispatch import REGISTRY
 from minitorch.nn import recurrence
-from minitorch.rules import REGISTRY
 from minitorch.text.word2vec.negative_sampling import negative_sampling, negative_sampling_sgd_
 from tests.backend.cuda.entries import SIM, put
 from tests.test_rules import ARGUMENTS

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.recording import edits
+from minitorch.core.recording import edits
 
 Array = Any  # an array of whatever type the backend uses
 FLOAT32 = np.dtype("float32")
@@ -131,22 +131,6 @@ def registered() -> list[Backend]:
     return list(_by_type.values())
 
 
-def same_bits(a: Array, b: Array) -> bool:
-    """Whether two arrays are equal in shape, dtype and every bit (a GPU is waited for).
-
-    What is not a number equals another that is not, whatever sign it has.
-    """
-    x, y = (of(array).to_host(array) for array in (a, b))
-    if x.shape != y.shape or x.dtype != y.dtype:
-        return False
-    if x.tobytes() == y.tobytes():
-        return True
-    if x.dtype.kind != "f":
-        return False
-    equal = (x == y) & (np.signbit(x) == np.signbit(y))
-    return bool((equal | (np.isnan(x) & np.isnan(y))).all())
-
-
 def of_type(array_type: type) -> Backend:
     """The backend that serves arrays of this type."""
     try:
@@ -188,30 +172,6 @@ def why_unavailable(name: str) -> str | None:
 def device_types() -> list[str]:
     """The device types that have a name, available or not."""
     return list(dict.fromkeys([*_by_name, *_makers]))
-
-
-def host_array(data: Any, dtype: np.dtype | None = None) -> np.ndarray:
-    """Python data (numbers, nested lists) as a NumPy array in native byte order.
-
-    dtype: what the array is converted to; a number too large for it becomes inf, with no warning.
-    """
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ValueError(f"tensor: expected numbers in lists of equal lengths: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"tensor: expected numbers, got {array.dtype} from {type(data).__name__}")
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    if dtype is None or array.dtype == dtype:
-        return array
-    with np.errstate(all="ignore"):
-        return array.astype(dtype, order="C")
-
-
-def mapped_array(path: str, dtype: str, shape: Sequence[int], offset: int) -> np.ndarray:
-    """Part of a file as an array that cannot be written to, read where it is used."""
-    return np.asarray(np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(shape)))
 
 
 class Device:
@@ -316,41 +276,6 @@ def resolve(device: str | Device | None) -> tuple[Backend, int]:
     chosen = get_default_device() if device is None else Device(device)
     serving = available(chosen)
     return serving, serving.current() if chosen.index is None else chosen.index
-
-
-def transfer(array: Array, device: Device, non_blocking: bool = False) -> Array:
-    """The same elements on another device; every backend's entry.
-
-    non_blocking: where pinned memory allows it, the host does not wait for the copy.
-    """
-    here = of(array)
-    there, index = resolve(device)
-    if here is there and here.across is not None:
-        return here.across(array, index)
-    waits_for = {} if here.pin is None or not non_blocking else {"non_blocking": True}
-    host = here.to_host(array, **waits_for)
-    waits_for = {} if there.pin is None or not non_blocking else {"non_blocking": True}
-    return there.from_host(host, index, **waits_for)
-
-
-def pin(array: Array, device: str | Device | None = None) -> np.ndarray:
-    """A host array in memory that GPUs copy from and to by themselves.
-
-    device: whose pinned memory; None: the default device's, or cuda's. Raises RuntimeError where
-    the device is not available, or has no such memory.
-    """
-    chosen = get_default_device() if device is None else Device(device)
-    serving = named("cuda" if device is None and chosen.type == "cpu" else chosen.type)
-    if serving.pin is None:
-        raise RuntimeError(f"pin_memory: device '{serving.name}' has no pinned memory")
-    return serving.pin(of(array).to_host(array))
-
-
-def is_pinned(array: Array) -> bool:
-    """Whether an array is in pinned memory of some device."""
-    return type(array) is np.ndarray and any(
-        serving.is_pinned(array) for serving in _by_name.values() if serving.is_pinned is not None
-    )
 
 
 def device_of(array: Array) -> Device:

@@ -12,7 +12,7 @@ from typing import Any
 
 from minitorch import backend
 from minitorch.backend import Array
-from minitorch.backend.recording import edits
+from minitorch.core.recording import edits
 
 
 class dtype:
@@ -153,3 +153,19 @@ def promote_all(dimensioned: list[dtype], zero_dim: list[dtype], numbers: list[d
     if result is None:
         raise TypeError("result_type: expected at least one operand")
     return result
+
+
+class Size(tuple[int, ...]):
+    """A shape: a tuple with `numel()`."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The number of elements."""
+        n = 1
+        for length in self:
+            n *= length
+        return n
+
+    def __repr__(self) -> str:
+        return f"minitorch.Size({list(self)})"

@@ -20,107 +20,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from threading import RLock
 from typing import Any
 
 from minitorch import backend
-from minitorch.backend import FLOAT32, FLOAT64, Array, recording
-from minitorch.backend.recording import recorders
-from minitorch.operands import as_floating, kind, promote, same_device
-from minitorch.tensor import Node, Tensor, grad_mode, tensor_of
-from minitorch.views import register_view
+from minitorch.backend import FLOAT32, FLOAT64, Array
+from minitorch.core import recording
+from minitorch.core.dispatch import REGISTRY, Entries, Function, Op
+from minitorch.core.grad_mode import grad_mode
+from minitorch.core.operands import as_floating, kind, promote, same_device
+from minitorch.core.tape import Node
+from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.versions import Saved, Unit, count_change, register_view, restore, save
 
-Function = Callable[..., Any]
 TensorFunction = Callable[..., Tensor]
 Partial = Callable[..., Any] | str
 ONE, MINUS_ONE = "1", "-1"  # partials that need no multiplication
-Saved = tuple[Array, Node | None, list[Any] | None, int]
-
-
-class Entries(dict[type, Function]):
-    """An op's entry for each array type, filled on first use; anything may stand in for one.
-
-    plain: what was there before the first of the wrappers that are on; None while there is none.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.plain: dict[type, Function] | None = None
-
-    def __missing__(self, array_type: type) -> Function:
-        serving = backend.of_type(array_type)
-        try:
-            entry = serving.entries[self.name]
-        except KeyError:
-            raise NotImplementedError(
-                f"{self.name}: device '{serving.name}' has no such op"
-            ) from None
-        with wrapping:
-            self[array_type] = entry = self._wrapped(array_type, entry)
-        return entry
-
-    def _wrapped(self, array_type: type, entry: Function) -> Function:
-        for wrap in wrappers:
-            entry = wrap(REGISTRY[self.name], array_type, entry)
-        return entry
-
-    def renew(self) -> None:
-        """Put entries in place as the wrappers are now; `wrapping` is held."""
-        served = [there.array_type for there in backend.registered()]
-        plain = self if self.plain is None else self.plain
-        plain = self.plain = {t: plain[t] for t in served if t in plain}
-        for array_type in [t for t in self if t not in plain]:
-            del self[array_type]
-        self.update({t: self._wrapped(t, entry) for t, entry in plain.items()})
-        if not wrappers:
-            self.plain = None
-
-
-class Op:
-    """What is known of one op: its entries by array type and its derivative rules.
-
-    vjp(node, g) gives a gradient (or None) for each parent; jvp(node, tangents) the tangent of
-    the result, where a tangent is None for an argument that does not vary.
-    """
-
-    __slots__ = ("entries", "family", "jvp", "name", "parts", "reference", "view", "vjp")
-
-    def __init__(
-        self,
-        name: str,
-        family: str,
-        vjp: Function | None = None,
-        jvp: Function | None = None,
-        view: bool = False,
-        reference: Function | None = None,
-    ) -> None:
-        _require_new(name)
-        self.name = name
-        self.family = family
-        self.entries = Entries(name)
-        self.vjp = vjp
-        self.jvp = jvp
-        self.view = view
-        self.reference = reference
-        self.parts: Function | None = None  # see `fused`
-        REGISTRY[name] = self
-
-    def __repr__(self) -> str:
-        return f"<op {self.name}, {self.family}>"
 
 
 def _require_new(name: str) -> None:
     if name in REGISTRY:
         raise ValueError(f"op: name: there is an op of the name {name!r} already")
-
-
-REGISTRY: dict[str, Op] = {}
-Wrap = Callable[[Op, type, Function], Function]
-# What stands before all entries, see `interception`; whoever changes it, or asks for an entry that
-# depends on it, holds the lock.
-wrappers: list[Wrap] = []
-wrapping = RLock()
 
 
 def _named(f: Any, op: Op) -> TensorFunction:
@@ -132,63 +51,9 @@ def _named(f: Any, op: Op) -> TensorFunction:
 
 
 # ---------------------------------------------------------------------- saved values
-def save(x: Tensor) -> Saved:
-    """What a rule needs to see x again: never the Tensor, which an in-place op could rebind."""
-    version = x.version
-    return (x.array, x.node, version, version[0])
-
-
-def restore(op: Op, saved: Saved) -> Any:
-    """The saved tensor (or number); RuntimeError where it was changed in place since."""
-    array, node, version, count = saved
-    if version is None:
-        return array  # a Python number
-    if version[0] != count:
-        raise _changed(op, saved)
-    return tensor_of(array, node, version)
-
-
-def _changed(op: Op, saved: Saved) -> Exception:
-    array, _, version, count = saved
-    assert version is not None
-    return RuntimeError(
-        "one of the variables needed for gradient computation has been modified by an "
-        f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
-        f"version {version[0]}; expected version {count} instead"
-    )
-
-
-def watch(result: Tensor, *tensors: Tensor) -> Tensor:
-    """Let the walks raise if one of these (an index, a condition) is changed in place by then."""
-    node = result.node
-    if node is not None and node.op is not None:
-        node.watched = tuple([save(x) for x in tensors])
-    return result
 
 
 # ---------------------------------------------------------------------- the seed of a scalar
-class Unit(list[Any]):
-    """The version cell of a cached 1, by which it and its views are known."""
-
-
-_units: dict[tuple[type, int | None, Any], Tensor] = {}
-
-
-def unit(y: Tensor) -> Tensor:
-    """The 0-d tensor 1 of y's device and dtype, made once: nobody may change it."""
-    a = y.array
-    serving = backend.of(a)
-    key = (type(a), serving.index(a), a.dtype)
-    found = _units.get(key)
-    if found is None or found.version[0]:
-        one = serving.entries["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
-        found = _units[key] = tensor_of(serving.as_array(one), None, Unit([0]))
-    return found
-
-
-def owned(g: Any) -> Any:
-    """A gradient as users may have it: a copy where it is the cached 1."""
-    return g.clone() if type(getattr(g, "version", None)) is Unit else g
 
 
 def _saved(node: Node) -> Any:
@@ -706,13 +571,6 @@ def _write(name: str, entry: Function, arrays: Sequence[Any], params: dict[str, 
             f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
             "elements share one place in memory; clone() it before writing"
         ) from None
-
-
-def count_change(x: Tensor) -> None:
-    """Count up the version of a tensor that has just been changed in place."""
-    x.version[0] += 1
-    if recorders:
-        recording.changed(x.array, x.version)
 
 
 def write(name: str) -> TensorFunction:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, ParamSpec, SupportsIndex, TypeAlias, TypeVar, overload
 
 from minitorch.backend import Array, Device
-from minitorch.dtypes import dtype as Dtype
+from minitorch.core.dtypes import dtype as Dtype
 from minitorch.ops.reduce import Reduced
 from minitorch.random import Generator
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from operator import index as as_index
 from typing import Any
 
-from minitorch import backend, dtypes
+from minitorch import backend
 from minitorch.backend import FLOAT32, FLOAT64, HalfScalar
-from minitorch.tensor import Tensor
+from minitorch.core import dtypes
+from minitorch.core.tensor import Tensor
 
 
 class Number(Tensor):
