@@ -61,7 +61,7 @@ lint: $(VENV)/stamp-lint ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --follow-imports=silent minitorch/tensor.py # which its stub hides
+	$(BIN)/mypy --follow-imports=silent minitorch/core/tensor.py # which its stub hides
 
 format: $(VENV)/stamp-lint ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

@@ -26,7 +26,7 @@ OURS = "minitorch"
 LIBRARIES = {OURS: "minitorch.text", REFEREE: "gensim.models"}
 STEP = "step_words"  # what minitorch calls the words of a step; gensim has no such thing
 COMPILED = {"auto": None, "yes": True, "no": False}
-SOURCES = ("text", "backend/cpu", "nn", "ops")  # in minitorch, of word vectors
+SOURCES = ("text", "backend/cpu", "core", "nn", "ops")  # in minitorch, of word vectors
 AT_ONCE = 8  # runs of a process, after which they are kept
 MODELS: dict[str, dict[str, Any]] = {
     "skip-gram": {"sg": 1},

@@ -26,6 +26,7 @@ from minitorch.backend import Array
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.core import dtypes, engine, recording
 from minitorch.core.dispatch import Op, intercepted, observers
+from minitorch.core.function import Part, result_node
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.recording import CannotRecord, Recorder, edits, moves, recorders
 from minitorch.core.sparse import RowGrad
@@ -498,12 +499,10 @@ class Backward:
         nodes = [recorded[i].node for i in self.roots] if recorded else self.parents
         common = Node(_passing if recorded else self, tuple(nodes), saved, None, ())
         for i, place in enumerate(self.roots):
-            tensors[place] = tensor_of(
-                tensors[place].array, engine._result_node(common, i, tensors[place])
-            )
+            tensors[place] = tensor_of(tensors[place].array, result_node(common, i, tensors[place]))
         return tensors
 
-    def vjp(self, node: Node, g: engine.Part) -> list[Any]:
+    def vjp(self, node: Node, g: Part) -> list[Any]:
         """The gradients of the leaves."""
         if node.saved is None:
             raise RuntimeError(
@@ -554,7 +553,7 @@ class _Passing:
     reference = None
     view = False
 
-    def vjp(self, node: Node, g: engine.Part) -> list[Any]:
+    def vjp(self, node: Node, g: Part) -> list[Any]:
         """The gradients of the results."""
         return [g.parts.get(i) for i in range(len(node.parents))]
 

@@ -1,6 +1,6 @@
 """Ops of your own, with kernels for each device; they work wherever the ops of minitorch do.
 
-An op is made by its family, from which its derivatives follow (`minitorch.rules` has the table):
+An op is made by its family, from which its derivatives follow (see `minitorch.core.families`):
 
     scaled = library.linear("scaled", lambda g, shape, by: scaled(g, by=by))
 

@@ -196,4 +196,4 @@ def _row_grad_repr(self: RowGrad) -> str:
 
 
 Tensor.__repr__ = _tensor_repr  # type: ignore[method-assign]
-RowGrad.__repr__ = _row_grad_repr  # type: ignore[method-assign]
+RowGrad.__repr__ = _row_grad_repr  # type: ignore[method-assign,assignment]

@@ -9,6 +9,8 @@ import pytest
 
 import minitorch
 from minitorch import backend
+from minitorch.backend.transfer import transfer
+from minitorch.core import device
 from minitorch.core.dispatch import REGISTRY
 from tests.referee import ours
 
@@ -29,9 +31,9 @@ def other():
     """A second device with two numbers, which computes as the cpu does."""
     cpu = backend.named("cpu")
     entries = {name: _other(f) for name, f in cpu.entries.items()}
-    entries["transfer"] = base.transfer
+    entries["transfer"] = transfer
     backend.register(
-        base.Backend(
+        backend.Backend(
             name="other",
             array_type=OtherArray,
             entries=entries,
@@ -84,7 +86,7 @@ def _absent():
 
 
 def test_a_device_that_is_not_there(monkeypatch):
-    monkeypatch.setitem(base._makers, "absent", _absent)
+    monkeypatch.setitem(device._makers, "absent", _absent)
     for ask in (
         lambda: minitorch.zeros(1, device="absent"),
         lambda: minitorch.set_default_device("absent"),

@@ -16,6 +16,7 @@ from minitorch.compile import ATTEMPTS, OPEN, PROGRAMS, CannotRecord
 from minitorch.core import recording
 from minitorch.core.dispatch import REGISTRY
 from minitorch.core.sparse import RowGrad
+from minitorch.core.versions import count_change
 from minitorch.nn import functional as F
 from minitorch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 from minitorch.utils.flop_counter import FlopCounterMode
@@ -541,7 +542,7 @@ REFUSED = {
     "nonzero": (lambda x: x.nonzero().float(), "nonzero: the shape of its result depends on data"),
     "mask": (lambda x: x[x > 0], "nonzero: the shape of its result depends on data"),
     "returned number": (lambda x: (x, 3.0), "the step returns a value of type float"),
-    "changed by no op": (minitorch.rules.count_change, "what changes an array is not an op"),
+    "changed by no op": (count_change, "what changes an array is not an op"),
     "changed argument": (lambda x: x.add_(1), "changes one of its arguments"),
     "random state": (lambda x: (x, minitorch.get_rng_state()), "random state"),
     "deepcopy": (lambda x: __import__("copy").deepcopy(x), "deepcopy"),

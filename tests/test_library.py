@@ -9,6 +9,7 @@ import pytest
 import minitorch
 from minitorch import backend, library
 from minitorch.autograd import detect_anomaly
+from minitorch.core import device as devices
 from minitorch.core import dispatch
 from minitorch.core.dispatch import intercepted
 from minitorch.testing import check_derivatives
@@ -177,7 +178,7 @@ def test_a_kernel_waits_for_its_device(monkeypatch, scaled):
         parts = dict.fromkeys(("from_host", "to_host", "as_array", "address"), id)
         return backend.Backend("later", Other, {}, frozenset(), **parts)
 
-    monkeypatch.setattr(base, "_makers", dict(base._makers))
+    monkeypatch.setattr(devices, "_makers", dict(devices._makers))
     backend.register_lazily("later", make)
     library.register_kernel("scaled", "later", lambda x, by: (x, by))
     try:

@@ -20,6 +20,7 @@ from typing import Any
 from minitorch import backend
 from minitorch.core import engine, recording
 from minitorch.core.dispatch import REGISTRY, Op, intercepted
+from minitorch.core.function import FunctionOp, Part
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import Node
@@ -95,7 +96,7 @@ def _finite(value: Any) -> bool:
         return math.isfinite(value)
     if isinstance(value, RowGrad):
         value = value.values
-    if isinstance(value, engine.Part):
+    if isinstance(value, Part):
         return all(map(_finite, value.parts.values()))
     if isinstance(value, (tuple, list)):
         return all(map(_finite, value))
@@ -222,8 +223,8 @@ class _Standing:
         self._put(Node, "__init__", _traced_init)
         self._put(engine, "_through_reference", _through_reference)
         for name, what in (("vjp", "backward"), ("jvp", "tangent")):
-            method = getattr(engine.FunctionOp, name)
-            self._put(engine.FunctionOp, name, _checked_method(method, what))
+            method = getattr(FunctionOp, name)
+            self._put(FunctionOp, name, _checked_method(method, what))
         for op in list(REGISTRY.values()):
             self._check_rules(op)
         plain = Op.__init__

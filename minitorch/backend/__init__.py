@@ -11,13 +11,8 @@ from minitorch.backend import cpu
 from minitorch.backend.indexing import indexed_shape
 from minitorch.backend.transfer import host_array, is_pinned, mapped_array, pin, same_bits
 from minitorch.core.device import (
-    ARRAY_DTYPES,
-    FLOAT32,
-    FLOAT64,
-    Array,
     Backend,
     Device,
-    HalfScalar,
     OutOfMemoryError,
     add_kernel,
     available,
@@ -35,6 +30,7 @@ from minitorch.core.device import (
     unregister,
     why_unavailable,
 )
+from minitorch.core.dtypes import ARRAY_DTYPES, FLOAT32, FLOAT64, Array, HalfScalar
 
 __all__ = [
     "ARRAY_DTYPES",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.core.device import Array
+from minitorch.core.dtypes import Array
 
 Dims = tuple[int, ...]
 Index = tuple[Any, ...]

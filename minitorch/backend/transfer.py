@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.core.device import Array, Device, _by_name, get_default_device, named, of, resolve
+from minitorch.core.device import Device, _by_name, get_default_device, named, of, resolve
+from minitorch.core.dtypes import Array
 
 
 def same_bits(a: Array, b: Array) -> bool:

@@ -10,34 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.core.dtypes import Array
 from minitorch.core.recording import edits
-
-Array = Any  # an array of whatever type the backend uses
-FLOAT32 = np.dtype("float32")
-FLOAT64 = np.dtype("float64")
-ARRAY_DTYPES = {
-    name: np.dtype(name)
-    for name in (
-        *("bool", "uint8", "int8", "int16", "int32", "int64"),
-        *("float16", "float32", "float64"),
-    )
-}
-
-
-class HalfScalar(float):
-    """A number beside float16 arrays, with which + - * / are computed in float32."""
-
-    __slots__ = ()
-
-    def __array_ufunc__(
-        self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any
-    ) -> Any:
-        if ufunc not in (np.add, np.subtract, np.multiply, np.divide):
-            inputs = tuple(float(x) if x is self else x for x in inputs)
-            return getattr(ufunc, method)(*inputs, out=out, **kwargs)
-        inputs = tuple(np.float32(x) if x is self else x for x in inputs)
-        wide = getattr(ufunc, method)(*inputs, out=out, casting="unsafe", **kwargs)
-        return wide if out is not None else np.asarray(wide, np.float16)
 
 
 class OutOfMemoryError(RuntimeError):

@@ -8,48 +8,6 @@ from typing import Any
 
 from minitorch import backend
 from minitorch.core import recording
-from minitorch.core.families import _require_new
-
-observers: list[Wrap] = []  # those of the wrappers that want to see every call, also a replay's
-
-
-class intercepted:
-    """While it is on, ops call `wrap(op, array_type, entry)` instead of their entry.
-
-    It holds on every device and for all threads. Several may be on, in any order and from several
-    threads; the one that came last goes first. While one is on, compiled steps run as they are.
-    records: it is a recorder. That goes last: what it records runs when the others are gone.
-    """
-
-    def __init__(self, wrap: Wrap, records: bool = False) -> None:
-        self._wrap = wrap
-        self._records = records
-
-    def __enter__(self) -> None:
-        recording.impossible(
-            "ops are looked at while they run (anomaly mode, a flop counter), which a replay would "
-            "not be; do so outside of the step"
-        )
-        with wrapping:
-            if self._records:
-                wrappers.insert(0, self._wrap)
-            else:
-                wrappers.append(self._wrap)
-                observers.append(self._wrap)
-            _renew()
-
-    def __exit__(self, *_: object) -> None:
-        with wrapping:
-            wrappers.remove(self._wrap)
-            if not self._records:
-                observers.remove(self._wrap)
-            _renew()
-
-
-def _renew() -> None:
-    for op in list(REGISTRY.values()):  # another thread may import a module that has ops
-        op.entries.renew()
-
 
 Function = Callable[..., Any]
 
@@ -94,6 +52,11 @@ class Entries(dict[type, Function]):
             self.plain = None
 
 
+def require_new(name: str) -> None:
+    if name in REGISTRY:
+        raise ValueError(f"op: name: there is an op of the name {name!r} already")
+
+
 class Op:
     """What is known of one op: its entries by array type and its derivative rules.
 
@@ -112,7 +75,7 @@ class Op:
         view: bool = False,
         reference: Function | None = None,
     ) -> None:
-        _require_new(name)
+        require_new(name)
         self.name = name
         self.family = family
         self.entries = Entries(name)
@@ -128,11 +91,50 @@ class Op:
 
 
 REGISTRY: dict[str, Op] = {}
-
 Wrap = Callable[[Op, type, Function], Function]
 
-# What stands before all entries, see `interception`; whoever changes it, or asks for an entry that
+
+# ---------------------------------------------------------------------- interception
+# What stands before all entries, see `intercepted`; whoever changes it, or asks for an entry that
 # depends on it, holds the lock.
 wrappers: list[Wrap] = []
-
 wrapping = RLock()
+observers: list[Wrap] = []  # those of the wrappers that want to see every call, also a replay's
+
+
+class intercepted:
+    """While it is on, ops call `wrap(op, array_type, entry)` instead of their entry.
+
+    It holds on every device and for all threads. Several may be on, in any order and from several
+    threads; the one that came last goes first. While one is on, compiled steps run as they are.
+    records: it is a recorder. That goes last: what it records runs when the others are gone.
+    """
+
+    def __init__(self, wrap: Wrap, records: bool = False) -> None:
+        self._wrap = wrap
+        self._records = records
+
+    def __enter__(self) -> None:
+        recording.impossible(
+            "ops are looked at while they run (anomaly mode, a flop counter), which a replay would "
+            "not be; do so outside of the step"
+        )
+        with wrapping:
+            if self._records:
+                wrappers.insert(0, self._wrap)
+            else:
+                wrappers.append(self._wrap)
+                observers.append(self._wrap)
+            _renew()
+
+    def __exit__(self, *_: object) -> None:
+        with wrapping:
+            wrappers.remove(self._wrap)
+            if not self._records:
+                observers.remove(self._wrap)
+            _renew()
+
+
+def _renew() -> None:
+    for op in list(REGISTRY.values()):  # another thread may import a module that has ops
+        op.entries.renew()

@@ -1,4 +1,4 @@
-"""dtypes and PyTorch's rules of promotion.
+"""dtypes, PyTorch's rules of promotion, and shapes.
 
 NumPy's rules differ (int64 + float32 is float64 there): in PyTorch the category decides first
 (bool < integer < float), and a tensor with dimensions outweighs a 0-d one, which outweighs a
@@ -10,9 +10,36 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-from minitorch import backend
-from minitorch.backend import Array
+import numpy as np
+
 from minitorch.core.recording import edits
+
+Array = Any  # an array of whatever type the backend uses
+FLOAT32 = np.dtype("float32")
+FLOAT64 = np.dtype("float64")
+ARRAY_DTYPES = {
+    name: np.dtype(name)
+    for name in (
+        *("bool", "uint8", "int8", "int16", "int32", "int64"),
+        *("float16", "float32", "float64"),
+    )
+}
+
+
+class HalfScalar(float):
+    """A number beside float16 arrays, with which + - * / are computed in float32."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(
+        self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any
+    ) -> Any:
+        if ufunc not in (np.add, np.subtract, np.multiply, np.divide):
+            inputs = tuple(float(x) if x is self else x for x in inputs)
+            return getattr(ufunc, method)(*inputs, out=out, **kwargs)
+        inputs = tuple(np.float32(x) if x is self else x for x in inputs)
+        wide = getattr(ufunc, method)(*inputs, out=out, casting="unsafe", **kwargs)
+        return wide if out is not None else np.asarray(wide, np.float16)
 
 
 class dtype:
@@ -23,7 +50,7 @@ class dtype:
     def __init__(self, name: str, category: int) -> None:
         self.name = name
         self.category = category
-        self.array_dtype = backend.ARRAY_DTYPES[name]
+        self.array_dtype = ARRAY_DTYPES[name]
         self.itemsize = self.array_dtype.itemsize
 
     @property

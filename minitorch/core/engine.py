@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from sys import getrefcount
 from typing import Any
 
-from minitorch import creation
 from minitorch.core import recording
 from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import grad_mode, set_grad_enabled
@@ -170,7 +169,7 @@ def _calibrate(g: Any) -> tuple[int, int]:
 
 # What `getrefcount` says of a gradient that one name holds and nobody else, and of its version
 # list, which it would share with its views.
-SOLE, SOLE_VERSION = _calibrate(lambda: creation.zeros(1))
+SOLE, SOLE_VERSION = _calibrate(lambda: tensor_of(None))
 
 
 def _accumulate(node: Node, g: Any, references: int | None = None) -> None:
@@ -206,7 +205,7 @@ def _added_to(old: Gradient, g: Gradient) -> bool:
     if isinstance(old, RowGrad):
         if not isinstance(g, RowGrad):
             return False
-        total = old + g
+        total: Any = old + g
         old.indices, old.values = total.indices, total.values.detach()
     elif old.dtype is not g.dtype or old.shape != g.shape:
         return False
@@ -280,7 +279,7 @@ def push_forward(
     with set_grad_enabled(create_graph):
         known = _walk_forward(roots, given)
     return [
-        known[id(y.node)] if y.node is not None and id(y.node) in known else creation.zeros_like(y)
+        known[id(y.node)] if y.node is not None and id(y.node) in known else y.new_zeros(y.shape)
         for y in outputs
     ]
 
@@ -301,7 +300,7 @@ def _seed(name: str, y: Tensor, g: Tensor | None, once: bool) -> tuple[Node, Ten
                 f"got shape {tuple(y.shape)}: pass a gradient of that shape"
             )
         # A graph that is kept may be walked again: its ops must not give away what they keep.
-        return y.node, unit(y) if once and not y.array.ndim else creation.ones_like(y)
+        return y.node, unit(y) if once and not y.array.ndim else y.new_ones(y.shape)
     if not isinstance(g, Tensor):
         raise TypeError(f"{name}: gradient: expected a tensor, got {type(g).__name__}")
     if tuple(g.shape) != tuple(y.shape):
@@ -409,7 +408,7 @@ def grad(
                 "set allow_unused=True if this is intended"
             )
         if g is None and materialize_grads:
-            g = creation.zeros_like(x)
+            g = x.new_zeros(x.shape)
         result.append(g if create_graph or g is None else g.detach())
     return tuple(result)
 

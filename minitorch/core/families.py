@@ -23,9 +23,9 @@ from operator import itemgetter
 from typing import Any
 
 from minitorch import backend
-from minitorch.backend import FLOAT32, FLOAT64, Array
 from minitorch.core import recording
-from minitorch.core.dispatch import REGISTRY, Entries, Function, Op
+from minitorch.core.dispatch import REGISTRY, Entries, Function, Op, require_new
+from minitorch.core.dtypes import FLOAT32, FLOAT64, Array
 from minitorch.core.grad_mode import grad_mode
 from minitorch.core.operands import as_floating, kind, promote, same_device
 from minitorch.core.tape import Node
@@ -35,11 +35,6 @@ from minitorch.core.versions import Saved, Unit, count_change, register_view, re
 TensorFunction = Callable[..., Tensor]
 Partial = Callable[..., Any] | str
 ONE, MINUS_ONE = "1", "-1"  # partials that need no multiplication
-
-
-def _require_new(name: str) -> None:
-    if name in REGISTRY:
-        raise ValueError(f"op: name: there is an op of the name {name!r} already")
 
 
 def _named(f: Any, op: Op) -> TensorFunction:
@@ -401,7 +396,7 @@ def fused(
             None if r is None else tensor_of(r if type(r) is t else _mended(r, t)) for r in grads
         ]
 
-    _require_new(name)
+    require_new(name)
     backward_entries = Op(name + "_backward", "constant").entries
     op = Op(name, "fused", vjp, None, reference=reference)
     op.parts = parts

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import creation
-from minitorch.core.engine import Tensor
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import Node
@@ -55,10 +53,10 @@ class FunctionCtx:
         i = self._results.get(id(tensor))
         if i is None or self._node is None:
             return tensor
-        return tensor_of(tensor.array, _result_node(self._node, i, tensor), tensor.version)
+        return tensor_of(tensor.array, result_node(self._node, i, tensor), tensor.version)
 
 
-def _result_node(common: Node, i: int, result: Tensor) -> Node:
+def result_node(common: Node, i: int, result: Tensor) -> Node:
     return Node(_result_op, (common,), (), i, result.array.shape)
 
 
@@ -128,7 +126,7 @@ class Function:
         outputs = tuple(
             r
             if id(r) in ctx._not_differentiable
-            else tensor_of(r.array, _result_node(common, i, r), r.version)
+            else tensor_of(r.array, result_node(common, i, r), r.version)
             for i, r in enumerate(results)
         )
         return outputs if isinstance(result, tuple) else outputs[0]
@@ -164,8 +162,9 @@ class FunctionOp:
             raise NotImplementedError(f"{self.name}: define backward(ctx, *grads) for reverse mode")
         given = [owned(g.parts.get(i)) for i in range(len(node.params))]
         if node.saved._materialize:
+            like = next(iter(g.parts.values()))
             given = [
-                creation.zeros(shape, dtype=dtype, device=device) if part is None else part
+                like.new_zeros(shape, dtype=dtype, device=device) if part is None else part
                 for part, (shape, dtype, device) in zip(given, node.params, strict=True)
             ]
         grads = self._call(self.cls.backward, node, given)

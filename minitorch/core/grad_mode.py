@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Generator
 from functools import wraps
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 P = ParamSpec("P")
 
@@ -143,15 +143,26 @@ class _Mode:
         return _decorated(type(self), function)
 
 
-def _also_bare(mode: type[_Mode]) -> Callable[..., Any]:
+class _Bare(Protocol):
+    """What makes a mode, or puts a function in it."""
+
+    @overload
+    def __call__(self, function: None = None) -> _Mode: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]: ...
+
+
+def _also_bare(name: str, mode: type[_Mode]) -> _Bare:
     """Let `@no_grad` decorate as `@no_grad()` does."""
 
     def make(function: Callable[..., Any] | None = None) -> Any:
         return mode() if function is None else mode()(function)
 
-    make.__doc__ = mode.__doc__
-    make.__name__ = mode.__name__
-    return make
+    made: Any = make
+    made.__doc__ = mode.__doc__
+    made.__name__ = name
+    bare: _Bare = made
+    return bare
 
 
 class _NoGrad(_Mode):
@@ -166,13 +177,10 @@ class _EnableGrad(_Mode):
     _enabled = True
 
 
-no_grad = _also_bare(_NoGrad)
+no_grad = _also_bare("no_grad", _NoGrad)
 
-no_grad.__name__ = "no_grad"
 
-enable_grad = _also_bare(_EnableGrad)
-
-enable_grad.__name__ = "enable_grad"
+enable_grad = _also_bare("enable_grad", _EnableGrad)
 
 
 def inference_mode(mode: Any = True) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from minitorch.backend import Device
+from minitorch.core.device import Device
 from minitorch.core.dtypes import Size, dtype
-from minitorch.core.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minitorch.core.tensor import Tensor
 
 
 class RowGrad:
@@ -75,7 +77,7 @@ class RowGrad:
         return RowGrad(self.indices, self.values.detach(), self.shape)
 
     def __add__(self, other: Tensor | RowGrad) -> Tensor | RowGrad:
-        if isinstance(other, Tensor):
+        if not isinstance(other, RowGrad):
             return other.clone().index_add_(0, self.indices, self.values)
         indices = self.indices._cat(other.indices)
         return RowGrad(indices, self.values._cat(other.values), self.shape)

@@ -7,26 +7,26 @@ from types import TracebackType
 from typing import Any
 
 from minitorch.core.recording import edits
-from minitorch.core.sparse import RowGrad
-from minitorch.core.tensor import Tensor
 
 
 class Node:
     """One recorded op, or a leaf (`op` is None).
 
     parents: a Node or None (untracked) for each tensor argument.
-    saved: what the op's rules read, see `rules.save`; None once backward has freed it.
+    saved: what the op's rules read, see `versions.save`; None once backward has freed it.
     params: the op's other arguments. shape: the shape of the result.
     Gradient, hooks and the retain flag live here and not on the Tensor, so that nothing
     refers back to the Tensor and memory is returned without the garbage collector.
     """
 
     __slots__ = ("__dict__", "op", "params", "parents", "saved", "shape")
-    grad: Tensor | RowGrad | None = None
+    grad: Any = None  # a Tensor or RowGrad
     hooks: dict[int, Callable[[Any], Any]] | None = None
     retain = False
     trace: tuple[Any, ...] = ()  # who recorded it, while `autograd.anomaly` is on
-    watched: tuple[Any, ...] = ()  # `rules.save` of index tensors and the like, see `rules.watch`
+    watched: tuple[
+        Any, ...
+    ] = ()  # `versions.save` of index tensors and the like, see `versions.watch`
 
     def __init__(
         self,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from minitorch import backend
-from minitorch.backend import Array, Device
 from minitorch.core import recording
-from minitorch.core.dtypes import Size, dtype, of_array
+from minitorch.core.device import Device
+from minitorch.core.dtypes import Array, Size, dtype, of_array
 from minitorch.core.recording import edits, moves, recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import Node, RemovableHandle
@@ -33,7 +33,7 @@ class Tensor:
 
     array: what the backend stores. node: its place on the tape, None if untracked.
     version: a list whose first element counts in-place changes; a family of views shares it.
-    Behind the count stand the family's members, see `views.Member`; a tensor knows its own, and a
+    Behind the count stand the family's members, `versions.Member`; a tensor knows its own, and a
     view holds its `_base`. `_grad` is the gradient of a tensor that has ceased to require grad.
     """
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from minitorch import backend
-from minitorch.backend import Array
 from minitorch.core import recording
 from minitorch.core.dispatch import Op
+from minitorch.core.dtypes import Array
 from minitorch.core.recording import recorders
 from minitorch.core.tape import Node
 from minitorch.core.tensor import Tensor, tensor_of

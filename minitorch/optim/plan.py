@@ -20,8 +20,9 @@ State = dict[str, Any]
 class Rule(NamedTuple):
     """An optimizer's rule for dense gradients.
 
-    op: made by `families.update`; its columns are parameters and states, its parameters `static` and
-    what `numbers(group, step, first)` gives: the number of the step, and whether states are new.
+    op: made by `families.update`; its columns are parameters and states, its parameters `static`
+    and what `numbers(group, step, first)` gives: the number of the step, and whether states are
+    new.
     states: the names of all columns; those that a group does not use are empty. counts: whether
     the steps of a parameter are counted in its state.
     """

@@ -18,6 +18,7 @@ import numpy as np
 from minitorch import autograd, backend
 from minitorch.core import engine
 from minitorch.core.families import fused_saved
+from minitorch.core.function import FunctionOp
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import Node
@@ -194,7 +195,7 @@ def _named_nodes(names: Mapping[str, Tensor], root: Node) -> dict[str, Node]:
 
 def _is_common(node: Node) -> bool:
     """Whether a node stands for a user's Function as such, and not for one of its results."""
-    return isinstance(node.op, engine.FunctionOp)
+    return isinstance(node.op, FunctionOp)
 
 
 def _op_name(node: Node) -> str:
@@ -330,7 +331,7 @@ def _arrays(tensors: Iterable[Tensor]) -> dict[int, Any]:
 
 
 def _saved_inputs(node: Node) -> Sequence[Any]:
-    """What the node's rules keep of its arguments, as `rules.save` made it; None for each other."""
+    """What the node's rules keep of its arguments, by `versions.save`; None for each other."""
     saved, family = node.saved, getattr(node.op, "family", None)
     if not saved:
         return ()
@@ -346,7 +347,7 @@ def _saved_inputs(node: Node) -> Sequence[Any]:
 
 
 def _saved_output(node: Node) -> Any:
-    """What the node's rules keep of its result, as `rules.save` made it; None if nothing."""
+    """What the node's rules keep of its result, as `versions.save` made it; None if nothing."""
     saved, family = node.saved, getattr(node.op, "family", None)
     if not saved:
         return None

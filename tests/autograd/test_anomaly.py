@@ -10,6 +10,7 @@ import minitorch
 from minitorch import autograd, func, nn
 from minitorch.core import engine
 from minitorch.core.dispatch import REGISTRY
+from minitorch.core.function import FunctionOp
 from minitorch.core.tape import Node
 from minitorch.utils.flop_counter import FlopCounterMode
 from tests.referee import in_threads, ours
@@ -144,7 +145,7 @@ def test_errors_of_backward_tell_of_the_forward_call():
 def standing():
     entries = {name: dict(op.entries) for name, op in REGISTRY.items()}
     rules = {name: (op.vjp, op.jvp) for name, op in REGISTRY.items()}
-    return Node.__init__, engine._through_reference, engine.FunctionOp.vjp, rules, entries
+    return Node.__init__, engine._through_reference, FunctionOp.vjp, rules, entries
 
 
 def test_nothing_is_left_behind():

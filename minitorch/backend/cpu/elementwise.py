@@ -10,7 +10,7 @@ import numpy as np
 
 from minitorch.backend.cpu.entry import ZERO, Array, Entries, clone, into, quiet, result
 from minitorch.backend.transfer import transfer
-from minitorch.core.device import FLOAT64
+from minitorch.core.dtypes import FLOAT64
 
 
 def _relu(x: Array, out: Array | None = None) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 
 from minitorch.backend.cpu.entry import Array, Entries, into, quiet
 from minitorch.backend.cpu.index import check_range, index_add_
-from minitorch.core.device import FLOAT32, FLOAT64
+from minitorch.core.dtypes import FLOAT32, FLOAT64
 
 Arrays = Sequence[Array]
 Rule = Callable[..., None]

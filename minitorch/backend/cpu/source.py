@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cpu.entry import Array, Entries, quiet
-from minitorch.core.device import FLOAT64
+from minitorch.core.dtypes import FLOAT64
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], index: int) -> Array:

@@ -11,7 +11,8 @@ from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.gpu import NULL, Array, Dims, Entries, Gpu
 from minitorch.backend.cuda.strides import broadcast_shape, check_writable, overlap
 from minitorch.backend.transfer import transfer
-from minitorch.core.device import FLOAT32, Device
+from minitorch.core.device import Device
+from minitorch.core.dtypes import FLOAT32
 
 BOOL = np.dtype("bool")
 # How a kernel gets a Python number: as C of kernels/common.cuh, rounded to the element type.

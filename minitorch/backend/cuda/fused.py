@@ -25,7 +25,7 @@ from minitorch.backend.cuda.gpu import (
 from minitorch.backend.cuda.reduce import holding
 from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap, struct_of
 from minitorch.backend.precision import get_float32_matmul_precision
-from minitorch.core.device import FLOAT64
+from minitorch.core.dtypes import FLOAT64
 
 INT64 = np.dtype(np.int64)
 

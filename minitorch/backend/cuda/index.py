@@ -21,7 +21,7 @@ from minitorch.backend.cuda.shape import slice_backward
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.backend.indexing import apart, layout
-from minitorch.core.device import Array
+from minitorch.core.dtypes import Array
 
 Index = tuple[Any, ...]
 _CHUNK = 2048  # elements that a block of count_nonzero looks at, as in kernels/index.cu

@@ -22,7 +22,7 @@ from minitorch.backend.cuda.gpu import KEPT, THREADS, Array, Dims, Entries, Gpu
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
-from minitorch.core.device import FLOAT64
+from minitorch.core.dtypes import FLOAT64
 
 Arrays = Sequence[Array]
 MAX_TENSORS, STATES, CHUNK = 64, 3, 2048  # as in kernels/optim.cu

@@ -13,7 +13,7 @@ from minitorch.backend.cuda.elementwise import ELEMENTWISE
 from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, WAVES, Dims, Entries, Gpu, int32, int64
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
-from minitorch.core.device import Array
+from minitorch.core.dtypes import Array
 
 HELD = 2048  # bytes (of what is computed in) of a short row that a warp holds in registers
 CACHE = 32768  # bytes of shared memory for the elements of a tile

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu
-from minitorch.core.device import Array
+from minitorch.core.dtypes import Array
 
 Index = tuple[Any, ...]
 

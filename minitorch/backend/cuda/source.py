@@ -13,7 +13,7 @@ import numpy as np
 from minitorch.backend.cuda.elementwise import fill, number_of
 from minitorch.backend.cuda.gpu import Array, Dims, Entries, Gpu
 from minitorch.backend.cuda.sort import argsort
-from minitorch.core.device import FLOAT64
+from minitorch.core.dtypes import FLOAT64
 
 DType = np.dtype[Any]
 INT64 = np.dtype("int64")
