@@ -273,6 +273,7 @@ def _apply() -> None:
         return
     if _standing is not None:
         _standing.remove()
+        _standing = None
     _check_nan = check_nan
     _standing = _Standing(check_nan) if mode else None
 
@@ -280,7 +281,11 @@ def _apply() -> None:
 def _open(setting: _Setting) -> None:
     with _switching:
         _settings.append(setting)
-        _apply()
+        try:
+            _apply()
+        except BaseException:  # a step is being recorded, which refuses: there is no block
+            _settings.remove(setting)
+            raise
 
 
 def _close(setting: _Setting) -> None:
@@ -312,7 +317,11 @@ class set_detect_anomaly:
             self._changed = _settings[-1]
             self._before = self._changed.value
             self._changed.value = self._own.value
-            _apply()
+            try:
+                _apply()
+            except BaseException:
+                self._changed.value = self._before
+                raise
 
     def __enter__(self) -> None:
         with _switching:
@@ -341,8 +350,9 @@ class detect_anomaly:
         self._own: list[_Setting] = []
 
     def __enter__(self) -> None:
-        self._own.append(_Setting(True, self._check_nan))
-        _open(self._own[-1])
+        setting = _Setting(True, self._check_nan)
+        _open(setting)
+        self._own.append(setting)
 
     def __exit__(self, *_: object) -> None:
         _close(self._own.pop())
