@@ -135,7 +135,8 @@ def register_kernel(
     fused op a tuple). On "cpu" these are NumPy's, and floating-point warnings are off. On "cuda"
     and "sim" an argument comes before them: `gpu`, with `gpu.empty(shape, dtype)`,
     `gpu.contiguous(x)`, `gpu.blocks(n)`, `gpu.launch` and `gpu.launch_contiguous`; the device of
-    the arrays is the current one. The arrays of arguments are not to be written to, unless the op
+    the arrays is the current one. What a launch is given are arrays, NumPy scalars of exactly the
+    parameters' types, and np.uint64(0) for a null pointer. The arrays of arguments are not to be written to, unless the op
     is of the family `write` or `update`. A kernel that has an argument `out` is given, in a
     compiled step, the memory of its results there.
 

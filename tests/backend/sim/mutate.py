@@ -39,7 +39,9 @@ from minitorch.backend.sim import build
 from minitorch.backend.sim.settings import settings
 
 ROOT = Path(__file__).resolve().parents[3]
-TESTS = [ROOT / "tests" / folder for folder in ("backend/cuda", "devtools")]
+TESTS = [
+    ROOT / "tests" / folder for folder in ("backend/cuda", "devtools", "text/word2vec/kernels")
+]
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from survivors import SURVIVORS  # noqa: E402
 
@@ -70,7 +72,7 @@ COVERED_BY = {
     "special.cuh": ("elementwise fused", "argument or linear"),
     "strides.cuh": ("elementwise", f"where or dimensions or {_LAYOUTS}"),
     "tile.cuh": ("reduce", ""),
-    "word2vec.cu": ("word2vec", ""),
+    "word2vec.cu": ("cuda", ""),
 }
 # Without a kernel in them, or long examples of what short ones show too.
 NOT_THESE = ("a_view_is_found", "past_32_bits", "same_bits", "stay_near_their_exact")
