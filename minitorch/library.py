@@ -136,9 +136,9 @@ def register_kernel(
     and "sim" an argument comes before them: `gpu`, with `gpu.empty(shape, dtype)`,
     `gpu.contiguous(x)`, `gpu.blocks(n)`, `gpu.launch` and `gpu.launch_contiguous`; the device of
     the arrays is the current one. What a launch is given are arrays, NumPy scalars of exactly the
-    parameters' types, and np.uint64(0) for a null pointer. The arrays of arguments are not to be written to, unless the op
-    is of the family `write` or `update`. A kernel that has an argument `out` is given, in a
-    compiled step, the memory of its results there.
+    parameters' types, and np.uint64(0) for a null pointer. The arrays of arguments are not to be
+    written to, unless the op is of the family `write` or `update`. A kernel that has an argument
+    `out` is given, in a compiled step, the memory of its results there.
 
     Raises ValueError for an op that was not made here, an unknown device, and an op that has a
     kernel for the device already.
