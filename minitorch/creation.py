@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import backend
+from minitorch import backend, underived
 from minitorch.backend import Device
 from minitorch.boundary import guard
-from minitorch.core import dtypes, families, recording
+from minitorch.core import dtypes, recording
 from minitorch.core.dtypes import Size
 from minitorch.core.dtypes import dtype as Dtype
 from minitorch.core.operands import fitting, integer, is_number
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.core.versions import member_of, register_view
 
-_empty = families.source("empty")
-_full = families.source("full")
-_arange = families.source("arange")
-_linspace = families.source("linspace")
+_empty = underived.source("empty")
+_full = underived.source("full")
+_arange = underived.source("arange")
+_linspace = underived.source("linspace")
 
 DeviceLike = Device | str | None
 

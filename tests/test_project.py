@@ -30,7 +30,7 @@ LAYERS = [
     "core/versions",
     "core/families",
     "core/engine core/function",
-    "printing",
+    "printing underived",
     "ops fused creation random",
     "library",
     "autograd",

@@ -8,9 +8,8 @@
 | general     | both rules                       | given               | given              |
 | fused       | two kernels and a reference      | the kernel          | of the reference   |
 | constant    | nothing: its derivative is zero or it has none            ||                    |
-| source      | nothing: it makes a tensor from numbers                   ||                    |
-| write       | nothing: it changes a tensor in place (`ops.inplace` records it)  ||            |
 
+Ops that make tensors of numbers or change them in place are those of `minitorch.underived`.
 Rules are written with Tensor methods and operators only, so that derivatives of any order and mix
 come by themselves. The functions made here are closures specialised by family and arity, because
 a tracked + on tiny arrays must cost less than 1 us more than NumPy's.
@@ -23,32 +22,25 @@ from operator import itemgetter
 from typing import Any
 
 from minitorch import backend
-from minitorch.core import recording
-from minitorch.core.dispatch import REGISTRY, Entries, Function, Op, require_new
+from minitorch.core.dispatch import Function, Op, require_new
 from minitorch.core.dtypes import FLOAT32, FLOAT64, Array
 from minitorch.core.grad_mode import grad_mode
-from minitorch.core.operands import as_floating, kind, promote, same_device
+from minitorch.core.operands import as_floating, kind, promote
 from minitorch.core.tape import Node
 from minitorch.core.tensor import Tensor, tensor_of
-from minitorch.core.versions import Saved, Unit, count_change, register_view, restore, save
+from minitorch.core.versions import Saved, Unit, register_view, restore, save
 
 TensorFunction = Callable[..., Tensor]
 Partial = Callable[..., Any] | str
 ONE, MINUS_ONE = "1", "-1"  # partials that need no multiplication
 
 
-def _named(f: Any, op: Op) -> TensorFunction:
+def named(f: Any, op: Op) -> TensorFunction:
     """The function of an op, marked with it."""
     f.__name__ = op.name
     f.op = op
     function: TensorFunction = f
     return function
-
-
-# ---------------------------------------------------------------------- saved values
-
-
-# ---------------------------------------------------------------------- the seed of a scalar
 
 
 def _saved(node: Node) -> Any:
@@ -167,7 +159,7 @@ def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFuncti
         saved = ((r, None, version, 0) if save_z else None, (save(input) if save_x else None,))
         return tensor_of(r, Node(op, (node,), saved, None, r.shape), version)
 
-    return _named(f, op)
+    return named(f, op)
 
 
 def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunction:
@@ -227,7 +219,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
         )
         return tensor_of(r, Node(op, (p, q), saved, None, r.shape), version)
 
-    return _named(f, op)
+    return named(f, op)
 
 
 # ---------------------------------------------------------------------- linear
@@ -264,7 +256,7 @@ def linear(name: str, adjoint: Function, view: bool = False) -> TensorFunction:
             register_view(x, result, f, params)
         return result
 
-    return _named(f, op)
+    return named(f, op)
 
 
 # ---------------------------------------------------------------------- bilinear
@@ -305,7 +297,7 @@ def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> TensorFunct
         saved = (save(x) if q is not None else None, save(y) if p is not None else None)
         return tensor_of(r, Node(op, (p, q), saved, None, r.shape))
 
-    return _named(f, op)
+    return named(f, op)
 
 
 def _restore_pair(node: Node) -> list[Any]:
@@ -365,7 +357,7 @@ def general(
         )
         return tensor_of(r, Node(op, parents, saved, params, r.shape), version)
 
-    return _named(f, op)
+    return named(f, op)
 
 
 def fused(
@@ -441,7 +433,7 @@ def fused(
         versions = tuple([x.version for x in xs])
         return _recorded(op, r, parents, arrays, versions, kept, needs, params)
 
-    return _named({1: unary, 3: ternary}.get(arity, several), op)
+    return named({1: unary, 3: ternary}.get(arity, several), op)
 
 
 def _mended(r: Any, array_type: type) -> Array:
@@ -504,122 +496,4 @@ def constant(name: str) -> TensorFunction:
             raise _shapes_differ(op, arrays, error) from None
         return tensor_of(r if type(r) is t else backend.of_type(t).as_array(r))
 
-    return _named(f, op)
-
-
-def several(name: str) -> Callable[..., tuple[Tensor, ...]]:
-    """An op f(x, **params) of several results, of which none requires grad by itself."""
-    op = Op(name, "constant")
-    entries = op.entries
-
-    def f(x: Tensor, **params: Any) -> tuple[Tensor, ...]:
-        a = x.array
-        t = type(a)
-        as_array = backend.of_type(t).as_array
-        results = entries[t](a, **params)
-        return tuple([tensor_of(r if type(r) is t else as_array(r)) for r in results])
-
-    f.__name__ = name
-    return f
-
-
-def comparison(name: str) -> TensorFunction:
-    """A constant op on two operands that are brought to one dtype first."""
-    apply = constant(name)
-
-    def f(input: Any, other: Any) -> Tensor:
-        x, y, _ = promote(name, input, other)
-        return apply(x, y)
-
-    return _named(f, REGISTRY[name])
-
-
-def source(name: str) -> TensorFunction:
-    """An op f(device, *args, **params) that makes an array out of numbers.
-
-    The device may also be given by a tensor that is on it.
-    """
-    entries = Op(name, "source").entries
-
-    def f(device: Any, *args: Any, **params: Any) -> Tensor:
-        if isinstance(device, Tensor):
-            serving = backend.of(device.array)
-            index = serving.index(device.array) or 0
-        else:
-            serving, index = backend.resolve(device)
-        try:
-            return tensor_of(entries[serving.array_type](*args, index=index, **params))
-        except MemoryError as error:
-            raise backend.OutOfMemoryError(f"{name}: out of memory: {error}") from None
-
-    f.__name__ = name
-    return f
-
-
-def _write(name: str, entry: Function, arrays: Sequence[Any], params: dict[str, Any]) -> None:
-    try:
-        entry(*arrays, **params)
-    except ValueError as error:
-        if "read-only" not in str(error):
-            raise
-        raise RuntimeError(
-            f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
-            "elements share one place in memory; clone() it before writing"
-        ) from None
-
-
-def write(name: str) -> TensorFunction:
-    """An op f(x, *tensors, **params) that changes x's memory and counts its version up."""
-    entries = Op(name, "write").entries
-
-    def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
-        arrays = [o.array if isinstance(o, Tensor) else o for o in others]
-        _write(name, entries[type(x.array)], (x.array, *arrays), params)
-        count_change(x)
-        return x
-
-    f.__name__ = name
-    return f
-
-
-def update(name: str) -> Callable[..., None]:
-    """An op f(written, read, live, **static) on many tensors of one device and dtype at once.
-
-    written, read: lists of tensors, the i-th tensors of all lists belong together; the entry gets
-    lists of arrays in this order. It changes the memory of those in `written`, whose versions
-    are counted up. Where a list is not used it is empty.
-    live: gives the parameters that differ from call to call, and does all else that a call has to
-    do on the host, such as counting it. A recorded call is repeated by calling `live` and running
-    the entry on the same arrays. static: the other parameters.
-    """
-    entries = Op(name, "write").entries
-
-    def f(
-        written: Sequence[Sequence[Tensor]],
-        read: Sequence[Sequence[Tensor]],
-        *,
-        live: Callable[[], dict[str, Any]] | None = None,
-        **static: Any,
-    ) -> None:
-        columns = (*written, *read)
-        arrays = [[x.array for x in column] for column in columns]
-        t = type(arrays[0][0])
-        if len({type(a) for column in arrays for a in column}) > 1 or backend.of_type(t).gpu:
-            same_device(name, [x for column in columns for x in column])
-        params = static if live is None else {**recording.host(live), **static}
-        _write(name, entries[t], arrays, params)
-        for column in written:
-            for x in column:
-                count_change(x)
-
-    f.__name__ = name
-    f.entries = entries  # type: ignore[attr-defined]
-    return f
-
-
-def run_update(entries: Entries, arrays: Sequence[Sequence[Array]], params: dict[str, Any]) -> None:
-    """What an op made by `update` does for lists of arrays that are known to fit.
-
-    entries: those of the op. Not for a recorder; versions are the caller's to count up.
-    """
-    _write(entries.name, entries[type(arrays[0][0])], arrays, params)
+    return named(f, op)

@@ -10,7 +10,6 @@ from minitorch.core.families import (
     MINUS_ONE,
     ONE,
     TensorFunction,
-    comparison,
     constant,
     elementwise,
     general,
@@ -20,6 +19,7 @@ from minitorch.core.operands import Number, is_number, kind, promote, result_dty
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.core.versions import watch
 from minitorch.ops.arguments import need_tensor
+from minitorch.underived import comparison
 
 
 # ---------------------------------------------------------------------- partials with a condition

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minitorch.core import families
+from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, number, options, refuse_weight_decay
 from minitorch.optim.plan import Group, Rule, State
 
-_adagrad_rows_ = families.update("adagrad_rows_")
+_adagrad_rows_ = underived.update("adagrad_rows_")
 OPTIONS = ("weight_decay", "eps", "maximize")
 
 
@@ -25,7 +25,7 @@ class Adagrad(Optimizer):
     Duchi et al. (2011). Row-sparse gradients change only their rows.
     """
 
-    _rule = Rule(families.update("adagrad_"), ("sum",), _numbers)
+    _rule = Rule(underived.update("adagrad_"), ("sum",), _numbers)
 
     def __init__(
         self,

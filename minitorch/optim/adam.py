@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from minitorch.core import families
+from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, options
 from minitorch.optim.plan import Group, Rule, State
 
-_adam_ = families.update("adam_")
-_adam_rows_ = families.update("adam_rows_")
+_adam_ = underived.update("adam_")
+_adam_rows_ = underived.update("adam_rows_")
 MOMENTS = ("exp_avg", "exp_avg_sq")
 LARGEST = "max_exp_avg_sq"
 

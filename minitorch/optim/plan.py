@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from minitorch import underived
 from minitorch.backend import Array
-from minitorch.core import families
 from minitorch.core.recording import recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of
@@ -20,7 +20,7 @@ State = dict[str, Any]
 class Rule(NamedTuple):
     """An optimizer's rule for dense gradients.
 
-    op: made by `families.update`; its columns are parameters and states, its parameters `static`
+    op: made by `underived.update`; its columns are parameters and states, its parameters `static`
     and what `numbers(group, step, first)` gives: the number of the step, and whether states are
     new.
     states: the names of all columns; those that a group does not use are empty. counts: whether
@@ -125,7 +125,7 @@ class Batch:
         columns = [*self.arrays, _arrays(given)]
         if copied:
             columns += (self.home_arrays, _arrays(copied))
-        families.run_update(self.entries, columns, {**self.live(), **self.rule.static})
+        underived.run_update(self.entries, columns, {**self.live(), **self.rule.static})
         for x in self.written:
             x.version[0] += 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minitorch.core import families
+from minitorch import underived
 from minitorch.optim.optimizer import Optimizer, options
 from minitorch.optim.plan import Group, Rule
 
@@ -24,7 +24,7 @@ class RMSprop(Optimizer):
     (Graves, 2013); `momentum` accumulates the steps before lr is applied.
     """
 
-    _rule = Rule(families.update("rmsprop_"), STATES, _numbers)
+    _rule = Rule(underived.update("rmsprop_"), STATES, _numbers)
 
     def __init__(
         self,

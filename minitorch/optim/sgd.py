@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minitorch.core import families
+from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, options, refuse_weight_decay
 from minitorch.optim.plan import Group, Rule, State
 
-_sgd_rows_ = families.update("sgd_rows_")
+_sgd_rows_ = underived.update("sgd_rows_")
 OPTIONS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
 BUFFER = ("momentum_buffer",)
 
@@ -27,7 +27,7 @@ class SGD(Optimizer):
     Nesterov's variant steps along grad + momentum · b (Sutskever et al., 2013).
     """
 
-    _rule = Rule(families.update("sgd_"), BUFFER, _numbers, counts=False)
+    _rule = Rule(underived.update("sgd_"), BUFFER, _numbers, counts=False)
 
     def __init__(
         self,

@@ -1,0 +1,142 @@
+"""Ops that nothing is to be derived from: several results, comparisons, sources, writes, updates.
+
+| made by    | what it does                                                        |
+| ---------- | ------------------------------------------------------------------- |
+| several    | gives several results of one tensor                                 |
+| comparison | compares two operands, which are brought to one dtype first         |
+| source     | makes a tensor of numbers                                           |
+| write      | changes a tensor in place (`ops.inplace` records it)                |
+| update     | changes many tensors of one device and dtype at once: optimizers    |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minitorch import backend
+from minitorch.core import recording
+from minitorch.core.dispatch import REGISTRY, Entries, Function, Op
+from minitorch.core.dtypes import Array
+from minitorch.core.families import TensorFunction, constant, named
+from minitorch.core.operands import promote, same_device
+from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.versions import count_change
+
+
+def several(name: str) -> Callable[..., tuple[Tensor, ...]]:
+    """An op f(x, **params) of several results, of which none requires grad by itself."""
+    op = Op(name, "constant")
+    entries = op.entries
+
+    def f(x: Tensor, **params: Any) -> tuple[Tensor, ...]:
+        a = x.array
+        t = type(a)
+        as_array = backend.of_type(t).as_array
+        results = entries[t](a, **params)
+        return tuple([tensor_of(r if type(r) is t else as_array(r)) for r in results])
+
+    f.__name__ = name
+    return f
+
+
+def comparison(name: str) -> TensorFunction:
+    """A constant op on two operands that are brought to one dtype first."""
+    apply = constant(name)
+
+    def f(input: Any, other: Any) -> Tensor:
+        x, y, _ = promote(name, input, other)
+        return apply(x, y)
+
+    return named(f, REGISTRY[name])
+
+
+def source(name: str) -> TensorFunction:
+    """An op f(device, *args, **params) that makes an array out of numbers.
+
+    The device may also be given by a tensor that is on it.
+    """
+    entries = Op(name, "source").entries
+
+    def f(device: Any, *args: Any, **params: Any) -> Tensor:
+        if isinstance(device, Tensor):
+            serving = backend.of(device.array)
+            index = serving.index(device.array) or 0
+        else:
+            serving, index = backend.resolve(device)
+        try:
+            return tensor_of(entries[serving.array_type](*args, index=index, **params))
+        except MemoryError as error:
+            raise backend.OutOfMemoryError(f"{name}: out of memory: {error}") from None
+
+    f.__name__ = name
+    return f
+
+
+def _write(name: str, entry: Function, arrays: Sequence[Any], params: dict[str, Any]) -> None:
+    try:
+        entry(*arrays, **params)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise RuntimeError(
+            f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
+            "elements share one place in memory; clone() it before writing"
+        ) from None
+
+
+def write(name: str) -> TensorFunction:
+    """An op f(x, *tensors, **params) that changes x's memory and counts its version up."""
+    entries = Op(name, "write").entries
+
+    def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
+        arrays = [o.array if isinstance(o, Tensor) else o for o in others]
+        _write(name, entries[type(x.array)], (x.array, *arrays), params)
+        count_change(x)
+        return x
+
+    f.__name__ = name
+    return f
+
+
+def update(name: str) -> Callable[..., None]:
+    """An op f(written, read, live, **static) on many tensors of one device and dtype at once.
+
+    written, read: lists of tensors, the i-th tensors of all lists belong together; the entry gets
+    lists of arrays in this order. It changes the memory of those in `written`, whose versions
+    are counted up. Where a list is not used it is empty.
+    live: gives the parameters that differ from call to call, and does all else that a call has to
+    do on the host, such as counting it. A recorded call is repeated by calling `live` and running
+    the entry on the same arrays. static: the other parameters.
+    """
+    entries = Op(name, "write").entries
+
+    def f(
+        written: Sequence[Sequence[Tensor]],
+        read: Sequence[Sequence[Tensor]],
+        *,
+        live: Callable[[], dict[str, Any]] | None = None,
+        **static: Any,
+    ) -> None:
+        columns = (*written, *read)
+        arrays = [[x.array for x in column] for column in columns]
+        t = type(arrays[0][0])
+        if len({type(a) for column in arrays for a in column}) > 1 or backend.of_type(t).gpu:
+            same_device(name, [x for column in columns for x in column])
+        params = static if live is None else {**recording.host(live), **static}
+        _write(name, entries[t], arrays, params)
+        for column in written:
+            for x in column:
+                count_change(x)
+
+    f.__name__ = name
+    f.entries = entries  # type: ignore[attr-defined]
+    return f
+
+
+def run_update(entries: Entries, arrays: Sequence[Sequence[Array]], params: dict[str, Any]) -> None:
+    """What an op made by `update` does for lists of arrays that are known to fit.
+
+    entries: those of the op. Not for a recorder; versions are the caller's to count up.
+    """
+    _write(entries.name, entries[type(arrays[0][0])], arrays, params)
