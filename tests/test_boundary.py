@@ -112,7 +112,7 @@ PACKAGES = """minitorch minitorch.nn minitorch.nn.functional minitorch.nn.init m
     minitorch.optim minitorch.optim.lr_scheduler minitorch.func minitorch.autograd
     minitorch.autograd.functional minitorch.data minitorch.utils.checkpoint
     minitorch.utils.flop_counter minitorch.train minitorch.text minitorch.testing minitorch.viz
-    minitorch.viz.projector minitorch.symbolic minitorch.cuda minitorch.sim
+    minitorch.apps.projector minitorch.symbolic minitorch.cuda minitorch.sim
     minitorch.text.indexers"""
 LEFT_OUT = ["mnist", "fashion_mnist"]  # they may go to the network
 # What changes the process, and what tells how that is.

@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each line may import from itself and from the lines above it, never from below.
 LAYERS = [
-    "core core/dtypes core/recording",
+    "contexts core core/dtypes core/recording",
     "core/device",
     "backend files boundary",
     "core/pytree core/grad_mode core/tape core/sparse",
