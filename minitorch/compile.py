@@ -439,7 +439,7 @@ class Backward:
                 p.hooks = None
             if seeds:
                 with no_grad():
-                    pulled = engine._walk_backward(seeds, self.parents, True)  # type: ignore
+                    pulled = engine.backward_pass(seeds, self.parents, True)  # type: ignore
         finally:
             for p, before in hooks:
                 p.hooks = before

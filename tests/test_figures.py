@@ -470,15 +470,15 @@ def test_symbolic_derivatives():
 def test_passes(monkeypatch):
     """m inputs: m passes forward; n outputs: n passes backward. Here m = 2 and n = 1."""
     passes = []
-    for name in ("_walk_forward", "_walk_backward"):
+    for name in ("forward_pass", "backward_pass"):
         real = getattr(engine, name)
         counted = lambda *a, name=name, real=real: (passes.append(name), real(*a))[1]  # noqa: E731
         monkeypatch.setattr(engine, name, counted)
     point = number(2.0).detach(), number(5.0).detach()
     forward = func.jacfwd(f, (0, 1))(*point)
-    assert passes == ["_walk_forward"] * 2
+    assert passes == ["forward_pass"] * 2
     reverse = func.jacrev(f, (0, 1))(*point)
-    assert passes == ["_walk_forward"] * 2 + ["_walk_backward"]
+    assert passes == ["forward_pass"] * 2 + ["backward_pass"]
     np.testing.assert_allclose([s.item() for s in forward], [s.item() for s in reverse], rtol=1e-15)
 
 

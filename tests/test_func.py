@@ -397,8 +397,8 @@ def test_passes_are_counted(monkeypatch):
 
         return counted
 
-    monkeypatch.setattr(engine, "_walk_backward", count("backward", engine._walk_backward))
-    monkeypatch.setattr(engine, "_walk_forward", count("forward", engine._walk_forward))
+    monkeypatch.setattr(engine, "backward_pass", count("backward", engine.backward_pass))
+    monkeypatch.setattr(engine, "forward_pass", count("forward", engine.forward_pass))
     x, w = minitorch.ones(5), minitorch.ones(3, 5)
     func.jacrev(lambda x: (w @ x).sigmoid())(x)
     assert passes == {"backward": 3, "forward": 0}

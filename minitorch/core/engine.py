@@ -1,6 +1,6 @@
-"""One tape, two walks: backward for vector-Jacobian products, forward for Jacobian-vector ones.
+"""One tape, two passes: backward for vector-Jacobian products, forward for Jacobian-vector ones.
 
-Both walks emit ordinary Tensor ops, so they nest to any order.
+Both passes emit ordinary Tensor ops, so they nest to any order.
 """
 
 from __future__ import annotations
@@ -65,28 +65,30 @@ def _uses(roots: Iterable[Node], useful: set[Node] | None) -> dict[Any, int]:
     return uses
 
 
-# ---------------------------------------------------------------------- backward
-def _walk_backward(
+# ---------------------------------------------------------------------- backward pass
+def backward_pass(
     seeds: Sequence[tuple[Node, Tensor]],
     targets: Sequence[Node] | None,
     retain_graph: bool,
 ) -> dict[int, Gradient]:
-    """Push gradients from the seeds to the leaves; the gradients of `targets`, by id of node.
+    """Reverse mode: the gradients of `targets`, by id of node; without targets, leaves and
+    retaining nodes accumulate theirs in `.grad`.
 
-    Without targets, leaves and retaining nodes accumulate theirs in `.grad`.
+    Every node is taken once, when all gradients that come to it have been added up. Its hooks run,
+    and its rule turns the sum into a gradient for each parent. A parent that misses no more of
+    them is ready, and is taken next; the others' sums wait.
     """
     roots = [node for node, _ in seeds]
     wanted = None if targets is None else set(targets)
     useful = None if wanted is None else _leading_to(topological(roots), wanted)
-    missing = _uses(roots, useful)
-    found: dict[int, Gradient] = {}
+    missing = _uses(roots, useful)  # how many gradients are still to come to a node
     sums: dict[Node, Any] = {}  # of nodes that some but not all gradients have come to
-    ready: list[tuple[Node, Any]] = []
+    found: dict[int, Gradient] = {}
     node: Any
     g: Any = None
     for node, g in seeds:
-        sums[node] = _sum(sums[node], g) if node in sums else g
-    ready += [(node, sums.pop(node)) for node in missing if not missing[node]]
+        sums[node] = _sum(sums.get(node), g)
+    ready = [(node, sums.pop(node)) for node in missing if not missing[node]]
     del seeds, g
     recorded = grad_mode.enabled
     gradients: Sequence[Any]
@@ -94,27 +96,22 @@ def _walk_backward(
     while ready:
         # No name but g may hold the gradient: a leaf keeps one that nobody else refers to.
         node, g = ready.pop()
-        op = node.op
         if g is None:
             gradients = (None,) * len(node.parents)
         else:
             if node.hooks:
                 g = _run_hooks(node, g)
-            if wanted is not None and node in wanted:
-                found[id(node)] = owned(g)
-            if op is None:
-                if wanted is None:
-                    references = getrefcount(g)
-                    _accumulate(node, g, references)
-                continue
-            if node.retain and wanted is None:
+            if wanted is not None:
+                if node in wanted:
+                    found[id(node)] = owned(g)
+            elif node.op is None:
+                references = getrefcount(g)
+                _accumulate(node, g, references)
+            elif node.retain:
                 _accumulate(node, g)  # a copy: g itself goes on to the parents
-            for saved in node.watched:
-                restore(op, saved)
-            if recorded and op.reference is not None:
-                gradients = _through_reference(node, g)
-            else:
-                gradients = op.vjp(node, g)
+            if node.op is None:
+                continue
+            gradients = _vjp(node, g, recorded)
             g = None
         for parent, gradient in zip(node.parents, gradients, strict=True):
             left = missing.get(parent)
@@ -122,7 +119,7 @@ def _walk_backward(
                 continue
             if left > 1 or sums:
                 missing[parent] = left - 1
-                gradient = _sum_of(sums.pop(parent, None), gradient)
+                gradient = _sum(sums.pop(parent, None), gradient)
                 if left > 1:
                     sums[parent] = gradient
                     continue
@@ -133,15 +130,36 @@ def _walk_backward(
     return found
 
 
-def _sum_of(a: Any, b: Any) -> Any:
-    """Their sum, where None is nothing."""
-    if a is None or b is None:
-        return b if a is None else a
-    return _sum(a, b)
+def _vjp(node: Node, g: Any, recorded: bool) -> Sequence[Any]:
+    """The gradients of a node's parents; of a fused op, if recorded, through its reference."""
+    for saved in node.watched:
+        restore(node.op, saved)
+    if recorded and node.op.reference is not None:
+        return _through_reference(node, g)
+    gradients: Sequence[Any] = node.op.vjp(node, g)
+    return gradients
+
+
+def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:
+    """vjp of a fused op in ordinary ops: differentiate its reference."""
+    inputs = [alias(x) for x in fused_inputs(node)]
+    output = node.op.reference(*inputs, **node.params)
+    targets = [x.node for x in inputs if x.node is not None]
+    if output.node is None:
+        return [None] * len(inputs)
+    found = backward_pass([(output.node, g)], targets, retain_graph=True)
+    return [None if x.node is None else found.get(id(x.node)) for x in inputs]
+
+
+def alias(x: Tensor) -> Tensor:
+    """x as a new vertex of the tape that is still connected to x's history."""
+    return x.clone() if x.node is not None else x
 
 
 def _sum(a: Any, b: Any) -> Any:
-    """a + b, where either may be a RowGrad."""
+    """a + b, where each may be a RowGrad, or None, which is nothing."""
+    if a is None or b is None:
+        return b if a is None else a
     return b + a if isinstance(b, RowGrad) else a + b
 
 
@@ -173,7 +191,7 @@ SOLE, SOLE_VERSION = _calibrate(lambda: tensor_of(None))
 
 
 def _accumulate(node: Node, g: Any, references: int | None = None) -> None:
-    """Add g to node.grad: into its array, if there is one and the walk is not recorded.
+    """Add g to node.grad: into its array, if there is one and the pass is not recorded.
 
     A first gradient gets memory of its own (the same g may go to several places).
 
@@ -216,24 +234,8 @@ def _added_to(old: Gradient, g: Gradient) -> bool:
     return True
 
 
-def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:
-    """vjp of a fused op in ordinary ops: differentiate its reference."""
-    inputs = [alias(x) for x in fused_inputs(node)]
-    output = node.op.reference(*inputs, **node.params)
-    targets = [x.node for x in inputs if x.node is not None]
-    if output.node is None:
-        return [None] * len(inputs)
-    found = _walk_backward([(output.node, g)], targets, retain_graph=True)
-    return [None if x.node is None else found.get(id(x.node)) for x in inputs]
-
-
-def alias(x: Tensor) -> Tensor:
-    """x as a new vertex of the tape that is still connected to x's history."""
-    return x.clone() if x.node is not None else x
-
-
-# ---------------------------------------------------------------------- forward
-def _walk_forward(outputs: Sequence[Node], tangents: dict[int, Tensor]) -> dict[int, Tensor]:
+# ---------------------------------------------------------------------- forward pass
+def forward_pass(outputs: Sequence[Node], tangents: dict[int, Tensor]) -> dict[int, Tensor]:
     """Push tangents (by id of node) forward to the outputs."""
     known = dict(tangents)
     for node in topological(outputs):
@@ -257,7 +259,7 @@ def _jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
             for x, t in zip(inputs, tangents, strict=True)
             if x.node is not None and t is not None
         }
-        return _walk_forward([output.node], given)[id(output.node)]
+        return forward_pass([output.node], given)[id(output.node)]
     if node.op.jvp is None:
         raise NotImplementedError(f"{node.op.name}: no forward-mode rule")
     tangent: Tensor = node.op.jvp(node, tangents)
@@ -272,12 +274,12 @@ def push_forward(
 ) -> list[Tensor]:
     """Tangents of `outputs` when `inputs` (on the same tape) move along `tangents`.
 
-    Walks the recorded tape forward; an output that does not depend on them gets zeros.
+    Goes over the recorded tape forward; an output that does not depend on them gets zeros.
     """
     given = {id(x.node): t for x, t in zip(inputs, tangents, strict=True) if x.node is not None}
     roots = [y.node for y in outputs if y.node is not None]
     with set_grad_enabled(create_graph):
-        known = _walk_forward(roots, given)
+        known = forward_pass(roots, given)
     return [
         known[id(y.node)] if y.node is not None and id(y.node) in known else y.new_zeros(y.shape)
         for y in outputs
@@ -299,7 +301,7 @@ def _seed(name: str, y: Tensor, g: Tensor | None, once: bool) -> tuple[Node, Ten
                 f"{name}: grad can be implicitly created only for scalar outputs, "
                 f"got shape {tuple(y.shape)}: pass a gradient of that shape"
             )
-        # A graph that is kept may be walked again: its ops must not give away what they keep.
+        # A graph that is kept may be gone over again: its ops must not give away what they keep.
         return y.node, unit(y) if once and not y.array.ndim else y.new_ones(y.shape)
     if not isinstance(g, Tensor):
         raise TypeError(f"{name}: gradient: expected a tensor, got {type(g).__name__}")
@@ -322,8 +324,19 @@ def _as_list(value: Any) -> list[Any]:
     return list(value)
 
 
+def _tracked(name: str, inputs: Any) -> list[Any]:
+    """The inputs as a list; TypeError or RuntimeError for one that has no place on the tape."""
+    chosen = _as_list(inputs)
+    for i, x in enumerate(chosen):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}: inputs[{i}]: expected a tensor, got {type(x).__name__}")
+        if x.node is None:
+            raise RuntimeError(f"{name}: inputs[{i}] does not require grad")
+    return chosen
+
+
 def _seeds(name: str, outputs: Any, gradients: Any, once: bool) -> list[tuple[Node, Tensor]]:
-    """Where a walk begins. once: it frees the graph and is not recorded."""
+    """Where a pass begins. once: it frees the graph and is not recorded."""
     if gradients is None and isinstance(outputs, Tensor):
         return [_seed(name, outputs, None, once)]
     ys = [outputs] if outputs is None else _as_list(outputs)
@@ -344,27 +357,22 @@ def backward(
 
     grad_tensors: a gradient per tensor, of its shape; may be left out for scalars.
     retain_graph: keep what backward needs, to call it again (default: as create_graph).
-    create_graph: record this walk too, for higher derivatives. inputs: only these accumulate.
+    create_graph: record this pass too, for higher derivatives. inputs: only these accumulate.
     """
     keep = create_graph if retain_graph is None else retain_graph
     seeds = _seeds("backward", tensors, grad_tensors, not (keep or create_graph))
     if inputs is None:
         enabled, grad_mode.enabled = grad_mode.enabled, create_graph
         try:
-            _walk_backward(seeds, None, keep)
+            backward_pass(seeds, None, keep)
         finally:
             grad_mode.enabled = enabled
         return
-    chosen = _as_list(inputs)
+    chosen = _tracked("backward", inputs)
     if not chosen:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
-    for i, x in enumerate(chosen):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"backward: inputs[{i}]: expected a tensor, got {type(x).__name__}")
-        if x.node is None:
-            raise RuntimeError(f"backward: inputs[{i}] does not require grad")
     with set_grad_enabled(create_graph):
-        found = _walk_backward(seeds, [x.node for x in chosen], keep)
+        found = backward_pass(seeds, [x.node for x in chosen], keep)
         for x in chosen:
             if id(x.node) in found:
                 _accumulate(x.node, found[id(x.node)])
@@ -384,20 +392,15 @@ def grad(
     allow_unused: an input that the outputs do not depend on gets None instead of an error;
     materialize_grads: it gets zeros. The other arguments are those of `backward`.
     """
-    chosen = _as_list(inputs)
+    chosen = _tracked("grad", inputs)
     if not chosen:
         raise ValueError("grad: inputs is empty")
-    for i, x in enumerate(chosen):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"grad: inputs[{i}]: expected a tensor, got {type(x).__name__}")
-        if x.node is None:
-            raise RuntimeError(f"grad: inputs[{i}] does not require grad")
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: materialize_grads=True needs allow_unused=True or None")
     keep = create_graph if retain_graph is None else retain_graph
     seeds = _seeds("grad", outputs, grad_outputs, not (keep or create_graph))
     with set_grad_enabled(create_graph):
-        found = _walk_backward(seeds, [x.node for x in chosen], keep)
+        found = backward_pass(seeds, [x.node for x in chosen], keep)
     del seeds
     result: list[Any] = []
     for i, x in enumerate(chosen):
@@ -411,9 +414,6 @@ def grad(
             g = x.new_zeros(x.shape)
         result.append(g if create_graph or g is None else g.detach())
     return tuple(result)
-
-
-# ---------------------------------------------------------------------- users' own ops
 
 
 def _backward_method(

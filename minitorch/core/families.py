@@ -366,7 +366,7 @@ def fused(
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
     arity: the number of its tensors. With one, tensors among the params may be given
-    behind it again: the walks raise if one of these is changed in place by then.
+    behind it again: the passes raise if one of these is changed in place by then.
     The entry `name` gives (result, *kept arrays), where the result is an array, too, and may be
     kept; the entry `name_backward` takes the gradient, the kept arrays and the params and gives a
     gradient for each argument (or None). The gradient is the number 1.0 for the implicit one of a

@@ -133,7 +133,7 @@ class Function:
 
 
 class FunctionOp:
-    """Looks like an Op to the walks: the common node of a Function's results."""
+    """Looks like an Op to the passes: the common node of a Function's results."""
 
     __slots__ = ("cls", "name")
     reference = None
@@ -207,7 +207,7 @@ def _function_op(cls: type[Function]) -> FunctionOp:
 
 
 class _ResultOp:
-    """Looks like an Op to the walks: result number `params` of a Function."""
+    """Looks like an Op to the passes: result number `params` of a Function."""
 
     __slots__ = ()
     name = "function_result"

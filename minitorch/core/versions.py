@@ -126,7 +126,7 @@ def _changed(op: Op, saved: Saved) -> Exception:
 
 
 def watch(result: Tensor, *tensors: Tensor) -> Tensor:
-    """Let the walks raise if one of these (an index, a condition) is changed in place by then."""
+    """Let the passes raise if one of these (an index, a condition) is changed in place by then."""
     node = result.node
     if node is not None and node.op is not None:
         node.watched = tuple([save(x) for x in tensors])

@@ -425,7 +425,7 @@ def _tangents(
     for node in chosen:
         one = ones_like(tensor_of(values[id(node)]))
         try:
-            moved = engine._walk_forward([graph.root], {id(node): one})
+            moved = engine.forward_pass([graph.root], {id(node): one})
         except NotImplementedError:
             if wrt is not None:
                 raise
