@@ -30,8 +30,7 @@ from minitorch.core.function import Part, result_node
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.recording import CannotRecord, Recorder, edits, moves, recorders
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.creation import zeros_like
 from minitorch.nn.hooks import BackwardHook
 from minitorch.nn.module import Module

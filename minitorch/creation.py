@@ -13,8 +13,8 @@ from minitorch.core import dtypes, recording
 from minitorch.core.dtypes import Size
 from minitorch.core.dtypes import dtype as Dtype
 from minitorch.core.operands import fitting, integer, is_number
+from minitorch.core.tape import member_of, register_view
 from minitorch.core.tensor import Tensor, tensor_of
-from minitorch.core.versions import member_of, register_view
 
 _empty = underived.source("empty")
 _full = underived.source("full")

@@ -15,8 +15,7 @@ from minitorch.core import dispatch, families
 from minitorch.core.dtypes import conversion
 from minitorch.core.grad_mode import enable_grad
 from minitorch.core.operands import same_device
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.ops.elementwise import bce_with_logits, gelu, relu, sigmoid, tanh
 from minitorch.ops.linalg import matmul
 from minitorch.ops.reduce import centre

@@ -23,8 +23,7 @@ from minitorch.boundary import guard
 from minitorch.core.dtypes import float64, int64
 from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import enable_grad
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.tensor import Node, Tensor, tensor_of
 
 __all__ = [
     "compare",

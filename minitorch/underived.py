@@ -20,8 +20,8 @@ from minitorch.core.dispatch import REGISTRY, Entries, Function, Op
 from minitorch.core.dtypes import Array
 from minitorch.core.families import TensorFunction, constant, named
 from minitorch.core.operands import promote, same_device
+from minitorch.core.tape import count_change
 from minitorch.core.tensor import Tensor, tensor_of
-from minitorch.core.versions import count_change
 
 
 def several(name: str) -> Callable[..., tuple[Tensor, ...]]:

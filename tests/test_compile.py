@@ -16,7 +16,7 @@ from minitorch.compile import ATTEMPTS, OPEN, PROGRAMS, CannotRecord
 from minitorch.core import recording
 from minitorch.core.dispatch import REGISTRY
 from minitorch.core.sparse import RowGrad
-from minitorch.core.versions import count_change
+from minitorch.core.tape import count_change
 from minitorch.nn import functional as F
 from minitorch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 from minitorch.utils.flop_counter import FlopCounterMode

@@ -23,8 +23,7 @@ from minitorch.core.dispatch import REGISTRY, Op, intercepted
 from minitorch.core.function import FunctionOp, Part
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.tensor import Node, Tensor, tensor_of
 
 Frame = tuple[str, int, str]  # file, line, function
 PACKAGE = str(Path(__file__).parent.parent)

@@ -8,12 +8,11 @@ kernels it calls).
     device      devices, what a backend offers, and which ones there are
     pytree      nested tuples, lists and dicts
     grad_mode   whether ops are recorded
-    tape        Node: an op that was recorded
     sparse      RowGrad: gradients of a few rows
-    tensor      Tensor: an array, its place on the tape, its version
-    versions    values that rules saved, views, in-place changes
+    tensor      Tensor: an array, its version, its place on the tape, which is a Node
     operands    bringing an op's operands to one device and dtype
     dispatch    Op, the registry, finding a kernel, and what may stand before all kernels
+    tape        values that nodes save, in-place changes, views
     families    elementwise, linear, bilinear, general, fused: both rules from one line
     engine      the backward and the forward pass
     function    users' own ops

@@ -14,9 +14,8 @@ from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import grad_mode, set_grad_enabled
 from minitorch.core.recording import recorders
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
-from minitorch.core.versions import owned, restore, unit
+from minitorch.core.tape import owned, restore, unit
+from minitorch.core.tensor import Node, Tensor, tensor_of
 
 Gradient = Tensor | RowGrad
 

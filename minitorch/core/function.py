@@ -7,9 +7,8 @@ from typing import Any
 
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
-from minitorch.core.versions import owned
+from minitorch.core.tape import owned
+from minitorch.core.tensor import Node, Tensor, tensor_of
 
 
 class FunctionCtx:

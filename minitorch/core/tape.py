@@ -1,93 +1,166 @@
-"""The tape: a node for each op that was recorded, which knows the nodes of its arguments."""
+"""What nodes of the tape save, and how in-place changes are noticed and reach views.
+
+A view and its base share memory: changing one in place changes the other's place on the tape too.
+A version list counts the changes of such a family; behind its count it holds a Member for each
+tensor that a change must reach. A node saves arrays with their counts, so that a rule that needs
+one sees whether it has changed since.
+"""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
-from minitorch.core.recording import edits
+from minitorch import backend
+from minitorch.core import recording
+from minitorch.core.dispatch import Op
+from minitorch.core.dtypes import Array
+from minitorch.core.recording import recorders
+from minitorch.core.tensor import Node, Tensor, tensor_of
+
+# ---------------------------------------------------------------------- saved values
+Saved = tuple[Array, Node | None, list[Any] | None, int]
 
 
-class Node:
-    """One recorded op, or a leaf (`op` is None).
+def save(x: Tensor) -> Saved:
+    """What a rule needs to see x again: never the Tensor, which an in-place op could rebind."""
+    version = x.version
+    return (x.array, x.node, version, version[0])
 
-    parents: a Node or None (untracked) for each tensor argument.
-    saved: what the op's rules read, see `versions.save`; None once backward has freed it.
-    params: the op's other arguments. shape: the shape of the result.
-    Gradient, hooks and the retain flag live here and not on the Tensor, so that nothing
-    refers back to the Tensor and memory is returned without the garbage collector.
+
+def restore(op: Op, saved: Saved) -> Any:
+    """The saved tensor (or number); RuntimeError where it was changed in place since."""
+    array, node, version, count = saved
+    if version is None:
+        return array  # a Python number
+    if version[0] != count:
+        raise _changed(op, saved)
+    return tensor_of(array, node, version)
+
+
+def _changed(op: Op, saved: Saved) -> Exception:
+    array, _, version, count = saved
+    assert version is not None
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an "
+        f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
+        f"version {version[0]}; expected version {count} instead"
+    )
+
+
+def watch(result: Tensor, *tensors: Tensor) -> Tensor:
+    """Let the passes raise if one of these (an index, a condition) is changed in place by then."""
+    node = result.node
+    if node is not None and node.op is not None:
+        node.watched = tuple([save(x) for x in tensors])
+    return result
+
+
+class Unit(list[Any]):
+    """The version cell of a cached 1, by which it and its views are known."""
+
+
+_units: dict[tuple[type, int | None, Any], Tensor] = {}
+
+
+def unit(y: Tensor) -> Tensor:
+    """The 0-d tensor 1 of y's device and dtype, made once: nobody may change it."""
+    a = y.array
+    serving = backend.of(a)
+    key = (type(a), serving.index(a), a.dtype)
+    found = _units.get(key)
+    if found is None or found.version[0]:
+        one = serving.entries["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
+        found = _units[key] = tensor_of(serving.as_array(one), None, Unit([0]))
+    return found
+
+
+def owned(g: Any) -> Any:
+    """A gradient as users may have it: a copy where it is the cached 1."""
+    return g.clone() if type(getattr(g, "version", None)) is Unit else g
+
+
+def count_change(x: Tensor) -> None:
+    """Count up the version of a tensor that has just been changed in place."""
+    x.version[0] += 1
+    if recorders:
+        recording.changed(x.array, x.version)
+
+
+# ---------------------------------------------------------------------- views
+class Member:
+    """A tensor among those that share memory: a base, or `function(parent, **params)`, a view.
+
+    tensor: gives the tensor while it lives. depth: how many views lead to it from its base, `root`.
+    positions: where in the flattened base its elements are, once somebody has asked.
     """
 
-    __slots__ = ("__dict__", "op", "params", "parents", "saved", "shape")
-    grad: Any = None  # a Tensor or RowGrad
-    hooks: dict[int, Callable[[Any], Any]] | None = None
-    retain = False
-    trace: tuple[Any, ...] = ()  # who recorded it, while `autograd.anomaly` is on
-    watched: tuple[
-        Any, ...
-    ] = ()  # `versions.save` of index tensors and the like, see `versions.watch`
+    __slots__ = ("_root", "depth", "function", "params", "parent", "positions", "shape", "tensor")
 
     def __init__(
-        self,
-        op: Any,
-        parents: tuple[Node | None, ...],
-        saved: Any,
-        params: Any,
-        shape: tuple[int, ...],
+        self, x: Tensor, parent: Member | None, function: Any = None, params: Any = None
     ) -> None:
-        self.op = op
-        self.parents = parents
-        self.saved = saved
+        self.tensor = weakref.ref(x)
+        self.shape = x.array.shape
+        self.parent = parent
+        self._root: Member | None = None if parent is None else parent.root
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.function = function
         self.params = params
-        self.shape = shape
-
-    def __repr__(self) -> str:
-        return "<leaf>" if self.op is None else f"<{self.op.name}>"
+        self.positions: Tensor | None = None
 
     @property
-    def written(self) -> Node:
-        """This node; of an op that does several calls' work at once, that of the last call.
+    def root(self) -> Member:
+        """The base's member."""
+        return self if self._root is None else self._root  # no reference to itself: no cycle
 
-        What it shows is computed again when it is first looked at.
-        """
-        parts = getattr(self.op, "parts", None)
-        if parts is None:
-            return self
-        if "_written" not in self.__dict__:
-            self._written = parts(self)
-        found: Node = self._written
-        return found
-
-    @property
-    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
-        """For each tensor argument its node (None: untracked), and 0, as PyTorch has it."""
-        return tuple([(None if p is None else p.written, 0) for p in self.parents])
-
-    @property
-    def name(self) -> str:
-        """The op's name; "leaf" for a leaf."""
-        return "leaf" if self.op is None else str(self.op.name)
+    def retake(self, node: Node | None) -> Node | None:
+        """The place on the tape of this view, taken again from the base's: no array is touched."""
+        path = []
+        member = self
+        while member.parent is not None:
+            path.append(member)
+            member = member.parent
+        for view in reversed(path):
+            node = Node(view.function.op, (node,), (), view.params, view.shape)
+        return node
 
 
-class RemovableHandle:
-    """Takes a hook away again: `handle.remove()`, or at the end of a `with` block."""
+def member_of(x: Tensor) -> Member | None:
+    """x's entry among the tensors that share its memory; None where it has no views."""
+    return getattr(x, "_member", None)
 
-    _next = 0
 
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
-        self.id = RemovableHandle._next
-        RemovableHandle._next += 1
-        self._hooks = hooks
-        hooks[self.id] = hook
-        edits[0] += 1
+def register_view(
+    x: Tensor, result: Tensor, function: Callable[..., Any], params: dict[str, Any]
+) -> None:
+    """Note that `result` is `function(x, **params)`, a view."""
+    node = x.node
+    if node is not None and (node.op is None or node.op.view):
+        base = x if node.op is None else getattr(x, "_base", x)
+        if base.node is not None and base.node.op is None:  # `view_of_leaf`, in one step
+            result._base = base  # for its views to know; changing it in place is an error anyway
+            return
+    member = member_of(x)
+    if member is None:
+        x._member = member = Member(x, None)
+        x.version.append(member)
+    result._member = Member(result, member, function, params)
+    result._base = x if member.parent is None else x._base  # a base lives as long as its views
+    family = x.version
+    family.append(result._member)
+    n = len(family)
+    if n >= 64 and n & (n - 1) == 0:  # now and then, so that many living views cost little
+        family[1:] = [m for m in family[1:] if m.tensor() is not None]
 
-    def remove(self) -> None:
-        """Take the hook away."""
-        self._hooks.pop(self.id, None)
-        edits[0] += 1
 
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
+def view_of_leaf(node: Node | None) -> bool:
+    """Whether a node is a leaf, or a view of one."""
+    while node is not None:
+        if node.op is None:
+            return True
+        if not node.op.view:
+            return False
+        node = node.parents[0]
+    return False

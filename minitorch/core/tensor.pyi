@@ -11,7 +11,6 @@ from minitorch.core.device import Device
 from minitorch.core.dtypes import Array, Size
 from minitorch.core.dtypes import dtype as Dtype
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import Node, RemovableHandle
 from minitorch.ops.reduce import Reduced
 from minitorch.random import Generator
 
@@ -24,6 +23,40 @@ _Dims: TypeAlias = int | Sequence[int] | None
 _Device: TypeAlias = Device | str | None
 _DtypeLike: TypeAlias = Dtype | type | None
 _Operand: TypeAlias = Tensor | float
+
+class Node:
+    op: Any
+    parents: tuple[Node | None, ...]
+    saved: Any
+    params: Any
+    shape: tuple[int, ...]
+    grad: Any
+    hooks: dict[int, Callable[[Any], Any]] | None
+    retain: bool
+    trace: tuple[Any, ...]
+    watched: tuple[Any, ...]
+    def __init__(
+        self,
+        op: Any,
+        parents: tuple[Node | None, ...],
+        saved: Any,
+        params: Any,
+        shape: tuple[int, ...],
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+    @property
+    def written(self) -> Node: ...
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]: ...
+    @property
+    def name(self) -> str: ...
+
+class RemovableHandle:
+    id: _int
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None: ...
+    def remove(self) -> None: ...
+    def __enter__(self) -> RemovableHandle: ...
+    def __exit__(self, *_: object) -> None: ...
 
 class Tensor:
     _base: Tensor

@@ -16,8 +16,7 @@ from minitorch.core.dtypes import float16, float32, float64
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.recording import edits, recorders
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import RemovableHandle
-from minitorch.core.tensor import Tensor
+from minitorch.core.tensor import RemovableHandle, Tensor
 from minitorch.nn.hooks import BackwardHook, observer_of
 from minitorch.underived import update
 

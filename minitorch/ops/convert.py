@@ -11,8 +11,7 @@ from minitorch.core import dtypes, recording
 from minitorch.core.dispatch import Op
 from minitorch.core.families import TensorFunction, general, linear
 from minitorch.core.grad_mode import grad_mode
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.tensor import Node, Tensor, tensor_of
 
 _clone = linear("clone", lambda g, shape: g)
 _cast: TensorFunction = general(

@@ -11,9 +11,8 @@ from minitorch.core.families import TensorFunction, _saved, constant, linear
 from minitorch.core.grad_mode import grad_mode
 from minitorch.core.operands import same_device
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
-from minitorch.core.versions import watch
+from minitorch.core.tape import watch
+from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.shape import broadcast_tensors
 

@@ -12,14 +12,13 @@ from functools import update_wrapper
 from typing import Any
 
 from minitorch import backend, creation, random, underived
-from minitorch.core import dispatch, dtypes, families, versions
+from minitorch.core import dispatch, dtypes, families, tape
 from minitorch.core.families import general
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.operands import fitting, is_number, same_device
 from minitorch.core.recording import moves
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
-from minitorch.core.versions import Member, member_of, view_of_leaf
+from minitorch.core.tape import Member, member_of, view_of_leaf
+from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
@@ -193,7 +192,7 @@ def _binary(name: str, function: Callable[..., Tensor], op: dispatch.Op) -> Call
             except ValueError:
                 function(input, other)  # says what is wrong if the shapes do not broadcast
             else:
-                versions.count_change(input)
+                tape.count_change(input)
                 return input
         return _overwrite(name, input, function(_before(input, other), other))
 
@@ -417,7 +416,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     value = _fitted("setitem", value, target)
     try:
         if _tracked(input, value):
-            _overwrite("setitem", input, versions.watch(_put(input, value, index=place), *tensors))
+            _overwrite("setitem", input, tape.watch(_put(input, value, index=place), *tensors))
         elif not tensors:
             with no_grad():
                 _copy_(indexing._slice(input, index=place), value)
@@ -475,7 +474,7 @@ def index_add(
     d = _rows("index_add", input, dim, index, source)
     scaled = source if alpha == 1 else source * alpha
     added = indexing._index_backward(scaled, shape=input.array.shape, index=_at(d, index))
-    return input + versions.watch(added, index)
+    return input + tape.watch(added, index)
 
 
 def index_add_(
@@ -527,7 +526,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     d = indexing._check_gather("scatter_add", input, dim, index)
     part = _source_of("scatter_add", input, d, index, src)
     added = indexing._gather_backward(part, shape=input.array.shape, index=index.array, dim=d)
-    return input + versions.watch(added, index)
+    return input + tape.watch(added, index)
 
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -559,5 +558,5 @@ def scatter_(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
         for i, n in enumerate(index.shape)
     ]
     place[d] = index.array
-    result = versions.watch(_put(input, part, index=tuple(place)), index)
+    result = tape.watch(_put(input, part, index=tuple(place)), index)
     return _overwrite("scatter_", input, result)

@@ -14,8 +14,7 @@ from minitorch.autograd import Function
 from minitorch.boundary import guard
 from minitorch.core import pytree
 from minitorch.core.grad_mode import enable_grad, grad_mode
-from minitorch.core.tape import Node
-from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.core.tensor import Node, Tensor, tensor_of
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
 

@@ -11,7 +11,7 @@ from minitorch import autograd, func, nn
 from minitorch.core import engine
 from minitorch.core.dispatch import REGISTRY
 from minitorch.core.function import FunctionOp
-from minitorch.core.tape import Node
+from minitorch.core.tensor import Node
 from minitorch.utils.flop_counter import FlopCounterMode
 from tests.referee import in_threads, ours
 from tests.test_function import Cube

@@ -12,8 +12,8 @@ from minitorch.backend import Device
 from minitorch.core import dtypes
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.grad_mode import no_grad
+from minitorch.core.tape import count_change
 from minitorch.core.tensor import Tensor
-from minitorch.core.versions import count_change
 from minitorch.creation import arange, tensor, zeros
 from minitorch.nn import Embedding, Module, Parameter
 from minitorch.ops import logsigmoid
