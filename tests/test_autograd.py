@@ -8,7 +8,7 @@ import torch
 
 import minitorch
 from minitorch import autograd
-from minitorch.core import tape
+from minitorch.core import engine
 from minitorch.core.dispatch import REGISTRY
 from tests.referee import LIBRARIES, Raised, array, assert_close, attempt, compare, ours, theirs
 
@@ -566,8 +566,8 @@ def _expected_gradient():
 def test_the_implicit_one_is_made_once_and_never_given_away():
     x = _logits()
     loss = _one_row_loss(x)
-    one = tape.unit(loss)
-    assert tape.unit(loss) is one
+    one = engine.unit(loss)
+    assert engine.unit(loss) is one
     loss.retain_grad()
     loss.backward()
     loss.grad.mul_(5)
@@ -587,8 +587,8 @@ def test_the_implicit_one_is_made_once_and_never_given_away():
 
 def test_the_implicit_one_is_made_anew_after_a_change():
     loss = _one_row_loss(_logits())
-    tape.unit(loss).mul_(3)
-    assert tape.unit(loss).item() == 1.0
+    engine.unit(loss).mul_(3)
+    assert engine.unit(loss).item() == 1.0
     x = _logits()
     _one_row_loss(x).backward()
     assert x.grad.tolist() == _expected_gradient()
@@ -605,7 +605,7 @@ def test_hooks_that_change_the_gradient_of_a_loss(change):
         {"loss": loss, "view": end, "input": y}[place].register_hook(lambda g: (change(g), None)[1])
         end.backward()
         assert x.grad.tolist() == expected.tolist(), place
-        assert tape.unit(loss).item() == 1.0
+        assert engine.unit(loss).item() == 1.0
 
 
 def test_a_function_may_change_the_implicit_one():

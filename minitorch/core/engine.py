@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from sys import getrefcount
 from typing import Any
 
+from minitorch import backend
 from minitorch.core import recording
 from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import grad_mode, set_grad_enabled
 from minitorch.core.recording import recorders
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import owned, restore, unit
-from minitorch.core.tensor import Node, Tensor, tensor_of
+from minitorch.core.tape import Unit
+from minitorch.core.tensor import Node, Tensor, restore, tensor_of
 
 Gradient = Tensor | RowGrad
 
@@ -62,6 +63,27 @@ def _uses(roots: Iterable[Node], useful: set[Node] | None) -> dict[Any, int]:
                 if p.parents:
                     stack.append(p)
     return uses
+
+
+# ---------------------------------------------------------------------- the seed of a scalar
+_units: dict[tuple[type, int | None, Any], Tensor] = {}
+
+
+def unit(y: Tensor) -> Tensor:
+    """The 0-d tensor 1 of y's device and dtype, made once: nobody may change it."""
+    a = y.array
+    serving = backend.of(a)
+    key = (type(a), serving.index(a), a.dtype)
+    found = _units.get(key)
+    if found is None or found.version[0]:
+        one = serving.entries["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
+        found = _units[key] = tensor_of(serving.as_array(one), None, Unit([0]))
+    return found
+
+
+def owned(g: Any) -> Any:
+    """A gradient as users may have it: a copy where it is the cached 1."""
+    return g.clone() if type(getattr(g, "version", None)) is Unit else g
 
 
 # ---------------------------------------------------------------------- backward pass
@@ -295,7 +317,7 @@ def _seed(name: str, y: Tensor, g: Tensor | None, once: bool) -> tuple[Node, Ten
             "set requires_grad=True on what it is computed from"
         )
     if g is None:
-        if y.numel() != 1:
+        if y.array.size != 1:
             raise RuntimeError(
                 f"{name}: grad can be implicitly created only for scalar outputs, "
                 f"got shape {tuple(y.shape)}: pass a gradient of that shape"

@@ -26,8 +26,8 @@ from minitorch.core.dispatch import Function, Op, require_new
 from minitorch.core.dtypes import FLOAT32, FLOAT64, Array
 from minitorch.core.grad_mode import grad_mode
 from minitorch.core.operands import as_floating, kind, promote
-from minitorch.core.tape import Saved, Unit, register_view, restore, save
-from minitorch.core.tensor import Node, Tensor, tensor_of
+from minitorch.core.tape import Unit, register_view
+from minitorch.core.tensor import Node, Saved, Tensor, restore, save, tensor_of
 
 TensorFunction = Callable[..., Tensor]
 Partial = Callable[..., Any] | str

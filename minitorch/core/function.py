@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minitorch.core.engine import owned
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import owned
 from minitorch.core.tensor import Node, Tensor, tensor_of
 
 

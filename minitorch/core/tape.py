@@ -12,43 +12,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from minitorch import backend
 from minitorch.core import recording
-from minitorch.core.dispatch import Op
-from minitorch.core.dtypes import Array
 from minitorch.core.recording import recorders
-from minitorch.core.tensor import Node, Tensor, tensor_of
+from minitorch.core.tensor import Node, Tensor, save
+
 
 # ---------------------------------------------------------------------- saved values
-Saved = tuple[Array, Node | None, list[Any] | None, int]
-
-
-def save(x: Tensor) -> Saved:
-    """What a rule needs to see x again: never the Tensor, which an in-place op could rebind."""
-    version = x.version
-    return (x.array, x.node, version, version[0])
-
-
-def restore(op: Op, saved: Saved) -> Any:
-    """The saved tensor (or number); RuntimeError where it was changed in place since."""
-    array, node, version, count = saved
-    if version is None:
-        return array  # a Python number
-    if version[0] != count:
-        raise _changed(op, saved)
-    return tensor_of(array, node, version)
-
-
-def _changed(op: Op, saved: Saved) -> Exception:
-    array, _, version, count = saved
-    assert version is not None
-    return RuntimeError(
-        "one of the variables needed for gradient computation has been modified by an "
-        f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
-        f"version {version[0]}; expected version {count} instead"
-    )
-
-
 def watch(result: Tensor, *tensors: Tensor) -> Tensor:
     """Let the passes raise if one of these (an index, a condition) is changed in place by then."""
     node = result.node
@@ -59,26 +28,6 @@ def watch(result: Tensor, *tensors: Tensor) -> Tensor:
 
 class Unit(list[Any]):
     """The version cell of a cached 1, by which it and its views are known."""
-
-
-_units: dict[tuple[type, int | None, Any], Tensor] = {}
-
-
-def unit(y: Tensor) -> Tensor:
-    """The 0-d tensor 1 of y's device and dtype, made once: nobody may change it."""
-    a = y.array
-    serving = backend.of(a)
-    key = (type(a), serving.index(a), a.dtype)
-    found = _units.get(key)
-    if found is None or found.version[0]:
-        one = serving.entries["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
-        found = _units[key] = tensor_of(serving.as_array(one), None, Unit([0]))
-    return found
-
-
-def owned(g: Any) -> Any:
-    """A gradient as users may have it: a copy where it is the cached 1."""
-    return g.clone() if type(getattr(g, "version", None)) is Unit else g
 
 
 def count_change(x: Tensor) -> None:

@@ -22,7 +22,7 @@ class Node:
     """One recorded op, or a leaf (`op` is None).
 
     parents: a Node or None (untracked) for each tensor argument.
-    saved: what the op's rules read, see `tape.save`; None once backward has freed it.
+    saved: what the op's rules read, see `save`; None once backward has freed it.
     params: the op's other arguments. shape: the shape of the result.
     Gradient, hooks and the retain flag live here and not on the Tensor, so that nothing
     refers back to the Tensor and memory is returned without the garbage collector.
@@ -33,7 +33,7 @@ class Node:
     hooks: dict[int, Callable[[Any], Any]] | None = None
     retain = False
     trace: tuple[Any, ...] = ()  # who recorded it, while `autograd.anomaly` is on
-    watched: tuple[Any, ...] = ()  # `tape.save` of index tensors and the like, see `tape.watch`
+    watched: tuple[Any, ...] = ()  # `save` of index tensors and the like, see `tape.watch`
 
     def __init__(
         self,
@@ -464,6 +464,35 @@ def tensor_of(array: Array, node: Node | None = None, version: list[Any] | None 
     self.node = node
     self.version = [0] if version is None else version
     return self
+
+
+Saved = tuple[Array, Node | None, list[Any] | None, int]
+
+
+def save(x: Tensor) -> Saved:
+    """What a rule needs to see x again: never the Tensor, which an in-place op could rebind."""
+    version = x.version
+    return (x.array, x.node, version, version[0])
+
+
+def restore(op: Any, saved: Saved) -> Any:
+    """The saved tensor (or number); RuntimeError where it was changed in place since."""
+    array, node, version, count = saved
+    if version is None:
+        return array  # a Python number
+    if version[0] != count:
+        raise _changed(op, saved)
+    return tensor_of(array, node, version)
+
+
+def _changed(op: Any, saved: Saved) -> Exception:
+    array, _, version, count = saved
+    assert version is not None
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an "
+        f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
+        f"version {version[0]}; expected version {count} instead"
+    )
 
 
 def _cloned(array: Array) -> Array:

@@ -21,8 +21,7 @@ from minitorch.core.families import fused_saved
 from minitorch.core.function import FunctionOp
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import restore
-from minitorch.core.tensor import Node, Tensor, tensor_of
+from minitorch.core.tensor import Node, Tensor, restore, tensor_of
 from minitorch.creation import ones_like
 
 Value = Any  # float for one element, else a NumPy array; None where it is not known
@@ -330,7 +329,7 @@ def _arrays(tensors: Iterable[Tensor]) -> dict[int, Any]:
 
 
 def _saved_inputs(node: Node) -> Sequence[Any]:
-    """What the node's rules keep of its arguments, by `tape.save`; None for each other."""
+    """What the node's rules keep of its arguments, by `tensor.save`; None for each other."""
     saved, family = node.saved, getattr(node.op, "family", None)
     if not saved:
         return ()
@@ -346,7 +345,7 @@ def _saved_inputs(node: Node) -> Sequence[Any]:
 
 
 def _saved_output(node: Node) -> Any:
-    """What the node's rules keep of its result, as `tape.save` made it; None if nothing."""
+    """What the node's rules keep of its result, as `tensor.save` made it; None if nothing."""
     saved, family = node.saved, getattr(node.op, "family", None)
     if not saved:
         return None
