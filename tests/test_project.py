@@ -23,7 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     "contexts core core/dtypes core/recording",
     "core/device",
-    "backend files boundary",
+    "backend files boundary protocols",
     "core/pytree core/grad_mode core/sparse",
     "core/tensor",
     "core/operands core/dispatch",

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from minitorch.backend import cpu
+from minitorch.backend.half import HalfScalar
 from minitorch.backend.indexing import indexed_shape
 from minitorch.backend.transfer import host_array, is_pinned, mapped_array, pin, same_bits
 from minitorch.core.device import (
@@ -30,7 +31,7 @@ from minitorch.core.device import (
     unregister,
     why_unavailable,
 )
-from minitorch.core.dtypes import ARRAY_DTYPES, FLOAT32, FLOAT64, Array, HalfScalar
+from minitorch.core.dtypes import ARRAY_DTYPES, FLOAT32, FLOAT64, Array
 
 __all__ = [
     "ARRAY_DTYPES",

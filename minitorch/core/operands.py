@@ -9,8 +9,9 @@ from operator import index as as_index
 from typing import Any
 
 from minitorch import backend
+from minitorch.backend.half import HalfScalar
 from minitorch.core import dtypes
-from minitorch.core.dtypes import FLOAT32, FLOAT64, HalfScalar
+from minitorch.core.dtypes import FLOAT32, FLOAT64
 from minitorch.core.tensor import Tensor
 
 

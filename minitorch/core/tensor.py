@@ -6,7 +6,7 @@ No operator is defined here: `minitorch.ops` puts operators and methods on Tenso
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minitorch import backend
@@ -15,6 +15,7 @@ from minitorch.core.device import Device
 from minitorch.core.dtypes import Array, Size, dtype, of_array
 from minitorch.core.recording import edits, moves, recorders
 from minitorch.core.sparse import RowGrad
+from minitorch.protocols import Protocols
 
 
 # ---------------------------------------------------------------------- the tape
@@ -102,7 +103,7 @@ class RemovableHandle:
 
 
 # ---------------------------------------------------------------------- Tensor
-class Tensor:
+class Tensor(Protocols):
     """An array on a device that remembers how it was made.
 
     Tensor(2, 3) is of that shape, its elements undefined, Tensor([1, 2]) holds these numbers in
@@ -338,121 +339,6 @@ class Tensor:
         """How often this memory was changed in place."""
         return int(self.version[0])
 
-    # ------------------------------------------------------------------ to Python
-    def _host(self, what: str = "this") -> Any:
-        if recorders:
-            recording.read_by_host(what)
-        return backend.of(self.array).to_host(self.array)
-
-    def numpy(self) -> Any:
-        """The elements as a NumPy array that shares this tensor's memory (cpu only).
-
-        A view of its own: to give it another shape does not reshape the tensor.
-        """
-        if self.node is not None:
-            raise RuntimeError(
-                "numpy: can't call numpy() on a tensor that requires grad; use detach().numpy()"
-            )
-        if self.device.type != "cpu":
-            raise TypeError(f"numpy: this tensor is on {self.device}; use .cpu() first")
-        if recorders:
-            recording.read_by_host("numpy()")
-        return self.array.view()
-
-    def item(self) -> Any:
-        """The only element as a Python number."""
-        if self.array.size != 1:
-            raise RuntimeError(
-                f"item: a tensor with {self.array.size} elements has no single value"
-            )
-        return self._host("item() (or bool(), int(), float())").item()
-
-    def tolist(self) -> Any:
-        """The elements as nested lists of Python numbers."""
-        return self._host("tolist()").tolist()
-
-    def __bool__(self) -> bool:
-        if self.array.size != 1:
-            raise RuntimeError(
-                f"the truth value of a tensor with {self.array.size} elements is ambiguous; "
-                "use .any() or .all()"
-            )
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        if self.dtype.is_floating_point:
-            raise TypeError(
-                f"only integer tensors of one element can be an index, got {self.dtype}"
-            )
-        return int(self.item())
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self.numpy()
-        wanted = array.dtype if dtype is None else dtype
-        if copy is False and array.dtype != wanted:
-            raise ValueError(f"__array__: a copy is needed to convert {array.dtype} to {dtype}")
-        return array.astype(wanted, copy=bool(copy))
-
-    def __len__(self) -> int:
-        if self.array.ndim == 0:
-            raise TypeError("len() of a 0-d tensor")
-        return int(self.array.shape[0])
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.array.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return (self[i] for i in range(len(self)))
-
-    def __reversed__(self) -> Tensor:
-        """The elements (or slices along the first dimension) in reverse order, as a copy."""
-        return self.flip(0) if self.array.ndim else self.clone()
-
-    def __contains__(self, element: Any) -> bool:
-        """Whether an element equals this number or (broadcast) some element of this tensor."""
-        found = self == element
-        if not isinstance(found, Tensor):
-            raise TypeError(f"in: expected a tensor or a number, got {type(element).__name__}")
-        return bool(found.any())
-
-    __hash__ = object.__hash__
-
-    def __format__(self, spec: str) -> str:
-        if self.array.ndim == 0:
-            return format(self.item(), spec)
-        return object.__format__(self, spec)
-
-    def __copy__(self) -> Tensor:
-        """A leaf of the same memory that requires grad as this tensor does, without a gradient."""
-        twin = type(self).__new__(type(self))
-        twin.array, twin.node, twin.version = self.array, None, self.version
-        return twin.requires_grad_() if self.node is not None else twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "deepcopy: only leaf tensors can be copied deeply; use detach() or clone()"
-            )
-        if recorders:
-            recording.impossible("deepcopy makes a tensor that a replay would not make anew")
-        twin = type(self).__new__(type(self))
-        twin.array, twin.node, twin.version = _cloned(self.array), None, [0]
-        memo[id(self)] = twin
-        if self.node is not None:
-            twin.requires_grad_()
-        grad = self.grad
-        if isinstance(grad, Tensor):
-            twin.grad = tensor_of(_cloned(grad.array))
-        return twin
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("tensors are not pickled: use minitorch.save and minitorch.load")
-
 
 _new = object.__new__
 
@@ -493,7 +379,3 @@ def _changed(op: Any, saved: Saved) -> Exception:
         f"inplace operation: a value of shape {tuple(array.shape)} that {op.name} needs is at "
         f"version {version[0]}; expected version {count} instead"
     )
-
-
-def _cloned(array: Array) -> Array:
-    return backend.of(array).entries["clone"](array)
