@@ -16,6 +16,23 @@ from minitorch.core.operands import fitting, integer, is_number
 from minitorch.core.tape import member_of, register_view
 from minitorch.core.tensor import Tensor, tensor_of
 
+__all__ = [
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
 _empty = underived.source("empty")
 _full = underived.source("full")
 _arange = underived.source("arange")
@@ -83,7 +100,7 @@ def tensor(
     except (TypeError, RuntimeError):  # perhaps of tensors that NumPy cannot read
         array = backend.host_array(_readable(data))
     is_python = not hasattr(data, "dtype")
-    if dtype is None and is_python and array.dtype == backend.FLOAT64 and not _has_float64(data):
+    if dtype is None and is_python and array.dtype == dtypes.FLOAT64 and not _has_float64(data):
         dtype = dtypes.get_default_dtype()
     chosen = None if dtype is None else dtypes.as_dtype(dtype)
     if is_python and chosen is not None and chosen.category == dtypes.INT and array.size:

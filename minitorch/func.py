@@ -26,6 +26,20 @@ from minitorch.core.recording import edits
 from minitorch.core.tensor import Tensor
 from minitorch.nn.module import Module
 
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "value_and_grad",
+    "vjp",
+]
+
 Argnums = int | tuple[int, ...]
 
 

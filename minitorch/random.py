@@ -18,6 +18,24 @@ from minitorch.core.recording import recorders
 from minitorch.core.tensor import Tensor
 from minitorch.creation import DeviceLike, arange, like, shape_of, tensor
 
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "multinomial",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "set_rng_state",
+]
+
 _uniform = underived.source("uniform")
 _normal = underived.source("normal")
 _randint = underived.source("randint")

@@ -25,13 +25,7 @@ from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import enable_grad
 from minitorch.core.tensor import Node, Tensor, tensor_of
 
-__all__ = [
-    "compare",
-    "differentiate",
-    "expression_size",
-    "graph_size",
-    "to_sympy",
-]
+__all__ = ["compare", "differentiate", "expression_size", "graph_size", "to_sympy"]
 
 Expr = Any  # SymPy is imported when it is needed
 Names = Mapping[Tensor, Any]

@@ -14,6 +14,22 @@ import numpy as np
 
 from minitorch.core.recording import edits
 
+__all__ = [
+    "Size",
+    "dtype",
+    "float16",
+    "float32",
+    "float64",
+    "get_default_dtype",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "promote_types",
+    "set_default_dtype",
+    "uint8",
+]
+
 Array = Any  # an array of whatever type the backend uses
 FLOAT32 = np.dtype("float32")
 FLOAT64 = np.dtype("float64")

@@ -17,6 +17,8 @@ from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import owned, restore, unit
 from minitorch.core.tensor import Node, Tensor, tensor_of
 
+__all__ = ["Gradient", "alias", "backward", "grad", "push_forward", "topological"]
+
 Gradient = Tensor | RowGrad
 
 

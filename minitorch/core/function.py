@@ -10,6 +10,8 @@ from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import owned
 from minitorch.core.tensor import Node, Tensor, tensor_of
 
+__all__ = ["Function", "FunctionCtx"]
+
 
 class FunctionCtx:
     """What a Function's forward leaves for its backward."""

@@ -8,6 +8,8 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from minitorch.contexts import decorated
 
+__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

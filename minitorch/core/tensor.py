@@ -16,6 +16,8 @@ from minitorch.core.dtypes import Array, Size, dtype, of_array
 from minitorch.core.recording import edits, moves, recorders
 from minitorch.core.sparse import RowGrad
 
+__all__ = ["Tensor"]
+
 
 # ---------------------------------------------------------------------- the tape
 class Node:

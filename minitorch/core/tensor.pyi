@@ -14,6 +14,8 @@ from minitorch.core.sparse import RowGrad
 from minitorch.ops.reduce import Reduced
 from minitorch.random import Generator
 
+__all__ = ["Tensor"]
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _bool: TypeAlias = bool

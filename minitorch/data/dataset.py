@@ -12,6 +12,8 @@ from minitorch.creation import tensor
 from minitorch.ops import index_select
 from minitorch.random import Generator, randperm
 
+__all__ = ["Dataset", "Subset", "TensorDataset", "random_split"]
+
 T_co = TypeVar("T_co", covariant=True)
 
 

@@ -19,6 +19,8 @@ from minitorch.data.prefetch import ahead
 from minitorch.ops.index import rows_in_range
 from minitorch.random import Generator, randperm
 
+__all__ = ["DataLoader", "default_collate"]
+
 # PyTorch's further arguments, with the only value that is understood here.
 _UNSUPPORTED: dict[str, Any] = {
     "batch_sampler": None,

@@ -13,6 +13,8 @@ from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
 from minitorch.nn.layers import Linear
 from minitorch.nn.module import Module
 
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
 L = TypeVar("L", bound="_Numbered")
 
 

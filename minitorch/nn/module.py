@@ -20,6 +20,8 @@ from minitorch.core.tensor import RemovableHandle, Tensor
 from minitorch.nn.hooks import BackwardHook, observer_of
 from minitorch.underived import update
 
+__all__ = ["Module", "Parameter"]
+
 T = TypeVar("T", bound="Module")
 
 

@@ -16,6 +16,17 @@ from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.shape import broadcast_tensors
 
+__all__ = [
+    "embedding",
+    "gather",
+    "index_select",
+    "masked_select",
+    "nonzero",
+    "one_hot",
+    "searchsorted",
+    "take_along_dim",
+]
+
 # ---------------------------------------------------------------------- the table
 _slice = linear(
     "slice", lambda g, shape, index: _slice_backward(g, shape=shape, index=index), view=True

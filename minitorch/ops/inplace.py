@@ -23,6 +23,8 @@ from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 
+__all__ = ["addcdiv", "addcmul", "index_add", "lerp", "masked_fill", "scatter", "scatter_add"]
+
 
 # ---------------------------------------------------------------------- the table
 def _put_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, index: Any) -> list[Any]:

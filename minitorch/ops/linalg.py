@@ -11,6 +11,8 @@ from minitorch.core.operands import result_dtype, same_device
 from minitorch.core.tensor import Tensor
 from minitorch.ops.arguments import need_tensor
 
+__all__ = ["bmm", "dot", "einsum", "matmul", "mm", "mv", "outer"]
+
 # Both arguments have two dimensions or more here; leading ones broadcast.
 _matmul: TensorFunction = bilinear(
     "matmul",

@@ -17,6 +17,32 @@ from minitorch.ops.index import gathered
 from minitorch.ops.shape import cat, expanded, reshaped
 from minitorch.underived import several
 
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "bincount",
+    "cumsum",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "softmax",
+    "sort",
+    "std",
+    "sum",
+    "topk",
+    "unique",
+    "var",
+]
+
 
 class Reduced(NamedTuple):
     """What max, min, sort and topk along a dimension give."""

@@ -20,6 +20,37 @@ from minitorch.ops.arguments import (
 )
 from minitorch.ops.convert import clone
 
+__all__ = [
+    "broadcast_tensors",
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "diag",
+    "diagonal",
+    "flatten",
+    "flip",
+    "hstack",
+    "meshgrid",
+    "movedim",
+    "narrow",
+    "permute",
+    "repeat_interleave",
+    "reshape",
+    "roll",
+    "split",
+    "squeeze",
+    "stack",
+    "t",
+    "trace",
+    "transpose",
+    "tril",
+    "triu",
+    "unbind",
+    "unflatten",
+    "unsqueeze",
+    "vstack",
+]
+
 
 # ---------------------------------------------------------------------- the table
 def _inverse(dims: Sequence[int]) -> tuple[int, ...]:

@@ -17,6 +17,18 @@ from minitorch.core import recording
 from minitorch.optim.optimizer import Optimizer, number
 from minitorch.optim.plan import Group
 
+__all__ = [
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "OneCycleLR",
+    "ReduceLROnPlateau",
+    "StepLR",
+]
+
 
 class LRScheduler:
     """Base class: counts epochs and asks `get_lr` for the rates of all groups.

@@ -11,6 +11,8 @@ from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, options, refuse_weight_decay
 from minitorch.optim.plan import Group, Rule, State
 
+__all__ = ["SGD"]
+
 _sgd_rows_ = underived.update("sgd_rows_")
 OPTIONS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
 BUFFER = ("momentum_buffer",)

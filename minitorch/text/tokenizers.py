@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import chain, groupby
 
+__all__ = ["tokenize"]
+
 Tokenizer = Callable[[str], Iterable[str]]
 
 _ASCII_WORD = re.compile("[a-z]+")

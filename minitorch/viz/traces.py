@@ -25,6 +25,8 @@ from minitorch.core.tape import restore
 from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.creation import ones_like
 
+__all__ = ["Contribution", "Row", "Trace", "trace"]
+
 Value = Any  # float for one element, else a NumPy array; None where it is not known
 _INFIX = {"add": "+", "sub": "−", "mul": "·", "div": "/", "matmul": "@"}
 _TIGHT = {"+": 1, "−": 1, "·": 2, "/": 2, "@": 2}  # how an operator binds

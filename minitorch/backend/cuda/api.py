@@ -47,6 +47,11 @@ class DeviceApi:
         self.Stream: type[Stream] = type("Stream", (Stream,), {"api": self})
         self.Event: type[Event] = type("Event", (Event,), {"api": self})
 
+    def public(self) -> dict[str, Any]:
+        """The functions and classes by their names."""
+        names = {*vars(type(self)), "Stream", "Event"} - {"OutOfMemoryError", "public"}
+        return {name: getattr(self, name) for name in names if not name.startswith("_")}
+
     def _backend(self) -> Backend:
         return named(self.name)
 
