@@ -14,7 +14,7 @@ ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lectures test kills sim checked kernels mutate gpu lint format bench clean
+.PHONY: help demo lectures test kills sim checked kernels mutate gpu lint stub format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ lint: $(VENV)/stamp-lint ## Check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --follow-imports=silent minitorch/core/tensor.py # which its stub hides
+
+stub: $(VENV)/stamp-test ## Make minitorch/core/tensor.pyi anew, which a test compares
+	$(BIN)/python -m tests.stub
 
 format: $(VENV)/stamp-lint ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
