@@ -58,6 +58,7 @@ class FunctionCtx:
 
 
 def result_node(common: Node, i: int, result: Tensor) -> Node:
+    """The node of the i-th of several results, whose parent is the node that they share."""
     return Node(_result_op, (common,), (), i, result.array.shape)
 
 
