@@ -2,10 +2,11 @@
 
 In short:
 
-    import minitorch
-    x = minitorch.tensor([1.0, 2.0], requires_grad=True)
-    (x * x).sum().backward()
-    x.grad  # tensor([2., 4.])
+>>> import minitorch
+>>> x = minitorch.tensor([1.0, 2.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([2., 4.])
 """
 
 import importlib

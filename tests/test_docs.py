@@ -130,3 +130,101 @@ def test_a_guide(name, own_ops, tmp_path, monkeypatch):
     for line, language, text in blocks(name):
         run_block(name, line, language, text, namespace)
     assert len(namespace) > 2
+
+
+# ---------------------------------------------------------------------- how to add something
+def changes():
+    """(section, path, hunks) of `adding.md`: a hunk is (lines there, lines instead), of a new file
+    its text."""
+    text = (GUIDES / "adding.md").read_text(encoding="utf-8")
+    change = re.compile(r"^`([\w/.]+)`(, a new file)?\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for section in text.split("\n## ")[1:]:
+        for path, new, block in change.findall(section):
+            yield section.partition("\n")[0], path, block if new else hunks(block)
+
+
+def hunks(block):
+    for hunk in block.split("@@\n"):
+        lines = hunk.splitlines()
+        assert all(line[0] in " +-" for line in lines), hunk
+        before, after = ("".join(f"{s[1:]}\n" for s in lines if s[0] in kept) for kept in (" -", " +"))
+        yield before, after
+
+
+@pytest.fixture(scope="module")
+def changed_copy(tmp_path_factory):
+    """A copy of the package to which everything that `adding.md` adds was added."""
+    folder = tmp_path_factory.mktemp("adding")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("minitorch", "kernels"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for _, name, change in changes():
+        path = folder / name
+        if isinstance(change, str):
+            assert not path.exists(), f"{name} is not new"
+            path.write_text(change, encoding="utf-8")
+            continue
+        text = path.read_text(encoding="utf-8")
+        for before, after in change:
+            assert text.count(before) == 1, f"adding.md: not once in {name}:\n{before}"
+            text = text.replace(before, after)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_what_the_guide_adds_works(device, changed_copy):
+    """On the device under test: asinh, a layer, Lion, a fused op; in a process of its own."""
+    script = f"""
+import sys
+sys.path.append({str(ROOT)!r})
+from tests.test_docs import blocks, run_block
+import minitorch
+assert minitorch.__file__.startswith({str(changed_copy)!r})
+minitorch.set_default_device({device!r})
+namespace = {{}}
+for line, language, text in blocks("adding"):
+    if language == "pycon":
+        run_block("adding", line, language, text, namespace)
+assert {{"norm", "optimizer", "log_cosh"}} <= namespace.keys()
+"""
+    environment = os.environ | {"PYTHONPATH": str(changed_copy)}
+    subprocess.run([sys.executable, "-c", script], env=environment, cwd=changed_copy, check=True)
+
+
+def test_an_elementwise_op_touches_five_files_of_the_library():
+    named = {section: set() for section, *_ in changes()}
+    for section, path, _ in changes():
+        named[section] |= {path} if path.startswith("minitorch/") else set()
+    assert {s: len(paths) for s, paths in named.items()} == {
+        "An op": 4,
+        "A layer": 1,
+        "An optimizer": 2,
+        "A kernel": 3,
+    }
+
+
+def test_the_code_that_the_guide_adds_is_formatted():
+    for _, path, change in changes():
+        added = change if isinstance(change, str) else "".join(after for _, after in change)
+        assert max(map(len, added.splitlines())) <= 100, path
+        if isinstance(change, str) and path.endswith(".py"):
+            ast.parse(change)
+
+
+def test_paths_that_the_guides_name_are_there():
+    new = {path for _, path, change in changes() if isinstance(change, str)}
+    for guide in GUIDES.glob("*.md"):
+        text = guide.read_text(encoding="utf-8")
+        named = set(re.findall(r"`((?:minitorch|kernels|examples|tests)/[\w/.]*)`", text))
+        assert [path for path in named - new if not (ROOT / path).exists()] == []
+        links = re.findall(r"\]\(([^):]+)\)", text)
+        assert [link for link in links if not (GUIDES / link).exists()] == []
+
+
+def test_the_list_of_guides_is_complete():
+    from examples.guides import build
+
+    assert sorted(build.GUIDES) == sorted(path.stem for path in GUIDES.glob("*.md"))
+    index = (GUIDES / "index.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((\w+)\.md\)", index) == build.GUIDES[1:]
+    assert {"minitorch", "minitorch.nn", "minitorch.sim", "minitorch.library"} <= set(build.rooms())

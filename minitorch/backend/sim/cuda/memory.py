@@ -99,6 +99,7 @@ class _Known:
         self._lock = threading.RLock()
 
     def add(self, memory: Any) -> None:
+        """Know this memory from now on."""
         with self._lock:
             self._settle()
             bisect.insort(self._starts, memory.ptr)
