@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 
 import minitorch
+import minitorch.data
+import minitorch.text
+from minitorch import nn, optim
 
 ROOT = Path(__file__).parent.parent
 GUIDES = ROOT / "examples" / "guides"
@@ -96,9 +99,10 @@ def docstring_examples():
 def test_examples_in_docstrings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = {example.name: example for example in docstring_examples()}
-    assert len(found) >= 20
+    assert len(found) >= 30
     for example in found.values():
         minitorch.manual_seed(0)
+        example.globs = {"minitorch": minitorch, "nn": nn, "F": nn.functional, "optim": optim}
         run_example(example)
 
 

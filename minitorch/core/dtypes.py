@@ -174,7 +174,11 @@ def limits(d: dtype) -> tuple[int, int]:
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:
-    """The smallest dtype that both can be converted to, by PyTorch's table."""
+    """The smallest dtype that both can be converted to, by PyTorch's table.
+
+    >>> minitorch.promote_types(minitorch.int64, minitorch.float32)
+    minitorch.float32
+    """
     if {a, b} == {uint8, int8}:  # neither holds the other
         return int16
     if a.category != b.category:

@@ -82,6 +82,20 @@ class Function:
 
     Subclasses define `forward(ctx, *args)` and `backward(ctx, *grads)`, and `jvp(ctx, *tangents)`
     if forward mode is wanted, as static methods; use them by `MyFunction.apply(*args)`.
+
+    >>> class Cube(minitorch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x**3
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 3 * x**2 * g
+    >>> x = minitorch.tensor(2.0, requires_grad=True)
+    >>> Cube.apply(x).backward()
+    >>> x.grad
+    tensor(12.)
     """
 
     @staticmethod

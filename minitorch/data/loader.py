@@ -56,6 +56,13 @@ class DataLoader:
 
     PyTorch's other arguments for worker processes raise ValueError unless they have their default
     value.
+
+    >>> data = minitorch.data.TensorDataset(minitorch.arange(5))
+    >>> for (batch,) in minitorch.data.DataLoader(data, batch_size=2):
+    ...     batch
+    tensor([0, 1])
+    tensor([2, 3])
+    tensor([4])
     """
 
     def __init__(

@@ -50,6 +50,9 @@ class Linear(Module):
     """x @ weightᵀ + bias: (*, in_features) -> (*, out_features).
 
     weight (out, in) and bias (out,) start as U(-1/√in, 1/√in).
+
+    >>> nn.Linear(3, 2)(minitorch.ones(5, 3)).shape
+    minitorch.Size([5, 2])
     """
 
     weight: Parameter

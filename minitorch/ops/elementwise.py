@@ -255,6 +255,10 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """`input` where `condition` (bool) holds, else `other`; either may be a number.
 
     With the condition alone: the indices where it holds, a tuple of int64 tensors.
+
+    >>> x = minitorch.tensor([-1.0, 2.0])
+    >>> minitorch.where(x > 0, x, 0.0)
+    tensor([0., 2.])
     """
     need_tensor("where", "condition", condition)
     if input is None and other is None:
@@ -358,6 +362,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """input limited to [min, max], numbers or tensors; nan where one of the three is.
 
     The gradient is 1 from min to max, 0 outside and at nan.
+
+    >>> minitorch.tensor([-3.0, 0.5, 3.0]).clamp(-1, 1)
+    tensor([-1.0000,  0.5000,  1.0000])
     """
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of min and max must be given")

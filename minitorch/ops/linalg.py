@@ -214,6 +214,10 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     """Sum of products in Einstein's notation: `einsum("bij,bjk->bik", x, y)`.
 
     Without an arrow, labels that stand once are kept, in alphabetical order; "..." broadcasts.
+
+    >>> x, y = minitorch.ones(5, 2, 3), minitorch.ones(5, 3, 4)
+    >>> minitorch.einsum("bij,bjk->bik", x, y).shape
+    minitorch.Size([5, 2, 4])
     """
     tensors = list(
         operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
