@@ -123,7 +123,10 @@ def too_long(package: Path = PACKAGE) -> list[str]:
     long = {name for name, n in lines.items() if n > LONG}
     return [
         *([f"core/ has {core:,} lines, {core - CORE:,} more than its bound"] * (core > CORE)),
-        *(f"{name} has {lines[name]} lines: say why in LONG_FILES" for name in long - {*LONG_FILES}),
+        *(
+            f"{name} has {lines[name]} lines: say why in LONG_FILES"
+            for name in long - {*LONG_FILES}
+        ),
         *(f"{name} is not long: LONG_FILES need not name it" for name in {*LONG_FILES} - long),
     ]
 
@@ -131,6 +134,7 @@ def too_long(package: Path = PACKAGE) -> list[str]:
 def main() -> None:
     """Print the tree, then what is wrong."""
     from tests.test_project import upward_imports  # which imports this module
+
     package = Path(sys.argv[1]) if len(sys.argv) > 1 else PACKAGE
     counts = files(package)
     for room, lines in sorted(rooms(counts).items()):

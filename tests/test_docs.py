@@ -141,7 +141,9 @@ def changes():
     """(section, path, hunks) of `adding.md`: a hunk is (lines there, lines instead), of a new file
     its text."""
     text = (GUIDES / "adding.md").read_text(encoding="utf-8")
-    change = re.compile(r"^`([\w/.]+)`(, a new file)?\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    change = re.compile(
+        r"^`([\w/.]+)`(, a new file)?\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL
+    )
     for section in text.split("\n## ")[1:]:
         for path, new, block in change.findall(section):
             yield section.partition("\n")[0], path, block if new else hunks(block)
@@ -151,7 +153,9 @@ def hunks(block):
     for hunk in block.split("@@\n"):
         lines = hunk.splitlines()
         assert all(line[0] in " +-" for line in lines), hunk
-        before, after = ("".join(f"{s[1:]}\n" for s in lines if s[0] in kept) for kept in (" -", " +"))
+        before, after = (
+            "".join(f"{s[1:]}\n" for s in lines if s[0] in kept) for kept in (" -", " +")
+        )
         yield before, after
 
 

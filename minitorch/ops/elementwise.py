@@ -191,7 +191,7 @@ _DOCSTRINGS = {
     "minimum": "The smaller of input and other, broadcast; nan where one of them is.",
     "remainder": "input - other * floor(input / other), which has the sign of other.",
     "floor_divide": "floor(input / other), broadcast; its derivative is 0.",
-    "bce_with_logits": "log(1 + e^input) - input * other: binary cross-entropy of logits, by element.",
+    "bce_with_logits": "log(1 + e^input) - input * other: binary cross-entropy of logits.",
     "neg": "-input.",
     "abs": "The absolute value |input|; its derivative at 0 is 0.",
     "sign": "-1, 0 or 1, as input is negative, zero (or nan) or positive; its derivative is 0.",
