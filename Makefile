@@ -14,7 +14,7 @@ ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lectures test kills sim checked kernels mutate gpu lint format bench clean
+.PHONY: help demo lectures docs test kills sim checked kernels mutate gpu lint stub format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: $(VENV)/stamp-viz ## Train both models on data at hand; pictures go to dem
 
 lectures: $(VENV)/stamp-graph,symbolic ## Run the lectures; text, tables and pictures on one page, demo/lectures/index.html
 	$(ONE_THREAD) $(BIN)/python examples/lectures/page.py --out demo/lectures
+
+docs: $(VENV)/stamp-docs ## Build the reference and the guides, build/docs/index.html
+	$(BIN)/python examples/guides/build.py --out build/docs
 
 test: $(VENV)/stamp-test ## Run the tests on the cpu, then on the simulated GPU (TESTS="..." chooses some)
 	$(PYTEST) $(TESTS)
@@ -62,6 +65,9 @@ lint: $(VENV)/stamp-lint ## Check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --follow-imports=silent minitorch/core/tensor.py # which its stub hides
+
+stub: $(VENV)/stamp-test ## Make minitorch/core/tensor.pyi anew, which a test compares
+	$(BIN)/python -m tests.stub
 
 format: $(VENV)/stamp-lint ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

@@ -2,169 +2,84 @@
 
 In short:
 
-    import minitorch
-    x = minitorch.tensor([1.0, 2.0], requires_grad=True)
-    (x * x).sum().backward()
-    x.grad  # tensor([2., 4.])
+>>> import minitorch
+>>> x = minitorch.tensor([1.0, 2.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([2., 4.])
 """
 
 import importlib
 import typing
 
-from minitorch import autograd, func, fused, nn, ops, optim, utils
+from minitorch import (
+    autograd,
+    creation,
+    func,
+    fused,
+    nn,
+    ops,
+    optim,
+    printing,
+    random,
+    serialization,
+    utils,
+)
 from minitorch.backend import Device as device
+from minitorch.backend import determinism as _determinism
 from minitorch.backend import get_default_device, set_default_device
-from minitorch.backend.cpu.blas import get_num_threads, set_num_threads
-from minitorch.backend.cpu.settings import set_flush_denormal
-from minitorch.backend.determinism import (
-    are_deterministic_algorithms_enabled,
-    use_deterministic_algorithms,
-)
-from minitorch.backend.precision import (
-    get_float32_matmul_precision,
-    set_float32_matmul_precision,
-)
+from minitorch.backend import precision as _precision
+from minitorch.backend.cpu import blas as _blas
+from minitorch.backend.cpu import settings as _settings
+from minitorch.backend.cpu.blas import *
+from minitorch.backend.cpu.settings import *
+from minitorch.backend.determinism import *
+from minitorch.backend.precision import *
 from minitorch.boundary import guard as _guard
 from minitorch.compile import compile
-from minitorch.core.dtypes import (
-    ALIASES,
-    Size,
-    dtype,
-    float16,
-    float32,
-    float64,
-    get_default_dtype,
-    int8,
-    int16,
-    int32,
-    int64,
-    promote_types,
-    set_default_dtype,
-    uint8,
-)
-from minitorch.core.grad_mode import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from minitorch.core.sparse import RowGrad
-from minitorch.core.tensor import Tensor
-from minitorch.creation import (
-    arange,
-    as_tensor,
-    empty,
-    empty_like,
-    eye,
-    from_numpy,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    tensor,
-    zeros,
-    zeros_like,
-)
-from minitorch.ops import *  # noqa: F403
-from minitorch.printing import get_printoptions, set_printoptions
-from minitorch.random import (
-    Generator,
-    bernoulli,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    multinomial,
-    normal,
-    rand,
-    rand_like,
-    randint,
-    randint_like,
-    randn,
-    randn_like,
-    randperm,
-    set_rng_state,
-)
-from minitorch.serialization import load, save
+from minitorch.core import dtypes as _dtypes
+from minitorch.core import grad_mode as _grad_mode
+from minitorch.core import sparse as _sparse
+from minitorch.core import tensor as _tensor
+from minitorch.core.dtypes import *
+from minitorch.core.grad_mode import *
+from minitorch.core.sparse import *
+from minitorch.core.tensor import *
+from minitorch.creation import *
+from minitorch.ops import *
+from minitorch.printing import *
+from minitorch.random import *
+from minitorch.serialization import *
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Generator",
-    "RowGrad",
-    "Size",
-    "Tensor",
-    "arange",
-    "are_deterministic_algorithms_enabled",
-    "as_tensor",
     "autograd",
-    "bernoulli",
     "compile",
     "cuda",
     "device",
-    "dtype",
-    "empty",
-    "empty_like",
-    "enable_grad",
-    "eye",
-    "float16",
-    "float32",
-    "float64",
-    "from_numpy",
-    "full",
-    "full_like",
     "func",
     "fused",
     "get_default_device",
-    "get_default_dtype",
-    "get_float32_matmul_precision",
-    "get_num_threads",
-    "get_printoptions",
-    "get_rng_state",
-    "inference_mode",
-    "initial_seed",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "is_grad_enabled",
-    "linspace",
-    "load",
-    "manual_seed",
-    "multinomial",
     "nn",
-    "no_grad",
-    "normal",
-    "ones",
-    "ones_like",
     "ops",
     "optim",
-    "promote_types",
-    "rand",
-    "rand_like",
-    "randint",
-    "randint_like",
-    "randn",
-    "randn_like",
-    "randperm",
-    "save",
     "set_default_device",
-    "set_default_dtype",
-    "set_float32_matmul_precision",
-    "set_flush_denormal",
-    "set_grad_enabled",
-    "set_num_threads",
-    "set_printoptions",
-    "set_rng_state",
-    "tensor",
-    "uint8",
-    "use_deterministic_algorithms",
     "utils",
-    "zeros",
-    "zeros_like",
+    *_blas.__all__,
+    *_determinism.__all__,
+    *_precision.__all__,
+    *_settings.__all__,
+    *_dtypes.__all__,
+    *_grad_mode.__all__,
+    *_sparse.__all__,
+    *_tensor.__all__,
+    *creation.__all__,
+    *ops.__all__,
+    *printing.__all__,
+    *random.__all__,
+    *serialization.__all__,
 ]
-__all__ += ops.__all__
 _guard(globals(), [n for n in __all__ if not isinstance(globals().get(n), type)] + ["dtype"])
 
 if typing.TYPE_CHECKING:
@@ -180,8 +95,8 @@ def __getattr__(name: str) -> typing.Any:
 
     Nor are other names of dtypes globals: `float`, `int` and `bool` would hide Python's here.
     """
-    if name in ALIASES:
-        return ALIASES[name]
+    if name in _dtypes.ALIASES:
+        return _dtypes.ALIASES[name]
     if name in ("cuda", "library", "sim", "symbolic", "testing"):
         return importlib.import_module(f"minitorch.{name}")
     raise AttributeError(f"module 'minitorch' has no attribute {name!r}")

@@ -61,13 +61,10 @@ def guarded(function: Any, module: str | None = None) -> Any:
 def guard(namespace: MutableMapping[str, Any], names: list[str] | None = None) -> None:
     """Guard the public functions and classes of a module, given by its globals().
 
-    names: those in question; None: all public ones that it defines.
+    names: those in question; None: its `__all__`.
     """
     module = namespace["__name__"]
-    if names is None:
-        own = (n for n, v in list(namespace.items()) if getattr(v, "__module__", None) == module)
-        names = [name for name in own if not name.startswith("_")]
-    for name in names:
+    for name in namespace["__all__"] if names is None else names:
         value = namespace.get(name)
         if inspect.isfunction(value) or (inspect.isclass(value) and _is_ours(value)):
             namespace[name] = guarded(value, module)

@@ -16,6 +16,23 @@ from minitorch.core.operands import fitting, integer, is_number
 from minitorch.core.tape import member_of, register_view
 from minitorch.core.tensor import Tensor, tensor_of
 
+__all__ = [
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
 _empty = underived.source("empty")
 _full = underived.source("full")
 _arange = underived.source("arange")
@@ -73,6 +90,12 @@ def tensor(
 
     Without dtype Python's floats become the default dtype (float32), its integers int64; NumPy
     arrays and tensors keep theirs.
+
+    >>> minitorch.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    >>> minitorch.tensor([0.5, 2.0]).dtype
+    minitorch.float32
     """
     if isinstance(data, Tensor):
         device = data.device if device is None else device
@@ -83,7 +106,7 @@ def tensor(
     except (TypeError, RuntimeError):  # perhaps of tensors that NumPy cannot read
         array = backend.host_array(_readable(data))
     is_python = not hasattr(data, "dtype")
-    if dtype is None and is_python and array.dtype == backend.FLOAT64 and not _has_float64(data):
+    if dtype is None and is_python and array.dtype == dtypes.FLOAT64 and not _has_float64(data):
         dtype = dtypes.get_default_dtype()
     chosen = None if dtype is None else dtypes.as_dtype(dtype)
     if is_python and chosen is not None and chosen.category == dtypes.INT and array.size:
@@ -257,7 +280,11 @@ def arange(
     device: DeviceLike = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Numbers from start (0 if only one argument is given) up to, not including, end."""
+    """Numbers from start (0 if only one argument is given) up to, not including, end.
+
+    >>> minitorch.arange(2, 10, 3)
+    tensor([2, 5, 8])
+    """
     if end is None:
         start, end = 0, start
     start, end, step = (dtypes.plain(_number("arange", v)) for v in (start, end, step))
@@ -299,6 +326,9 @@ def linspace(
     """`steps` evenly spaced numbers from start to end, both included.
 
     Of an integer dtype both are cut to integers first, and then the numbers between them.
+
+    >>> minitorch.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     n, chosen = integer(steps), _dtype(dtype)
     if n is None:

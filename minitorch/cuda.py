@@ -3,11 +3,12 @@
 `minitorch.sim` has the same functions for the simulated GPU.
 """
 
-from minitorch.backend import OutOfMemoryError
-from minitorch.backend.cuda.api import DeviceApi, DeviceProperties
-from minitorch.random import manual_seed
+from minitorch.backend import OutOfMemoryError as OutOfMemoryError
+from minitorch.backend.cuda.api import DeviceApi as _DeviceApi
+from minitorch.backend.cuda.api import DeviceProperties as DeviceProperties
+from minitorch.random import manual_seed as manual_seed
 
-_API = DeviceApi("cuda")
+_API = _DeviceApi("cuda")
 
 Event = _API.Event
 Stream = _API.Stream
@@ -33,29 +34,4 @@ synchronize = _API.synchronize
 # All devices draw from one stream of random numbers, so there is nothing else to seed.
 manual_seed_all = manual_seed
 
-__all__ = [
-    "DeviceProperties",
-    "Event",
-    "OutOfMemoryError",
-    "Stream",
-    "current_device",
-    "current_stream",
-    "default_stream",
-    "device",
-    "device_count",
-    "empty_cache",
-    "get_device_capability",
-    "get_device_name",
-    "get_device_properties",
-    "is_available",
-    "manual_seed",
-    "manual_seed_all",
-    "max_memory_allocated",
-    "mem_get_info",
-    "memory_allocated",
-    "memory_reserved",
-    "reset_peak_memory_stats",
-    "set_device",
-    "stream",
-    "synchronize",
-]
+__all__ = [name for name in globals() if not name.startswith("_")]

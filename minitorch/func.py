@@ -26,6 +26,20 @@ from minitorch.core.recording import edits
 from minitorch.core.tensor import Tensor
 from minitorch.nn.module import Module
 
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "value_and_grad",
+    "vjp",
+]
+
 Argnums = int | tuple[int, ...]
 
 
@@ -211,6 +225,9 @@ def value_and_grad(
     has_aux: func returns (scalar, anything), and so the value is that pair.
     Raises RuntimeError for a result that is not 0-d, TypeError for arguments to differentiate by
     that are not floating-point tensors (or nests of them).
+
+    >>> minitorch.func.value_and_grad(lambda x: x**3)(minitorch.tensor(2.0))
+    (tensor(8.), tensor(12.))
     """
 
     @wraps(func)
@@ -242,6 +259,9 @@ def grad(
     """A function that gives the gradient of the scalar function `func`.
 
     Arguments as for `value_and_grad`; with has_aux the result is (gradient, aux).
+
+    >>> minitorch.func.grad(lambda x: x**3)(minitorch.tensor(2.0))
+    tensor(12.)
     """
 
     @wraps(func)
@@ -259,6 +279,10 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     That function, vjp_fn(cotangents, retain_graph=True, create_graph=None), takes what has the
     structure of func's result, and gives a tuple with an entry for each primal. Each call is one
     pass backward. has_aux: func returns (result, aux), and aux comes third.
+
+    >>> y, vjp_fn = minitorch.func.vjp(lambda x: x * x, minitorch.tensor([1.0, 2.0]))
+    >>> vjp_fn(minitorch.tensor([1.0, 10.0]))
+    (tensor([ 2., 40.]),)
     """
     call = _Call("vjp", func, primals, None, has_aux)
 
@@ -281,6 +305,10 @@ def jvp(
 
     primals, tangents: tuples of the same structure. strict: RuntimeError where a result does not
     depend on them (else its tangent is zero). has_aux: func returns (result, aux); aux comes third.
+
+    >>> x, t = minitorch.tensor([1.0, 2.0]), minitorch.tensor([1.0, 0.0])
+    >>> minitorch.func.jvp(lambda x: x * x, (x,), (t,))
+    (tensor([1., 4.]), tensor([2., 0.]))
     """
     return _jvp("jvp", func, primals, tangents, strict, has_aux)
 
@@ -358,6 +386,10 @@ def jacrev(
     tuple of argnums); each part has the shape of that output followed by that of the input.
     Rows are computed one after another, so `chunk_size` (rows at a time) changes nothing and is
     accepted for PyTorch's sake: memory is that of one pass, and of the result.
+
+    >>> minitorch.func.jacrev(lambda x: x * x)(minitorch.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
     """
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError(f"jacrev: chunk_size: expected a number above 0, got {chunk_size}")
@@ -394,6 +426,11 @@ def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any
     """A function that gives the Hessian of `func`: forward mode over reverse mode.
 
     For a scalar function of n numbers: one pass backward, then n forward through both.
+
+    >>> minitorch.func.hessian(lambda x: x.prod())(minitorch.tensor([1.0, 2.0, 3.0]))
+    tensor([[0., 3., 2.],
+            [3., 0., 1.],
+            [2., 1., 0.]])
     """
     gradient = _jacobian("hessian", func, argnums, by_rows=True)
     return _jacobian("hessian", gradient, argnums, by_rows=False)

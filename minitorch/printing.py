@@ -14,6 +14,8 @@ from minitorch.core.dtypes import bool_, get_default_dtype, int64
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 
+__all__ = ["get_printoptions", "set_printoptions"]
+
 
 class _Options(NamedTuple):
     precision: int = 4

@@ -16,6 +16,8 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor
 from minitorch.files import replacing
 
+__all__ = ["load", "save"]
+
 _STRUCTURE = "minitorch"  # the key of the structure in the file's metadata
 _CHECKSUM = "crc32"  # and of the checksum of all else that stands in the file
 # NumPy's names of safetensors' dtypes that are mapped into memory.

@@ -31,60 +31,20 @@ Subnormal float64 numbers count as zero here, on a GPU only float32 ones do; fas
 as `__expf` are exact here.
 """
 
-from minitorch.backend.cuda.api import DeviceApi, DeviceProperties
-from minitorch.backend.sim.driver import Record, SimError, clear, launches
-from minitorch.backend.sim.settings import Settings, config, settings
+import typing as _typing
 
-_API = DeviceApi("sim")  # the functions of `minitorch.cuda`
+from minitorch.backend.cuda.api import DeviceApi as _DeviceApi
+from minitorch.backend.cuda.api import DeviceProperties as DeviceProperties
+from minitorch.backend.sim.driver import Record as Record
+from minitorch.backend.sim.driver import SimError as SimError
+from minitorch.backend.sim.driver import clear as clear
+from minitorch.backend.sim.driver import launches as launches
+from minitorch.backend.sim.settings import Settings as Settings
+from minitorch.backend.sim.settings import config as config
+from minitorch.backend.sim.settings import settings as settings
 
-Event = _API.Event
-Stream = _API.Stream
-current_device = _API.current_device
-current_stream = _API.current_stream
-default_stream = _API.default_stream
-device = _API.device
-device_count = _API.device_count
-empty_cache = _API.empty_cache
-get_device_capability = _API.get_device_capability
-get_device_name = _API.get_device_name
-get_device_properties = _API.get_device_properties
-is_available = _API.is_available
-max_memory_allocated = _API.max_memory_allocated
-mem_get_info = _API.mem_get_info
-memory_allocated = _API.memory_allocated
-memory_reserved = _API.memory_reserved
-reset_peak_memory_stats = _API.reset_peak_memory_stats
-set_device = _API.set_device
-stream = _API.stream
-synchronize = _API.synchronize
+if _typing.TYPE_CHECKING:
+    from minitorch.cuda import *  # noqa: F403
 
-__all__ = [
-    "DeviceProperties",
-    "Event",
-    "Record",
-    "Settings",
-    "SimError",
-    "Stream",
-    "clear",
-    "config",
-    "current_device",
-    "current_stream",
-    "default_stream",
-    "device",
-    "device_count",
-    "empty_cache",
-    "get_device_capability",
-    "get_device_name",
-    "get_device_properties",
-    "is_available",
-    "launches",
-    "max_memory_allocated",
-    "mem_get_info",
-    "memory_allocated",
-    "memory_reserved",
-    "reset_peak_memory_stats",
-    "set_device",
-    "settings",
-    "stream",
-    "synchronize",
-]
+globals().update(_DeviceApi("sim").public())
+__all__ = [name for name in globals() if not name.startswith("_")]

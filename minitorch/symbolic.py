@@ -25,13 +25,7 @@ from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import enable_grad
 from minitorch.core.tensor import Node, Tensor, tensor_of
 
-__all__ = [
-    "compare",
-    "differentiate",
-    "expression_size",
-    "graph_size",
-    "to_sympy",
-]
+__all__ = ["compare", "differentiate", "expression_size", "graph_size", "to_sympy"]
 
 Expr = Any  # SymPy is imported when it is needed
 Names = Mapping[Tensor, Any]
@@ -396,6 +390,10 @@ def to_sympy(y: Tensor, names: Names) -> Expr:
     Raises ImportError without SymPy, RuntimeError for a y that is not recorded, ValueError for a
     leaf without a name or a name that is not in the graph, NotImplementedError for an op that has
     no symbol (it names the op).
+
+    >>> x, w = (minitorch.tensor(v, requires_grad=True) for v in (2.0, 5.0))
+    >>> minitorch.symbolic.to_sympy(x.log() + x * w, {x: "x", w: "w"})
+    w*x + log(x)
     """
     known = _known(y, names)
     assert y.node is not None

@@ -293,6 +293,10 @@ def gradcheck(
     Returns True. Where an element is wrong, returns False, or raises GradcheckError with a report
     of the worst one: mode, output, input, index, analytic and numerical value, error.
     ValueError where there is nothing to check or an input has another dtype.
+
+    >>> x = minitorch.tensor([0.5, 2.0], dtype=minitorch.float64, requires_grad=True)
+    >>> minitorch.testing.gradcheck(lambda x: x.log() * x, (x,))
+    True
     """
     checked = _Checked("gradcheck", fn, inputs)
     step = step_size(checked.dtype, method) if eps is None else eps

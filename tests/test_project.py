@@ -14,6 +14,7 @@ import pytest
 
 from minitorch import cli
 from minitorch.backend.extras import install_hint
+from tests import house
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "minitorch"
@@ -141,14 +142,43 @@ def test_every_file_has_a_layer():
     assert {unit(path) for path in FILES} <= set(RANK)
 
 
-def test_imports_go_one_way(trees):
-    backwards = [
+def upward_imports():
+    """The imports of a room from one above it."""
+    return [
         f"{name_of(path)}:{line} imports {module}"
-        for path, tree in trees.items()
-        for line, module, target in own_imports(path, tree)
+        for path in FILES
+        for line, module, target in own_imports(path, ast.parse(path.read_text()))
         if RANK[target] > RANK[unit(path)]
     ]
-    assert backwards == []
+
+
+def test_imports_go_one_way():
+    assert upward_imports() == []
+
+
+def test_the_core_and_its_files_are_short():
+    assert house.too_long() == []
+
+
+def test_no_list_of_names_is_kept_twice():
+    assert house.kept_twice() == []
+
+
+def test_a_list_that_is_kept_twice_is_found(tmp_path):
+    names = [f"name_{i}" for i in range(10)]
+    (tmp_path / "a.py").write_text(f"__all__ = {names}\n")
+    (tmp_path / "b.py").write_text(f"from a import {', '.join(names[:8])}\n")
+    (tmp_path / "c.py").write_text(f"NAMES = '{' '.join(names[:7])}'\n")
+    assert house.kept_twice(tmp_path) == ["a.py:1 and b.py:1 share 8 names"]
+
+
+def test_the_script_prints_each_room_and_fails_with_what_is_wrong():
+    command = [sys.executable, "-m", "tests.house"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert {line.split()[0] for line in done.stdout.splitlines()} >= {"core", "nn", "text", "all"}
+    wrong = [*house.too_long(), *house.kept_twice(), *upward_imports()]
+    assert done.stderr.splitlines() == wrong
+    assert done.returncode == bool(wrong)
 
 
 def test_no_import_circle(trees):

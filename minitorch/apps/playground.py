@@ -41,6 +41,8 @@ from minitorch.data import PLANAR
 from minitorch.train import planar
 from minitorch.train.planar import PlanarConfig, PlanarExperiment
 
+__all__ = ["PlaygroundServer", "options", "serve"]
+
 PAGE = Path(__file__).parent / "pages" / "playground.html"
 SESSIONS = 16  # the one that was used longest ago goes
 EPOCHS, SECONDS = 100, 1.0  # of one request; at least one epoch is trained

@@ -18,6 +18,8 @@ from minitorch.text import KeyedVectors
 from minitorch.text.vector_table import Key
 from minitorch.viz.plots import principal_components, write_whole
 
+__all__ = ["chosen", "save"]
+
 PAGE = Path(__file__).parent / "pages" / "projector.html"
 TOP = 5000
 

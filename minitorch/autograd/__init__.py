@@ -1,35 +1,13 @@
 """Derivatives of recorded programs: the two walks, users' own ops, and what looks at both."""
 
-from minitorch.autograd import functional
-from minitorch.autograd.anomaly import (
-    detect_anomaly,
-    is_anomaly_check_nan_enabled,
-    is_anomaly_enabled,
-    set_detect_anomaly,
-)
+from minitorch.autograd import anomaly, functional
+from minitorch.autograd.anomaly import *
 from minitorch.boundary import guard
-from minitorch.core.engine import Gradient, alias, backward, grad, push_forward, topological
-from minitorch.core.function import Function, FunctionCtx
-from minitorch.core.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from minitorch.core import engine, function, grad_mode
+from minitorch.core.engine import *
+from minitorch.core.function import *
+from minitorch.core.grad_mode import *
 
-__all__ = [
-    "Function",
-    "FunctionCtx",
-    "Gradient",
-    "alias",
-    "backward",
-    "detect_anomaly",
-    "enable_grad",
-    "functional",
-    "grad",
-    "inference_mode",
-    "is_anomaly_check_nan_enabled",
-    "is_anomaly_enabled",
-    "no_grad",
-    "push_forward",
-    "set_detect_anomaly",
-    "set_grad_enabled",
-    "topological",
-]
+__all__ = ["functional", *anomaly.__all__, *engine.__all__, *function.__all__, *grad_mode.__all__]
 
-guard(globals(), __all__)
+guard(globals())

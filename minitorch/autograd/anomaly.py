@@ -25,6 +25,13 @@ from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Node, Tensor, tensor_of
 
+__all__ = [
+    "detect_anomaly",
+    "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled",
+    "set_detect_anomaly",
+]
+
 Frame = tuple[str, int, str]  # file, line, function
 PACKAGE = str(Path(__file__).parent.parent)
 FRAMES = 8  # of the user's, kept with each node

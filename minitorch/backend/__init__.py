@@ -7,63 +7,14 @@ has never heard of a Tensor. Above it, only data sources, text corpora and plots
 from importlib import import_module
 from typing import Any
 
-from minitorch.backend import cpu
-from minitorch.backend.half import HalfScalar
-from minitorch.backend.indexing import indexed_shape
-from minitorch.backend.transfer import host_array, is_pinned, mapped_array, pin, same_bits
-from minitorch.core.device import (
-    Backend,
-    Device,
-    OutOfMemoryError,
-    add_kernel,
-    available,
-    device_of,
-    device_types,
-    get_default_device,
-    named,
-    of,
-    of_type,
-    register,
-    register_lazily,
-    registered,
-    resolve,
-    set_default_device,
-    unregister,
-    why_unavailable,
-)
-from minitorch.core.dtypes import ARRAY_DTYPES, FLOAT32, FLOAT64, Array
+from minitorch.backend import cpu, indexing, transfer
+from minitorch.backend.indexing import *
+from minitorch.backend.transfer import *
+from minitorch.core import device
+from minitorch.core.device import *
+from minitorch.core.dtypes import Array
 
-__all__ = [
-    "ARRAY_DTYPES",
-    "FLOAT32",
-    "FLOAT64",
-    "Array",
-    "Backend",
-    "Device",
-    "HalfScalar",
-    "OutOfMemoryError",
-    "add_kernel",
-    "available",
-    "device_of",
-    "device_types",
-    "get_default_device",
-    "host_array",
-    "indexed_shape",
-    "is_pinned",
-    "mapped_array",
-    "named",
-    "of",
-    "of_type",
-    "pin",
-    "register",
-    "register_lazily",
-    "registered",
-    "resolve",
-    "same_bits",
-    "set_default_device",
-    "unregister",
-    "why_unavailable",
-]
+__all__ = ["Array", *device.__all__, *indexing.__all__, *transfer.__all__]
 
 
 def _cuda(make: str) -> Any:
@@ -71,6 +22,6 @@ def _cuda(make: str) -> Any:
     return lambda: getattr(import_module("minitorch.backend.cuda"), make)()
 
 
-register(cpu.BACKEND)
-register_lazily("cuda", _cuda("make"))
-register_lazily("sim", _cuda("make_simulated"))
+device.register(cpu.BACKEND)
+device.register_lazily("cuda", _cuda("make"))
+device.register_lazily("sim", _cuda("make_simulated"))

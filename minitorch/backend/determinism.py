@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from minitorch.core.recording import edits
 
+__all__ = ["are_deterministic_algorithms_enabled", "use_deterministic_algorithms"]
+
 _required = False
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from minitorch.core.dtypes import Array
 
+__all__ = ["indexed_shape"]
+
 Dims = tuple[int, ...]
 Index = tuple[Any, ...]
 

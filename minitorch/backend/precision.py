@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["get_float32_matmul_precision", "set_float32_matmul_precision"]
+
 PRECISIONS = ("highest", "high", "medium")
 _chosen = "highest"
 

@@ -10,6 +10,8 @@ import numpy as np
 from minitorch.core.device import Device, _by_name, get_default_device, named, of, resolve
 from minitorch.core.dtypes import Array
 
+__all__ = ["host_array", "is_pinned", "mapped_array", "pin", "same_bits"]
+
 
 def same_bits(a: Array, b: Array) -> bool:
     """Whether two arrays are equal in shape, dtype and every bit (a GPU is waited for).

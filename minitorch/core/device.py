@@ -13,6 +13,27 @@ import numpy as np
 from minitorch.core.dtypes import Array
 from minitorch.core.recording import edits
 
+__all__ = [
+    "Backend",
+    "Device",
+    "OutOfMemoryError",
+    "add_kernel",
+    "available",
+    "device_of",
+    "device_types",
+    "get_default_device",
+    "named",
+    "of",
+    "of_type",
+    "register",
+    "register_lazily",
+    "registered",
+    "resolve",
+    "set_default_device",
+    "unregister",
+    "why_unavailable",
+]
+
 
 class OutOfMemoryError(RuntimeError):
     """A device has too little memory left; the message says how much was asked for and is free."""

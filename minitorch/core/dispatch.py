@@ -53,6 +53,7 @@ class Entries(dict[type, Function]):
 
 
 def require_new(name: str) -> None:
+    """Raise ValueError if there is an op of this name."""
     if name in REGISTRY:
         raise ValueError(f"op: name: there is an op of the name {name!r} already")
 

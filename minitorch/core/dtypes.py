@@ -14,6 +14,22 @@ import numpy as np
 
 from minitorch.core.recording import edits
 
+__all__ = [
+    "Size",
+    "dtype",
+    "float16",
+    "float32",
+    "float64",
+    "get_default_dtype",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "promote_types",
+    "set_default_dtype",
+    "uint8",
+]
+
 Array = Any  # an array of whatever type the backend uses
 FLOAT32 = np.dtype("float32")
 FLOAT64 = np.dtype("float64")
@@ -142,7 +158,11 @@ def limits(d: dtype) -> tuple[int, int]:
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:
-    """The smallest dtype that both can be converted to, by PyTorch's table."""
+    """The smallest dtype that both can be converted to, by PyTorch's table.
+
+    >>> minitorch.promote_types(minitorch.int64, minitorch.float32)
+    minitorch.float32
+    """
     if {a, b} == {uint8, int8}:  # neither holds the other
         return int16
     if a.category != b.category:

@@ -18,6 +18,8 @@ from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import Unit
 from minitorch.core.tensor import Node, Tensor, restore, tensor_of
 
+__all__ = ["Gradient", "alias", "backward", "grad", "push_forward", "topological"]
+
 Gradient = Tensor | RowGrad
 
 

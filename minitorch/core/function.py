@@ -10,6 +10,8 @@ from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Node, Tensor, tensor_of
 
+__all__ = ["Function", "FunctionCtx"]
+
 
 class FunctionCtx:
     """What a Function's forward leaves for its backward."""
@@ -56,6 +58,7 @@ class FunctionCtx:
 
 
 def result_node(common: Node, i: int, result: Tensor) -> Node:
+    """The node of the i-th of several results, whose parent is the node that they share."""
     return Node(_result_op, (common,), (), i, result.array.shape)
 
 
@@ -79,6 +82,20 @@ class Function:
 
     Subclasses define `forward(ctx, *args)` and `backward(ctx, *grads)`, and `jvp(ctx, *tangents)`
     if forward mode is wanted, as static methods; use them by `MyFunction.apply(*args)`.
+
+    >>> class Cube(minitorch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x**3
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 3 * x**2 * g
+    >>> x = minitorch.tensor(2.0, requires_grad=True)
+    >>> Cube.apply(x).backward()
+    >>> x.grad
+    tensor(12.)
     """
 
     @staticmethod

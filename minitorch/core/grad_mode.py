@@ -8,6 +8,8 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from minitorch.contexts import decorated
 
+__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -67,7 +69,13 @@ def no_grad(function: None = None) -> _Mode: ...
 @overload
 def no_grad(function: Callable[P, R]) -> Callable[P, R]: ...
 def no_grad(function: Callable[..., Any] | None = None) -> Any:
-    """Nothing is recorded inside: results do not require grad (this thread only)."""
+    """Nothing is recorded inside: results do not require grad (this thread only).
+
+    >>> w = minitorch.ones(1, requires_grad=True)
+    >>> with minitorch.no_grad():
+    ...     (w * 2).requires_grad
+    False
+    """
     return _Mode(False) if function is None else _Mode(False)(function)
 
 

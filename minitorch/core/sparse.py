@@ -10,6 +10,8 @@ from minitorch.core.dtypes import Size, dtype
 if TYPE_CHECKING:
     from minitorch.core.tensor import Tensor
 
+__all__ = ["RowGrad"]
+
 
 class RowGrad:
     """The gradient of an embedding: rows of it, everything else zero.

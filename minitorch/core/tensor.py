@@ -17,6 +17,8 @@ from minitorch.core.recording import edits, moves, recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.protocols import Protocols
 
+__all__ = ["Tensor"]
+
 
 # ---------------------------------------------------------------------- the tape
 class Node:

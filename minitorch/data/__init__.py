@@ -1,26 +1,13 @@
 """Datasets, the loader of mini-batches, points of the plane, and sources of real data."""
 
 from minitorch.boundary import guard
-from minitorch.data.dataset import Dataset, Subset, TensorDataset, random_split
-from minitorch.data.loader import DataLoader, default_collate
-from minitorch.data.planar import PLANAR, PlanarSource, planar
-from minitorch.data.sources import SOURCES, Source, digits, fashion_mnist, read_idx
+from minitorch.data import dataset, loader, sources
+from minitorch.data import planar as _planar
+from minitorch.data.dataset import *
+from minitorch.data.loader import *
+from minitorch.data.planar import *
+from minitorch.data.sources import *
 
-__all__ = [
-    "PLANAR",
-    "SOURCES",
-    "DataLoader",
-    "Dataset",
-    "PlanarSource",
-    "Source",
-    "Subset",
-    "TensorDataset",
-    "default_collate",
-    "digits",
-    "fashion_mnist",
-    "planar",
-    "random_split",
-    "read_idx",
-]
+__all__ = [*dataset.__all__, *loader.__all__, *_planar.__all__, *sources.__all__]
 
-guard(globals(), __all__)
+guard(globals())

@@ -12,6 +12,8 @@ from minitorch.creation import tensor
 from minitorch.ops import index_select
 from minitorch.random import Generator, randperm
 
+__all__ = ["Dataset", "Subset", "TensorDataset", "random_split"]
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -29,6 +31,10 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Sample i is row i of each tensor.
 
     Raises ValueError for no tensor, for one with no dimension, or for different lengths.
+
+    >>> data = minitorch.data.TensorDataset(minitorch.arange(4), minitorch.zeros(4))
+    >>> data[2]
+    (tensor(2), tensor(0.))
     """
 
     def __init__(self, *tensors: Tensor) -> None:

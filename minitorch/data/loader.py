@@ -19,6 +19,8 @@ from minitorch.data.prefetch import ahead
 from minitorch.ops.index import rows_in_range
 from minitorch.random import Generator, randperm
 
+__all__ = ["DataLoader", "default_collate"]
+
 # PyTorch's further arguments, with the only value that is understood here.
 _UNSUPPORTED: dict[str, Any] = {
     "batch_sampler": None,
@@ -54,6 +56,13 @@ class DataLoader:
 
     PyTorch's other arguments for worker processes raise ValueError unless they have their default
     value.
+
+    >>> data = minitorch.data.TensorDataset(minitorch.arange(5))
+    >>> for (batch,) in minitorch.data.DataLoader(data, batch_size=2):
+    ...     batch
+    tensor([0, 1])
+    tensor([2, 3])
+    tensor([4])
     """
 
     def __init__(

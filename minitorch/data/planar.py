@@ -17,6 +17,8 @@ from minitorch.data.dataset import TensorDataset
 from minitorch.ops import maximum, stack, where
 from minitorch.random import Generator, rand, randn, randperm
 
+__all__ = ["PLANAR", "PlanarSource", "planar"]
+
 RADIUS = 5.0  # the points lie within it, or in the square around it
 _HILLS = [(x, y, 1.0 if (x == 0) == (y < 0) else -1.0) for x in (-4, 0, 4) for y in (-2.5, 2.5)]
 

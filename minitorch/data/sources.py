@@ -22,6 +22,8 @@ from minitorch.creation import tensor
 from minitorch.data.dataset import TensorDataset
 from minitorch.files import replacing
 
+__all__ = ["SOURCES", "Source", "digits", "fashion_mnist", "read_idx"]
+
 FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_CLASSES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",

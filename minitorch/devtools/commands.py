@@ -15,7 +15,8 @@ from multiprocessing import get_context
 from tqdm import tqdm
 
 from minitorch import sim
-from minitorch.backend import ARRAY_DTYPES, kernels, named, why_unavailable
+from minitorch.backend import kernels, named, why_unavailable
+from minitorch.core.dtypes import ARRAY_DTYPES
 from minitorch.devtools import cost, published, static, steps
 from minitorch.devtools.cost import Cost
 from minitorch.text.word2vec.training import STRETCH

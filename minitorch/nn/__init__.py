@@ -1,83 +1,34 @@
 """Layers, activations, losses and initialisation."""
 
 from minitorch.boundary import guard
-from minitorch.nn import functional, init, utils
-from minitorch.nn.activations import (
-    ELU,
-    GELU,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
+from minitorch.nn import (
+    activations,
+    containers,
+    functional,
+    init,
+    layers,
+    losses,
+    module,
+    rnn,
+    utils,
 )
-from minitorch.nn.containers import ModuleDict, ModuleList, Sequential
-from minitorch.nn.layers import (
-    BatchNorm1d,
-    Dropout,
-    Embedding,
-    Flatten,
-    Identity,
-    LayerNorm,
-    Linear,
-)
-from minitorch.nn.losses import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
-from minitorch.nn.module import Module, Parameter
-from minitorch.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell
+from minitorch.nn.activations import *
+from minitorch.nn.containers import *
+from minitorch.nn.layers import *
+from minitorch.nn.losses import *
+from minitorch.nn.module import *
+from minitorch.nn.rnn import *
 
 __all__ = [
-    "ELU",
-    "GELU",
-    "GRU",
-    "LSTM",
-    "RNN",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "GRUCell",
-    "Identity",
-    "L1Loss",
-    "LSTMCell",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "NLLLoss",
-    "Parameter",
-    "RNNBase",
-    "RNNCell",
-    "ReLU",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "Softmax",
-    "Softplus",
-    "Tanh",
     "functional",
     "init",
     "utils",
+    *activations.__all__,
+    *containers.__all__,
+    *layers.__all__,
+    *losses.__all__,
+    *module.__all__,
+    *rnn.__all__,
 ]
 
-guard(globals(), __all__)
+guard(globals())

@@ -6,6 +6,20 @@ from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.module import Module
 
+__all__ = [
+    "ELU",
+    "GELU",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
+
 
 class _Inplace(Module):
     """An activation that may overwrite its input."""

@@ -13,6 +13,8 @@ from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
 from minitorch.nn.layers import Linear
 from minitorch.nn.module import Module
 
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
 L = TypeVar("L", bound="_Numbered")
 
 
@@ -96,6 +98,12 @@ class Sequential(_Numbered):
     """Feeds its input through the modules in order.
 
     `Sequential(a, b, ...)`, or `Sequential({"name": a, ...})` to name them.
+
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    >>> model(minitorch.ones(5, 3)).shape
+    minitorch.Size([5, 2])
+    >>> sum(p.numel() for p in model.parameters())
+    26
     """
 
     def __init__(self, *args: Any) -> None:

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Sequence
 
 from minitorch import fused, ops
-from minitorch.backend import Array
 from minitorch.boundary import guard
+from minitorch.core.dtypes import Array
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.operands import same_device
@@ -18,6 +18,35 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import ones_like, zeros_like
 from minitorch.ops.reduce import centre
 from minitorch.random import check_probabilities
+
+__all__ = [
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_similarity",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "relu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+]
 
 # ------------------------------------------------------------------ linear maps and look-ups
 
@@ -381,6 +410,10 @@ def cross_entropy(
     to `ignore_index` count nothing; `label_smoothing` in [0, 1] mixes the uniform distribution
     in (Szegedy et al., 2016). The mean over classes is weighted, over probabilities it is not.
     Raises IndexError for a class outside [0, C).
+
+    >>> logits = minitorch.zeros(2, 4)
+    >>> F.cross_entropy(logits, minitorch.tensor([0, 3]))
+    tensor(1.3863)
     """
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")

@@ -9,6 +9,21 @@ from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
 from minitorch.random import Generator
 
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "eye_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "trunc_normal_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
 _GAINS = {
     "linear": 1.0,
     "conv1d": 1.0,

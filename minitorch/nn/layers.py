@@ -16,6 +16,8 @@ from minitorch.nn import functional as F
 from minitorch.nn import init
 from minitorch.nn.module import Module, Parameter
 
+__all__ = ["BatchNorm1d", "Dropout", "Embedding", "Flatten", "Identity", "LayerNorm", "Linear"]
+
 DeviceLike = Device | str | None
 
 
@@ -48,6 +50,9 @@ class Linear(Module):
     """x @ weightᵀ + bias: (*, in_features) -> (*, out_features).
 
     weight (out, in) and bias (out,) start as U(-1/√in, 1/√in).
+
+    >>> nn.Linear(3, 2)(minitorch.ones(5, 3)).shape
+    minitorch.Size([5, 2])
     """
 
     weight: Parameter

@@ -6,6 +6,16 @@ from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.module import Module
 
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+]
+
 
 class _Loss(Module):
     def __init__(self, reduction: str) -> None:

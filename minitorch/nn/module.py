@@ -20,6 +20,8 @@ from minitorch.core.tensor import RemovableHandle, Tensor
 from minitorch.nn.hooks import BackwardHook, observer_of
 from minitorch.underived import update
 
+__all__ = ["Module", "Parameter"]
+
 T = TypeVar("T", bound="Module")
 
 
@@ -87,6 +89,15 @@ class Module:
     A Parameter, a Module or a buffer that is set as an attribute is registered under that name.
     The values live in the instance as ordinary attributes, so reading them costs nothing extra;
     `_kinds` remembers which names are registered and as what, in order of registration.
+
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = nn.Parameter(minitorch.ones(1))
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> [name for name, _ in Scale().named_parameters()]
+    ['factor']
     """
 
     training: bool

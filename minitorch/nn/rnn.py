@@ -24,6 +24,8 @@ from minitorch.nn.module import Module, Parameter
 from minitorch.nn.recurrence import gru, lstm, rnn
 from minitorch.ops import cat, stack
 
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
+
 DeviceLike = Device | str | None
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (N, hidden_size)
 

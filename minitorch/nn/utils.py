@@ -14,6 +14,8 @@ from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor, zeros_like
 
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+
 _sum_squares = families.constant("sum_squares")
 _scale_all_ = underived.update("scale_all_")
 _clamp_all_ = underived.update("clamp_all_")

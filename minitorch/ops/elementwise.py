@@ -21,6 +21,63 @@ from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.ops.arguments import need_tensor
 from minitorch.underived import comparison
 
+__all__ = [
+    "abs",
+    "add",
+    "allclose",
+    "bce_with_logits",
+    "ceil",
+    "clamp",
+    "cos",
+    "div",
+    "eq",
+    "equal",
+    "erf",
+    "exp",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "ge",
+    "gelu",
+    "gt",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "le",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "logsigmoid",
+    "lt",
+    "maximum",
+    "minimum",
+    "mul",
+    "ne",
+    "neg",
+    "pow",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "round",
+    "rsqrt",
+    "sigmoid",
+    "sign",
+    "silu",
+    "sin",
+    "softplus",
+    "sqrt",
+    "square",
+    "sub",
+    "tan",
+    "tanh",
+    "trunc",
+    "where",
+]
+
 
 # ---------------------------------------------------------------------- partials with a condition
 def _share(loses: Tensor, x: Any, y: Any) -> Tensor:
@@ -126,6 +183,53 @@ bitwise_right_shift = comparison("bitwise_right_shift")
 _bitwise_not = constant("bitwise_not")
 
 
+# ---------------------------------------------------------------------- docstrings
+# What help() says of the public functions that the table above makes.
+_DOCSTRINGS = {
+    "mul": "input * other, broadcast; one of the two may be a number.",
+    "maximum": "The larger of input and other, broadcast; nan where one of them is.",
+    "minimum": "The smaller of input and other, broadcast; nan where one of them is.",
+    "remainder": "input - other * floor(input / other), which has the sign of other.",
+    "floor_divide": "floor(input / other), broadcast; its derivative is 0.",
+    "bce_with_logits": "log(1 + e^input) - input * other: binary cross-entropy of logits.",
+    "neg": "-input.",
+    "abs": "The absolute value |input|; its derivative at 0 is 0.",
+    "sign": "-1, 0 or 1, as input is negative, zero (or nan) or positive; its derivative is 0.",
+    "floor": "The largest integer that is not above input, in input's dtype; its derivative is 0.",
+    "ceil": "The smallest integer that is not below input, in input's dtype; its derivative is 0.",
+    "trunc": "The integer part of input, in input's dtype; its derivative is 0.",
+    "relu": "max(input, 0); its derivative at 0 is 0.",
+    "exp": "e^input.",
+    "log": "The natural logarithm of input: -inf at 0, nan below.",
+    "log1p": "log(1 + input), exact for a small input.",
+    "expm1": "e^input - 1, exact for a small input.",
+    "sqrt": "The square root of input: nan below 0.",
+    "rsqrt": "1 / sqrt(input).",
+    "reciprocal": "1 / input.",
+    "sin": "The sine of input, an angle in radians.",
+    "cos": "The cosine of input, an angle in radians.",
+    "tan": "The tangent of input, an angle in radians.",
+    "tanh": "The hyperbolic tangent of input.",
+    "sigmoid": "1 / (1 + e^-input).",
+    "erf": "The error function 2 / sqrt(pi) * (integral of e^(-t^2) for t from 0 to input).",
+    "eq": "Where input == other, broadcast: a bool tensor.",
+    "ne": "Where input != other, broadcast: a bool tensor.",
+    "lt": "Where input < other, broadcast: a bool tensor.",
+    "le": "Where input <= other, broadcast: a bool tensor.",
+    "gt": "Where input > other, broadcast: a bool tensor.",
+    "ge": "Where input >= other, broadcast: a bool tensor.",
+    "bitwise_and": "The bits that both integers (or bools) have.",
+    "bitwise_or": "The bits that one of two integers (or bools) has.",
+    "bitwise_xor": "The bits that exactly one of two integers (or bools) has.",
+    "bitwise_left_shift": "input's bits moved up by other: input * 2^other in the integers.",
+    "bitwise_right_shift": "input's bits moved down by other: floor(input / 2^other).",
+}
+for _name, _text in _DOCSTRINGS.items():
+    globals()[_name].__doc__ = _text
+    globals()[_name].__qualname__ = _name
+    globals()[_name].__module__ = __name__
+
+
 # ---------------------------------------------------------------------- choice
 def _where_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, condition: Any) -> list[Any]:
     chosen = tensor_of(condition)
@@ -151,6 +255,10 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """`input` where `condition` (bool) holds, else `other`; either may be a number.
 
     With the condition alone: the indices where it holds, a tuple of int64 tensors.
+
+    >>> x = minitorch.tensor([-1.0, 2.0])
+    >>> minitorch.where(x > 0, x, 0.0)
+    tensor([0., 2.])
     """
     need_tensor("where", "condition", condition)
     if input is None and other is None:
@@ -254,6 +362,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """input limited to [min, max], numbers or tensors; nan where one of the three is.
 
     The gradient is 1 from min to max, 0 outside and at nan.
+
+    >>> minitorch.tensor([-3.0, 0.5, 3.0]).clamp(-1, 1)
+    tensor([-1.0000,  0.5000,  1.0000])
     """
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of min and max must be given")

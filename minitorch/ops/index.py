@@ -16,6 +16,17 @@ from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.shape import broadcast_tensors
 
+__all__ = [
+    "embedding",
+    "gather",
+    "index_select",
+    "masked_select",
+    "nonzero",
+    "one_hot",
+    "searchsorted",
+    "take_along_dim",
+]
+
 # ---------------------------------------------------------------------- the table
 _slice = linear(
     "slice", lambda g, shape, index: _slice_backward(g, shape=shape, index=index), view=True
@@ -192,7 +203,13 @@ def _check_gather(name: str, x: Tensor, dim: int, index: Tensor) -> int:
 
 
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """out[i][j] = input[index[i][j]][j] for dim 0, and so on; the shape is that of index."""
+    """out[i][j] = input[index[i][j]][j] for dim 0, and so on; the shape is that of index.
+
+    >>> x = minitorch.tensor([[1, 2], [3, 4]])
+    >>> x.gather(1, minitorch.tensor([[1], [0]]))
+    tensor([[2],
+            [3]])
+    """
     d = _check_gather("gather", input, dim, index)
     return watch(_gather(input, index=index.array, dim=d), index)
 

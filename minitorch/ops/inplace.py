@@ -23,6 +23,8 @@ from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 
+__all__ = ["addcdiv", "addcmul", "index_add", "lerp", "masked_fill", "scatter", "scatter_add"]
+
 
 # ---------------------------------------------------------------------- the table
 def _put_vjp(g: Tensor, inputs: Any, output: Any, shapes: Any, index: Any) -> list[Any]:
@@ -238,7 +240,6 @@ bitwise_and_, bitwise_or_, bitwise_xor_, bitwise_left_shift_, bitwise_right_shif
     )
 )
 clamp_ = _unary("clamp_", elementwise.clamp)
-masked_fill_ = _unary("masked_fill_", lambda x, mask, value: masked_fill(x, mask, value))
 _UNARY_NAMES = """neg abs exp log log1p sqrt rsqrt reciprocal sin cos tanh sigmoid relu floor ceil
     round trunc square erf"""
 UNARY = {
@@ -448,6 +449,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     elif is_number(value):
         value = fitting("masked_fill: value", value, input.dtype)
     return elementwise.where(mask, value, input)
+
+
+masked_fill_ = _unary("masked_fill_", masked_fill)
 
 
 def _rows(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor) -> int:

@@ -11,6 +11,8 @@ from minitorch.core.operands import result_dtype, same_device
 from minitorch.core.tensor import Tensor
 from minitorch.ops.arguments import need_tensor
 
+__all__ = ["bmm", "dot", "einsum", "matmul", "mm", "mv", "outer"]
+
 # Both arguments have two dimensions or more here; leading ones broadcast.
 _matmul: TensorFunction = bilinear(
     "matmul",
@@ -212,6 +214,10 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     """Sum of products in Einstein's notation: `einsum("bij,bjk->bik", x, y)`.
 
     Without an arrow, labels that stand once are kept, in alphabetical order; "..." broadcasts.
+
+    >>> x, y = minitorch.ones(5, 2, 3), minitorch.ones(5, 3, 4)
+    >>> minitorch.einsum("bij,bjk->bik", x, y).shape
+    minitorch.Size([5, 2, 4])
     """
     tensors = list(
         operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands

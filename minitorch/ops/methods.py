@@ -13,29 +13,21 @@ from minitorch.core.operands import is_number
 from minitorch.core.tensor import Tensor
 from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
 
-# Public functions that are methods under the same name, by the module they stand in.
-SAME_NAME: dict[Any, str] = {
-    elementwise: """add sub mul div pow maximum minimum remainder floor_divide neg abs sign floor
-        ceil trunc round relu exp log log1p expm1 sqrt rsqrt reciprocal sin cos tan tanh sigmoid
-        erf square clamp eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not
-        bitwise_left_shift bitwise_right_shift
-        logical_and logical_or logical_xor logical_not isnan isinf isfinite isclose allclose
-        equal""",
-    convert: "to clone contiguous pin_memory is_pinned",
-    reduce: """sum mean var std prod cumsum norm amax amin max min argmax argmin any all softmax
-        log_softmax logsumexp argsort sort topk unique bincount""",
-    shape: """view reshape view_as reshape_as flatten unflatten squeeze unsqueeze expand expand_as
-        broadcast_to repeat repeat_interleave permute transpose t movedim flip roll tril triu
-        diagonal diag trace narrow split chunk unbind""",
-    index: "gather index_select masked_select nonzero take_along_dim searchsorted",
-    linalg: "matmul mm mv bmm dot outer",
+# What stands in the `__all__` of a theme is a method, too, except for these; and so are others.
+FUNCTIONS_ONLY = {
+    *("bce_with_logits", "broadcast_tensors", "cat", "einsum", "embedding", "gelu", "hstack"),
+    *("logsigmoid", "meshgrid", "one_hot", "silu", "softplus", "stack", "vstack", "where"),
+}
+METHODS_ONLY: dict[Any, str] = {
+    elementwise: """bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift
+        bitwise_right_shift""",
+    convert: "to contiguous pin_memory is_pinned",
+    shape: "view view_as reshape_as expand expand_as repeat",
     random: "bernoulli multinomial",
     inplace: """add_ sub_ mul_ div_ pow_ floor_divide_ remainder_ bitwise_and_ bitwise_or_
         bitwise_xor_ bitwise_left_shift_ bitwise_right_shift_ maximum_ minimum_ clamp_
-        masked_fill_ addcmul addcdiv lerp addcmul_ addcdiv_ lerp_ copy_ fill_ zero_ normal_
-        uniform_ bernoulli_ random_ masked_fill index_add index_add_ index_copy_ index_fill_
-        scatter_add scatter_add_ scatter scatter_
-        """
+        masked_fill_ addcmul_ addcdiv_ lerp_ copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_
+        index_add_ index_copy_ index_fill_ scatter_add_ scatter_ """
     + " ".join(inplace.UNARY),
 }
 
@@ -168,7 +160,11 @@ GUARDED = """isclose allclose equal view_as reshape_as expand_as type_as where g
 
 
 def _install() -> None:
-    for module, names in SAME_NAME.items():
+    for theme in (elementwise, convert, reduce, shape, index, linalg, inplace):
+        for name in theme.__all__:
+            if name not in FUNCTIONS_ONLY:
+                setattr(Tensor, name, getattr(theme, name))
+    for module, names in METHODS_ONLY.items():
         for name in names.split():
             setattr(Tensor, name, getattr(module, name))
     for name, function in OTHER_NAME.items():

@@ -17,6 +17,32 @@ from minitorch.ops.index import gathered
 from minitorch.ops.shape import cat, expanded, reshaped
 from minitorch.underived import several
 
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "bincount",
+    "cumsum",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "softmax",
+    "sort",
+    "std",
+    "sum",
+    "topk",
+    "unique",
+    "var",
+]
+
 
 class Reduced(NamedTuple):
     """What max, min, sort and topk along a dimension give."""
@@ -460,7 +486,11 @@ def _truth(name: str, op: TensorFunction, x: Tensor, dim: Dims, keepdim: bool) -
 
 # ---------------------------------------------------------------------- exponentials
 def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """e^x / sum(e^x) along `dim`, with no overflow."""
+    """e^x / sum(e^x) along `dim`, with no overflow.
+
+    >>> minitorch.softmax(minitorch.tensor([0.0, 0.0, 1000.0]), dim=0)
+    tensor([0., 0., 1.])
+    """
     x = _floating("softmax", input, dtype)
     return _softmax(x, dim=one_dim("softmax", x.ndim, dim))
 
@@ -504,7 +534,12 @@ def sort(
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> Reduced:
-    """(values, indices) of the k largest (or smallest) along `dim`, in order."""
+    """(values, indices) of the k largest (or smallest) along `dim`, in order.
+
+    >>> values, indices = minitorch.tensor([3.0, 9.0, 5.0]).topk(2)
+    >>> values, indices
+    (tensor([9., 5.]), tensor([1, 2]))
+    """
     d = one_dim("topk", input.ndim, dim)
     length = input.array.shape[d] if input.ndim else 1
     if not is_number(k) or not 0 <= k <= length:

@@ -20,6 +20,37 @@ from minitorch.ops.arguments import (
 )
 from minitorch.ops.convert import clone
 
+__all__ = [
+    "broadcast_tensors",
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "diag",
+    "diagonal",
+    "flatten",
+    "flip",
+    "hstack",
+    "meshgrid",
+    "movedim",
+    "narrow",
+    "permute",
+    "repeat_interleave",
+    "reshape",
+    "roll",
+    "split",
+    "squeeze",
+    "stack",
+    "t",
+    "trace",
+    "transpose",
+    "tril",
+    "triu",
+    "unbind",
+    "unflatten",
+    "unsqueeze",
+    "vstack",
+]
+
 
 # ---------------------------------------------------------------------- the table
 def _inverse(dims: Sequence[int]) -> tuple[int, ...]:
@@ -344,7 +375,11 @@ def trace(input: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------------- joining and splitting
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors joined along a dimension that they have; the other lengths must agree."""
+    """Tensors joined along a dimension that they have; the other lengths must agree.
+
+    >>> minitorch.cat([minitorch.zeros(2), minitorch.ones(1)])
+    tensor([0., 0., 1.])
+    """
     if hasattr(tensors, "array") or len(tensors) == 0:
         raise RuntimeError("cat: tensors: expected a non-empty list of tensors")
     for i, x in enumerate(tensors):
@@ -370,7 +405,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape joined along a new dimension."""
+    """Tensors of one shape joined along a new dimension.
+
+    >>> minitorch.stack([minitorch.zeros(2), minitorch.ones(2)], dim=1)
+    tensor([[0., 1.],
+            [0., 1.]])
+    """
     if hasattr(tensors, "array") or len(tensors) == 0:
         raise RuntimeError("stack: tensors: expected a non-empty list of tensors")
     first = need_tensor("stack", "tensors[0]", tensors[0])

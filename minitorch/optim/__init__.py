@@ -1,25 +1,23 @@
 """Optimizers, learning-rate schedulers and gradient clipping."""
 
 from minitorch.boundary import guard
-from minitorch.nn.utils import clip_grad_norm_, clip_grad_value_
-from minitorch.optim import lr_scheduler
-from minitorch.optim.adagrad import Adagrad
-from minitorch.optim.adam import Adam, AdamW, SparseAdam
-from minitorch.optim.optimizer import Optimizer
-from minitorch.optim.rmsprop import RMSprop
-from minitorch.optim.sgd import SGD
+from minitorch.nn import utils
+from minitorch.nn.utils import *
+from minitorch.optim import adagrad, adam, lr_scheduler, optimizer, rmsprop, sgd
+from minitorch.optim.adagrad import *
+from minitorch.optim.adam import *
+from minitorch.optim.optimizer import *
+from minitorch.optim.rmsprop import *
+from minitorch.optim.sgd import *
 
 __all__ = [
-    "SGD",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Optimizer",
-    "RMSprop",
-    "SparseAdam",
-    "clip_grad_norm_",
-    "clip_grad_value_",
     "lr_scheduler",
+    *utils.__all__,
+    *adagrad.__all__,
+    *adam.__all__,
+    *optimizer.__all__,
+    *rmsprop.__all__,
+    *sgd.__all__,
 ]
 
-guard(globals(), __all__)
+guard(globals())

@@ -11,6 +11,8 @@ from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, number, options, refuse_weight_decay
 from minitorch.optim.plan import Group, Rule, State
 
+__all__ = ["Adagrad"]
+
 _adagrad_rows_ = underived.update("adagrad_rows_")
 OPTIONS = ("weight_decay", "eps", "maximize")
 

@@ -11,6 +11,8 @@ from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, options
 from minitorch.optim.plan import Group, Rule, State
 
+__all__ = ["Adam", "AdamW", "SparseAdam"]
+
 _adam_ = underived.update("adam_")
 _adam_rows_ = underived.update("adam_rows_")
 MOMENTS = ("exp_avg", "exp_avg_sq")

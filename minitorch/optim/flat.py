@@ -15,7 +15,7 @@ from sys import getrefcount
 from typing import Any
 
 from minitorch import backend
-from minitorch.backend import Array
+from minitorch.core.dtypes import Array
 from minitorch.core.recording import moves
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of

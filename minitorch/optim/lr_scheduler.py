@@ -17,6 +17,18 @@ from minitorch.core import recording
 from minitorch.optim.optimizer import Optimizer, number
 from minitorch.optim.plan import Group
 
+__all__ = [
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "OneCycleLR",
+    "ReduceLROnPlateau",
+    "StepLR",
+]
+
 
 class LRScheduler:
     """Base class: counts epochs and asks `get_lr` for the rates of all groups.
@@ -123,7 +135,16 @@ class LambdaLR(LRScheduler):
 
 
 class StepLR(LRScheduler):
-    """Times gamma every `step_size` epochs."""
+    """Times gamma every `step_size` epochs.
+
+    >>> optimizer = optim.SGD([minitorch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=2)
+    >>> for _ in range(4):
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> round(optimizer.param_groups[0]["lr"], 6)
+    0.01
+    """
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1

@@ -22,6 +22,8 @@ from minitorch.nn.module import zero_grads
 from minitorch.optim.flat import Flat
 from minitorch.optim.plan import Batch, Group, Member, Plan, Rule, State
 
+__all__ = ["Optimizer"]
+
 
 class Optimizer:
     """Holds parameters in groups and changes them by their gradients.

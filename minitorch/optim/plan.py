@@ -7,7 +7,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from minitorch import underived
-from minitorch.backend import Array
+from minitorch.core.dtypes import Array
 from minitorch.core.recording import recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of

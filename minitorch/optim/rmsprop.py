@@ -9,6 +9,8 @@ from minitorch import underived
 from minitorch.optim.optimizer import Optimizer, options
 from minitorch.optim.plan import Group, Rule
 
+__all__ = ["RMSprop"]
+
 OPTIONS = ("lr", "alpha", "eps", "weight_decay", "momentum", "maximize")
 SQUARE, MEAN, BUFFER = STATES = ("square_avg", "grad_avg", "momentum_buffer")
 

@@ -11,6 +11,8 @@ from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, options, refuse_weight_decay
 from minitorch.optim.plan import Group, Rule, State
 
+__all__ = ["SGD"]
+
 _sgd_rows_ = underived.update("sgd_rows_")
 OPTIONS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
 BUFFER = ("momentum_buffer",)
@@ -25,6 +27,13 @@ class SGD(Optimizer):
 
     Without momentum b is the gradient, and row-sparse gradients change only their rows.
     Nesterov's variant steps along grad + momentum · b (Sutskever et al., 2013).
+
+    >>> w = minitorch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = optim.SGD([w], lr=0.1)
+    >>> w.square().sum().backward()
+    >>> optimizer.step()
+    >>> w.detach()
+    tensor([0.8000, 1.6000])
     """
 
     _rule = Rule(underived.update("sgd_"), BUFFER, _numbers, counts=False)

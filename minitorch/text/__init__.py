@@ -4,65 +4,50 @@ import importlib
 import typing
 
 from minitorch.boundary import guard, guarded
-from minitorch.text.io.corpus import (
-    SOURCES,
-    Corpus,
-    LineSentence,
-    PathLineSentences,
-    Text8Corpus,
-)
-from minitorch.text.io.encoded import encode
-from minitorch.text.keyed_vectors import KeyedVectors
-from minitorch.text.phrases import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, Phraser, Phrases
-from minitorch.text.tokenizers import tokenize
-from minitorch.text.vocab import Vocab
-from minitorch.text.word2vec import Word2Vec
-from minitorch.text.word2vec.callbacks import CallbackAny2Vec
+from minitorch.text import keyed_vectors, phrases, tokenizers, vocab
+from minitorch.text.io import corpus, encoded
+from minitorch.text.io.corpus import *
+from minitorch.text.io.encoded import *
+from minitorch.text.keyed_vectors import *
+from minitorch.text.phrases import *
+from minitorch.text.tokenizers import *
+from minitorch.text.vocab import *
+from minitorch.text.word2vec import Word2Vec, callbacks
+from minitorch.text.word2vec.callbacks import *
 
 if typing.TYPE_CHECKING:
-    from minitorch.text.cooccurrence import (
-        Cooccurrence,
-        count_cooccurrences,
-        keyword_in_context,
-        ppmi,
-    )
-    from minitorch.text.glove import GloVe
-    from minitorch.text.lsa import LSA, term_documents, truncated_svd
-
-__all__ = [
-    "ENGLISH_CONNECTOR_WORDS",
-    "LSA",
-    "SOURCES",
-    "CallbackAny2Vec",
-    "Cooccurrence",
-    "Corpus",
-    "FrozenPhrases",
-    "GloVe",
-    "KeyedVectors",
-    "LineSentence",
-    "PathLineSentences",
-    "Phraser",
-    "Phrases",
-    "Text8Corpus",
-    "Vocab",
-    "Word2Vec",
-    "count_cooccurrences",
-    "encode",
-    "keyword_in_context",
-    "ppmi",
-    "term_documents",
-    "tokenize",
-    "truncated_svd",
-]
+    from minitorch.text.cooccurrence import Cooccurrence as Cooccurrence
+    from minitorch.text.cooccurrence import count_cooccurrences as count_cooccurrences
+    from minitorch.text.cooccurrence import keyword_in_context as keyword_in_context
+    from minitorch.text.cooccurrence import ppmi as ppmi
+    from minitorch.text.glove import GloVe as GloVe
+    from minitorch.text.lsa import LSA as LSA
+    from minitorch.text.lsa import term_documents as term_documents
+    from minitorch.text.lsa import truncated_svd as truncated_svd
 
 # What needs sparse matrices, whose import takes longer than that of all the rest: on first use.
 _LATE = {
-    **dict.fromkeys(
-        ("Cooccurrence", "count_cooccurrences", "keyword_in_context", "ppmi"), "cooccurrence"
-    ),
+    "Cooccurrence": "cooccurrence",
+    "count_cooccurrences": "cooccurrence",
+    "keyword_in_context": "cooccurrence",
+    "ppmi": "cooccurrence",
     "GloVe": "glove",
-    **dict.fromkeys(("LSA", "term_documents", "truncated_svd"), "lsa"),
+    "LSA": "lsa",
+    "term_documents": "lsa",
+    "truncated_svd": "lsa",
 }
+
+__all__ = [
+    "Word2Vec",
+    *_LATE,
+    *callbacks.__all__,
+    *corpus.__all__,
+    *encoded.__all__,
+    *keyed_vectors.__all__,
+    *phrases.__all__,
+    *tokenizers.__all__,
+    *vocab.__all__,
+]
 
 
 def __getattr__(name: str) -> typing.Any:
@@ -73,4 +58,4 @@ def __getattr__(name: str) -> typing.Any:
     return globals()[name]
 
 
-guard(globals(), __all__)
+guard(globals())

@@ -20,6 +20,8 @@ from minitorch.files import replacing
 from minitorch.text.io.model_file import from_text, text
 from minitorch.text.vector_table import Key, VectorTable
 
+__all__ = ["AnnoyIndexer", "HnswIndexer", "Indexer"]
+
 
 class Indexer(ABC):
     """An index of the unit vectors of a model, on the host; it does not follow their changes.

@@ -17,6 +17,8 @@ from minitorch.text.options import real
 from minitorch.text.similarity import Similarity
 from minitorch.text.vector_table import Attributes, Key, floating
 
+__all__ = ["KeyedVectors"]
+
 _WITH_VECTORS = ("KeyedVectors", "Word2Vec", "GloVe", "LSA")  # whose files have vectors
 
 

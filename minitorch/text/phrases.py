@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from minitorch.text.io import model_file
 from minitorch.text.io.encoded import watch
 
+__all__ = ["ENGLISH_CONNECTOR_WORDS", "FrozenPhrases", "Phraser", "Phrases"]
+
 Sentences = Iterable[Sequence[str]]
 Scorer = Callable[..., float]
 Scored = tuple[str, float | None]  # a word or phrase, and the score of a phrase

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import chain, groupby
 
+__all__ = ["tokenize"]
+
 Tokenizer = Callable[[str], Iterable[str]]
 
 _ASCII_WORD = re.compile("[a-z]+")
@@ -32,6 +34,9 @@ def tokenize(text: str) -> list[str]:
     separates words: digits, hyphens, and apostrophes, so that ASCII gives the runs of a to z.
     Soft hyphens go. Composed and decomposed letters are equal (NFC), and the Turkish İ becomes i.
     Scripts without blanks (Chinese, Japanese, Thai, ...) need a tokenizer of their own.
+
+    >>> minitorch.text.tokenize("Frogs & toads don't hop.")
+    ['frogs', 'toads', 'don', 't', 'hop']
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())

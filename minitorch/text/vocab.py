@@ -11,6 +11,8 @@ from minitorch.creation import from_numpy
 from minitorch.text.io.encoded import Encoded, check_words, watch
 from minitorch.text.io.model_file import from_text, plain_keys, text
 
+__all__ = ["Vocab"]
+
 Probabilities = NDArray[np.float64]
 Chosen = NDArray[np.int64]  # indices of words
 TrimRule = Callable[[str, int, int], int]  # word, count, min_count -> one of the rules below

@@ -1,19 +1,11 @@
 """The training loop, the job of classifying images, small networks on points of the plane."""
 
 from minitorch.boundary import guard
-from minitorch.train.classify import ClassifierConfig, ClassifierResult, mlp, train_classifier
-from minitorch.train.loop import evaluate, fit
-from minitorch.train.planar import PlanarConfig, PlanarExperiment
+from minitorch.train import classify, loop, planar
+from minitorch.train.classify import *
+from minitorch.train.loop import *
+from minitorch.train.planar import *
 
-__all__ = [
-    "ClassifierConfig",
-    "ClassifierResult",
-    "PlanarConfig",
-    "PlanarExperiment",
-    "evaluate",
-    "fit",
-    "mlp",
-    "train_classifier",
-]
+__all__ = [*classify.__all__, *loop.__all__, *planar.__all__]
 
-guard(globals(), __all__)
+guard(globals())

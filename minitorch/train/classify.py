@@ -16,6 +16,8 @@ from minitorch.random import Generator, manual_seed
 from minitorch.serialization import load
 from minitorch.train.loop import Row, evaluate, fit
 
+__all__ = ["ClassifierConfig", "ClassifierResult", "mlp", "train_classifier"]
+
 
 @dataclass(frozen=True)
 class ClassifierConfig:

@@ -28,6 +28,8 @@ from minitorch.optim.lr_scheduler import LRScheduler
 from minitorch.random import get_rng_state, set_rng_state
 from minitorch.serialization import load, save
 
+__all__ = ["evaluate", "fit"]
+
 Loss = Callable[[Any, Tensor], Tensor]
 Metrics = Mapping[str, Callable[[Any, Tensor], Any]]
 Step = Callable[[Tensor, Tensor], Any]

@@ -19,6 +19,8 @@ from minitorch.nn import functional as F
 from minitorch.ops import stack
 from minitorch.random import Generator, randperm
 
+__all__ = ["PlanarConfig", "PlanarExperiment"]
+
 POINTS = 500  # training and test
 FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "x1": lambda a, b: a,

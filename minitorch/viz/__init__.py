@@ -4,37 +4,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from minitorch.boundary import guard
-from minitorch.viz.graphs import animate_graph, draw_graph
-from minitorch.viz.learning import (
-    decision_regions,
-    fitted_curve,
-    heat_map,
-    loss_curves,
-    trajectories,
-)
-from minitorch.viz.plots import image_grid, training_curves, word_map
-from minitorch.viz.traces import Contribution, Row, Trace, trace
+from minitorch.viz import graphs, learning, plots, traces
+from minitorch.viz.graphs import *
+from minitorch.viz.learning import *
+from minitorch.viz.plots import *
+from minitorch.viz.traces import *
 
 __all__ = [
-    "Contribution",
-    "Row",
-    "Trace",
-    "animate_graph",
-    "decision_regions",
-    "draw_graph",
-    "fitted_curve",
-    "heat_map",
-    "image_grid",
-    "loss_curves",
     "playground",
     "projector",
-    "trace",
-    "training_curves",
-    "trajectories",
-    "word_map",
+    *graphs.__all__,
+    *learning.__all__,
+    *plots.__all__,
+    *traces.__all__,
 ]
 
-guard(globals(), __all__)
+guard(globals())
 
 if TYPE_CHECKING:
     from minitorch.apps import playground as playground

@@ -19,6 +19,8 @@ from minitorch.core.tensor import Tensor
 from minitorch.viz.plots import suffix_of, write_whole
 from minitorch.viz.traces import Row, Trace, Value, shown, trace
 
+__all__ = ["animate_graph", "draw_graph"]
+
 _FORMATS = ("svg", "png", "pdf", "dot")
 _FONT = "Helvetica,Arial,sans-serif"
 _LEAF, _STEP, _NOW = "#dcefdc", "#dfe8f5", "#ffd9a0"  # headers of boxes

@@ -16,6 +16,8 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
 from minitorch.viz import plots
 
+__all__ = ["decision_regions", "fitted_curve", "heat_map", "loss_curves", "trajectories"]
+
 Array = Any  # of NumPy
 _MARKERS = "osD^vP*X"
 FINEST = 2000  # points to a side of the plane

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["image_grid", "training_curves", "word_map"]
+
 DPI = 120
 LARGEST = 1 << 16  # pixels of a side of a picture
 MOST = 1_000_000  # points in a plot

@@ -24,6 +24,8 @@ from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Node, Tensor, restore, tensor_of
 from minitorch.creation import ones_like
 
+__all__ = ["Contribution", "Row", "Trace", "trace"]
+
 Value = Any  # float for one element, else a NumPy array; None where it is not known
 _INFIX = {"add": "+", "sub": "−", "mul": "·", "div": "/", "matmul": "@"}
 _TIGHT = {"+": 1, "−": 1, "·": 2, "/": 2, "@": 2}  # how an operator binds

@@ -18,6 +18,8 @@ import numpy as np
 
 from minitorch.backend.extras import install_hint
 
+__all__ = ["get_num_threads", "set_num_threads"]
+
 Array = Any
 Gemm = Callable[..., None]
 

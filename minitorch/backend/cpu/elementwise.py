@@ -18,6 +18,7 @@ def _relu(x: Array, out: Array | None = None) -> Array:
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:
+    """1 / (1 + e^-x)."""
     # 1 / (1 + exp(-x)) tends to 0 and 1 at both ends; exp may overflow to inf on the way.
     out = np.negative(x, out=out)
     if type(out) is not np.ndarray:
@@ -28,6 +29,7 @@ def sigmoid(x: Array, out: Array | None = None) -> Array:
 
 
 def softplus(x: Array, out: Array | None = None) -> Array:
+    """log(1 + e^x)."""
     # log(1 + e^x) = max(x, 0) + log1p(e^-|x|)
     out = np.asarray(np.abs(x, out=out))
     np.negative(out, out=out)
@@ -53,6 +55,7 @@ def normal_below(x: Array, out: Array | None = None) -> Array:
 
 
 def gelu(x: Array, out: Array | None = None) -> Array:
+    """x * Phi(x), with the standard normal distribution's Phi."""
     out = normal_below(x, out)
     out *= x
     return out
@@ -127,6 +130,7 @@ def _times(slope: Array, g: Array, out: Array | None) -> Array:
 
 
 def relu_backward(g: Array, y: Array, out: Array | None = None) -> Array:
+    """g where the result y of relu is positive or nan, else 0."""
     # np.where takes sixteen times as long; it would give 0, not nan, where g is infinite
     slope = np.not_equal(y, ZERO[y.dtype], out=out)  # y is 0, positive, or nan, which passes
     if out is None:  # a product with booleans takes twice as long
@@ -135,19 +139,21 @@ def relu_backward(g: Array, y: Array, out: Array | None = None) -> Array:
 
 
 def tanh_backward(g: Array, y: Array, out: Array | None = None) -> Array:
+    """g * (1 - y^2)."""
     slope = np.asarray(np.multiply(y, y, out=out))
     np.subtract(1, slope, out=slope)
     return _times(slope, g, out)
 
 
 def sigmoid_backward(g: Array, y: Array, out: Array | None = None) -> Array:
+    """g * y * (1 - y)."""
     slope = np.asarray(np.subtract(1, y, out=out))
     slope *= y
     return _times(slope, g, out)
 
 
 def gelu_backward(g: Array, x: Array, out: Array | None = None) -> Array:
-    # Phi(x) + x phi(x), with the normal distribution's Phi and phi
+    """g * (Phi(x) + x * phi(x))."""
     slope = np.asarray(np.multiply(x, x, out=out))
     slope *= -0.5
     np.exp(slope, out=slope)

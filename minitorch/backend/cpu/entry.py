@@ -90,6 +90,7 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], out: Array | None) -> Ar
 
 
 def clone(x: Array, out: Array | None = None) -> Array:
+    """A contiguous copy of x, in `out` if there is one."""
     return np.array(x, order="C") if out is None else result(x, out)
 
 

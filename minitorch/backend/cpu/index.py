@@ -114,6 +114,7 @@ def _scatter_(x: Array, index: Array, source: Array, dim: int, accumulate: bool 
 
 
 def check_range(index: Array, length: int, what: str) -> Array:
+    """The index itself; IndexError where an element is not in [0, length)."""
     if index.size:
         low, high = index.min(), index.max()
         if low < 0 or high >= length:

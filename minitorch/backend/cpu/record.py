@@ -31,6 +31,7 @@ def root(a: Array) -> Array:
 
 
 def address(a: Array) -> int:
+    """Where an array's first element lies in memory."""
     place: int = a.__array_interface__["data"][0]
     return place
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+__all__ = ["set_flush_denormal"]
+
 # x86-64 glibc's fenv_t: 28 bytes of x87 state, then the SSE control word mxcsr.
 _FENV_BYTES, _MXCSR = 32, 28
 _FLUSH_BITS = 0x8040  # flush to zero | denormals are zero

@@ -51,6 +51,7 @@ def _unit(seed: int, offset: int, n: int, dtype: np.dtype[Any]) -> Array:
 def uniform(
     shape: tuple[int, ...], dtype: np.dtype[Any], index: int, seed: int, offset: int
 ) -> Array:
+    """Uniform in [0, 1), from the stream of Philox words that seed and offset name."""
     n = int(np.prod(shape))
     return _unit(seed, offset, n, dtype).astype(dtype, copy=False).reshape(shape)
 

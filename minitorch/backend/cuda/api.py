@@ -44,8 +44,15 @@ class DeviceApi:
     def __init__(self, name: str) -> None:
         self.name = name
         self._peak: Any = None
-        self.Stream: type[Stream] = type("Stream", (Stream,), {"api": self})
-        self.Event: type[Event] = type("Event", (Event,), {"api": self})
+        self.Stream: type[Stream] = type(
+            "Stream", (Stream,), {"api": self, "__doc__": Stream.__doc__}
+        )
+        self.Event: type[Event] = type("Event", (Event,), {"api": self, "__doc__": Event.__doc__})
+
+    def public(self) -> dict[str, Any]:
+        """The functions and classes by their names."""
+        names = {*vars(type(self)), "Stream", "Event"} - {"OutOfMemoryError", "public"}
+        return {name: getattr(self, name) for name in names if not name.startswith("_")}
 
     def _backend(self) -> Backend:
         return named(self.name)

@@ -264,3 +264,4 @@ ELEMENTWISE: Entries = {
 }
 mul_nonzero = _binary(Kernel(_ARITHMETIC, "mul_nonzero", "f"))
 COPIES: Entries = {"copy_": _copy_}
+mul_nonzero.__doc__ = "x * y, and 0 where x is 0, whatever y is."

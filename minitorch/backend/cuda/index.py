@@ -452,6 +452,7 @@ def _put_entry(gpu: Gpu, x: Array, value: Array, index: Index, out: Array | None
 def index_add_(
     gpu: Gpu, x: Array, index: Array, source: Array, dim: int, alpha: float = 1
 ) -> Array:
+    """Add alpha times the rows of source to the rows of x that index names; returns x."""
     strides.check_writable(x)
     _add(gpu, _walk_over_rows(x, _kept(gpu, index, x), dim), source, alpha)
     return x

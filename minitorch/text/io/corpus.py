@@ -30,6 +30,8 @@ from minitorch.text.tokenizers import (
     tokenize_ascii,
 )
 
+__all__ = ["SOURCES", "Corpus", "LineSentence", "PathLineSentences", "Text8Corpus"]
+
 _TOLD = 3  # sources that are named, at most
 _BLANK_LINES = re.compile(r"\n\s*\n")
 

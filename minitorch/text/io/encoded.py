@@ -25,6 +25,8 @@ from minitorch.text.io.corpus import Corpus
 from minitorch.text.options import integer
 from minitorch.text.progress import Progress
 
+__all__ = ["encode"]
+
 Numbers = NDArray[np.int32]
 
 logger = logging.getLogger(__name__)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+__all__ = ["CallbackAny2Vec"]
+
 
 class CallbackAny2Vec:
     """Base class of callbacks of `Word2Vec`, with gensim's names; each gets the model."""

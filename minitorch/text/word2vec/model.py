@@ -67,6 +67,8 @@ from minitorch.text.word2vec.training import (
     up_to_date,
 )
 
+__all__ = ["Scanned", "Word2Vec"]
+
 logger = logging.getLogger(__name__)
 
 # What a step may have of the most frequent word and of one word with another, as rate * pairs:

@@ -12,6 +12,8 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import arange
 from minitorch.ops import logsigmoid
 
+__all__ = ["negative_sampling", "negative_sampling_sgd_"]
+
 
 def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:
     scores = y @ x.mT

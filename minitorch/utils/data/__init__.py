@@ -1,12 +1,7 @@
 """`minitorch.data` under the name it has in PyTorch."""
 
-from minitorch.data import DataLoader, Dataset, Subset, TensorDataset, default_collate, random_split
+from minitorch.data import dataset, loader
+from minitorch.data.dataset import *
+from minitorch.data.loader import *
 
-__all__ = [
-    "DataLoader",
-    "Dataset",
-    "Subset",
-    "TensorDataset",
-    "default_collate",
-    "random_split",
-]
+__all__ = [*dataset.__all__, *loader.__all__]

@@ -99,6 +99,7 @@ class _Known:
         self._lock = threading.RLock()
 
     def add(self, memory: Any) -> None:
+        """Know this memory from now on."""
         with self._lock:
             self._settle()
             bisect.insort(self._starts, memory.ptr)
@@ -166,10 +167,10 @@ class PooledMemory:
         # Freed memory is reused in the order of the stream that asked for it.
         self._queue = current_queue(memory.device_id)
 
-    ptr = property(lambda self: self._memory.ptr)
-    size = property(lambda self: self._memory.size)
-    device_id = property(lambda self: self._memory.device_id)
-    device = property(lambda self: self._memory.device)
+    ptr = property(lambda self: self._memory.ptr, doc="The address.")
+    size = property(lambda self: self._memory.size, doc="The number of bytes.")
+    device_id = property(lambda self: self._memory.device_id, doc="The device's number.")
+    device = property(lambda self: self._memory.device, doc="The device.")
     _label = property(lambda self: self._memory._label)
     _alive = property(lambda self: self._memory._alive)
 
