@@ -25,7 +25,7 @@ from minitorch.backend.precision import (
     set_float32_matmul_precision,
 )
 from minitorch.boundary import guard as _guard
-from minitorch.compile import compile
+from minitorch.compiler import compile
 from minitorch.core.dtypes import (
     ALIASES,
     Size,

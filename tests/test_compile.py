@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 import minitorch
 from minitorch import backend, nn, optim
-from minitorch.compile import ATTEMPTS, OPEN, PROGRAMS, CannotRecord
+from minitorch.compiler import CannotRecord
+from minitorch.compiler.recorder import Recorder
+from minitorch.compiler.step import ATTEMPTS, OPEN, PROGRAMS
 from minitorch.core import recording
 from minitorch.core.dispatch import REGISTRY
 from minitorch.core.sparse import RowGrad
@@ -557,7 +559,7 @@ def test_what_cannot_be_recorded(name):
     with pytest.raises(CannotRecord, match=reason):  # noqa: PT012
         for _ in range(ATTEMPTS + 1):
             strict(x.clone())
-    assert not recording.recorders
+    assert recording.recorder is None
     fast = minitorch.compile(step)
     with pytest.warns(UserWarning, match=reason):
         results = [fast(x * (i - 1)) for i in range(ATTEMPTS + 2)]
@@ -713,7 +715,7 @@ def test_nothing_stays_after_an_error():
     world.run(x, y, words)
     with pytest.raises(IndexError, match="target"):
         settle(world.run(x, y + 100, words))
-    assert entries_in_place() and not recording.recorders
+    assert entries_in_place() and recording.recorder is None
     for _ in range(3):
         world.run(x, y, words)
     with pytest.raises(IndexError, match="target"):  # of a replay
@@ -828,7 +830,7 @@ def test_trainings_in_threads_give_the_same_bits(block, monkeypatch, device):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         in_threads(work, 4)
-    assert train() == expected and entries_in_place() and not recording.recorders
+    assert train() == expected and entries_in_place() and recording.recorder is None
     assert serving.gpu is None or not serving.gpu.own_gemm
 
 
@@ -1082,7 +1084,7 @@ def test_work_on_arrays_that_passes_by_is_noticed():
 @pytest.mark.parametrize("when", ["build", "step"])
 def test_too_little_memory_to_record(when, error, monkeypatch):
     """The step is applied once, also where the lack shows in its middle."""
-    recorder = type(backend.resolve(None)[0].recorder())
+    trace = type(backend.resolve(None)[0].trace())
 
     def make():
         model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.5), nn.Linear(8, CLASSES))
@@ -1104,20 +1106,14 @@ def test_too_little_memory_to_record(when, error, monkeypatch):
 
     expected, _ = run(make, [4] * 6, False)
     if when == "build":
-        monkeypatch.setattr(recorder, "build", fail)
+        monkeypatch.setattr(trace, "build", fail)
     else:
-        monkeypatch.setattr(recorder, "__init__", small(recorder.__init__, fail))
+        noted = Recorder.noted
+        monkeypatch.setattr(
+            Recorder,
+            "noted",
+            lambda self, name, kernel: fail if name == "softmax" else noted(self, name, kernel),
+        )
     with pytest.warns(UserWarning, match="too little memory to record it: no memory") as seen:
         found, world = run(compiled, [4] * 6, False)
     assert found == expected and len(seen) == 1 and world.step.replays == 0
-
-
-def small(init, fail):
-    """A recorder for whose calls there is no memory."""
-
-    def made(self, *args):
-        init(self, *args)
-        stand_in = self.stand_in
-        self.stand_in = lambda name, entry: fail if name == "softmax" else stand_in(name, entry)
-
-    return made

@@ -13,7 +13,6 @@ from minitorch import backend
 from minitorch.core import recording
 from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import grad_mode, set_grad_enabled
-from minitorch.core.recording import recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import Unit
 from minitorch.core.tensor import Node, Tensor, restore, tensor_of
@@ -66,7 +65,7 @@ def _uses(roots: Iterable[Node], useful: set[Node] | None) -> dict[Any, int]:
 
 
 # ---------------------------------------------------------------------- the seed of a scalar
-_units: dict[tuple[type, int | None, Any], Tensor] = {}
+units: dict[tuple[type, int | None, Any], Tensor] = {}
 
 
 def unit(y: Tensor) -> Tensor:
@@ -74,10 +73,10 @@ def unit(y: Tensor) -> Tensor:
     a = y.array
     serving = backend.of(a)
     key = (type(a), serving.index(a), a.dtype)
-    found = _units.get(key)
+    found = units.get(key)
     if found is None or found.version[0]:
         one = serving.entries["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
-        found = _units[key] = tensor_of(serving.as_array(one), None, Unit([0]))
+        found = units[key] = tensor_of(serving.as_array(one), None, Unit([0]))
     return found
 
 
@@ -218,7 +217,7 @@ def _accumulate(node: Node, g: Any, references: int | None = None) -> None:
 
     references: how often g is referred to, where it is the caller's to give away.
     """
-    if recorders and node.op is None:
+    if recording.recorder and node.op is None:
         recording.gradient(node, reads=True)
     recorded = grad_mode.enabled
     old = node.grad
