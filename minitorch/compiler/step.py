@@ -140,7 +140,7 @@ class CompiledStep:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.reason is not None or (recording.recorder and recording.busy()):
             return self._step(*args, **kwargs)
-        if dispatch.observers:
+        if dispatch.observed:
             return self._as_it_is(args, kwargs)
         with self._lock:
             if self._programs and not kwargs:  # the most common case first

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minitorch.core.dispatch import wrapped_rule
 from minitorch.core.engine import owned
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.sparse import RowGrad
@@ -152,6 +153,14 @@ class FunctionOp:
 
     def vjp(self, node: Node, g: Part) -> list[Any]:
         """Call the user's backward."""
+        gradients: list[Any] = wrapped_rule("vjp", self._vjp)(node, g)
+        return gradients
+
+    def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
+        """Call the user's jvp."""
+        return wrapped_rule("jvp", self._jvp)(node, tangents)
+
+    def _vjp(self, node: Node, g: Part) -> list[Any]:
         if node.saved is None:
             raise RuntimeError(
                 f"trying to backward through the graph a second time: {self.name} is freed; "
@@ -188,8 +197,7 @@ class FunctionOp:
                 )
         return list(grads)
 
-    def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
-        """Call the user's jvp."""
+    def _jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
         if self.cls.jvp is Function.jvp:
             raise NotImplementedError(f"{self.name}: define jvp(ctx, *tangents) for forward mode")
         result = self._call(self.cls.jvp, node, tangents)
