@@ -172,6 +172,6 @@ def _renew() -> None:
     observed = any(not on.records for on in stack)
     for op in list(REGISTRY.values()):  # another thread may import a module that has ops
         op.renew()
-    init = _observed_init if any(on.node for on in stack) else _plain_init
+    init: Any = _observed_init if any(on.node for on in stack) else _plain_init
     if Node.__init__ is not init:
         Node.__init__ = init  # type: ignore[method-assign]
