@@ -12,6 +12,7 @@ from minitorch.backend.replay import Replay, Trace, now
 from minitorch.compiler.recorder import Recorder
 from minitorch.compiler.values import is_open, tensors_of
 from minitorch.core import engine
+from minitorch.core.dispatch import AnyOp
 from minitorch.core.dtypes import Array
 from minitorch.core.function import Part, result_node
 from minitorch.core.grad_mode import grad_mode, no_grad
@@ -22,16 +23,13 @@ from minitorch.nn.hooks import BackwardHook
 from minitorch.nn.module import Module
 
 
-class Backward:
+class Backward(AnyOp):
     """The backward pass of a step's results that are still open, recorded behind the step.
 
     As an op of the tape it replays that pass for the gradients of the results.
     """
 
     name = "compiled"
-    family = "function"
-    reference = None
-    view = False
 
     def __init__(self, recorder: Recorder, result: Any, lock: Any) -> None:
         self._lock = lock  # of the calls
@@ -153,13 +151,10 @@ def _has_inner_hooks(nodes: Iterable[Node], recorder: Recorder) -> bool:
     )
 
 
-class _Passing:
+class _Passing(AnyOp):
     """As an op of the tape: the graph of the call that was recorded stands behind it."""
 
     name = "compiled"
-    family = "function"
-    reference = None
-    view = False
 
     def vjp(self, node: Node, g: Part) -> list[Any]:
         """The gradients of the results."""

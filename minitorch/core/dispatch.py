@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any
 
 from minitorch import backend
 from minitorch.core import recording
-from minitorch.core.tensor import Node
+from minitorch.core.tensor import Node, Saved, Tensor, restore
 
 Function = Callable[..., Any]
 
@@ -59,14 +59,36 @@ def require_new(name: str) -> None:
         raise ValueError(f"op: name: there is an op of the name {name!r} already")
 
 
-class Op:
-    """What is known of one op: its entries by array type and its derivative rules.
+class AnyOp:
+    """What may have made a node: an op of the registry, a user's function, a compiled step.
 
     vjp(node, g) gives a gradient (or None) for each parent; jvp(node, tangents) the tangent of
     the result, where a tangent is None for an argument that does not vary.
     """
 
-    __slots__ = ("entries", "family", "jvp", "name", "parts", "reference", "rules", "view", "vjp")
+    __slots__ = ()
+    name: str
+    vjp: Any
+    jvp: Any
+    family = "function"
+    reference: Function | None = None
+    view = False
+
+    def saved(self, node: Node) -> tuple[Sequence[Saved | None], Saved | None]:
+        """What a node keeps of its arguments and of its result, where its rules need these."""
+        return (), None
+
+
+class Op(AnyOp):
+    """What is known of one op: its kernels by array type and its derivative rules.
+
+    layout(node) finds in `node.saved` what the method `saved` gives.
+    """
+
+    __slots__ = (
+        *("entries", "family", "jvp", "layout", "name", "parts", "reference", "rules", "view"),
+        "vjp",
+    )
 
     def __init__(
         self,
@@ -76,6 +98,7 @@ class Op:
         jvp: Function | None = None,
         view: bool = False,
         reference: Function | None = None,
+        layout: Callable[[Node], tuple[Sequence[Saved | None], Saved | None]] | None = None,
     ) -> None:
         require_new(name)
         self.name = name
@@ -84,6 +107,7 @@ class Op:
         self.rules = vjp, jvp
         self.view = view
         self.reference = reference
+        self.layout = layout
         self.parts: Function | None = None  # see `fused`
         with wrapping:
             self.renew()
@@ -96,8 +120,29 @@ class Op:
         self.vjp = vjp and wrapped_rule("vjp", vjp)
         self.jvp = jvp and wrapped_rule("jvp", jvp)
 
+    def saved(self, node: Node) -> tuple[Sequence[Saved | None], Saved | None]:
+        """What a node keeps of its arguments and of its result, where its rules need these."""
+        return self.layout(node) if node.saved and self.layout is not None else ((), None)
+
+    def inputs(self, node: Node) -> list[Tensor]:
+        """A node's arguments, if it keeps them; RuntimeError where one was changed or is freed."""
+        saved_of(node)
+        arguments, result = self.saved(node)
+        tensors = [restore(self, s) for s in (*arguments, result) if s is not None]
+        return tensors[: len(node.parents)]
+
     def __repr__(self) -> str:
         return f"<op {self.name}, {self.family}>"
+
+
+def saved_of(node: Node) -> Any:
+    """What a node has saved; RuntimeError where backward has freed it."""
+    if node.saved is None:
+        raise RuntimeError(
+            f"trying to backward through the graph a second time: the values that {node.op.name} "
+            "saved are already freed; specify retain_graph=True the first time"
+        )
+    return node.saved
 
 
 REGISTRY: dict[str, Op] = {}

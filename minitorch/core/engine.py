@@ -12,7 +12,6 @@ from typing import Any
 from minitorch import backend
 from minitorch.core import recording
 from minitorch.core.dispatch import wrapped_rule
-from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import grad_mode, set_grad_enabled
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import Unit
@@ -163,7 +162,7 @@ def _vjp(node: Node, g: Any, recorded: bool) -> Sequence[Any]:
 
 def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:
     """vjp of a fused op in ordinary ops: differentiate its reference."""
-    inputs = [alias(x) for x in fused_inputs(node)]
+    inputs = [alias(x) for x in node.op.inputs(node)]
     output = node.op.reference(*inputs, **node.params)
     targets = [x.node for x in inputs if x.node is not None]
     if output.node is None:
@@ -273,7 +272,7 @@ def _jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
         restore(node.op, saved)
     if node.op.reference is not None:
         with set_grad_enabled(True):
-            inputs = [alias(x) for x in fused_inputs(node)]
+            inputs = [alias(x) for x in node.op.inputs(node)]
             output = node.op.reference(*inputs, **node.params)
         given = {
             id(x.node): t

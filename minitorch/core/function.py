@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch.core.dispatch import wrapped_rule
+from minitorch.core.dispatch import AnyOp, wrapped_rule
 from minitorch.core.engine import owned
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.sparse import RowGrad
@@ -132,13 +132,10 @@ class Function:
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
-class FunctionOp:
-    """Looks like an Op to the passes: the common node of a Function's results."""
+class FunctionOp(AnyOp):
+    """What made the common node of a Function's results."""
 
     __slots__ = ("cls", "name")
-    reference = None
-    view = False
-    family = "function"
 
     def __init__(self, cls: type[Function]) -> None:
         self.cls = cls
@@ -213,14 +210,11 @@ def _function_op(cls: type[Function]) -> FunctionOp:
     return _function_ops[cls]
 
 
-class _ResultOp:
-    """Looks like an Op to the passes: result number `params` of a Function."""
+class _ResultOp(AnyOp):
+    """What made result number `params` of a Function."""
 
     __slots__ = ()
     name = "function_result"
-    reference = None
-    view = False
-    family = "function"
 
     def vjp(self, node: Node, g: Tensor) -> list[Any]:
         """Hand the gradient to the common node."""
