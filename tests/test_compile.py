@@ -1,9 +1,13 @@
 """A compiled step leaves what the step leaves: every bit of it, step after step."""
 
 import copy
+import importlib
+import pkgutil
 import threading
 import warnings
 from contextlib import nullcontext
+from functools import partial
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -698,6 +702,72 @@ def test_runs_before_a_replay_give_its_bits(monkeypatch):
 
 
 # ---------------------------------------------------------------------- the machinery
+def test_compile_stays_the_function():
+    """Also after each module of its room was imported."""
+    found = [name for _, name, _ in pkgutil.iter_modules(minitorch.compiler.__path__)]
+    for name in found:
+        importlib.import_module(f"minitorch.compiler.{name}")
+    assert "step" in found and isinstance(minitorch.compile, FunctionType)
+
+
+SCALE = [minitorch.ones(1, device="cpu")]
+
+
+class Keeper:
+    """Tensors in an attribute, in one of its class, and in a global that a method names."""
+
+    shared = minitorch.ones(1, device="cpu")
+
+    def __init__(self, device):
+        self.deep = {"tensors": [(minitorch.ones(1, device=device),)]}
+        self.alias = self.deep["tensors"][0][0].detach()
+        SCALE[0] = Keeper.shared = minitorch.ones(1, device=device)
+
+    def __call__(self, x):
+        return x * self.deep["tensors"][0][0] * self.shared * SCALE[0]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda step: step,
+        lambda step: step.__call__,
+        lambda step: partial(lambda f, x: f(x), step),
+        lambda step: lambda x, f=step: f(x),
+        minitorch.no_grad(),
+    ],
+    ids=["object", "method", "partial", "default", "decorated"],
+)
+def test_tensors_are_guarded_wherever_a_step_has_them(wrap, device):
+    keeper = Keeper(device)
+    fast = minitorch.compile(wrap(keeper), fullgraph=True)
+    x = minitorch.ones(1, device=device)
+    for tensor in (keeper.deep["tensors"][0][0], Keeper.shared):
+        assert [fast(x).item() for _ in range(3)] == [keeper(x).item()] * 3
+        tensor.data = tensor * 2
+    assert fast(x).item() == keeper(x).item() == 8.0
+
+
+def test_a_guard_compares_what_was_edited_alone(monkeypatch):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Dropout(0.0))
+    other = nn.Linear(2, 2)
+    fast = minitorch.compile(lambda x: model(x), fullgraph=True)
+    x = minitorch.ones(1, 2)
+    _, _, expected = [bits(fast(x)) for _ in range(3)]
+    guarded, compared = nn.Module._guarded, []
+    monkeypatch.setattr(nn.Module, "_guarded", lambda self: compared.append(self) or guarded(self))
+    other.extra = 3
+    other.weight.data = other.weight * 2
+    assert bits(fast(x)) == expected and compared == []
+    model[1].note = "a"
+    del model[1].note
+    assert bits(fast(x)) == expected and compared == [model[1]]
+    handle = model[1].register_forward_hook(lambda module, args, output: output * 2)
+    assert bits(fast(x)) != expected and fast.recordings == 1
+    handle.remove()
+    assert bits(fast(x)) == expected and fast.replays == 4
+
+
 def entries_in_place():
     serving = {there.array_type: there.entries for there in backend.registered()}
     return all(

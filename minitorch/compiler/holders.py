@@ -15,18 +15,20 @@ from typing import Any
 from minitorch.core.dtypes import Array
 from minitorch.core.tensor import Node, Tensor
 
+ENOUGH = 10_000
 LIBRARIES = {"minitorch", "numpy", *sys.stdlib_module_names}
 
 
 def holders(arrays: Iterable[Array], roots: Iterable[Any]) -> dict[int, list[Tensor]]:
     """The tensors that hold these very arrays, by the array's id, as far as roots lead to them.
 
-    The search is level by level and ends at the level that has the last of the arrays.
+    The search is level by level. Where all arrays are found it goes on over no more than ENOUGH
+    objects: another tensor of the same array may be the one that the step uses.
     """
     wanted = {id(a) for a in arrays}
     held: dict[int, list[Tensor]] = {}
     level, seen = list(roots), set[int]()
-    while level and len(held) < len(wanted):
+    while level and (len(held) < len(wanted) or len(seen) < ENOUGH):
         below: list[Any] = []
         for x in level:
             if id(x) not in seen:
