@@ -42,7 +42,9 @@ class Guards:
         self._tensors = list(known.values())
         self._arrays = list(map(_array, self._tensors))
         self._nodes = list(map(_node, self._tensors))
-        self._hooks, self._grads = _hooks(self._nodes), _untracked_grads(self._tensors)
+        self._hooks = _hooks(self._nodes)
+        self._untracked = [t for t in self._tensors if t.node is None]
+        self._grads = _grads(self._untracked)
 
     def changed_by_step(self) -> Any:
         """A module or optimizer that the step has left other than it was, or None."""
@@ -68,7 +70,7 @@ class Guards:
             and all(map(is_, map(_node, self._tensors), self._nodes))
             and self._defaults == _defaults()
             and self._hooks == _hooks(self._nodes)
-            and all(map(is_, _untracked_grads(self._tensors), self._grads))
+            and all(map(is_, _grads(self._untracked), self._grads))
             and self._unstamped()
         )
         if same:
@@ -100,7 +102,7 @@ def _equal(a: list[Any], b: list[Any]) -> bool:
 
 def _same(a: list[Any], b: list[Any]) -> bool:
     """The same objects, or equal constants."""
-    return len(a) == len(b) and all(map(alike, a, b))
+    return len(a) == len(b) and all(x is y or alike(x, y) for x, y in zip(a, b))
 
 
 def _defaults() -> tuple[Any, ...]:
@@ -115,7 +117,7 @@ def _hooks(nodes: Sequence[Node | None]) -> list[list[int]]:
     return [list(n.hooks) if n is not None and n.hooks else [] for n in nodes]
 
 
-def _untracked_grads(tensors: Iterable[Tensor]) -> list[Any]:
+def _grads(tensors: Iterable[Tensor]) -> list[Any]:
     return [getattr(t, "_grad", None) for t in tensors]
 
 

@@ -22,21 +22,21 @@ LIBRARIES = {"minitorch", "numpy", *sys.stdlib_module_names}
 def holders(arrays: Iterable[Array], roots: Iterable[Any]) -> dict[int, list[Tensor]]:
     """The tensors that hold these very arrays, by the array's id, as far as roots lead to them.
 
-    The search is level by level. Where all arrays are found it goes on over no more than ENOUGH
+    The search is breadth-first. Where all arrays are found it goes on over no more than ENOUGH
     objects: another tensor of the same array may be the one that the step uses.
     """
     wanted = {id(a) for a in arrays}
     held: dict[int, list[Tensor]] = {}
-    level, seen = list(roots), set[int]()
-    while level and (len(held) < len(wanted) or len(seen) < ENOUGH):
-        below: list[Any] = []
-        for x in level:
-            if id(x) not in seen:
-                seen.add(id(x))
-                if isinstance(x, Tensor) and id(x.array) in wanted:
-                    held.setdefault(id(x.array), []).append(x)
-                below += _parts(x)
-        level = below
+    queue, seen = list(roots), set[int]()
+    for x in queue:  # which grows
+        if id(x) in seen:
+            continue
+        if len(held) == len(wanted) and len(seen) >= ENOUGH:
+            break
+        seen.add(id(x))
+        if isinstance(x, Tensor) and id(x.array) in wanted:
+            held.setdefault(id(x.array), []).append(x)
+        queue += _parts(x)
     return held
 
 

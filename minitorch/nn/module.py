@@ -143,7 +143,7 @@ class Module:
                     f"({_CLASSES[kind].__name__} or None expected)"
                 )
         object.__setattr__(self, name, value)
-        self._edited()
+        self.__dict__["_stamp"] = recording.edited()
 
     def __copy__(self: T) -> T:
         """A module with the same parameters and buffers that may get others, and hooks, alone."""
