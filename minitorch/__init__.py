@@ -36,7 +36,7 @@ from minitorch.backend.cpu.settings import *
 from minitorch.backend.determinism import *
 from minitorch.backend.precision import *
 from minitorch.boundary import guard as _guard
-from minitorch.compile import compile
+from minitorch.compiler import compile
 from minitorch.core import dtypes as _dtypes
 from minitorch.core import grad_mode as _grad_mode
 from minitorch.core import sparse as _sparse

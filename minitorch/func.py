@@ -22,7 +22,6 @@ from minitorch.autograd.recorded import Recorded
 from minitorch.boundary import guard
 from minitorch.core import pytree
 from minitorch.core.grad_mode import enable_grad
-from minitorch.core.recording import edits
 from minitorch.core.tensor import Tensor
 from minitorch.nn.module import Module
 
@@ -62,10 +61,10 @@ class _Call(Recorded):
     ) -> None:
         self.name = name
         chosen = _chosen(name, argnums, len(args))
-        leaves, self.structure = pytree.flatten(tuple([args[i] for i in chosen]))
+        leaves, self.treedef = pytree.flatten(tuple([args[i] for i in chosen]))
         self.variables = _variables(name, leaves)
         full = list(args)
-        for i, x in zip(chosen, pytree.unflatten(self.variables, self.structure), strict=True):
+        for i, x in zip(chosen, pytree.unflatten(self.variables, self.treedef), strict=True):
             full[i] = x
         with enable_grad():
             result = func(*full, **(kwargs or {}))
@@ -77,7 +76,7 @@ class _Call(Recorded):
                     f"{_described(result)}"
                 )
             result, aux = result
-        self.outputs, self.output_structure = pytree.flatten(result)
+        self.outputs, self.output_treedef = pytree.flatten(result)
         if not self.outputs:
             raise RuntimeError(f"{name}: the function returned no tensor, got {result!r}")
         for y in self.outputs:
@@ -91,7 +90,7 @@ class _Call(Recorded):
 
     def value(self) -> Any:
         """The result, without a graph that nobody could use."""
-        return pytree.unflatten(map(self._settle, self.outputs), self.output_structure)
+        return pytree.unflatten(map(self._settle, self.outputs), self.output_treedef)
 
     def gradients(
         self, cotangents: Sequence[Tensor], retain: bool = True, create: bool | None = None
@@ -112,10 +111,10 @@ class _Call(Recorded):
 
     def by_output(self, parts: Sequence[Sequence[Any]], argnums: Argnums | None) -> Any:
         """Something for each output and variable, in the structures of outputs and arguments."""
-        places = [pytree.unflatten(part, self.structure) for part in parts]
+        places = [pytree.unflatten(part, self.treedef) for part in parts]
         if isinstance(argnums, int):
             places = [place[0] for place in places]
-        return pytree.unflatten(places, self.output_structure)
+        return pytree.unflatten(places, self.output_treedef)
 
 
 def _described(value: Any) -> str:
@@ -175,12 +174,12 @@ def _is_nested(outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> bool:
 
 
 def _matched(
-    name: str, what: str, given: Any, structure: pytree.Structure, like: Sequence[Tensor]
+    name: str, what: str, given: Any, treedef: pytree.TreeDef, like: Sequence[Tensor]
 ) -> list[Tensor]:
     """The leaves of cotangents or tangents, which must be as what they belong to."""
     leaves, found = pytree.flatten(given)
-    if found != structure:
-        raise RuntimeError(f"{name}: {what}s have the structure {found}, expected {structure}")
+    if found != treedef:
+        raise RuntimeError(f"{name}: {what}s have the structure {found}, expected {treedef}")
     for i, (t, x) in enumerate(zip(leaves, like, strict=True)):
         if not isinstance(t, Tensor):
             raise TypeError(f"{name}: {what} {i}: expected a tensor, got {type(t).__name__}")
@@ -203,7 +202,7 @@ def _value_and_grad(
 ) -> tuple[Any, Any, Any]:
     """(value, gradient, aux)"""
     call = _Call(name, func, args, argnums, has_aux, kwargs)
-    container = call.output_structure.kind
+    container = call.output_treedef.kind
     if container is not None:
         raise TypeError(f"{name}: the function must return a tensor, got {container.__name__}")
     y = call.outputs[0]
@@ -287,8 +286,8 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     call = _Call("vjp", func, primals, None, has_aux)
 
     def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        gs = _matched("vjp", "cotangent", cotangents, call.output_structure, call.outputs)
-        return pytree.unflatten(call.gradients(gs, retain_graph, create_graph), call.structure)
+        gs = _matched("vjp", "cotangent", cotangents, call.output_treedef, call.outputs)
+        return pytree.unflatten(call.gradients(gs, retain_graph, create_graph), call.treedef)
 
     return (call.value(), vjp_fn, call.aux) if has_aux else (call.value(), vjp_fn)
 
@@ -325,10 +324,10 @@ def _jvp(
         if not isinstance(given, tuple):
             raise RuntimeError(f"{name}: {what}: expected a tuple, got {type(given).__name__}")
     call = _Call(name, func, primals, None, has_aux)
-    moving = _matched(name, "tangent", tangents, call.structure, call.variables)
+    moving = _matched(name, "tangent", tangents, call.treedef, call.variables)
     if strict:
         _check_dependence(call)
-    moved = pytree.unflatten(call.push(moving), call.output_structure)
+    moved = pytree.unflatten(call.push(moving), call.output_treedef)
     return (call.value(), moved, call.aux) if has_aux else (call.value(), moved)
 
 
@@ -349,8 +348,8 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     call = _Call("linearize", func, primals, None, False)
 
     def jvp_fn(*tangents: Any) -> Any:
-        moving = _matched("linearize", "tangent", tangents, call.structure, call.variables)
-        return pytree.unflatten(call.push(moving), call.output_structure)
+        moving = _matched("linearize", "tangent", tangents, call.treedef, call.variables)
+        return pytree.unflatten(call.push(moving), call.output_treedef)
 
     return call.value(), jvp_fn
 
@@ -526,12 +525,12 @@ def _replaced(values: Sequence[tuple[Module, str, Tensor]]) -> Iterator[None]:
     try:
         for part, name, value in values:
             part.__dict__[name] = value
-        edits[0] += 1
+            part._edited()
         yield
     finally:
         for part, name, value in before:
             part.__dict__[name] = value
-        edits[0] += 1
+            part._edited()
 
 
 guard(globals())

@@ -56,7 +56,7 @@ def _linear_parts(node: Node) -> Node:
         below = Node(node.op, node.parents, None, {"activation": "none"}, node.shape)
         return Node(dispatch.REGISTRY[activation], (below,), None, None, node.shape)
     try:
-        inputs = families.fused_inputs(node)
+        inputs = node.op.inputs(node)
     except RuntimeError:
         return node
     with enable_grad():

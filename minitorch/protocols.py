@@ -9,7 +9,6 @@ from typing import Any
 from minitorch import backend
 from minitorch.core import recording
 from minitorch.core.dtypes import Array
-from minitorch.core.recording import recorders
 
 
 class Protocols:
@@ -18,7 +17,7 @@ class Protocols:
     __slots__ = ()
 
     def _host(self: Any, what: str = "this") -> Any:
-        if recorders:
+        if recording.recorder:
             recording.read_by_host(what)
         return backend.of(self.array).to_host(self.array)
 
@@ -33,7 +32,7 @@ class Protocols:
             )
         if self.device.type != "cpu":
             raise TypeError(f"numpy: this tensor is on {self.device}; use .cpu() first")
-        if recorders:
+        if recording.recorder:
             recording.read_by_host("numpy()")
         return self.array.view()
 
@@ -116,7 +115,7 @@ class Protocols:
             raise RuntimeError(
                 "deepcopy: only leaf tensors can be copied deeply; use detach() or clone()"
             )
-        if recorders:
+        if recording.recorder:
             recording.impossible("deepcopy makes a tensor that a replay would not make anew")
         twin: Any = object.__new__(type(self))
         twin.array, twin.node, twin.version = _cloned(self.array), None, [0]

@@ -21,7 +21,6 @@ from minitorch import autograd, backend, creation
 from minitorch.backend.extras import install_hint
 from minitorch.boundary import guard
 from minitorch.core.dtypes import float64, int64
-from minitorch.core.families import fused_inputs
 from minitorch.core.grad_mode import enable_grad
 from minitorch.core.tensor import Node, Tensor, tensor_of
 
@@ -210,7 +209,7 @@ class _Reader:
         with enable_grad():
             inputs = [
                 x.detach().requires_grad_() if x.node is None else autograd.alias(x)
-                for x in fused_inputs(node)
+                for x in node.op.inputs(node)
             ]
             output = node.op.reference(*inputs, **node.params)
         self.kept.append(output)  # `known` goes by ids, which others would get
@@ -236,12 +235,8 @@ class _Reader:
                 f"to_sympy: the values that '{node.name}' saved are freed; call backward with "
                 "retain_graph=True, or to_sympy before it"
             )
-        saved = None
-        if node.op.family == "elementwise" and node.saved:
-            saved = node.saved[1][i]
-        elif node.op.family == "bilinear" and node.saved:
-            saved = node.saved[i]
-        if saved is not None:
+        kept, _ = node.op.saved(node)
+        if kept and (saved := kept[i]) is not None:
             return self._constant(saved[0])
         if node.op.family == "elementwise" and node.params is not None:
             return self._constant(node.params)

@@ -152,6 +152,8 @@ def parameters_of(method: str, function: Any) -> list[str]:
 
 
 def quoted(default: Any) -> str:
+    if callable(default):
+        return "..."
     return f'"{default}"' if isinstance(default, str) else repr(default)
 
 

@@ -1,9 +1,13 @@
 """A compiled step leaves what the step leaves: every bit of it, step after step."""
 
 import copy
+import importlib
+import pkgutil
 import threading
 import warnings
 from contextlib import nullcontext
+from functools import partial
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -12,7 +16,9 @@ from hypothesis import strategies as st
 
 import minitorch
 from minitorch import backend, nn, optim
-from minitorch.compile import ATTEMPTS, OPEN, PROGRAMS, CannotRecord
+from minitorch.compiler import CannotRecord
+from minitorch.compiler.recorder import Recorder
+from minitorch.compiler.step import ATTEMPTS, OPEN, PROGRAMS
 from minitorch.core import recording
 from minitorch.core.dispatch import REGISTRY
 from minitorch.core.sparse import RowGrad
@@ -557,7 +563,7 @@ def test_what_cannot_be_recorded(name):
     with pytest.raises(CannotRecord, match=reason):  # noqa: PT012
         for _ in range(ATTEMPTS + 1):
             strict(x.clone())
-    assert not recording.recorders
+    assert recording.recorder is None
     fast = minitorch.compile(step)
     with pytest.warns(UserWarning, match=reason):
         results = [fast(x * (i - 1)) for i in range(ATTEMPTS + 2)]
@@ -696,6 +702,72 @@ def test_runs_before_a_replay_give_its_bits(monkeypatch):
 
 
 # ---------------------------------------------------------------------- the machinery
+def test_compile_stays_the_function():
+    """Also after each module of its room was imported."""
+    found = [name for _, name, _ in pkgutil.iter_modules(minitorch.compiler.__path__)]
+    for name in found:
+        importlib.import_module(f"minitorch.compiler.{name}")
+    assert "step" in found and isinstance(minitorch.compile, FunctionType)
+
+
+SCALE = [minitorch.ones(1, device="cpu")]
+
+
+class Keeper:
+    """Tensors in an attribute, in one of its class, and in a global that a method names."""
+
+    shared = minitorch.ones(1, device="cpu")
+
+    def __init__(self, device):
+        self.deep = {"tensors": [(minitorch.ones(1, device=device),)]}
+        self.alias = self.deep["tensors"][0][0].detach()
+        SCALE[0] = Keeper.shared = minitorch.ones(1, device=device)
+
+    def __call__(self, x):
+        return x * self.deep["tensors"][0][0] * self.shared * SCALE[0]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda step: step,
+        lambda step: step.__call__,
+        lambda step: partial(lambda f, x: f(x), step),
+        lambda step: lambda x, f=step: f(x),
+        minitorch.no_grad(),
+    ],
+    ids=["object", "method", "partial", "default", "decorated"],
+)
+def test_tensors_are_guarded_wherever_a_step_has_them(wrap, device):
+    keeper = Keeper(device)
+    fast = minitorch.compile(wrap(keeper), fullgraph=True)
+    x = minitorch.ones(1, device=device)
+    for tensor in (keeper.deep["tensors"][0][0], Keeper.shared):
+        assert [fast(x).item() for _ in range(3)] == [keeper(x).item()] * 3
+        tensor.data = tensor * 2
+    assert fast(x).item() == keeper(x).item() == 8.0
+
+
+def test_a_guard_compares_what_was_edited_alone(monkeypatch):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Dropout(0.0))
+    other = nn.Linear(2, 2)
+    fast = minitorch.compile(lambda x: model(x), fullgraph=True)
+    x = minitorch.ones(1, 2)
+    _, _, expected = [bits(fast(x)) for _ in range(3)]
+    guarded, compared = nn.Module._guarded, []
+    monkeypatch.setattr(nn.Module, "_guarded", lambda self: compared.append(self) or guarded(self))
+    other.extra = 3
+    other.weight.data = other.weight * 2
+    assert bits(fast(x)) == expected and compared == []
+    model[1].note = "a"
+    del model[1].note
+    assert bits(fast(x)) == expected and compared == [model[1]]
+    handle = model[1].register_forward_hook(lambda module, args, output: output * 2)
+    assert bits(fast(x)) != expected and fast.recordings == 1
+    handle.remove()
+    assert bits(fast(x)) == expected and fast.replays == 4
+
+
 def entries_in_place():
     serving = {there.array_type: there.entries for there in backend.registered()}
     return all(
@@ -713,7 +785,7 @@ def test_nothing_stays_after_an_error():
     world.run(x, y, words)
     with pytest.raises(IndexError, match="target"):
         settle(world.run(x, y + 100, words))
-    assert entries_in_place() and not recording.recorders
+    assert entries_in_place() and recording.recorder is None
     for _ in range(3):
         world.run(x, y, words)
     with pytest.raises(IndexError, match="target"):  # of a replay
@@ -828,7 +900,7 @@ def test_trainings_in_threads_give_the_same_bits(block, monkeypatch, device):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         in_threads(work, 4)
-    assert train() == expected and entries_in_place() and not recording.recorders
+    assert train() == expected and entries_in_place() and recording.recorder is None
     assert serving.gpu is None or not serving.gpu.own_gemm
 
 
@@ -1082,7 +1154,7 @@ def test_work_on_arrays_that_passes_by_is_noticed():
 @pytest.mark.parametrize("when", ["build", "step"])
 def test_too_little_memory_to_record(when, error, monkeypatch):
     """The step is applied once, also where the lack shows in its middle."""
-    recorder = type(backend.resolve(None)[0].recorder())
+    trace = type(backend.resolve(None)[0].trace())
 
     def make():
         model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.5), nn.Linear(8, CLASSES))
@@ -1104,20 +1176,14 @@ def test_too_little_memory_to_record(when, error, monkeypatch):
 
     expected, _ = run(make, [4] * 6, False)
     if when == "build":
-        monkeypatch.setattr(recorder, "build", fail)
+        monkeypatch.setattr(trace, "build", fail)
     else:
-        monkeypatch.setattr(recorder, "__init__", small(recorder.__init__, fail))
+        noted = Recorder.noted
+        monkeypatch.setattr(
+            Recorder,
+            "noted",
+            lambda self, name, kernel: fail if name == "softmax" else noted(self, name, kernel),
+        )
     with pytest.warns(UserWarning, match="too little memory to record it: no memory") as seen:
         found, world = run(compiled, [4] * 6, False)
     assert found == expected and len(seen) == 1 and world.step.replays == 0
-
-
-def small(init, fail):
-    """A recorder for whose calls there is no memory."""
-
-    def made(self, *args):
-        init(self, *args)
-        stand_in = self.stand_in
-        self.stand_in = lambda name, entry: fail if name == "softmax" else stand_in(name, entry)
-
-    return made

@@ -14,6 +14,7 @@ from minitorch.core import dispatch
 from minitorch.core.dispatch import intercepted
 from minitorch.testing import check_derivatives
 from tests.referee import array
+from tests.test_function import Cube
 
 GPUS = ("cuda", "sim")
 SOURCE = """
@@ -135,6 +136,27 @@ def test_what_stands_before_kernels_sees_them(dot, scaled):
     large = x.detach() * 0 + 1e300
     with detect_anomaly(), pytest.raises(RuntimeError, match=r"scaled made inf at \[0\] out of"):
         scaled(large, by=1e300)
+
+
+def test_what_stands_before_rules_and_hears_of_nodes(dot, scaled):
+    x, y = vectors()
+    seen, made = [], []
+
+    def wrap(name, rule):
+        return lambda node, given: seen.append((name, node.name)) or rule(node, given)
+
+    with intercepted(rule=wrap, node=lambda node: made.append(node.name)):
+        loss = scaled(dot(x, y), by=2)
+        assert made == ["dot", "scaled"]
+        loss.backward(retain_graph=True)
+        loss.backward(create_graph=True)
+        Cube.apply(x, 2.0).sum().backward()
+    for name in ("vjp", "reference"):
+        assert (name, "dot") in seen
+    assert ("vjp", "scaled") in seen and ("vjp", "Cube") in seen
+    before = len(seen)
+    scaled(dot(x, y), by=2).backward()
+    assert len(seen) == before
 
 
 def test_anomaly_mode_checks_the_rules_of_an_op_that_is_made_meanwhile():

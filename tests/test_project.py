@@ -22,10 +22,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each line may import from itself and from the lines above it, never from below.
 LAYERS = [
-    "contexts core core/dtypes core/recording",
+    "contexts core core/dtypes core/pytree core/recording",
     "core/device",
     "backend files boundary protocols",
-    "core/pytree core/grad_mode core/sparse",
+    "core/grad_mode core/sparse",
     "core/tensor",
     "core/operands core/dispatch",
     "core/tape",
@@ -38,7 +38,7 @@ LAYERS = [
     "cuda sim",
     "func nn serialization symbolic testing",
     "optim data",
-    "compile utils",
+    "compiler utils",
     "text train",
     "viz distributed",
     "apps",

@@ -1,10 +1,10 @@
 """Nests come apart and together again."""
 
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, defaultdict, namedtuple
 
 import pytest
 
-from minitorch.core.pytree import LEAF, flatten, tree_map, unflatten
+from minitorch.core.pytree import LEAF, flatten, leaves, tree_map, unflatten
 
 Pair = namedtuple("Pair", "first second")
 NESTS = {
@@ -28,6 +28,12 @@ def test_nests(name):
     assert again == nest and type(again) is type(nest)
     doubled = tree_map(lambda leaf: leaf * 2, nest)
     assert flatten(doubled) == ([leaf * 2 for leaf in leaves], structure)
+
+
+def test_leaves_alone():
+    nest = {"b": [1, (2, {})], "a": defaultdict(int, c=3)}
+    assert list(leaves(nest)) == flatten(nest)[0] == [1, 2, 3]
+    assert tree_map(str, nest) == {"b": ["1", ("2", {})], "a": {"c": "3"}}
 
 
 def test_structures_that_differ():

@@ -1,7 +1,6 @@
 """Anomaly mode: which op made the first NaN or infinity, and where the user called it.
 
-While the mode is on, checking variants stand in for the entries of all ops, for their rules, and
-for the making of nodes. While it is off, nothing of this is there.
+While the mode is on, it intercepts the kernels and rules of all ops and notes where nodes are made.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from threading import RLock
 from typing import Any
 
 from minitorch import backend
-from minitorch.core import engine, recording
-from minitorch.core.dispatch import REGISTRY, Op, intercepted
-from minitorch.core.function import FunctionOp, Part
+from minitorch.core import pytree, recording
+from minitorch.core.dispatch import Op, intercepted
+from minitorch.core.function import Part
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Node, Tensor, tensor_of
@@ -47,7 +46,8 @@ class _Here(threading.local):
 
 
 _here = _Here()
-_plain_init = Node.__init__
+_NOWHERE: tuple[Frame, ...] = (("<recorded while anomaly mode was off>", 0, ""),)
+_check_nan = True
 
 
 # ---------------------------------------------------------------------- where ops are called
@@ -73,12 +73,19 @@ def _told(frames: Sequence[Frame]) -> str:
     return "\n".join(lines) if lines else "  (it was recorded while anomaly mode was off)"
 
 
-def _traced_init(
-    self: Node, op: Any, parents: tuple[Node | None, ...], saved: Any, params: Any, shape: Any
-) -> None:
-    _plain_init(self, op, parents, saved, params, shape)
-    if op is not None:
-        self.trace = _here.trace or _user_frames()
+def _trace(node: Node) -> None:
+    if node.op is not None:
+        node.trace = _here.trace or _user_frames()
+
+
+@contextmanager
+def _traced(node: Node) -> Iterator[None]:
+    """Let what the block calls be told as the forward call of a node."""
+    before, _here.trace = _here.trace, node.trace or _here.trace or _NOWHERE
+    try:
+        yield
+    finally:
+        _here.trace = before
 
 
 # ---------------------------------------------------------------------- what is wrong
@@ -105,7 +112,7 @@ def _finite(value: Any) -> bool:
     if isinstance(value, Part):
         return all(map(_finite, value.parts.values()))
     if isinstance(value, (tuple, list)):
-        return all(map(_finite, value))
+        return all(map(_finite, pytree.leaves(value)))
     if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
         return True
     with _busy(), no_grad():
@@ -131,8 +138,8 @@ def _as_tensor(array: Any, array_type: type) -> Tensor:
     return tensor_of(backend.of_type(array_type).as_array(array))
 
 
-# ---------------------------------------------------------------------- checking variants
-def _checking(op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
+# ---------------------------------------------------------------------- what is intercepted
+def _checked_kernel(op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
     if op.family in UNCHECKED or op.view:
         return entry
 
@@ -155,18 +162,20 @@ def _checking(op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[.
     return checked
 
 
-def _passing(op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
-    return entry
+def _checked_rule(name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule of a node, whose results must be finite if what comes in is.
 
-
-def _checked_rule(rule: Callable[..., Any], what: str) -> Callable[..., Any]:
-    """vjp or jvp of a node, whose results must be finite if what comes in is."""
+    The ops of a fused op's reference are checked one by one.
+    """
+    if name == "reference":
+        return _through_reference(rule)
+    what = "backward" if name == "vjp" else "tangent"
 
     def checked(node: Node, given: Any) -> Any:
         was_finite = _finite(given)
-        before, _here.trace = _here.trace, node.trace or _here.trace or _NOWHERE
         try:
-            results = rule(node, given)
+            with _traced(node):
+                results = rule(node, given)
         except Exception:
             warnings.warn(
                 f"error detected in the {what} of {node.name}; its forward call was:\n"
@@ -174,13 +183,19 @@ def _checked_rule(rule: Callable[..., Any], what: str) -> Callable[..., Any]:
                 stacklevel=2,
             )
             raise
-        finally:
-            _here.trace = before
         if was_finite and _check_nan:
             _check_results(node, results, what)
         return results
 
     return checked
+
+
+def _through_reference(reference: Callable[..., Any]) -> Callable[..., Any]:
+    def traced(node: Node, g: Any) -> Any:
+        with _traced(node):
+            return reference(node, g)
+
+    return traced
 
 
 def _check_results(node: Node, results: Any, what: str) -> None:
@@ -196,67 +211,7 @@ def _check_results(node: Node, results: Any, what: str) -> None:
             )
 
 
-def _checked_method(rule: Callable[..., Any], what: str) -> Callable[..., Any]:
-    """The same for a rule that is a method of what looks like an op: users' functions."""
-
-    def checked(self: Any, node: Node, given: Any) -> Any:
-        return _checked_rule(lambda n, g: rule(self, n, g), what)(node, given)
-
-    return checked
-
-
-def _through_reference(node: Node, g: Any) -> Any:
-    """A fused op's backward through its reference, whose ops are checked one by one."""
-    before, _here.trace = _here.trace, node.trace or _here.trace or _NOWHERE
-    try:
-        return _plain_through_reference(node, g)
-    finally:
-        _here.trace = before
-
-
-_plain_through_reference = engine._through_reference
-_NOWHERE: tuple[Frame, ...] = (("<recorded while anomaly mode was off>", 0, ""),)
-_check_nan = True
-
-
-class _Standing:
-    """Checking variants in the places of what they check, until `remove`."""
-
-    def __init__(self, check_nan: bool) -> None:
-        self._before: list[tuple[Any, str, Any]] = []
-        self._interception = intercepted(_checking if check_nan else _passing)
-        self._interception.__enter__()
-        self._put(Node, "__init__", _traced_init)
-        self._put(engine, "_through_reference", _through_reference)
-        for name, what in (("vjp", "backward"), ("jvp", "tangent")):
-            method = getattr(FunctionOp, name)
-            self._put(FunctionOp, name, _checked_method(method, what))
-        for op in list(REGISTRY.values()):
-            self._check_rules(op)
-        plain = Op.__init__
-
-        def checked_init(op: Op, *args: Any, **options: Any) -> None:
-            plain(op, *args, **options)
-            self._check_rules(op)
-
-        self._put(Op, "__init__", checked_init)  # of modules that are imported meanwhile
-
-    def _check_rules(self, op: Op) -> None:
-        for name, what in (("vjp", "backward"), ("jvp", "tangent")):
-            if getattr(op, name) is not None:
-                self._put(op, name, _checked_rule(getattr(op, name), what))
-
-    def _put(self, holder: Any, name: str, variant: Any) -> None:
-        self._before.append((holder, name, getattr(holder, name)))
-        setattr(holder, name, variant)
-
-    def remove(self) -> None:
-        """Put back what was there."""
-        for holder, name, plain in reversed(self._before):
-            setattr(holder, name, plain)
-        self._interception.__exit__(None, None, None)
-
-
+# ---------------------------------------------------------------------- settings
 class _Setting:
     """What a call or a block has chosen: a pair (mode, check_nan)."""
 
@@ -268,20 +223,23 @@ class _Setting:
 # takes its own away, so that they may end in any order.
 _settings = [_Setting(False, True)]
 _switching = RLock()
-_standing: _Standing | None = None
+_interception: intercepted | None = None
 
 
 def _apply() -> None:
-    """Let stand what the last setting says; `_switching` is held."""
-    global _standing, _check_nan
+    """Intercept as the last setting says; `_switching` is held."""
+    global _interception, _check_nan
     mode, check_nan = _settings[-1].value
-    if (_standing is not None, _check_nan) == (mode, check_nan):
+    if (_interception is not None, _check_nan) == (mode, check_nan):
         return
-    if _standing is not None:
-        _standing.remove()
-        _standing = None
+    if _interception is not None:
+        _interception.__exit__()
+        _interception = None
     _check_nan = check_nan
-    _standing = _Standing(check_nan) if mode else None
+    if mode:
+        on = intercepted(_checked_kernel if check_nan else None, _checked_rule, _trace)
+        on.__enter__()
+        _interception = on
 
 
 def _open(setting: _Setting) -> None:
@@ -303,7 +261,7 @@ def _close(setting: _Setting) -> None:
 # ---------------------------------------------------------------------- the user's calls
 def is_anomaly_enabled() -> bool:
     """Whether anomaly mode is on."""
-    return _standing is not None
+    return _interception is not None
 
 
 def is_anomaly_check_nan_enabled() -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.core.dtypes import Array
-from minitorch.core.recording import edits
+from minitorch.core.recording import edited
 
 __all__ = [
     "Backend",
@@ -69,7 +69,7 @@ class Backend:
     across: Callable[[Array, int], Array] | None = None
     pin: Callable[[np.ndarray], np.ndarray] | None = None
     is_pinned: Callable[[np.ndarray], bool] | None = None
-    recorder: Callable[[], Any] | None = None  # makes a `recording.Recorder` of steps
+    trace: Callable[[], Any] | None = None  # makes a `backend.replay.Trace` of a step
     # Within it entries give the bits that they give in a recorded step.
     as_recorded: Callable[[], AbstractContextManager[None]] = nullcontext
     gpu: Any = None  # a `cuda.gpu.Gpu`, where kernels are launched
@@ -226,12 +226,12 @@ class Device:
         available(self)
         self._previous.append(_default.device)
         _default.device = self
-        edits[0] += 1
+        edited()
         return self
 
     def __exit__(self, *_: object) -> None:
         _default.device = self._previous.pop()
-        edits[0] += 1
+        edited()
 
 
 class _Default(threading.local):
@@ -258,7 +258,7 @@ def set_default_device(device: str | Device) -> None:
     chosen = Device(device)
     available(chosen)
     _process_default = chosen
-    edits[0] += 1
+    edited()
 
 
 def get_default_device() -> Device:

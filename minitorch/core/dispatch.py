@@ -1,21 +1,22 @@
-"""Finding an op's kernel, and what may stand before all of them for a while."""
+"""Finding an op's kernel, and the one stack of what intercepts kernels, rules and nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any
 
 from minitorch import backend
 from minitorch.core import recording
+from minitorch.core.tensor import Node, Saved, Tensor, restore
 
 Function = Callable[..., Any]
 
 
 class Entries(dict[type, Function]):
-    """An op's entry for each array type, filled on first use; anything may stand in for one.
+    """An op's kernel for each array type, filled on first use; anything may stand in for one.
 
-    plain: what was there before the first of the wrappers that are on; None while there is none.
+    plain: the kernels before the stack wrapped them; None while the stack is empty.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,19 +37,20 @@ class Entries(dict[type, Function]):
         return entry
 
     def _wrapped(self, array_type: type, entry: Function) -> Function:
-        for wrap in wrappers:
-            entry = wrap(REGISTRY[self.name], array_type, entry)
+        for on in stack:
+            if on.kernel is not None:
+                entry = on.kernel(REGISTRY[self.name], array_type, entry)
         return entry
 
     def renew(self) -> None:
-        """Put entries in place as the wrappers are now; `wrapping` is held."""
+        """Wrap the kernels as the stack is now; `wrapping` is held."""
         served = [there.array_type for there in backend.registered()]
         plain = self if self.plain is None else self.plain
         plain = self.plain = {t: plain[t] for t in served if t in plain}
         for array_type in [t for t in self if t not in plain]:
             del self[array_type]
         self.update({t: self._wrapped(t, entry) for t, entry in plain.items()})
-        if not wrappers:
+        if not stack:
             self.plain = None
 
 
@@ -58,14 +60,36 @@ def require_new(name: str) -> None:
         raise ValueError(f"op: name: there is an op of the name {name!r} already")
 
 
-class Op:
-    """What is known of one op: its entries by array type and its derivative rules.
+class AnyOp:
+    """What may have made a node: an op of the registry, a user's function, a compiled step.
 
     vjp(node, g) gives a gradient (or None) for each parent; jvp(node, tangents) the tangent of
     the result, where a tangent is None for an argument that does not vary.
     """
 
-    __slots__ = ("entries", "family", "jvp", "name", "parts", "reference", "view", "vjp")
+    __slots__ = ()
+    name: str
+    vjp: Any
+    jvp: Any
+    family = "function"
+    reference: Function | None = None
+    view = False
+
+    def saved(self, node: Node) -> tuple[Sequence[Saved | None], Saved | None]:
+        """What a node keeps of its arguments and of its result, where its rules need these."""
+        return (), None
+
+
+class Op(AnyOp):
+    """What is known of one op: its kernels by array type and its derivative rules.
+
+    layout(node) finds in `node.saved` what the method `saved` gives.
+    """
+
+    __slots__ = (
+        *("entries", "family", "jvp", "layout", "name", "parts", "reference", "rules", "view"),
+        "vjp",
+    )
 
     def __init__(
         self,
@@ -75,45 +99,86 @@ class Op:
         jvp: Function | None = None,
         view: bool = False,
         reference: Function | None = None,
+        layout: Callable[[Node], tuple[Sequence[Saved | None], Saved | None]] | None = None,
     ) -> None:
         require_new(name)
         self.name = name
         self.family = family
         self.entries = Entries(name)
-        self.vjp = vjp
-        self.jvp = jvp
+        self.rules = vjp, jvp
         self.view = view
         self.reference = reference
+        self.layout = layout
         self.parts: Function | None = None  # see `fused`
-        REGISTRY[name] = self
+        with wrapping:
+            self.renew()
+            REGISTRY[name] = self
+
+    def renew(self) -> None:
+        """Wrap kernels and rules as the stack is now; `wrapping` is held."""
+        self.entries.renew()
+        vjp, jvp = self.rules
+        self.vjp = vjp and wrapped_rule("vjp", vjp)
+        self.jvp = jvp and wrapped_rule("jvp", jvp)
+
+    def saved(self, node: Node) -> tuple[Sequence[Saved | None], Saved | None]:
+        """What a node keeps of its arguments and of its result, where its rules need these."""
+        return self.layout(node) if node.saved and self.layout is not None else ((), None)
+
+    def inputs(self, node: Node) -> list[Tensor]:
+        """A node's arguments, if it keeps them; RuntimeError where one was changed or is freed."""
+        saved_of(node)
+        arguments, result = self.saved(node)
+        tensors = [restore(self, s) for s in (*arguments, result) if s is not None]
+        return tensors[: len(node.parents)]
 
     def __repr__(self) -> str:
         return f"<op {self.name}, {self.family}>"
 
 
+def saved_of(node: Node) -> Any:
+    """What a node has saved; RuntimeError where backward has freed it."""
+    if node.saved is None:
+        raise RuntimeError(
+            f"trying to backward through the graph a second time: the values that {node.op.name} "
+            "saved are already freed; specify retain_graph=True the first time"
+        )
+    return node.saved
+
+
 REGISTRY: dict[str, Op] = {}
-Wrap = Callable[[Op, type, Function], Function]
 
 
 # ---------------------------------------------------------------------- interception
-# What stands before all entries, see `intercepted`; whoever changes it, or asks for an entry that
-# depends on it, holds the lock.
-wrappers: list[Wrap] = []
+# Whoever changes the stack, or asks for a kernel that depends on it, holds the lock.
+stack: list[intercepted] = []  # the last one stands outermost
 wrapping = RLock()
-observers: list[Wrap] = []  # those of the wrappers that want to see every call, also a replay's
+observed = False  # whether there is one that is no recorder: it wants to see a replay's calls, too
 
 
 class intercepted:
-    """While it is on, ops call `wrap(op, array_type, entry)` instead of their entry.
+    """While it is on, ops call what it makes of their kernels and rules.
 
+    kernel: `kernel(op, array_type, kernel)` gives what is called instead of a kernel.
+    rule: `rule(name, rule)` gives what is called instead of a "vjp", a "jvp", or the
+    "reference" of a fused op, all of which get the node first.
+    node: `node(node)` hears of each new node.
     It holds on every device and for all threads. Several may be on, in any order and from several
     threads; the one that came last goes first. While one is on, compiled steps run as they are.
     records: it is a recorder. That goes last: what it records runs when the others are gone.
     """
 
-    def __init__(self, wrap: Wrap, records: bool = False) -> None:
-        self._wrap = wrap
-        self._records = records
+    def __init__(
+        self,
+        kernel: Callable[[Op, type, Function], Function] | None = None,
+        rule: Callable[[str, Function], Function] | None = None,
+        node: Callable[[Node], None] | None = None,
+        records: bool = False,
+    ) -> None:
+        self.kernel = kernel
+        self.rule = rule
+        self.node = node
+        self.records = records
 
     def __enter__(self) -> None:
         recording.impossible(
@@ -121,21 +186,38 @@ class intercepted:
             "not be; do so outside of the step"
         )
         with wrapping:
-            if self._records:
-                wrappers.insert(0, self._wrap)
-            else:
-                wrappers.append(self._wrap)
-                observers.append(self._wrap)
+            stack.insert(0 if self.records else len(stack), self)
             _renew()
 
     def __exit__(self, *_: object) -> None:
         with wrapping:
-            wrappers.remove(self._wrap)
-            if not self._records:
-                observers.remove(self._wrap)
+            stack.remove(self)
             _renew()
 
 
+def wrapped_rule(name: str, rule: Function) -> Function:
+    """A rule as the stack has it called."""
+    for on in stack:
+        if on.rule is not None:
+            rule = on.rule(name, rule)
+    return rule
+
+
+_plain_init = Node.__init__
+
+
+def _observed_init(node: Node, *args: Any) -> None:
+    _plain_init(node, *args)
+    for on in stack:
+        if on.node is not None:
+            on.node(node)
+
+
 def _renew() -> None:
+    global observed
+    observed = any(not on.records for on in stack)
     for op in list(REGISTRY.values()):  # another thread may import a module that has ops
-        op.entries.renew()
+        op.renew()
+    init: Any = _observed_init if any(on.node for on in stack) else _plain_init
+    if Node.__init__ is not init:
+        Node.__init__ = init  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.core.recording import edits
+from minitorch.core.recording import edited
 
 __all__ = [
     "Size",
@@ -131,7 +131,7 @@ def set_default_dtype(d: dtype) -> None:
     if not as_dtype(d).is_floating_point:
         raise TypeError(f"set_default_dtype: only floating-point types are supported, got {d!r}")
     _default = d
-    edits[0] += 1
+    edited()
 
 
 def of_number(number: float) -> dtype:

@@ -22,7 +22,7 @@ from operator import itemgetter
 from typing import Any
 
 from minitorch import backend
-from minitorch.core.dispatch import Function, Op, require_new
+from minitorch.core.dispatch import Function, Op, require_new, saved_of
 from minitorch.core.dtypes import FLOAT32, FLOAT64, Array
 from minitorch.core.grad_mode import grad_mode
 from minitorch.core.operands import as_floating, kind, promote
@@ -40,15 +40,6 @@ def named(f: Any, op: Op) -> TensorFunction:
     f.op = op
     function: TensorFunction = f
     return function
-
-
-def _saved(node: Node) -> Any:
-    if node.saved is None:
-        raise RuntimeError(
-            f"trying to backward through the graph a second time: the values that {node.op.name} "
-            "saved are already freed; specify retain_graph=True the first time"
-        )
-    return node.saved
 
 
 # ---------------------------------------------------------------------- shapes
@@ -106,7 +97,7 @@ def elementwise(name: str, *partials: Partial, floating: bool = False) -> Tensor
     reads = [_reads(p) for p in partials]
 
     def values_of(node: Node) -> dict[str, Any]:
-        saved = _saved(node)
+        saved = saved_of(node)
         values = {n: restore(node.op, s) for n, s in zip("xy", saved[1], strict=False) if s}
         if saved[0] is not None:
             array, _, version, count = saved[0]
@@ -130,7 +121,7 @@ def elementwise(name: str, *partials: Partial, floating: bool = False) -> Tensor
         assert total is not None
         return total if total.array.shape == node.shape else total.expand(node.shape)
 
-    op = Op(name, "elementwise", vjp, jvp)
+    op = Op(name, "elementwise", vjp, jvp, layout=lambda node: node.saved[::-1])
     return (_unary if len(partials) == 1 else _binary)(op, reads, floating)
 
 
@@ -281,7 +272,7 @@ def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> TensorFunct
             terms.append(f(x, t))
         return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
-    op = Op(name, "bilinear", vjp, jvp)
+    op = Op(name, "bilinear", vjp, jvp, layout=lambda node: (node.saved, None))
     entries = op.entries
 
     def f(x: Tensor, y: Tensor) -> Tensor:
@@ -300,7 +291,7 @@ def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> TensorFunct
 
 
 def _restore_pair(node: Node) -> list[Any]:
-    return [None if s is None else restore(node.op, s) for s in _saved(node)]
+    return [None if s is None else restore(node.op, s) for s in saved_of(node)]
 
 
 # ---------------------------------------------------------------------- general, fused
@@ -316,7 +307,7 @@ def general(
     def unpack(node: Node) -> tuple[Any, Any]:
         if node.saved == ():
             return None, None
-        inputs, output = _saved(node)
+        inputs, output = saved_of(node)
         inputs = inputs and [restore(node.op, s) for s in inputs]
         if output is not None:
             array, _, version, count = output
@@ -330,7 +321,13 @@ def general(
     def jvp_of(node: Node, tangents: Sequence[Tensor | None]) -> Any:
         return jvp(tangents, *unpack(node), node.shape, **node.params)
 
-    op = Op(name, "general", vjp_of, jvp_of)
+    op = Op(
+        name,
+        "general",
+        vjp_of,
+        jvp_of,
+        layout=lambda node: (node.saved[0] or (), node.saved[1]),
+    )
     entries = op.entries
 
     def f(*xs: Tensor, **params: Any) -> Tensor:
@@ -376,9 +373,9 @@ def fused(
     """
 
     def vjp(node: Node, g: Tensor) -> list[Any]:
-        versions, counts, kept, needs, _ = node.saved or _saved(node)
+        versions, counts, kept, needs, _ = node.saved or saved_of(node)
         if list(map(_count, versions)) != counts:
-            fused_inputs(node)  # which says what has changed
+            op.inputs(node)  # which says what has changed
         a = g.array
         t = type(a)
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
@@ -389,7 +386,7 @@ def fused(
 
     require_new(name)
     backward_entries = Op(name + "_backward", "constant").entries
-    op = Op(name, "fused", vjp, None, reference=reference)
+    op = Op(name, "fused", vjp, None, reference=reference, layout=_fused_layout)
     op.parts = parts
     entries = op.entries
 
@@ -463,21 +460,14 @@ def _recorded(
     return tensor_of(r, Node(op, parents, saved, params, r.shape), version)
 
 
-def fused_saved(node: Node) -> tuple[list[Saved], Saved | None]:
-    """What a fused op's node keeps: of its arguments and watched tensors, and of its result."""
-    versions, counts, kept, _, arrays = _saved(node)
+def _fused_layout(node: Node) -> tuple[list[Saved], Saved | None]:
+    """Of arguments and watched tensors, and of the result."""
+    versions, counts, kept, _, arrays = node.saved
     nodes = (*node.parents, *[None] * (len(arrays) - len(node.parents)))
     values = list(zip(arrays, nodes, versions, counts))
     last = arrays[-1] if len(arrays) > len(node.parents) else None
     has_result = last is not None and any(array is last for array in kept)
     return (values[:-1], values[-1]) if has_result else (values, None)
-
-
-def fused_inputs(node: Node) -> list[Tensor]:
-    """The saved arguments of a fused op's node."""
-    values, result = fused_saved(node)
-    tensors = [restore(node.op, s) for s in [*values, *([result] if result else [])]]
-    return tensors[: len(node.parents)]
 
 
 # ---------------------------------------------------------------------- no derivative

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minitorch.core.dispatch import AnyOp, wrapped_rule
 from minitorch.core.engine import owned
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.sparse import RowGrad
@@ -148,13 +149,10 @@ class Function:
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
-class FunctionOp:
-    """Looks like an Op to the passes: the common node of a Function's results."""
+class FunctionOp(AnyOp):
+    """What made the common node of a Function's results."""
 
     __slots__ = ("cls", "name")
-    reference = None
-    view = False
-    family = "function"
 
     def __init__(self, cls: type[Function]) -> None:
         self.cls = cls
@@ -169,6 +167,14 @@ class FunctionOp:
 
     def vjp(self, node: Node, g: Part) -> list[Any]:
         """Call the user's backward."""
+        gradients: list[Any] = wrapped_rule("vjp", self._vjp)(node, g)
+        return gradients
+
+    def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
+        """Call the user's jvp."""
+        return wrapped_rule("jvp", self._jvp)(node, tangents)
+
+    def _vjp(self, node: Node, g: Part) -> list[Any]:
         if node.saved is None:
             raise RuntimeError(
                 f"trying to backward through the graph a second time: {self.name} is freed; "
@@ -205,8 +211,7 @@ class FunctionOp:
                 )
         return list(grads)
 
-    def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
-        """Call the user's jvp."""
+    def _jvp(self, node: Node, tangents: Sequence[Any]) -> Any:
         if self.cls.jvp is Function.jvp:
             raise NotImplementedError(f"{self.name}: define jvp(ctx, *tangents) for forward mode")
         result = self._call(self.cls.jvp, node, tangents)
@@ -222,14 +227,11 @@ def _function_op(cls: type[Function]) -> FunctionOp:
     return _function_ops[cls]
 
 
-class _ResultOp:
-    """Looks like an Op to the passes: result number `params` of a Function."""
+class _ResultOp(AnyOp):
+    """What made result number `params` of a Function."""
 
     __slots__ = ()
     name = "function_result"
-    reference = None
-    view = False
-    family = "function"
 
     def vjp(self, node: Node, g: Tensor) -> list[Any]:
         """Hand the gradient to the common node."""

@@ -1,13 +1,14 @@
-"""Nested tuples, lists and dicts: taken apart into their leaves and put together again."""
+"""Pytrees: nested tuples, lists and dicts, taken apart into leaves and put together again."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 
-class Structure(NamedTuple):
-    """How a nest is built: the container's type (None: a leaf), its keys, what it contains."""
+class TreeDef(NamedTuple):
+    """How a pytree is built: the container's type (None: a leaf), its keys, what it contains."""
 
     kind: type | None
     keys: tuple[Any, ...] = ()
@@ -26,41 +27,53 @@ class Structure(NamedTuple):
         return f"({inner},)" if len(parts) == 1 else f"({inner})"
 
 
-LEAF = Structure(None)
+LEAF = TreeDef(None)
 
 
-def flatten(nest: Any) -> tuple[list[Any], Structure]:
-    """The leaves of nested tuples, named tuples, lists and dicts, in order, and the structure."""
-    leaves: list[Any] = []
-    return leaves, _structure(nest, leaves)
+def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
+    """The leaves of nested tuples, named tuples, lists and dicts, in order, and the treedef."""
+    found: list[Any] = []
+    return found, _treedef(tree, found)
 
 
-def _structure(nest: Any, leaves: list[Any]) -> Structure:
-    if isinstance(nest, dict):
-        children = tuple([_structure(value, leaves) for value in nest.values()])
-        return Structure(type(nest), tuple(nest), children)
-    if isinstance(nest, (tuple, list)):
-        return Structure(type(nest), (), tuple([_structure(item, leaves) for item in nest]))
-    leaves.append(nest)
+def _treedef(tree: Any, leaves: list[Any]) -> TreeDef:
+    if isinstance(tree, (tuple, list)):
+        return TreeDef(type(tree), (), tuple([_treedef(item, leaves) for item in tree]))
+    if isinstance(tree, dict):
+        kind = dict if isinstance(tree, defaultdict) else type(tree)
+        return TreeDef(kind, tuple(tree), tuple([_treedef(v, leaves) for v in tree.values()]))
+    leaves.append(tree)
     return LEAF
 
 
-def unflatten(leaves: Iterable[Any], structure: Structure) -> Any:
+def leaves(tree: Any) -> Iterator[Any]:
+    """The leaves, in order."""
+    if isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from leaves(item)
+    elif isinstance(tree, dict):
+        for value in tree.values():
+            yield from leaves(value)
+    else:
+        yield tree
+
+
+def unflatten(leaves: Iterable[Any], treedef: TreeDef) -> Any:
     """What `flatten` took apart, with other leaves."""
-    return _build(iter(leaves), structure)
+    return _build(iter(leaves), treedef)
 
 
-def _build(leaves: Iterator[Any], structure: Structure) -> Any:
-    kind: Any = structure.kind
+def _build(leaves: Iterator[Any], treedef: TreeDef) -> Any:
+    kind: Any = treedef.kind
     if kind is None:
         return next(leaves)
-    parts = [_build(leaves, child) for child in structure.children]
+    parts = [_build(leaves, child) for child in treedef.children]
     if issubclass(kind, dict):
-        return kind(zip(structure.keys, parts, strict=True))
+        return kind(zip(treedef.keys, parts, strict=True))
     return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
-def tree_map(function: Callable[[Any], Any], nest: Any) -> Any:
-    """The nest with `function` of each leaf in its place."""
-    leaves, structure = flatten(nest)
-    return unflatten([function(leaf) for leaf in leaves], structure)
+def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """A new pytree of the same build, with `function` of each leaf in its place."""
+    found, treedef = flatten(tree)
+    return unflatten([function(leaf) for leaf in found], treedef)

@@ -13,7 +13,6 @@ from minitorch import backend
 from minitorch.core import recording
 from minitorch.core.device import Device
 from minitorch.core.dtypes import Array, Size, dtype, of_array
-from minitorch.core.recording import edits, moves, recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.protocols import Protocols
 
@@ -81,21 +80,26 @@ class Node:
 
 
 class RemovableHandle:
-    """Takes a hook away again: `handle.remove()`, or at the end of a `with` block."""
+    """Takes a hook away again: `handle.remove()`, or at the end of a `with` block.
+
+    edited: what is called when hooks have changed.
+    """
 
     _next = 0
 
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+    def __init__(
+        self, hooks: dict[int, Any], hook: Any, edited: Callable[[], Any] = recording.edited
+    ) -> None:
         self.id = RemovableHandle._next
         RemovableHandle._next += 1
-        self._hooks = hooks
+        self._hooks, self._edited = hooks, edited
         hooks[self.id] = hook
-        edits[0] += 1
+        edited()
 
     def remove(self) -> None:
         """Take the hook away."""
         self._hooks.pop(self.id, None)
-        edits[0] += 1
+        self._edited()
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -217,7 +221,7 @@ class Tensor(Protocols):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Begin (or end) recording ops on this leaf; returns it."""
-        moves[0] += 1
+        recording.edited()
         if not requires_grad:
             if not self.is_leaf:
                 raise RuntimeError(
@@ -253,7 +257,7 @@ class Tensor(Protocols):
         node = self.node
         if node is None:
             return getattr(self, "_grad", None)
-        if recorders:
+        if recording.recorder:
             recording.gradient(node, reads=True)
         if node.op is not None and not node.retain:
             warnings.warn(
@@ -281,9 +285,9 @@ class Tensor(Protocols):
                 )
         if self.node is None:
             self._grad = value
-            edits[0] += 1
+            recording.edited()
             return
-        if recorders:
+        if recording.recorder:
             recording.gradient(self.node, reads=False)
         self.node.grad = value
 
@@ -322,7 +326,7 @@ class Tensor(Protocols):
         if not isinstance(value, Tensor):
             raise TypeError(f"data: expected a Tensor, got {type(value).__name__}")
         self.array = value.array
-        moves[0] += 1
+        recording.edited()
         if self.node is not None and self.node.op is None:
             self.node.shape = value.array.shape
 
@@ -332,7 +336,7 @@ class Tensor(Protocols):
 
     def detach_(self) -> Tensor:
         """Cut this tensor off from the tape."""
-        moves[0] += 1
+        recording.edited()
         self.node = None
         return self
 

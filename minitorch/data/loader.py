@@ -12,6 +12,7 @@ import numpy as np
 from minitorch import ops
 from minitorch.backend import Device, get_default_device, why_unavailable
 from minitorch.core.dtypes import float64
+from minitorch.core.pytree import tree_map
 from minitorch.core.tensor import Tensor
 from minitorch.creation import from_numpy, tensor
 from minitorch.data.dataset import Dataset, rows
@@ -209,14 +210,13 @@ def _taking(tensors: tuple[Tensor, ...], chosen: Tensor | None) -> Take:
 
 def pinned(batch: Any, device: Device) -> Any:
     """A batch whose tensors, in whatever tuples, lists and mappings, are in pinned memory."""
-    if isinstance(batch, Tensor):
-        return batch.pin_memory(device)
-    if isinstance(batch, Mapping):
-        return {key: pinned(value, device) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        fields = [pinned(field, device) for field in batch]
-        return type(batch)(*fields) if hasattr(batch, "_fields") else type(batch)(fields)
-    return batch
+
+    def pin(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf.pin_memory(device)
+        return pinned(dict(leaf), device) if isinstance(leaf, Mapping) else leaf
+
+    return tree_map(pin, batch)
 
 
 def default_collate(batch: list[Any]) -> Any:

@@ -14,7 +14,6 @@ from minitorch.core import recording
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.dtypes import float16, float32, float64
 from minitorch.core.grad_mode import no_grad
-from minitorch.core.recording import edits, recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import RemovableHandle, Tensor
 from minitorch.nn.hooks import BackwardHook, observer_of
@@ -105,6 +104,7 @@ class Module:
     _volatile: set[str]
     _forward_hooks: dict[int, tuple[Any, bool]]
     _forward_pre_hooks: dict[int, tuple[Any, bool]]  # and those of backward: see `hooks`
+    _stamp = 0  # the version stamp of the last change, for compiled steps: see `_guarded`
 
     def __init__(self) -> None:
         self.__dict__.update(
@@ -121,7 +121,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if self._forward_hooks or self._forward_pre_hooks or recorders:
+            if self._forward_hooks or self._forward_pre_hooks or recording.recorder:
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
         except RecursionError as error:
@@ -154,7 +154,7 @@ class Module:
                     f"({_CLASSES[kind].__name__} or None expected)"
                 )
         object.__setattr__(self, name, value)
-        edits[0] += 1
+        self.__dict__["_stamp"] = recording.edited()
 
     def __copy__(self: T) -> T:
         """A module with the same parameters and buffers that may get others, and hooks, alone."""
@@ -167,7 +167,7 @@ class Module:
         object.__delattr__(self, name)
         self._kinds.pop(name, None)
         self._volatile.discard(name)
-        edits[0] += 1
+        self._edited()
 
     def _register(self, kind: str, name: str) -> None:
         kinds = self.__dict__.get("_kinds")
@@ -209,7 +209,7 @@ class Module:
             self._check_no_cycle(name, value)
         self._register(kind, name)
         self.__dict__[name] = value
-        edits[0] += 1
+        self._edited()
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Register `param` under `name`; None reserves the name."""
@@ -397,7 +397,7 @@ class Module:
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     module.__dict__[name] = convert(buffer)
-        edits[0] += 1
+            module._edited()
         return self
 
     def float(self: T) -> T:
@@ -486,7 +486,7 @@ class Module:
         grad_input. Where no argument has a gradient, the hook is called with those of the outputs.
         A call of a module that has such hooks copies its arguments and outputs.
         """
-        return _add_hook(
+        return self._add_hook(
             "register_full_backward_hook",
             self._forward_pre_hooks,
             (BackwardHook(hook, False), False),
@@ -500,7 +500,7 @@ class Module:
 
         It may return another grad_output.
         """
-        return _add_hook(
+        return self._add_hook(
             "register_full_backward_pre_hook",
             self._forward_pre_hooks,
             (BackwardHook(hook, True), False),
@@ -514,7 +514,7 @@ class Module:
 
         With `with_kwargs` it is `hook(module, args, kwargs)` and returns `(args, kwargs)` or None.
         """
-        return _add_hook(
+        return self._add_hook(
             "register_forward_pre_hook", self._forward_pre_hooks, (hook, with_kwargs), prepend
         )
 
@@ -525,20 +525,37 @@ class Module:
 
         With `with_kwargs` it is `hook(module, args, kwargs, output)`.
         """
-        return _add_hook("register_forward_hook", self._forward_hooks, (hook, with_kwargs), prepend)
+        return self._add_hook(
+            "register_forward_hook", self._forward_hooks, (hook, with_kwargs), prepend
+        )
 
-    def _given(self) -> list[Any]:
-        """What a recorded step takes as given: every attribute, here and below."""
-        given: list[Any] = []
-        for module in self.modules():
-            values = list(module.__dict__.values())
-            given += values
-            given += [part for v in values if isinstance(v, Tensor) for part in (v.array, v.node)]
-            given += (*module._forward_hooks, *module._forward_pre_hooks)
-        return given
+    def _add_hook(
+        self, name: str, hooks: dict[int, tuple[Any, bool]], entry: tuple[Any, bool], prepend: bool
+    ) -> RemovableHandle:
+        hook = entry[0].hook if isinstance(entry[0], BackwardHook) else entry[0]
+        if not callable(hook):
+            raise TypeError(f"{name}: hook: expected something to call, got {type(hook).__name__}")
+        earlier = list(hooks.items())
+        handle = RemovableHandle(hooks, entry, self._edited)
+        if prepend:
+            for key, other in earlier:
+                del hooks[key]
+                hooks[key] = other
+        return handle
+
+    def _edited(self) -> None:
+        self.__dict__["_stamp"] = recording.edited()
+
+    def _guarded(self) -> list[Any]:
+        """What a replay relies on: every attribute, and which hooks there are."""
+        values = [value for name, value in self.__dict__.items() if name != "_stamp"]
+        tensors = [v for v in values if isinstance(v, Tensor)]
+        values += [part for v in tensors for part in (v.array, v.node)]
+        return [*values, *self._forward_hooks, *self._forward_pre_hooks]
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        recording.met(self)
+        for module in self.modules() if recording.recorder else ():
+            recording.guard(module)
         for hook, with_kwargs in list(self._forward_pre_hooks.values()):
             if isinstance(hook, BackwardHook):
                 continue
@@ -586,7 +603,7 @@ _fill_all_ = update("fill_all_")
 
 def zero_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
     """Drop the gradients of `params`, or fill them with zeros."""
-    if set_to_none and not recorders:
+    if set_to_none and not recording.recorder:
         for param in params:
             node = param.node
             if node is not None:
@@ -597,7 +614,7 @@ def zero_grads(params: Iterable[Tensor], set_to_none: bool) -> None:
     filled: dict[Device, list[Tensor]] = {}
     for param in params:
         node = param.node
-        if recorders and node is not None:
+        if recording.recorder and node is not None:
             recording.gradient(node, reads=not set_to_none)
         grad = param.grad if node is None else node.grad
         if grad is None:
@@ -628,24 +645,6 @@ def _mismatch(name: str, own: Tensor, given: Any) -> str | None:
             f"checkpoint, the shape in current model is {tuple(own.shape)}."
         )
     return None
-
-
-def _add_hook(
-    name: str,
-    hooks: dict[int, tuple[Any, bool]],
-    entry: tuple[Any, bool],
-    prepend: bool,
-) -> RemovableHandle:
-    hook = entry[0].hook if isinstance(entry[0], BackwardHook) else entry[0]
-    if not callable(hook):
-        raise TypeError(f"{name}: hook: expected something to call, got {type(hook).__name__}")
-    earlier = list(hooks.items())
-    handle = RemovableHandle(hooks, entry)
-    if prepend:
-        for key, other in earlier:
-            del hooks[key]
-            hooks[key] = other
-    return handle
 
 
 def _parse_to(

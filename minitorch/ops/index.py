@@ -6,8 +6,8 @@ from typing import Any
 
 from minitorch import creation
 from minitorch.core import dtypes
-from minitorch.core.dispatch import REGISTRY
-from minitorch.core.families import TensorFunction, _saved, constant, linear
+from minitorch.core.dispatch import REGISTRY, AnyOp, saved_of
+from minitorch.core.families import TensorFunction, constant, linear
 from minitorch.core.grad_mode import grad_mode
 from minitorch.core.operands import same_device
 from minitorch.core.sparse import RowGrad
@@ -290,18 +290,16 @@ def _rows_or_dense(g: Tensor, shape: tuple[int, ...], index: tuple[Any, ...]) ->
     return RowGrad(rows.reshape(-1).clone(), g.reshape((-1, *shape[1:])), shape)
 
 
-class _SparseRows:
-    """The `index` op with a row-sparse gradient: what the walks ask of an op."""
+class _SparseRows(AnyOp):
+    """The `index` op with a row-sparse gradient."""
 
     name = "embedding"
     family = "linear"
-    reference = None
-    view = False
 
     @staticmethod
     def vjp(node: Node, g: Tensor) -> list[Any]:
         """The rows' gradients, kept as rows where the parent is a leaf."""
-        _saved(node)
+        saved_of(node)
         parent = node.parents[0]
         assert parent is not None
         if parent.op is not None:

@@ -16,7 +16,7 @@ from minitorch.core import dispatch, dtypes, families, tape
 from minitorch.core.families import general
 from minitorch.core.grad_mode import grad_mode, no_grad
 from minitorch.core.operands import fitting, is_number, same_device
-from minitorch.core.recording import moves
+from minitorch.core.recording import edited
 from minitorch.core.tape import Member, member_of, view_of_leaf
 from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.ops import convert, elementwise, shape
@@ -99,7 +99,7 @@ def _overwrite(name: str, x: Tensor, result: Tensor) -> Tensor:
 
 def _rebind(x: Tensor, member: Member | None, node: Node) -> None:
     """x's memory now holds the result of `node`; tell those who share it."""
-    moves[0] += 1
+    edited()
     if member is None or member.parent is None:
         _move(x, node)
     if member is None:

@@ -14,7 +14,6 @@ from typing import Any
 from minitorch import backend
 from minitorch.core import recording
 from minitorch.core.grad_mode import enable_grad
-from minitorch.core.recording import edits, recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import full_like
@@ -37,6 +36,7 @@ class Optimizer:
     """
 
     _rule: Rule
+    _stamp = 0  # the version stamp of the last change, for compiled steps
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, set)):
@@ -91,7 +91,7 @@ class Optimizer:
             if id(p) in known:
                 raise ValueError("some parameters appear more than once in the parameter groups")
         self.param_groups.append(group)
-        edits[0] += 1
+        self._stamp = recording.edited()
         self._flat.pack(dict.fromkeys(group["params"]))
 
     def _check(self, group: Group) -> None:
@@ -119,12 +119,12 @@ class Optimizer:
         `closure` computes the loss anew, with gradients on, before the step.
         """
         loss = None
-        if recorders:
-            recording.met(self)
+        if recording.recorder:
+            recording.guard(self)
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        if recorders:
+        if recording.recorder:
             self._tell()
         for group in self.param_groups:
             self._step(group)
@@ -196,21 +196,21 @@ class Optimizer:
             "sparse=True): use SGD without momentum, Adagrad or SparseAdam"
         )
 
-    def _given(self) -> list[Any]:
-        """What a recorded step takes as given: all options but the rates, and which state there is.
+    def _guarded(self) -> list[Any]:
+        """What a replay relies on: all options but the rates, and which state there is.
 
         The rates are read anew at every step.
         """
-        given: list[Any] = [id(self.state), len(self.param_groups)]
-        given += [(id(p), *sorted(self.state[p])) for p in self._params() if p in self.state]
+        values: list[Any] = [id(self.state), len(self.param_groups)]
+        values += [(id(p), *sorted(self.state[p])) for p in self._params() if p in self.state]
         for group in self.param_groups:
-            given += [(k, v) for k, v in group.items() if k not in ("params", *RATES)]
+            values += [(k, v) for k, v in group.items() if k not in ("params", *RATES)]
             for p in group["params"]:
-                given += (p, p.array, p.node, getattr(p, "_grad", None))
-        return given
+                values += (p, p.array, p.node, getattr(p, "_grad", None))
+        return values
 
-    def _glances(self) -> list[Callable[[], Any]]:
-        """What of `_given` is looked at before every replay, because plain dicts hold it."""
+    def _guarded_options(self) -> list[Callable[[], Any]]:
+        """What reads the options before every replay: they are in dicts, which have no stamp."""
         names = [[name for name in g if name not in ("params", *RATES)] for g in self.param_groups]
         return [
             partial(itemgetter(*of_group), group)
@@ -256,7 +256,7 @@ class Optimizer:
                 raise ValueError(f"loaded state dict has state for parameter {name}, in no group")
             state[params[name]] = {k: _adopt(k, v, params[name]) for k, v in values.items()}
         self.state = state
-        edits[0] += 1
+        self._stamp = recording.edited()
         for old, new in zip(self.param_groups, saved):
             old.update({k: deepcopy(v) for k, v in new.items() if k != "params"})
 

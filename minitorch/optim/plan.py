@@ -7,8 +7,8 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from minitorch import underived
+from minitorch.core import recording
 from minitorch.core.dtypes import Array
-from minitorch.core.recording import recorders
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.optim.flat import GRAD, PARAM, Place
@@ -117,7 +117,7 @@ class Batch:
         """Change the parameters."""
         given = [s if isinstance(s, Tensor) else grads[s] for s in self.sources]
         copied = [grads[i] for i in self.copied]
-        if recorders or self.entries is None:
+        if recording.recorder or self.entries is None:
             parts = (self.homes, copied) if copied else ()
             self.rule.op(self.columns, (given, *parts), live=self.live, **self.rule.static)
             return

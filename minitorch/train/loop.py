@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from minitorch import nn
 from minitorch.backend.cpu.settings import flush_denormal, keep_heap
-from minitorch.compile import compile
+from minitorch.compiler import compile
 from minitorch.core.dtypes import bool_, int64
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.pytree import tree_map

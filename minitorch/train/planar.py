@@ -11,7 +11,7 @@ from typing import Any
 from minitorch import nn, optim
 from minitorch.backend import Device
 from minitorch.backend.cpu.settings import flush_denormal
-from minitorch.compile import compile
+from minitorch.compiler import compile
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
 from minitorch.data import PLANAR, planar

@@ -17,7 +17,6 @@ import numpy as np
 
 from minitorch import autograd, backend
 from minitorch.core import engine
-from minitorch.core.families import fused_saved
 from minitorch.core.function import FunctionOp
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
@@ -277,7 +276,7 @@ class _Graph:
         """The text of each operand and how tight it binds."""
         if node.parents and node.parents[0] is not None and _is_common(node.parents[0]):
             node = node.parents[0]
-        saved = _saved_inputs(node)
+        saved, _ = node.op.saved(node)
         texts = []
         for i, p in enumerate(node.parents):
             if p is None:
@@ -330,41 +329,14 @@ def _arrays(tensors: Iterable[Tensor]) -> dict[int, Any]:
     return {id(x.node): x.array for x in tensors}
 
 
-def _saved_inputs(node: Node) -> Sequence[Any]:
-    """What the node's rules keep of its arguments, by `tensor.save`; None for each other."""
-    saved, family = node.saved, getattr(node.op, "family", None)
-    if not saved:
-        return ()
-    if family == "elementwise":
-        return tuple(saved[1])
-    if family == "bilinear":
-        return tuple(saved)
-    if family == "general":
-        return tuple(saved[0] or ())
-    if family == "fused":
-        return fused_saved(node)[0][: len(node.parents)]
-    return ()
-
-
-def _saved_output(node: Node) -> Any:
-    """What the node's rules keep of its result, as `tensor.save` made it; None if nothing."""
-    saved, family = node.saved, getattr(node.op, "family", None)
-    if not saved:
-        return None
-    if family == "fused":
-        return fused_saved(node)[1]
-    place = {"elementwise": 0, "general": 1}.get(family or "")
-    return None if place is None else saved[place]
-
-
 def _values(order: list[Node], known: dict[int, Any]) -> dict[int, Any]:
     """Arrays by node: what rules have saved, tensors that are alive, what follows from these."""
     values = dict(known)
     for node in order:
-        output = _saved_output(node)
+        inputs, output = ((), None) if node.op is None else node.op.saved(node)
         if output is not None:
             values.setdefault(id(node), output[0])
-        for p, saved in zip(node.parents, _saved_inputs(node)):
+        for p, saved in zip(node.parents, inputs):
             if p is not None and saved is not None:
                 values.setdefault(id(p), saved[0])
     missing = {id(node): node for node in order if id(node) not in values}
@@ -386,7 +358,7 @@ def _recomputed(node: Node, values: dict[int, Any]) -> Any:
         return None
     if node.params is not None and not isinstance(node.params, dict):
         return None  # a transfer between devices
-    saved, arrays = _saved_inputs(node), []
+    (saved, _), arrays = node.op.saved(node), []
     for i, p in enumerate(node.parents):
         if p is not None:
             arrays.append(values.get(id(p)))

@@ -11,9 +11,9 @@ from minitorch.backend.cpu.entry import quiet
 from minitorch.backend.cpu.fused import FUSED
 from minitorch.backend.cpu.index import INDEX, WRITES
 from minitorch.backend.cpu.optim import OPTIMIZERS
-from minitorch.backend.cpu.record import NumpyRecorder
 from minitorch.backend.cpu.recurrent import RECURRENT
 from minitorch.backend.cpu.reduce import REDUCTIONS
+from minitorch.backend.cpu.replay import NumpyTrace
 from minitorch.backend.cpu.shape import SHAPE, VIEWS
 from minitorch.backend.cpu.source import SOURCES
 from minitorch.core.device import Backend
@@ -37,7 +37,7 @@ BACKEND = Backend(
     from_host=lambda array, index: array,
     to_host=lambda array: array,
     as_array=np.asarray,
-    recorder=NumpyRecorder,
+    trace=NumpyTrace,
     address=lambda array: int(array.ctypes.data),
     small=1 << 13,
     entry_of=lambda op, kernel: quiet(kernel),

@@ -18,9 +18,9 @@ from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Entries, Gpu
 from minitorch.backend.cuda.index import INDEX, WRITES
 from minitorch.backend.cuda.optim import OPTIMIZERS
-from minitorch.backend.cuda.record import GraphRecorder
 from minitorch.backend.cuda.recurrent import RECURRENT
 from minitorch.backend.cuda.reduce import REDUCTIONS
+from minitorch.backend.cuda.replay import GraphTrace
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
 from minitorch.backend.extras import install_hint
@@ -90,7 +90,7 @@ def build(name: str, xp: Any) -> Backend:
         index=lambda array: array.data.device_id,
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
-        recorder=partial(GraphRecorder, gpu, entries, frozenset(VIEWS)),
+        trace=partial(GraphTrace, gpu, entries, frozenset(VIEWS)),
         as_recorded=gpu.without_cublas,
     )
 

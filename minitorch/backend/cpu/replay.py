@@ -8,7 +8,7 @@ management for deep neural net inference", section 5).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 from minitorch.backend.cpu.entry import Array, quiet
 from minitorch.backend.cpu.lower import LOWERED
 from minitorch.backend.cpu.shape import VIEWS
-from minitorch.core.recording import Call, HostWork, Live, Recorder, Replay, arrays_in
+from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Replay, Trace
+from minitorch.core import pytree
 
 ALIGNMENT = 64  # bytes, of a cache line
 LARGE = 1 << 20  # bytes of an input that take longer to copy than calls to make (60 µs)
@@ -32,12 +33,12 @@ def root(a: Array) -> Array:
 
 def address(a: Array) -> int:
     """Where an array's first element lies in memory."""
-    place: int = a.__array_interface__["data"][0]
-    return place
+    first: int = a.__array_interface__["data"][0]
+    return first
 
 
-class NumpyRecorder(Recorder):
-    """Records entries of NumPy, and builds what replays them."""
+class NumpyTrace(Trace):
+    """Calls of NumPy's kernels, and what replays them."""
 
     def __init__(self) -> None:
         super().__init__(np.ndarray, np.asarray, frozenset(VIEWS))
@@ -54,7 +55,7 @@ class NumpyRecorder(Recorder):
         items = [
             item
             for item in self.needed(keep)
-            if isinstance(item, HostWork) or not (item.name in VIEWS or item.name == "empty")
+            if isinstance(item, HostCallback) or not (item.name in VIEWS or item.name == "empty")
         ]
         temps = [_temps(item) if isinstance(item, Call) else [] for item in items]
         outside = [*keep, *(known or {}).values()]
@@ -63,12 +64,12 @@ class NumpyRecorder(Recorder):
         memory = Memory(lives)
         replay = NumpyReplay(inputs)
         for item, of_call in zip(items, temps, strict=True):
-            if isinstance(item, HostWork):
-                replay.calls.append(item.find)
+            if isinstance(item, HostCallback):
+                replay.calls.append(item.run)
             else:
-                made = {id(memory.place(a)) for a in self._made_by(item)}
-                placed = _with(item, memory.place)
-                replay.append(placed, made, [memory.place(a) for a in of_call])
+                made = {id(memory.moved(a)) for a in self._made_by(item)}
+                placed = _with(item, memory.moved)
+                replay.append(placed, made, [memory.moved(a) for a in of_call])
         return replay, list(keep)
 
     def _made_by(self, call: Call) -> list[Array]:
@@ -90,20 +91,16 @@ class NumpyRecorder(Recorder):
         return lives
 
 
-def _arrays(value: Any) -> Iterator[Array]:
-    return arrays_in(value, np.ndarray)
-
-
 def _copy(a: Array) -> Array:
     return a.copy("K")
 
 
-def _write(place: Array, array: Array) -> None:
-    place[...] = array
+def _write(to: Array, array: Array) -> None:
+    to[...] = array
 
 
 class Memory:
-    """One block in which the arrays of a step find new places."""
+    """One block of memory into which the arrays of a step are moved."""
 
     def __init__(self, lives: dict[int, tuple[Array, int, int]]) -> None:
         self.offsets: dict[int, int] = {}
@@ -125,7 +122,7 @@ class Memory:
         start = -address(block) % ALIGNMENT
         self.block = block[start : start + self.size]
 
-    def place(self, a: Array) -> Array:
+    def moved(self, a: Array) -> Array:
         """The array that stands for `a` in replays: the same one for the same."""
         owner = root(a)
         if id(owner) not in self.offsets:
@@ -136,27 +133,21 @@ class Memory:
         return self._new[id(a)][0]
 
 
-def _with(call: Call, place: Callable[[Array], Array]) -> Call:
-    """The call with other arrays in the places of its own."""
-    changed = Call(call.name, call.entry, _map(call.args, place), _map(call.params, place))
-    changed.result = _map(call.result, place)
-    changed.appended = _map(call.appended, place)
+def _with(call: Call, other: Callable[[Array], Array]) -> Call:
+    """The call with other arrays instead of its own."""
+    changed = Call(call.name, call.kernel, _map(call.args, other), _map(call.params, other))
+    changed.result = _map(call.result, other)
+    changed.appended = _map(call.appended, other)
     return changed
 
 
-def _map(value: Any, place: Callable[[Array], Array]) -> Any:
-    """A nest of tuples, lists and dicts with its arrays replaced."""
-    if type(value) is np.ndarray:
-        return place(value)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_map(v, place) for v in value)
-    if type(value) is dict:
-        return {k: _map(v, place) for k, v in value.items()}
-    return value
+def _map(tree: Any, other: Callable[[Array], Array]) -> Any:
+    """A pytree with its arrays replaced."""
+    return pytree.tree_map(lambda x: other(x) if type(x) is np.ndarray else x, tree)
 
 
 def _view_of(memory: Array, like: Array, offset: int) -> Array:
-    """An array like another at a place in memory."""
+    """An array like another at an offset in memory."""
     return np.ndarray(like.shape, like.dtype, memory, offset, like.strides)
 
 
@@ -174,8 +165,9 @@ class NumpyReplay(Replay):
         super().__init__(partial(_run, self.calls))
 
     def append(self, call: Call, makes: set[int], temps: Sequence[Array]) -> None:
-        """Add a call of an entry."""
-        taken = {id(root(a)) for a in _arrays((call.args, call.params, call.result))}
+        """Add a call of a kernel."""
+        given = pytree.leaves((call.args, call.params, call.result))
+        taken = {id(root(a)) for a in given if type(a) is np.ndarray}
         for x, readers in zip(self.inputs, self._readers, strict=True):
             if x.nbytes >= LARGE and id(x) in taken:
                 readers.append((len(self.calls), call, makes, temps))
@@ -209,8 +201,8 @@ _run = quiet(_run_all)
 
 
 # ---------------------------------------------------------------------- one item
-def _takes_out(entry: Any) -> bool:
-    return isinstance(entry, np.ufunc) or "out" in inspect.signature(entry).parameters
+def _takes_out(kernel: Any) -> bool:
+    return isinstance(kernel, np.ufunc) or "out" in inspect.signature(kernel).parameters
 
 
 def _temps(call: Call) -> list[Array]:
@@ -242,52 +234,41 @@ def _lower(call: Call, makes: set[int], temps: Sequence[Array]) -> list[Callable
 
 
 def _call(call: Call, makes: set[int]) -> Callable[[], Any]:
-    """One call of the entry."""
-    entry = getattr(call.entry, "bare", call.entry)
+    """One call of the kernel."""
+    kernel = getattr(call.kernel, "bare", call.kernel)
     args = call.args
-    params = {k: v for k, v in call.params.items() if type(v) is not Live}
-    live = {k: v for k, v in call.params.items() if type(v) is Live}
-    if makes and not call.appended and "out" not in params and _takes_out(entry):
-        if isinstance(entry, np.ufunc) and entry not in (np.maximum, np.minimum):
+    params = {k: v for k, v in call.params.items() if type(v) is not DynamicScalar}
+    dynamic = {k: v for k, v in call.params.items() if type(v) is DynamicScalar}
+    if makes and not call.appended and "out" not in params and _takes_out(kernel):
+        if isinstance(kernel, np.ufunc) and kernel not in (np.maximum, np.minimum):
             args = (*args, call.result)
         else:
             params["out"] = call.result
         makes = set()
-    run: Callable[..., Any] = partial(entry, *args, **params)
+    run: Callable[..., Any] = partial(kernel, *args, **params)
     if makes:
-        run = _copying(call, entry, params, makes)
-    if not live:
+        run = _copying(call, kernel, params, makes)
+    if not dynamic:
         return run
-    first = next(iter(live.values())).cell
-    if live.keys() == first.keys() and all(v.cell is first for v in live.values()):
+    first = next(iter(dynamic.values())).cell
+    if dynamic.keys() == first.keys() and all(v.cell is first for v in dynamic.values()):
         return lambda: run(**first)
-    return lambda: run(**{k: v.value() for k, v in live.items()})
+    return lambda: run(**{k: v.value() for k, v in dynamic.items()})
 
 
 def _copying(
-    call: Call, entry: Callable[..., Any], params: dict[str, Any], makes: set[int]
+    call: Call, kernel: Callable[..., Any], params: dict[str, Any], makes: set[int]
 ) -> Callable[..., Any]:
-    """An entry that allocates its results, which are then copied to their places."""
+    """A kernel that allocates its results, which are then copied to their memory."""
     lists = {k: v for k, v in params.items() if type(v) is list}
-    places = [
-        a if id(a) in makes else None for a in _leaves((call.result, list(call.appended.values())))
-    ]
+    made = [a if id(a) in makes else None for a in pytree.leaves((call.result, call.appended))]
 
-    def run(**live: Any) -> None:
+    def run(**dynamic: Any) -> None:
         given = {k: list(v) for k, v in lists.items()}
-        result = entry(*call.args, **{**params, **given, **live})
+        result = kernel(*call.args, **{**params, **given, **dynamic})
         appended = [given[k][len(lists[k]) :] for k in call.appended]
-        for place, value in zip(places, _leaves((result, appended)), strict=True):
-            if place is not None:
-                np.copyto(place, value)
+        for array, value in zip(made, pytree.leaves((result, appended)), strict=True):
+            if array is not None:
+                np.copyto(array, value)
 
     return run
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """What is in a nest of tuples and lists."""
-    if isinstance(value, (tuple, list)):
-        for v in value:
-            yield from _leaves(v)
-    else:
-        yield value

@@ -8,11 +8,13 @@ from typing import Any
 
 from minitorch.backend.cuda.gpu import Array, Gpu
 from minitorch.backend.cuda.graph import CaptureError, Graph, capture
-from minitorch.core.recording import Call, CannotRecord, HostWork, Live, Recorder, Replay, now
+from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Replay, Trace, now
+from minitorch.core import pytree
+from minitorch.core.recording import CannotRecord
 
 
-class GraphRecorder(Recorder):
-    """Records entries of a GPU, and builds the graph that replays them."""
+class GraphTrace(Trace):
+    """Calls of a GPU's kernels, and the graph that replays them."""
 
     def __init__(self, gpu: Gpu, entries: dict[str, Callable[..., Any]], views: frozenset[str]):
         super().__init__(gpu.xp.ndarray, lambda array: array, views)
@@ -29,9 +31,9 @@ class GraphRecorder(Recorder):
         """What repeats `items`, and the arrays in which it leaves those of `keep`."""
         items = self.needed(keep)
         calls = [item for item in items if isinstance(item, Call)]
-        hosts = [item.find for item in items if isinstance(item, HostWork)]
+        callbacks = [item.run for item in items if isinstance(item, HostCallback)]
         if not calls:
-            return Replay(_host_work(hosts)), [(known or {}).get(id(a), a) for a in keep]
+            return Replay(_in_order(callbacks)), [(known or {}).get(id(a), a) for a in keep]
         index = int(next(self.arrays((calls[0].args, calls[0].params, calls[0].result))).device.id)
         try:
             with capture(self._gpu, index) as graph:
@@ -41,10 +43,10 @@ class GraphRecorder(Recorder):
         except CaptureError as error:
             raise CannotRecord(str(error)) from error
         launch = graph.replay
-        return Replay(_host_work([*hosts, launch])), [again.stands_for(a) for a in keep]
+        return Replay(_in_order([*callbacks, launch])), [again.stands_for(a) for a in keep]
 
 
-def _host_work(works: Sequence[Callable[[], Any]]) -> Callable[[], None]:
+def _in_order(works: Sequence[Callable[[], Any]]) -> Callable[[], None]:
     def run() -> None:
         for work in works:
             work()
@@ -57,18 +59,18 @@ class _Again:
 
     def __init__(
         self,
-        recorder: GraphRecorder,
+        trace: GraphTrace,
         graph: Graph,
         calls: Sequence[Call],
         keep: Sequence[Array],
         known: dict[int, Array],
     ) -> None:
-        self._recorder = recorder
+        self._trace = trace
         self._graph = graph
         self._new = dict(known)  # by the id of the array that it stands for
         self._last: dict[int, int] = {}  # the last call that takes it
         for i, call in enumerate(calls):
-            for a in recorder.arrays((call.args, call.params)):
+            for a in trace.arrays((call.args, call.params)):
                 self._last[id(a)] = i
         self._last.update((id(a), len(calls)) for a in keep)
 
@@ -82,28 +84,25 @@ class _Again:
         lists = {k: list(v) for k, v in params.items() if type(v) is list}
         numbers = _numbers(call)
         with nullcontext() if numbers is None else self._graph.live(numbers):
-            result = call.entry(*self._all(call.args), **{**params, **lists})
+            result = call.kernel(*self._all(call.args), **{**params, **lists})
         appended = {k: lists[k][len(params[k]) :] for k in call.appended}
-        arrays = self._recorder.arrays
+        arrays = self._trace.arrays
         for old, new in zip(
             arrays((call.result, call.appended)), arrays((result, appended)), strict=True
         ):
-            if self._recorder.made(old) and self._last.get(id(old), i) > i:
+            if self._trace.made(old) and self._last.get(id(old), i) > i:
                 self._new.setdefault(id(old), new)
         for old in arrays((call.args, call.params)):
             if self._last[id(old)] == i:
                 self._new.pop(id(old), None)
 
-    def _all(self, value: Any) -> Any:
-        """A nest of tuples, lists and dicts with its arrays replaced."""
-        if isinstance(value, (tuple, list)):
-            return type(value)(self._all(v) for v in value)
-        if type(value) is dict:
-            return {k: self._all(v) for k, v in value.items()}
-        return self.stands_for(value) if type(value) is self._recorder.array_type else value
+    def _all(self, tree: Any) -> Any:
+        """A pytree with its arrays replaced."""
+        kind = self._trace.array_type
+        return pytree.tree_map(lambda x: self.stands_for(x) if type(x) is kind else x, tree)
 
 
 def _numbers(call: Call) -> Callable[[], dict[str, Any]] | None:
     """What gives a call's numbers at a replay, where some change."""
-    live = {k: v for k, v in call.params.items() if type(v) is Live}
+    live = {k: v for k, v in call.params.items() if type(v) is DynamicScalar}
     return (lambda: {k: v.value() for k, v in live.items()}) if live else None

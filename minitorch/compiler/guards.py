@@ -1,0 +1,129 @@
+"""Guards: what a replay relies on beside its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter, is_
+from typing import Any
+
+from minitorch import backend
+from minitorch.backend.determinism import are_deterministic_algorithms_enabled
+from minitorch.compiler.recorder import Recorder
+from minitorch.compiler.values import alike, kind_of
+from minitorch.core import dtypes, recording
+from minitorch.core.grad_mode import grad_mode
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Node, Tensor
+
+_array, _node, _stamp = attrgetter("array"), attrgetter("node"), attrgetter("_stamp")
+
+
+class Guards:
+    """Modules, optimizers, tensors, gradients and defaults, as they were after a recording."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._epoch = recording.epoch
+        self._grad_enabled = recorder.grad_enabled
+        self._defaults = _defaults()
+        self._owners = [owner for owner, _ in recorder.owners.values()]
+        self._before = [values for _, values in recorder.owners.values()]
+        self._values = [owner._guarded() for owner in self._owners]
+        self._stamps = list(map(_stamp, self._owners))
+        self._options = [read for owner in self._owners for read in _options_of(owner)]
+        self._seen = [read() for read in self._options]
+        self.entered: list[tuple[Node, Any]] = [
+            (node, before) for node, reads, before in recorder.leaves.values() if reads
+        ]
+        self.guard([x for values in self._values for x in values if isinstance(x, Tensor)])
+
+    def guard(self, tensors: Iterable[Tensor]) -> None:
+        """Guard these tensors: their arrays, whether they are tracked, and their hooks."""
+        known = {id(t): t for t in (*getattr(self, "_tensors", ()), *tensors)}
+        self._tensors = list(known.values())
+        self._arrays = list(map(_array, self._tensors))
+        self._nodes = list(map(_node, self._tensors))
+        self._hooks = _hooks(self._nodes)
+        self._untracked = [t for t in self._tensors if t.node is None]
+        self._grads = _grads(self._untracked)
+
+    def changed_by_step(self) -> Any:
+        """A module or optimizer that the step has left other than it was, or None."""
+        for owner, before, after in zip(self._owners, self._before, self._values):
+            if not _same(before, after):
+                return owner
+        return None
+
+    def hold(self) -> bool:
+        """Whether all is as it was."""
+        return (
+            self._grad_enabled is grad_mode.enabled
+            and _equal([read() for read in self._options], self._seen)
+            and (recording.epoch == self._epoch or self._unedited())
+            and all(_enters(node, before) for node, before in self.entered)
+        )
+
+    def _unedited(self) -> bool:
+        """Whether nothing of what has been edited since the last look concerns this program."""
+        epoch = recording.epoch
+        same = (
+            all(map(is_, map(_array, self._tensors), self._arrays))
+            and all(map(is_, map(_node, self._tensors), self._nodes))
+            and self._defaults == _defaults()
+            and self._hooks == _hooks(self._nodes)
+            and all(map(is_, _grads(self._untracked), self._grads))
+            and self._unstamped()
+        )
+        if same:
+            self._epoch = epoch
+        return same
+
+    def _unstamped(self) -> bool:
+        """Whether modules and optimizers have their stamps, or new ones and the same values."""
+        stamps = list(map(_stamp, self._owners))
+        for owner, new, old, values in zip(self._owners, stamps, self._stamps, self._values):
+            if new != old and not _same(owner._guarded(), values):
+                return False
+        self._stamps = stamps
+        return True
+
+
+def _options_of(owner: Any) -> list[Callable[[], Any]]:
+    """What gives those values of an owner that have no stamp, because plain dicts hold them."""
+    options: list[Callable[[], Any]] = getattr(owner, "_guarded_options", list)()
+    return options
+
+
+def _equal(a: list[Any], b: list[Any]) -> bool:
+    try:
+        return a == b
+    except (RuntimeError, ValueError):  # of tensors or arrays, which are not the same ones then
+        return False
+
+
+def _same(a: list[Any], b: list[Any]) -> bool:
+    """The same objects, or equal constants."""
+    return len(a) == len(b) and all(x is y or alike(x, y) for x, y in zip(a, b))
+
+
+def _defaults() -> tuple[Any, ...]:
+    return (
+        dtypes.get_default_dtype(),
+        backend.get_default_device(),
+        are_deterministic_algorithms_enabled(),
+    )
+
+
+def _hooks(nodes: Sequence[Node | None]) -> list[list[int]]:
+    return [list(n.hooks) if n is not None and n.hooks else [] for n in nodes]
+
+
+def _grads(tensors: Iterable[Tensor]) -> list[Any]:
+    return [getattr(t, "_grad", None) for t in tensors]
+
+
+def _enters(node: Node, before: Any) -> bool:
+    """Whether a leaf's gradient can be taken for the one with which the step was recorded."""
+    grad = node.grad
+    if before is None or type(grad) is not type(before):
+        return before is grad
+    return isinstance(grad, RowGrad) or kind_of(grad.array) == kind_of(before.array)

@@ -1,0 +1,264 @@
+"""A recorded step: its replay, and what the replay leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+from minitorch import backend
+from minitorch.compiler.backward import Backward, arrays_of, of_next
+from minitorch.compiler.guards import Guards
+from minitorch.compiler.holders import holders
+from minitorch.compiler.recorder import Recorder, Repeater
+from minitorch.compiler.values import Values, finished, tensors_of
+from minitorch.core import engine, recording
+from minitorch.core.dtypes import Array
+from minitorch.core.recording import CannotRecord
+from minitorch.core.sparse import RowGrad
+from minitorch.core.tensor import Tensor, tensor_of
+
+
+class Problem:
+    """Why a recording is of no use. lasting: so it will be the next time."""
+
+    def __init__(self, text: str, lasting: bool = True) -> None:
+        self.text = text
+        self.lasting = lasting
+
+
+class Program:
+    """A recorded step, what its replay relies on, and what it leaves behind.
+
+    given: its arguments; inputs: the arrays in which a replay finds them.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        given: Values,
+        inputs: list[Array],
+        result: Any,
+        backward: Backward,
+    ) -> None:
+        self.compared = False  # whether a replay was compared with the step
+        self.backward = backward if backward.roots else None
+        self.given = given
+        self.inputs = inputs
+        self.guards = Guards(recorder)
+        self.leaves: list[Any] = [(node, node.grad) for node, _, _ in recorder.leaves.values()]
+        self.output = Values(result, "the step returns a value", (type(None),))
+        self.results = self.output.arrays
+        self.problem = self._problem(recorder)
+        if self.problem is None:
+            try:
+                self._build(recorder)
+            except CannotRecord as error:
+                self.problem = Problem(str(error))
+            except (backend.OutOfMemoryError, MemoryError) as error:
+                self.problem = Problem(f"there is too little memory to record it: {error}")
+
+    def _problem(self, recorder: Recorder) -> Problem | None:
+        """What stands against a replay."""
+        trace = recorder.trace
+        if recorder.reason is not None:
+            return Problem(recorder.reason)
+        if self.output.problem is not None:
+            return Problem(self.output.problem)
+        trace.analyse()
+        if any(map(trace.changes, [*self.given.arrays, *self.inputs])):
+            return Problem("the step changes one of its arguments in place")
+        if (owner := self.guards.changed_by_step()) is not None:
+            return Problem(
+                f"attributes, options, states or hooks of {type(owner).__name__} are not the "
+                "same before and after the step",
+                lasting=False,
+            )
+        rows = [g for _, g in self.guards.entered if isinstance(g, RowGrad)]
+        if any(trace.same_memory(a, trace.found) for g in rows for a in arrays_of(g)):
+            return Problem("row-sparse gradients of earlier steps are used", lasting=False)
+        if self.backward is not None and (text := self.backward.problem(trace)):
+            return Problem(text)
+        return self._hold(recorder)
+
+    def _hold(self, recorder: Recorder) -> Problem | None:
+        """Find the tensors of the arrays that the step takes; what is wrong if one has none."""
+        trace = recorder.trace
+        seeds = [] if self.backward is None else self.backward.seeds
+        known = set(map(trace.memory, (*self.inputs, *recorder.constants, *seeds)))
+        outside = [a for a in trace.found if trace.memory(a) not in known]
+        owners = [owner for owner, _ in recorder.owners.values()]
+        grads = [grad for node, *_ in recorder.leaves.values() for grad in (node.grad,)]
+        held = holders(outside, [*owners, *grads, engine.units, recorder.step])
+        for array in outside:
+            if id(array) not in held:
+                return Problem(
+                    f"a tensor of shape {tuple(array.shape)} that the step uses is replaced by it, "
+                    "so that the next step would use another: change it in place (copy_), or pass "
+                    "it as an argument",
+                    lasting=False,
+                )
+        self.held = list(chain.from_iterable(held.values()))
+        self.guards.guard(self.held)
+        return None
+
+    def _build(self, recorder: Recorder) -> None:
+        """Build the replay, and lists of what is set after it."""
+        trace = recorder.trace
+        self.plain = self.given.all_positional
+        self.alone = self.output.is_tensor and self.backward is None
+        self.carried = [(n, g.array) for n, g in self.guards.entered if isinstance(g, Tensor)]
+        grads = [g for _, g in self.leaves if g is not None]
+        kept = [*self.results, *chain.from_iterable(map(arrays_of, grads))]
+        self.versions = _versions(recorder)
+        self.callbacks = trace.callbacks()
+        self.memory = [a for call in trace.calls() for a in call.written if not trace.made(a)]
+        carried = [array for _, array in self.carried]
+        self.compares = [a for a in self.memory if not trace.same_memory(a, carried)]
+        self.copy = trace.copy
+        self.write = trace.write
+        if self.backward is None:
+            replay, left = trace.build(kept, self.inputs)
+            self._bind = replay.bind
+        else:
+            replay, left = self.backward.build(trace, kept, self.inputs, self.held)
+            self._bind = lambda i, array: False  # the backward pass reads the inputs as well
+        self._run = replay.run
+        arrays = iter(left)
+        self.results = [next(arrays) for _ in self.results]
+        self.leaves = [(node, of_next(grad, arrays)) for node, grad in self.leaves]
+        self.versions += [(_version(grad), 1) for _, grad in self.leaves if grad is not None]
+
+    # ---- guards
+
+    def take(self, args: tuple[Any, ...]) -> list[Array] | None:
+        """The arrays of arguments that are tensors and fit; None: a closer look is needed."""
+        if not self.plain or len(args) != len(self.given.kinds):
+            return None
+        arrays = []
+        for x, (array_type, shape, dtype, strides, index) in zip(args, self.given.kinds):
+            if not isinstance(x, Tensor) or x.node is not None:
+                return None
+            a = x.array
+            if (
+                type(a) is not array_type
+                or a.shape != shape
+                or a.dtype is not dtype
+                or a.strides != strides
+                or (index is not None and backend.of(a).index(a) != index)
+            ):
+                return None
+            arrays.append(a)
+        return arrays
+
+    def holds(self) -> bool:
+        """Whether all that a replay relies on is as it was, arguments apart."""
+        return self.guards.hold() and not self.is_open()
+
+    def is_open(self) -> bool:
+        """Whether the backward pass of the last call is still to come."""
+        return self.backward is not None and self.backward.call() is not None
+
+    # ---- replay
+
+    def replay(self, arrays: Sequence[Array]) -> Any:
+        """Do it again with other arguments."""
+        for i, array in enumerate(arrays):
+            if not self._bind(i, array):
+                self.write(self.inputs[i], array)
+        for node, array in self.carried:
+            if node.grad.array is not array:
+                self.write(array, node.grad.array)
+        self._run()
+        for node, grad in self.leaves:
+            node.grad = grad
+        for version, n in self.versions:
+            version[0] += n
+        if self.alone:  # the most common form
+            return tensor_of(self.copy(self.results[0]))
+        return self._output(self.results)
+
+    def first(self) -> Any:
+        """What the recorded call returns; replays have their own."""
+        tensors = self.output.tensors
+        self.output.tensors = self.output.arrays = []
+        return self._output([t.array for t in tensors], tensors)
+
+    def _output(self, arrays: Sequence[Array], recorded: Sequence[Tensor] = ()) -> Any:
+        """What the step returns, with copies of these arrays."""
+        tensors = [tensor_of(self.copy(a)) for a in arrays]
+        if self.backward is not None:
+            tensors = self.backward.connect(tensors, recorded)
+        return self.output.filled(tensors)
+
+    # ---- comparison with the step
+
+    def verified(
+        self, arrays: Sequence[Array], step: Callable[[], Any], exact: bool
+    ) -> tuple[Any, str | None]:
+        """Replay, then do the step itself from the same state: its result, and what differs.
+
+        Host work is not done twice: the step is given what the replay found. exact: to the bit.
+        """
+        self.compared = True
+        before = [self.copy(a) for a in self.memory]
+        grads = [(n, None if n.grad is None else n.grad.clone()) for n, _ in self.leaves]
+        mine = self._state(self.replay(arrays))
+        for changed, array in zip(self.memory, before):
+            self.write(changed, array)
+        for node, grad in grads:
+            node.grad = grad
+        with recording.lock, recording.told(Repeater(self.callbacks)):
+            result = step()
+        theirs = self._state(result)
+        same = backend.same_bits if exact else _close
+        differs = None
+        for (what, a), (_, b) in zip(mine, theirs, strict=True):
+            if not same(a, b):
+                differs = f"{what} of shape {tuple(b.shape)}"
+                break
+        if differs is None:
+            for node, grad in self.leaves:  # the next replay overwrites them
+                if isinstance(grad, Tensor):
+                    self.write(grad.array, node.grad.array)
+                    node.grad = grad
+        if self.backward is not None:
+            return finished(result), differs
+        found = [tensor_of(self.copy(t.array)) for t in tensors_of(result)]
+        return self.output.filled(found), differs
+
+    def _state(self, result: Any) -> list[tuple[str, Array]]:
+        """Copies of all that a step leaves."""
+        state = [("a result", t.array) for t in tensors_of(result)]
+        state += [("a parameter, buffer or state", a) for a in self.compares]
+        for node, _ in self.leaves:
+            if node.grad is not None:
+                state += [("a gradient", a) for a in arrays_of(node.grad)]
+        return [(what, self.copy(a)) for what, a in state]
+
+
+def _close(a: Array, b: Array) -> bool:
+    """Whether two arrays differ by no more than sums in another order might."""
+    x, y = tensor_of(a), tensor_of(b)
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    if backend.same_bits(a, b):
+        return True
+    if not x.is_floating_point():
+        return False
+    x, y = x.double(), y.double()
+    return bool(((x - y).abs() <= 1e-2 * y.abs().max()).logical_or(x.isnan() & y.isnan()).all())
+
+
+def _version(grad: Any) -> list[Any]:
+    version: list[Any] = grad.values.version if isinstance(grad, RowGrad) else grad.version
+    return version
+
+
+def _versions(recorder: Recorder) -> list[tuple[list[Any], int]]:
+    """The versions that a replay must count up, and by how much."""
+    counts: dict[int, tuple[list[Any], int]] = {}
+    for array, version in recorder.versions:
+        if not recorder.trace.made(array):
+            counts[id(version)] = (version, counts.get(id(version), (version, 0))[1] + 1)
+    return list(counts.values())

@@ -1,0 +1,165 @@
+"""The recorder: takes down what a step does while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any
+
+from minitorch import backend
+from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Trace, now
+from minitorch.core import pytree, recording
+from minitorch.core.dispatch import Op, intercepted
+from minitorch.core.dtypes import Array
+from minitorch.core.grad_mode import grad_mode
+from minitorch.core.recording import CannotRecord, Work
+
+Kernel = Callable[..., Any]
+DATA_DEPENDENT = ("nonzero",)  # ops whose result has a shape that only the data can tell
+
+
+class Recorder(recording.Recorder):
+    """Notes what a step asks for, in order, in a trace of its backend; and what it relies on.
+
+    strict: raise CannotRecord where there will be no replay.
+    """
+
+    def __init__(self, trace: Trace, step: Callable[..., Any], strict: bool) -> None:
+        super().__init__()
+        self.trace = trace
+        self.step = step
+        self.strict = strict
+        self.grad_enabled = grad_mode.enabled
+        self.reason: str | None = None  # why there will be no replay
+        self.constants: list[Array] = []
+        self.versions: list[tuple[Array, list[Any]]] = []
+        self.owners: dict[int, tuple[Any, list[Any]]] = {}  # with their values at first use
+        self.leaves: dict[int, tuple[Any, bool, Any]] = {}  # node, whether it is read, gradient
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Record what the block does."""
+        with intercepted(self._wrapped, records=True), recording.told(self):
+            yield
+
+    # ---- what it is told
+
+    def refuse(self, reason: str) -> None:
+        """Give the recording up, because of `reason`; raise CannotRecord if strict."""
+        if self.reason is None:
+            self.reason = reason
+        if self.strict:
+            raise CannotRecord(reason)
+
+    def host(self, work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
+        """Do host work and note its position."""
+        item = HostCallback(work, undo)
+        item.run()
+        self.trace.items.append(item)
+        return {key: DynamicScalar(item.cell, key) for key in item.cell}
+
+    def constant(self, array: Array) -> None:
+        """Note an array that was made of Python data."""
+        self.constants.append(array)
+
+    def changed(self, array: Array, version: list[Any]) -> None:
+        """Note that the last call has changed an array."""
+        self.versions.append((array, version))
+        call = next((i for i in reversed(self.trace.items) if isinstance(i, Call)), None)
+        if call is None:
+            self.refuse("what changes an array is not an op")
+        else:
+            call.written.append(array)
+
+    def guard(self, owner: Any) -> None:
+        """Note the values of a module or an optimizer before its first use."""
+        if id(owner) not in self.owners:
+            self.owners[id(owner)] = (owner, owner._guarded())
+
+    def gradient(self, node: Any, reads: bool) -> None:
+        """Note what a leaf's gradient is before it is first read or set."""
+        if id(node) not in self.leaves:
+            self.leaves[id(node)] = (node, reads, node.grad)
+
+    def undo(self) -> bool:
+        """Put gradients and random state back as they were before a step that broke off.
+
+        False where that is not all: it has changed memory, or done other work on the host.
+        """
+        callbacks = self.trace.callbacks()
+        if self.versions or any(item.undo is None for item in callbacks):
+            return False
+        for item in reversed(callbacks):
+            if item.undo is not None:
+                item.undo()
+        for node, _, before in self.leaves.values():
+            node.grad = before
+        self.trace.items.clear()  # which held all arrays of the step
+        self.leaves.clear()
+        return True
+
+    # ---- kernels
+
+    def _wrapped(self, op: Op, array_type: type, kernel: Kernel) -> Kernel:
+        if array_type is self.trace.array_type:
+            return self.noted(op.name, kernel)
+        return self.foreign(op.name, kernel, backend.of_type(array_type).name)
+
+    def noted(self, name: str, kernel: Kernel) -> Kernel:
+        """The kernel, with its calls noted."""
+
+        def recorded(*args: Any, **params: Any) -> Any:
+            if get_ident() != self.thread:
+                return kernel(*args, **params)
+            call = Call(name, kernel, _frozen(args), _frozen(params))
+            if name in DATA_DEPENDENT:
+                self.refuse(f"{name}: the shape of its result depends on data")
+            result = kernel(*args, **{k: now(v) for k, v in params.items()})
+            call.result = result = self._as_arrays(result)
+            if "out" in params:
+                call.written.append(params["out"])
+            for key, value in params.items():
+                if type(value) is list and len(value) > len(call.params[key]):
+                    call.appended[key] = value[len(call.params[key]) :]
+            self.trace.items.append(call)
+            return result
+
+        return recorded
+
+    def foreign(self, name: str, kernel: Kernel, device: str) -> Kernel:
+        """A kernel for another kind of array: the recording does not reach there."""
+
+        def refused(*args: Any, **params: Any) -> Any:
+            if get_ident() == self.thread:
+                self.refuse(f"{name} runs on '{device}', which is not where the step is recorded")
+            return kernel(*args, **{k: now(v) for k, v in params.items()})
+
+        return refused
+
+    def _as_arrays(self, result: Any) -> Any:
+        """Numbers among the results as arrays, so that they have memory that is known."""
+        known: dict[int, Any] = {}  # one array for the same number
+
+        def as_array(r: Any) -> Any:
+            is_array = r is None or type(r) is self.trace.array_type
+            return known.setdefault(id(r), r if is_array else self.trace.as_array(r))
+
+        return pytree.tree_map(as_array, result)
+
+
+def _frozen(tree: Any) -> Any:
+    """The same pytree, which nobody else can change."""
+    return pytree.tree_map(lambda leaf: leaf, tree)
+
+
+class Repeater(recording.Recorder):
+    """Hears of a step that runs once more: host work is not done again, its results are given."""
+
+    def __init__(self, callbacks: list[HostCallback]) -> None:
+        super().__init__()
+        self._found = [dict(item.cell) for item in callbacks]
+
+    def host(self, work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
+        """What the work found when it was done."""
+        return self._found.pop(0)
