@@ -185,8 +185,6 @@ def changed_copy(tmp_path_factory):
 def test_what_the_guide_adds_works(device, changed_copy):
     """On the device under test: asinh, a layer, Lion, a fused op; in a process of its own."""
     script = f"""
-import sys
-sys.path.append({str(ROOT)!r})
 from tests.test_docs import blocks, run_block
 import minitorch
 assert minitorch.__file__.startswith({str(changed_copy)!r})
@@ -197,7 +195,7 @@ for line, language, text in blocks("adding"):
         run_block("adding", line, language, text, namespace)
 assert {{"norm", "optimizer", "log_cosh"}} <= namespace.keys()
 """
-    environment = os.environ | {"PYTHONPATH": str(changed_copy)}
+    environment = os.environ | {"PYTHONPATH": f"{changed_copy}{os.pathsep}{ROOT}"}
     subprocess.run([sys.executable, "-c", script], env=environment, cwd=changed_copy, check=True)
 
 
