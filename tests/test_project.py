@@ -299,6 +299,7 @@ def test_readme_commands_are_make_targets_or_minitorch():
 def test_what_the_readme_links_to_is_there():
     links = re.findall(r"\]\(([^)#:]+)\)", readme())
     assert sum(link.startswith("examples/pictures/") for link in links) == 3
+    links += re.findall(r"`((?:minitorch|kernels|examples|tests|benchmarks)/[\w/.-]*)`", readme())
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
