@@ -7,11 +7,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import reduce
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+import minitorch
 from minitorch import cli
 from minitorch.backend.extras import install_hint
 from tests import house
@@ -275,9 +277,13 @@ print([name for name in {HEAVY} if name in sys.modules and name not in numpys])
     assert done.stdout.strip() == "[]"
 
 
+def readme():
+    return (ROOT / "README.md").read_text()
+
+
 def test_readme_snippets_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    snippets = re.findall(r"```python\n(.*?)```", readme(), re.DOTALL)
     assert snippets
     for snippet in snippets:
         if '"sim"' not in snippet or shutil.which("g++"):
@@ -286,18 +292,45 @@ def test_readme_snippets_run(tmp_path, monkeypatch):
 
 def test_readme_commands_are_make_targets_or_minitorch():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):
+    for target in re.findall(r"^make (\w+)", readme(), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 def test_what_the_readme_links_to_is_there():
-    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
-    assert sum(link.startswith("examples/pictures/") for link in links) >= 4
+    links = re.findall(r"\]\(([^)#:]+)\)", readme())
+    assert sum(link.startswith("examples/pictures/") for link in links) == 3
+    links += re.findall(r"`((?:minitorch|kernels|examples|tests|benchmarks)/[\w/.-]*)`", readme())
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_readme_reads_the_core_in_the_order_of_its_docstring():
+    (order,) = re.findall(r"in this order[^:]*: (.*?)\.", readme(), re.DOTALL)
+    docstring = ast.get_docstring(ast.parse((PACKAGE / "core" / "__init__.py").read_text()))
+    stated = re.findall(r"^    (\w+) ", docstring, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", order) == stated
+    files = {path.stem for path in (PACKAGE / "core").glob("*.py")} - {"__init__"}
+    assert sorted(stated) == sorted(files)
+
+
+def test_readme_says_how_much_of_pytorch_there_is():
+    import torch  # a referee
+
+    rows = re.findall(r"^\| `torch\.?([\w.]*)` \| (\d+) \| (\d+) \|$", readme(), re.MULTILINE)
+    assert len(rows) == 7
+    for name, ours, theirs in rows:
+        parts = name.split(".") if name else []
+        found = [public_callables(reduce(getattr, parts, root)) for root in (minitorch, torch)]
+        assert (int(ours), int(theirs)) == (len(found[0] & found[1]), len(found[1])), (
+            name or "torch"
+        )
+
+
+def public_callables(namespace):
+    return {n for n in dir(namespace) if n[0] != "_" and callable(getattr(namespace, n))}
+
+
 def test_readme_begins_with_installing_the_clone():
-    text = (ROOT / "README.md").read_text()
+    text = readme()
     assert re.findall(r"^## .*$", text, re.MULTILINE)[0] == "## Installing"
     (first, *_) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     assert [line.split()[0] for line in first.splitlines()] == [
@@ -306,7 +339,7 @@ def test_readme_begins_with_installing_the_clone():
 
 
 def test_readme_commands_parse():
-    text = (ROOT / "README.md").read_text()
+    text = readme()
     lines = re.findall(r"^minitorch .*$", text, re.MULTILINE)
     commands = [shlex.split(line, comments=True)[1:] for line in lines]
     assert len(commands) >= 7
@@ -321,7 +354,7 @@ def test_hints_to_install_name_what_a_clone_has():
     package = {path: path.read_text() for path in FILES}
     hints = re.findall(r"\binstall_hint\(['\"](\w+)['\"]\)", "".join(package.values()))
     assert set(hints) >= {"viz", "graph", "numba", "cuda12", "kernels", "symbolic", "mkl"}
-    texts = [*package.values(), (ROOT / "README.md").read_text()]
+    texts = [*package.values(), readme()]
     texts += [path.read_text() for path in (ROOT / "examples").rglob("*.py")]
     for extra in [*hints, *re.findall(r"pip install -e ['\"]\.\[([\w,]+)\]", "".join(texts))]:
         assert set(extra.split(",")) <= known, extra
