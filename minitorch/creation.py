@@ -45,8 +45,8 @@ def shape_of(name: str, size: Sequence[Any]) -> tuple[int, ...]:
     """The shape that `size` means: lengths one by one, or one sequence of them."""
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = size[0]
-    shape = tuple(n if type(n) is int else _length(name, n) for n in size)
-    if any(n < 0 for n in shape):
+    shape = tuple([n if type(n) is int else _length(name, n) for n in size])
+    if min(shape, default=0) < 0:
         raise RuntimeError(f"{name}: size: lengths cannot be negative, got {shape}")
     if math.prod(shape) >= 2**60:
         raise RuntimeError(f"{name}: size: {shape} are more elements than any memory holds")
@@ -287,10 +287,10 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    start, end, step = (dtypes.plain(_number("arange", v)) for v in (start, end, step))
+    start, end, step = [dtypes.plain(_number("arange", v)) for v in (start, end, step)]
     chosen = _dtype(dtype, None if float in {type(start), type(end), type(step)} else dtypes.int64)
     if chosen is dtypes.int64:  # PyTorch counts in what is left of the numbers as integers
-        start, end, step = (fitting("arange", v, chosen) for v in (start, end, step))
+        start, end, step = [fitting("arange", v, chosen) for v in (start, end, step)]
     if step == 0:
         raise RuntimeError("arange: step must be nonzero")
     if (end - start) / step < 0:

@@ -9,19 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from minitorch import random
-from minitorch.boundary import guard
+from minitorch.backend.cpu.fused import ACTIVATIONS
 from minitorch.core import dispatch, families
 from minitorch.core.dtypes import FLOAT32, Array, conversion
 from minitorch.core.grad_mode import enable_grad
 from minitorch.core.operands import same_device
 from minitorch.core.tensor import Node, Tensor, tensor_of
-from minitorch.ops.elementwise import bce_with_logits, gelu, relu, sigmoid, tanh
+from minitorch.ops import elementwise
+from minitorch.ops.elementwise import bce_with_logits
 from minitorch.ops.linalg import matmul
 from minitorch.ops.reduce import centre
 
 __all__ = ["cross_entropy", "dropout", "layer_norm", "linear", "logistic_loss", "standardized"]
 
-_ACTIVATIONS = {"none": None, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
+_ACTIVATIONS: dict[str, Any] = {name: getattr(elementwise, name, None) for name in ACTIVATIONS}
 
 
 def _linear_reference(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -33,14 +34,19 @@ def _activate(x: Tensor, activation: str) -> Tensor:
     return x if function is None else function(x)
 
 
+def pick(logp: Tensor, target: Tensor, ignore_index: int, dim: int) -> tuple[Tensor, Tensor]:
+    """logp at the target classes along `dim`, 0 where they are ignored; and where they are."""
+    ignored = target == ignore_index
+    index = target.masked_fill(ignored, 0).unsqueeze(dim)
+    return logp.gather(dim, index).squeeze(dim).masked_fill(ignored, 0), ignored
+
+
 def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reduction: str) -> Tensor:
-    classes: Tensor = tensor_of(target).long()
-    ignored = classes == ignore_index
-    picked = x.log_softmax(1).gather(1, classes.masked_fill(ignored, 0).unsqueeze(1))
-    loss = (-picked.squeeze(1)).masked_fill(ignored, 0)
+    picked, ignored = pick(x.log_softmax(1), tensor_of(target).long(), ignore_index, 1)
     if reduction == "none":
-        return loss
-    return loss.sum() if reduction == "sum" else loss.sum() / (~ignored).sum()
+        return -picked
+    total = -picked.sum()
+    return total if reduction == "sum" else total / (~ignored).sum()
 
 
 def _linear_parts(node: Node) -> Node:
@@ -60,8 +66,7 @@ def _linear_parts(node: Node) -> Node:
     except RuntimeError:
         return node
     with enable_grad():
-        last = function(_linear(*inputs, activation="none")).node
-    assert last is not None
+        last: Node = function(_linear(*inputs, activation="none")).node
     return last
 
 
@@ -122,7 +127,8 @@ def cross_entropy(
             f"cross_entropy: expected (n, classes) and (n,), got {tuple(input.shape)} and "
             f"{tuple(target.shape)}"
         )
-    same_device("cross_entropy", (input, target))
+    if type(input.array) is not type(target.array):
+        same_device("cross_entropy", (input, target))
     return _cross_entropy(
         input, target, target=target.array, ignore_index=ignore_index, reduction=reduction
     )
@@ -186,6 +192,3 @@ def dropout(input: Tensor, p: float) -> Tensor:
     """
     place = random.reserve("dropout", input.shape, input.dtype)
     return _dropout(input, p=p, memo=[], **place)
-
-
-guard(globals())

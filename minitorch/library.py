@@ -34,8 +34,6 @@ from minitorch import backend, underived
 from minitorch.backend import kernels
 from minitorch.boundary import guard
 from minitorch.core import dispatch, families
-from minitorch.core.grad_mode import grad_mode
-from minitorch.core.tensor import Tensor
 
 __all__ = [
     "bilinear",
@@ -77,40 +75,18 @@ bilinear = _family(families.bilinear)
 general = _family(families.general)
 fused = _family(families.fused)
 constant = _family(families.constant)
-_write, _update = _family(underived.write), _family(underived.update)
 
 
+@_family
 @wraps(underived.write)
 def write(name: str) -> families.TensorFunction:
-    change = _write(name)
-
-    @wraps(change)
-    def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
-        if grad_mode.enabled and x.node is not None:
-            raise _tracked(name)
-        return change(x, *others, **params)
-
-    return f
+    return underived.write(name, tracked=False)
 
 
+@_family
 @wraps(underived.update)
 def update(name: str) -> Callable[..., None]:
-    change = _update(name)
-
-    @wraps(change)
-    def f(written: Sequence[Sequence[Tensor]], *read: Any, **params: Any) -> None:
-        if grad_mode.enabled and any(x.node is not None for column in written for x in column):
-            raise _tracked(name)
-        change(written, *read, **params)
-
-    return f
-
-
-def _tracked(name: str) -> RuntimeError:
-    return RuntimeError(
-        f"{name}: it changes a tensor that requires grad, and leaves nothing on the tape: call it "
-        "under no_grad()"
-    )
+    return underived.update(name, tracked=False)
 
 
 @overload

@@ -19,6 +19,7 @@ from minitorch.core import recording
 from minitorch.core.dispatch import REGISTRY, Entries, Function, Op
 from minitorch.core.dtypes import Array
 from minitorch.core.families import TensorFunction, constant, named
+from minitorch.core.grad_mode import grad_mode
 from minitorch.core.operands import promote, same_device
 from minitorch.core.tape import count_change
 from minitorch.core.tensor import Tensor, tensor_of
@@ -85,11 +86,16 @@ def _write(name: str, entry: Function, arrays: Sequence[Any], params: dict[str, 
         ) from None
 
 
-def write(name: str) -> TensorFunction:
-    """An op f(x, *tensors, **params) that changes x's memory and counts its version up."""
+def write(name: str, tracked: bool = True) -> TensorFunction:
+    """An op f(x, *tensors, **params) that changes x's memory and counts its version up.
+
+    tracked: x may be on the tape, where the change leaves nothing; else that is a RuntimeError.
+    """
     entries = Op(name, "write").entries
 
     def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
+        if not tracked:
+            _refuse_tracked(name, [x])
         arrays = [o.array if isinstance(o, Tensor) else o for o in others]
         _write(name, entries[type(x.array)], (x.array, *arrays), params)
         count_change(x)
@@ -99,7 +105,15 @@ def write(name: str) -> TensorFunction:
     return f
 
 
-def update(name: str) -> Callable[..., None]:
+def _refuse_tracked(name: str, tensors: Sequence[Tensor]) -> None:
+    if grad_mode.enabled and any(x.node is not None for x in tensors):
+        raise RuntimeError(
+            f"{name}: it changes a tensor that requires grad, and leaves nothing on the tape: call "
+            "it under no_grad()"
+        )
+
+
+def update(name: str, tracked: bool = True) -> Callable[..., None]:
     """An op f(written, read, live, **static) on many tensors of one device and dtype at once.
 
     written, read: lists of tensors, the i-th tensors of all lists belong together; the entry gets
@@ -107,7 +121,7 @@ def update(name: str) -> Callable[..., None]:
     are counted up. Where a list is not used it is empty.
     live: gives the parameters that differ from call to call, and does all else that a call has to
     do on the host, such as counting it. A recorded call is repeated by calling `live` and running
-    the entry on the same arrays. static: the other parameters.
+    the entry on the same arrays. static: the other parameters. tracked: as for `write`.
     """
     entries = Op(name, "write").entries
 
@@ -118,6 +132,8 @@ def update(name: str) -> Callable[..., None]:
         live: Callable[[], dict[str, Any]] | None = None,
         **static: Any,
     ) -> None:
+        if not tracked:
+            _refuse_tracked(name, [x for column in written for x in column])
         columns = (*written, *read)
         arrays = [[x.array for x in column] for column in columns]
         t = type(arrays[0][0])

@@ -268,7 +268,9 @@ def get_default_device() -> Device:
 
 def resolve(device: str | Device | None) -> tuple[Backend, int]:
     """Backend and device number for a `device=` argument (None: the default device)."""
-    chosen = get_default_device() if device is None else Device(device)
+    chosen = get_default_device() if device is None else device
+    if not isinstance(chosen, Device):
+        chosen = Device(chosen)
     serving = available(chosen)
     return serving, serving.current() if chosen.index is None else chosen.index
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, TypeVar, overload
 
 from minitorch import fused
-from minitorch.autograd import is_anomaly_enabled
+from minitorch.core import dispatch
 from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
@@ -114,7 +115,7 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         values = self.__dict__
-        fuses = not is_anomaly_enabled() and _functions() == _FUNCTIONS
+        fuses = not dispatch.observers and _functions(F) == _FUNCTIONS
         linear: Any = None  # a Linear that waits for what comes after it
         for name, kind in self._kinds.items():
             if kind != "module":
@@ -140,18 +141,12 @@ class Sequential(_Numbered):
         return input if linear is None else fused.linear(input, linear.weight, linear.bias)
 
 
-_ACTIVATIONS: dict[type, str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid", GELU: "gelu"}
+_ACTIVATIONS = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
 _CALL = Module.__call__
-_KINDS: list[Any] = [Linear, *_ACTIVATIONS]
-_FORWARDS = {kind: kind.forward for kind in _KINDS}
-
-
-def _functions() -> tuple[Any, ...]:
-    """What the forwards call, each of which somebody may have replaced."""
-    return F.linear, F.relu, F.tanh, F.sigmoid, F.gelu
-
-
-_FUNCTIONS = _functions()
+_FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (Linear, *_ACTIVATIONS)}
+# What the forwards call, each of which somebody may have replaced.
+_functions = attrgetter("linear", *_ACTIVATIONS.values())
+_FUNCTIONS = _functions(F)
 
 
 def _untouched(module: Any) -> bool:

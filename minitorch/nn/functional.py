@@ -503,16 +503,14 @@ def _pick(
 ) -> tuple[Tensor, Tensor]:
     """Return weighted logp at the target classes, 0 where ignored, and the targets' weights."""
     target = target.long()  # uint8 has no -100
-    ignored = target == ignore_index
-    index = target.masked_fill(ignored, 0)
     try:
-        picked = _class_weighted(logp, weight, dim).gather(dim, index.unsqueeze(dim)).squeeze(dim)
+        picked, ignored = fused.pick(_class_weighted(logp, weight, dim), target, ignore_index, dim)
     except IndexError as error:
         raise IndexError(
             f"{name}: a target is outside the classes [0, {logp.shape[dim]}): {error}"
         ) from None
-    counts = ones_like(picked) if weight is None else weight[index.long()]
-    return picked.masked_fill(ignored, 0.0), counts.masked_fill(ignored, 0.0)
+    counts = ones_like(picked) if weight is None else weight[target.masked_fill(ignored, 0)]
+    return picked, counts.masked_fill(ignored, 0.0)
 
 
 def _weighted_mean(loss: Tensor, counts: Tensor, reduction: str) -> Tensor:

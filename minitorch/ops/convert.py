@@ -63,14 +63,14 @@ def to(
             dtype, device = value.dtype, value.device
         elif isinstance(value, bool):
             flags.append(value)
-        elif isinstance(value, dtypes.dtype) or value in (float, int, bool):
+        elif isinstance(value, (dtypes.dtype, type)):
             dtype = value
         else:
             device = value
     non_blocking, copy = (*flags, *(non_blocking, copy)[len(flags) :])
     result = input
     if device is not None:
-        wanted = Device(device)
+        wanted = device if isinstance(device, Device) else Device(device)
         serving = backend.available(wanted)
         here = input.device
         if wanted.index is None and serving.gpu is not None:

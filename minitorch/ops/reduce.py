@@ -286,7 +286,8 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     """Sum over `dim` (all dimensions if left out); integers and bools are summed in int64."""
     if dtype is not None:
         input = input.to(dtype)
-    dims = all_dims("sum", input.array.ndim, dim)
+    ndim = input.array.ndim
+    dims = tuple(range(ndim)) if dim is None else all_dims("sum", ndim, dim)
     result = _sum(input, dim=dims, keepdim=keepdim)
     return result if dtype is None else result.to(dtype)
 

@@ -122,20 +122,24 @@ def expanded(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 # ---------------------------------------------------------------------- shapes
 def _resolve(name: str, x: Tensor, shape: tuple[Any, ...]) -> tuple[int, ...]:
     """A target shape with its -1, if there is one, worked out; RuntimeError if it does not fit."""
-    lengths = tuple(n if type(n) is int else whole_number(name, "shape", n) for n in shape)
+    lengths = [n if type(n) is int else whole_number(name, "shape", n) for n in shape]
     size = x.array.size
     if -1 in lengths:
-        known = math.prod(n for n in lengths if n != -1)
+        inferred = lengths.index(-1)
+        known = math.prod(lengths[:inferred] + lengths[inferred + 1 :])
         if lengths.count(-1) > 1:
-            raise RuntimeError(f"{name}: only one dimension can be inferred, got {lengths}")
+            raise RuntimeError(f"{name}: only one dimension can be inferred, got {tuple(lengths)}")
         if known == 0 or size % known:
-            raise RuntimeError(f"{name}: shape {lengths} is invalid for input of size {size}")
-        lengths = tuple(size // known if n == -1 else n for n in lengths)
-    if any(n < 0 for n in lengths) or math.prod(lengths) != size:
+            raise RuntimeError(
+                f"{name}: shape {tuple(lengths)} is invalid for input of size {size}"
+            )
+        lengths[inferred] = size // known
+    if min(lengths, default=0) < 0 or math.prod(lengths) != size:
         raise RuntimeError(
-            f"{name}: shape {lengths} is invalid for input of shape {tuple(x.shape)} (size {size})"
+            f"{name}: shape {tuple(lengths)} is invalid for input of shape {tuple(x.shape)} "
+            f"(size {size})"
         )
-    return lengths
+    return tuple(lengths)
 
 
 def view(input: Tensor, *shape: Any) -> Tensor:

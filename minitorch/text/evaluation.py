@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
-from minitorch.text.io.corpus import hidden
 from minitorch.text.io.files import read_lines
+from minitorch.text.progress import hidden
 from minitorch.text.similarity import COSMUL_EPSILON
 from minitorch.text.vector_table import Key
 

@@ -9,11 +9,14 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from minitorch.text.io.corpus import hidden
-
 _SECONDS = 10.0  # between two lines of the log, at least
 
 logger = logging.getLogger(__name__)
+
+
+def hidden(progress: bool | None) -> bool | None:
+    """tqdm's `disable` for: show a bar, do not, or (None) do where stderr is a terminal."""
+    return None if progress is None else not progress
 
 
 class Progress:

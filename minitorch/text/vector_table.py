@@ -370,6 +370,12 @@ class VectorTable:
             )
         return np.array(np.broadcast_to(factors, len(self)))
 
+    def locked(self) -> tuple[Any, Any]:
+        """Rows whose factor is not 1, and it: NumPy arrays int64 and float32 (m,)."""
+        factors = self.lock_factors()
+        rows = np.flatnonzero(factors != 1)
+        return rows, factors[rows]
+
     # ------------------------------------------------------------------ means
     def get_mean_vector(
         self,

@@ -30,8 +30,9 @@ def _ones(n: int, dtype: np.dtype[Any]) -> Array:
 
 
 # ------------------------------------------------------------------ linear
-# An activation in place (of gelu: in memory of its own), and g times its derivative.
-_ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Array]]] = {
+# An activation in place (of gelu: in memory of its own), and g times its derivative. Their order
+# is that of the numbers in kernels/activation.cuh.
+ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Array]]] = {
     "none": (lambda x, out: x, lambda g, y: g),
     "relu": (lambda x, out: np.maximum(x, ZERO[x.dtype], out=x), relu_backward),
     "tanh": (lambda x, out: np.tanh(x, out=x), tanh_backward),
@@ -48,7 +49,7 @@ def _linear(
     before += bias
     if activation == "none":
         return before, x, weight, None
-    r = _ACTIVATIONS[activation][0](before, r)
+    r = ACTIVATIONS[activation][0](before, r)
     return r, x, weight, before  # which backward reads; it is `r` but for gelu
 
 
@@ -79,7 +80,7 @@ def _linear_backward(
 ) -> list[Array | None]:
     dx, dw, db = out or NOTHING[:3]
     if activation != "none":
-        g = _ACTIVATIONS[activation][1](g, seen)
+        g = ACTIVATIONS[activation][1](g, seen)
     if needs[0]:
         dx = _product(g, weight, dx)
     if g.ndim != 2:

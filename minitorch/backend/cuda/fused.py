@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.backend.cpu.fused import ACTIVATIONS
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill, mul_nonzero
 from minitorch.backend.cuda.gpu import (
@@ -168,7 +169,7 @@ def _stack(x: Array) -> Array:
 
 
 # ---------------------------------------------------------------------- linear
-ACTIVATIONS = ("none", "relu", "tanh", "sigmoid", "gelu")  # numbers of kernels/fused.cu
+ACTIVATION_NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 _WIDE, _HIGH = 32, 16  # as in kernels/fused.cu
 _PART = 1024  # rows that one thread block adds up, where there are several
 _ONE_STAGE = 4096  # rows
@@ -196,7 +197,7 @@ def _linear_at_once(
     """The same in one launch."""
     out = gpu.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
     before = gpu.empty(out.shape, out.dtype) if activation == "gelu" else None
-    number = ACTIVATIONS.index(activation)
+    number = ACTIVATION_NUMBERS[activation]
     more: dict[str, Any] = {"bias": bias, "before": before, "activation": number}
     _gemm(gpu, _rows(gpu, x), weight.T, _rows(gpu, out), "matmul_linear", **more)
     seen = None if activation == "none" else out if before is None else before
@@ -204,7 +205,7 @@ def _linear_at_once(
 
 
 def _number(activation: str) -> np.int32:
-    return int32(ACTIVATIONS.index(activation))
+    return int32(ACTIVATION_NUMBERS[activation])
 
 
 def _linear_backward(
@@ -239,7 +240,7 @@ def _linear_backward_at_once(
 ) -> list[Array | None]:
     """The same: a launch for each product, with the activation's derivative on its way."""
     rows = _rows(gpu, g)
-    more: dict[str, Any] = {"seen": seen, "activation": ACTIVATIONS.index(activation)}
+    more: dict[str, Any] = {"seen": seen, "activation": ACTIVATION_NUMBERS[activation]}
     dx = gpu.empty(x.shape, x.dtype) if needs[0] else None
     if dx is not None:
         _gemm(gpu, rows, weight, _rows(gpu, dx), "matmul_backward", **more)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
-from minitorch.backend.cuda.fused import ACTIVATIONS, FUSED
+from minitorch.backend.cuda.fused import ACTIVATION_NUMBERS, FUSED
 from minitorch.backend.cuda.gpu import THREADS, Array, Entries, Gpu
 from minitorch.backend.cuda.reduce import REDUCTIONS
 
@@ -59,7 +59,7 @@ def _first(gpu: Gpu, *parts: tuple[Array, ...]) -> Array:
 def _rnn(
     gpu: Gpu, gates: Array, state: Array, weight: Array, nonlinearity: str
 ) -> tuple[Array, ...]:
-    gates, number = gpu.contiguous(gates), np.int32(ACTIVATIONS.index(nonlinearity))
+    gates, number = gpu.contiguous(gates), np.int32(ACTIVATION_NUMBERS[nonlinearity])
     r = _states(gpu, state, len(gates))
     h = r[0]
     for t in range(len(gates) if state.size else 0):
@@ -72,7 +72,7 @@ def _rnn_backward(
     gpu: Gpu, g: Array, states: Array, weight: Array, needs: tuple[bool, ...], nonlinearity: str
 ) -> list[Array | None]:
     g, h = gpu.contiguous(g)[0], states[0]
-    number = np.int32(ACTIVATIONS.index(nonlinearity))
+    number = np.int32(ACTIVATION_NUMBERS[nonlinearity])
     dz, dh = gpu.empty(g[1:].shape, g.dtype), _zeros(gpu, g[0])
     for t in reversed(range(len(dz) if dh.size else 0)):
         _step(gpu, "rnn_backward", dh, (dz[t], dh, g[t + 1], h[t + 1]), number)

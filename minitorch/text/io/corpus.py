@@ -280,11 +280,6 @@ def _name(file: IO[Any]) -> Path:
     return Path(str(getattr(file, "name", file)))
 
 
-def hidden(progress: bool | None) -> bool | None:
-    """tqdm's `disable` for: show a bar, do not, or (None) do where stderr is a terminal."""
-    return None if progress is None else not progress
-
-
 def _find(package: str, folder: str, file: str) -> Path:
     """Path of a file that a Debian package brings, or a copy of it in $MINITORCH_DATA."""
     own = os.environ.get("MINITORCH_DATA")

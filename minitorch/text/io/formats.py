@@ -15,9 +15,9 @@ from tqdm import tqdm
 from minitorch.core.dtypes import float64
 from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
-from minitorch.text.io.corpus import hidden
 from minitorch.text.io.files import DAMAGED, open_file, replacing, said_with
 from minitorch.text.options import LONGEST_VECTOR
+from minitorch.text.progress import hidden
 from minitorch.text.vector_table import Key
 
 _ROWS_AT_ONCE = 1024

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
 from minitorch.backend import Device
+from minitorch.core import dtypes
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
-from minitorch.creation import as_tensor, empty, from_numpy, ones
+from minitorch.creation import as_tensor, empty, ones
 from minitorch.files import require_no_run
 from minitorch.nn import Module
 from minitorch.ops import cat
@@ -467,7 +468,7 @@ class Word2Vec(Options):
 
     def _processes(self, numbered: Numbered | None = None) -> int:
         """How many train on a corpus: one where the tables are on a GPU or have locked rows."""
-        if cast(Device, self.device).type != "cpu" or self._locks() is not None:
+        if self.workers == 1 or cast(Device, self.device).type != "cpu" or len(self.wv.locked()[0]):
             return 1
         most = min(self.workers, usable_cores())
         if numbered is None:
@@ -610,11 +611,10 @@ class Word2Vec(Options):
 
     def _locks(self) -> tuple[Tensor, Tensor] | None:
         """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1."""
-        if self._numbered is None:
+        rows, factors = self.wv.locked()
+        if not len(rows):
             return None
-        factors = from_numpy(self.wv.lock_factors()).to(cast(Device, self.device))
-        rows = (factors != 1).nonzero().squeeze(1)
-        return (rows, factors[rows]) if len(rows) else None
+        return as_tensor(rows, device=self.device), as_tensor(factors, device=self.device)
 
     def trainer(
         self,
@@ -679,8 +679,7 @@ class Word2Vec(Options):
         if self.negative:
             shares.append(self.vocab.noise_probabilities(self.ns_exponent))
         near = self.window + 1 if self.shrink_windows else 2 * self.window
-        softmaxes: Any = self.model.others
-        pairs = (1 + self.negative) * (self.negative > 0) + sum(s.pairs for s in softmaxes)
+        pairs = (1 + self.negative) * (self.negative > 0) + self.model.pairs
         load = max(alpha, 1e-9) * near * pairs  # of one occurrence
         most, mean = _LOADS["sg" if self.sg else "cbow"]
         words = min(min(most / p.max(), mean / (p @ p)) for p in shares) / load
@@ -706,17 +705,12 @@ class Word2Vec(Options):
         return Numbered(corpus, table, source)
 
     def _sampler(self) -> BlockSampler:
-        tables = (
-            self.vocab.keep_probabilities(self.sample),
-            *alias_table(self.vocab.noise_probabilities(self.ns_exponent)),
-        )
-        keep, thresholds, aliases = (
-            from_numpy(table).to(cast(Device, self.device)) for table in tables
-        )
+        keep = self.vocab.keep_probabilities(self.sample)
+        thresholds, aliases = alias_table(self.vocab.noise_probabilities(self.ns_exponent))
         return BlockSampler(
-            keep.float(),
-            thresholds.float(),
-            aliases,
+            as_tensor(keep, dtypes.float32, self.device),
+            as_tensor(thresholds, dtypes.float32, self.device),
+            as_tensor(aliases, device=self.device),
             self.generator,
             window=self.window,
             negative=self.negative,

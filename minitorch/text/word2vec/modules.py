@@ -50,7 +50,7 @@ class SkipGram(Module):
         window: int = 5,
         *,
         negative: bool = True,
-        others: Sequence[Module] = (),
+        others: Sequence[Any] = (),
         generator: Generator | None = None,
         device: Device | str | None = None,
         dtype: DType | None = None,
@@ -67,6 +67,7 @@ class SkipGram(Module):
             zero = zeros(shape, dtype=dtype, device=device)
             self.output = Embedding(*shape, sparse=True, _weight=zero)
         self.others = ModuleList(others)
+        self.pairs = sum(other.pairs for other in others)  # that they make of one pair of words
 
     def forward(self, blocks: Blocks) -> Tensor:
         """Loss summed over the pairs of the blocks, a float64 scalar."""
@@ -83,20 +84,20 @@ class SkipGram(Module):
             loss = loss + other
         return loss
 
-    @no_grad()
     def sgd_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
         """Forward, backward and a step of SGD for `size` blocks after the other, without a tape.
 
         lr: the rate of each step. The losses are added to `loss`, a float64 scalar.
         """
-        if not len(self.others):
-            self._sample_steps_(blocks, size, lr, loss)
-            return
-        for batch, rate in zip(blocks.split(size), lr, strict=True):
-            for other in self.others:
-                self._predict_step_(other, batch, rate, loss)
-            if self.output is not None:
-                self._sample_steps_(batch, size, [rate], loss)
+        with no_grad():
+            if not self.pairs:
+                self._sample_steps_(blocks, size, lr, loss)
+                return
+            for batch, rate in zip(blocks.split(size), lr, strict=True):
+                for other in self.others:
+                    self._predict_step_(other, batch, rate, loss)
+                if self.output is not None:
+                    self._sample_steps_(batch, size, [rate], loss)
 
     def _sample_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
         """Steps of negative sampling."""

@@ -11,7 +11,7 @@ from minitorch import ops
 from minitorch.core import dtypes
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
-from minitorch.creation import arange, empty, from_numpy, full, like, zeros
+from minitorch.creation import arange, empty, from_numpy, full, like, tensor, zeros
 from minitorch.random import Generator, rand, randint, randperm
 from minitorch.text.word2vec.kernels.machine_code import blockwise
 
@@ -92,11 +92,12 @@ class BlockSampler:
         self.shrink_windows, self.cbow, self.compiled = shrink_windows, cbow, compiled
         self._device = keep.device
         # A row for each reach of a window to the left and to the right: 1 where it goes.
-        reach = arange(window + 1, device=self._device)
-        offset = arange(-window, window + 1, device=self._device)
-        left = (offset < 0) & (-offset <= reach.reshape(-1, 1, 1))
-        right = (offset > 0) & (offset <= reach.reshape(1, -1, 1))
-        self._bands = (left | right).to(keep.dtype).reshape(-1, 2 * window + 1)
+        bands = [
+            [*[0] * (window - left), *[1] * left, 0, *[1] * right, *[0] * (window - right)]
+            for left in range(window + 1)
+            for right in range(window + 1)
+        ]
+        self._bands = tensor(bands, **like(keep))
 
     def blocks(self, tokens: Tensor, sentences: Tensor) -> Blocks:
         """Blocks of a stretch of a corpus: its words and the sentence of each, int64 (n,)."""
@@ -168,9 +169,9 @@ class BlockSampler:
         return weights
 
     def pairs(self, blocks: Blocks) -> Tensor:
-        """How many pairs of words in a window (CBOW: windows) the blocks hold, a float64 scalar."""
+        """How many pairs of words in a window (CBOW: windows) the blocks hold, a scalar."""
         weights = blocks.weights[:, : 2 * self.window + 1]
-        return (weights.amax(1) if self.cbow else weights).double().sum()
+        return (weights.amax(1) if self.cbow else weights).sum()
 
     def noise(self, *shape: int) -> Tensor:
         """Words drawn from the noise distribution, int64."""

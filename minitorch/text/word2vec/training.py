@@ -135,7 +135,7 @@ class Trainer:
     ) -> None:
         self.model, self.sampler, self.numbered = model, sampler, numbered
         self.schedule, self.blocks_at_once = schedule, blocks_at_once
-        self.seed, self.offset = random.tolist()[:2], random[2].item()
+        *self.seed, self.offset = random.tolist()
         self.writing, self.locks = writing, locks
         self.ahead = True
         self.words = len(numbered.corpus.tokens)
