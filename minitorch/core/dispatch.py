@@ -8,7 +8,7 @@ from typing import Any
 
 from minitorch import backend
 from minitorch.core import recording
-from minitorch.core.tensor import Node, Saved, Tensor, restore
+from minitorch.core.tensor import Node, Saved, Tensor, restore, saved_of
 
 Function = Callable[..., Any]
 
@@ -134,16 +134,6 @@ class Op(AnyOp):
 
     def __repr__(self) -> str:
         return f"<op {self.name}, {self.family}>"
-
-
-def saved_of(node: Node) -> Any:
-    """What a node has saved; RuntimeError where backward has freed it."""
-    if node.saved is None:
-        raise RuntimeError(
-            f"trying to backward through the graph a second time: the values that {node.op.name} "
-            "saved are already freed; specify retain_graph=True the first time"
-        )
-    return node.saved
 
 
 REGISTRY: dict[str, Op] = {}

@@ -22,12 +22,12 @@ from operator import itemgetter
 from typing import Any
 
 from minitorch import backend
-from minitorch.core.dispatch import Function, Op, require_new, saved_of
+from minitorch.core.dispatch import Function, Op, require_new
 from minitorch.core.dtypes import FLOAT32, FLOAT64, Array
 from minitorch.core.grad_mode import grad_mode
 from minitorch.core.operands import as_floating, kind, promote
 from minitorch.core.tape import Unit, register_view
-from minitorch.core.tensor import Node, Saved, Tensor, restore, save, tensor_of
+from minitorch.core.tensor import Node, Saved, Tensor, restore, save, saved_of, tensor_of
 
 TensorFunction = Callable[..., Tensor]
 Partial = Callable[..., Any] | str

@@ -367,6 +367,16 @@ def save(x: Tensor) -> Saved:
     return (x.array, x.node, version, version[0])
 
 
+def saved_of(node: Node) -> Any:
+    """What a node has saved; RuntimeError where backward has freed it."""
+    if node.saved is None:
+        raise RuntimeError(
+            f"trying to backward through the graph a second time: the values that {node.op.name} "
+            "saved are already freed; specify retain_graph=True the first time"
+        )
+    return node.saved
+
+
 def restore(op: Any, saved: Saved) -> Any:
     """The saved tensor (or number); RuntimeError where it was changed in place since."""
     array, node, version, count = saved
