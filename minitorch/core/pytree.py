@@ -64,12 +64,15 @@ def unflatten(leaves: Iterable[Any], treedef: TreeDef) -> Any:
 
 
 def _build(leaves: Iterator[Any], treedef: TreeDef) -> Any:
-    kind: Any = treedef.kind
+    kind: Any
+    kind, keys, children = treedef
     if kind is None:
         return next(leaves)
-    parts = [_build(leaves, child) for child in treedef.children]
+    parts = [next(leaves) if child is LEAF else _build(leaves, child) for child in children]
+    if kind is tuple or kind is list:
+        return kind(parts)
     if issubclass(kind, dict):
-        return kind(zip(treedef.keys, parts, strict=True))
+        return kind(zip(keys, parts))
     return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
