@@ -24,7 +24,6 @@ CORE = 2_600  # lines of core/ in all, which an afternoon reads
 LONG = 600  # lines of a file that is about one thing; longer ones need a reason
 LONG_FILES = {
     "cli.py": "the command: a table of subcommands, with the arguments and the function of each",
-    "compile.py": "one step, from its recording to its replays",
     "nn/module.py": "one class: PyTorch's Module has sixty methods",
     "ops/reduce.py": "one table of reductions, and PyTorch's functions on them",
     "text/vector_table.py": "one class: gensim's table of vectors by key",

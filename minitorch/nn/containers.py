@@ -115,7 +115,7 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         values = self.__dict__
-        fuses = not dispatch.observers and _functions(F) == _FUNCTIONS
+        fuses = not dispatch.observed and _functions(F) == _FUNCTIONS
         linear: Any = None  # a Linear that waits for what comes after it
         for name, kind in self._kinds.items():
             if kind != "module":
