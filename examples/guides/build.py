@@ -17,7 +17,8 @@ HERE = Path(__file__).parent
 # In the order in which they are read; `index.md` lists them.
 GUIDES = ["index", "autograd", "own_op", "adding", "devices", "word_vectors", "compiled_steps"]
 # Of these nothing is for users: what the library is built on, and tools of its developers.
-INTERNAL = ["__main__", "backend", "boundary", "cli", "devtools", "files"]
+INTERNAL = ["__main__", "backend", "boundary", "cli", "contexts", "devtools", "files"]
+INTERNAL += ["protocols", "underived"]
 HOME = '<meta http-equiv="refresh" content="0; url=guides.html"/>\n'
 
 
