@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import backend, underived
+from minitorch import backend, recording, underived
 from minitorch.backend import Device
 from minitorch.boundary import guard
-from minitorch.core import dtypes, recording
+from minitorch.core import dtypes
 from minitorch.core.dtypes import Size
 from minitorch.core.dtypes import dtype as Dtype
-from minitorch.core.operands import fitting, integer, is_number
 from minitorch.core.tape import member_of, register_view
 from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.operands import fitting, integer, is_number
 
 __all__ = [
     "arange",

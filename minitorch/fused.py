@@ -11,10 +11,10 @@ from typing import Any
 from minitorch import random
 from minitorch.backend.cpu.fused import ACTIVATIONS
 from minitorch.core import dispatch, families
-from minitorch.core.dtypes import FLOAT32, Array, conversion
+from minitorch.core.dtypes import FLOAT32, Array
 from minitorch.core.grad_mode import enable_grad
-from minitorch.core.operands import same_device
 from minitorch.core.tensor import Node, Tensor, tensor_of
+from minitorch.operands import conversion, same_device
 from minitorch.ops import elementwise
 from minitorch.ops.elementwise import bce_with_logits
 from minitorch.ops.linalg import matmul

@@ -1,4 +1,4 @@
-"""What Python and NumPy ask of a tensor: its values, length and elements, copies, a format."""
+"""What Python, NumPy and users ask of a tensor: shape, dtype, device, values, copies, a format."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-from minitorch import backend
-from minitorch.core import recording
-from minitorch.core.dtypes import Array
+from minitorch import backend, recording
+from minitorch.core.device import Device
+from minitorch.core.dtypes import Array, Size, of_array
+from minitorch.core.dtypes import dtype as Dtype
 
 
 class Protocols:
@@ -16,6 +17,74 @@ class Protocols:
 
     __slots__ = ()
 
+    # ------------------------------------------------------------------ what it is
+    @property
+    def shape(self: Any) -> Size:
+        """Lengths of all dimensions."""
+        return Size(self.array.shape)
+
+    @property
+    def dtype(self: Any) -> Dtype:
+        """Type of the elements."""
+        return of_array(self.array)
+
+    @property
+    def device(self: Any) -> Device:
+        """Device that holds the elements."""
+        return backend.device_of(self.array)
+
+    @property
+    def ndim(self: Any) -> int:
+        """Number of dimensions."""
+        return int(self.array.ndim)
+
+    def dim(self: Any) -> int:
+        """Number of dimensions."""
+        return int(self.array.ndim)
+
+    def numel(self: Any) -> int:
+        """Number of elements."""
+        return int(self.array.size)
+
+    def nelement(self: Any) -> int:
+        """Number of elements."""
+        return int(self.array.size)
+
+    def element_size(self: Any) -> int:
+        """Bytes of one element."""
+        return int(self.array.dtype.itemsize)
+
+    @property
+    def nbytes(self: Any) -> int:
+        """Bytes of all elements."""
+        return int(self.array.nbytes)
+
+    def size(self: Any, dim: int | None = None) -> Any:
+        """The shape, or the length of one dimension."""
+        if dim is None:
+            return self.shape
+        if not -max(self.ndim, 1) <= dim < max(self.ndim, 1):
+            raise IndexError(f"size: dim {dim} is out of range for shape {tuple(self.shape)}")
+        return self.array.shape[dim]
+
+    def stride(self: Any, dim: int | None = None) -> Any:
+        """Steps between neighbours along each dimension (or one), in elements."""
+        steps = tuple(s // self.array.dtype.itemsize for s in self.array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self: Any) -> bool:
+        """Whether the elements lie in memory in the order of their indices."""
+        return bool(self.array.flags.c_contiguous)
+
+    def is_floating_point(self: Any) -> bool:
+        """Whether the elements are floating-point numbers."""
+        return bool(self.dtype.is_floating_point)
+
+    def data_ptr(self: Any) -> int:
+        """Address of the first element, on its device."""
+        return backend.of(self.array).address(self.array)
+
+    # ------------------------------------------------------------------ its values
     def _host(self: Any, what: str = "this") -> Any:
         if recording.recorder:
             recording.read_by_host(what)

@@ -10,12 +10,12 @@ import os
 from functools import partial
 from typing import Any
 
-from minitorch import underived
+from minitorch import recording, underived
 from minitorch.boundary import guard
-from minitorch.core import dtypes, families, recording
-from minitorch.core.operands import is_number
+from minitorch.core import dtypes, families
 from minitorch.core.tensor import Tensor
 from minitorch.creation import DeviceLike, arange, like, shape_of, tensor
+from minitorch.operands import is_number
 
 __all__ = [
     "Generator",

@@ -14,15 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minitorch import backend
-from minitorch.core import recording
+from minitorch import backend, recording
 from minitorch.core.dispatch import REGISTRY, Entries, Function, Op
 from minitorch.core.dtypes import Array
 from minitorch.core.families import TensorFunction, constant, named
 from minitorch.core.grad_mode import grad_mode
-from minitorch.core.operands import promote, same_device
 from minitorch.core.tape import count_change
 from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.operands import promote, same_device
 
 
 def several(name: str) -> Callable[..., tuple[Tensor, ...]]:

@@ -15,11 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minitorch
-from minitorch import backend, nn, optim
+from minitorch import backend, nn, optim, recording
 from minitorch.compiler import CannotRecord
 from minitorch.compiler.recorder import Recorder
 from minitorch.compiler.step import ATTEMPTS, OPEN, PROGRAMS
-from minitorch.core import recording
 from minitorch.core.dispatch import REGISTRY
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import count_change

@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from minitorch import backend
-from minitorch.core import pytree, recording
+from minitorch import backend, recording
+from minitorch.core import pytree
 from minitorch.core.dispatch import Op, intercepted
 from minitorch.core.function import Part
 from minitorch.core.grad_mode import no_grad

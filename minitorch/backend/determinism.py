@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minitorch.core.recording import edited
+from minitorch.recording import edited
 
 __all__ = ["are_deterministic_algorithms_enabled", "use_deterministic_algorithms"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from minitorch.core import pytree
 from minitorch.core.dtypes import Array
-from minitorch.core.recording import Work
+from minitorch.recording import Work
 
 
 class DynamicScalar:

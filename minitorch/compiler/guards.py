@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter, is_
 from typing import Any
 
-from minitorch import backend
+from minitorch import backend, recording
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.compiler.recorder import Recorder
 from minitorch.compiler.values import alike, kind_of
-from minitorch.core import dtypes, recording
+from minitorch.core import dtypes
 from minitorch.core.grad_mode import grad_mode
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Node, Tensor

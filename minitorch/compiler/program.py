@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from minitorch import backend
+from minitorch import backend, recording
 from minitorch.compiler.backward import Backward, arrays_of, of_next
 from minitorch.compiler.guards import Guards
 from minitorch.compiler.holders import holders
 from minitorch.compiler.recorder import Recorder, Repeater
 from minitorch.compiler.values import Values, finished, tensors_of
-from minitorch.core import engine, recording
+from minitorch.core import engine
 from minitorch.core.dtypes import Array
-from minitorch.core.recording import CannotRecord
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.recording import CannotRecord
 
 
 class Problem:

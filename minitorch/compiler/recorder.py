@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
-from minitorch import backend
+from minitorch import backend, recording
 from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Trace, now
-from minitorch.core import pytree, recording
+from minitorch.core import pytree
 from minitorch.core.dispatch import Op, intercepted
 from minitorch.core.dtypes import Array
 from minitorch.core.grad_mode import grad_mode
-from minitorch.core.recording import CannotRecord, Work
+from minitorch.recording import CannotRecord, Work
 
 Kernel = Callable[..., Any]
 DATA_DEPENDENT = ("nonzero",)  # ops whose result has a shape that only the data can tell

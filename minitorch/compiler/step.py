@@ -9,16 +9,16 @@ from functools import update_wrapper
 from threading import RLock
 from typing import Any, TypeVar, overload
 
-from minitorch import backend
+from minitorch import backend, recording
 from minitorch.compiler.backward import Backward
 from minitorch.compiler.program import Program
 from minitorch.compiler.recorder import Recorder
 from minitorch.compiler.values import Values, finished, tensors_of
-from minitorch.core import dispatch, recording
+from minitorch.core import dispatch
 from minitorch.core.dtypes import Array
-from minitorch.core.recording import CannotRecord
 from minitorch.core.tensor import tensor_of
 from minitorch.nn.module import Module
+from minitorch.recording import CannotRecord
 
 Step = Callable[..., Any]
 M = TypeVar("M", bound=Module)

@@ -1,16 +1,14 @@
 """What an afternoon reads: from numbers in memory to derivatives of any order.
 
-Read the modules in this order; each needs only those before it (and `minitorch.backend`, whose
-kernels it calls).
+Read the modules in this order; each needs only those before it, and beside them `backend`, whose
+kernels it calls, `operands`, the slow way to one dtype, and `recording`, for compiled steps.
 
     pytree      nested tuples, lists and dicts
-    recording   what a compiled step is told; one test while nobody records
     dtypes      dtypes and PyTorch's rules of promotion; shapes
     device      devices, what a backend offers, and which ones there are
     grad_mode   whether ops are recorded
     sparse      RowGrad: gradients of a few rows
     tensor      Tensor: an array, its version, its place on the tape, which is a Node
-    operands    bringing an op's operands to one device and dtype
     dispatch    Op, the registry, finding a kernel, and the stack of what wraps kernels and rules
     tape        values that nodes save, in-place changes, views
     families    elementwise, linear, bilinear, general, fused: both rules from one line

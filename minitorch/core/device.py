@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.core.dtypes import Array
-from minitorch.core.recording import edited
+from minitorch.recording import edited
 
 __all__ = [
     "Backend",

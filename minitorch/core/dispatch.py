@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any
 
-from minitorch import backend
-from minitorch.core import recording
+from minitorch import backend, recording
 from minitorch.core.tensor import Node, Saved, Tensor, restore, saved_of
 
 Function = Callable[..., Any]

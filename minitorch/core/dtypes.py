@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.core.recording import edited
+from minitorch.recording import edited
 
 __all__ = [
     "Size",
@@ -114,12 +114,6 @@ def as_dtype(value: object) -> dtype:
     raise TypeError(f"dtype: expected a minitorch dtype such as minitorch.float32, got {value!r}")
 
 
-def conversion(d: dtype) -> str:
-    """The method call that brings a tensor to a dtype, for error messages: ".float()"."""
-    name = next((name for name, alias in ALIASES.items() if alias is d), None)
-    return f".to({d})" if name is None else f".{name}()"
-
-
 def get_default_dtype() -> dtype:
     """The dtype that Python floats become: float32, unless set otherwise."""
     return _default
@@ -149,12 +143,6 @@ def plain(number: Any) -> Any:
     if type(number).__name__ in ("bool", "bool_"):
         return bool(number)
     return int(number) if isinstance(number, numbers.Integral) else float(number)
-
-
-def limits(d: dtype) -> tuple[int, int]:
-    """The smallest and the largest number of an integer dtype."""
-    bits = 8 * d.itemsize
-    return (0, 2**bits - 1) if d.name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from sys import getrefcount
 from typing import Any
 
-from minitorch import backend
-from minitorch.core import recording
+from minitorch import backend, recording
 from minitorch.core.dispatch import wrapped_rule
 from minitorch.core.grad_mode import grad_mode, set_grad_enabled
 from minitorch.core.sparse import RowGrad

@@ -25,9 +25,9 @@ from minitorch import backend
 from minitorch.core.dispatch import Function, Op, require_new
 from minitorch.core.dtypes import FLOAT32, FLOAT64, Array
 from minitorch.core.grad_mode import grad_mode
-from minitorch.core.operands import as_floating, kind, promote
 from minitorch.core.tape import Unit, register_view
 from minitorch.core.tensor import Node, Saved, Tensor, restore, save, saved_of, tensor_of
+from minitorch.operands import as_floating, kind, promote
 
 TensorFunction = Callable[..., Tensor]
 Partial = Callable[..., Any] | str
@@ -381,7 +381,8 @@ def fused(
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
         grads = backward_entries[t](given, *kept, needs=needs, **node.params)
         return [
-            None if r is None else tensor_of(r if type(r) is t else _mended(r, t)) for r in grads
+            None if r is None else tensor_of(r if type(r) is t else backend.of_type(t).as_array(r))
+            for r in grads
         ]
 
     require_new(name)
@@ -395,7 +396,7 @@ def fused(
         t = type(a)
         r, *kept = entries[t](a, **params)
         if type(r) is not t:
-            r = _mended(r, t)
+            r = backend.of_type(t).as_array(r)
         p = x.node
         if p is None or not grad_mode.enabled:
             return tensor_of(r)
@@ -408,7 +409,7 @@ def fused(
         t = type(a)
         r, *kept = entries[t](a, b, c, **params)
         if type(r) is not t:
-            r = _mended(r, t)
+            r = backend.of_type(t).as_array(r)
         p, q, o = x.node, y.node, z.node
         if (p is q is o is None) or not grad_mode.enabled:
             return tensor_of(r)
@@ -421,7 +422,7 @@ def fused(
         t = type(arrays[0])
         r, *kept = entries[t](*arrays, **params)
         if type(r) is not t:
-            r = _mended(r, t)
+            r = backend.of_type(t).as_array(r)
         parents = tuple([x.node for x in xs])
         needs = tuple([p is not None for p in parents])
         if not grad_mode.enabled or not any(needs):
@@ -430,11 +431,6 @@ def fused(
         return _recorded(op, r, parents, arrays, versions, kept, needs, params)
 
     return named({1: unary, 3: ternary}.get(arity, several), op)
-
-
-def _mended(r: Any, array_type: type) -> Array:
-    """A number that a kernel has given, as an array."""
-    return backend.of_type(array_type).as_array(r)
 
 
 _ONE_NEEDED = (True,)

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from minitorch.core import recording
+from minitorch import recording
 from minitorch.core.tensor import Node, Tensor, save
 
 

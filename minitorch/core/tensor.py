@@ -9,10 +9,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minitorch import backend
-from minitorch.core import recording
-from minitorch.core.device import Device
-from minitorch.core.dtypes import Array, Size, dtype, of_array
+from minitorch import recording
+from minitorch.core.dtypes import Array
 from minitorch.core.sparse import RowGrad
 from minitorch.protocols import Protocols
 
@@ -141,73 +139,6 @@ class Tensor(Protocols):
         unique: Callable[..., Any]
 
         def __init__(self, *data: Any, device: Any = None) -> None: ...
-
-    # ------------------------------------------------------------------ what it is
-    @property
-    def shape(self) -> Size:
-        """Lengths of all dimensions."""
-        return Size(self.array.shape)
-
-    @property
-    def dtype(self) -> dtype:
-        """Type of the elements."""
-        return of_array(self.array)
-
-    @property
-    def device(self) -> Device:
-        """Device that holds the elements."""
-        return backend.device_of(self.array)
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return int(self.array.ndim)
-
-    def dim(self) -> int:
-        """Number of dimensions."""
-        return int(self.array.ndim)
-
-    def numel(self) -> int:
-        """Number of elements."""
-        return int(self.array.size)
-
-    def nelement(self) -> int:
-        """Number of elements."""
-        return int(self.array.size)
-
-    def element_size(self) -> int:
-        """Bytes of one element."""
-        return int(self.array.dtype.itemsize)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return int(self.array.nbytes)
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the length of one dimension."""
-        if dim is None:
-            return self.shape
-        if not -max(self.ndim, 1) <= dim < max(self.ndim, 1):
-            raise IndexError(f"size: dim {dim} is out of range for shape {tuple(self.shape)}")
-        return self.array.shape[dim]
-
-    def stride(self, dim: int | None = None) -> Any:
-        """Steps between neighbours along each dimension (or one), in elements."""
-        steps = tuple(s // self.array.dtype.itemsize for s in self.array.strides)
-        return steps if dim is None else steps[dim]
-
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in memory in the order of their indices."""
-        return bool(self.array.flags.c_contiguous)
-
-    def is_floating_point(self) -> bool:
-        """Whether the elements are floating-point numbers."""
-        return self.dtype.is_floating_point
-
-    def data_ptr(self) -> int:
-        """Address of the first element, on its device."""
-        return backend.of(self.array).address(self.array)
 
     # ------------------------------------------------------------------ gradients
     @property

@@ -13,9 +13,9 @@ from minitorch.boundary import guard
 from minitorch.core.dtypes import Array
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.grad_mode import no_grad
-from minitorch.core.operands import same_device
 from minitorch.core.tensor import Tensor
 from minitorch.creation import ones_like, zeros_like
+from minitorch.operands import same_device
 from minitorch.ops.reduce import centre
 from minitorch.random import check_probabilities
 

@@ -8,9 +8,9 @@ from copy import copy
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
+from minitorch import recording
 from minitorch.backend import Device
 from minitorch.boundary import explained
-from minitorch.core import recording
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.dtypes import float16, float32, float64
 from minitorch.core.grad_mode import no_grad

@@ -12,8 +12,8 @@ from typing import Any
 
 from minitorch.autograd import Function
 from minitorch.core import families
-from minitorch.core.operands import same_device
 from minitorch.core.tensor import Tensor
+from minitorch.operands import same_device
 from minitorch.ops import stack
 
 Gates = Sequence[Tensor]

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from minitorch.backend import Device
-from minitorch.core.dtypes import conversion
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.tensor import Tensor
 from minitorch.creation import empty, zeros
@@ -22,6 +21,7 @@ from minitorch.nn import functional as F
 from minitorch.nn import init
 from minitorch.nn.module import Module, Parameter
 from minitorch.nn.recurrence import gru, lstm, rnn
+from minitorch.operands import conversion
 from minitorch.ops import cat, stack
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]

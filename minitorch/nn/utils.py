@@ -9,10 +9,10 @@ from minitorch import ops, underived
 from minitorch.boundary import guard
 from minitorch.core import families
 from minitorch.core.grad_mode import no_grad
-from minitorch.core.operands import same_device
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor, zeros_like
+from minitorch.operands import same_device
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 

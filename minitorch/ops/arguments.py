@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch.core.families import constant
-from minitorch.core.operands import integer
 from minitorch.core.tensor import Tensor
+from minitorch.operands import integer
 
 # Raises IndexError where an element is not in [0, length); a GPU need not wait to find out.
 _check_range = constant("check_range")

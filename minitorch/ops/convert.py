@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import backend
+from minitorch import backend, recording
 from minitorch.backend import Device
-from minitorch.core import dtypes, recording
+from minitorch.core import dtypes
 from minitorch.core.dispatch import Op
 from minitorch.core.families import TensorFunction, general, linear
 from minitorch.core.grad_mode import grad_mode

@@ -15,9 +15,9 @@ from minitorch.core.families import (
     general,
     sum_to,
 )
-from minitorch.core.operands import Number, is_number, kind, promote, result_dtype, same_device
 from minitorch.core.tape import watch
 from minitorch.core.tensor import Tensor, tensor_of
+from minitorch.operands import Number, is_number, kind, promote, result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
 from minitorch.underived import comparison
 

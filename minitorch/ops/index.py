@@ -9,10 +9,10 @@ from minitorch.core import dtypes
 from minitorch.core.dispatch import REGISTRY, AnyOp
 from minitorch.core.families import TensorFunction, constant, linear
 from minitorch.core.grad_mode import grad_mode
-from minitorch.core.operands import same_device
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tape import watch
 from minitorch.core.tensor import Node, Tensor, saved_of, tensor_of
+from minitorch.operands import same_device
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.shape import broadcast_tensors
 

@@ -15,13 +15,13 @@ from minitorch import backend, creation, random, underived
 from minitorch.core import dispatch, dtypes, families, tape
 from minitorch.core.families import general
 from minitorch.core.grad_mode import grad_mode, no_grad
-from minitorch.core.operands import fitting, is_number, same_device
-from minitorch.core.recording import edited
 from minitorch.core.tape import Member, member_of, view_of_leaf
 from minitorch.core.tensor import Node, Tensor, tensor_of
+from minitorch.operands import fitting, is_number, same_device
 from minitorch.ops import convert, elementwise, shape
 from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
+from minitorch.recording import edited
 
 __all__ = ["addcdiv", "addcmul", "index_add", "lerp", "masked_fill", "scatter", "scatter_add"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from minitorch.core import dtypes
 from minitorch.core.families import TensorFunction, bilinear
-from minitorch.core.operands import result_dtype, same_device
 from minitorch.core.tensor import Tensor
+from minitorch.operands import conversion, result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
 
 __all__ = ["bmm", "dot", "einsum", "matmul", "mm", "mv", "outer"]
@@ -34,7 +34,7 @@ def _prepare(name: str, *tensors: Any) -> list[Tensor]:
         wanted = default if default in given else result_dtype(tensors)
         raise RuntimeError(
             f"{name}: expected operands of the same dtype, got "
-            f"{' and '.join(d.name for d in given)}; use {dtypes.conversion(wanted)}"
+            f"{' and '.join(d.name for d in given)}; use {conversion(wanted)}"
         )
     return list(tensors)
 

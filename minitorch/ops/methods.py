@@ -9,8 +9,8 @@ from minitorch import creation, random
 from minitorch.backend import Device
 from minitorch.boundary import guarded
 from minitorch.core import dtypes
-from minitorch.core.operands import is_number
 from minitorch.core.tensor import Tensor
+from minitorch.operands import is_number
 from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
 
 # What stands in the `__all__` of a theme is a method, too, except for these; and so are others.

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from minitorch.core import dtypes
 from minitorch.core.families import TensorFunction, constant, general, linear
-from minitorch.core.operands import as_floating, is_number, same_device
 from minitorch.core.tensor import Tensor
+from minitorch.operands import as_floating, is_number, same_device
 from minitorch.ops import elementwise
 from minitorch.ops.arguments import Dims, all_dims, named_dims, one_dim
 from minitorch.ops.index import gathered

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from minitorch.core.families import TensorFunction, general, linear, sum_to
-from minitorch.core.operands import result_dtype, same_device
 from minitorch.core.tensor import Tensor
+from minitorch.operands import result_dtype, same_device
 from minitorch.ops.arguments import (
     all_dims,
     is_whole,

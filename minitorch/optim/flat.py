@@ -16,10 +16,10 @@ from typing import Any
 
 from minitorch import backend
 from minitorch.core.dtypes import Array
-from minitorch.core.recording import edited
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.creation import zeros
+from minitorch.recording import edited
 
 ALIGNMENT = 128  # bytes that the beginnings of two slots are apart, or a multiple
 PARAM, GRAD = "param", "grad"  # the columns of a pack that are not states

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from math import cos, inf, pi
 from typing import Any
 
+from minitorch import recording
 from minitorch.boundary import guard
-from minitorch.core import recording
 from minitorch.optim.optimizer import Optimizer, number
 from minitorch.optim.plan import Group
 

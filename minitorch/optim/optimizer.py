@@ -11,8 +11,7 @@ from numbers import Real
 from operator import itemgetter
 from typing import Any
 
-from minitorch import backend
-from minitorch.core import recording
+from minitorch import backend, recording
 from minitorch.core.grad_mode import enable_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor

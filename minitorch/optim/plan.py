@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
-from minitorch import underived
-from minitorch.core import recording
+from minitorch import recording, underived
 from minitorch.core.dtypes import Array
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minitorch.backend.extras import install_hint
-from minitorch.core.operands import integer
 from minitorch.core.tensor import Tensor
 from minitorch.files import replacing
+from minitorch.operands import integer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

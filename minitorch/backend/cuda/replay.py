@@ -10,7 +10,7 @@ from minitorch.backend.cuda.gpu import Array, Gpu
 from minitorch.backend.cuda.graph import CaptureError, Graph, capture
 from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Replay, Trace, now
 from minitorch.core import pytree
-from minitorch.core.recording import CannotRecord
+from minitorch.recording import CannotRecord
 
 
 class GraphTrace(Trace):

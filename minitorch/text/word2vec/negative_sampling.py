@@ -7,9 +7,9 @@ from typing import Any
 
 from minitorch import library
 from minitorch.boundary import guard
-from minitorch.core.operands import same_device
 from minitorch.core.tensor import Tensor
 from minitorch.creation import arange
+from minitorch.operands import same_device
 from minitorch.ops import logsigmoid
 
 __all__ = ["negative_sampling", "negative_sampling_sgd_"]

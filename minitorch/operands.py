@@ -111,7 +111,7 @@ def _as_number(name: str, number: Any, dtype: dtypes.dtype) -> Number:
         whole = dtypes.plain(number)
         if not -(2**63) <= whole < 2**64:
             raise RuntimeError(f"{name}: {reprlib.repr(whole)} does not fit into 64 bits")
-        low, high = dtypes.limits(dtype)
+        low, high = limits(dtype)
         return Number((int(whole) - low) % (high - low + 1) + low)
     value = fitting(name, number, dtype)
     if dtype is dtypes.float16 and name in _WRAPPING:
@@ -141,7 +141,7 @@ def fitting(what: str, number: Any, dtype: dtypes.dtype) -> Any:
             raise RuntimeError(
                 f"{what}: {reprlib.repr(number)} does not fit into {dtype}"
             ) from None
-    low, high = dtypes.limits(dtype)
+    low, high = limits(dtype)
     least = low if low or isinstance(number, float) else -high
     if not least <= number <= high:
         raise RuntimeError(
@@ -158,3 +158,17 @@ def kind(x: object) -> str:
 def as_floating(x: Tensor) -> Tensor:
     """x itself if it has a floating-point dtype, else in the default one."""
     return x if x.dtype.is_floating_point else x.to(dtypes.get_default_dtype())
+
+
+def conversion(dtype: dtypes.dtype) -> str:
+    """The method call that brings a tensor to a dtype, for error messages: ".float()"."""
+    name = next((name for name, alias in dtypes.ALIASES.items() if alias is dtype), None)
+    return f".to({dtype})" if name is None else f".{name}()"
+
+
+def limits(dtype: dtypes.dtype) -> tuple[int, int]:
+    """The smallest and the largest number of an integer dtype."""
+    bits = 8 * dtype.itemsize
+    if dtype.name.startswith("u"):
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
