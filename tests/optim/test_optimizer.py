@@ -516,3 +516,44 @@ def test_a_frozen_parameter_that_holds_a_gradient_is_stepped(name):
         found.append([array(p) for p in ps])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+# ---------------------------------------------------------------------- a rule of one's own
+class Lion(optim.Optimizer):
+    """The sign of a momentum (Chen et al. 2023), in tensor ops."""
+
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @minitorch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            lr, (beta1, beta2) = group["lr"], group["betas"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("exp_avg", minitorch.zeros_like(p))
+                p.mul_(1 - lr * group["weight_decay"]).sub_(m.lerp(p.grad, 1 - beta1).sign() * lr)
+                m.lerp_(p.grad, 1 - beta2)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_step_in_tensor_ops_is_an_optimizer(device, compiled):
+    target = np.array([[0.3, -1.0], [2.0, 0.0]])
+    p = nn.Parameter(minitorch.zeros(2, 2, dtype=minitorch.float64))
+    optimizer = Lion([p], lr=0.1, weight_decay=0.2)
+
+    def step(target):
+        optimizer.zero_grad()
+        (p - target).square().sum().backward()
+        optimizer.step()
+
+    run = minitorch.compile(step, fullgraph=True) if compiled else step
+    expected, m = np.zeros((2, 2)), np.zeros((2, 2))
+    for _ in range(8):
+        run(minitorch.tensor(target))
+        g = 2 * (expected - target)
+        update = np.sign(0.9 * m + 0.1 * g)
+        expected -= 0.1 * (update + 0.2 * expected)
+        m = 0.99 * m + 0.01 * g
+        np.testing.assert_allclose(array(p), expected, atol=1e-12)
+    np.testing.assert_allclose(array(optimizer.state[p]["exp_avg"]), m, atol=1e-12)
+    assert optimizer.state_dict()["state"].keys() == {0}

@@ -9,6 +9,7 @@ where they go (`homes`). The formulas and their sources stand at the classes of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from itertools import repeat
 from math import sqrt
@@ -276,6 +277,20 @@ _COMPILED: dict[Rule, tuple[Callable[[Arrays, dict[str, Any]], bool], int]] = {
 Piece = Sequence[Array | None]
 
 
+def _dense(rule: Rule, states: int, prepare: Callable[..., dict[str, Any]] = dict) -> Rule:
+    """The kernel of a rule with so many states, for whole parameters.
+
+    Its columns are parameters, states, gradients, and then `homes` and `parts`, where there are
+    such. prepare: gives the rule's options of those of the optimizer.
+    """
+
+    def kernel(*columns: Arrays, **options: Any) -> None:
+        homes, parts = columns[states + 2 :] or ((), ())
+        _run(rule, columns[: states + 2], homes, parts, prepare(**options))
+
+    return quiet(kernel)
+
+
 def _run(
     rule: Rule, columns: Sequence[Arrays], homes: Arrays, parts: Arrays, options: dict[str, Any]
 ) -> None:
@@ -318,55 +333,6 @@ def _run_piece(rule: Rule, piece: Piece, options: dict[str, Any], scratch: Array
             a[...] = result
 
 
-def _sgd_(
-    params: Arrays,
-    buffers: Arrays,
-    grads: Arrays,
-    homes: Arrays = (),
-    parts: Arrays = (),
-    **options: Any,
-) -> None:
-    _run(_sgd, (params, buffers, grads), homes, parts, options)
-
-
-def _adagrad_(
-    params: Arrays,
-    sums: Arrays,
-    grads: Arrays,
-    homes: Arrays = (),
-    parts: Arrays = (),
-    **options: Any,
-) -> None:
-    _run(_adagrad, (params, sums, grads), homes, parts, options)
-
-
-def _rmsprop_(
-    params: Arrays,
-    squares: Arrays,
-    means: Arrays,
-    buffers: Arrays,
-    grads: Arrays,
-    homes: Arrays = (),
-    parts: Arrays = (),
-    **options: Any,
-) -> None:
-    _run(_rmsprop, (params, squares, means, buffers, grads), homes, parts, options)
-
-
-def _adam_(
-    params: Arrays,
-    means: Arrays,
-    squares: Arrays,
-    largest: Arrays,
-    grads: Arrays,
-    homes: Arrays = (),
-    parts: Arrays = (),
-    **options: Any,
-) -> None:
-    columns = (params, means, squares, largest, grads)
-    _run(_adam, columns, homes, parts, adam_options(**options))
-
-
 # ------------------------------------------------------------------ some rows of parameters
 def _coalesced(rows: Array, values: Array, length: int, what: str) -> tuple[Array, Array]:
     """Distinct rows, and the sums of their values (of halves in float32)."""
@@ -377,43 +343,32 @@ def _coalesced(rows: Array, values: Array, length: int, what: str) -> tuple[Arra
     return distinct, index_add_(total, place, values.astype(dtype, copy=False), 0)
 
 
-def _run_rows(
-    name: str, rule: Rule, columns: Sequence[Arrays], rows: Arrays, values: Arrays, **options: Any
-) -> None:
-    """The rule on the rows that have a gradient; columns: parameters, states."""
-    for i, index in enumerate(rows):
-        whole = [column[i] if len(column) else None for column in columns]
-        distinct, total = _coalesced(index, values[i], len(columns[0][i]), f"{name}: row")
-        parts = [None if a is None else a[distinct] for a in whole]
-        _run_piece(rule, [*parts, total], options, _scratch(total.shape, total.dtype))
-        for a, part in zip(whole, parts, strict=True):
-            if a is not None:
+def _sparse(
+    name: str, rule: Rule, states: int, prepare: Callable[..., dict[str, Any]] = dict
+) -> Rule:
+    """The kernel of a rule for the rows that have a gradient.
+
+    Its columns are parameters, states, rows and their gradients; the rule has so many states, of
+    which the last may not be among them.
+    """
+
+    def kernel(*columns: Arrays, **options: Any) -> None:
+        options = prepare(**options)
+        for *whole, index, values in zip(*columns):
+            distinct, total = _coalesced(index, values, len(whole[0]), f"{name}: row")
+            parts = [a[distinct] for a in whole]
+            piece = *parts, *[None] * (states - len(parts) + 1), total
+            _run_piece(rule, piece, options, _scratch(total.shape, total.dtype))
+            for a, part in zip(whole, parts, strict=True):
                 a[distinct] = part
+
+    return quiet(kernel)
 
 
 def _sgd_rows_(params: Arrays, rows: Arrays, values: Arrays, *, lr: float, maximize: bool) -> None:
     for p, index, value in zip(params, rows, values, strict=True):
         check_range(index, len(p), "sgd_rows_: row")
         index_add_(p, index, value, 0, lr if maximize else -lr)
-
-
-def _adagrad_rows_(
-    params: Arrays, sums: Arrays, rows: Arrays, values: Arrays, **options: Any
-) -> None:
-    _run_rows("adagrad_rows_", _adagrad, (params, sums), rows, values, weight_decay=0, **options)
-
-
-def _adam_rows_(
-    params: Arrays,
-    means: Arrays,
-    squares: Arrays,
-    rows: Arrays,
-    values: Arrays,
-    **options: Any,
-) -> None:
-    columns = (params, means, squares, ())
-    numbers = adam_options(**options, sparse=True)
-    _run_rows("adam_rows_", _adam, columns, rows, values, **numbers)
 
 
 # ------------------------------------------------------------------ gradients
@@ -448,11 +403,11 @@ OPTIMIZERS: Entries = {
     "fill_all_": quiet(_fill_all_),
     "scale_all_": quiet(_scale_all_),
     "clamp_all_": quiet(_clamp_all_),
-    "sgd_": quiet(_sgd_),
-    "adagrad_": quiet(_adagrad_),
-    "rmsprop_": quiet(_rmsprop_),
-    "adam_": quiet(_adam_),
+    "sgd_": _dense(_sgd, 1),
+    "adagrad_": _dense(_adagrad, 1),
+    "rmsprop_": _dense(_rmsprop, 3),
+    "adam_": _dense(_adam, 3, adam_options),
     "sgd_rows_": quiet(_sgd_rows_),
-    "adagrad_rows_": quiet(_adagrad_rows_),
-    "adam_rows_": quiet(_adam_rows_),
+    "adagrad_rows_": _sparse("adagrad_rows_", _adagrad, 1, partial(dict, weight_decay=0)),
+    "adam_rows_": _sparse("adam_rows_", _adam, 3, partial(adam_options, sparse=True)),
 }

@@ -48,7 +48,7 @@ SPARSE = np.dtype(  # `Sparse` of kernels/optim.cu
 )
 INT64 = np.dtype(np.int64)
 Rule = Callable[..., Any]
-Options = dict[str, Any]
+Used = tuple[bool, ...]  # of a parameter's states those that there are
 
 
 # ---------------------------------------------------------------------- rules
@@ -70,6 +70,7 @@ def _options(dtype: np.dtype[Any], numbers: dict[str, float], *flags: bool) -> A
 
 def _sgd(
     dtype: np.dtype[Any],
+    used: Used,
     *,
     lr: float,
     maximize: bool,
@@ -89,14 +90,20 @@ def _sgd(
 
 
 def _adagrad(
-    dtype: np.dtype[Any], *, lr: float, eps: float, maximize: bool, weight_decay: float = 0.0
+    dtype: np.dtype[Any],
+    used: Used,
+    *,
+    lr: float,
+    eps: float,
+    maximize: bool,
+    weight_decay: float = 0.0,
 ) -> Any:
     return _options(dtype, {"lr": lr, "eps": eps, "weight_decay": weight_decay}, maximize)
 
 
 def _rmsprop(
     dtype: np.dtype[Any],
-    centered: bool,
+    used: Used,
     *,
     lr: float,
     alpha: float,
@@ -113,10 +120,10 @@ def _rmsprop(
         "weight_decay": weight_decay,
         "momentum": momentum,
     }
-    return _options(dtype, numbers, centered, maximize)
+    return _options(dtype, numbers, used[1], maximize)
 
 
-def _adam(dtype: np.dtype[Any], amsgrad: bool, **options: Any) -> Any:
+def _adam(dtype: np.dtype[Any], used: Used, **options: Any) -> Any:
     given = adam_options(**options)
     numbers = {
         "size": given["size"],
@@ -127,22 +134,26 @@ def _adam(dtype: np.dtype[Any], amsgrad: bool, **options: Any) -> Any:
         "keep": given["keep"],
         "weight_decay": given["weight_decay"],
     }
-    return _options(dtype, numbers, amsgrad, given["maximize"], False)
+    return _options(dtype, numbers, used[2], given["maximize"], False)
 
 
 # ---------------------------------------------------------------------- whole parameters
-def _change_all(
-    gpu: Gpu, name: str, columns: Sequence[Arrays], grads: Arrays, rule: Rule, options: Options
-) -> None:
-    """Run a rule on parameters and states (columns) with their gradients."""
-    rows = []
-    for i, g in enumerate(grads):
-        changed = [column[i] if len(column) else None for column in columns]
-        if g.size:
-            rows.append((changed, _gradient(gpu, g, changed[0])))
-    chosen = gpu.numbers(rule, options)
-    for i in range(0, len(rows), MAX_TENSORS):
-        _change_some(gpu, name, rows[i : i + MAX_TENSORS], chosen)
+def _dense(name: str, rule: Rule) -> Callable[..., None]:
+    """The launch of a rule for whole parameters. Its columns: parameters, states, gradients."""
+
+    def launch(gpu: Gpu, *columns: Arrays, **options: Any) -> None:
+        *written, grads = columns
+        rows = []
+        for i, g in enumerate(grads):
+            changed = [column[i] if len(column) else None for column in written]
+            if g.size:
+                rows.append((changed, _gradient(gpu, g, changed[0])))
+        used = tuple([len(column) > 0 for column in written[1:]])
+        chosen = gpu.numbers(partial(rule, written[0][0].dtype, used), options)
+        for i in range(0, len(rows), MAX_TENSORS):
+            _change_some(gpu, name, rows[i : i + MAX_TENSORS], chosen)
+
+    return launch
 
 
 def _gradient(gpu: Gpu, g: Array, p: Any) -> Array:
@@ -196,60 +207,25 @@ def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
     return gpu.contiguous(a) if a.dtype == dtype else gpu.converted(a, dtype)
 
 
-def _sgd_(gpu: Gpu, params: Arrays, buffers: Arrays, grads: Arrays, **options: Any) -> None:
-    rule = partial(_sgd, params[0].dtype)
-    _change_all(gpu, "sgd", (params, buffers), grads, rule, options)
-
-
-def _adagrad_(gpu: Gpu, params: Arrays, sums: Arrays, grads: Arrays, **options: Any) -> None:
-    rule = partial(_adagrad, params[0].dtype)
-    _change_all(gpu, "adagrad", (params, sums), grads, rule, options)
-
-
-def _rmsprop_(
-    gpu: Gpu,
-    params: Arrays,
-    squares: Arrays,
-    means: Arrays,
-    buffers: Arrays,
-    grads: Arrays,
-    **options: Any,
-) -> None:
-    rule = partial(_rmsprop, params[0].dtype, len(means) > 0)
-    _change_all(gpu, "rmsprop", (params, squares, means, buffers), grads, rule, options)
-
-
-def _adam_(
-    gpu: Gpu,
-    params: Arrays,
-    means: Arrays,
-    squares: Arrays,
-    largest: Arrays,
-    grads: Arrays,
-    **options: Any,
-) -> None:
-    rule = partial(_adam, params[0].dtype, len(largest) > 0)
-    _change_all(gpu, "adam", (params, means, squares, largest), grads, rule, options)
-
-
 # ---------------------------------------------------------------------- some rows
-def _change_rows(
-    gpu: Gpu,
-    name: str,
-    columns: Sequence[Arrays],
-    rows: Arrays,
-    values: Arrays,
-    rule: Rule,
-    options: Options,
-) -> None:
-    """Run a rule on the rows that have a gradient; columns: parameters, states."""
-    chosen = gpu.numbers(rule, options)
-    for i, index in enumerate(rows):
-        if values[i].size:
-            changed = [column[i] for column in columns]
-            index = gpu.contiguous(index) if index.dtype == INT64 else gpu.converted(index, INT64)
-            grad = _gradient(gpu, values[i], changed[0])
-            _change_rows_of(gpu, name, changed, index, grad, chosen)
+def _sparse(name: str, rule: Rule) -> Callable[..., None]:
+    """The launch of a rule for the rows that have a gradient: parameters, states, rows, values."""
+
+    def launch(gpu: Gpu, *columns: Arrays, **options: Any) -> None:
+        *written, rows, values = columns
+        used = (True,) * (len(written) - 1) + (False,) * STATES
+        chosen = gpu.numbers(partial(rule, written[0][0].dtype, used), options)
+        for i, index in enumerate(rows):
+            if values[i].size:
+                changed = [column[i] for column in written]
+                if index.dtype == INT64:
+                    index = gpu.contiguous(index)
+                else:
+                    index = gpu.converted(index, INT64)
+                grad = _gradient(gpu, values[i], changed[0])
+                _change_rows_of(gpu, name, changed, index, grad, chosen)
+
+    return launch
 
 
 def _change_rows_of(
@@ -277,31 +253,6 @@ def _change_rows_of(
     for copy, original in zip(flat, changed):
         if copy is not original:
             gpu.copy(copy, original)
-
-
-def _sgd_rows_(gpu: Gpu, params: Arrays, rows: Arrays, values: Arrays, **options: Any) -> None:
-    rule = partial(_sgd, params[0].dtype)
-    _change_rows(gpu, "sgd_rows", (params,), rows, values, rule, options)
-
-
-def _adagrad_rows_(
-    gpu: Gpu, params: Arrays, sums: Arrays, rows: Arrays, values: Arrays, **options: Any
-) -> None:
-    rule = partial(_adagrad, params[0].dtype)
-    _change_rows(gpu, "adagrad_rows", (params, sums), rows, values, rule, options)
-
-
-def _adam_rows_(
-    gpu: Gpu,
-    params: Arrays,
-    means: Arrays,
-    squares: Arrays,
-    rows: Arrays,
-    values: Arrays,
-    **options: Any,
-) -> None:
-    rule = partial(_adam, params[0].dtype, False, sparse=True)
-    _change_rows(gpu, "adam_rows", (params, means, squares), rows, values, rule, options)
 
 
 # ---------------------------------------------------------------------- gradients
@@ -339,11 +290,11 @@ OPTIMIZERS: Entries = {
     "fill_all_": _fill_all_,
     "scale_all_": _scale_all_,
     "clamp_all_": _clamp_all_,
-    "sgd_": _sgd_,
-    "adagrad_": _adagrad_,
-    "rmsprop_": _rmsprop_,
-    "adam_": _adam_,
-    "sgd_rows_": _sgd_rows_,
-    "adagrad_rows_": _adagrad_rows_,
-    "adam_rows_": _adam_rows_,
+    "sgd_": _dense("sgd", _sgd),
+    "adagrad_": _dense("adagrad", _adagrad),
+    "rmsprop_": _dense("rmsprop", _rmsprop),
+    "adam_": _dense("adam", _adam),
+    "sgd_rows_": _sparse("sgd_rows", _sgd),
+    "adagrad_rows_": _sparse("adagrad_rows", _adagrad),
+    "adam_rows_": _sparse("adam_rows", partial(_adam, sparse=True)),
 }

@@ -80,9 +80,10 @@ class Sums(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Some blocks of a stretch, the rate of each step, and whether they are the last."""
+    """Some blocks of a stretch, their pairs, the rate of each step; whether they are the last."""
 
     blocks: Blocks
+    pairs: Tensor
     rates: list[float]
     last: bool
 
@@ -172,7 +173,8 @@ class Trainer:
                     self.schedule.alpha(stretch.epoch, stretch.start + i * words)
                     for i in range(first, last, size)
                 ]
-                yield Part(drawn.blocks(first, last), rates, last == n)
+                blocks = drawn.blocks(first, last)
+                yield Part(blocks, self.sampler.pairs(blocks), rates, last == n)
 
     def _drawn(self, stretch: Stretch) -> Drawn:
         corpus, table, _ = self.numbered
@@ -186,7 +188,7 @@ class Trainer:
 
     def _step_over(self, part: Part) -> Sums:
         """Steps over the blocks of a part."""
-        (blocks, rates, _), size = part, self.blocks_at_once
+        (blocks, pairs, rates, _), size = part, self.blocks_at_once
         loss = zeros((), dtype=dtypes.float64, device=self.sampler.keep.device)
         if self.writing is None and self.locks is None:
             self.model.sgd_steps_(blocks, size, rates, loss)
@@ -194,7 +196,7 @@ class Trainer:
             for batch, rate in zip(blocks.split(size), rates, strict=True):
                 with self.writing or nullcontext(), self._locked():
                     self.model.sgd_steps_(batch, size, [rate], loss)
-        return Sums(loss.item(), self.sampler.pairs(blocks).item())
+        return Sums(loss.item(), pairs.item())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
