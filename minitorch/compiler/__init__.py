@@ -4,7 +4,7 @@ A step is recorded by running it, while a recorder wraps the kernels of all ops 
 the step does beside calling them. What a replay relies on is guarded; where that has changed, the
 step is recorded anew. To be read in this order:
 
-    recording     what the house tells a recorder, and the version stamps
+    recording          what the house tells a recorder, and the version stamps
     backend/replay     calls of kernels and host callbacks: what a recording consists of
     recorder           takes them down
     values             arguments and results: pytrees of tensors and constants
