@@ -720,7 +720,7 @@ class Keeper:
     def __init__(self, device):
         self.deep = {"tensors": [(minitorch.ones(1, device=device),)]}
         self.alias = self.deep["tensors"][0][0].detach()
-        SCALE[0] = Keeper.shared = minitorch.ones(1, device=device)
+        SCALE[0], Keeper.shared = (minitorch.ones(1, device=device) for _ in range(2))
 
     def __call__(self, x):
         return x * self.deep["tensors"][0][0] * self.shared * SCALE[0]
@@ -741,7 +741,7 @@ def test_tensors_are_guarded_wherever_a_step_has_them(wrap, device):
     keeper = Keeper(device)
     fast = minitorch.compile(wrap(keeper), fullgraph=True)
     x = minitorch.ones(1, device=device)
-    for tensor in (keeper.deep["tensors"][0][0], Keeper.shared):
+    for tensor in (keeper.deep["tensors"][0][0], Keeper.shared, SCALE[0]):
         assert [fast(x).item() for _ in range(3)] == [keeper(x).item()] * 3
         tensor.data = tensor * 2
     assert fast(x).item() == keeper(x).item() == 8.0
