@@ -64,6 +64,22 @@ def _not_equal(input: Tensor, other: Any) -> Any:
     return elementwise.ne(input, other) if comparable else NotImplemented
 
 
+# Of an operator `+`: what `x + y` and, turned round, `1 + x` call; and what `x += y` does.
+OPERATORS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "add": (elementwise.add_, inplace.add_),
+    "sub": (elementwise.sub_, inplace.sub_),
+    "mul": (elementwise.mul, inplace.mul_),
+    "truediv": (elementwise.div_, inplace.div_),
+    "floordiv": (elementwise.floor_divide, inplace.floor_divide_),
+    "mod": (elementwise.remainder, inplace.remainder_),
+    "pow": (elementwise.pow, inplace.pow_),
+    "and": (elementwise.bitwise_and, inplace.bitwise_and_),
+    "or": (elementwise.bitwise_or, inplace.bitwise_or_),
+    "xor": (elementwise.bitwise_xor, inplace.bitwise_xor_),
+    "lshift": (elementwise.bitwise_left_shift, inplace.bitwise_left_shift_),
+    "rshift": (elementwise.bitwise_right_shift, inplace.bitwise_right_shift_),
+}
+
 OTHER_NAME: dict[str, Callable[..., Any]] = {
     "multiply": elementwise.mul,
     "divide": elementwise.div,
@@ -75,20 +91,6 @@ OTHER_NAME: dict[str, Callable[..., Any]] = {
     "type_as": _type_as,
     "cpu": _cpu,
     "cuda": _cuda,
-    "__add__": elementwise.add_,
-    "__radd__": lambda x, y: elementwise.add_(y, x),
-    "__sub__": elementwise.sub_,
-    "__rsub__": lambda x, y: elementwise.sub_(y, x),
-    "__mul__": elementwise.mul,
-    "__rmul__": lambda x, y: elementwise.mul(y, x),
-    "__truediv__": elementwise.div_,
-    "__rtruediv__": lambda x, y: elementwise.div_(y, x),
-    "__floordiv__": elementwise.floor_divide,
-    "__rfloordiv__": lambda x, y: elementwise.floor_divide(y, x),
-    "__mod__": elementwise.remainder,
-    "__rmod__": lambda x, y: elementwise.remainder(y, x),
-    "__pow__": elementwise.pow,
-    "__rpow__": lambda x, y: elementwise.pow(y, x),
     "__matmul__": linalg.matmul,
     "__neg__": elementwise.neg,
     "__pos__": lambda x: x,
@@ -99,29 +101,7 @@ OTHER_NAME: dict[str, Callable[..., Any]] = {
     "__le__": elementwise.le,
     "__gt__": elementwise.gt,
     "__ge__": elementwise.ge,
-    "__and__": elementwise.bitwise_and,
-    "__rand__": lambda x, y: elementwise.bitwise_and(y, x),
-    "__or__": elementwise.bitwise_or,
-    "__ror__": lambda x, y: elementwise.bitwise_or(y, x),
-    "__xor__": elementwise.bitwise_xor,
-    "__rxor__": lambda x, y: elementwise.bitwise_xor(y, x),
-    "__lshift__": elementwise.bitwise_left_shift,
-    "__rlshift__": lambda x, y: elementwise.bitwise_left_shift(y, x),
-    "__rshift__": elementwise.bitwise_right_shift,
-    "__rrshift__": lambda x, y: elementwise.bitwise_right_shift(y, x),
     "__invert__": elementwise.bitwise_not,
-    "__iadd__": inplace.add_,
-    "__isub__": inplace.sub_,
-    "__imul__": inplace.mul_,
-    "__itruediv__": inplace.div_,
-    "__ipow__": inplace.pow_,
-    "__ifloordiv__": inplace.floor_divide_,
-    "__imod__": inplace.remainder_,
-    "__iand__": inplace.bitwise_and_,
-    "__ior__": inplace.bitwise_or_,
-    "__ixor__": inplace.bitwise_xor_,
-    "__ilshift__": inplace.bitwise_left_shift_,
-    "__irshift__": inplace.bitwise_right_shift_,
     "__getitem__": index.getitem,
     "__setitem__": inplace.setitem,
     "_cat": lambda x, *others, dim=0: shape.cat([x, *others], dim),
@@ -133,6 +113,10 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "T": shape.reverse_dims,
     "mT": shape.matrix_transpose,
 }
+
+
+def _reflected(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    return lambda x, y: function(y, x)
 
 
 def _new(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -167,6 +151,10 @@ def _install() -> None:
     for module, names in METHODS_ONLY.items():
         for name in names.split():
             setattr(Tensor, name, getattr(module, name))
+    for name, (function, in_place) in OPERATORS.items():
+        setattr(Tensor, f"__{name}__", function)
+        setattr(Tensor, f"__r{name}__", _reflected(function))
+        setattr(Tensor, f"__i{name}__", in_place)
     for name, function in OTHER_NAME.items():
         setattr(Tensor, name, function)
     for name in GUARDED.split():

@@ -83,29 +83,36 @@ def _sum_adjoint(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdi
     return expanded(keep_dims(g, shape, dim, keepdim), shape)
 
 
-def _extreme_vjp(
-    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
-) -> list[Tensor]:
-    """The gradient goes in equal parts to all places that hold the extreme value."""
-    x, shape = inputs[0], shapes[0]
-    share = _share(x, keep_dims(output, shape, dim, keepdim), dim)
-    return [keep_dims(g, shape, dim, keepdim) * share]
+def _sloped(name: str, slope: Callable[..., Tensor], save_output: bool = False) -> TensorFunction:
+    """A reduction whose derivative by each element is slope(x, output, dim), elementwise."""
 
+    def slope_of(inputs: Any, output: Any, dim: tuple[int, ...], keepdim: bool) -> Tensor:
+        x = inputs[0]
+        kept = keep_dims(output, x.array.shape, dim, keepdim) if save_output else None
+        return slope(x, kept, dim)
 
-def _extreme_jvp(
-    tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
-) -> Tensor:
-    x = inputs[0]
-    share = _share(x, keep_dims(output, x.shape, dim, keepdim), dim)
-    return _sum(tangents[0] * share, dim=dim, keepdim=keepdim)
+    def vjp(
+        g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
+    ) -> list[Tensor]:
+        along = keep_dims(g, shapes[0], dim, keepdim)
+        return [along * slope_of(inputs, output, dim, keepdim)]
+
+    def jvp(
+        tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
+    ) -> Tensor:
+        moved = tangents[0] * slope_of(inputs, output, dim, keepdim)
+        return _sum(moved, dim=dim, keepdim=keepdim)
+
+    return general(name, vjp, jvp, save_inputs=True, save_output=save_output)
 
 
 def _share(x: Tensor, extreme: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """Equal parts for all elements that are the extreme value."""
     equal = ((x == extreme) | (x != x)).to(x.dtype)
     return equal / _sum(equal, dim=dim, keepdim=True)
 
 
-def _others(x: Tensor, dim: tuple[int, ...]) -> Tensor:
+def _others(x: Tensor, product: None, dim: tuple[int, ...]) -> Tensor:
     """For each element the product of all others over `dim`; no division, so right at zeros."""
     kept = [d for d in range(x.ndim) if d not in dim]
     order = [*kept, *dim]
@@ -127,53 +134,12 @@ def _others_last(x: Tensor) -> Tensor:
     return (both * right)._cat(both * left, above[..., half:], dim=-1)
 
 
-def _prod_vjp(
-    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
-) -> list[Tensor]:
-    return [keep_dims(g, shapes[0], dim, keepdim) * _others(inputs[0], dim)]
-
-
-def _prod_jvp(
-    tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
-) -> Tensor:
-    return _sum(tangents[0] * _others(inputs[0], dim), dim=dim, keepdim=keepdim)
-
-
 def _mean_adjoint(g: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
     return _sum_adjoint(g / _count(shape, dim), shape, dim, keepdim)
 
 
-def _var_vjp(
-    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
-) -> list[Tensor]:
-    x, shape = inputs[0], shapes[0]
-    return [keep_dims(g, shape, dim, keepdim) * _var_slope(x, dim)]
-
-
-def _var_jvp(
-    tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
-) -> Tensor:
-    return _sum(tangents[0] * _var_slope(inputs[0], dim), dim=dim, keepdim=keepdim)
-
-
-def _var_slope(x: Tensor, dim: tuple[int, ...]) -> Tensor:
+def _var_slope(x: Tensor, variance: None, dim: tuple[int, ...]) -> Tensor:
     return _centre(x, dim=dim) * (2 / (_count(x.array.shape, dim) or math.nan))
-
-
-def _std_vjp(
-    g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
-) -> list[Tensor]:
-    x, shape = inputs[0], shapes[0]
-    slope = _std_slope(x, keep_dims(output, shape, dim, keepdim), dim)
-    return [keep_dims(g, shape, dim, keepdim) * slope]
-
-
-def _std_jvp(
-    tangents: Any, inputs: Any, output: Any, shape: Any, dim: tuple[int, ...], keepdim: bool
-) -> Tensor:
-    x = inputs[0]
-    slope = _std_slope(x, keep_dims(output, x.shape, dim, keepdim), dim)
-    return _sum(tangents[0] * slope, dim=dim, keepdim=keepdim)
 
 
 def _std_slope(x: Tensor, deviation: Tensor, dim: tuple[int, ...]) -> Tensor:
@@ -237,11 +203,11 @@ _mean = linear("mean", _mean_adjoint)
 # x minus its mean, also where rounding the mean changes it by more than the deviation: a
 # projection, so it is its own adjoint. var and std are those of the whole population.
 _centre: TensorFunction = linear("centre", lambda g, shape, dim: _centre(g, dim=dim))
-_var = general("var", _var_vjp, _var_jvp, save_inputs=True)
-_std = general("std", _std_vjp, _std_jvp, save_inputs=True, save_output=True)
-_prod = general("prod", _prod_vjp, _prod_jvp, save_inputs=True)
-_amax = general("amax", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
-_amin = general("amin", _extreme_vjp, _extreme_jvp, save_inputs=True, save_output=True)
+_var = _sloped("var", _var_slope)
+_std = _sloped("std", _std_slope, save_output=True)
+_prod = _sloped("prod", _others)
+_amax = _sloped("amax", _share, save_output=True)
+_amin = _sloped("amin", _share, save_output=True)
 _softmax = general(
     "softmax",
     lambda g, inputs, z, shapes, dim: [_softmax_backward(g, z, dim=dim)],
