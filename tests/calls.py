@@ -77,7 +77,8 @@ def loss() -> Callable[[], object]:
 def words() -> Callable[[], object]:
     """An epoch of word vectors on a small corpus."""
     sentences = [["a", "b", "c", "d", "e"] * 4] * 10
-    model = Word2Vec(vector_size=4, min_count=1, workers=1, epochs=1, sg=1, progress=False)
+    options = {"vector_size": 4, "min_count": 1, "workers": 1, "epochs": 1, "sg": 1}
+    model = Word2Vec(**options, device="cpu", progress=False)
     model.build_vocab(sentences)
     return lambda: model.train(sentences, total_examples=10, epochs=1)
 

@@ -25,7 +25,6 @@ LONG = 600  # lines of a file that is about one thing; longer ones need a reason
 LONG_FILES = {
     "cli.py": "the command: a table of subcommands, with the arguments and the function of each",
     "nn/module.py": "one class: PyTorch's Module has sixty methods",
-    "ops/reduce.py": "one table of reductions, and PyTorch's functions on them",
     "text/vector_table.py": "one class: gensim's table of vectors by key",
     "text/word2vec/model.py": "one class: gensim's Word2Vec, whose options fill a third of it",
 }

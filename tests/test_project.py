@@ -16,7 +16,7 @@ import pytest
 import minitorch
 from minitorch import cli
 from minitorch.backend.extras import install_hint
-from tests import house
+from tests import calls, house
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "minitorch"
@@ -160,6 +160,20 @@ def test_imports_go_one_way():
 
 def test_the_core_and_its_files_are_short():
     assert house.too_long() == []
+
+
+def test_daily_paths_stay_short():
+    """Calls, files and switches of files on four paths, fewer than before the core had a room."""
+    counts = calls.measure()
+    before = {
+        "x * y": (5, 4, 3),
+        "(x * y).sum().backward()": (72, 12, 41),
+        "F.cross_entropy(model(x), y)": (41, 10, 24),
+        "Word2Vec.train": (872, 36, 403),
+    }
+    assert counts.keys() == before.keys()
+    for path, found in counts.items():
+        assert all(a < b for a, b in zip(found, before[path], strict=True)), (path, found)
 
 
 def test_no_list_of_names_is_kept_twice():
