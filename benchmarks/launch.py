@@ -138,7 +138,7 @@ CASES = list(TABLE)
 @cache
 def _device() -> tuple[Stand, dict[str, Callable[..., Any]]]:
     stand = Stand()
-    return stand, build("cuda", stand).entries
+    return stand, build("cuda", stand).kernels
 
 
 def _given(stand: Stand, value: Any) -> Any:

@@ -276,7 +276,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     """func(*primals), and the function that maps a cotangent of it to those of the primals.
 
     That function, vjp_fn(cotangents, retain_graph=True, create_graph=None), takes what has the
-    structure of func's result, and gives a tuple with an entry for each primal. Each call is one
+    structure of func's result, and gives a tuple with a kernel for each primal. Each call is one
     pass backward. has_aux: func returns (result, aux), and aux comes third.
 
     >>> y, vjp_fn = minitorch.func.vjp(lambda x: x * x, minitorch.tensor([1.0, 2.0]))

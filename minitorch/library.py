@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
 from minitorch import backend, underived
-from minitorch.backend import kernels
+from minitorch.backend import cuda_sources
 from minitorch.boundary import guard
 from minitorch.core import dispatch, families
 
@@ -170,7 +170,7 @@ def cuda_source(name: str, source: str | Path) -> None:
     A launch raises RuntimeError, with the compiler's log, where it does not compile. Raises
     ValueError for a name that there is, FileNotFoundError if there is no such file.
     """
-    kernels.add_source(name, source)
+    cuda_sources.add_source(name, source)
 
 
 guard(globals(), ["cuda_source", "register_kernel"])

@@ -200,4 +200,4 @@ class Protocols:
 
 
 def _cloned(array: Array) -> Array:
-    return backend.of(array).entries["clone"](array)
+    return backend.of(array).kernels["clone"](array)

@@ -190,7 +190,7 @@ class _Reader:
             return self._parent(node, 0)
         if name in ELEMENTWISE:
             return self._elementwise(node)
-        if family == "linear" and hasattr(node.op, "entries"):
+        if family == "linear" and hasattr(node.op, "kernels"):
             return self._linear(node)
         if name in REDUCTIONS or name in ALONG:
             return self._along(node)
@@ -267,7 +267,7 @@ class _Reader:
             unit: Any = creation.zeros(len(x.flat), dtype=float64, device=self.device)
             unit[j] = 1
             array = unit.reshape(x.shape).array
-            made = node.op.entries[type(array)](array, **node.params)
+            made = node.op.kernels[type(array)](array, **node.params)
             column = tensor_of(backend.of(array).as_array(made)).reshape(-1)
             for terms, factor in zip(rows, column.tolist(), strict=True):
                 if factor:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitorch import backend, recording
-from minitorch.core.dispatch import REGISTRY, Entries, Function, Op
+from minitorch.core.dispatch import REGISTRY, Function, KernelsByType, Op
 from minitorch.core.dtypes import Array
 from minitorch.core.families import TensorFunction, constant, named
 from minitorch.core.grad_mode import grad_mode
@@ -27,13 +27,13 @@ from minitorch.operands import promote, same_device
 def several(name: str) -> Callable[..., tuple[Tensor, ...]]:
     """An op f(x, **params) of several results, of which none requires grad by itself."""
     op = Op(name, "constant")
-    entries = op.entries
+    kernels = op.kernels
 
     def f(x: Tensor, **params: Any) -> tuple[Tensor, ...]:
         a = x.array
         t = type(a)
         as_array = backend.of_type(t).as_array
-        results = entries[t](a, **params)
+        results = kernels[t](a, **params)
         return tuple([tensor_of(r if type(r) is t else as_array(r)) for r in results])
 
     f.__name__ = name
@@ -56,7 +56,7 @@ def source(name: str) -> TensorFunction:
 
     The device may also be given by a tensor that is on it.
     """
-    entries = Op(name, "source").entries
+    kernels = Op(name, "source").kernels
 
     def f(device: Any, *args: Any, **params: Any) -> Tensor:
         if isinstance(device, Tensor):
@@ -65,7 +65,7 @@ def source(name: str) -> TensorFunction:
         else:
             serving, index = backend.resolve(device)
         try:
-            return tensor_of(entries[serving.array_type](*args, index=index, **params))
+            return tensor_of(kernels[serving.array_type](*args, index=index, **params))
         except MemoryError as error:
             raise backend.OutOfMemoryError(f"{name}: out of memory: {error}") from None
 
@@ -73,9 +73,9 @@ def source(name: str) -> TensorFunction:
     return f
 
 
-def _write(name: str, entry: Function, arrays: Sequence[Any], params: dict[str, Any]) -> None:
+def _write(name: str, kernel: Function, arrays: Sequence[Any], params: dict[str, Any]) -> None:
     try:
-        entry(*arrays, **params)
+        kernel(*arrays, **params)
     except ValueError as error:
         if "read-only" not in str(error):
             raise
@@ -90,13 +90,13 @@ def write(name: str, tracked: bool = True) -> TensorFunction:
 
     tracked: x may be on the tape, where the change leaves nothing; else that is a RuntimeError.
     """
-    entries = Op(name, "write").entries
+    kernels = Op(name, "write").kernels
 
     def f(x: Tensor, *others: Any, **params: Any) -> Tensor:
         if not tracked:
             _refuse_tracked(name, [x])
         arrays = [o.array if isinstance(o, Tensor) else o for o in others]
-        _write(name, entries[type(x.array)], (x.array, *arrays), params)
+        _write(name, kernels[type(x.array)], (x.array, *arrays), params)
         count_change(x)
         return x
 
@@ -115,14 +115,14 @@ def _refuse_tracked(name: str, tensors: Sequence[Tensor]) -> None:
 def update(name: str, tracked: bool = True) -> Callable[..., None]:
     """An op f(written, read, live, **static) on many tensors of one device and dtype at once.
 
-    written, read: lists of tensors, the i-th tensors of all lists belong together; the entry gets
+    written, read: lists of tensors, the i-th tensors of all lists belong together; the kernel gets
     lists of arrays in this order. It changes the memory of those in `written`, whose versions
     are counted up. Where a list is not used it is empty.
     live: gives the parameters that differ from call to call, and does all else that a call has to
     do on the host, such as counting it. A recorded call is repeated by calling `live` and running
-    the entry on the same arrays. static: the other parameters. tracked: as for `write`.
+    the kernel on the same arrays. static: the other parameters. tracked: as for `write`.
     """
-    entries = Op(name, "write").entries
+    kernels = Op(name, "write").kernels
 
     def f(
         written: Sequence[Sequence[Tensor]],
@@ -139,19 +139,21 @@ def update(name: str, tracked: bool = True) -> Callable[..., None]:
         if len({type(a) for column in arrays for a in column}) > 1 or backend.of_type(t).gpu:
             same_device(name, [x for column in columns for x in column])
         params = static if live is None else {**recording.host(live), **static}
-        _write(name, entries[t], arrays, params)
+        _write(name, kernels[t], arrays, params)
         for column in written:
             for x in column:
                 count_change(x)
 
     f.__name__ = name
-    f.entries = entries  # type: ignore[attr-defined]
+    f.kernels = kernels  # type: ignore[attr-defined]
     return f
 
 
-def run_update(entries: Entries, arrays: Sequence[Sequence[Array]], params: dict[str, Any]) -> None:
+def run_update(
+    kernels: KernelsByType, arrays: Sequence[Sequence[Array]], params: dict[str, Any]
+) -> None:
     """What an op made by `update` does for lists of arrays that are known to fit.
 
-    entries: those of the op. Not for a recorder; versions are the caller's to count up.
+    kernels: those of the op. Not for a recorder; versions are the caller's to count up.
     """
-    _write(entries.name, entries[type(arrays[0][0])], arrays, params)
+    _write(kernels.name, kernels[type(arrays[0][0])], arrays, params)

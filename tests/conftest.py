@@ -9,7 +9,7 @@ import pytest
 
 import minitorch
 from minitorch import backend, library
-from minitorch.backend import kernels
+from minitorch.backend import cuda_sources
 from minitorch.core import device as devices
 from minitorch.core import dispatch
 
@@ -83,7 +83,7 @@ def _default_device_and_seeds(device):
 @pytest.fixture
 def own_ops():
     """Ops, kernels and sources that a test makes through `minitorch.library` are gone after it."""
-    made, sources = set(library._made), set(kernels._added)
+    made, sources = set(library._made), set(cuda_sources._added)
     yield
     new = library._made - made
     library._made -= new
@@ -92,13 +92,13 @@ def own_ops():
         for of_device in devices._kernels.values():
             of_device.pop(name, None)
         for serving in backend.registered():
-            serving.entries.pop(name, None)
-    for name in kernels._added.keys() - sources:
-        del kernels._added[name]
-    kernels.source.cache_clear()
+            serving.kernels.pop(name, None)
+    for name in cuda_sources._added.keys() - sources:
+        del cuda_sources._added[name]
+    cuda_sources.source.cache_clear()
     for gpu in (serving.gpu for serving in backend.registered() if serving.gpu is not None):
         for known in (gpu.kernels._modules, gpu.kernels._functions, gpu._in_rows):
-            for key in [key for key in known if key[0] not in kernels.files()]:
+            for key in [key for key in known if key[0] not in cuda_sources.files()]:
                 del known[key]
 
 

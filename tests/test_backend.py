@@ -30,7 +30,7 @@ def _other(function):
 def other():
     """A second device with two numbers, which computes as the cpu does."""
     cpu = backend.named("cpu")
-    entries = {name: _other(f) for name, f in cpu.entries.items()}
+    entries = {name: _other(f) for name, f in cpu.kernels.items()}
     entries["transfer"] = transfer
     backend.register(
         backend.Backend(
@@ -181,13 +181,13 @@ def test_no_backend_holds_foreign_arrays():
 
 def test_an_op_that_a_device_lacks(other):
     x = minitorch.ones(2, device=other)
-    missing = backend.named(other).entries.pop("sin")
-    REGISTRY["sin"].entries.pop(OtherArray, None)
+    missing = backend.named(other).kernels.pop("sin")
+    REGISTRY["sin"].kernels.pop(OtherArray, None)
     try:
         with pytest.raises(NotImplementedError, match="sin: device 'other' has no such op"):
             x.sin()
     finally:
-        backend.named(other).entries["sin"] = missing
+        backend.named(other).kernels["sin"] = missing
 
 
 def test_a_device_that_is_gone_is_forgotten(other):
@@ -197,7 +197,7 @@ def test_a_device_that_is_gone_is_forgotten(other):
     try:
         with minitorch.autograd.detect_anomaly():
             assert (ours([1.0]) + 1).tolist() == [2.0]
-        assert OtherArray not in REGISTRY["add"].entries
+        assert OtherArray not in REGISTRY["add"].kernels
     finally:
         backend.register(gone)
 

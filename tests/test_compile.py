@@ -768,11 +768,11 @@ def test_a_guard_compares_what_was_edited_alone(monkeypatch):
 
 
 def entries_in_place():
-    serving = {there.array_type: there.entries for there in backend.registered()}
+    serving = {there.array_type: there.kernels for there in backend.registered()}
     return all(
         entry is serving[array_type][name]
         for name, op in REGISTRY.items()
-        for array_type, entry in op.entries.items()
+        for array_type, entry in op.kernels.items()
         if array_type in serving  # and not that of a test
     )
 
@@ -1140,7 +1140,7 @@ def test_work_on_arrays_that_passes_by_is_noticed():
     buffer = minitorch.zeros(2)
 
     def step(x):
-        backend.of(x.array).entries["copy_"](buffer.array, x.array)
+        backend.of(x.array).kernels["copy_"](buffer.array, x.array)
         return buffer * 2
 
     fast = minitorch.compile(step)

@@ -140,11 +140,11 @@ def test_a_device_number_that_does_not_exist(tmp_path):
 
 BROKEN = """
 import pathlib, shutil, sys
-from minitorch.backend import kernels
+from minitorch.backend import cuda_sources
 folder = pathlib.Path("broken")
-shutil.copytree(kernels.folder(), folder)
+shutil.copytree(cuda_sources.folder(), folder)
 (folder / "reduce.cu").write_text('#include "common.cuh"' + 10 * chr(10) + "\\nint nonsense = ;\\n")
-kernels.folder = lambda: folder
+cuda_sources.folder = lambda: folder
 import minitorch
 x = minitorch.ones(1000, device="sim")
 pool = minitorch.backend.sim.get_default_memory_pool()

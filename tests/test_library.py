@@ -204,7 +204,7 @@ def test_a_kernel_waits_for_its_device(monkeypatch, scaled):
     backend.register_lazily("later", make)
     library.register_kernel("scaled", "later", lambda x, by: (x, by))
     try:
-        assert backend.named("later").entries["scaled"](1, by=2) == (1, 2)
+        assert backend.named("later").kernels["scaled"](1, by=2) == (1, 2)
     finally:
         backend.unregister("later")
 

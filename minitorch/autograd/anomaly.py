@@ -34,7 +34,7 @@ __all__ = [
 Frame = tuple[str, int, str]  # file, line, function
 PACKAGE = str(Path(__file__).parent.parent)
 FRAMES = 8  # of the user's, kept with each node
-# Families whose entries make no number out of others.
+# Families whose kernels make no number out of others.
 UNCHECKED = ("constant", "source", "write")
 
 
@@ -132,23 +132,23 @@ def _first_bad(x: Tensor) -> str:
 
 
 def _as_tensor(array: Any, array_type: type) -> Tensor:
-    """What an entry gave, or got: an array, also of another device, or a scalar of NumPy."""
+    """What a kernel gave, or got: an array, also of another device, or a scalar of NumPy."""
     if any(type(array) is there.array_type for there in backend.registered()):
         return tensor_of(array)
     return tensor_of(backend.of_type(array_type).as_array(array))
 
 
 # ---------------------------------------------------------------------- what is intercepted
-def _checked_kernel(op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
+def _checked_kernel(op: Op, array_type: type, kernel: Callable[..., Any]) -> Callable[..., Any]:
     if op.family in UNCHECKED or op.view:
-        return entry
+        return kernel
 
     def checked(*operands: Any, **params: Any) -> Any:
         if _here.busy or _here.trace:
-            return entry(*operands, **params)
+            return kernel(*operands, **params)
         given = [_as_tensor(a, array_type) if type(a) is array_type else a for a in operands]
         was_finite = all(map(_finite, given))  # before the call: `out` may be one of them
-        result = entry(*operands, **params)
+        result = kernel(*operands, **params)
         first = result[0] if isinstance(result, (tuple, list)) else result
         if was_finite:
             y = _as_tensor(first, array_type)

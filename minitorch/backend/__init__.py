@@ -1,6 +1,6 @@
 """Arrays on devices: names, availability, and the backend that serves an array.
 
-A backend is a table of entries (one per op of the registry) for one type of array. This package
+A backend is a table of kernels (one per op of the registry) for one type of array. This package
 has never heard of a Tensor. Above it, only data sources, text corpora and plots import NumPy.
 """
 

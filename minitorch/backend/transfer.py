@@ -54,7 +54,7 @@ def mapped_array(path: str, dtype: str, shape: Sequence[int], offset: int) -> np
 
 
 def transfer(array: Array, device: Device, non_blocking: bool = False) -> Array:
-    """The same elements on another device; every backend's entry.
+    """The same elements on another device; every backend's kernel.
 
     non_blocking: where pinned memory allows it, the host does not wait for the copy.
     """

@@ -41,10 +41,10 @@ class OutOfMemoryError(RuntimeError):
 
 @dataclass(frozen=True, eq=False, repr=False)  # each method that it makes costs import time
 class Backend:
-    """What a device offers to everything above: its array type, its entries, its transfers.
+    """What a device offers to everything above: its array type, its kernels, its transfers.
 
-    `entries` maps the name of an op to a function on arrays; every entry that allocates its
-    result takes `out=`. `views` names the entries whose result shares its argument's memory.
+    `kernels` maps the name of an op to a function on arrays; every kernel that allocates its
+    result takes `out=`. `views` names the kernels whose result shares its argument's memory.
     `to_host` gives a NumPy array that shares no memory with a GPU; `from_host` the reverse. A
     backend with pinned memory (`pin`, `is_pinned`) has `non_blocking=` in both, and copies
     `across` its own devices. `current` is the device that a name without a number means.
@@ -55,7 +55,7 @@ class Backend:
 
     name: str
     array_type: type
-    entries: dict[str, Callable[..., Any]]
+    kernels: dict[str, Callable[..., Any]]
     views: frozenset[str]
     from_host: Callable[..., Array]
     to_host: Callable[..., np.ndarray]
@@ -70,11 +70,11 @@ class Backend:
     pin: Callable[[np.ndarray], np.ndarray] | None = None
     is_pinned: Callable[[np.ndarray], bool] | None = None
     trace: Callable[[], Any] | None = None  # makes a `backend.replay.Trace` of a step
-    # Within it entries give the bits that they give in a recorded step.
+    # Within it kernels give the bits that they give in a recorded step.
     as_recorded: Callable[[], AbstractContextManager[None]] = nullcontext
     gpu: Any = None  # a `cuda.gpu.Gpu`, where kernels are launched
-    # What stands among `entries` for a kernel of an op that a user made.
-    entry_of: Callable[[str, Callable[..., Any]], Callable[..., Any]] = field(
+    # What stands among `kernels` for a kernel of an op that a user made.
+    kernel_of: Callable[[str, Callable[..., Any]], Callable[..., Any]] = field(
         default=lambda op, kernel: kernel
     )
 
@@ -93,11 +93,11 @@ def register(backend: Backend) -> None:
     _by_name[backend.name] = backend
     _by_type[backend.array_type] = backend
     for op, kernel in list(_kernels.get(backend.name, {}).items()):
-        backend.entries[op] = backend.entry_of(op, kernel)
+        backend.kernels[op] = backend.kernel_of(op, kernel)
 
 
 def add_kernel(op: str, device_types: Sequence[str], kernel: Callable[..., Any]) -> None:
-    """Make `kernel` an op's entry in the backends of these types, also in those yet to be made.
+    """Make `kernel` an op's kernel in the backends of these types, also in those yet to be made.
 
     Raises ValueError, and adds nothing, if one of them has a kernel for the op.
     """
@@ -107,7 +107,7 @@ def add_kernel(op: str, device_types: Sequence[str], kernel: Callable[..., Any])
     for name in device_types:
         _kernels.setdefault(name, {})[op] = kernel
         if name in _by_name:
-            _by_name[name].entries[op] = _by_name[name].entry_of(op, kernel)
+            _by_name[name].kernels[op] = _by_name[name].kernel_of(op, kernel)
 
 
 def register_lazily(name: str, make: Callable[[], Backend]) -> None:

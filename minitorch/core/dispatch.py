@@ -12,7 +12,7 @@ from minitorch.core.tensor import Node, Saved, Tensor, restore, saved_of
 Function = Callable[..., Any]
 
 
-class Entries(dict[type, Function]):
+class KernelsByType(dict[type, Function]):
     """An op's kernel for each array type, filled on first use; anything may stand in for one.
 
     plain: the kernels before the stack wrapped them; None while the stack is empty.
@@ -26,20 +26,20 @@ class Entries(dict[type, Function]):
     def __missing__(self, array_type: type) -> Function:
         serving = backend.of_type(array_type)
         try:
-            entry = serving.entries[self.name]
+            kernel = serving.kernels[self.name]
         except KeyError:
             raise NotImplementedError(
                 f"{self.name}: device '{serving.name}' has no such op"
             ) from None
         with wrapping:
-            self[array_type] = entry = self._wrapped(array_type, entry)
-        return entry
+            self[array_type] = kernel = self._wrapped(array_type, kernel)
+        return kernel
 
-    def _wrapped(self, array_type: type, entry: Function) -> Function:
+    def _wrapped(self, array_type: type, kernel: Function) -> Function:
         for on in stack:
             if on.kernel is not None:
-                entry = on.kernel(REGISTRY[self.name], array_type, entry)
-        return entry
+                kernel = on.kernel(REGISTRY[self.name], array_type, kernel)
+        return kernel
 
     def renew(self) -> None:
         """Wrap the kernels as the stack is now; `wrapping` is held."""
@@ -48,7 +48,7 @@ class Entries(dict[type, Function]):
         plain = self.plain = {t: plain[t] for t in served if t in plain}
         for array_type in [t for t in self if t not in plain]:
             del self[array_type]
-        self.update({t: self._wrapped(t, entry) for t, entry in plain.items()})
+        self.update({t: self._wrapped(t, kernel) for t, kernel in plain.items()})
         if not stack:
             self.plain = None
 
@@ -86,7 +86,7 @@ class Op(AnyOp):
     """
 
     __slots__ = (
-        *("entries", "family", "jvp", "layout", "name", "parts", "reference", "rules", "view"),
+        *("kernels", "family", "jvp", "layout", "name", "parts", "reference", "rules", "view"),
         "vjp",
     )
 
@@ -103,7 +103,7 @@ class Op(AnyOp):
         require_new(name)
         self.name = name
         self.family = family
-        self.entries = Entries(name)
+        self.kernels = KernelsByType(name)
         self.rules = vjp, jvp
         self.view = view
         self.reference = reference
@@ -115,7 +115,7 @@ class Op(AnyOp):
 
     def renew(self) -> None:
         """Wrap kernels and rules as the stack is now; `wrapping` is held."""
-        self.entries.renew()
+        self.kernels.renew()
         vjp, jvp = self.rules
         self.vjp = vjp and wrapped_rule("vjp", vjp)
         self.jvp = jvp and wrapped_rule("jvp", jvp)

@@ -76,7 +76,7 @@ def unit(y: Tensor) -> Tensor:
     key = (type(a), serving.index(a), a.dtype)
     found = units.get(key)
     if found is None or found.version[0]:
-        one = serving.entries["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
+        one = serving.kernels["full"]((), a.dtype, index=serving.index(a) or 0, value=1)
         found = units[key] = tensor_of(serving.as_array(one), None, Unit([0]))
     return found
 

@@ -126,7 +126,7 @@ def elementwise(name: str, *partials: Partial, floating: bool = False) -> Tensor
 
 
 def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunction:
-    entries = op.entries
+    kernels = op.kernels
     save_x, save_z = "x" in reads[0], "z" in reads[0]
 
     def f(input: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFuncti
             input = as_floating(input)
             a = input.array
         t = type(a)
-        r = entries[t](a)
+        r = kernels[t](a)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         node = input.node
@@ -153,7 +153,7 @@ def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFuncti
 
 
 def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunction:
-    entries = op.entries
+    kernels = op.kernels
     # What to save, by which of the two arguments is tracked.
     save_x, save_y, save_z = (
         [bool(n & 1 and letter in reads[0]) or bool(n & 2 and letter in reads[1]) for n in range(4)]
@@ -182,7 +182,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
             a = input.array
             b = other.array
         try:
-            r = entries[t](a, b)
+            r = kernels[t](a, b)
         except ValueError as error:
             raise _shapes_differ(op, (a, b), error) from None
         if type(r) is not t:
@@ -228,12 +228,12 @@ def linear(name: str, adjoint: Function, view: bool = False) -> TensorFunction:
         return f(tangents[0], **node.params)
 
     op = Op(name, "linear", vjp, jvp, view=view)
-    entries = op.entries
+    kernels = op.kernels
 
     def f(x: Any, **params: Any) -> Tensor:
         a = x.array
         t = type(a)
-        r = entries[t](a, **params)
+        r = kernels[t](a, **params)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         node = x.node
@@ -273,12 +273,12 @@ def bilinear(name: str, adjoint_x: Function, adjoint_y: Function) -> TensorFunct
         return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
     op = Op(name, "bilinear", vjp, jvp, layout=lambda node: (node.saved, None))
-    entries = op.entries
+    kernels = op.kernels
 
     def f(x: Tensor, y: Tensor) -> Tensor:
         a, b = x.array, y.array
         t = type(a)
-        r = entries[t](a, b)
+        r = kernels[t](a, b)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         p, q = x.node, y.node
@@ -328,13 +328,13 @@ def general(
         jvp_of,
         layout=lambda node: (node.saved[0] or (), node.saved[1]),
     )
-    entries = op.entries
+    kernels = op.kernels
 
     def f(*xs: Tensor, **params: Any) -> Tensor:
         arrays = [x.array for x in xs]
         t = next(type(x.array) for x in xs if x.version is not None)
         try:
-            r = entries[t](*arrays, **params)
+            r = kernels[t](*arrays, **params)
         except ValueError as error:
             raise _shapes_differ(op, [*arrays, *params.values()], error) from None
         if type(r) is not t:
@@ -363,8 +363,8 @@ def fused(
 
     arity: the number of its tensors. With one, tensors among the params may be given
     behind it again: the passes raise if one of these is changed in place by then.
-    The entry `name` gives (result, *kept arrays), where the result is an array, too, and may be
-    kept; the entry `name_backward` takes the gradient, the kept arrays and the params and gives a
+    The kernel `name` gives (result, *kept arrays), where the result is an array, too, and may be
+    kept; the kernel `name_backward` takes the gradient, the kept arrays and the params and gives a
     gradient for each argument (or None). The gradient is the number 1.0 for the implicit one of a
     scalar's `backward()`: what was kept is not needed again then, and may be the result. Forward
     mode and higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
@@ -379,22 +379,22 @@ def fused(
         a = g.array
         t = type(a)
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
-        grads = backward_entries[t](given, *kept, needs=needs, **node.params)
+        grads = backward_kernels[t](given, *kept, needs=needs, **node.params)
         return [
             None if r is None else tensor_of(r if type(r) is t else backend.of_type(t).as_array(r))
             for r in grads
         ]
 
     require_new(name)
-    backward_entries = Op(name + "_backward", "constant").entries
+    backward_kernels = Op(name + "_backward", "constant").kernels
     op = Op(name, "fused", vjp, None, reference=reference, layout=_fused_layout)
     op.parts = parts
-    entries = op.entries
+    kernels = op.kernels
 
     def unary(x: Tensor, *watched: Tensor, **params: Any) -> Tensor:
         a = x.array
         t = type(a)
-        r, *kept = entries[t](a, **params)
+        r, *kept = kernels[t](a, **params)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         p = x.node
@@ -407,7 +407,7 @@ def fused(
     def ternary(x: Tensor, y: Tensor, z: Tensor, **params: Any) -> Tensor:
         a, b, c = x.array, y.array, z.array
         t = type(a)
-        r, *kept = entries[t](a, b, c, **params)
+        r, *kept = kernels[t](a, b, c, **params)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         p, q, o = x.node, y.node, z.node
@@ -420,7 +420,7 @@ def fused(
     def several(*xs: Tensor, **params: Any) -> Tensor:
         arrays = tuple([x.array for x in xs])
         t = type(arrays[0])
-        r, *kept = entries[t](*arrays, **params)
+        r, *kept = kernels[t](*arrays, **params)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         parents = tuple([x.node for x in xs])
@@ -470,13 +470,13 @@ def _fused_layout(node: Node) -> tuple[list[Saved], Saved | None]:
 def constant(name: str) -> TensorFunction:
     """An op f(*tensors, **params) whose result never requires grad."""
     op = Op(name, "constant")
-    entries = op.entries
+    kernels = op.kernels
 
     def f(*xs: Tensor, **params: Any) -> Tensor:
         t = next(type(x.array) for x in xs if x.version is not None)
         arrays = [x.array for x in xs]
         try:
-            r = entries[t](*arrays, **params)
+            r = kernels[t](*arrays, **params)
         except ValueError as error:
             raise _shapes_differ(op, arrays, error) from None
         return tensor_of(r if type(r) is t else backend.of_type(t).as_array(r))

@@ -76,7 +76,7 @@ class Member:
 
 
 def member_of(x: Tensor) -> Member | None:
-    """x's entry among the tensors that share its memory; None where it has no views."""
+    """x's Member among the tensors that share its memory; None where it has no views."""
     return getattr(x, "_member", None)
 
 

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from tqdm import tqdm
 
 from minitorch import sim
-from minitorch.backend import kernels, named, why_unavailable
+from minitorch.backend import cuda_sources, named, why_unavailable
 from minitorch.core.dtypes import ARRAY_DTYPES
 from minitorch.devtools import cost, published, static, steps
 from minitorch.devtools.cost import Cost
@@ -39,7 +39,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _files(parser: argparse.ArgumentParser) -> None:
-    known = kernels.files()
+    known = cuda_sources.files()
     parser.add_argument(
         "files",
         nargs="*",
@@ -50,7 +50,7 @@ def _files(parser: argparse.ArgumentParser) -> None:
 
 def chosen_files(names: Sequence[str]) -> list[str]:
     """The files that a user named, or all; ValueError for one that does not exist."""
-    known = kernels.files()
+    known = cuda_sources.files()
     for name in names:
         if name not in known:
             raise ValueError(f"kernels/{name}.cu does not exist: there are {', '.join(known)}")
@@ -108,7 +108,7 @@ def compile_ahead(args: argparse.Namespace) -> None:
     jobs = [
         (args.device, file, dtype.name, checked)
         for file in chosen_files(args.files)
-        for dtype in kernels.SUFFIXES
+        for dtype in cuda_sources.SUFFIXES
         for checked in modes
     ]
     most = 8 if args.device == "cuda" else len(jobs)  # each holds some 500 MB of the GPU

@@ -54,23 +54,23 @@ def counted(work: Callable[[], Any]) -> list[Cost]:
     with config(checked=True, counted=True):
         clear()
         work()
-        return [_cost(entry) for entry in launches()]
+        return [_cost(kernel) for kernel in launches()]
 
 
 def names(work: Callable[[], Any]) -> list[str]:
     """Run `work` and tell the kernels and products that the device was asked for, in order."""
     clear()
     work()
-    return [entry.name for entry in launches() if entry.kind in LAUNCHES]
+    return [kernel.name for kernel in launches() if kernel.kind in LAUNCHES]
 
 
-def _cost(entry: Record) -> Cost:
-    lines = [line for line in entry.lines if line.space == "global"]
+def _cost(kernel: Record) -> Cost:
+    lines = [line for line in kernel.lines if line.space == "global"]
     return Cost(
-        entry.kind,
-        entry.name,
-        entry.read or 0,
-        entry.written or 0,
+        kernel.kind,
+        kernel.name,
+        kernel.read or 0,
+        kernel.written or 0,
         sum(line.units for line in lines),
         sum(line.needed for line in lines),
     )

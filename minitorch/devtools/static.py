@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from minitorch.backend import kernels
+from minitorch.backend import cuda_sources
 from minitorch.backend.extras import install_hint
 from minitorch.backend.sim import build
 from minitorch.devtools import cubin
@@ -48,7 +48,7 @@ LOADS, STORES, BOTH, NEITHER = ("loads",), ("stores",), ("loads", "stores"), ()
 VECTORISED: dict[str, tuple[str, ...]] = {
     "*_strided_*": NEITHER,
     "convert:fill_*": STORES,
-    **{f"convert:from_{suffix}_{suffix}": BOTH for suffix in kernels.SUFFIXES.values()},
+    **{f"convert:from_{suffix}_{suffix}": BOTH for suffix in cuda_sources.SUFFIXES.values()},
     **{f"elementwise:{name}_*": LOADS for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     "elementwise:*": BOTH,
     "functions:*": BOTH,
@@ -108,7 +108,9 @@ class Unit(NamedTuple):
 def units(files: Iterable[str], architectures: Iterable[str] = ARCHITECTURES) -> list[Unit]:
     """Every file for every element type and architecture."""
     archs = list(architectures)
-    return [Unit(f, dtype, arch) for f in files for dtype in kernels.SUFFIXES for arch in archs]
+    return [
+        Unit(f, dtype, arch) for f in files for dtype in cuda_sources.SUFFIXES for arch in archs
+    ]
 
 
 def compile_all(
@@ -161,14 +163,20 @@ def _cache_file(unit: Unit) -> Path:
     """Named after all that the result depends on, the code that reads it too."""
     code = Path(cubin.__file__).read_bytes() + repr([f.name for f in fields(Compiled)]).encode()
     version = _nvrtc().getVersion()
-    parts = (unit.file, kernels.source(unit.file), _options(unit), version, cubin.disassembler())
+    parts = (
+        unit.file,
+        cuda_sources.source(unit.file),
+        _options(unit),
+        version,
+        cubin.disassembler(),
+    )
     key = hashlib.sha256(code + repr(parts).encode()).hexdigest()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "minitorch" / "static" / f"{key}.json"
 
 
 def _options(unit: Unit) -> tuple[str, ...]:
-    own = kernels.options(unit.dtype)
+    own = cuda_sources.options(unit.dtype)
     # Where there is a driver, NVRTC keeps what it compiles; the log of what is kept is empty.
     anew = ("--no-cache",) if _nvrtc().getVersion() >= (12, 9) else ()
     return (*own, f"-arch={unit.arch}", *CUPY_OPTIONS, "--ptxas-options=-v", *anew)
@@ -200,7 +208,7 @@ def check_installed(architectures: Iterable[str]) -> None:
 def compile_unit(unit: Unit) -> list[Compiled]:
     """The kernels of a unit. Raises DoesNotCompile."""
     nvrtc = _nvrtc()
-    program = nvrtc.createProgram(kernels.source(unit.file), f"{unit.file}.cu", (), ())
+    program = nvrtc.createProgram(cuda_sources.source(unit.file), f"{unit.file}.cu", (), ())
     try:
         nvrtc.compileProgram(program, _options(unit))
         image = nvrtc.getCUBIN(program) + b"\0"  # CuPy leaves out the last byte
@@ -285,9 +293,9 @@ def simulated_parameters(file: str) -> dict[str, tuple[tuple[int, int], ...]]:
     The simulator compares these with what launchers pass, structs included.
     """
     found = {}
-    for dtype in kernels.SUFFIXES:
+    for dtype in cuda_sources.SUFFIXES:
         with suppress(build.CompileError):  # `_parameters` says so of each kernel
-            module = build.CompiledModule(kernels.source(file), kernels.options(dtype))
+            module = build.CompiledModule(cuda_sources.source(file), cuda_sources.options(dtype))
             found.update({name: _layout(k.params) for name, k in module.kernels.items()})
     return found
 

@@ -37,7 +37,7 @@ _transfer = Op("transfer", "linear", _transfer_vjp, _transfer_jvp)
 def transfer(input: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
     """A copy of the tensor on another device; its gradient travels back."""
     recording.impossible("transfer: a step is recorded on one device, and moves nothing to another")
-    array = _transfer.entries[type(input.array)](input.array, device, non_blocking=non_blocking)
+    array = _transfer.kernels[type(input.array)](input.array, device, non_blocking=non_blocking)
     if input.node is None or not grad_mode.enabled:
         return tensor_of(array)
     return tensor_of(array, Node(_transfer, (input.node,), (), input.device, array.shape))

@@ -190,7 +190,7 @@ def _binary(name: str, function: Callable[..., Tensor], op: dispatch.Op) -> Call
             a = input.array
             b = other.array if isinstance(other, Tensor) else float(other)
             try:
-                op.entries[type(a)](a, b, out=a)
+                op.kernels[type(a)](a, b, out=a)
             except ValueError:
                 function(input, other)  # says what is wrong if the shapes do not broadcast
             else:

@@ -64,7 +64,7 @@ class Batch:
         self.columns: tuple[list[Tensor], ...] = ([], *[[] for _ in rule.states])
         for run in _runs(members):
             self._append(run, used)
-        self.entries = getattr(rule.op, "entries", None)
+        self.kernels = getattr(rule.op, "kernels", None)
         self.arrays = [_arrays(column) for column in self.columns]
         self.home_arrays = _arrays(self.homes)
         self.written = [x for column in self.columns for x in column]
@@ -116,7 +116,7 @@ class Batch:
         """Change the parameters."""
         given = [s if isinstance(s, Tensor) else grads[s] for s in self.sources]
         copied = [grads[i] for i in self.copied]
-        if recording.recorder or self.entries is None:
+        if recording.recorder or self.kernels is None:
             parts = (self.homes, copied) if copied else ()
             self.rule.op(self.columns, (given, *parts), live=self.live, **self.rule.static)
             return
@@ -124,7 +124,7 @@ class Batch:
         columns = [*self.arrays, _arrays(given)]
         if copied:
             columns += (self.home_arrays, _arrays(copied))
-        underived.run_update(self.entries, columns, {**self.live(), **self.rule.static})
+        underived.run_update(self.kernels, columns, {**self.live(), **self.rule.static})
         for x in self.written:
             x.version[0] += 1
 

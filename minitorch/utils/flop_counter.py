@@ -40,7 +40,7 @@ def _recurrent_backward(operands: Sequence[Any], results: Sequence[Any]) -> int:
     return flops if results[2] is None else 2 * flops
 
 
-# What a call of an op's entry costs, from its operands and results: a multiplication and an
+# What a call of an op's kernel costs, from its operands and results: a multiplication and an
 # addition are two.
 FLOPS: dict[str, Callable[[Sequence[Any], Sequence[Any]], int]] = {
     "matmul": _matmul,
@@ -69,13 +69,13 @@ class FlopCounterMode:
         self._lock = Lock()
         self._interception = intercepted(self._counting)
 
-    def _counting(self, op: Op, array_type: type, entry: Callable[..., Any]) -> Callable[..., Any]:
+    def _counting(self, op: Op, array_type: type, kernel: Callable[..., Any]) -> Callable[..., Any]:
         flops = FLOPS.get(op.name)
         if flops is None:
-            return entry
+            return kernel
 
         def counted(*operands: Any, **params: Any) -> Any:
-            given = entry(*operands, **params)
+            given = kernel(*operands, **params)
             results = given if isinstance(given, (tuple, list)) else (given,)
             with self._lock:
                 self._counts[op.name] += flops(operands, results)

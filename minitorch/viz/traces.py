@@ -367,7 +367,7 @@ def _recomputed(node: Node, values: dict[int, Any]) -> Any:
     if any(a is None for a in arrays):
         return None
     kind = next(type(a) for a, p in zip(arrays, node.parents) if p is not None)
-    result = node.op.entries[kind](*arrays, **(node.params or {}))
+    result = node.op.kernels[kind](*arrays, **(node.params or {}))
     if family == "fused":
         result = result[0]
     return result if type(result) is kind else backend.of_type(kind).as_array(result)

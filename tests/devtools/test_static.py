@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minitorch import cli
-from minitorch.backend import kernels
+from minitorch.backend import cuda_sources
 from minitorch.devtools import cubin, static
 
 try:
@@ -27,9 +27,9 @@ def compiled(monkeypatch):
 
     def compile(text, file="planted", arch="sm_80"):
         source = HEAD + text
-        headers = kernels.source("word2vec").split('#line 1 "common.cuh"', 1)[1]
+        headers = cuda_sources.source("word2vec").split('#line 1 "common.cuh"', 1)[1]
         headers = headers.split("#line", 1)[0]
-        monkeypatch.setattr(kernels, "source", lambda name: source.replace(HEAD, headers))
+        monkeypatch.setattr(cuda_sources, "source", lambda name: source.replace(HEAD, headers))
         return static.compile_unit(static.Unit(file, FLOAT32, arch))
 
     return compile
@@ -42,10 +42,12 @@ def no_gxx(monkeypatch):
 
 
 def test_every_kernel_passes_on_one_architecture():
-    compiled = static.compile_all(static.units(kernels.files(), ["sm_90"]))
+    compiled = static.compile_all(static.units(cuda_sources.files(), ["sm_90"]))
     assert static.violations(compiled) == []
-    assert {kernel.file for kernel in compiled} == set(kernels.files())
-    assert {kernel.name.rpartition("_")[2] for kernel in compiled} == set(kernels.SUFFIXES.values())
+    assert {kernel.file for kernel in compiled} == set(cuda_sources.files())
+    assert {kernel.name.rpartition("_")[2] for kernel in compiled} == set(
+        cuda_sources.SUFFIXES.values()
+    )
     known = [f"{kernel.file}:{kernel.name}" for kernel in compiled]
     for pattern in (*static.VECTORISED, *static.LOCAL):  # none is left over
         assert fnmatch.filter(known, pattern), pattern

@@ -72,7 +72,7 @@ def test_small_parameters_lie_in_one_buffer_and_large_ones_do_not():
 def test_a_step_is_one_call(name, options, monkeypatch):
     ps = leaves(minitorch)
     optimizer = getattr(optim, name)(ps, **options)
-    entries = REGISTRY[optimizer._rule.op.__name__].entries
+    entries = REGISTRY[optimizer._rule.op.__name__].kernels
     real, calls = entries[np.ndarray], []
 
     def spy(*columns, **numbers):
@@ -538,7 +538,7 @@ def test_a_recorded_call_is_repeated_by_its_live_numbers(name, options):
 
     def record(written, read, *, live, **static):
         arrays = [[x.array for x in column] for column in (*written, *read)]
-        entry = REGISTRY[first._rule.op.__name__].entries[type(arrays[0][0])]
+        entry = REGISTRY[first._rule.op.__name__].kernels[type(arrays[0][0])]
         recorded.append(lambda: entry(*arrays, **live(), **static))
         recorded[-1]()
 

@@ -1,15 +1,15 @@
-"""The op table in NumPy and SciPy: one entry per op of the registry.
+"""The op table in NumPy and SciPy: one kernel per op of the registry.
 
 Arguments arrive normalised (dimensions non-negative, dtypes equal, indices as arrays). In a binary
-entry one of the two arguments may be a Python number, which never widens the other's dtype.
+kernel one of the two arguments may be a Python number, which never widens the other's dtype.
 """
 
 import numpy as np
 
 from minitorch.backend.cpu.elementwise import ELEMENTWISE
-from minitorch.backend.cpu.entry import quiet
 from minitorch.backend.cpu.fused import FUSED
 from minitorch.backend.cpu.index import INDEX, WRITES
+from minitorch.backend.cpu.kernel import quiet
 from minitorch.backend.cpu.optim import OPTIMIZERS
 from minitorch.backend.cpu.recurrent import RECURRENT
 from minitorch.backend.cpu.reduce import REDUCTIONS
@@ -21,7 +21,7 @@ from minitorch.core.device import Backend
 BACKEND = Backend(
     name="cpu",
     array_type=np.ndarray,
-    entries={
+    kernels={
         **VIEWS,
         **ELEMENTWISE,
         **REDUCTIONS,
@@ -40,5 +40,5 @@ BACKEND = Backend(
     trace=NumpyTrace,
     address=lambda array: int(array.ctypes.data),
     small=1 << 13,
-    entry_of=lambda op, kernel: quiet(kernel),
+    kernel_of=lambda op, kernel: quiet(kernel),
 )

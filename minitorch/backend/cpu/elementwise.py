@@ -1,4 +1,4 @@
-"""Elementwise entries, conversions and choices."""
+"""Elementwise kernels, conversions and choices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import ZERO, Array, Entries, clone, into, quiet, result
+from minitorch.backend.cpu.kernel import ZERO, Array, KernelTable, clone, into, quiet, result
 from minitorch.backend.transfer import transfer
 from minitorch.core.dtypes import FLOAT64
 
@@ -73,10 +73,10 @@ def _round(x: Array, out: Array | None = None) -> Array:
 def _keep_ints(function: Callable[..., Any]) -> Callable[..., Any]:
     """floor, ceil and trunc change nothing about integers."""
 
-    def entry(x: Array, out: Array | None = None) -> Array:
+    def kernel(x: Array, out: Array | None = None) -> Array:
         return function(x, out=out) if x.dtype.kind == "f" else result(x.copy(), out)
 
-    return entry
+    return kernel
 
 
 def _sign(x: Array, out: Array | None = None) -> Array:
@@ -96,23 +96,23 @@ def _kinds(name: str, x: Array, y: Array) -> set[str]:
 
 
 def _shift(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def entry(x: Array, y: Array, out: Array | None = None) -> Array:
+    def kernel(x: Array, y: Array, out: Array | None = None) -> Array:
         _kinds(name, x, y)
         return function(x, y, out)
 
-    return entry
+    return kernel
 
 
 def _whole_quotient(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """floor_divide or remainder, which have no result for integers divided by 0."""
 
-    def entry(x: Array, y: Array, out: Array | None = None) -> Array:
+    def kernel(x: Array, y: Array, out: Array | None = None) -> Array:
         whole = "f" not in _kinds(name, x, y)
         if whole and np.size(x) and not np.all(y):
             raise RuntimeError(f"{name}: integer division by zero")
         return function(x, y, out)
 
-    return quiet(entry)
+    return quiet(kernel)
 
 
 def _pow(x: Array, y: Array, out: Array | None = None) -> Array:
@@ -183,7 +183,7 @@ def _cast(x: Array, dtype: np.dtype[Any], source: np.dtype[Any], out: Array | No
     return x.astype(dtype) if out is None else result(x, out)
 
 
-ELEMENTWISE: Entries = {
+ELEMENTWISE: KernelTable = {
     "add": quiet(np.add),
     "sub": quiet(np.subtract),
     "mul": quiet(np.multiply),

@@ -1,4 +1,4 @@
-"""Matrix products and fused entries: several ops in one."""
+"""Matrix products and fused kernels: several ops in one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,17 @@ from minitorch.backend.cpu.elementwise import (
     sigmoid_backward,
     tanh_backward,
 )
-from minitorch.backend.cpu.entry import NOTHING, ZERO, Array, Entries, Out, quiet, result, scalar
 from minitorch.backend.cpu.index import check_range
+from minitorch.backend.cpu.kernel import (
+    NOTHING,
+    ZERO,
+    Array,
+    KernelTable,
+    Out,
+    quiet,
+    result,
+    scalar,
+)
 from minitorch.backend.cpu.source import uniform
 
 
@@ -288,7 +297,7 @@ def _column_sums(rows: Array, shape: tuple[int, ...], out: Array | None) -> Arra
     return out
 
 
-FUSED: Entries = {
+FUSED: KernelTable = {
     "matmul": quiet(matmul),
     "linear": quiet(_linear),
     "linear_backward": quiet(_linear_backward),

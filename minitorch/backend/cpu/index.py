@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, Entries, Index, clone, into, quiet, zeros
+from minitorch.backend.cpu.kernel import Array, Index, KernelTable, clone, into, quiet, zeros
 
 
 def _slice_backward(
@@ -144,7 +144,7 @@ def _copy_(x: Array, source: Array) -> Array:
     return x
 
 
-INDEX: Entries = {
+INDEX: KernelTable = {
     "slice_backward": _slice_backward,
     "index": into(_index),
     "index_backward": quiet(_index_backward),
@@ -157,7 +157,7 @@ INDEX: Entries = {
     "searchsorted": into(_searchsorted),
 }
 
-WRITES: Entries = {
+WRITES: KernelTable = {
     "copy_": quiet(_copy_),
     "index_put_": quiet(_index_put_),
     "index_add_": quiet(index_add_),

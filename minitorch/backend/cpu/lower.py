@@ -1,8 +1,8 @@
-"""Entries as NumPy's own calls on fixed memory, for recorded steps: what is worked out once.
+"""Kernels as NumPy's own calls on fixed memory, for recorded steps: what is worked out once.
 
 A lowering is a function of the arguments of a call that is to be repeated, `out` (the memory of
 its results) and `temp` (which gives memory for the call alone). It returns calls that leave what
-the entry would leave, to the last bit, or None where it does not know how.
+the kernel would leave, to the last bit, or None where it does not know how.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from minitorch.backend.cpu.blas import repeated_dot
 from minitorch.backend.cpu.elementwise import relu_backward
-from minitorch.backend.cpu.entry import ZERO, Array
 from minitorch.backend.cpu.fused import FUSED
+from minitorch.backend.cpu.kernel import ZERO, Array
 
 Temp = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 Calls = list[Callable[[], Any]]
@@ -82,7 +82,7 @@ def _cross_entropy(
         or 0 <= ignore_index < classes
     ):
         return None
-    entry = FUSED["cross_entropy"].bare  # type: ignore[attr-defined]
+    kernel = FUSED["cross_entropy"].bare  # type: ignore[attr-defined]
     loss, grad = out
     unsigned = target.view(f"u{target.dtype.itemsize}")  # where a negative number is a large one
     starts, all_ones = np.arange(0, n * classes, classes), np.ones(classes, x.dtype)
@@ -94,7 +94,7 @@ def _cross_entropy(
 
     def run() -> None:
         if unsigned[unsigned.argmax()] >= classes:  # some are ignored, or wrong
-            entry(x, target, ignore_index, reduction, out)
+            kernel(x, target, ignore_index, reduction, out)
             return
         np.add(starts, target, places)
         x.argmax(1, tops)

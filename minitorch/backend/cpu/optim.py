@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, Entries, into, quiet
 from minitorch.backend.cpu.index import check_range, index_add_
+from minitorch.backend.cpu.kernel import Array, KernelTable, into, quiet
 from minitorch.core.dtypes import FLOAT32, FLOAT64
 
 Arrays = Sequence[Array]
@@ -398,7 +398,7 @@ def _clamp_all_(grads: Arrays, *, min: float, max: float) -> None:
         np.minimum(g, max, out=g)
 
 
-OPTIMIZERS: Entries = {
+OPTIMIZERS: KernelTable = {
     "sum_squares": quiet(into(_sum_squares)),
     "fill_all_": quiet(_fill_all_),
     "scale_all_": quiet(_scale_all_),

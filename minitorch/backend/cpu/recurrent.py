@@ -1,4 +1,4 @@
-"""Recurrent layers: an entry runs all steps of a stretch of time, its gradient back again.
+"""Recurrent layers: a kernel runs all steps of a stretch of time, its gradient back again.
 
 Shapes: gates (T, N, G·H), the input's part of G gates; state (S, N, H), h and for LSTM c; weight
 (G·H, H), by which h is multiplied. The result (S, T + 1, N, H) holds the state before the first
@@ -15,7 +15,7 @@ import numpy as np
 
 from minitorch.backend.cpu.blas import dot
 from minitorch.backend.cpu.elementwise import relu_backward, tanh_backward
-from minitorch.backend.cpu.entry import NOTHING, ZERO, Array, Entries, Out, quiet, result
+from minitorch.backend.cpu.kernel import NOTHING, ZERO, Array, KernelTable, Out, quiet, result
 
 _NEAR = 1 << 18  # bytes that are still in a core's cache when they are read again
 
@@ -61,15 +61,15 @@ def _weight_grad(dz: Array, h: Array, out: Array | None) -> Array:
     return dot(dz.reshape(steps * n, rows).T, h[:-1].reshape(steps * n, h.shape[-1]), out)
 
 
-def _in_float32(entry: Callable[..., Sequence[Any]]) -> Callable[..., Any]:
-    """The entry; of halves it computes in float32, where sums have room."""
+def _in_float32(kernel: Callable[..., Sequence[Any]]) -> Callable[..., Any]:
+    """The kernel; of halves it computes in float32, where sums have room."""
 
     def wide(*arrays: Array, out: Out = None, **params: Any) -> Sequence[Any]:
         narrow = arrays[0].dtype
         if narrow.itemsize > 2:
-            return entry(*arrays, out=out, **params)
+            return kernel(*arrays, out=out, **params)
         given = [a.astype(np.float32) for a in arrays]
-        values = entry(*given, **params)
+        values = kernel(*given, **params)
         narrowed = {id(v): a for v, a in zip(given, arrays, strict=True)} | {id(None): None}
         for v, place in zip(values, out or NOTHING[: len(values)], strict=True):
             if id(v) not in narrowed:
@@ -288,7 +288,7 @@ def _gru_backward(
     ]
 
 
-RECURRENT: Entries = {
+RECURRENT: KernelTable = {
     "rnn": _in_float32(_rnn),
     "rnn_backward": _in_float32(_rnn_backward),
     "lstm": _in_float32(_lstm),

@@ -1,4 +1,4 @@
-"""Reductions, and entries that run along one dimension."""
+"""Reductions, and kernels that run along one dimension."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, Entries, clone, into, quiet, result
+from minitorch.backend.cpu.kernel import Array, KernelTable, clone, into, quiet, result
 
 
 def _axes(function: Callable[..., Any]) -> Callable[..., Any]:
-    def entry(
+    def kernel(
         x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array | None = None
     ) -> Array:
         return function(x, axis=dim, keepdims=keepdim, out=out)
 
-    return entry
+    return kernel
 
 
 def _sum(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array = None) -> Array:
@@ -100,21 +100,21 @@ def _prod(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
 
 
 def _arg(function: Callable[..., Any]) -> Callable[..., Any]:
-    def entry(x: Array, dim: int | None, keepdim: bool = False, out: Array | None = None) -> Array:
+    def kernel(x: Array, dim: int | None, keepdim: bool = False, out: Array | None = None) -> Array:
         return function(x, axis=dim, keepdims=keepdim, out=out)
 
-    return entry
+    return kernel
 
 
 def _extreme(function: Callable[..., Any]) -> Callable[..., Any]:
-    def entry(x: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    def kernel(x: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
         if x.ndim == 0:
             return clone(x), np.zeros((), np.int64)
         index = function(x, axis=dim, keepdims=True)
         values = np.take_along_axis(x, index, dim)
         return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
 
-    return entry
+    return kernel
 
 
 def _logsumexp(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
@@ -173,7 +173,7 @@ def _argsort(x: Array, dim: int, descending: bool = False) -> Array:
     return np.flip(x.shape[dim] - 1 - flipped, dim).copy()
 
 
-REDUCTIONS: Entries = {
+REDUCTIONS: KernelTable = {
     "sum": quiet(_sum),
     "mean": quiet(_mean),
     "centre": quiet(_centre),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, quiet
+from minitorch.backend.cpu.kernel import Array, quiet
 from minitorch.backend.cpu.lower import LOWERED
 from minitorch.backend.cpu.shape import VIEWS
 from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Replay, Trace

@@ -1,10 +1,10 @@
-"""Views of an array in another shape, and entries that reorder elements."""
+"""Views of an array in another shape, and kernels that reorder elements."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, Entries, Index, clone, into, zeros
+from minitorch.backend.cpu.kernel import Array, Index, KernelTable, clone, into, zeros
 
 
 def _view(x: Array, shape: tuple[int, ...]) -> Array:
@@ -41,7 +41,7 @@ def _cat(*xs: Array, dim: int, lengths: tuple[int, ...], out: Array | None = Non
     return np.concatenate(xs, axis=dim, out=out)
 
 
-VIEWS: Entries = {
+VIEWS: KernelTable = {
     "view": _view,
     "expand": lambda x, shape: np.broadcast_to(x, shape),
     "permute": lambda x, dims: np.transpose(x, dims),
@@ -49,7 +49,7 @@ VIEWS: Entries = {
     "diagonal": _diagonal,
 }
 
-SHAPE: Entries = {
+SHAPE: KernelTable = {
     "cat": _cat,
     "flip": _flip,
     "roll": into(lambda x, shifts, dims: np.roll(x, shifts, dims)),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array, Entries, quiet
+from minitorch.backend.cpu.kernel import Array, KernelTable, quiet
 from minitorch.core.dtypes import FLOAT64
 
 
@@ -95,7 +95,7 @@ def _randperm(n: int, dtype: np.dtype[Any], index: int, seed: int, offset: int) 
     return np.argsort(random_words(seed, offset, n), kind="stable").astype(dtype)
 
 
-SOURCES: Entries = {
+SOURCES: KernelTable = {
     "empty": _empty,
     "full": quiet(_full),
     "arange": quiet(_arange),

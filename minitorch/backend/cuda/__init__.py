@@ -1,6 +1,6 @@
 """The op table as kernel launches, on CuPy's arrays or the simulator's.
 
-Every entry takes the Gpu first, then what the CPU's entry of that name takes. `make` binds the
+Every kernel takes the Gpu first, then what the CPU's kernel of that name takes. `make` binds the
 table to CuPy, `make_simulated` to the look-alike of `backend.sim`; nothing else differs.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from minitorch.backend.cuda import transfer
 from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
 from minitorch.backend.cuda.fused import FUSED
-from minitorch.backend.cuda.gpu import Entries, Gpu
+from minitorch.backend.cuda.gpu import Gpu, KernelTable
 from minitorch.backend.cuda.index import INDEX, WRITES
 from minitorch.backend.cuda.optim import OPTIMIZERS
 from minitorch.backend.cuda.recurrent import RECURRENT
@@ -26,7 +26,7 @@ from minitorch.backend.cuda.source import SOURCES
 from minitorch.backend.extras import install_hint
 from minitorch.core.device import Backend
 
-TABLE: Entries = {
+TABLE: KernelTable = {
     **ELEMENTWISE,
     **COPIES,
     **REDUCTIONS,
@@ -70,12 +70,12 @@ def make_simulated() -> Backend:
 def build(name: str, xp: Any) -> Backend:
     """The backend of a device type on CuPy or a module that looks like it."""
     gpu = Gpu(name, xp)
-    entries = {op: _on_device(gpu, op, partial(entry, gpu)) for op, entry in TABLE.items()}
-    entries.update({op: partial(entry, gpu) for op, entry in VIEWS.items()})
+    kernels = {op: _on_device(gpu, op, partial(kernel, gpu)) for op, kernel in TABLE.items()}
+    kernels.update({op: partial(kernel, gpu) for op, kernel in VIEWS.items()})
     return Backend(
         name=name,
         array_type=xp.ndarray,
-        entries=entries,
+        kernels=kernels,
         views=frozenset(VIEWS),
         from_host=partial(transfer.from_host, gpu),
         to_host=partial(transfer.to_host, gpu),
@@ -84,19 +84,19 @@ def build(name: str, xp: Any) -> Backend:
         pin=partial(transfer.pin, gpu),
         is_pinned=transfer.is_pinned,
         gpu=gpu,
-        entry_of=lambda op, kernel: _on_device(gpu, op, partial(kernel, gpu)),
+        kernel_of=lambda op, kernel: _on_device(gpu, op, partial(kernel, gpu)),
         as_array=lambda array: array,
         address=lambda array: int(array.data.ptr),
         index=lambda array: array.data.device_id,
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
-        trace=partial(GraphTrace, gpu, entries, frozenset(VIEWS)),
+        trace=partial(GraphTrace, gpu, kernels, frozenset(VIEWS)),
         as_recorded=gpu.without_cublas,
     )
 
 
-def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., Any]:
-    """The entry, run with the device current that holds its arrays (or `index=`).
+def _on_device(gpu: Gpu, op: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel, run with the device current that holds its arrays (or `index=`).
 
     Raises RuntimeError, naming op, devices and the way out, where they are on different devices.
     """
@@ -134,9 +134,9 @@ def _on_device(gpu: Gpu, op: str, entry: Callable[..., Any]) -> Callable[..., An
         assert number is not None, f"{op}: no array and no index"
         try:
             if number == gpu.current():
-                return entry(*args, **kwargs)
+                return kernel(*args, **kwargs)
             with device_of(number):
-                return entry(*args, **kwargs)
+                return kernel(*args, **kwargs)
         except too_little as error:
             raise gpu.out_of_memory(error, number) from None
 

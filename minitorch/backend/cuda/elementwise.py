@@ -1,4 +1,4 @@
-"""Elementwise entries, conversions and choices: launches of elementwise.cu and functions.cu."""
+"""Elementwise kernels, conversions and choices: launches of elementwise.cu and functions.cu."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend.cuda import errors
-from minitorch.backend.cuda.gpu import NULL, Array, Dims, Entries, Gpu
+from minitorch.backend.cuda.gpu import NULL, Array, Dims, Gpu, KernelTable
 from minitorch.backend.cuda.strides import broadcast_shape, check_writable, overlap
 from minitorch.backend.transfer import transfer
 from minitorch.core.device import Device
@@ -103,7 +103,7 @@ def _refuse(kernel: Kernel, dtype: np.dtype[Any]) -> TypeError:
 
 
 def _unary(kernel: Kernel) -> Callable[..., Array]:
-    def entry(gpu: Gpu, x: Array, out: Array | None = None) -> Array:
+    def run(gpu: Gpu, x: Array, out: Array | None = None) -> Array:
         dtype = x.dtype
         if dtype.kind in kernel.same:
             return _clone(gpu, x, out)
@@ -111,7 +111,7 @@ def _unary(kernel: Kernel) -> Callable[..., Array]:
             raise _refuse(kernel, dtype)
         return _run(gpu, kernel, dtype, (x,), (), out)
 
-    return entry
+    return run
 
 
 def _binary(kernel: Kernel) -> Callable[..., Array]:
@@ -119,7 +119,7 @@ def _binary(kernel: Kernel) -> Callable[..., Array]:
     number_as = wide_number_of if kernel.name in ("add", "sub", "mul", "div") else number_of
     code = errors.code(RuntimeError, kernel.message) if checked else NULL
 
-    def entry(gpu: Gpu, x: Any, y: Any, out: Array | None = None) -> Array:
+    def run(gpu: Gpu, x: Any, y: Any, out: Array | None = None) -> Array:
         array = gpu.xp.ndarray
         if type(x) is array:
             dtype = x.dtype
@@ -139,7 +139,7 @@ def _binary(kernel: Kernel) -> Callable[..., Array]:
             return _run(gpu, kernel, dtype, (x, y), (a, b, gpu.error_word(), code), out)
         return _run(gpu, kernel, dtype, (x, y), (a, b), out)
 
-    return entry
+    return run
 
 
 def _check_number(kernel: Kernel, array: Array, given: bool, number: Any) -> None:
@@ -252,7 +252,7 @@ _BINARY = [
     ],
 ]
 
-ELEMENTWISE: Entries = {
+ELEMENTWISE: KernelTable = {
     **{kernel.name: _unary(kernel) for kernel in _UNARY},
     **{kernel.name: _binary(kernel) for kernel in _BINARY},
     "clamp_min": _binary(Kernel(_ARITHMETIC, "maximum", "biuf")),
@@ -263,5 +263,5 @@ ELEMENTWISE: Entries = {
     "transfer": _transfer,
 }
 mul_nonzero = _binary(Kernel(_ARITHMETIC, "mul_nonzero", "f"))
-COPIES: Entries = {"copy_": _copy_}
+COPIES: KernelTable = {"copy_": _copy_}
 mul_nonzero.__doc__ = "x * y, and 0 where x is 0, whatever y is."

@@ -1,4 +1,4 @@
-"""Matrix products and fused entries: several ops in one. See kernels/matmul.cu and fused.cu."""
+"""Matrix products and fused kernels: several ops in one. See kernels/matmul.cu and fused.cu."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from minitorch.backend.cuda.gpu import (
     NULL,
     THREADS,
     Array,
-    Entries,
     Gpu,
+    KernelTable,
     int32,
     int64,
 )
@@ -451,7 +451,7 @@ def _layer_norm_sums(
     return sums
 
 
-FUSED: Entries = {
+FUSED: KernelTable = {
     "matmul": _matmul,
     "linear": _linear,
     "linear_backward": _linear_backward,

@@ -1,4 +1,4 @@
-"""What entries are made with: allocation, launches, and the device's error word."""
+"""What kernels are made with: allocation, launches, and the device's error word."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 from minitorch.backend.cuda import strides
 from minitorch.backend.cuda.errors import ErrorWord
 from minitorch.backend.cuda.graph import Graph
-from minitorch.backend.kernels import SUFFIXES, Kernels
+from minitorch.backend.cuda_sources import SUFFIXES, Kernels
 from minitorch.core.device import OutOfMemoryError
 
 Array = Any
 Dims = tuple[int, ...]
-Entries = dict[str, Callable[..., Any]]
+KernelTable = dict[str, Callable[..., Any]]
 THREADS = 256
 MAX_DIMS = strides.MAX_DIMS
 STREAMS = 64  # that get tickets at once

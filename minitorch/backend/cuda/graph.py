@@ -1,7 +1,7 @@
 """Work captured once and launched again as one CUDA graph.
 
     with capture(gpu, 0) as graph:
-        entries["matmul"](x, y, out=z)       # recorded, not done
+        kernels["matmul"](x, y, out=z)       # recorded, not done
     graph.replay()                           # done, in the current stream
 
 What a graph has by value stays as it was captured. Numbers that change (a learning rate, a step's
@@ -9,7 +9,7 @@ number, a place in a random stream) are read from device memory instead:
 
     with capture(gpu, 0) as graph:
         with graph.live(lambda: {"lr": group["lr"], "step": next(steps)}):
-            entries["adam_"](params, means, squares, [], grads, lr=0.1, step=1, ...)
+            kernels["adam_"](params, means, squares, [], grads, lr=0.1, step=1, ...)
 
 Each replay asks once for the numbers, makes of them what the launch would have been given, and
 copies it to the device ahead of the graph if it is not what lies there already.
@@ -96,9 +96,9 @@ class Graph:
 
     @contextmanager
     def live(self, numbers: Numbers) -> Iterator[None]:
-        """Within the block, entries take those of their numbers that change from `numbers()`.
+        """Within the block, kernels take those of their numbers that change from `numbers()`.
 
-        It gives them by the names of the entry's parameters. Each replay calls it once, in the
+        It gives them by the names of the kernel's parameters. Each replay calls it once, in the
         order of the blocks; the capture does not call it.
         """
         self._open = _Live(numbers, [])

@@ -16,7 +16,7 @@ import numpy as np
 
 from minitorch.backend.cuda import errors, strides
 from minitorch.backend.cuda.elementwise import fill
-from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu, int64
+from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Gpu, KernelTable, int64
 from minitorch.backend.cuda.shape import slice_backward
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
@@ -414,7 +414,7 @@ def _add_sorted(gpu: Gpu, walk: _Walk, value: Array, along: Dims, alpha: float) 
     _launch(gpu, "add_sorted", walk.x.dtype, prod(walk.shape), *args)
 
 
-# ------------------------------------------------------------------ entries
+# ------------------------------------------------------------------ kernels
 def _index(gpu: Gpu, x: Array, index: Index, out: Array | None = None) -> Array:
     return gpu.result(_take(gpu, _walk_of_index(*apart(x, index))), out)
 
@@ -444,7 +444,7 @@ def _index_backward(
     return gpu.result(_index_put_(gpu, whole, g, index, accumulate=True), out)
 
 
-def _put_entry(gpu: Gpu, x: Array, value: Array, index: Index, out: Array | None = None) -> Array:
+def _put_kernel(gpu: Gpu, x: Array, value: Array, index: Index, out: Array | None = None) -> Array:
     written = gpu.converted(x, x.dtype) if out is None else gpu.result(x, out)
     return _index_put_(gpu, written, value, index)
 
@@ -536,11 +536,11 @@ def _searchsorted(
     return gpu.result(found, out)
 
 
-INDEX: Entries = {
+INDEX: KernelTable = {
     "slice_backward": _slice_backward,
     "index": _index,
     "index_backward": _index_backward,
-    "put": _put_entry,
+    "put": _put_kernel,
     "gather": _gather,
     "gather_backward": _gather_backward,
     "check_range": _check_range,
@@ -549,7 +549,7 @@ INDEX: Entries = {
     "searchsorted": _searchsorted,
 }
 
-WRITES: Entries = {
+WRITES: KernelTable = {
     "index_put_": _index_put_,
     "index_add_": index_add_,
     "scatter_": _scatter_,

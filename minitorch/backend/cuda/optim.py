@@ -18,7 +18,7 @@ import numpy as np
 from minitorch.backend.cpu.optim import adam_options
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
-from minitorch.backend.cuda.gpu import KEPT, THREADS, Array, Dims, Entries, Gpu
+from minitorch.backend.cuda.gpu import KEPT, THREADS, Array, Dims, Gpu, KernelTable
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
@@ -285,7 +285,7 @@ def _replace(gpu: Gpu, op: str, x: Array, y: Any) -> None:
     ELEMENTWISE[op](gpu, x, y, out=x)
 
 
-OPTIMIZERS: Entries = {
+OPTIMIZERS: KernelTable = {
     "sum_squares": _sum_squares,
     "fill_all_": _fill_all_,
     "scale_all_": _scale_all_,

@@ -11,7 +11,7 @@ import numpy as np
 
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
 from minitorch.backend.cuda.fused import ACTIVATION_NUMBERS, FUSED
-from minitorch.backend.cuda.gpu import THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.gpu import THREADS, Array, Gpu, KernelTable
 from minitorch.backend.cuda.reduce import REDUCTIONS
 
 _matmul = FUSED["matmul"]
@@ -156,7 +156,7 @@ def _gru_backward(
     ]
 
 
-RECURRENT: Entries = {
+RECURRENT: KernelTable = {
     "rnn": _rnn,
     "rnn_backward": _rnn_backward,
     "lstm": _lstm,

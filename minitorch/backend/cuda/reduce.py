@@ -1,4 +1,4 @@
-"""Reductions, and entries that run along one dimension."""
+"""Reductions, and kernels that run along one dimension."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend.cuda.elementwise import ELEMENTWISE
-from minitorch.backend.cuda.gpu import MOST_BLOCKS, THREADS, WAVES, Dims, Entries, Gpu, int32, int64
+from minitorch.backend.cuda.gpu import (
+    MOST_BLOCKS,
+    THREADS,
+    WAVES,
+    Dims,
+    Gpu,
+    KernelTable,
+    int32,
+    int64,
+)
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
 from minitorch.core.dtypes import Array
@@ -115,7 +124,7 @@ def _reduce(
     keepdim: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """The entry of a reduction; dim None is all dimensions, as one."""
+    """The kernel of a reduction; dim None is all dimensions, as one."""
     ordered = op.startswith("arg")
     dims, shape, walk = _recipe(x.shape, x.strides, x.itemsize, dim, keepdim, ordered)
     result = _target(gpu, out, shape, out_dtype(x.dtype), x)
@@ -373,7 +382,7 @@ def _argsort(
     return gpu.contiguous(order) if out is None else gpu.result(order, out)
 
 
-REDUCTIONS: Entries = {
+REDUCTIONS: KernelTable = {
     **{
         op: partial(_reduce, op, dtype)
         for op, dtype in (

@@ -16,9 +16,9 @@ from minitorch.recording import CannotRecord
 class GraphTrace(Trace):
     """Calls of a GPU's kernels, and the graph that replays them."""
 
-    def __init__(self, gpu: Gpu, entries: dict[str, Callable[..., Any]], views: frozenset[str]):
+    def __init__(self, gpu: Gpu, kernels: dict[str, Callable[..., Any]], views: frozenset[str]):
         super().__init__(gpu.xp.ndarray, lambda array: array, views)
-        self.copy, self.write = entries["clone"], entries["copy_"]
+        self.copy, self.write = kernels["clone"], kernels["copy_"]
         self._gpu = gpu
 
     def memory(self, a: Array) -> Hashable:

@@ -1,4 +1,4 @@
-"""Views of an array in another shape, and entries that reorder elements."""
+"""Views of an array in another shape, and kernels that reorder elements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Entries, Gpu
+from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Gpu, KernelTable
 from minitorch.core.dtypes import Array
 
 Index = tuple[Any, ...]
@@ -223,13 +223,13 @@ def slice_backward(gpu: Gpu, g: Array, shape: Dims, index: Index) -> Array:
 def _into(function: Callable[..., Array]) -> Callable[..., Array]:
     """Give a function that always allocates an `out=` like the others'."""
 
-    def entry(gpu: Gpu, *args: Any, out: Array | None = None, **kwargs: Any) -> Array:
+    def kernel(gpu: Gpu, *args: Any, out: Array | None = None, **kwargs: Any) -> Array:
         return gpu.result(function(gpu, *args, **kwargs), out)
 
-    return entry
+    return kernel
 
 
-VIEWS: Entries = {
+VIEWS: KernelTable = {
     "view": _view,
     "expand": _expand,
     "permute": _permute,
@@ -237,7 +237,7 @@ VIEWS: Entries = {
     "diagonal": _diagonal,
 }
 
-SHAPE: Entries = {
+SHAPE: KernelTable = {
     "cat": _cat,
     "flip": _into(_flip),
     "roll": _into(_roll),

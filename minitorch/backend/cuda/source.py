@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cuda.elementwise import fill, number_of
-from minitorch.backend.cuda.gpu import Array, Dims, Entries, Gpu
+from minitorch.backend.cuda.gpu import Array, Dims, Gpu, KernelTable
 from minitorch.backend.cuda.sort import argsort
 from minitorch.core.dtypes import FLOAT64
 
@@ -118,7 +118,7 @@ def _dropout(
     return gpu.result(y, out)
 
 
-SOURCES: Entries = {
+SOURCES: KernelTable = {
     "empty": _empty,
     "full": _full,
     "arange": _arange,

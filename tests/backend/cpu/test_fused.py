@@ -7,7 +7,7 @@ import minitorch.text  # noqa: F401  (which has a fused op of its own)
 from minitorch import backend
 from minitorch.core.dispatch import REGISTRY
 
-CPU = backend.named("cpu").entries
+CPU = backend.named("cpu").kernels
 RNG = np.random.default_rng(0)
 
 

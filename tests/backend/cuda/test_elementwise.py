@@ -17,8 +17,8 @@ try:
 except RuntimeError:
     pytest.skip("g++ is not installed", allow_module_level=True)
 
-CPU = backend.named("cpu").entries
-SIM = backend.named("sim").entries
+CPU = backend.named("cpu").kernels
+SIM = backend.named("sim").kernels
 FLOATS = ["float16", "float32", "float64"]
 WHOLE = ["uint8", "int8", "int16", "int32", "int64"]
 DTYPES = [*FLOATS, *WHOLE, "bool"]

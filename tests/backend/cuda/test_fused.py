@@ -18,8 +18,8 @@ except RuntimeError:
     pytest.skip("g++ is not installed", allow_module_level=True)
 
 F = nn.functional
-CPU = backend.named("cpu").entries
-SIM = backend.named("sim").entries
+CPU = backend.named("cpu").kernels
+SIM = backend.named("sim").kernels
 FLOATS = ["float16", "float32", "float64"]
 DTYPES = [*FLOATS, "uint8", "int8", "int16", "int32", "int64", "bool"]
 # The CPU rounds halves after every step, the kernels only results.

@@ -17,7 +17,7 @@ from tests.referee import rounding
 if shutil.which("g++") is None:
     pytest.skip("g++ is not installed", allow_module_level=True)
 
-CPU = backend.named("cpu").entries
+CPU = backend.named("cpu").kernels
 FLOAT32 = np.dtype("float32")
 
 
@@ -26,7 +26,7 @@ class Under:
 
     def __init__(self, name):
         self.serving = backend.named(name)
-        self.gpu, self.entries = self.serving.gpu, self.serving.entries
+        self.gpu, self.kernels = self.serving.gpu, self.serving.kernels
         self.on_sim = name == "sim"
 
     def put(self, array):
@@ -57,7 +57,7 @@ def rng():
 def test_nothing_is_done_before_the_replay(under):
     x, out = under.put(np.ones((3, 4), "float32")), under.put(np.zeros((3, 4), "float32"))
     with under.capture() as graph:
-        under.entries["add"](x, 2.0, out=out)
+        under.kernels["add"](x, 2.0, out=out)
     assert under.get(out).max() == 0
     graph.replay()
     assert (under.get(out) == 3).all()
@@ -67,11 +67,11 @@ def test_a_replay_reads_what_lies_there_now(under):
     x, y = rng().random((2, 65, 70), "float32")
     a, b = under.put(x), under.put(y)
     with under.capture() as graph:
-        product = under.entries["matmul"](a, b.T)
-        scores = under.entries["softmax"](product, 1)
-        total = under.entries["sum"](scores, (0,))
+        product = under.kernels["matmul"](a, b.T)
+        scores = under.kernels["softmax"](product, 1)
+        total = under.kernels["sum"](scores, (0,))
     for scale in (1.0, 0.5, 3.0):
-        under.entries["copy_"](a, under.put(x * np.float32(scale)))
+        under.kernels["copy_"](a, under.put(x * np.float32(scale)))
         graph.replay()
         now = x * np.float32(scale)
         expected = CPU["softmax"](now @ y.T, 1)
@@ -86,11 +86,11 @@ def test_reductions_by_several_blocks_count_anew(under):
     x = rng().random((2, 100_000), "float32")
     a = under.put(x)
     with under.capture() as graph:
-        sums = under.entries["sum"](a, 1)
+        sums = under.kernels["sum"](a, 1)
     for _ in range(3):
         graph.replay()
         np.testing.assert_allclose(under.get(sums), x.sum(1, dtype="float64"), rtol=1e-6)
-        again = under.entries["sum"](a, 1)  # the stream's own tickets
+        again = under.kernels["sum"](a, 1)  # the stream's own tickets
         np.testing.assert_array_equal(under.get(again), under.get(sums))
 
 
@@ -98,7 +98,7 @@ def test_cross_entropy(under):
     x, target = rng().random((70, 10), "float32"), rng().integers(0, 10, 70)
     a, t = under.put(x), under.put(target)
     with under.capture() as graph:
-        loss, grad = under.entries["cross_entropy"](a, t, ignore_index=-100, reduction="mean")
+        loss, grad = under.kernels["cross_entropy"](a, t, ignore_index=-100, reduction="mean")
     expected = CPU["cross_entropy"](x, target, ignore_index=-100, reduction="mean")
     for _ in range(2):
         graph.replay()
@@ -138,7 +138,7 @@ def test_optimizers_take_the_numbers_of_the_replay(name, dtype, under):
     captured = {"lr": 99.0, "step": 5, "first": True}
     with under.capture() as graph, graph.live(lambda: next(numbers)):
         known = {k: captured[k] for k in next(_changing(name))}
-        under.entries[name](*on_gpu, **options, **known)
+        under.kernels[name](*on_gpu, **options, **known)
     limit = {"float32": 2e-6, "float64": 1e-13, "float16": 1e-2}[dtype]
     for _ in range(3):
         graph.replay()
@@ -162,7 +162,7 @@ def test_sparse_optimizers_take_the_numbers_of_the_replay(name, under):
     known = {"lr": 9.0, **({"step": 3} if name == "adam_rows_" else {})}
     given = ([under.put(rows)], [under.put(values)])
     with under.capture() as graph, graph.live(lambda: next(numbers)):
-        under.entries[name](*on_gpu, *given, maximize=False, **options, **known)
+        under.kernels[name](*on_gpu, *given, maximize=False, **options, **known)
     for _ in range(3):
         graph.replay()
         CPU[name](*host, [rows], [values], maximize=False, **options, **next(on_cpu))
@@ -188,7 +188,7 @@ def test_random_numbers_are_those_of_the_replay(name, under):
     on_gpu = tuple(under.put(a) if isinstance(a, np.ndarray) else a for a in host)
     numbers = iter(places)
     with under.capture() as graph, graph.live(lambda: next(numbers)):
-        drawn = under.entries[name](*on_gpu, seed=1, offset=1, **params)
+        drawn = under.kernels[name](*on_gpu, seed=1, offset=1, **params)
     for place in places:
         graph.replay()
         params = {**DRAWS[name], **({"memo": []} if name == "dropout" else {"index": None})}
@@ -209,7 +209,7 @@ def test_each_live_block_is_asked_once_in_order(under):
     with under.capture() as graph:
         with graph.live(lambda: live("a")):
             for _ in range(2):
-                under.entries["sgd_"]([p], [], [g], lr=0.0, **options)
+                under.kernels["sgd_"]([p], [], [g], lr=0.0, **options)
         with graph.live(lambda: live("b")):
             pass
     assert asked == []
@@ -227,7 +227,7 @@ def test_the_host_may_run_ahead_of_the_device(under):
     options = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
     options |= {"maximize": True, "first": False}
     with under.capture() as graph, graph.live(lambda: {"lr": next(rates)}):
-        under.entries["sgd_"]([p], [], [g], lr=0.0, **options)
+        under.kernels["sgd_"]([p], [], [g], lr=0.0, **options)
     for _ in range(rounds):
         graph.replay()
     assert (under.get(p) == rounds * (rounds + 1) / 2).all()
@@ -243,9 +243,9 @@ def test_a_replay_is_one_launch_of_the_host(under):
     options |= {"maximize": False, "first": False}
     rates = iter([0.1, 0.1, 0.2])
     with under.capture() as graph:
-        under.entries["exp"](x)
+        under.kernels["exp"](x)
         with graph.live(lambda: {"lr": next(rates)}):
-            under.entries["sgd_"]([p], [], [g], lr=0.0, **options)
+            under.kernels["sgd_"]([p], [], [g], lr=0.0, **options)
     found = []
     for _ in range(3):
         under.serving.synchronize(0)
@@ -264,7 +264,7 @@ def test_temporary_memory_is_the_graphs(under):
     with under.capture() as graph:
         y = x
         for _ in range(20):
-            y = under.entries["mul"](y, 2.0)
+            y = under.kernels["mul"](y, 2.0)
     pool = graph._pool
     with under.gpu.on(0):
         assert pool.total_bytes() < 5 * x.nbytes + 2 * graphs.CAPACITY
@@ -277,7 +277,7 @@ def test_temporary_memory_is_the_graphs(under):
 def test_what_is_read_stays(under):
     x = under.put(np.ones((50, 60), "float32"))
     with under.capture() as graph:
-        y = under.entries["mul"](x[3], 2.0)
+        y = under.kernels["mul"](x[3], 2.0)
     del x
     gc.collect()
     others = [under.put(np.full((50, 60), 7, "float32")) for _ in range(5)]
@@ -289,7 +289,7 @@ def test_what_is_read_stays(under):
 def test_a_graph_that_is_gone_gives_its_memory_back(under):
     x = under.put(np.ones((50, 60), "float32"))
     with under.capture() as graph:
-        y = under.entries["mul"](x, 2.0)
+        y = under.kernels["mul"](x, 2.0)
     graph.replay()
     before = under.get(y)
     known = weakref.ref(graph)
@@ -304,7 +304,7 @@ def test_two_graphs(under):
     found = []
     for factor in (1.0, 2.0):
         with under.capture() as graph:
-            found.append((graph, under.entries["sum"](under.entries["mul"](x, factor), None)))
+            found.append((graph, under.kernels["sum"](under.kernels["mul"](x, factor), None)))
     for _ in range(2):
         for graph, _ in found:
             graph.replay()
@@ -319,10 +319,10 @@ def test_the_host_cannot_read_in_a_capture(under):
         pytest.raises(CaptureError, match="the host takes part"),
         under.capture(),
     ):
-        under.get(under.entries["mul"](x, 2.0))
-    assert (under.get(under.entries["mul"](x, 2.0)) == 2).all()  # all is as before
+        under.get(under.kernels["mul"](x, 2.0))
+    assert (under.get(under.kernels["mul"](x, 2.0)) == 2).all()  # all is as before
     with under.capture() as graph:
-        y = under.entries["mul"](x, 3.0)
+        y = under.kernels["mul"](x, 3.0)
     graph.replay()
     assert (under.get(y) == 3).all()
 
@@ -330,7 +330,7 @@ def test_the_host_cannot_read_in_a_capture(under):
 def test_shapes_that_depend_on_numbers_cannot_be_captured(under):
     x = under.put(np.ones((3, 4), "float32"))
     with pytest.raises(CaptureError, match="cannot be captured"), under.capture():
-        under.entries["nonzero"](x)
+        under.kernels["nonzero"](x)
 
 
 def test_an_error_of_the_block_ends_the_capture(under):
@@ -338,7 +338,7 @@ def test_an_error_of_the_block_ends_the_capture(under):
         raise KeyError("mine")
     assert under.gpu.captured.graph is None
     x = under.put(np.ones(3, "float32"))
-    assert (under.get(under.entries["neg"](x)) == -1).all()
+    assert (under.get(under.kernels["neg"](x)) == -1).all()
 
 
 def test_no_capture_within_a_capture(under):
@@ -357,7 +357,7 @@ def test_too_many_numbers(under):
 
     def draw(graph):
         with graph.live(dict):
-            under.entries["dropout"](x, p=0.5, seed=0, offset=0, memo=[])
+            under.kernels["dropout"](x, p=0.5, seed=0, offset=0, memo=[])
 
     with under.capture() as graph:
         for _ in range(rooms):
@@ -369,7 +369,7 @@ def test_too_many_numbers(under):
 def test_an_error_that_a_replay_finds(under):
     x, target = under.put(np.ones((3, 4), "float32")), under.put(np.array([0, 9, 1]))
     with under.capture() as graph:
-        under.entries["cross_entropy"](x, target, ignore_index=-100, reduction="mean")
+        under.kernels["cross_entropy"](x, target, ignore_index=-100, reduction="mean")
     under.serving.synchronize(0)
     for _ in range(2):
         graph.replay()

@@ -7,12 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-import minitorch
-import minitorch.sim
-from minitorch.backend.indexing import indexed_shape
-from minitorch.backend.sim.settings import config
-from tests.backend.cuda.entries import (
+from tests.backend.cuda.kernels import (
     CPU,
     DTYPES,
     FLOATS,
@@ -25,6 +20,11 @@ from tests.backend.cuda.entries import (
     put,
     sample,
 )
+
+import minitorch
+import minitorch.sim
+from minitorch.backend.indexing import indexed_shape
+from minitorch.backend.sim.settings import config
 
 a_ = np.array
 full = slice(None)

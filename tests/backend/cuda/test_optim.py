@@ -14,8 +14,8 @@ try:
 except RuntimeError:
     pytest.skip("g++ is not installed", allow_module_level=True)
 
-CPU = backend.named("cpu").entries
-SIM = backend.named("sim").entries
+CPU = backend.named("cpu").kernels
+SIM = backend.named("sim").kernels
 FLOATS = ["float16", "float32", "float64"]
 TOLERANCE = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-13}
 STEP = {"lr": 0.1, "maximize": False}

@@ -3,14 +3,14 @@
 from functools import partial
 
 import pytest
+from tests.backend.cuda.kernels import SIM, put
 
 import minitorch
 from minitorch import backend, nn, optim
-from minitorch.backend.kernels import SUFFIXES, files
+from minitorch.backend.cuda_sources import SUFFIXES, files
 from minitorch.core.dispatch import REGISTRY
 from minitorch.nn import recurrence
 from minitorch.text.word2vec.negative_sampling import negative_sampling, negative_sampling_sgd_
-from tests.backend.cuda.entries import SIM, put
 from tests.test_rules import ARGUMENTS
 
 F = nn.functional
@@ -133,7 +133,7 @@ WORK = {
 def launched(op, work):
     """What the log has when the entry of `op` runs within `work`: (kind, name) pairs."""
     array_type = backend.named("sim").array_type
-    entries, found = REGISTRY[op].entries, []
+    entries, found = REGISTRY[op].kernels, []
     real = SIM[op]
 
     def spy(*args, **params):

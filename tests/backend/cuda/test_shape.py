@@ -7,12 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-import minitorch
-import minitorch.sim
-from minitorch.backend.cuda.shape import view_strides
-from minitorch.backend.sim.settings import config
-from tests.backend.cuda.entries import (
+from tests.backend.cuda.kernels import (
     CPU,
     DTYPES,
     LAYOUTS,
@@ -24,6 +19,11 @@ from tests.backend.cuda.entries import (
     put,
     sample,
 )
+
+import minitorch
+import minitorch.sim
+from minitorch.backend.cuda.shape import view_strides
+from minitorch.backend.sim.settings import config
 
 
 @pytest.fixture(autouse=True)

@@ -159,7 +159,7 @@ def test_indices_below_a_limit(gpu, n, limit):
 
 # ---------------------------------------------------------------------- launches
 def names(dtype, kernels):
-    suffix = minitorch.backend.kernels.SUFFIXES[np.dtype(dtype)]
+    suffix = minitorch.backend.cuda_sources.SUFFIXES[np.dtype(dtype)]
     return [("kernel", f"{name}_{suffix}") for name in kernels]
 
 

@@ -34,7 +34,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from minitorch.backend import kernels
+from minitorch.backend import cuda_sources
 from minitorch.backend.sim import build
 from minitorch.backend.sim.settings import settings
 
@@ -154,7 +154,7 @@ def without_comments(text: str) -> str:
 
 def mutants(file: str) -> Iterator[Mutant]:
     """Every change that an operator makes somewhere in a file."""
-    original = (kernels.folder() / file).read_text()
+    original = (cuda_sources.folder() / file).read_text()
     bare = without_comments(original)
     for operator, pattern, new in OPERATORS:
         text = original if operator == "no padding" else bare
@@ -190,7 +190,7 @@ def chosen(files: Iterable[str], count: int | None, seed: int) -> list[Mutant]:
 
 def write(mutant: Mutant, folder: Path) -> None:
     """A changed copy of kernels/ in a folder."""
-    shutil.copytree(kernels.folder(), folder)
+    shutil.copytree(cuda_sources.folder(), folder)
     path = folder / mutant.file
     text = path.read_text()
     path.write_text(text[: mutant.start] + mutant.new + text[mutant.end :])
@@ -201,12 +201,14 @@ def users(file: str) -> list[str]:
     """The source files (without .cu) that a file is part of."""
     if file.endswith(".cu"):
         return [file[:-3]]
-    return [name for name in kernels.files() if f'#line 1 "{file}"' in kernels.source(name)]
+    return [
+        name for name in cuda_sources.files() if f'#line 1 "{file}"' in cuda_sources.source(name)
+    ]
 
 
 def _compiler(folder: Path, name: str, dtype: str, *flags: str) -> str:
     """What g++ makes of kernels/NAME.cu for an element type; empty where it does not compile."""
-    options = [*kernels.options(np.dtype(dtype)), "-I", str(folder), *flags]
+    options = [*cuda_sources.options(np.dtype(dtype)), "-I", str(folder), *flags]
     text = (folder / f"{name}.cu").read_text()
     call = ["g++", *build.COMMON_FLAGS, *build._machine_flags(), *options, "-o", "-", "-"]
     done = subprocess.run(call, input=_dynamic(text), capture_output=True, text=True, check=False)
@@ -220,13 +222,13 @@ def _dynamic(text: str) -> str:
 
 @cache
 def _original(name: str, dtype: str, *flags: str) -> str:
-    return _compiler(kernels.folder(), name, dtype, *flags)
+    return _compiler(cuda_sources.folder(), name, dtype, *flags)
 
 
 def dtypes_changed(mutant: Mutant, folder: Path) -> list[str]:
     """The element types for which the change is in what the preprocessor leaves."""
     user, flags = users(mutant.file)[0], ("-E", "-P")
-    names = [str(dtype) for dtype in kernels.SUFFIXES]
+    names = [str(dtype) for dtype in cuda_sources.SUFFIXES]
     return [d for d in names if _compiler(folder, user, d, *flags) != _original(user, d, *flags)]
 
 
@@ -281,7 +283,7 @@ def test_files(names: str) -> list[str]:
 
 def chosen_tests(words: str, dtypes: set[str]) -> str:
     """The -k of the tests that run checked: not those of other element types, nor long ones."""
-    unwanted = [str(dtype) for dtype in kernels.SUFFIXES if str(dtype) not in dtypes]
+    unwanted = [str(dtype) for dtype in cuda_sources.SUFFIXES if str(dtype) not in dtypes]
     unwanted += [*NOT_THESE, *NOT_CHECKED]
     return f"{f'({words}) and ' if words else ''}not ({' or '.join(unwanted)})"
 
@@ -293,8 +295,8 @@ def _test(folder: Path, log: Path, whole: bool, files: list[str], words: str) ->
         os.dup2(nowhere.fileno(), 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(ROOT)
-    kernels.folder = lambda: folder
-    kernels.source.cache_clear()
+    cuda_sources.folder = lambda: folder
+    cuda_sources.source.cache_clear()
     settings.checked = not whole
     hypothesis.settings.register_profile(
         "mutants",
@@ -387,7 +389,7 @@ def unmutated_failures(files: Iterable[str], room: Path, jobs: int) -> list[str]
     def check(covering: tuple[str, str]) -> str | None:
         names, words = covering
         folder = Path(tempfile.mkdtemp(dir=room)) / "kernels"
-        shutil.copytree(kernels.folder(), folder)
+        shutil.copytree(cuda_sources.folder(), folder)
         found = fails(folder, False, names, chosen_tests(words, {"float32", "int32"}))
         return found and f"{names}: {found}"
 
@@ -436,8 +438,8 @@ def main() -> int:
         compiled = shutil.ignore_patterns("*.lock", "tmp*")
         shutil.copytree(build.cache_folder(), room / "minitorch" / "sim", ignore=compiled)
         os.environ["XDG_CACHE_HOME"] = str(room)
-        shutil.copytree(kernels.folder(), room / "kernels")  # which may change meanwhile
-        kernels.folder = lambda: room / "kernels"
+        shutil.copytree(cuda_sources.folder(), room / "kernels")  # which may change meanwhile
+        cuda_sources.folder = lambda: room / "kernels"
         failures = unmutated_failures({m.file for m in work}, room, options.jobs)
         if failures:
             print("the tests fail with the kernels as they are:", *failures, sep="\n")

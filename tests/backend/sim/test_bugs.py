@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minitorch.backend import kernels
+from minitorch.backend import cuda_sources
 from minitorch.backend.sim import driver
 from minitorch.backend.sim.build import CompiledModule
 from minitorch.sim import SimError, config
@@ -104,7 +104,7 @@ ALSO_UNCHECKED = {
 
 @cache
 def module(checked, mended=False):
-    common = (kernels.folder() / "common.cuh").read_text().replace("#pragma once", "")
+    common = (cuda_sources.folder() / "common.cuh").read_text().replace("#pragma once", "")
     bugs = SOURCE.replace('#include "common.cuh"', "")
     code = f'#line 1 "common.cuh"\n{common}\n#line 1 "bugs.cu"\n{bugs}'
     options = ("-DMT_f32", "-DMENDED") if mended else ("-DMT_f32",)

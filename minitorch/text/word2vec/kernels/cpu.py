@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cpu.elementwise import sigmoid, softplus
-from minitorch.backend.cpu.entry import (
+from minitorch.backend.cpu.index import add_rows, check_range
+from minitorch.backend.cpu.kernel import (
     NOTHING,
     Array,
     Index,
@@ -19,7 +20,6 @@ from minitorch.backend.cpu.entry import (
     result,
     scalar,
 )
-from minitorch.backend.cpu.index import add_rows, check_range
 from minitorch.library import register_kernel
 from minitorch.text.word2vec.damping import CURVATURE_LIMIT, TINY
 from minitorch.text.word2vec.kernels.machine_code import blockwise

@@ -11,7 +11,7 @@ import numpy as np
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.fused import FUSED
-from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Entries, Gpu
+from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Gpu, KernelTable
 from minitorch.backend.cuda.index import INDEX, index_add_
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.text.word2vec.damping import CURVATURE_LIMIT
@@ -300,7 +300,7 @@ class _Curvature:
         return np.array((*bounds, before, words.struct, *ends, *numbers), CURVATURE)[()]
 
 
-KERNELS: Entries = {
+KERNELS: KernelTable = {
     "negative_sampling": _negative_sampling,
     "negative_sampling_backward": _negative_sampling_backward,
     "negative_sampling_sgd_": _negative_sampling_sgd_,

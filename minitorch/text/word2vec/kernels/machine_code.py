@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.entry import Array
 from minitorch.backend.cpu.index import check_range
+from minitorch.backend.cpu.kernel import Array
 from minitorch.backend.extras import install_hint
 
 

@@ -56,7 +56,7 @@ def on_device(array):
 
 
 def entry(name):
-    return named("sim").entries[name]
+    return named("sim").kernels[name]
 
 
 def compare(parts, width, g=0.7, given=None):

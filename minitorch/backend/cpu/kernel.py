@@ -1,4 +1,4 @@
-"""What entries are made with: results without warnings, `out=` for those that lack it."""
+"""What kernels are made with: results without warnings, `out=` for those that lack it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy._core import umath
 
 Array = Any
-Entries = dict[str, Callable[..., Any]]
+KernelTable = dict[str, Callable[..., Any]]
 Index = tuple[Any, ...]
-# Every entry of a fused op takes `out=`: what an earlier call on the same shapes gave (results and
+# Every kernel of a fused op takes `out=`: what an earlier call on the same shapes gave (results and
 # kept arrays), to be overwritten in place. Kept arguments are not written to: they are given anew.
 Out = Sequence[Any] | None
 NOTHING = (None,) * 8  # an `out` that has no memory to offer
@@ -75,10 +75,10 @@ def result(value: Array, out: Array | None) -> Array:
 def into(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a function that always allocates an `out=` like the others'."""
 
-    def entry(*args: Any, out: Array | None = None, **kwargs: Any) -> Array:
+    def kernel(*args: Any, out: Array | None = None, **kwargs: Any) -> Array:
         return result(function(*args, **kwargs), out)
 
-    return entry
+    return kernel
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], out: Array | None) -> Array:
