@@ -36,7 +36,7 @@ def other():
         backend.Backend(
             name="other",
             array_type=OtherArray,
-            entries=entries,
+            kernels=entries,
             views=cpu.views,
             from_host=lambda array, index: array.copy().view(OtherArray),
             to_host=lambda array: np.array(array),

@@ -126,6 +126,11 @@ SETTINGS = [
     (minitorch.autograd.set_detect_anomaly, minitorch.autograd.is_anomaly_enabled),
     (lambda given: minitorch.set_printoptions(**given), minitorch.get_printoptions),
     (minitorch.set_flush_denormal, lambda: False),
+    *(
+        (m.set_device, m.current_device)
+        for m in (minitorch.sim, minitorch.cuda)
+        if m.is_available()
+    ),
 ]
 OPERATORS = [
     "__add__",

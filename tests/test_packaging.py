@@ -92,8 +92,8 @@ def run_installed(python, script, tmp_path):
 
 
 def test_the_installed_package_is_the_one_that_runs(installed, tmp_path):
-    script = "import minitorch; from minitorch.backend import kernels; "
-    script += "print(minitorch.__file__, kernels.folder(), *kernels.files())"
+    script = "import minitorch; from minitorch.backend import cuda_sources; "
+    script += "print(minitorch.__file__, cuda_sources.folder(), *cuda_sources.files())"
     module, folder, *files = run_installed(installed, script, tmp_path)
     package = Path(module).parent
     assert package.is_relative_to(installed.parent.parent)
