@@ -115,6 +115,7 @@ PACKAGES = """minitorch minitorch.nn minitorch.nn.functional minitorch.nn.init m
     minitorch.apps.projector minitorch.symbolic minitorch.cuda minitorch.sim
     minitorch.text.indexers"""
 LEFT_OUT = ["mnist", "fashion_mnist"]  # they may go to the network
+GPUS = minitorch.sim, minitorch.cuda
 # What changes the process, and what tells how that is.
 SETTINGS = [
     (minitorch.set_default_device, minitorch.get_default_device),
