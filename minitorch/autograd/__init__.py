@@ -1,4 +1,4 @@
-"""Derivatives of recorded programs: the two walks, users' own ops, and what looks at both."""
+"""Derivatives of recorded programs: backward and forward pass, users' own ops, anomaly mode."""
 
 from minitorch.autograd import anomaly, functional
 from minitorch.autograd.anomaly import *

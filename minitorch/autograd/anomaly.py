@@ -33,13 +33,13 @@ __all__ = [
 
 Frame = tuple[str, int, str]  # file, line, function
 PACKAGE = str(Path(__file__).parent.parent)
-FRAMES = 8  # of the user's, kept with each node
-# Families whose kernels make no number out of others.
+FRAMES = 8  # of the user's, stored with each node
+# Families whose kernels compute no number from others.
 UNCHECKED = ("constant", "source", "write")
 
 
 class _Here(threading.local):
-    """busy: the checks themselves compute. trace: the forward call whose rule runs."""
+    """busy: a check of the mode computes. trace: the forward call whose rule runs."""
 
     busy = False
     trace: tuple[Frame, ...] = ()
@@ -80,7 +80,7 @@ def _trace(node: Node) -> None:
 
 @contextmanager
 def _traced(node: Node) -> Iterator[None]:
-    """Let what the block calls be told as the forward call of a node."""
+    """Report calls in the block as the forward call of a node."""
     before, _here.trace = _here.trace, node.trace or _here.trace or _NOWHERE
     try:
         yield
@@ -101,7 +101,7 @@ def _busy() -> Iterator[None]:
 def _finite(value: Any) -> bool:
     """Whether a tensor, a gradient of any kind or a number holds finite numbers only.
 
-    Of a step that is being recorded while another thread has switched the mode on, we say so.
+    Always true in a step that is being recorded: another thread has switched the mode on then.
     """
     if recording.busy():
         return True
@@ -120,19 +120,19 @@ def _finite(value: Any) -> bool:
 
 
 def _first_bad(x: Tensor) -> str:
-    """The first element that is not finite, and its place."""
+    """The first element that is not finite, and its index."""
     with _busy(), no_grad():
-        place = int((~x.detach().isfinite()).reshape(-1).long().argmax())
-        value = float(x.detach().reshape(-1)[place])
+        position = int((~x.detach().isfinite()).reshape(-1).long().argmax())
+        value = float(x.detach().reshape(-1)[position])
     index: list[int] = []
     for length in reversed(x.shape):
-        place, here = divmod(place, length)
-        index.insert(0, here)
+        position, i = divmod(position, length)
+        index.insert(0, i)
     return f"{value} at {index}" if index else str(value)
 
 
 def _as_tensor(array: Any, array_type: type) -> Tensor:
-    """What a kernel gave, or got: an array, also of another device, or a scalar of NumPy."""
+    """The tensor of a kernel's operand or result: an array of any device, or a NumPy scalar."""
     if any(type(array) is there.array_type for there in backend.registered()):
         return tensor_of(array)
     return tensor_of(backend.of_type(array_type).as_array(array))
@@ -163,7 +163,7 @@ def _checked_kernel(op: Op, array_type: type, kernel: Callable[..., Any]) -> Cal
 
 
 def _checked_rule(name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A rule of a node, whose results must be finite if what comes in is.
+    """The wrapper of a node's rule: finite gradients in must give finite results.
 
     The ops of a fused op's reference are checked one by one.
     """
@@ -213,14 +213,14 @@ def _check_results(node: Node, results: Any, what: str) -> None:
 
 # ---------------------------------------------------------------------- settings
 class _Setting:
-    """What a call or a block has chosen: a pair (mode, check_nan)."""
+    """The choice of a call or a block: a pair (mode, check_nan)."""
 
     def __init__(self, mode: bool, check_nan: bool) -> None:
         self.value = mode, check_nan
 
 
-# Of the process, then of the blocks that are open in any thread; the last one holds. Each block
-# takes its own away, so that they may end in any order.
+# The process's setting, then those of the blocks open in any thread; the last setting holds. Each
+# block removes its own, so that blocks may end in any order.
 _settings = [_Setting(False, True)]
 _switching = RLock()
 _interception: intercepted | None = None
@@ -300,7 +300,7 @@ class detect_anomaly:
     """A block in which the first NaN or infinity is an error that says where it comes from.
 
     Run forward and backward inside. An op that makes one out of finite numbers, in the forward
-    pass, in backward or in forward mode, raises RuntimeError with its name, the place in the
+    pass, in backward or in forward mode, raises RuntimeError with its name, the index in the
     tensor, and file and line of the forward call. (PyTorch looks for NaN in backward alone.) If a
     rule of backward raises, a warning says where its forward call was.
     check_nan=False: only that warning. Everything is much slower inside. Updates of optimizers

@@ -55,11 +55,11 @@ class _Recorded(Recorded):
         return y if self.create_graph else y.detach()
 
     def like_outputs(self, ys: Sequence[Any]) -> Any:
-        """As func gave its result: a tensor or a tuple."""
+        """ys in the structure of func's result: a tensor or a tuple."""
         return ys[0] if self.one_output else tuple(ys)
 
     def like_inputs(self, xs: Sequence[Any]) -> Any:
-        """As the inputs were given: a tensor or a tuple."""
+        """xs in the structure of the inputs: a tensor or a tuple."""
         return xs[0] if self.one_input else tuple(xs)
 
     def value(self) -> Any:

@@ -1,4 +1,4 @@
-"""What Jacobians are put together from: unit vectors in, rows out."""
+"""Building blocks of Jacobians: unit vectors go in, rows come out."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 
 
-def unit(x: Tensor, place: int) -> Tensor:
-    """1 at a place of the flattened x, 0 elsewhere; shape, dtype and device of x."""
+def unit(x: Tensor, index: int) -> Tensor:
+    """1 at an index of the flattened x, 0 elsewhere; shape, dtype and device of x."""
     whole = creation.zeros(x.numel(), dtype=x.dtype, device=x.device)
-    whole[place] = 1
+    whole[index] = 1
     return whole.reshape(x.shape)
 
 
 def basis(tensors: Sequence[Tensor]) -> Iterator[tuple[int, int, list[Tensor]]]:
-    """(k, j, tensors that are 1 at place j of number k, and 0 elsewhere), for all k and j."""
+    """(k, j, tensors that are 1 at index j of number k, and 0 elsewhere), for all k and j."""
     for k, x in enumerate(tensors):
         for j in range(x.numel()):
             units = [creation.zeros_like(z) for z in tensors]

@@ -1,4 +1,4 @@
-"""A function's call, recorded with variables of its own: what `func` and `functional` share."""
+"""A function's recorded call with variables of its own, which `func` and `functional` share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Recorded:
     def pull(
         self, ys: Sequence[Tensor], cotangents: Sequence[Tensor], create: bool, retain: bool = True
     ) -> list[Any]:
-        """The gradients of the variables, for a cotangent of each of ys; one pass backward."""
+        """The gradients of the variables, for a cotangent of each of ys; one backward pass."""
         pairs = [(y, g) for y, g in zip(ys, cotangents, strict=True) if y.node is not None]
         if not pairs:
             return [creation.zeros_like(x) for x in self.variables]
@@ -39,8 +39,8 @@ class Recorded:
     def jacobian(self, by_rows: bool, create: bool) -> list[list[Tensor]]:
         """For each output and variable a tensor with the shapes of both in a row.
 
-        by_rows: a pass backward for each element of the outputs; else one forward for each element
-        of the variables.
+        by_rows: a backward pass for each element of the outputs; else a forward pass for each
+        element of the variables.
         """
         ys, xs = self.outputs, self.variables
         given, found = (ys, xs) if by_rows else (xs, ys)
@@ -62,6 +62,6 @@ class Recorded:
         ]
 
     def depends(self, y: Tensor) -> list[bool]:
-        """Whether y was computed from it, for each variable."""
+        """For each variable, whether y depends on it."""
         reached = set() if y.node is None else set(map(id, topological([y.node])))
         return [id(x.node) in reached for x in self.variables]

@@ -1,4 +1,4 @@
-"""Finding an op's kernel, and the one stack of what intercepts kernels, rules and nodes."""
+"""Finding an op's kernel, and the one stack of interceptors of kernels, rules and nodes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Function = Callable[..., Any]
 
 
 class KernelsByType(dict[type, Function]):
-    """An op's kernel for each array type, filled on first use; anything may stand in for one.
+    """An op's kernel for each array type, filled on first use; wrappers may replace kernels.
 
-    plain: the kernels before the stack wrapped them; None while the stack is empty.
+    plain: the kernels without the stack's wrappers; None while the stack is empty.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,7 +60,7 @@ def require_new(name: str) -> None:
 
 
 class AnyOp:
-    """What may have made a node: an op of the registry, a user's function, a compiled step.
+    """The maker of a node: an op of the registry, a user's function, or a compiled step.
 
     vjp(node, g) gives a gradient (or None) for each parent; jvp(node, tangents) the tangent of
     the result, where a tangent is None for an argument that does not vary.
@@ -75,14 +75,14 @@ class AnyOp:
     view = False
 
     def saved(self, node: Node) -> tuple[Sequence[Saved | None], Saved | None]:
-        """What a node keeps of its arguments and of its result, where its rules need these."""
+        """A node's saved arguments and its saved result, as far as its rules need them."""
         return (), None
 
 
 class Op(AnyOp):
-    """What is known of one op: its kernels by array type and its derivative rules.
+    """One op: its kernels by array type and its derivative rules.
 
-    layout(node) finds in `node.saved` what the method `saved` gives.
+    layout(node) finds the result of the method `saved` in `node.saved`.
     """
 
     __slots__ = (
@@ -121,11 +121,11 @@ class Op(AnyOp):
         self.jvp = jvp and wrapped_rule("jvp", jvp)
 
     def saved(self, node: Node) -> tuple[Sequence[Saved | None], Saved | None]:
-        """What a node keeps of its arguments and of its result, where its rules need these."""
+        """A node's saved arguments and its saved result, as far as its rules need them."""
         return self.layout(node) if node.saved and self.layout is not None else ((), None)
 
     def inputs(self, node: Node) -> list[Tensor]:
-        """A node's arguments, if it keeps them; RuntimeError where one was changed or is freed."""
+        """A node's saved arguments; RuntimeError where one was changed or is freed."""
         saved_of(node)
         arguments, result = self.saved(node)
         tensors = [restore(self, s) for s in (*arguments, result) if s is not None]
@@ -139,22 +139,22 @@ REGISTRY: dict[str, Op] = {}
 
 
 # ---------------------------------------------------------------------- interception
-# Whoever changes the stack, or asks for a kernel that depends on it, holds the lock.
-stack: list[intercepted] = []  # the last one stands outermost
+# A thread that changes the stack, or asks for a kernel that depends on it, holds the lock.
+stack: list[intercepted] = []  # the last interceptor is the outermost
 wrapping = RLock()
-observed = False  # whether there is one that is no recorder: it wants to see a replay's calls, too
+observed = False  # whether an interceptor other than a recorder is on, which a replay would miss
 
 
 class intercepted:
-    """While it is on, ops call what it makes of their kernels and rules.
+    """An interceptor: while it is on, ops call its wrappers of their kernels and rules.
 
-    kernel: `kernel(op, array_type, kernel)` gives what is called instead of a kernel.
-    rule: `rule(name, rule)` gives what is called instead of a "vjp", a "jvp", or the
-    "reference" of a fused op, all of which get the node first.
-    node: `node(node)` hears of each new node.
-    It holds on every device and for all threads. Several may be on, in any order and from several
-    threads; the one that came last goes first. While one is on, compiled steps run as they are.
-    records: it is a recorder. That goes last: what it records runs when the others are gone.
+    kernel: `kernel(op, array_type, kernel)` gives the wrapper of a kernel.
+    rule: `rule(name, rule)` gives the wrapper of a "vjp", a "jvp", or the "reference" of a fused
+    op; the first argument of each is the node.
+    node: `node(node)` is called with each new node.
+    An interceptor holds on every device and for all threads. Several may be on, in any order and
+    from several threads; the latest one is the outermost. Meanwhile compiled steps run as they are.
+    records: a recorder. It is the innermost: its recordings run when the others are gone.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class intercepted:
 
 
 def wrapped_rule(name: str, rule: Function) -> Function:
-    """A rule as the stack has it called."""
+    """A rule in the wrappers of the stack."""
     for on in stack:
         if on.rule is not None:
             rule = on.rule(name, rule)

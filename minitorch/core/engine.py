@@ -29,7 +29,7 @@ def topological(roots: Iterable[Node]) -> list[Node]:
     stack: list[Any] = list(roots)
     while stack:
         node = stack.pop()
-        if node is None:  # a mark: the node below it has all its parents in `order`
+        if node is None:  # a mark: all parents of the node below it are in `order`
             order.append(stack.pop())
         elif id(node) not in seen:
             seen.add(id(node))
@@ -47,22 +47,22 @@ def _leading_to(order: list[Node], targets: set[Node]) -> set[Node]:
     return found
 
 
-def _uses(roots: Iterable[Node], useful: set[Node] | None) -> dict[Any, int]:
-    """How many gradients come to each node that the roots depend on, if all nodes give one.
+def _in_degrees(roots: Iterable[Node], useful: set[Node] | None) -> dict[Any, int]:
+    """The in-degree of each node that the roots depend on: how many partial gradients it receives.
 
     useful: the nodes that count; None: all do.
     """
-    uses = {node: 0 for node in roots if useful is None or node in useful}
-    stack = list(uses)
+    degrees = {node: 0 for node in roots if useful is None or node in useful}
+    stack = list(degrees)
     while stack:
         for p in stack.pop().parents:
-            if p in uses:
-                uses[p] += 1
+            if p in degrees:
+                degrees[p] += 1
             elif p is not None and (useful is None or p in useful):
-                uses[p] = 1
+                degrees[p] = 1
                 if p.parents:
                     stack.append(p)
-    return uses
+    return degrees
 
 
 # ---------------------------------------------------------------------- the seed of a scalar
@@ -70,7 +70,7 @@ units: dict[tuple[type, int | None, Any], Tensor] = {}
 
 
 def unit(y: Tensor) -> Tensor:
-    """The 0-d tensor 1 of y's device and dtype, made once: nobody may change it."""
+    """The cached 0-d tensor 1 of y's device and dtype, which nobody may change."""
     a = y.array
     serving = backend.of(a)
     key = (type(a), serving.index(a), a.dtype)
@@ -82,7 +82,7 @@ def unit(y: Tensor) -> Tensor:
 
 
 def owned(g: Any) -> Any:
-    """A gradient as users may have it: a copy where it is the cached 1."""
+    """A gradient that may be handed to users: a copy in place of the cached 1."""
     return g.clone() if type(getattr(g, "version", None)) is Unit else g
 
 
@@ -93,29 +93,29 @@ def backward_pass(
     retain_graph: bool,
 ) -> dict[int, Gradient]:
     """Reverse mode: the gradients of `targets`, by id of node; without targets, leaves and
-    retaining nodes accumulate theirs in `.grad`.
+    retaining nodes accumulate their gradients in `.grad`.
 
-    Every node is taken once, when all gradients that come to it have been added up. Its hooks run,
-    and its rule turns the sum into a gradient for each parent. A parent that misses no more of
-    them is ready, and is taken next; the others' sums wait.
+    The pass visits every node once, when its partial gradients are all added up. The node's hooks
+    run, and its rule turns the sum into a partial gradient for each parent. A parent with no
+    gradient pending is ready, and comes next; the partial sums of the others wait.
     """
     roots = [node for node, _ in seeds]
     wanted = None if targets is None else set(targets)
     useful = None if wanted is None else _leading_to(topological(roots), wanted)
-    missing = _uses(roots, useful)  # how many gradients are still to come to a node
-    sums: dict[Node, Any] = {}  # of nodes that some but not all gradients have come to
+    pending = _in_degrees(roots, useful)  # how many gradients each node still waits for
+    partial: dict[Node, Any] = {}  # sums of the gradients that have arrived at waiting nodes
     found: dict[int, Gradient] = {}
     node: Any
     g: Any = None
     for node, g in seeds:
-        sums[node] = _sum(sums.get(node), g)
-    ready = [(node, sums.pop(node)) for node in missing if not missing[node]]
+        partial[node] = _sum(partial.get(node), g)
+    ready = [(node, partial.pop(node)) for node in pending if not pending[node]]
     del seeds, g
     recorded = grad_mode.enabled
     gradients: Sequence[Any]
     gradient: Any
     while ready:
-        # No name but g may hold the gradient: a leaf keeps one that nobody else refers to.
+        # Only g may refer to the gradient: a leaf takes over one that has no other reference.
         node, g = ready.pop()
         if g is None:
             gradients = (None,) * len(node.parents)
@@ -135,14 +135,14 @@ def backward_pass(
             gradients = _vjp(node, g, recorded)
             g = None
         for parent, gradient in zip(node.parents, gradients, strict=True):
-            left = missing.get(parent)
-            if left is None:  # it is not tracked, or leads to no target
+            left = pending.get(parent)
+            if left is None:  # the parent is not tracked, or leads to no target
                 continue
-            if left > 1 or sums:
-                missing[parent] = left - 1
-                gradient = _sum(sums.pop(parent, None), gradient)
+            if left > 1 or partial:
+                pending[parent] = left - 1
+                gradient = _sum(partial.pop(parent, None), gradient)
                 if left > 1:
-                    sums[parent] = gradient
+                    partial[parent] = gradient
                     continue
             ready.append((parent, gradient))
         gradients, gradient = (), None
@@ -152,7 +152,7 @@ def backward_pass(
 
 
 def _vjp(node: Node, g: Any, recorded: bool) -> Sequence[Any]:
-    """The gradients of a node's parents; of a fused op, if recorded, through its reference."""
+    """The gradients of a node's parents; a recorded pass differentiates a fused op's reference."""
     for saved in node.watched:
         restore(node.op, saved)
     if recorded and node.op.reference is not None:
@@ -173,19 +173,19 @@ def _through_reference(node: Node, g: Tensor) -> list[Gradient | None]:
 
 
 def alias(x: Tensor) -> Tensor:
-    """x as a new vertex of the tape that is still connected to x's history."""
+    """x as a new node of the tape, still connected to x's history."""
     return x.clone() if x.node is not None else x
 
 
 def _sum(a: Any, b: Any) -> Any:
-    """a + b, where each may be a RowGrad, or None, which is nothing."""
+    """a + b of tensors or RowGrads; None counts as zero."""
     if a is None or b is None:
         return b if a is None else a
     return b + a if isinstance(b, RowGrad) else a + b
 
 
 def _run_hooks(node: Node, g: Any) -> Any:
-    g = owned(g)  # a hook may change it
+    g = owned(g)  # a hook may change the gradient
     for hook in list((node.hooks or {}).values()):
         replaced = hook(g)
         if replaced is None:
@@ -206,17 +206,17 @@ def _calibrate(g: Any) -> tuple[int, int]:
     return getrefcount(g), getrefcount(g.version)
 
 
-# What `getrefcount` says of a gradient that one name holds and nobody else, and of its version
-# list, which it would share with its views.
+# The reference counts of a gradient that only one name refers to, and of its version list, which
+# the gradient would share with its views.
 SOLE, SOLE_VERSION = _calibrate(lambda: tensor_of(None))
 
 
 def _accumulate(node: Node, g: Any, references: int | None = None) -> None:
     """Add g to node.grad: into its array, if there is one and the pass is not recorded.
 
-    A first gradient gets memory of its own (the same g may go to several places).
+    A first gradient gets memory of its own (the same g may go to several nodes).
 
-    references: how often g is referred to, where it is the caller's to give away.
+    references: the reference count of g, if the caller gives g away.
     """
     if recording.recorder and node.op is None:
         recording.gradient(node, reads=True)
@@ -228,19 +228,19 @@ def _accumulate(node: Node, g: Any, references: int | None = None) -> None:
             node.grad = total if recorded else total.detach()
         return
     sparse = type(g) is RowGrad
-    kept = references == SOLE and getrefcount((g.values if sparse else g).version) == SOLE_VERSION
+    sole = references == SOLE and getrefcount((g.values if sparse else g).version) == SOLE_VERSION
     if sparse:
-        node.grad = g if kept and g.values.is_contiguous() else g.clone()
+        node.grad = g if sole and g.values.is_contiguous() else g.clone()
     elif recorded:
-        node.grad = g if kept else g.clone()
-    elif kept and g.node is None and g.array.flags.c_contiguous:
+        node.grad = g if sole else g.clone()
+    elif sole and g.node is None and g.array.flags.c_contiguous:
         node.grad = g
     else:
         node.grad = tensor_of(g.clone().array)
 
 
 def _added_to(old: Gradient, g: Gradient) -> bool:
-    """Add g to a gradient where it is; False if that cannot be: dense rows, another dtype."""
+    """Add g to a gradient in place; False where that is impossible: dense rows, another dtype."""
     if isinstance(old, RowGrad):
         if not isinstance(g, RowGrad):
             return False
@@ -295,7 +295,8 @@ def push_forward(
 ) -> list[Tensor]:
     """Tangents of `outputs` when `inputs` (on the same tape) move along `tangents`.
 
-    Goes over the recorded tape forward; an output that does not depend on them gets zeros.
+    The forward pass runs over the recorded tape. An output that does not depend on the inputs
+    gets zeros.
     """
     given = {id(x.node): t for x, t in zip(inputs, tangents, strict=True) if x.node is not None}
     roots = [y.node for y in outputs if y.node is not None]
@@ -322,7 +323,7 @@ def _seed(name: str, y: Tensor, g: Tensor | None, once: bool) -> tuple[Node, Ten
                 f"{name}: grad can be implicitly created only for scalar outputs, "
                 f"got shape {tuple(y.shape)}: pass a gradient of that shape"
             )
-        # A graph that is kept may be gone over again: its ops must not give away what they keep.
+        # A later pass may read a retained graph: its ops must not give their saved arrays away.
         return y.node, unit(y) if once and not y.array.ndim else y.new_ones(y.shape)
     if not isinstance(g, Tensor):
         raise TypeError(f"{name}: gradient: expected a tensor, got {type(g).__name__}")
@@ -346,7 +347,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _tracked(name: str, inputs: Any) -> list[Any]:
-    """The inputs as a list; TypeError or RuntimeError for one that has no place on the tape."""
+    """The inputs as a list; TypeError or RuntimeError for one that has no node."""
     chosen = _as_list(inputs)
     for i, x in enumerate(chosen):
         if not isinstance(x, Tensor):
@@ -357,7 +358,7 @@ def _tracked(name: str, inputs: Any) -> list[Any]:
 
 
 def _seeds(name: str, outputs: Any, gradients: Any, once: bool) -> list[tuple[Node, Tensor]]:
-    """Where a pass begins. once: it frees the graph and is not recorded."""
+    """The roots of a pass and their gradients. once: the pass frees the graph, unrecorded."""
     if gradients is None and isinstance(outputs, Tensor):
         return [_seed(name, outputs, None, once)]
     ys = [outputs] if outputs is None else _as_list(outputs)
@@ -377,7 +378,7 @@ def backward(
     """Add the gradients of `tensors` to the `.grad` of the leaves they depend on.
 
     grad_tensors: a gradient per tensor, of its shape; may be left out for scalars.
-    retain_graph: keep what backward needs, to call it again (default: as create_graph).
+    retain_graph: keep the saved tensors, to call backward again (default: as create_graph).
     create_graph: record this pass too, for higher derivatives. inputs: only these accumulate.
     """
     keep = create_graph if retain_graph is None else retain_graph

@@ -9,7 +9,7 @@
 | fused       | two kernels and a reference      | the kernel          | of the reference   |
 | constant    | nothing: its derivative is zero or it has none            ||                    |
 
-Ops that make tensors of numbers or change them in place are those of `minitorch.underived`.
+Sources (ops that make tensors of numbers) and in-place writes: `minitorch.underived`.
 Rules are written with Tensor methods and operators only, so that derivatives of any order and mix
 come by themselves. The functions made here are closures specialised by family and arity, because
 a tracked + on tiny arrays must cost less than 1 us more than NumPy's.
@@ -58,7 +58,7 @@ def _shapes_differ(op: Op, arrays: Sequence[Array], error: Exception) -> Excepti
 
 
 def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The adjoint of broadcasting: sum g over the dimensions that `shape` was stretched along."""
+    """The adjoint of broadcasting: sum g over the dimensions that were broadcast from `shape`."""
     if g.array.shape == shape:
         return g
     lead = g.array.ndim - len(shape)
@@ -361,25 +361,25 @@ def fused(
 ) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
-    arity: the number of its tensors. With one, tensors among the params may be given
-    behind it again: the passes raise if one of these is changed in place by then.
-    The kernel `name` gives (result, *kept arrays), where the result is an array, too, and may be
-    kept; the kernel `name_backward` takes the gradient, the kept arrays and the params and gives a
-    gradient for each argument (or None). The gradient is the number 1.0 for the implicit one of a
-    scalar's `backward()`: what was kept is not needed again then, and may be the result. Forward
-    mode and higher order differentiate `reference(*tensors, **params)` instead: see `autograd`.
-    parts: parts(node) is the last of the nodes that the calls would have left for which this one
-    stands, or the node itself, see `Node.written`.
+    arity: the number of its tensors. With one, tensors among the params may be passed again
+    behind it, to be version-checked.
+    The kernel `name` gives (result, *saved arrays), where the result is an array, and may be among
+    the saved ones. The kernel `name_backward` takes the gradient, the saved arrays and the params,
+    and gives a gradient (or None) for each argument. For the implicit gradient of a scalar's
+    `backward()` it gets the number 1.0, and may return a saved array, which no one needs again.
+    Forward mode and higher order differentiate `reference(*tensors, **params)` instead.
+    parts: parts(node) is the last node of the calls that the op replaces, or the node itself, see
+    `Node.written`.
     """
 
     def vjp(node: Node, g: Tensor) -> list[Any]:
-        versions, counts, kept, needs, _ = node.saved or saved_of(node)
+        versions, counts, arrays, needs, _ = node.saved or saved_of(node)
         if list(map(_count, versions)) != counts:
-            op.inputs(node)  # which says what has changed
+            op.inputs(node)  # the error names the changed tensor
         a = g.array
         t = type(a)
         given = 1.0 if type(g.version) is Unit and a.ndim == 0 else a
-        grads = backward_kernels[t](given, *kept, needs=needs, **node.params)
+        grads = backward_kernels[t](given, *arrays, needs=needs, **node.params)
         return [
             None if r is None else tensor_of(r if type(r) is t else backend.of_type(t).as_array(r))
             for r in grads
@@ -391,23 +391,23 @@ def fused(
     op.parts = parts
     kernels = op.kernels
 
-    def unary(x: Tensor, *watched: Tensor, **params: Any) -> Tensor:
+    def unary(x: Tensor, *checked: Tensor, **params: Any) -> Tensor:
         a = x.array
         t = type(a)
-        r, *kept = kernels[t](a, **params)
+        r, *to_save = kernels[t](a, **params)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         p = x.node
         if p is None or not grad_mode.enabled:
             return tensor_of(r)
-        arrays = (a, *[other.array for other in watched])
-        versions = (x.version, *[other.version for other in watched])
-        return _recorded(op, r, (p,), arrays, versions, kept, _ONE_NEEDED, params)
+        arrays = (a, *[other.array for other in checked])
+        versions = (x.version, *[other.version for other in checked])
+        return _recorded(op, r, (p,), arrays, versions, to_save, _ONE_NEEDED, params)
 
     def ternary(x: Tensor, y: Tensor, z: Tensor, **params: Any) -> Tensor:
         a, b, c = x.array, y.array, z.array
         t = type(a)
-        r, *kept = kernels[t](a, b, c, **params)
+        r, *to_save = kernels[t](a, b, c, **params)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         p, q, o = x.node, y.node, z.node
@@ -415,12 +415,12 @@ def fused(
             return tensor_of(r)
         versions = x.version, y.version, z.version
         needs = p is not None, q is not None, o is not None
-        return _recorded(op, r, (p, q, o), (a, b, c), versions, kept, needs, params)
+        return _recorded(op, r, (p, q, o), (a, b, c), versions, to_save, needs, params)
 
     def several(*xs: Tensor, **params: Any) -> Tensor:
         arrays = tuple([x.array for x in xs])
         t = type(arrays[0])
-        r, *kept = kernels[t](*arrays, **params)
+        r, *to_save = kernels[t](*arrays, **params)
         if type(r) is not t:
             r = backend.of_type(t).as_array(r)
         parents = tuple([x.node for x in xs])
@@ -428,7 +428,7 @@ def fused(
         if not grad_mode.enabled or not any(needs):
             return tensor_of(r)
         versions = tuple([x.version for x in xs])
-        return _recorded(op, r, parents, arrays, versions, kept, needs, params)
+        return _recorded(op, r, parents, arrays, versions, to_save, needs, params)
 
     return named({1: unary, 3: ternary}.get(arity, several), op)
 
@@ -443,26 +443,26 @@ def _recorded(
     parents: tuple[Node | None, ...],
     arrays: tuple[Array, ...],
     versions: tuple[list[Any], ...],
-    kept: list[Array],
+    to_save: list[Array],
     needs: tuple[bool, ...],
     params: dict[str, Any],
 ) -> Tensor:
     """The result of a fused op, on the tape."""
     version = [0]
-    for array in kept:
+    for array in to_save:
         if array is r:  # backward reads the result, too
             arrays, versions = (*arrays, r), (*versions, version)
-    saved = versions, list(map(_count, versions)), kept, needs, arrays
+    saved = versions, list(map(_count, versions)), to_save, needs, arrays
     return tensor_of(r, Node(op, parents, saved, params, r.shape), version)
 
 
 def _fused_layout(node: Node) -> tuple[list[Saved], Saved | None]:
-    """Of arguments and watched tensors, and of the result."""
-    versions, counts, kept, _, arrays = node.saved
+    """The saved values of arguments and version-checked tensors, and of the result."""
+    versions, counts, saved, _, arrays = node.saved
     nodes = (*node.parents, *[None] * (len(arrays) - len(node.parents)))
     values = list(zip(arrays, nodes, versions, counts))
     last = arrays[-1] if len(arrays) > len(node.parents) else None
-    has_result = last is not None and any(array is last for array in kept)
+    has_result = last is not None and any(array is last for array in saved)
     return (values[:-1], values[-1]) if has_result else (values, None)
 
 

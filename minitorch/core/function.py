@@ -15,19 +15,19 @@ __all__ = ["Function", "FunctionCtx"]
 
 
 class FunctionCtx:
-    """What a Function's forward leaves for its backward."""
+    """The context in which a Function's forward saves tensors for its backward."""
 
     def __init__(self) -> None:
         self._saved: tuple[Any, ...] = ()
         self._versions: list[Any] = []
         self._results: dict[int, int] = {}  # id of a result -> its number
         self._not_differentiable: set[int] = set()
-        self._node: Node | None = None  # the common node, while a rule runs
+        self._node: Node | None = None  # the shared node, while a rule runs
         self._materialize = True
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors (arguments or results) for backward; changing them in place is noticed."""
+        """Save tensors (arguments or results) for backward, version-checked."""
         self._saved = tensors
         self._versions = [None if t is None else t._version for t in tensors]
 
@@ -41,17 +41,17 @@ class FunctionCtx:
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """The kept tensors; RuntimeError where one was changed in place since."""
+        """The saved tensors; RuntimeError where one was changed in place since."""
         for tensor, version in zip(self._saved, self._versions, strict=True):
             if tensor is not None and tensor._version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by "
                     f"an inplace operation: a saved tensor of shape {tuple(tensor.shape)}"
                 )
-        return tuple(self._placed(t) for t in self._saved)
+        return tuple(self._on_tape(t) for t in self._saved)
 
-    def _placed(self, tensor: Any) -> Any:
-        """A kept result gets its place on the tape again (keeping it there would be a cycle)."""
+    def _on_tape(self, tensor: Any) -> Any:
+        """A saved result gets its node again (to save it with the node would be a cycle)."""
         i = self._results.get(id(tensor))
         if i is None or self._node is None:
             return tensor
@@ -59,12 +59,12 @@ class FunctionCtx:
 
 
 def result_node(common: Node, i: int, result: Tensor) -> Node:
-    """The node of the i-th of several results, whose parent is the node that they share."""
+    """The node of the i-th of several results; its parent is the node that the results share."""
     return Node(_result_op, (common,), (), i, result.array.shape)
 
 
 class Part:
-    """A gradient for one of several results of a Function, on its way to the common node."""
+    """Gradients of some of a Function's results, on their way to the shared node."""
 
     __slots__ = ("parts",)
 
@@ -106,7 +106,7 @@ class Function:
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what backward needs. Where it is defined, forward is `forward(*args)`."""
+        """Save tensors for backward. With this method, forward is `forward(*args)`."""
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -150,7 +150,7 @@ class Function:
 
 
 class FunctionOp(AnyOp):
-    """What made the common node of a Function's results."""
+    """The op of the node that a Function's results share."""
 
     __slots__ = ("cls", "name")
 
@@ -228,13 +228,13 @@ def _function_op(cls: type[Function]) -> FunctionOp:
 
 
 class _ResultOp(AnyOp):
-    """What made result number `params` of a Function."""
+    """The op of a single result's node; the node's `params` is the number of the result."""
 
     __slots__ = ()
     name = "function_result"
 
     def vjp(self, node: Node, g: Tensor) -> list[Any]:
-        """Hand the gradient to the common node."""
+        """Hand the gradient to the shared node."""
         return [Part({node.params: g})]
 
     def jvp(self, node: Node, tangents: Sequence[Any]) -> Any:

@@ -59,7 +59,7 @@ def leaves(tree: Any) -> Iterator[Any]:
 
 
 def unflatten(leaves: Iterable[Any], treedef: TreeDef) -> Any:
-    """What `flatten` took apart, with other leaves."""
+    """The pytree of these leaves: the inverse of `flatten`."""
     return _build(iter(leaves), treedef)
 
 
@@ -77,6 +77,6 @@ def _build(leaves: Iterator[Any], treedef: TreeDef) -> Any:
 
 
 def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
-    """A new pytree of the same build, with `function` of each leaf in its place."""
+    """A new pytree of the same treedef, with `function` of each leaf."""
     found, treedef = flatten(tree)
     return unflatten([function(leaf) for leaf in found], treedef)

@@ -16,7 +16,7 @@ __all__ = ["RowGrad"]
 class RowGrad:
     """The gradient of an embedding: rows of it, everything else zero.
 
-    indices: int64 Tensor (n,), duplicates kept. values: Tensor (n, *rest). shape: of the whole.
+    indices: int64 Tensor (n,), with duplicates. values: Tensor (n, *rest). shape: of the whole.
     Its size does not depend on the number of rows of the whole.
     """
 
@@ -40,22 +40,22 @@ class RowGrad:
     def coalesce(self) -> RowGrad:
         """The same gradient with distinct, ascending indices and their values summed.
 
-        A GPU is waited for, because the number of distinct indices depends on data.
+        The call waits for a GPU, because the number of distinct indices depends on data.
         """
         rows, group = self._grouped()
         n = int(group[-1]) + 1 if len(group) else 0
         return RowGrad(rows.indices[:n], rows.values[:n], self.shape)
 
     def sum_duplicates(self) -> RowGrad:
-        """The same gradient, no longer and no shorter, in which no row has two values that count.
+        """The same gradient, of the same length, in which no row has two values that count.
 
-        First come the distinct indices and their sums, as of `coalesce`; the places left over
-        hold zeros for the first of these indices. A GPU is not waited for.
+        The distinct indices and their sums come first, as in `coalesce`; the remaining positions
+        hold zeros for the first of these indices. The call does not wait for a GPU.
         """
         return self._grouped()[0]
 
     def _grouped(self) -> tuple[RowGrad, Tensor]:
-        """`sum_duplicates`, and for each sorted index which of the distinct ones it is."""
+        """`sum_duplicates`, and for each sorted index the number of its distinct index."""
         given: Any = self.indices
         order: Any = given.argsort()
         ordered: Any = given[order]

@@ -1,9 +1,9 @@
-"""What nodes of the tape save, and how in-place changes are noticed and reach views.
+"""Saved tensors of nodes, their version checks, and how in-place changes reach views.
 
-A view and its base share memory: changing one in place changes the other's place on the tape too.
+A view and its base share memory: an in-place change of one gives the other a new node, too.
 A version list counts the changes of such a family; behind its count it holds a Member for each
-tensor that a change must reach. A node saves arrays with their counts, so that a rule that needs
-one sees whether it has changed since.
+tensor that a change must reach. A node saves arrays with their counts, so that a rule sees whether
+a saved array has changed since.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minitorch.core.tensor import Node, Tensor, save
 
 # ---------------------------------------------------------------------- saved values
 def watch(result: Tensor, *tensors: Tensor) -> Tensor:
-    """Let the passes raise if one of these (an index, a condition) is changed in place by then."""
+    """Version-check these tensors (an index, a condition): a pass raises if one was changed."""
     node = result.node
     if node is not None and node.op is not None:
         node.watched = tuple([save(x) for x in tensors])
@@ -26,7 +26,7 @@ def watch(result: Tensor, *tensors: Tensor) -> Tensor:
 
 
 class Unit(list[Any]):
-    """The version cell of a cached 1, by which it and its views are known."""
+    """The version list of a cached 1, which marks the 1 and its views."""
 
 
 def count_change(x: Tensor) -> None:
@@ -40,8 +40,8 @@ def count_change(x: Tensor) -> None:
 class Member:
     """A tensor among those that share memory: a base, or `function(parent, **params)`, a view.
 
-    tensor: gives the tensor while it lives. depth: how many views lead to it from its base, `root`.
-    positions: where in the flattened base its elements are, once somebody has asked.
+    tensor: a weak reference to it. depth: the number of views between it and its base, `root`.
+    positions: the indices of its elements in the flattened base, computed on first use.
     """
 
     __slots__ = ("_root", "depth", "function", "params", "parent", "positions", "shape", "tensor")
@@ -64,7 +64,7 @@ class Member:
         return self if self._root is None else self._root  # no reference to itself: no cycle
 
     def retake(self, node: Node | None) -> Node | None:
-        """The place on the tape of this view, taken again from the base's: no array is touched."""
+        """A new node of this view, given the base's node; no array is touched."""
         path = []
         member = self
         while member.parent is not None:
@@ -88,7 +88,7 @@ def register_view(
     if node is not None and (node.op is None or node.op.view):
         base = x if node.op is None else getattr(x, "_base", x)
         if base.node is not None and base.node.op is None:  # `view_of_leaf`, in one step
-            result._base = base  # for its views to know; changing it in place is an error anyway
+            result._base = base  # its views look it up; an in-place change is an error anyway
             return
     member = member_of(x)
     if member is None:
@@ -99,7 +99,7 @@ def register_view(
     family = x.version
     family.append(result._member)
     n = len(family)
-    if n >= 64 and n & (n - 1) == 0:  # now and then, so that many living views cost little
+    if n >= 64 and n & (n - 1) == 0:  # at powers of two, so that many living views cost little
         family[1:] = [m for m in family[1:] if m.tensor() is not None]
 
 

@@ -1,4 +1,4 @@
-"""Tensor, and Node, its place on the tape.
+"""Tensor, and Node, a vertex of the tape.
 
 No operator is defined here: `minitorch.ops` puts operators and methods on Tensor from its table.
 """
@@ -22,7 +22,7 @@ class Node:
     """One recorded op, or a leaf (`op` is None).
 
     parents: a Node or None (untracked) for each tensor argument.
-    saved: what the op's rules read, see `save`; None once backward has freed it.
+    saved: the values that the op's rules read, see `save`; None once backward has freed them.
     params: the op's other arguments. shape: the shape of the result.
     Gradient, hooks and the retain flag live here and not on the Tensor, so that nothing
     refers back to the Tensor and memory is returned without the garbage collector.
@@ -32,8 +32,8 @@ class Node:
     grad: Any = None  # a Tensor or RowGrad
     hooks: dict[int, Callable[[Any], Any]] | None = None
     retain = False
-    trace: tuple[Any, ...] = ()  # who recorded it, while `autograd.anomaly` is on
-    watched: tuple[Any, ...] = ()  # `save` of index tensors and the like, see `tape.watch`
+    trace: tuple[Any, ...] = ()  # the recording call, while `autograd.anomaly` is on
+    watched: tuple[Any, ...] = ()  # version-checked index tensors and the like, see `tape.watch`
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class Node:
 
     @property
     def written(self) -> Node:
-        """This node; of an op that does several calls' work at once, that of the last call.
+        """This node; for an op that replaces several calls, the node of the last call.
 
-        What it shows is computed again when it is first looked at.
+        The nodes of these calls are made on first use.
         """
         parts = getattr(self.op, "parts", None)
         if parts is None:
@@ -80,7 +80,7 @@ class Node:
 class RemovableHandle:
     """Takes a hook away again: `handle.remove()`, or at the end of a `with` block.
 
-    edited: what is called when hooks have changed.
+    edited: a callback for when hooks have changed.
     """
 
     _next = 0
@@ -114,9 +114,9 @@ class Tensor(Protocols):
     the default dtype, and Tensor(x) is an alias of a tensor; `tensor` and `empty` say the same
     with a dtype. minitorch itself makes tensors by `tensor_of`.
 
-    array: what the backend stores. node: its place on the tape, None if untracked.
+    array: the backend's array. node: its Node on the tape, None if untracked.
     version: a list whose first element counts in-place changes; a family of views shares it.
-    Behind the count stand the family's members, `tape.Member`; a tensor knows its own, and a
+    The list goes on with the family's members, `tape.Member`; a tensor knows its own, and a
     view holds its `_base`. `_grad` is the gradient of a tensor that has ceased to require grad.
     """
 
@@ -232,7 +232,7 @@ class Tensor(Protocols):
 
     @property
     def retains_grad(self) -> bool:
-        """True for a non-leaf whose gradient will be kept."""
+        """True for a non-leaf that retains its gradient."""
         return not self.is_leaf and self.node is not None and self.node.retain
 
     def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
@@ -281,7 +281,7 @@ _new = object.__new__
 
 
 def tensor_of(array: Array, node: Node | None = None, version: list[Any] | None = None) -> Tensor:
-    """The tensor of an array as it is: the way by which every result becomes one."""
+    """The tensor of an array as it is: every result of an op is made here."""
     self: Tensor = _new(Tensor)
     self.array = array
     self.node = node
@@ -293,13 +293,13 @@ Saved = tuple[Array, Node | None, list[Any] | None, int]
 
 
 def save(x: Tensor) -> Saved:
-    """What a rule needs to see x again: never the Tensor, which an in-place op could rebind."""
+    """The saved value of x for a rule: never the Tensor, which an in-place op could rebind."""
     version = x.version
     return (x.array, x.node, version, version[0])
 
 
 def saved_of(node: Node) -> Any:
-    """What a node has saved; RuntimeError where backward has freed it."""
+    """A node's saved values; RuntimeError where backward has freed them."""
     if node.saved is None:
         raise RuntimeError(
             f"trying to backward through the graph a second time: the values that {node.op.name} "
