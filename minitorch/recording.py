@@ -1,9 +1,9 @@
-"""What the house tells a compiled step: while it is recorded, and when what it relies on changes.
+"""The interface between the house and compiled steps: calls to a recorder, and version stamps.
 
 A recorder belongs to one thread, and only one works at a time, because it wraps the kernels of all
-ops. Whatever a step does beside calling kernels and a replay must repeat, or relies on, is told by
-the functions here. `recorder` is None while nobody records; callers where time counts test that
-first, and it is all that they pay.
+ops. The functions here tell it of host callbacks, in-place changes and guarded objects: all that a
+replay must repeat or rely on beside kernels. `recorder` is None while nobody records; callers where
+time counts test that first, and pay no more.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ class CannotRecord(RuntimeError):
 
 
 class Recorder:
-    """What is told of the step in its thread; this one ignores all, and does host work."""
+    """A listener to the step of its thread; this base runs host callbacks and ignores the rest."""
 
     def __init__(self) -> None:
         self.thread = get_ident()
 
     def host(self, work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
-        """Do host work: see `recording.host`."""
+        """Run a host callback: see `recording.host`."""
         return work() or {}
 
     def refuse(self, reason: str) -> None:
-        """The step does what a replay cannot repeat."""
+        """The step does something that a replay cannot repeat."""
 
     def constant(self, array: Array) -> None:
         """An array was made of Python data."""
@@ -48,14 +48,14 @@ class Recorder:
 
 
 _nobody = Recorder()
-recorder: Recorder | None = None  # the one at work; only `told` sets it
-lock = RLock()  # held by whoever records
-epoch = 0  # counts the changes that `edited` hears of
+recorder: Recorder | None = None  # the active one; only `told` sets it
+lock = RLock()  # held by the thread that records
+epoch = 0  # the number of calls of `edited`
 
 
 @contextmanager
 def told(listener: Recorder) -> Iterator[None]:
-    """Let `listener` hear what happens in the block; its thread holds `lock`."""
+    """Let `listener` hear all calls in the block; its thread holds `lock`."""
     global recorder
     recorder = listener
     try:
@@ -65,7 +65,7 @@ def told(listener: Recorder) -> Iterator[None]:
 
 
 def busy() -> bool:
-    """Whether a step runs in this thread for the sake of compiling it."""
+    """Whether a compiled step is being recorded, or compared, in this thread."""
     working = recorder  # another thread may take it away at any time
     return working is not None and working.thread == get_ident()
 
@@ -77,11 +77,11 @@ def _told() -> Recorder:
 
 # ---------------------------------------------------------------------- at any time
 def edited() -> int:
-    """Something that compiled steps rely on has changed: a version stamp for its owner.
+    """A guarded object has changed: a new version stamp for its owner.
 
-    Such are attributes of modules, hooks, optimizers, defaults, arrays of existing tensors, and
-    whether these are tracked. Programs look at what they rely on only when the epoch has changed,
-    and at a module or an optimizer only when its stamp has.
+    Guarded are attributes of modules, hooks, optimizers, defaults, arrays of existing tensors, and
+    whether these are tracked. Programs check their guards only when the epoch has changed, and a
+    module or an optimizer only when its stamp has.
     """
     global epoch
     epoch += 1
@@ -90,9 +90,9 @@ def edited() -> int:
 
 # ---------------------------------------------------------------------- while a step is recorded
 def host(work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
-    """Do host work, now and at this point of every replay; its results, to hand to kernels.
+    """Run a host callback, now and at this point of every replay; its results are for kernels.
 
-    undo: takes it back, where a step breaks off.
+    undo: reverts the callback, where a step breaks off.
     """
     return _told().host(work, undo)
 

@@ -1,16 +1,16 @@
 """The compiled step: recorded once, then replayed with no graph building.
 
-A step is recorded by running it, while a recorder wraps the kernels of all ops and is told what
-the step does beside calling them. What a replay relies on is guarded; where that has changed, the
-step is recorded anew. To be read in this order:
+A step is recorded by running it, while a recorder wraps the kernels of all ops and hears what else
+the step does. Guards check what a replay relies on; where a guard fails, the step is recorded anew.
+Read the modules in this order:
 
-    recording          what the house tells a recorder, and the version stamps
-    backend/replay     calls of kernels and host callbacks: what a recording consists of
-    recorder           takes them down
+    recording          the calls that tell a recorder, and the version stamps
+    backend/replay     calls of kernels and host callbacks: the items of a recording
+    recorder           writes them into a trace
     values             arguments and results: pytrees of tensors and constants
-    guards, holders    what a replay relies on
+    guards, holders    guarded objects, and the tensors among them
     program            a recorded step, its replay, and its comparison with the step
-    backward           the backward pass of results that are still open
+    backward           the backward pass of a step's open results
     step               `minitorch.compile`
 
 Each backend builds the replay: `backend/cpu/replay`, and `backend/cuda/replay` with CUDA graphs.

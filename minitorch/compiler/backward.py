@@ -42,7 +42,7 @@ class Backward(AnyOp):
         self.parents = [n for n in order if n.op is None]
         self.seeds = [trace.copy(found[i].array) for i in self.roots]
         seeds = [(node, tensor_of(seed)) for node, seed in zip(nodes, self.seeds)]
-        hooks = [(p, p.hooks) for p in self.parents]  # they are run when the gradients arrive
+        hooks = [(p, p.hooks) for p in self.parents]  # they run when the gradients arrive
         pulled: dict[int, Any] = {}
         if seeds and _has_inner_hooks(order, recorder):
             recorder.refuse("its backward pass runs hooks of modules or of tensors that it makes")
@@ -57,12 +57,12 @@ class Backward(AnyOp):
             for p, before in hooks:
                 p.hooks = before
         self.grads: list[Any] = [pulled.get(id(p)) for p in self.parents]
-        for node in order:  # of the call that is recorded, whose backward pass runs as it is
+        for node in order:  # the recorded call's own backward pass is no replay
             if type(node.params) is dict:
                 node.params = {k: now(v) for k, v in node.params.items()}
 
     def problem(self, trace: Trace) -> str | None:
-        """What stands against a replay."""
+        """The reason against a replay, or None."""
         if any(call.written for call in trace.calls(self.start)):
             return "its backward pass changes tensors in place"
         if trace.callbacks(self.start):
@@ -70,11 +70,11 @@ class Backward(AnyOp):
         return None
 
     def build(
-        self, trace: Trace, kept: list[Array], inputs: list[Array], held: list[Tensor]
+        self, trace: Trace, outputs: list[Array], inputs: list[Array], held: list[Tensor]
     ) -> tuple[Replay, list[Array]]:
-        """Build both passes; the replay of the step, and where it leaves those of `kept`.
+        """Build both passes; the replay of the step, and the arrays in which it leaves `outputs`.
 
-        What the backward pass reads of the step stays in its memory until its next replay.
+        Arrays of the step that the backward pass reads keep their memory until the next replay.
         """
         items, forward = trace.items, trace.items[: self.start]
         makers = {id(item) for item in forward}
@@ -85,9 +85,9 @@ class Backward(AnyOp):
         memories = set(map(trace.memory, read.values()))
         self.versions = [t.version for t in held if trace.memory(t.array) in memories]
         trace.items = forward
-        replay, left = trace.build([*kept, *crossing], inputs)
+        replay, left = trace.build([*outputs, *crossing], inputs)
         trace.items = items[self.start :]
-        known = {id(a): array for a, array in zip(crossing, left[len(kept) :])}
+        known = {id(a): array for a, array in zip(crossing, left[len(outputs) :])}
         pull, found = trace.build(grads, self.seeds, known)
         trace.items = items
         self._pull, self._copy, self._write = pull.run, trace.copy, trace.write
@@ -95,8 +95,10 @@ class Backward(AnyOp):
         arrays = iter(found)
         self.grads = [of_next(g, arrays) for g in self.grads]
         self._zeros = [zeros_like(tensor_of(seed)) for seed in self.seeds]
-        self.call: Callable[[], Any] = lambda: None  # a weak reference to what the last call saved
-        return replay, left[: len(kept)]
+        self.call: Callable[[], Any] = lambda: (
+            None
+        )  # a weak reference to the last call's saved versions
+        return replay, left[: len(outputs)]
 
     def connect(self, tensors: list[Tensor], recorded: Sequence[Tensor] = ()) -> list[Tensor]:
         """Copies of a call's results, on the tape. recorded: the results, if it was no replay."""
@@ -152,7 +154,7 @@ def _has_inner_hooks(nodes: Iterable[Node], recorder: Recorder) -> bool:
 
 
 class _Passing(AnyOp):
-    """As an op of the tape: the graph of the call that was recorded stands behind it."""
+    """An op of the tape in front of the recorded call's own graph."""
 
     name = "compiled"
 
@@ -169,7 +171,7 @@ _passing = _Passing()
 
 
 class _Saved:
-    """What the node of a call saves: which values its memory was computed from."""
+    """What the node of a call saves: the versions of the tensors that its memory depends on."""
 
     __slots__ = ("__weakref__", "_counts", "_versions")
 
@@ -189,7 +191,7 @@ def arrays_of(grad: Tensor | RowGrad) -> list[Array]:
 
 
 def of_next(grad: Any, arrays: Iterator[Array]) -> Any:
-    """A gradient of the same kind, of the next arrays."""
+    """A gradient of the same kind, made of the next arrays."""
     if isinstance(grad, RowGrad):
         return RowGrad(tensor_of(next(arrays)), tensor_of(next(arrays)), grad.shape)
     return None if grad is None else tensor_of(next(arrays))

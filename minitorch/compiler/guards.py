@@ -1,4 +1,4 @@
-"""Guards: what a replay relies on beside its arguments."""
+"""Guards: the objects that a replay relies on beside its arguments."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Guards:
         self._grads = _grads(self._untracked)
 
     def changed_by_step(self) -> Any:
-        """A module or optimizer that the step has left other than it was, or None."""
+        """A module or optimizer with other values after the step than before, or None."""
         for owner, before, after in zip(self._owners, self._before, self._values):
             if not _same(before, after):
                 return owner
         return None
 
     def hold(self) -> bool:
-        """Whether all is as it was."""
+        """Whether all guarded objects are as they were."""
         return (
             self._grad_enabled is grad_mode.enabled
             and _equal([read() for read in self._options], self._seen)
@@ -63,7 +63,7 @@ class Guards:
         )
 
     def _unedited(self) -> bool:
-        """Whether nothing of what has been edited since the last look concerns this program."""
+        """Whether no edit since the last check concerns this program."""
         epoch = recording.epoch
         same = (
             all(map(is_, map(_array, self._tensors), self._arrays))
@@ -88,7 +88,7 @@ class Guards:
 
 
 def _options_of(owner: Any) -> list[Callable[[], Any]]:
-    """What gives those values of an owner that have no stamp, because plain dicts hold them."""
+    """Readers of an owner's values without a stamp, which plain dicts hold."""
     options: list[Callable[[], Any]] = getattr(owner, "_guarded_options", list)()
     return options
 
@@ -96,7 +96,7 @@ def _options_of(owner: Any) -> list[Callable[[], Any]]:
 def _equal(a: list[Any], b: list[Any]) -> bool:
     try:
         return a == b
-    except (RuntimeError, ValueError):  # of tensors or arrays, which are not the same ones then
+    except (RuntimeError, ValueError):  # unequal tensors or arrays
         return False
 
 
@@ -122,7 +122,7 @@ def _grads(tensors: Iterable[Tensor]) -> list[Any]:
 
 
 def _enters(node: Node, before: Any) -> bool:
-    """Whether a leaf's gradient can be taken for the one with which the step was recorded."""
+    """Whether a leaf's gradient can replace the one with which the step was recorded."""
     grad = node.grad
     if before is None or type(grad) is not type(before):
         return before is grad

@@ -1,7 +1,7 @@
-"""Which tensors hold the arrays that a step takes: they are searched from the step itself.
+"""A search for the tensors that hold the arrays of a step, which begins at the step itself.
 
-A kernel gets arrays, and a guard needs the tensors. They are attributes of modules and optimizers,
-or in what the step refers to: variables of its closure, globals that it names, its object.
+A kernel gets arrays, and a guard needs the tensors. These are attributes of modules and optimizers,
+or the step refers to them: by variables of its closure, globals that it names, its object.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ LIBRARIES = {"minitorch", "numpy", *sys.stdlib_module_names}
 def holders(arrays: Iterable[Array], roots: Iterable[Any]) -> dict[int, list[Tensor]]:
     """The tensors that hold these very arrays, by the array's id, as far as roots lead to them.
 
-    The search is breadth-first. Where all arrays are found it goes on over no more than ENOUGH
-    objects: another tensor of the same array may be the one that the step uses.
+    The search is breadth-first. It goes on when all arrays are found, up to ENOUGH objects: the
+    step may use another tensor of the same array.
     """
     wanted = {id(a) for a in arrays}
     held: dict[int, list[Tensor]] = {}
     queue, seen = list(roots), set[int]()
-    for x in queue:  # which grows
+    for x in queue:  # the queue grows
         if id(x) in seen:
             continue
         if len(held) == len(wanted) and len(seen) >= ENOUGH:
@@ -41,7 +41,7 @@ def holders(arrays: Iterable[Array], roots: Iterable[Any]) -> dict[int, list[Ten
 
 
 def _parts(x: Any) -> list[Any]:
-    """What an object refers to, if that may lead to a tensor."""
+    """The objects that an object refers to, as far as they may lead to a tensor."""
     if isinstance(x, Tensor):
         return [getattr(x, "_grad", None) if x.node is None else x.node.grad]
     if isinstance(x, (ModuleType, Node, CodeType)):
@@ -59,7 +59,7 @@ def _is_library(module: str | None) -> bool:
 
 
 def _globals(function: FunctionType) -> list[Any]:
-    """The globals that a function names, and attributes that it names of modules among them."""
+    """The globals that a function names, and the attributes of modules that it names."""
     names = set(_names(function.__code__))
     found = [function.__globals__[name] for name in names if name in function.__globals__]
     for module in [x for x in found if isinstance(x, ModuleType) and not _is_library(x.__name__)]:
@@ -68,6 +68,6 @@ def _globals(function: FunctionType) -> list[Any]:
 
 
 def _names(code: CodeType) -> list[str]:
-    """The names of globals and attributes in a function, and in those that are defined in it."""
+    """The names of globals and attributes in a function and in its inner functions."""
     inner = [name for c in code.co_consts if isinstance(c, CodeType) for name in _names(c)]
     return [*code.co_names, *inner]

@@ -1,4 +1,4 @@
-"""A recorded step: its replay, and what the replay leaves behind."""
+"""A recorded step: its guards, its replay, and the comparison of both with the step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minitorch.recording import CannotRecord
 
 
 class Problem:
-    """Why a recording is of no use. lasting: so it will be the next time."""
+    """The reason why a recording is of no use. lasting: the next recording would fail, too."""
 
     def __init__(self, text: str, lasting: bool = True) -> None:
         self.text = text
@@ -28,9 +28,9 @@ class Problem:
 
 
 class Program:
-    """A recorded step, what its replay relies on, and what it leaves behind.
+    """A recorded step, with the guards of its replay and the tensors that the replay sets.
 
-    given: its arguments; inputs: the arrays in which a replay finds them.
+    given: its arguments; inputs: the arrays in which a replay reads them.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Program:
                 self.problem = Problem(f"there is too little memory to record it: {error}")
 
     def _problem(self, recorder: Recorder) -> Problem | None:
-        """What stands against a replay."""
+        """The reason against a replay, or None."""
         trace = recorder.trace
         if recorder.reason is not None:
             return Problem(recorder.reason)
@@ -82,7 +82,7 @@ class Program:
         return self._hold(recorder)
 
     def _hold(self, recorder: Recorder) -> Problem | None:
-        """Find the tensors of the arrays that the step takes; what is wrong if one has none."""
+        """Find the tensors of the step's arrays; a Problem where an array has none."""
         trace = recorder.trace
         seeds = [] if self.backward is None else self.backward.seeds
         known = set(map(trace.memory, (*self.inputs, *recorder.constants, *seeds)))
@@ -103,13 +103,13 @@ class Program:
         return None
 
     def _build(self, recorder: Recorder) -> None:
-        """Build the replay, and lists of what is set after it."""
+        """Build the replay, and the lists of gradients and versions to set after it."""
         trace = recorder.trace
         self.plain = self.given.all_positional
         self.alone = self.output.is_tensor and self.backward is None
         self.carried = [(n, g.array) for n, g in self.guards.entered if isinstance(g, Tensor)]
         grads = [g for _, g in self.leaves if g is not None]
-        kept = [*self.results, *chain.from_iterable(map(arrays_of, grads))]
+        outputs = [*self.results, *chain.from_iterable(map(arrays_of, grads))]
         self.versions = _versions(recorder)
         self.callbacks = trace.callbacks()
         self.memory = [a for call in trace.calls() for a in call.written if not trace.made(a)]
@@ -118,10 +118,10 @@ class Program:
         self.copy = trace.copy
         self.write = trace.write
         if self.backward is None:
-            replay, left = trace.build(kept, self.inputs)
+            replay, left = trace.build(outputs, self.inputs)
             self._bind = replay.bind
         else:
-            replay, left = self.backward.build(trace, kept, self.inputs, self.held)
+            replay, left = self.backward.build(trace, outputs, self.inputs, self.held)
             self._bind = lambda i, array: False  # the backward pass reads the inputs as well
         self._run = replay.run
         arrays = iter(left)
@@ -132,7 +132,7 @@ class Program:
     # ---- guards
 
     def take(self, args: tuple[Any, ...]) -> list[Array] | None:
-        """The arrays of arguments that are tensors and fit; None: a closer look is needed."""
+        """The arrays of tensor arguments that fit; None where that needs a closer look."""
         if not self.plain or len(args) != len(self.given.kinds):
             return None
         arrays = []
@@ -152,7 +152,7 @@ class Program:
         return arrays
 
     def holds(self) -> bool:
-        """Whether all that a replay relies on is as it was, arguments apart."""
+        """Whether all guards hold, and no backward pass is outstanding; arguments apart."""
         return self.guards.hold() and not self.is_open()
 
     def is_open(self) -> bool:
@@ -162,7 +162,7 @@ class Program:
     # ---- replay
 
     def replay(self, arrays: Sequence[Array]) -> Any:
-        """Do it again with other arguments."""
+        """Run the program with other arguments."""
         for i, array in enumerate(arrays):
             if not self._bind(i, array):
                 self.write(self.inputs[i], array)
@@ -174,18 +174,18 @@ class Program:
             node.grad = grad
         for version, n in self.versions:
             version[0] += n
-        if self.alone:  # the most common form
+        if self.alone:  # the most common case
             return tensor_of(self.copy(self.results[0]))
         return self._output(self.results)
 
     def first(self) -> Any:
-        """What the recorded call returns; replays have their own."""
+        """The recorded call's result, released here; replays have results of their own."""
         tensors = self.output.tensors
         self.output.tensors = self.output.arrays = []
         return self._output([t.array for t in tensors], tensors)
 
     def _output(self, arrays: Sequence[Array], recorded: Sequence[Tensor] = ()) -> Any:
-        """What the step returns, with copies of these arrays."""
+        """The step's result, with copies of these arrays."""
         tensors = [tensor_of(self.copy(a)) for a in arrays]
         if self.backward is not None:
             tensors = self.backward.connect(tensors, recorded)
@@ -196,9 +196,9 @@ class Program:
     def verified(
         self, arrays: Sequence[Array], step: Callable[[], Any], exact: bool
     ) -> tuple[Any, str | None]:
-        """Replay, then do the step itself from the same state: its result, and what differs.
+        """Replay, then run the step from the same state: its result, and the first difference.
 
-        Host work is not done twice: the step is given what the replay found. exact: to the bit.
+        Host callbacks run once: the step gets the replay's dynamic scalars. exact: to the bit.
         """
         self.compared = True
         before = [self.copy(a) for a in self.memory]
@@ -228,7 +228,7 @@ class Program:
         return self.output.filled(found), differs
 
     def _state(self, result: Any) -> list[tuple[str, Array]]:
-        """Copies of all that a step leaves."""
+        """Copies of all arrays that a step sets."""
         state = [("a result", t.array) for t in tensors_of(result)]
         state += [("a parameter, buffer or state", a) for a in self.compares]
         for node, _ in self.leaves:
@@ -238,7 +238,7 @@ class Program:
 
 
 def _close(a: Array, b: Array) -> bool:
-    """Whether two arrays differ by no more than sums in another order might."""
+    """Whether two arrays differ at most as sums in different orders do."""
     x, y = tensor_of(a), tensor_of(b)
     if x.shape != y.shape or x.dtype != y.dtype:
         return False
@@ -256,7 +256,7 @@ def _version(grad: Any) -> list[Any]:
 
 
 def _versions(recorder: Recorder) -> list[tuple[list[Any], int]]:
-    """The versions that a replay must count up, and by how much."""
+    """The versions that a replay must count up, each with its increment."""
     counts: dict[int, tuple[list[Any], int]] = {}
     for array, version in recorder.versions:
         if not recorder.trace.made(array):

@@ -1,4 +1,4 @@
-"""The recorder: takes down what a step does while it runs."""
+"""The recorder: writes the kernel calls of a running step into a trace."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from minitorch.core.grad_mode import grad_mode
 from minitorch.recording import CannotRecord, Work
 
 Kernel = Callable[..., Any]
-DATA_DEPENDENT = ("nonzero",)  # ops whose result has a shape that only the data can tell
+DATA_DEPENDENT = ("nonzero",)  # ops whose result's shape depends on data
 
 
 class Recorder(recording.Recorder):
-    """Notes what a step asks for, in order, in a trace of its backend; and what it relies on.
+    """Notes a step's kernel calls, in order, in a trace of its backend, and its guarded objects.
 
-    strict: raise CannotRecord where there will be no replay.
+    strict: raise CannotRecord where the step cannot be replayed.
     """
 
     def __init__(self, trace: Trace, step: Callable[..., Any], strict: bool) -> None:
@@ -31,7 +31,7 @@ class Recorder(recording.Recorder):
         self.step = step
         self.strict = strict
         self.grad_enabled = grad_mode.enabled
-        self.reason: str | None = None  # why there will be no replay
+        self.reason: str | None = None  # against a replay
         self.constants: list[Array] = []
         self.versions: list[tuple[Array, list[Any]]] = []
         self.owners: dict[int, tuple[Any, list[Any]]] = {}  # with their values at first use
@@ -43,7 +43,7 @@ class Recorder(recording.Recorder):
         with intercepted(self._wrapped, records=True), recording.told(self):
             yield
 
-    # ---- what it is told
+    # ---- calls of the house
 
     def refuse(self, reason: str) -> None:
         """Give the recording up, because of `reason`; raise CannotRecord if strict."""
@@ -53,7 +53,7 @@ class Recorder(recording.Recorder):
             raise CannotRecord(reason)
 
     def host(self, work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
-        """Do host work and note its position."""
+        """Run a host callback and note its position."""
         item = HostCallback(work, undo)
         item.run()
         self.trace.items.append(item)
@@ -78,14 +78,14 @@ class Recorder(recording.Recorder):
             self.owners[id(owner)] = (owner, owner._guarded())
 
     def gradient(self, node: Any, reads: bool) -> None:
-        """Note what a leaf's gradient is before it is first read or set."""
+        """Note a leaf's gradient before its first read or write."""
         if id(node) not in self.leaves:
             self.leaves[id(node)] = (node, reads, node.grad)
 
     def undo(self) -> bool:
         """Put gradients and random state back as they were before a step that broke off.
 
-        False where that is not all: it has changed memory, or done other work on the host.
+        False where the step has also changed memory, or run a callback that has no undo.
         """
         callbacks = self.trace.callbacks()
         if self.versions or any(item.undo is None for item in callbacks):
@@ -95,7 +95,7 @@ class Recorder(recording.Recorder):
                 item.undo()
         for node, _, before in self.leaves.values():
             node.grad = before
-        self.trace.items.clear()  # which held all arrays of the step
+        self.trace.items.clear()  # the items held all arrays of the step
         self.leaves.clear()
         return True
 
@@ -128,7 +128,7 @@ class Recorder(recording.Recorder):
         return recorded
 
     def foreign(self, name: str, kernel: Kernel, device: str) -> Kernel:
-        """A kernel for another kind of array: the recording does not reach there."""
+        """The wrapper of a kernel for another device, whose call ends the recording."""
 
         def refused(*args: Any, **params: Any) -> Any:
             if get_ident() == self.thread:
@@ -138,7 +138,7 @@ class Recorder(recording.Recorder):
         return refused
 
     def _as_arrays(self, result: Any) -> Any:
-        """Numbers among the results as arrays, so that they have memory that is known."""
+        """The results with numbers as arrays, so that the trace knows their memory."""
         known: dict[int, Any] = {}  # one array for the same number
 
         def as_array(r: Any) -> Any:
@@ -149,17 +149,17 @@ class Recorder(recording.Recorder):
 
 
 def _frozen(tree: Any) -> Any:
-    """The same pytree, which nobody else can change."""
+    """A copy of a pytree, which nobody else can change."""
     return pytree.tree_map(lambda leaf: leaf, tree)
 
 
 class Repeater(recording.Recorder):
-    """Hears of a step that runs once more: host work is not done again, its results are given."""
+    """The recorder of a step that runs again: it returns stored results of the host callbacks."""
 
     def __init__(self, callbacks: list[HostCallback]) -> None:
         super().__init__()
         self._found = [dict(item.cell) for item in callbacks]
 
     def host(self, work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
-        """What the work found when it was done."""
+        """The stored result of the next callback."""
         return self._found.pop(0)

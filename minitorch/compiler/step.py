@@ -23,8 +23,8 @@ from minitorch.recording import CannotRecord
 Step = Callable[..., Any]
 M = TypeVar("M", bound=Module)
 PROGRAMS = 8  # recorded for a step at most: shapes of batches, training and evaluation, ...
-OPEN = 4  # calls of one form whose backward pass may be outstanding, and be replays
-ATTEMPTS = 5  # in a row that fail, before a step runs eagerly for good
+OPEN = 4  # replays with an outstanding backward pass, for arguments of the same kinds
+ATTEMPTS = 5  # failures in a row, before a step runs eagerly for good
 
 
 @overload
@@ -88,7 +88,7 @@ def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> Any:
 
 
 def _compiled_model(model: Module, compiled: CompiledStep) -> Module:
-    """A model that is the given one, attribute for attribute, but for its calls and copies."""
+    """A model that shares all attributes with the given one, but not its calls and copies."""
     kind = type(model)
 
     def again(other: Module) -> Module:
@@ -111,7 +111,7 @@ def _shown(compiled: CompiledStep, name: str) -> property:
 
 
 class CompiledStep:
-    """What `compile` returns: call it like the step."""
+    """The result of `compile`: call it like the step."""
 
     def __init__(self, step: Step, fullgraph: bool, verify: int) -> None:
         if not callable(step):
@@ -123,17 +123,17 @@ class CompiledStep:
         self._fullgraph = fullgraph
         self._verify = verify
         self._programs: list[Program] = []
-        self._failures = 0  # recordings in a row that are of no use
+        self._failures = 0  # useless recordings in a row
         self._warm = False  # whether the step has been run
-        self._fresh = False  # whether it was just run as it is, to be recorded the next time
+        self._fresh = False  # whether the last call ran eagerly, so that the next one records
         self._lock = RLock()
         self.recordings = 0
         self.replays = 0
-        self.reason: str | None = None  # why it runs as it is
+        self.reason: str | None = None  # why the step runs eagerly
 
     def __getattr__(self, name: str) -> Any:
-        """What a function or callable object has beside its call."""
-        if name == "_step":  # in a copy that is being made
+        """The other attributes of the function or callable object."""
+        if name == "_step":  # `copy` asks before `_step` is set
             raise AttributeError(name)
         return getattr(self._step, name)
 
@@ -169,7 +169,7 @@ class CompiledStep:
             return self._record(given, args, kwargs)
 
     def _as_it_is(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the step, to the bits of a replay."""
+        """Run the step eagerly, to the bits of a replay."""
         arrays = [t.array for t in tensors_of((args, kwargs))]
         with _serving(arrays).as_recorded():
             return finished(self._step(*args, **kwargs))
@@ -208,13 +208,13 @@ class CompiledStep:
                 self._explain(f"there is too little memory to record it: {lacking}")
                 if not recorder.undo():
                     raise
-            if lacking:  # what the recorder and the error held is free again
+            if lacking:  # the recorder and the error no longer hold memory
                 return finished(self._step(*args, **kwargs))
             self.recordings += 1
             program = Program(recorder, given, inputs, result, backward)
         if program.problem is None:
             result = program.first()
-            given.tensors = given.arrays = []  # replays have their own
+            given.tensors = given.arrays = []  # replays have arrays of their own
             self._programs.insert(0, program)
             del self._programs[PROGRAMS:]
             self._failures = 0
@@ -226,7 +226,7 @@ class CompiledStep:
         return result
 
     def _explain(self, reason: str) -> None:
-        """Run the step as it is from now on."""
+        """Run the step eagerly from now on, for this reason."""
         if self._fullgraph:
             raise CannotRecord(reason)
         self.reason = reason
@@ -244,5 +244,5 @@ class CompiledStep:
 
 
 def _serving(arrays: Sequence[Array]) -> backend.Backend:
-    """The backend that a step is recorded on: its arguments', or the default one."""
+    """The backend of the recording: that of the arguments, or the default one."""
     return backend.of(arrays[0]) if arrays else backend.resolve(None)[0]

@@ -13,13 +13,13 @@ from minitorch.core.dtypes import Array
 from minitorch.core.tensor import Tensor, tensor_of
 
 CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
-_TENSOR = object()  # stands among the leaves where a tensor was
+_TENSOR = object()  # a tensor's leaf in `_leaves`
 
 
 class Values:
-    """A pytree's tensors, their arrays, and all the rest.
+    """A pytree's tensors, their arrays, and its other leaves.
 
-    problem: why it is not one of tensors and constants; it begins with `what`.
+    problem: the leaf that is neither a tensor nor a constant, as a text that begins with `what`.
     """
 
     def __init__(self, tree: Any, what: str, constants: tuple[type, ...] = CONSTANTS) -> None:
@@ -82,7 +82,7 @@ def alike(a: Any, b: Any) -> bool:
 
 
 def kind_of(a: Array) -> tuple[Any, ...]:
-    """What of an argument a program depends on, beside its elements."""
+    """The properties of an argument that a program depends on, beside its elements."""
     return type(a), a.shape, a.dtype, a.strides, backend.of(a).index(a)
 
 
@@ -92,14 +92,14 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def is_open(x: Tensor) -> bool:
-    """Whether backward may still begin here: nothing is freed that it needs."""
+    """Whether backward may still begin here: no saved tensor of the graph is freed."""
     return x.node is not None and all(
         node.op is None or node.saved is not None for node in topological([x.node])
     )
 
 
 def finished(result: Any) -> Any:
-    """What a step returns, cut off from the tape where backward is over."""
+    """A step's result, cut off from the tape where backward is over."""
     return pytree.tree_map(
         lambda x: (
             tensor_of(x.array, x.node if is_open(x) else None) if isinstance(x, Tensor) else x
