@@ -1,8 +1,8 @@
 """The boundary of the library: wrong arguments become errors that name function and argument.
 
 A function that is given a list for a tensor fails where it first uses the list, with an
-AttributeError that says nothing to its caller. Functions do not look at their arguments for that,
-which would take time in every call. `guarded` turns such errors round when they leave the public
+AttributeError that says nothing to its caller. Functions do not check their arguments for that,
+which would take time in every call. `guarded` translates such errors when they leave the public
 function; operators and methods of tensors that take no other tensor are not guarded.
 """
 
@@ -26,7 +26,7 @@ _OURS = {"minitorch", "numpy", "scipy", "safetensors", "tqdm", "matplotlib", "sy
 def guarded(function: Any, module: str | None = None) -> Any:
     """The same function or class, whose accidents are TypeErrors, ValueErrors or RuntimeErrors.
 
-    module: where it is to be found, if that is not where it was defined.
+    module: the module that exports it, if another one defines it.
     """
     if inspect.isclass(function):
         if "__init__" in vars(function):

@@ -20,8 +20,8 @@ if LOCKS:
 def replacing(path: str | os.PathLike[str], keep: bool = False) -> Iterator[Path]:
     """A new file to write to, which takes the name `path` when the block ends well.
 
-    File and folder reach the disk before the block is left. keep: what had the name before stays
-    as `previous(path)`. Such files that killed processes left behind are removed. An OSError of
+    File and folder reach the disk before the block is left. keep: the file that had the name
+    before stays as `previous(path)`. Unfinished files of killed processes are removed. An OSError of
     the new file names `path`.
     """
     path = Path(path)
@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike[str], keep: bool = False) -> Iterator[Path
 
 
 def previous(path: str | os.PathLike[str]) -> Path:
-    """Where the file is that had the name before."""
+    """The path of the file that had the name before."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
@@ -54,7 +54,7 @@ def forget_previous(path: str | os.PathLike[str]) -> None:
 
 
 def recover(path: str | os.PathLike[str], read: Callable[[Path], object]) -> None:
-    """Put the file that had the name before into the place of one that is damaged or gone.
+    """Replace a damaged or lost file by the one that had the name before.
 
     read: raises ValueError for a damaged file. A warning says what happened; where no file can be
     read, nothing does.

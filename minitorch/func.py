@@ -6,7 +6,7 @@ connected to the history of what was passed in, so an inner derivative is not co
 outer one. There is no `vmap` here: the rows (or columns) of a Jacobian come one after another, so
 that it needs the memory of one pass and of the result, however many rows it has.
 
-A Jacobian with n outputs and m inputs takes n passes backward with `jacrev` and m passes forward
+A Jacobian with n outputs and m inputs takes n backward passes with `jacrev` and m forward passes
 with `jacfwd`.
 """
 
@@ -105,16 +105,16 @@ class _Call(Recorded):
         return self.pull(self.outputs, cotangents, create, retain)
 
     def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
-        """The tangents of the outputs, for a tangent of each variable; one pass forward."""
+        """The tangents of the outputs, for a tangent of each variable; one forward pass."""
         deep = self.nested or any(t.requires_grad for t in tangents)
         return autograd.push_forward(self.outputs, self.variables, tangents, create_graph=deep)
 
     def by_output(self, parts: Sequence[Sequence[Any]], argnums: Argnums | None) -> Any:
-        """Something for each output and variable, in the structures of outputs and arguments."""
-        places = [pytree.unflatten(part, self.treedef) for part in parts]
+        """Parts for each output and variable, in the pytrees of outputs and arguments."""
+        rows = [pytree.unflatten(part, self.treedef) for part in parts]
         if isinstance(argnums, int):
-            places = [place[0] for place in places]
-        return pytree.unflatten(places, self.output_treedef)
+            rows = [row[0] for row in rows]
+        return pytree.unflatten(rows, self.output_treedef)
 
 
 def _described(value: Any) -> str:
@@ -124,7 +124,7 @@ def _described(value: Any) -> str:
 
 
 def _chosen(name: str, argnums: Any, count: int) -> list[int]:
-    """The places of the arguments to differentiate by."""
+    """The positions of the arguments to differentiate by."""
     if argnums is None:
         return list(range(count))
     numbers = argnums if isinstance(argnums, tuple) else (argnums,)
@@ -176,7 +176,7 @@ def _is_nested(outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> bool:
 def _matched(
     name: str, what: str, given: Any, treedef: pytree.TreeDef, like: Sequence[Tensor]
 ) -> list[Tensor]:
-    """The leaves of cotangents or tangents, which must be as what they belong to."""
+    """The leaves of cotangents or tangents, which must match treedef, shapes and dtypes."""
     leaves, found = pytree.flatten(given)
     if found != treedef:
         raise RuntimeError(f"{name}: {what}s have the structure {found}, expected {treedef}")
@@ -223,7 +223,7 @@ def value_and_grad(
     argnums: the argument(s) to differentiate by; with a tuple the gradient is a tuple.
     has_aux: func returns (scalar, anything), and so the value is that pair.
     Raises RuntimeError for a result that is not 0-d, TypeError for arguments to differentiate by
-    that are not floating-point tensors (or nests of them).
+    that are not floating-point tensors (or pytrees of them).
 
     >>> minitorch.func.value_and_grad(lambda x: x**3)(minitorch.tensor(2.0))
     (tensor(8.), tensor(12.))
@@ -276,8 +276,8 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     """func(*primals), and the function that maps a cotangent of it to those of the primals.
 
     That function, vjp_fn(cotangents, retain_graph=True, create_graph=None), takes what has the
-    structure of func's result, and gives a tuple with a kernel for each primal. Each call is one
-    pass backward. has_aux: func returns (result, aux), and aux comes third.
+    structure of func's result, and gives a tuple with a gradient for each primal. Each call is
+    one backward pass. has_aux: func returns (result, aux), and aux comes third.
 
     >>> y, vjp_fn = minitorch.func.vjp(lambda x: x * x, minitorch.tensor([1.0, 2.0]))
     >>> vjp_fn(minitorch.tensor([1.0, 10.0]))
@@ -342,8 +342,8 @@ def _check_dependence(call: _Call) -> None:
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """func(*primals), and the function that maps tangents of the primals to that of the result.
 
-    That function takes as many arguments as func does. func runs once: what it recorded is walked
-    forward in each call.
+    That function takes as many arguments as func does. func runs once; each call is a
+    forward pass over the recorded graph.
     """
     call = _Call("linearize", func, primals, None, False)
 
@@ -456,18 +456,18 @@ def functional_call(
     twice.
     """
     given = _merged(parameter_and_buffer_dicts)
-    places = _places(module)
-    missing = [name for name in places if name not in given]
-    unexpected = [name for name in given if name not in places]
+    slots = _slots(module)
+    missing = [name for name in slots if name not in given]
+    unexpected = [name for name in given if name not in slots]
     if unexpected or (strict and missing):
         lines = [("Unexpected", unexpected), ("Missing", missing if strict else [])]
         told = [f"{what} key(s): {', '.join(map(repr, names))}." for what, names in lines if names]
         kind = type(module).__name__
         raise RuntimeError(f"functional_call: {kind}: {' '.join(told)}")
     if tie_weights:
-        given = _tied(places, given)
+        given = _tied(slots, given)
     arguments = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _replaced([(*places[name], value) for name, value in given.items()]):
+    with _replaced([(*slots[name], value) for name, value in given.items()]):
         return module(*arguments, **(kwargs or {}))
 
 
@@ -492,21 +492,21 @@ def _merged(dicts: Any) -> dict[str, Tensor]:
     return merged
 
 
-def _places(module: Module) -> dict[str, tuple[Module, str]]:
-    """Where each parameter and buffer is held, by dotted name (a tied one under each)."""
-    places = {}
+def _slots(module: Module) -> dict[str, tuple[Module, str]]:
+    """The slot (module, attribute) of each parameter and buffer, by dotted name."""
+    slots = {}
     for path, part in module.named_modules(remove_duplicate=False):
         for name, value in [*part._parameters.items(), *part._buffers.items()]:
             if value is not None:
-                places[f"{path}.{name}" if path else name] = (part, name)
-    return places
+                slots[f"{path}.{name}" if path else name] = (part, name)
+    return slots
 
 
 def _tied(
-    places: Mapping[str, tuple[Module, str]], given: Mapping[str, Tensor]
+    slots: Mapping[str, tuple[Module, str]], given: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What is given for one name of a tensor, for its other names too."""
-    own = {name: getattr(*place) for name, place in places.items()}
+    """The given tensors, each under all names of the tensor that it replaces."""
+    own = {name: getattr(*slot) for name, slot in slots.items()}
     by_tensor = {id(own[name]): value for name, value in given.items()}
     for name, value in given.items():
         if by_tensor[id(own[name])] is not value:
@@ -520,7 +520,7 @@ def _tied(
 
 @contextmanager
 def _replaced(values: Sequence[tuple[Module, str, Tensor]]) -> Iterator[None]:
-    """Attributes of modules changed for a while, past what registers parameters."""
+    """Attributes of modules replaced in the block, without registering parameters."""
     before = [(part, name, part.__dict__[name]) for part, name, _ in values]
     try:
         for part, name, value in values:

@@ -52,7 +52,7 @@ def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reductio
 def _linear_parts(node: Node) -> Node:
     """A layer and its activation as two calls: the second one's node, with the first one's below.
 
-    Where backward is over, nothing but their names is left; what has changed in place is as it is.
+    After backward only their names are left; a node whose tensors changed in place stays one node.
     """
     activation = node.params["activation"]
     function = _ACTIVATIONS[activation]
@@ -187,8 +187,8 @@ _dropout: families.TensorFunction = families.linear(
 def dropout(input: Tensor, p: float) -> Tensor:
     """input / (1 - p) where as many numbers as `rand` would draw are below 1 - p, else 0.
 
-    The op is its own adjoint, for the same place in the random stream. A device draws the numbers
-    again there, or keeps what it made of them in `memo`.
+    The op is its own adjoint, with the same words of the random stream. A device draws the numbers
+    again, or caches in `memo` what it computed from them.
     """
-    place = random.reserve("dropout", input.shape, input.dtype)
-    return _dropout(input, p=p, memo=[], **place)
+    words = random.reserve("dropout", input.shape, input.dtype)
+    return _dropout(input, p=p, memo=[], **words)

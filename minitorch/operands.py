@@ -54,14 +54,14 @@ def result_dtype(operands: Sequence[Any]) -> dtypes.dtype:
 
 
 def same_device(name: str, tensors: Sequence[Tensor]) -> None:
-    """RuntimeError, with the way out, where the tensors do not share a device."""
+    """RuntimeError, with the call that helps, where the tensors do not share a device."""
     first = tensors[0]
     array_type = type(first.array)
     index = backend.of_type(array_type).index
-    place = index(first.array)
+    ordinal = index(first.array)
     for other in tensors:
         a = other.array
-        if type(a) is not array_type or (place is not None and index(a) != place):
+        if type(a) is not array_type or (ordinal is not None and index(a) != ordinal):
             raise RuntimeError(
                 f"{name}: expected all tensors on one device, got {first.device} and "
                 f"{other.device}; move one with .to('{first.device}')"

@@ -133,17 +133,19 @@ class _Formatter:
         return self._plain(value).rjust(self.width)
 
 
-def _lay_out(values: Any, ndim: int, indent: int, form: _Formatter) -> str:
+def _lay_out(values: Any, ndim: int, indent: int, formatter: _Formatter) -> str:
     """The nested lists as text whose lines after the first are indented by `indent`."""
     if ndim == 0:
-        return form(values)
+        return formatter(values)
     gap = " " * (indent + 1)
     if ndim > 1:
-        parts = ["..." if v is ... else _lay_out(v, ndim - 1, indent + 1, form) for v in values]
+        parts = [
+            "..." if v is ... else _lay_out(v, ndim - 1, indent + 1, formatter) for v in values
+        ]
         return "[" + ("," + "\n" * (ndim - 1) + gap).join(parts) + "]"
     dots = " ..." if len(values) > 1 else "..."
-    words = [dots if v is ... else form(v) for v in values]
-    per_line = max(1, (_options.linewidth - indent) // (form.width + 2))
+    words = [dots if v is ... else formatter(v) for v in values]
+    per_line = max(1, (_options.linewidth - indent) // (formatter.width + 2))
     lines = [", ".join(words[i : i + per_line]) for i in range(0, len(words), per_line)]
     return "[" + (",\n" + gap).join(lines) + "]"
 

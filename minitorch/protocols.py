@@ -1,4 +1,4 @@
-"""What Python, NumPy and users ask of a tensor: shape, dtype, device, values, copies, a format."""
+"""A tensor's answers to Python, NumPy and users: shape, dtype, device, values, copies, format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minitorch.core.dtypes import dtype as Dtype
 
 
 class Protocols:
-    """The base of Tensor that answers them."""
+    """The base of Tensor with these answers."""
 
     __slots__ = ()
 

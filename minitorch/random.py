@@ -65,7 +65,7 @@ class Generator:
         self._seed, self._offset = seed, 0
 
     def seed(self) -> int:
-        """Begin a stream that nobody can foretell; returns its number."""
+        """Begin a stream of an unpredictable number; returns the number."""
         recording.impossible("seed() begins another stream of random numbers at every step")
         number = int.from_bytes(os.urandom(8), "little")
         self.manual_seed(number)
@@ -95,7 +95,7 @@ class Generator:
         return self
 
     def take(self, words: int) -> dict[str, int]:
-        """Reserve 64-bit words of the stream: where they begin."""
+        """Reserve 64-bit words of the stream; their `seed` and `offset`."""
         if not recording.recorder:
             return self._take(words)
         return recording.host(lambda: self._take(words), partial(self._rewind, self._offset))
@@ -104,9 +104,9 @@ class Generator:
         self._offset = offset
 
     def _take(self, words: int) -> dict[str, int]:
-        place = {"seed": self._seed, "offset": self._offset}
+        start = {"seed": self._seed, "offset": self._offset}
         self._offset += -(-words // WORDS_PER_BLOCK)
-        return place
+        return start
 
 
 default_generator = Generator()
@@ -133,12 +133,12 @@ def initial_seed() -> int:
 
 
 def get_rng_state() -> Tensor:
-    """Where the default generator stands."""
+    """The state of the default generator."""
     return default_generator.get_state()
 
 
 def set_rng_state(state: Tensor) -> None:
-    """Put the default generator where `get_rng_state` found it."""
+    """Set the default generator to a state from `get_rng_state`."""
     default_generator.set_state(state)
 
 
@@ -152,7 +152,7 @@ def _numel(shape: tuple[int, ...]) -> int:
 def reserve(
     name: str, shape: tuple[int, ...], dtype: dtypes.dtype, generator: Generator | None = None
 ) -> dict[str, int]:
-    """Where the words of an array of real numbers begin: `seed` and `offset`."""
+    """Reserve the words for an array of real numbers; their `seed` and `offset`."""
     if not dtype.is_floating_point:
         raise RuntimeError(f"{name}: expected a floating-point dtype, got {dtype}")
     words = (_numel(shape) + 1) // (1 if dtype is dtypes.float64 else 2) + 1
@@ -163,8 +163,8 @@ def _draw(
     source: Any, name: str, shape: tuple[int, ...], dtype: Any, device: Any, generator: Any
 ) -> Tensor:
     chosen = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    place = reserve(name, shape, chosen, generator)
-    result: Tensor = source(device, shape=shape, dtype=chosen.array_dtype, **place)
+    start = reserve(name, shape, chosen, generator)
+    result: Tensor = source(device, shape=shape, dtype=chosen.array_dtype, **start)
     return result
 
 
@@ -212,9 +212,9 @@ def randint(
         raise RuntimeError(f"randint: low {low} is not below high {high}")
     shape = shape_of("randint", (size,))
     chosen = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    place = (generator or default_generator).take(_numel(shape))
+    start = (generator or default_generator).take(_numel(shape))
     x: Tensor = _randint(
-        device, shape=shape, dtype=chosen.array_dtype, low=int(low), high=int(high), **place
+        device, shape=shape, dtype=chosen.array_dtype, low=int(low), high=int(high), **start
     )
     return x
 
@@ -225,8 +225,8 @@ def randperm(
     """The numbers 0 to n - 1 in random order (int64)."""
     shape_of("randperm", (n,))
     chosen = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    place = (generator or default_generator).take(n)
-    x: Tensor = _randperm(device, n=n, dtype=chosen.array_dtype, **place)
+    start = (generator or default_generator).take(n)
+    x: Tensor = _randperm(device, n=n, dtype=chosen.array_dtype, **start)
     return x
 
 

@@ -34,10 +34,10 @@ class PickleError(ValueError):
 def save(obj: Any, path: str | os.PathLike[str], *, keep: bool = False) -> None:
     """Write a tensor, or dicts, lists and tuples of tensors, numbers, strings, bools and None.
 
-    Dict keys may be strings, numbers, bools or None. A tensor that stands in several places (tied
+    Dict keys may be strings, numbers, bools or None. A tensor that occurs several times (tied
     parameters) is written once. The file appears under its name only when it is complete and on
     the disk. keep: what had the name before stays beside it, as NAME.previous.
-    Raises TypeError that names the place of anything else, OSError that names the path.
+    Raises TypeError that names the key path of anything else, OSError that names the path.
     """
     import json  # late: who only computes need not wait for it
 
@@ -173,12 +173,12 @@ def _mapped(path: str, device: str | Device | None) -> dict[str, Tensor]:
     return tensors
 
 
-def _encode(value: Any, place: str, tensors: dict[str, Tensor], names: dict[int, str]) -> Any:
+def _encode(value: Any, path: str, tensors: dict[str, Tensor], names: dict[int, str]) -> Any:
     """Return `value` for JSON and put its tensors into `tensors`; `names` is by array identity."""
     if isinstance(value, Tensor):
         name = names.get(id(value.array))
         if name is None:
-            name = place or "tensor"
+            name = path or "tensor"
             while name in tensors or name == "__metadata__":
                 name += "_"
             tensors[name] = value
@@ -188,26 +188,24 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor], names: dict[int,
         entries = []
         for key, item in value.items():
             if not isinstance(key, (str, int, float, type(None))):
-                raise TypeError(
-                    f"save: {place or 'obj'} has a key of {type(key).__name__}: {key!r}"
-                )
-            entries.append([key, _encode(item, _below(place, key), tensors, names)])
+                raise TypeError(f"save: {path or 'obj'} has a key of {type(key).__name__}: {key!r}")
+            entries.append([key, _encode(item, _below(path, key), tensors, names)])
         return {"dict": entries}
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
-        return {kind: [_encode(v, _below(place, i), tensors, names) for i, v in enumerate(value)]}
+        return {kind: [_encode(v, _below(path, i), tensors, names) for i, v in enumerate(value)]}
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"float": str(float(value))}
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise TypeError(
-        f"save: {place or 'obj'} is a {type(value).__name__}; expected tensors, numbers, strings, "
+        f"save: {path or 'obj'} is a {type(value).__name__}; expected tensors, numbers, strings, "
         "bools, None, or dicts, lists and tuples of them (of a module or optimizer: state_dict())"
     )
 
 
-def _below(place: str, key: Any) -> str:
-    return f"{place}.{key}" if place else str(key)
+def _below(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
 
 
 def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:

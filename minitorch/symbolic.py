@@ -154,12 +154,12 @@ def _no_symbol(node: Node) -> Exception:
 
 
 class _Reader:
-    """Goes through a graph, parents first, and finds the expressions of each node."""
+    """A pass over a graph, parents first, that finds the expressions of each node."""
 
     def __init__(self, known: Mapping[int, _Values], device: Any) -> None:
         self.s = _sympy()
         self.known = dict(known)
-        self.kept: list[Tensor] = []
+        self.alive: list[Tensor] = []
         self.device = device
 
     def read(self, root: Node) -> _Values:
@@ -170,7 +170,7 @@ class _Reader:
         return self.known[id(root)]
 
     def _order(self, root: Node) -> list[Node]:
-        """Parents first; what comes before something that has a name is of no interest."""
+        """The nodes in order, parents first, without the ancestors of named nodes."""
         needed, stack = {id(root)}, [root]
         while stack:
             node = stack.pop()
@@ -205,14 +205,14 @@ class _Reader:
         raise _no_symbol(node)
 
     def _reference(self, node: Node) -> _Values:
-        """A fused op in ordinary ops; the values of what has no gradient become known."""
+        """A fused op in ordinary ops; its untracked inputs become constants."""
         with enable_grad():
             inputs = [
                 x.detach().requires_grad_() if x.node is None else autograd.alias(x)
                 for x in node.op.inputs(node)
             ]
             output = node.op.reference(*inputs, **node.params)
-        self.kept.append(output)  # `known` goes by ids, which others would get
+        self.alive.append(output)  # `known` goes by ids, which new nodes must not reuse
         for x, parent in zip(inputs, node.parents, strict=True):
             if parent is None:
                 self.known[id(x.node)] = self._constant(x.array)
@@ -235,8 +235,8 @@ class _Reader:
                 f"to_sympy: the values that '{node.name}' saved are freed; call backward with "
                 "retain_graph=True, or to_sympy before it"
             )
-        kept, _ = node.op.saved(node)
-        if kept and (saved := kept[i]) is not None:
+        arguments, _ = node.op.saved(node)
+        if arguments and (saved := arguments[i]) is not None:
             return self._constant(saved[0])
         if node.op.family == "elementwise" and node.params is not None:
             return self._constant(node.params)
@@ -248,8 +248,8 @@ class _Reader:
 
     def _spread(self, values: _Values, shape: Sequence[int]) -> list[Expr]:
         """The elements as broadcast to a shape."""
-        places: Any = creation.arange(len(values.flat), dtype=int64, device=self.device)
-        moved = places.reshape(values.shape).expand(tuple(shape)).reshape(-1)
+        positions: Any = creation.arange(len(values.flat), dtype=int64, device=self.device)
+        moved = positions.reshape(values.shape).expand(tuple(shape)).reshape(-1)
         return [values.flat[i] for i in moved.tolist()]
 
     def _elementwise(self, node: Node) -> _Values:
@@ -275,14 +275,14 @@ class _Reader:
         return _Values(node.shape, [self.s.Add(*terms) for terms in rows])
 
     def _groups(self, shape: Sequence[int], dims: Sequence[int]) -> list[list[int]]:
-        """Places of the elements that lie in a row along `dims`, group by group."""
-        kept = [1 if d in dims else n for d, n in enumerate(shape)]
-        number: Any = creation.arange(math.prod(kept), dtype=int64, device=self.device)
-        groups: list[list[int]] = [[] for _ in range(math.prod(kept))]
-        for place, group in enumerate(
-            number.reshape(kept).expand(tuple(shape)).reshape(-1).tolist()
+        """Positions of the elements that lie in a row along `dims`, group by group."""
+        reduced = [1 if d in dims else n for d, n in enumerate(shape)]
+        number: Any = creation.arange(math.prod(reduced), dtype=int64, device=self.device)
+        groups: list[list[int]] = [[] for _ in range(math.prod(reduced))]
+        for position, group in enumerate(
+            number.reshape(reduced).expand(tuple(shape)).reshape(-1).tolist()
         ):
-            groups[group].append(place)
+            groups[group].append(position)
         return groups
 
     def _along(self, node: Node) -> _Values:
@@ -322,22 +322,22 @@ class _Reader:
     def _cat(self, node: Node) -> _Values:
         parts = [self._parent(node, i) for i in range(len(node.parents))]
         starts = itertools.accumulate((len(part.flat) for part in parts), initial=0)
-        places: list[Any] = [
+        positions: list[Any] = [
             (creation.arange(len(part.flat), dtype=int64, device=self.device) + start).reshape(
                 part.shape
             )
             for part, start in zip(parts, starts, strict=False)
         ]
         flat = [e for part in parts for e in part.flat]
-        moved = places[0]._cat(*places[1:], dim=node.params["dim"]).reshape(-1).tolist()
+        moved = positions[0]._cat(*positions[1:], dim=node.params["dim"]).reshape(-1).tolist()
         return _Values(node.shape, [flat[i] for i in moved])
 
 
 def _symbols(x: Tensor, name: Any) -> _Values:
     """A symbol for each element: `x` for a 0-d tensor, else `x_0`, `x_1`, `x_0_1`, ..."""
     s = _sympy()
-    places = itertools.product(*map(range, x.shape))
-    named = [s.Symbol("_".join([str(name), *map(str, place)]), real=True) for place in places]
+    indices = itertools.product(*map(range, x.shape))
+    named = [s.Symbol("_".join([str(name), *map(str, index)]), real=True) for index in indices]
     return _Values(tuple(x.shape), named)
 
 
@@ -484,8 +484,8 @@ def graph_size(y: Tensor) -> int:
 def compare(y: Tensor, names: Names) -> dict[str, tuple[float, float]]:
     """For each symbol the derivative of y, a single number: (symbolic, by reverse mode).
 
-    names: as for `to_sympy`; the values are those that the named tensors have. The graph of y is
-    kept.
+    names: as for `to_sympy`; the values are those that the named tensors have. The graph of y
+    is retained.
     """
     if isinstance(y, Tensor) and y.numel() != 1:
         raise RuntimeError(f"compare: y: expected a single number, got shape {tuple(y.shape)}")

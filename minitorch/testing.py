@@ -8,7 +8,7 @@ All of it works on tensors of any device, and is meant for users' own functions 
     check_dot_product(MyFunction.apply, (x, y))   # backward against jvp, to rounding
     check_derivatives(MyFunction.apply, (x, y))   # all of it along random directions
 
-Float64 is what differences need. In float32 they are good for two digits, with larger steps.
+Differences need float64. In float32 they are good for two digits, with larger steps.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def step_size(dtype: dtype, method: str = "central") -> float:
 
 # ---------------------------------------------------------------------- what is checked
 class _Checked:
-    """A function as one of the tensors that vary alone, with a tuple of tensors as its result."""
+    """A function of the varying tensors alone, with a tuple of tensors as its result."""
 
     def __init__(self, name: str, fn: Callable[..., Any], inputs: Inputs) -> None:
         self.name = name
@@ -71,13 +71,13 @@ class _Checked:
             )
         self.inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         # Which inputs vary: those that require grad, or every floating one where none does.
-        self.places = [i for i, x in enumerate(self.inputs) if _floating(x) and x.requires_grad]
-        if not self.places:
-            self.places = [i for i, x in enumerate(self.inputs) if _floating(x)]
-        if not self.places:
+        self.varying = [i for i, x in enumerate(self.inputs) if _floating(x) and x.requires_grad]
+        if not self.varying:
+            self.varying = [i for i, x in enumerate(self.inputs) if _floating(x)]
+        if not self.varying:
             raise ValueError(f"{name}: inputs: expected a floating-point tensor among them")
-        self.dtype = self.inputs[self.places[0]].dtype
-        for i in self.places:
+        self.dtype = self.inputs[self.varying[0]].dtype
+        for i in self.varying:
             got = self.inputs[i].dtype
             if got not in EPSILON or got is not self.dtype:
                 raise ValueError(
@@ -85,12 +85,12 @@ class _Checked:
                 )
 
     def primals(self) -> list[Tensor]:
-        """The values of what varies."""
-        return [self.inputs[i].detach() for i in self.places]
+        """The values of the varying inputs."""
+        return [self.inputs[i].detach() for i in self.varying]
 
     def __call__(self, *primals: Tensor) -> tuple[Tensor, ...]:
         full = list(self.inputs)
-        for i, x in zip(self.places, primals, strict=True):
+        for i, x in zip(self.varying, primals, strict=True):
             full[i] = x
         result = self.fn(*full)
         results = [_dense(y) for y in (result if isinstance(result, (tuple, list)) else (result,))]
@@ -209,7 +209,7 @@ def _compare(what: str, got: Tensor, expected: Tensor, atol: float, rtol: float)
 
 def _report(
     mode: str,
-    place: tuple[int, Tensor, int, Tensor],
+    block: tuple[int, Tensor, int, Tensor],
     got: Tensor,
     expected: Tensor,
     tolerances: tuple[float, float],
@@ -221,7 +221,7 @@ def _report(
         return None
     worst = int(excess.argmax())
     row, column = divmod(worst, got.shape[1])
-    k, y, i, x = place
+    k, y, i, x = block
     a, n = float(got.reshape(-1)[worst]), float(expected.reshape(-1)[worst])
     return Report(
         mode,
@@ -320,7 +320,7 @@ def gradcheck(
     reports = [
         _report(
             mode,
-            (k, y, checked.places[i], x),
+            (k, y, checked.varying[i], x),
             jacobian[k][i].detach().reshape((y.numel(), x.numel())),
             numerical[k][i],
             tolerances,

@@ -1,4 +1,4 @@
-"""Ops that nothing is to be derived from: several results, comparisons, sources, writes, updates.
+"""Ops without derivatives: several results, comparisons, sources, writes, updates.
 
 | made by    | what it does                                                        |
 | ---------- | ------------------------------------------------------------------- |
@@ -88,7 +88,7 @@ def _write(name: str, kernel: Function, arrays: Sequence[Any], params: dict[str,
 def write(name: str, tracked: bool = True) -> TensorFunction:
     """An op f(x, *tensors, **params) that changes x's memory and counts its version up.
 
-    tracked: x may be on the tape, where the change leaves nothing; else that is a RuntimeError.
+    tracked: x may be on the tape, which does not record the change; False: a RuntimeError then.
     """
     kernels = Op(name, "write").kernels
 
@@ -152,7 +152,7 @@ def update(name: str, tracked: bool = True) -> Callable[..., None]:
 def run_update(
     kernels: KernelsByType, arrays: Sequence[Sequence[Array]], params: dict[str, Any]
 ) -> None:
-    """What an op made by `update` does for lists of arrays that are known to fit.
+    """Run the kernel of an op made by `update` on lists of arrays that are known to fit.
 
     kernels: those of the op. Not for a recorder; versions are the caller's to count up.
     """

@@ -1,4 +1,4 @@
-"""Bringing the arguments of ops into the one form that rules and backends take."""
+"""Normalising the arguments of ops, as rules and backends take them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Dims = int | Sequence[int] | None
 
 def one_dim(name: str, ndim: int, dim: int) -> int:
     """A dimension's number, counted from the front; IndexError outside of the range."""
-    reach = max(ndim, 1)
+    limit = max(ndim, 1)
     if type(dim) is not int:
         dim = whole_number(name, "dim", dim)
-    if not -reach <= dim < reach:
+    if not -limit <= dim < limit:
         raise IndexError(
-            f"{name}: dim: expected to be in range of [{-reach}, {reach - 1}], got {dim}"
+            f"{name}: dim: expected to be in range of [{-limit}, {limit - 1}], got {dim}"
         )
-    return dim % reach
+    return dim % limit
 
 
 def all_dims(name: str, ndim: int, dim: Dims) -> tuple[int, ...]:

@@ -53,8 +53,8 @@ _searchsorted = constant("searchsorted")
 def parse(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[Tensor]]:
     """The key of x[key] as the backend takes it, and the index tensors in it (none: a view).
 
-    What the backend takes are integers, slices, None, Ellipsis and integer arrays; a mask becomes
-    the indices where it holds.
+    The backend takes integers, slices, None, Ellipsis and integer arrays; a mask becomes the
+    indices where it holds.
     """
     items = [_item(x, item) for item in (key if isinstance(key, tuple) else (key,))]
     widths = [_width(item) for item in items]
@@ -65,15 +65,15 @@ def parse(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[Tensor]]:
         raise IndexError("an index can have only one Ellipsis")
     index: list[Any] = []
     tensors: list[Tensor] = []
-    place = 0
+    dim = 0
     for item, width in zip(items, widths, strict=True):
         if isinstance(item, Tensor):
-            parts = _index_tensors(x, item, place)
+            parts = _index_tensors(x, item, dim)
             index += [part.array for part in parts]
             tensors += parts
         else:
             index.append(item)
-        place += x.ndim - taken if item is Ellipsis else width
+        dim += x.ndim - taken if item is Ellipsis else width
     return tuple(index), tensors
 
 
@@ -110,7 +110,7 @@ def _ends(item: slice) -> tuple[Any, Any, Any]:
     return item.start, item.stop, item.step
 
 
-def _index_tensors(x: Tensor, item: Tensor, place: int) -> list[Tensor]:
+def _index_tensors(x: Tensor, item: Tensor, dim: int) -> list[Tensor]:
     if item.device != x.device:
         raise RuntimeError(
             f"index: indices on {item.device} for a tensor on {x.device}; use .to('{x.device}')"
@@ -118,7 +118,7 @@ def _index_tensors(x: Tensor, item: Tensor, place: int) -> list[Tensor]:
     if item.dtype is dtypes.bool_:
         if item.ndim == 0:
             raise IndexError("a 0-d mask is not supported as an index")
-        for i, n in enumerate(item.array.shape, start=place):
+        for i, n in enumerate(item.array.shape, start=dim):
             if n != x.array.shape[i]:
                 raise IndexError(
                     f"index: a mask of shape {tuple(item.shape)} for a tensor of shape "
@@ -133,7 +133,7 @@ def _index_tensors(x: Tensor, item: Tensor, place: int) -> list[Tensor]:
 
 
 def apart(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Of x[index]: what gives a view, and where the index arrays stand in that view.
+    """The two steps of x[index]: a basic index that gives a view, then index arrays for the view.
 
     PyTorch applies integers as a view first, where NumPy broadcasts them with the index arrays.
     """
@@ -225,7 +225,7 @@ def gathered(input: Tensor, dim: int, values: Tensor, index: Tensor) -> tuple[Te
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The places `index` (1-D, integers) along `dim`, as a copy."""
+    """The slices at the positions `index` (1-D, integers) along `dim`, as a copy."""
     d = one_dim("index_select", input.ndim, dim)
     need_indices("index_select", "index", index, input.array.shape[d] if input.ndim else 1)
     if index.ndim > 1:
@@ -236,7 +236,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 def rows_in_range(input: Tensor, index: Tensor) -> Tensor:
     """input[index] for a 1-D int64 index of the input's device that is known to be in range.
 
-    Nothing is looked at: of a batch, that took as long as to copy its rows.
+    The index is not checked: for a batch, a check takes as long as the copy of the rows.
     """
     return watch(_index(input, index=(index.array,)), index)
 
@@ -270,7 +270,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 
 def searchsorted(sorted_sequence: Tensor, values: Any, *, right: bool = False) -> Tensor:
-    """Where each value would stand in a sorted 1-D tensor (behind equal ones with `right`)."""
+    """The index of each value in a sorted 1-D tensor (behind equal ones with `right`)."""
     if sorted_sequence.ndim != 1:
         raise RuntimeError(
             f"searchsorted: sorted_sequence: expected 1 dimension, got {sorted_sequence.ndim}"
@@ -298,7 +298,7 @@ class _SparseRows(AnyOp):
 
     @staticmethod
     def vjp(node: Node, g: Tensor) -> list[Any]:
-        """The rows' gradients, kept as rows where the parent is a leaf."""
+        """The rows' gradients: a RowGrad where the parent is a leaf."""
         saved_of(node)
         parent = node.parents[0]
         assert parent is not None

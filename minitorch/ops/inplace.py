@@ -1,8 +1,8 @@
-"""Changing a tensor in place, and what that does to the tape.
+"""In-place ops, and their effect on the tape.
 
-Untracked, the backend writes into the tensor's memory. Tracked, the result is computed apart and
-copied into the memory, and the tensor takes the result's place on the tape; the tensors that share
-the memory (its base, its views) get new places too, as in PyTorch.
+For an untracked tensor the backend writes into the tensor's memory. For a tracked one the result is
+computed apart and copied into the memory, and the tensor takes over the result's node; the tensors
+that share the memory (its base, its views) get new nodes too, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _tracked(*xs: Any) -> bool:
 
 
 def _overwrite(name: str, x: Tensor, result: Tensor) -> Tensor:
-    """Put `result` into x's memory and, if it is tracked, x into its place on the tape."""
+    """Put `result` into x's memory, and give x the node of a tracked result."""
     if result.array.shape != x.array.shape:
         raise RuntimeError(
             f"{name}: output with shape {tuple(x.shape)} doesn't match the broadcast shape "
@@ -87,7 +87,7 @@ def _overwrite(name: str, x: Tensor, result: Tensor) -> Tensor:
         _copy_(x, result)
         return x
     result = result.to(x.dtype)
-    if result.node is None:  # tracked still, but nothing of it depends on the past
+    if result.node is None:  # x stays tracked, but no element depends on the past
         never = creation.zeros_like(x, dtype=dtypes.bool_)
         result = elementwise.where(never, tensor_of(x.array, x.node), result)
     member = member_of(x)
@@ -98,7 +98,7 @@ def _overwrite(name: str, x: Tensor, result: Tensor) -> Tensor:
 
 
 def _rebind(x: Tensor, member: Member | None, node: Node) -> None:
-    """x's memory now holds the result of `node`; tell those who share it."""
+    """x's memory now holds the result of `node`: new nodes for all tensors that share it."""
     edited()
     if member is None or member.parent is None:
         _move(x, node)
@@ -117,7 +117,7 @@ def _rebind(x: Tensor, member: Member | None, node: Node) -> None:
 
 
 def _move(x: Tensor, node: Node) -> None:
-    """Give x its new place on the tape; `retain_grad` goes along, hooks stay with the old value."""
+    """Give x its new node; `retain_grad` goes along, hooks stay with the old node."""
     old = x.node
     if old is not None and old.retain:
         node.retain, node.grad = True, old.grad
@@ -125,11 +125,11 @@ def _move(x: Tensor, node: Node) -> None:
     x.node = node
 
 
-_DEEP = 16  # views of views: beyond, one gather from the base is cheaper than all of them again
+_DEEP = 16  # views of views: beyond, one gather from the base is cheaper than a node for each view
 
 
 def _view_node(base: Tensor, member: Member) -> Node:
-    """A view's place on the tape, given its base's."""
+    """A new node of a view, given its base's."""
     if member.depth <= _DEEP:
         node = member.retake(base.node)
         assert node is not None
@@ -140,7 +140,7 @@ def _view_node(base: Tensor, member: Member) -> Node:
 
 
 def _positions(base: Tensor, member: Member) -> Tensor:
-    """Where in the flattened base a member's elements are: int64, of its shape."""
+    """The indices of a member's elements in the flattened base: int64, of its shape."""
     path = []
     while member.positions is None and member.parent is not None:
         path.append(member)
@@ -156,7 +156,7 @@ def _positions(base: Tensor, member: Member) -> Tensor:
 
 
 def _put_node(base: Tensor, member: Member, value: Tensor) -> Node:
-    """The base's place on the tape after its view `member` has become `value`."""
+    """The base's new node after its view `member` has become `value`."""
     with no_grad():
         where = _positions(base, member).reshape(-1)
     flat = shape.reshape(tensor_of(base.array, base.node), (-1,))
@@ -166,7 +166,7 @@ def _put_node(base: Tensor, member: Member, value: Tensor) -> Node:
 
 
 def _before(x: Tensor, *others: Any) -> Tensor:
-    """x as it is now, in memory that stays so for backward; x itself where nothing is tracked."""
+    """A copy of x that backward can rely on; x itself where nothing is tracked."""
     if not _tracked(x, *others):
         return x
     return tensor_of(convert.clone(x.detach()).array, x.node)
@@ -399,9 +399,9 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     if indexing.is_flag(key):
         setitem(input.unsqueeze(0), indexing.as_mask(input, key), value)
         return
-    place, tensors = indexing.parse(input, key)
-    if tensors and int in map(type, place):
-        basic, rest = indexing.apart(place)
+    index, tensors = indexing.parse(input, key)
+    if tensors and int in map(type, index):
+        basic, rest = indexing.apart(index)
         given = iter(tensors)
         setitem(input[basic], tuple(next(given) if hasattr(i, "dtype") else i for i in rest), value)
         return
@@ -411,26 +411,26 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
         value = creation.tensor(value, dtype=input.dtype, device=input.device)
     same_device("setitem", (input, value))
     value = value.to(input.dtype)
-    target = _shape_at(input, place)
+    target = _shape_at(input, index)
     while value.ndim > len(target) and value.array.shape[0] == 1:
         value = value.squeeze(0)
     value = _fitted("setitem", value, target)
     try:
         if _tracked(input, value):
-            _overwrite("setitem", input, tape.watch(_put(input, value, index=place), *tensors))
+            _overwrite("setitem", input, tape.watch(_put(input, value, index=index), *tensors))
         elif not tensors:
             with no_grad():
-                _copy_(indexing._slice(input, index=place), value)
+                _copy_(indexing._slice(input, index=index), value)
         else:
-            _index_put_(input, value, index=place)
+            _index_put_(input, value, index=index)
     except IndexError as error:
         raise indexing._explain(input, error) from None
 
 
-def _shape_at(x: Tensor, place: tuple[Any, ...]) -> tuple[int, ...]:
-    """The shape of x[place]."""
+def _shape_at(x: Tensor, index: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of x[index]."""
     try:
-        return backend.indexed_shape(tuple(x.array.shape), place)
+        return backend.indexed_shape(tuple(x.array.shape), index)
     except IndexError as error:
         raise indexing._explain(x, error) from None
 
@@ -474,7 +474,7 @@ def _at(dim: int, index: Tensor) -> tuple[Any, ...]:
 def index_add(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
-    """input with alpha * source added at the places `index` along `dim`; duplicates add up."""
+    """input with alpha * source added at the positions `index` along `dim`; duplicates add up."""
     d = _rows("index_add", input, dim, index, source)
     scaled = source if alpha == 1 else source * alpha
     added = indexing._index_backward(scaled, shape=input.array.shape, index=_at(d, index))
@@ -493,17 +493,17 @@ def index_add_(
 
 
 def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """Copy source to the places `index` along `dim`."""
+    """Copy source to the positions `index` along `dim`."""
     d = _rows("index_copy_", input, dim, index, source)
     setitem(input, (slice(None),) * d + (index,), source)
     return input
 
 
 def index_fill_(input: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
-    """Fill the places `index` along `dim` with a number."""
+    """Fill the positions `index` along `dim` with a number."""
     d = one_dim("index_fill_", input.ndim, dim)
     need_indices("index_fill_", "index", index, input.array.shape[d])
-    if _tracked(value):  # whose gradient counts a place once
+    if _tracked(value):  # its gradient counts a position once
         index = index.unique()
     setitem(input, (slice(None),) * d + (index,), value)
     return input
@@ -557,10 +557,10 @@ def scatter_(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
         return _scatter_(input, index, part, dim=d)
     if input.ndim == 0:
         return _overwrite("scatter_", input, part.reshape(()).clone())
-    place = [
+    positions = [
         creation.arange(n, device=input.device).reshape((-1,) + (1,) * (index.ndim - 1 - i)).array
         for i, n in enumerate(index.shape)
     ]
-    place[d] = index.array
-    result = tape.watch(_put(input, part, index=tuple(place)), index)
+    positions[d] = index.array
+    result = tape.watch(_put(input, part, index=tuple(positions)), index)
     return _overwrite("scatter_", input, result)

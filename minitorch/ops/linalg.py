@@ -185,7 +185,7 @@ def _arrange(x: Tensor, labels: str, wanted: str) -> Tensor:
 
 
 def _contract(x: Tensor, a: str, y: Tensor, b: str, keep: set[str]) -> tuple[Tensor, str]:
-    """Two operands into one, as a batched matrix product: labels common and kept are the batch."""
+    """Two operands into one, as a batched matrix product; common labels in `keep` are the batch."""
     x, a = _sum_out(x, a, keep | set(b))
     y, b = _sum_out(y, b, keep | set(a))
     batch = "".join(c for c in a if c in b and c in keep)
@@ -213,7 +213,7 @@ def _contract(x: Tensor, a: str, y: Tensor, b: str, keep: set[str]) -> tuple[Ten
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Sum of products in Einstein's notation: `einsum("bij,bjk->bik", x, y)`.
 
-    Without an arrow, labels that stand once are kept, in alphabetical order; "..." broadcasts.
+    Without an arrow, labels that occur once stay, in alphabetical order; "..." broadcasts.
 
     >>> x, y = minitorch.ones(5, 2, 3), minitorch.ones(5, 3, 4)
     >>> minitorch.einsum("bij,bjk->bik", x, y).shape

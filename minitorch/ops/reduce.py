@@ -1,4 +1,4 @@
-"""Ops that shrink a dimension, and their relatives that run along one."""
+"""Reductions, and ops that run along a dimension: cumulative sums, softmax, sorting."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ __all__ = [
 
 
 class Reduced(NamedTuple):
-    """What max, min, sort and topk along a dimension give."""
+    """The result of max, min, sort and topk along a dimension."""
 
     values: Tensor
     indices: Tensor
 
 
 class Unique(NamedTuple):
-    """What `unique` gives when more than the values is asked for."""
+    """The result of `unique` with inverse indices or counts."""
 
     values: Tensor
     inverse: Tensor
@@ -88,8 +88,8 @@ def _sloped(name: str, slope: Callable[..., Tensor], save_output: bool = False) 
 
     def slope_of(inputs: Any, output: Any, dim: tuple[int, ...], keepdim: bool) -> Tensor:
         x = inputs[0]
-        kept = keep_dims(output, x.array.shape, dim, keepdim) if save_output else None
-        return slope(x, kept, dim)
+        saved = keep_dims(output, x.array.shape, dim, keepdim) if save_output else None
+        return slope(x, saved, dim)
 
     def vjp(
         g: Tensor, inputs: Any, output: Any, shapes: Any, dim: tuple[int, ...], keepdim: bool
@@ -114,10 +114,10 @@ def _share(x: Tensor, extreme: Tensor, dim: tuple[int, ...]) -> Tensor:
 
 def _others(x: Tensor, product: None, dim: tuple[int, ...]) -> Tensor:
     """For each element the product of all others over `dim`; no division, so right at zeros."""
-    kept = [d for d in range(x.ndim) if d not in dim]
-    order = [*kept, *dim]
+    batch = [d for d in range(x.ndim) if d not in dim]
+    order = [*batch, *dim]
     shape = [x.shape[d] for d in order]
-    flat = x.permute(order).reshape([*shape[: len(kept)], _count(x.shape, dim)])
+    flat = x.permute(order).reshape([*shape[: len(batch)], _count(x.shape, dim)])
     others = _others_last(flat).reshape(shape)
     return others.permute([order.index(d) for d in range(x.ndim)])
 
@@ -298,7 +298,7 @@ def std(
 def _moment(
     name: str, x: Tensor, dim: Dims, unbiased: bool | None, correction: float | None
 ) -> tuple[tuple[int, ...], float]:
-    """The dimensions, and what makes the whole population's variance that of a sample."""
+    """The dimensions, and the factor from a population's variance to a sample's."""
     if unbiased is not None and correction is not None:
         raise TypeError(f"{name}: give unbiased or correction, not both")
     if correction is None:
@@ -533,17 +533,17 @@ def _topk_of_long_rows(x: Tensor, k: int) -> Tensor:
     chosen = argsort(best, -1, descending=True).narrow(-1, 0, k)
     chosen = chosen.gather(-1, argsort(chosen, -1))  # equal elements stay in order
     within = chosen.new_ones(piece).cumsum(0) - 1
-    places = (chosen.unsqueeze(-1) * piece + within).reshape(*rows, k * piece)
+    positions = (chosen.unsqueeze(-1) * piece + within).reshape(*rows, k * piece)
     rest = chosen.new_ones(length - count * piece).cumsum(0) + (count * piece - 1)
-    places = cat([places, rest.expand(*rows, len(rest))], -1)
-    return places.gather(-1, argsort(x.gather(-1, places), -1, descending=True))
+    positions = cat([positions, rest.expand(*rows, len(rest))], -1)
+    return positions.gather(-1, argsort(x.gather(-1, positions), -1, descending=True))
 
 
 def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
 ) -> Any:
-    """The distinct elements in ascending order; on request also the place of each element of the
-    input among them, and how often each stands in the input (both int64)."""
+    """The distinct elements in ascending order; on request also the index of each element of the
+    input among them, and the count of each in the input (both int64)."""
     flat = input.detach().reshape(-1)
     order = argsort(flat)
     ordered = flat[order]
@@ -562,7 +562,7 @@ def unique(
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often (or with what total weight) each of 0, 1, ... stands in a 1-D integer tensor."""
+    """The count (or total weight) of each of 0, 1, ... in a 1-D integer tensor."""
     if input.ndim != 1 or input.dtype.is_floating_point:
         raise RuntimeError(
             f"bincount: expected a 1-D tensor of non-negative integers, got {input.dtype}, "

@@ -107,7 +107,7 @@ _cat = general("cat", _cat_vjp, _cat_jvp)
 
 # ---------------------------------------------------------------------- shapes known to fit
 def reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`reshape` to a shape of as many elements, which is not looked at again."""
+    """`reshape` to a shape of as many elements, without a check."""
     try:
         return _view(x, shape=shape)
     except ValueError:
@@ -115,7 +115,7 @@ def reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def expanded(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`expand` to a shape that x broadcasts to, which is not looked at again."""
+    """`expand` to a shape that x broadcasts to, without a check."""
     return _view(x, shape=shape) if shape == x.array.shape else _expand(x, shape=shape)
 
 
@@ -242,7 +242,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
 
 
 def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Each element repeated in place along `dim` (of the flattened tensor if left out)."""
+    """Each element repeated in a row along `dim` (of the flattened tensor if left out)."""
     if dim is None:
         input, dim = flatten(input), 0
     if repeats < 0:
@@ -296,7 +296,7 @@ def matrix_transpose(input: Tensor) -> Tensor:
 
 
 def movedim(input: Tensor, source: int, destination: int) -> Tensor:
-    """One dimension moved to another place, the others in their order."""
+    """One dimension moved to another position, the others in their order."""
     s = one_dim("movedim", input.ndim, source)
     d = one_dim("movedim", input.ndim, destination)
     order = [i for i in range(input.ndim) if i != s]
@@ -438,7 +438,7 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int | None) -> Tensor:
-    """A view of `length` (None: all the rest) places along `dim` from `start` on."""
+    """A view of `length` (None: all the rest) positions along `dim` from `start` on."""
     d = one_dim("narrow", input.ndim, dim)
     n = input.array.shape[d]
     start = start + n if start < 0 else start
