@@ -21,8 +21,8 @@ def replacing(path: str | os.PathLike[str], keep: bool = False) -> Iterator[Path
     """A new file to write to, which takes the name `path` when the block ends well.
 
     File and folder reach the disk before the block is left. keep: the file that had the name
-    before stays as `previous(path)`. Unfinished files of killed processes are removed. An OSError of
-    the new file names `path`.
+    before stays as `previous(path)`. Unfinished files of killed processes are removed. An OSError
+    of the new file names `path`.
     """
     path = Path(path)
     try:
