@@ -1,4 +1,4 @@
-"""Whether ops on a GPU may add up duplicates in no fixed order."""
+"""The mode in which ops on a GPU add up duplicates in a fixed order."""
 
 from __future__ import annotations
 

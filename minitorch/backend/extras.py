@@ -1,4 +1,4 @@
-"""Optional packages: how an error says to install one."""
+"""Optional packages: the hint in an error on how to install one."""
 
 
 def install_hint(extra: str) -> str:

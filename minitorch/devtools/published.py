@@ -13,8 +13,9 @@ def word2vec_rows(window: int = WINDOW, negative: int = NEGATIVE) -> dict[str, f
 
     A row that a kernel reads from global memory counts one, and so does a row that it adds to. We
     counted rows in the kernels that the authors publish, in their favour: a row that is read twice
-    in succession counts once, numbers of words and labels do not count. A word has w + 1 contexts on
-    average (each centre draws its effective window evenly from 1 ... w) and is trained with k + 1 targets.
+    in succession counts once, numbers of words and labels do not count. A word has w + 1 contexts
+    on average (each centre draws its effective window evenly from 1 ... w) and is trained with
+    k + 1 targets.
 
     - accSGNS (Bae & Yi 2016, "Acceleration of Word2vec Using GPUs"; word2vec-acc-cuda): for each
       pair and target, both rows are read and the target's is added to; then the context's.

@@ -18,7 +18,7 @@ from minitorch.text.word2vec.sampler import Blocks, BlockSampler
 
 WIDTHS = (784, 512, 256, 10)
 BATCH = 128
-# word2vec: blocks of a step, their words, window and shared negatives, negatives of a pair, dimensions.
+# word2vec: blocks of a step, their words, window, shared negatives, negatives a pair, dimensions.
 BLOCKS, CENTRES, WINDOW, POOL, NEGATIVE, DEPTH = 16, 32, 5, 48, 5, 100
 WORDS = 5000  # of the vocabulary
 STEPS = 4  # of word2vec in one call; `Word2Vec` makes some 130

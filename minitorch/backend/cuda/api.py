@@ -22,7 +22,7 @@ DeviceLike = Device | str | int | None
 
 @dataclass(frozen=True)
 class DeviceProperties:
-    """What a device is: total_memory in bytes, major.minor its compute capability."""
+    """The properties of a device: total_memory in bytes, major.minor its compute capability."""
 
     name: str
     major: int
@@ -82,7 +82,7 @@ class DeviceApi:
         return why_unavailable(self.name) is None
 
     def device_count(self) -> int:
-        """How many devices there are."""
+        """The number of devices."""
         return self._backend().count() if self.is_available() else 0
 
     def current_device(self) -> int:
@@ -111,7 +111,7 @@ class DeviceApi:
         )
 
     def get_device_name(self, device: DeviceLike = None) -> str:
-        """What the device is called."""
+        """The name of the device."""
         return self.get_device_properties(device).name
 
     def get_device_capability(self, device: DeviceLike = None) -> tuple[int, int]:

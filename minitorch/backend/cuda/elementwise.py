@@ -15,7 +15,8 @@ from minitorch.core.device import Device
 from minitorch.core.dtypes import FLOAT32
 
 BOOL = np.dtype("bool")
-# How a kernel gets a Python number: as C of kernels/common.cuh, rounded to the element type.
+# Conversions of a Python number to a kernel's argument: type C of kernels/common.cuh, rounded to
+# the element type.
 _NUMBERS: dict[Any, Callable[[Any], Any]] = {
     np.dtype("float16"): lambda number: np.float32(np.float16(number)),
     **{

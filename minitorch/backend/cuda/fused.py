@@ -331,7 +331,7 @@ def _cross_entropy(
 
 
 def _count_targets(gpu: Gpu, target: Array, ignored: int) -> Array | None:
-    """How many targets are not ignored, in parts; None where each block of the loss counts."""
+    """The number of targets that count, in parts; None where each block of the loss counts them."""
     n = target.size
     if n <= _FEW:
         return None
@@ -401,7 +401,7 @@ def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _row_threads(columns: int) -> int:
-    """How many threads share a row: whole warps, no more than it has elements for."""
+    """The number of threads that share a row: whole warps, as many as its elements need."""
     return min(THREADS, -(-columns // 32) * 32)
 
 

@@ -1,4 +1,4 @@
-"""What kernels are made with: allocation, launches, and the device's error word."""
+"""Helpers of kernels: allocation, launches, and the device's error word."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Gpu:
             raise
 
     def processors(self) -> int:
-        """How many multiprocessors the current device has."""
+        """The number of multiprocessors of the current device."""
         device = self.current()
         if device not in self._processors:
             attributes = self.xp.cuda.Device(device).attributes

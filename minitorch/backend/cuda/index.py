@@ -81,7 +81,7 @@ def _index_tail(itemsize: int, steps: Dims, length: int, axis: int) -> bytes:
 
 
 class _Own(NamedTuple):
-    """How an array lies in memory."""
+    """The memory layout of an array."""
 
     shape: Dims
     strides: Dims

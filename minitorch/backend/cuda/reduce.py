@@ -24,17 +24,17 @@ from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
 from minitorch.core.dtypes import Array
 
-HELD = 2048  # bytes (of what is computed in) of a short row that a warp holds in registers
+HELD = 2048  # bytes of a short row, in the type of computing, that a warp holds in registers
 CACHE = 32768  # bytes of shared memory for the elements of a tile
 
 
 def _lanes(inner: int) -> int:
-    """How many threads lie side by side: a power of two that covers `inner`, up to 32."""
+    """The number of adjacent threads: a power of two that covers `inner`, up to 32."""
     return min(32, 1 << (inner - 1).bit_length()) if inner else 1
 
 
 def _parts(tiles: int, n: int, least: int, most: int) -> int:
-    """Into how many pieces, of at least `least` of its n rows, a tile is cut: 1 where the tiles
+    """The number of pieces of a tile, each of at least `least` of its n rows: 1 where the tiles
     alone keep the device's `most` blocks busy."""
     if 2 * tiles > most:
         return 1
@@ -96,7 +96,7 @@ _REDUCTION = np.dtype(
     ],
     align=True,
 )
-_POINTERS = 5  # at its beginning
+_POINTERS = 5  # at the beginning of the struct
 RESIDENT = 3  # blocks of 256 threads that a multiprocessor has registers for: BLOCKS of reduce.cu
 _COLUMNS = 4  # GROUP of reduce.cu, where as many elements are not more than 16 bytes
 _STATE = 24  # bytes that hold any op's state
@@ -184,7 +184,7 @@ class Plan(NamedTuple):
 
 @lru_cache(4096)
 def plan(walk: Layout, processors: int, pack: int) -> Plan:
-    """How to reduce on a device of so many multiprocessors.
+    """The plan of a reduction on a device with so many multiprocessors.
 
     pack: how many elements are 16 bytes, or 1 where memory does not begin at a multiple of them.
     """
@@ -259,7 +259,7 @@ def _along(shape: Dims, dim: int) -> tuple[int, int, int]:
 
 
 class Holding(NamedTuple):
-    """How rows are held in registers: see kernels/rows.cuh."""
+    """The kernel that holds rows in registers: see kernels/rows.cuh."""
 
     kernel: str
     lanes: int

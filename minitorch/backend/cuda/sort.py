@@ -73,7 +73,7 @@ def _sort_long(gpu: Gpu, x: Array, out: Array, n: int, descending: bool, limit: 
 
 
 def _key_bits(dtype: np.dtype[Any]) -> int:
-    """How many bits of a dtype's keys can differ."""
+    """The number of bits in which a dtype's keys can differ."""
     return 1 if dtype == np.bool_ else 8 * dtype.itemsize
 
 

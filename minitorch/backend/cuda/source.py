@@ -73,7 +73,7 @@ def _position(seed: int, offset: int) -> Any:
 
 
 def _word(dtype: DType) -> int:
-    """How many bytes of the stream a real number takes."""
+    """The number of bytes of the stream that a real number takes."""
     return 8 if dtype == FLOAT64 else 4
 
 
