@@ -1,7 +1,7 @@
 """Arrays on devices: names, availability, and the backend that serves an array.
 
 A backend is a table of kernels (one per op of the registry) for one type of array. This package
-has never heard of a Tensor. Above it, only data sources, text corpora and plots import NumPy.
+does not know Tensor. Above it, only data sources, text corpora and plots import NumPy.
 """
 
 from importlib import import_module
@@ -18,7 +18,7 @@ __all__ = ["Array", *device.__all__, *indexing.__all__, *transfer.__all__]
 
 
 def _cuda(make: str) -> Any:
-    """A maker in `backend.cuda`, which is imported when somebody asks for its device."""
+    """A maker in `backend.cuda`, a package that is imported on first use of its device."""
     return lambda: getattr(import_module("minitorch.backend.cuda"), make)()
 
 

@@ -1,8 +1,8 @@
-"""Load, compile and cache what is in `kernels/`: CUDA C++ sources that every GPU backend runs.
+"""Load, compile and cache the CUDA C++ sources in `kernels/`, which every GPU backend runs.
 
-A source file is compiled once for each element type, which it sees as `T`; the functions of
-`reduce.cu` for float32 are named `sum_f32`, ... Headers are put into the source, because CuPy's
-disk cache does not look into included files.
+A source file is compiled once for each element type, `T` in the source; the functions of
+`reduce.cu` for float32 are named `sum_f32`, ... The loader inserts headers into the source, because
+CuPy's disk cache does not look into included files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _added: dict[str, str | Path] = {}  # sources of users, by name: see `add_source
 
 
 def folder() -> Path:
-    """Where the sources are: inside an installed package, or beside it in a checkout."""
+    """The folder of the sources: inside an installed package, or beside it in a checkout."""
     inside = _PACKAGE / "kernels"
     return inside if inside.is_dir() else _PACKAGE.parent / "kernels"
 
@@ -45,7 +45,7 @@ def files() -> list[str]:
 
 
 def add_source(name: str, source: str | Path) -> None:
-    """Make a text, or that of a file, known beside those in `kernels/`; see `library`."""
+    """Register a source, or a file of one, beside those in `kernels/`; see `library`."""
     if name in _added or name in files():
         raise ValueError(f"cuda_source: name: there is a source of the name {name!r} already")
     if isinstance(source, Path):
@@ -59,8 +59,8 @@ def add_source(name: str, source: str | Path) -> None:
     _added[name] = source
 
 
-def _place(file: str) -> str:
-    """Where a source is from, for messages."""
+def _origin(file: str) -> str:
+    """The origin of a source, for messages."""
     added = _added.get(file)
     if added is None:
         return f"kernels/{file}.cu"
@@ -69,9 +69,9 @@ def _place(file: str) -> str:
 
 @cache
 def source(file: str) -> str:
-    """The text of `kernels/FILE.cu`, or of a user's source of this name, as it is compiled.
+    """The text of `kernels/FILE.cu`, or of a user's source of this name, for the compiler.
 
-    Its headers are in it, and #line marks for the compiler. Raises ValueError if there is none.
+    It contains its headers, and #line marks. Raises ValueError if there is no such source.
     """
     included: set[str] = set()
     added = _added.get(file)
@@ -132,7 +132,7 @@ class Kernels:
         return found
 
     def loaded(self) -> set[tuple[str, str, Any]]:
-        """The functions that were asked for so far: (file, name, dtype)."""
+        """The functions that launches have used so far: (file, name, dtype)."""
         return {(file, name, dtype) for file, name, dtype, _ in self._functions}
 
     def module(self, file: str, dtype: np.dtype[Any], device: int) -> Any:
@@ -147,5 +147,5 @@ class Kernels:
         try:
             module.compile()
         except self.xp.cuda.compiler.CompileException as error:
-            raise RuntimeError(f"{_place(file)} does not compile for {dtype}:\n{error}") from None
+            raise RuntimeError(f"{_origin(file)} does not compile for {dtype}:\n{error}") from None
         return module

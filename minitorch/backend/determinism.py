@@ -1,4 +1,4 @@
-"""Whether ops on a GPU may add up duplicates in no fixed order."""
+"""The mode in which ops on a GPU add up duplicates in a fixed order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _required = False
 def use_deterministic_algorithms(mode: bool) -> None:
     """Make ops give the same bits in every run, on a GPU too, where that is slower.
 
-    It concerns the ops that add up duplicates: index_add_, index_put_ with accumulate,
-    scatter_add_, and the gradients of indexing, gather and embeddings. They sort their indices
-    then, and sum in that order, instead of adding atomically. The CPU always does.
+    The mode concerns the ops that add up duplicates: index_add_, index_put_ with accumulate,
+    scatter_add_, and the gradients of indexing, gather and embeddings. In this mode they sort their
+    indices and sum in that order, instead of adding atomically. The CPU always sums in order.
     """
     global _required
     _required = bool(mode)

@@ -1,9 +1,9 @@
-"""Optional packages: how an error says to install one."""
+"""Optional packages: the hint in an error on how to install one."""
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs an extra of pyproject.toml, and where it works.
+    """The command that installs an extra of pyproject.toml, and the folder to run it in.
 
-    It names a folder and no distribution: minitorch is on no package index.
+    The command names no distribution, because minitorch is on no package index.
     """
     return f'pip install -e ".[{extra}]" in the clone of minitorch'

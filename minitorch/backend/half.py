@@ -8,7 +8,7 @@ import numpy as np
 
 
 class HalfScalar(float):
-    """A number beside float16 arrays, with which + - * / are computed in float32."""
+    """A number beside float16 arrays, whose + - * / with them are computed in float32."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What x[index] is, from shapes alone: which dimensions an index tuple takes, and what it gives."""
+"""The shape of x[index] from shapes alone, and the dimensions that an index tuple takes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Index = tuple[Any, ...]
 
 
 def apart(x: Array, index: Index) -> tuple[Array, dict[int, Array], bool]:
-    """Of x[index]: a view of x, the index arrays by the view's dimension, if they are adjacent.
+    """For x[index]: a view of x, the index arrays by its dimensions, whether they are adjacent.
 
-    The index consists of integers, slices, None, Ellipsis and index arrays. Integers are taken
-    first, as PyTorch does.
+    The index consists of integers, slices, None, Ellipsis and index arrays. The view
+    takes integers first, as PyTorch does.
     """
     if all(map(_is_array, index)):
         return x, dict(enumerate(index)), True
     view = x[tuple(slice(None) if _is_array(item) else item for item in index)]
     index = tuple(item for item in index if type(item) is not int)
-    places = [i for i, item in enumerate(index) if _is_array(item)]
+    positions = [i for i, item in enumerate(index) if _is_array(item)]
     arrays: dict[int, Array] = {}
     d = 0
     for item in index:
@@ -34,7 +34,7 @@ def apart(x: Array, index: Index) -> tuple[Array, dict[int, Array], bool]:
             if _is_array(item):
                 arrays[d] = item
             d += 1
-    return view, arrays, bool(places) and places[-1] - places[0] == len(places) - 1
+    return view, arrays, bool(positions) and positions[-1] - positions[0] == len(positions) - 1
 
 
 def _is_array(item: Any) -> bool:
@@ -44,13 +44,15 @@ def _is_array(item: Any) -> bool:
 def layout(
     shape: Dims, arrays: dict[int, Array], adjacent: bool
 ) -> tuple[tuple[int, ...], Dims, tuple[int, ...]]:
-    """What the result consists of: dimensions of x, the index arrays' shape, dimensions of x.
+    """The parts of the result: dimensions of x, the index arrays' shape, further dimensions of x.
 
     IndexError where the index arrays do not broadcast, or pick from a dimension of length 0.
     """
     try:
         first, *others = {a.shape for a in arrays.values()} or {()}
-        common = np.broadcast_shapes(first, *others) if others else first  # slow where not needed
+        common = (
+            np.broadcast_shapes(first, *others) if others else first
+        )  # `broadcast_shapes` is slow
     except ValueError:
         shapes = " ".join(str(a.shape) for a in arrays.values())
         raise IndexError(
@@ -65,7 +67,7 @@ def layout(
 
 
 def indexed_shape(shape: Dims, index: Index) -> Dims:
-    """The shape of x[index]; IndexError as `layout` and NumPy raise it. Looks at no index."""
+    """The shape of x[index]; IndexError as `layout` and NumPy raise it. Reads no index array."""
     view, arrays, adjacent = apart(np.broadcast_to(np.False_, shape), index)
     if not arrays:
         return tuple(view.shape)

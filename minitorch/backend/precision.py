@@ -1,4 +1,4 @@
-"""How exactly a GPU multiplies matrices of float32."""
+"""The precision of a GPU's float32 matrix products."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _chosen = "highest"
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """How exactly products of float32 matrices are computed on an NVIDIA GPU.
+    """Set the precision of float32 matrix products on an NVIDIA GPU.
 
     "highest": in float32. "high" and "medium": factors are rounded to TF32 (10 bits of mantissa
-    instead of 23) where the GPU has tensor cores for that, which is several times faster; sums
-    stay in float32. Other dtypes and devices are not concerned, nor are compiled steps, whose
-    products are computed in float32.
+    instead of 23) where the GPU has tensor cores for TF32, which are several times faster; sums
+    stay in float32. The setting does not concern other dtypes and devices, nor compiled
+    steps, which compute their products in float32.
     """
     if precision not in PRECISIONS:
         known = ", ".join(map(repr, PRECISIONS))
@@ -26,5 +26,5 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def get_float32_matmul_precision() -> str:
-    """What `set_float32_matmul_precision` was last given; "highest" at first."""
+    """The last argument of `set_float32_matmul_precision`; "highest" at first."""
     return _chosen

@@ -1,4 +1,4 @@
-"""What a recorded step consists of, and what each backend adds to it in order to replay it."""
+"""The parts of a recorded step, and the methods that each backend adds in order to replay it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minitorch.recording import Work
 
 
 class DynamicScalar:
-    """A number that a host callback finds anew at every replay; kernels get its present value."""
+    """A number that a host callback computes at every replay; kernels get its present value."""
 
     __slots__ = ("cell", "key")
 
@@ -26,7 +26,7 @@ class DynamicScalar:
 
 
 def now(value: Any) -> Any:
-    """A parameter's value: of a dynamic scalar, the present one."""
+    """The value of a parameter, which may be a dynamic scalar."""
     return value.value() if type(value) is DynamicScalar else value
 
 
@@ -41,13 +41,13 @@ class HostCallback:
         self.cell: dict[str, Any] = {}
 
     def run(self) -> dict[str, Any]:
-        """Do the work; return what it found, which is kept."""
+        """Run the work; return its results, which the cell keeps."""
         self.cell.update(self.work() or ())
         return self.cell
 
 
 class Call:
-    """One call of a kernel: arguments as they were before it, and the arrays that it gave."""
+    """One call of a kernel: its arguments before the call, and the arrays that it returned."""
 
     __slots__ = ("appended", "args", "kernel", "name", "params", "result", "written")
 
@@ -58,7 +58,7 @@ class Call:
         self.params = params
         self.result: Any = None
         self.written: list[Array] = []  # arrays that it changed in place
-        self.appended: dict[str, list[Array]] = {}  # what it put into lists among its params
+        self.appended: dict[str, list[Array]] = {}  # arrays that it appended to lists in params
 
 
 class Replay:
@@ -68,18 +68,18 @@ class Replay:
         self.run = run
 
     def bind(self, i: int, array: Array) -> bool:
-        """Let replays read the i-th input from this array; whether that is possible."""
+        """Let replays read the i-th input from this array; return whether that is possible."""
         return False
 
 
-CONSTANT_SOURCES = ("full", "arange", "linspace")  # what they make is the same at every replay
-CHECKS = ("check_range", "check_unit")  # ops that are called for the error that they raise
+CONSTANT_SOURCES = ("full", "arange", "linspace")  # ops whose result is the same at every replay
+CHECKS = ("check_range", "check_unit")  # ops with no effect but the error that they raise
 
 
 class Trace(ABC):
-    """What a step does, in order: calls of kernels and host callbacks.
+    """The work of a step, in order: calls of kernels and host callbacks.
 
-    A backend's own knows which arrays share memory, and builds the replay.
+    A backend's subclass knows which arrays share memory, and builds the replay.
     """
 
     def __init__(
@@ -90,32 +90,34 @@ class Trace(ABC):
         self.views = views
         self.items: list[Call | HostCallback] = []
 
-    # ---- what a backend adds
+    # ---- for a backend to define
 
     @abstractmethod
     def memory(self, a: Array) -> Hashable:
-        """What is the same for arrays of the same memory, while both live."""
+        """A key that is equal for arrays of the same memory, while both live."""
 
-    copy: Callable[[Array], Array]  # of an array, in its layout where results depend on that
-    write: Callable[[Array, Array], None]  # puts the elements of the second into the first
+    copy: Callable[[Array], Array]  # copies an array, in its layout where results depend on it
+    write: Callable[[Array, Array], None]  # writes the elements of the second into the first
 
     @abstractmethod
     def build(
         self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
     ) -> tuple[Replay, list[Array]]:
-        """What repeats `items`, and the arrays in which it leaves those of `keep`.
+        """A replay of `items`, and the arrays in which it leaves those of `keep`.
 
-        They hold their values until the next time. inputs: where arguments are found. known: by
-        the ids of arrays, where an earlier build of other items leaves them. Raises CannotRecord.
+        These hold their values until the next replay. inputs: the arrays of the step's arguments.
+        known: by an array's id, the array in which an earlier build leaves it. Raises CannotRecord.
         """
 
-    # ---- which memory it is; after `analyse`
+    # ---- owners of memory; after `analyse`
 
     def analyse(self) -> None:
-        """Find out which memory the step made, which it found, and which it changed."""
+        """Classify memory: what the step allocated, what existed before, and what it changed."""
         self.makers: dict[Hashable, Call] = {}
-        self._found: dict[int, Array] = {}  # arrays of other memory, by id of the array
-        views: set[int] = set()  # of found memory, which the step took
+        self._found: dict[
+            int, Array
+        ] = {}  # arrays of memory from before the step, by the array's id
+        views: set[int] = set()  # ids of views that the step took of such memory
         for call in self.calls():
             given = {self.memory(a) for a in self.arrays((call.args, call.params))}
             for a in self.arrays((call.args, call.params)):
@@ -129,11 +131,11 @@ class Trace(ABC):
 
     @property
     def found(self) -> list[Array]:
-        """The arrays of memory that the step did not make, as kernels got them."""
+        """The arrays, as kernels got them, of memory that the step did not allocate."""
         return list(self._found.values())
 
     def made(self, a: Array) -> bool:
-        """Whether the step made this memory."""
+        """Whether the step allocated this memory."""
         return self.memory(a) in self.makers
 
     def changes(self, a: Array) -> bool:
@@ -141,7 +143,7 @@ class Trace(ABC):
         return self.memory(a) in self._written
 
     def same_memory(self, a: Array, others: Iterable[Array]) -> bool:
-        """Whether `a` lies in memory that one of the others belongs to."""
+        """Whether `a` shares the memory of one of the others."""
         return self.memory(a) in map(self.memory, others)
 
     def arrays(self, tree: Any) -> Iterator[Array]:
@@ -173,7 +175,7 @@ class Trace(ABC):
         made = {owner for owner in given if self.makers.get(owner) is call}
         if call.name in CONSTANT_SOURCES and made.isdisjoint(self._written):
             for owner in made:
-                del self.makers[owner]  # made once for all
+                del self.makers[owner]  # its result is made once for all replays
             return False
         if call.name in self.views:
             return not given.isdisjoint(live)

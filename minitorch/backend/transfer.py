@@ -14,9 +14,9 @@ __all__ = ["host_array", "is_pinned", "mapped_array", "pin", "same_bits"]
 
 
 def same_bits(a: Array, b: Array) -> bool:
-    """Whether two arrays are equal in shape, dtype and every bit (a GPU is waited for).
+    """Whether two arrays are equal in shape, dtype and every bit; the host waits for a GPU.
 
-    What is not a number equals another that is not, whatever sign it has.
+    NaN equals NaN, whatever its sign.
     """
     x, y = (of(array).to_host(array) for array in (a, b))
     if x.shape != y.shape or x.dtype != y.dtype:
@@ -32,7 +32,7 @@ def same_bits(a: Array, b: Array) -> bool:
 def host_array(data: Any, dtype: np.dtype | None = None) -> np.ndarray:
     """Python data (numbers, nested lists) as a NumPy array in native byte order.
 
-    dtype: what the array is converted to; a number too large for it becomes inf, with no warning.
+    dtype: the dtype to convert to; a number too large for it becomes inf, with no warning.
     """
     try:
         array = np.asarray(data)
@@ -49,7 +49,7 @@ def host_array(data: Any, dtype: np.dtype | None = None) -> np.ndarray:
 
 
 def mapped_array(path: str, dtype: str, shape: Sequence[int], offset: int) -> np.ndarray:
-    """Part of a file as an array that cannot be written to, read where it is used."""
+    """Part of a file as a read-only array; the system reads it from disk on first use."""
     return np.asarray(np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(shape)))
 
 
@@ -69,10 +69,10 @@ def transfer(array: Array, device: Device, non_blocking: bool = False) -> Array:
 
 
 def pin(array: Array, device: str | Device | None = None) -> np.ndarray:
-    """A host array in memory that GPUs copy from and to by themselves.
+    """A copy of an array in pinned host memory, which GPUs read and write without the host.
 
-    device: whose pinned memory; None: the default device's, or cuda's. Raises RuntimeError where
-    the device is not available, or has no such memory.
+    device: the device of the pinned memory; None: the default device, or cuda. Raises
+    RuntimeError where the device is not available, or has no such memory.
     """
     chosen = get_default_device() if device is None else Device(device)
     serving = named("cuda" if device is None and chosen.type == "cpu" else chosen.type)

@@ -1,1 +1,1 @@
-"""Tools for those who work on minitorch: its kernels checked, compiled ahead and counted."""
+"""Tools for developers of minitorch, which check, compile and count its kernels."""

@@ -1,4 +1,4 @@
-"""`minitorch kernels ...`: check, compile and count what is in `kernels/`."""
+"""`minitorch kernels ...`: check, compile and count the kernels in `kernels/`."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _hidden(quiet: bool) -> bool:
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Names to the left, numbers to the right."""
+    """Print a table, with names on the left and numbers on the right."""
     widths = [max(map(len, column)) for column in zip(columns, *rows)]
     for row in (columns, *rows):
         cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
@@ -125,7 +125,7 @@ def compile_ahead(args: argparse.Namespace) -> None:
 
 
 def _available(device: str) -> None:
-    """Raise ImportError with what is missing for a device."""
+    """Raise ImportError with the reason where a device is not available."""
     missing = why_unavailable(device)
     if missing is not None:
         raise ImportError(f"device '{device}' is not available: {missing}")
@@ -134,12 +134,12 @@ def _available(device: str) -> None:
 def _compile_one(device: str, file: str, dtype: str, checked: bool) -> None:
     gpu = named(device).gpu
     with sim.config(checked=checked):
-        # A module that this process has already may be of the other build: compile what is missing.
+        # The process may have the module of the other build: compile this build if it is missing.
         gpu.kernels.module(file, ARRAY_DTYPES[dtype], gpu.current()).compile()
 
 
 # ---------------------------------------------------------------------- count
-FLOOR_MEGABYTES = 22.8  # what is left where products do all elementwise work on their way
+FLOOR_MEGABYTES = 22.8  # the rest where products do all elementwise work
 COUNTED = ("mlp", "word2vec")
 
 
@@ -184,13 +184,13 @@ def _count_word2vec() -> None:
     print(f"\nword2vec: {steps.STEPS} steps {about}, as Word2Vec makes them")
     costs = cost.counted(steps.word2vec_steps("sim"))
     _print_costs(costs, [])
-    stretch = 1 << 12
-    making = cost.counted(steps.word2vec_blocks("sim", stretch))
+    chunk = 1 << 12
+    making = cost.counted(steps.word2vec_blocks("sim", chunk))
     launches, blocks = len(cost.of_kind(making, *cost.LAUNCHES)), STRETCH // steps.CENTRES
     print(
         f"{len(costs) / steps.STEPS / steps.BLOCKS:.2f} launches a block, and "
         f"{launches / blocks:.2f} for making the blocks of {STRETCH} words: {launches} launches, "
-        f"{sum(c.moved for c in making) / stretch:,.0f} bytes a word\n"
+        f"{sum(c.moved for c in making) / chunk:,.0f} bytes a word\n"
     )
     row = 4 * steps.DEPTH
     traffic = {name: rows * row for name, rows in published.word2vec_rows().items()}

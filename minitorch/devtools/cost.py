@@ -1,7 +1,7 @@
-"""What a piece of work costs, counted: launches, bytes, sectors, synchronisations, host copies.
+"""Counts of a piece of work: launches, bytes, sectors, synchronisations, host copies.
 
-Counts are facts of the simulated run. No time is derived from them. Matrix products are cuBLAS's:
-their bytes are assumed to be those of operands and result, each moved once.
+The counts are facts of the simulated run, and give no times. cuBLAS multiplies matrices: the
+assumed bytes of a product are those of its operands and result, each moved once.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Cost:
     """One launch, copy or synchronisation.
 
     read, written: bytes in whole sectors of 32, each counted once (of LIBRARY assumed).
-    sectors, needed: what the warps' requests to global memory touched, and what their bytes
-    would fit into, added up.
+    sectors, needed: the sectors that the warps' requests to global memory touched, and the fewest
+    sectors that could hold their bytes, added up.
     """
 
     kind: str
@@ -40,17 +40,17 @@ class Cost:
 
     @property
     def requested(self) -> int:
-        """Bytes of all sectors that warps asked for; those asked for twice count twice."""
+        """Bytes of all sectors that warps requested; a sector requested twice counts twice."""
         return 32 * self.sectors
 
     @property
     def excess(self) -> float:
-        """Sectors of a request to those that its data needs; 1 is perfectly coalesced."""
+        """The ratio of requested sectors to needed ones; 1 is perfectly coalesced."""
         return self.sectors / self.needed if self.needed else 1.0
 
 
 def counted(work: Callable[[], Any]) -> list[Cost]:
-    """Run `work` on the checked simulator and tell what it asked of the device, in order."""
+    """Run `work` on the checked simulator; return the costs of its launches, in order."""
     with config(checked=True, counted=True):
         clear()
         work()
@@ -58,7 +58,7 @@ def counted(work: Callable[[], Any]) -> list[Cost]:
 
 
 def names(work: Callable[[], Any]) -> list[str]:
-    """Run `work` and tell the kernels and products that the device was asked for, in order."""
+    """Run `work`; return the names of the kernels and products that it launched, in order."""
     clear()
     work()
     return [kernel.name for kernel in launches() if kernel.kind in LAUNCHES]
@@ -77,10 +77,10 @@ def _cost(kernel: Record) -> Cost:
 
 
 def of_kind(costs: Iterable[Cost], *kinds: str) -> list[Cost]:
-    """Those of some kinds, such as "kernel" or "sync"."""
+    """The costs of some kinds, such as "kernel" or "sync"."""
     return [cost for cost in costs if cost.kind in kinds]
 
 
 def host_copies(costs: Iterable[Cost]) -> list[Cost]:
-    """Copies between host and device."""
+    """The costs of copies between host and device."""
     return of_kind(costs, "copy H2D", "copy D2H")

@@ -1,4 +1,4 @@
-"""Read what compiled kernels are made of: parameters from the ELF file, instructions from SASS."""
+"""Read compiled kernels: their parameters from the ELF file, their instructions from SASS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from minitorch.backend.extras import install_hint
 
 _KPARAM_INFO = 0x17  # EIATTR_KPARAM_INFO: ordinal, offset and size of one parameter
-_WITH_VALUE = 4  # EIFMT_SVAL: the attribute's value follows, its size is told
+_WITH_VALUE = 4  # EIFMT_SVAL: the attribute's size, then its value
 _LABEL = re.compile(r"^\.text\.(?P<kernel>[\w$.]+):$|^\$(?P<caller>\w+)\$(?P<function>\w+):$")
 _INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)")
 
@@ -54,7 +54,7 @@ def parameters(cubin: bytes) -> dict[str, tuple[tuple[int, int], ...]]:
 
 
 def _parameters(info: bytes) -> tuple[tuple[int, int], ...]:
-    """Of the attributes of one kernel: (format, number, value or size of what follows)."""
+    """The parameters in a kernel's attributes: (format, number, value or size of the value)."""
     found, at = {}, 0
     while at + 4 <= len(info):
         kind, attribute, value = struct.unpack_from("<BBH", info, at)
@@ -69,9 +69,9 @@ def _parameters(info: bytes) -> tuple[tuple[int, int], ...]:
 
 
 def instructions(cubin: bytes) -> dict[str, dict[str, Counter[str]]]:
-    """How often each instruction stands in the functions of each kernel.
+    """How often each instruction occurs in the functions of each kernel.
 
-    A kernel's own code is under the function name "", what it calls under the callee's name.
+    A kernel's own code is under the function name "", a callee's code under the callee's name.
     Raises ImportError where nvdisasm is not installed.
     """
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:

@@ -1,8 +1,8 @@
-"""Static checks: what the real compiler makes of every kernel, found with no GPU.
+"""Static checks of the code that the real compiler generates for every kernel; no GPU is needed.
 
 NVRTC compiles `kernels/*.cu` with CuPy's options for each element type and architecture. Its log
-tells registers, stack, spills and shared memory; the ELF file the layout of parameters; the
-disassembly the 128-bit accesses and those to local memory.
+contains registers, stack, spills and shared memory; the ELF file the layout of parameters; the
+disassembly the 128-bit accesses and the accesses to local memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minitorch.devtools import cubin
 from minitorch.files import replacing
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
-# What CuPy adds to the options of a RawModule.
+# The options that CuPy adds to those of a RawModule.
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 MAX_PARAMETER_BYTES = 4096  # before CUDA 12.1, and of sm_60 to sm_75
 # Functions of the mathematics library that are rarely called and keep an array in local memory.
@@ -43,7 +43,7 @@ LOCAL = {
     "functions:cos_*": "as sin",
     "functions:tan_*": "as sin",
 }
-# What has to move 128 bits at a time, as FILE:KERNEL patterns; the first that fits counts.
+# Kernels that have to move 128 bits at a time, as FILE:KERNEL patterns; the first match counts.
 LOADS, STORES, BOTH, NEITHER = ("loads",), ("stores",), ("loads", "stores"), ()
 VECTORISED: dict[str, tuple[str, ...]] = {
     "*_strided_*": NEITHER,
@@ -75,7 +75,7 @@ class Compiled:
 
     stack, spill_stores, spill_loads, shared: bytes. parameters: (offset, bytes) of each.
     wide_loads, wide_stores: 128-bit instructions to global memory. local: instructions to local
-    memory, by the function they stand in ("" is the kernel itself).
+    memory, by the name of their function ("" is the kernel itself).
     """
 
     file: str
@@ -97,7 +97,7 @@ class DoesNotCompile(RuntimeError):
 
 
 class Unit(NamedTuple):
-    """What is compiled at once: a file, for one element type and one architecture."""
+    """A unit of compilation: a file, for one element type and one architecture."""
 
     file: str
     dtype: np.dtype[Any]
@@ -116,7 +116,7 @@ def units(files: Iterable[str], architectures: Iterable[str] = ARCHITECTURES) ->
 def compile_all(
     wanted: Sequence[Unit], done: Callable[[], object] = lambda: None, processes: int | None = None
 ) -> list[Compiled]:
-    """Compile in parallel; equal sources are looked up in the cache folder.
+    """Compile in parallel; the cache folder has the results of equal sources.
 
     done: called after each unit. Raises DoesNotCompile.
     """
@@ -160,7 +160,7 @@ def _cached(unit: Unit) -> list[Compiled] | None:
 
 
 def _cache_file(unit: Unit) -> Path:
-    """Named after all that the result depends on, the code that reads it too."""
+    """The cache file, whose name is a hash of everything that the result depends on."""
     code = Path(cubin.__file__).read_bytes() + repr([f.name for f in fields(Compiled)]).encode()
     version = _nvrtc().getVersion()
     parts = (
@@ -177,7 +177,7 @@ def _cache_file(unit: Unit) -> Path:
 
 def _options(unit: Unit) -> tuple[str, ...]:
     own = cuda_sources.options(unit.dtype)
-    # Where there is a driver, NVRTC keeps what it compiles; the log of what is kept is empty.
+    # Where there is a driver, NVRTC caches its results; the log of a cached result is empty.
     anew = ("--no-cache",) if _nvrtc().getVersion() >= (12, 9) else ()
     return (*own, f"-arch={unit.arch}", *CUPY_OPTIONS, "--ptxas-options=-v", *anew)
 
@@ -193,7 +193,7 @@ def _nvrtc() -> Any:
 
 
 def check_installed(architectures: Iterable[str]) -> None:
-    """Raise ImportError where NVRTC or nvdisasm is missing, ValueError for an unknown one."""
+    """Raise ImportError where NVRTC or nvdisasm is missing, ValueError for an unknown arch."""
     nvrtc = _nvrtc()
     cubin.disassembler()
     known = [f"sm_{number}" for number in nvrtc.getSupportedArchs()]
@@ -271,8 +271,8 @@ def _spills(kernel: Compiled) -> str | None:
 
 def _local(kernel: Compiled) -> str | None:
     allowed = [*SLOW_PATHS, *([""] if _matching(kernel, LOCAL) else [])]
-    places = [place or "its own code" for place in kernel.local if place not in allowed]
-    return f"uses local memory in {', '.join(places)}" if places else None
+    functions = [name or "its own code" for name in kernel.local if name not in allowed]
+    return f"uses local memory in {', '.join(functions)}" if functions else None
 
 
 def _wide(kernel: Compiled) -> str | None:
@@ -290,23 +290,23 @@ def _size(kernel: Compiled) -> str | None:
 def simulated_parameters(file: str) -> dict[str, tuple[tuple[int, int], ...]]:
     """(offset, bytes) of every parameter of a file's kernels as g++ lays them out.
 
-    The simulator compares these with what launchers pass, structs included.
+    The simulator compares these with the arguments of launches, structs included.
     """
     found = {}
     for dtype in cuda_sources.SUFFIXES:
-        with suppress(build.CompileError):  # `_parameters` says so of each kernel
+        with suppress(build.CompileError):  # `_parameters` reports it for each kernel
             module = build.CompiledModule(cuda_sources.source(file), cuda_sources.options(dtype))
             found.update({name: _layout(k.params) for name, k in module.kernels.items()})
     return found
 
 
 def _layout(params: Iterable[build.Param]) -> tuple[tuple[int, int], ...]:
-    places, end = [], 0
+    offsets, end = [], 0
     for param in params:
         start = -(-end // param.align) * param.align
-        places.append((start, param.size))
+        offsets.append((start, param.size))
         end = start + param.size
-    return tuple(places)
+    return tuple(offsets)
 
 
 def _parameters(kernel: Compiled) -> str | None:
@@ -324,7 +324,7 @@ CHECKS = (_spills, _local, _wide, _size, _parameters)
 
 
 def violations(compiled: Iterable[Compiled]) -> list[str]:
-    """What is wrong with the kernels, a line for each; architectures are put together."""
+    """The faults of the kernels, a line for each, with all architectures that have it."""
     found: dict[str, list[str]] = {}
     for kernel in compiled:
         for check in CHECKS:
@@ -348,7 +348,7 @@ COLUMNS = (
 
 
 def table(compiled: Iterable[Compiled]) -> list[tuple[str, ...]]:
-    """A row of COLUMNS for each kernel; numbers that differ by architecture as LEAST-MOST."""
+    """A row of COLUMNS for each kernel; a number that depends on the architecture as LEAST-MOST."""
     groups: dict[tuple[str, str], list[Compiled]] = {}
     for kernel in compiled:
         groups.setdefault((kernel.file, kernel.name), []).append(kernel)

@@ -1,4 +1,4 @@
-"""Single training steps on data of no meaning, to count what they ask of a device."""
+"""Single training steps on random data, for counts of their launches and traffic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minitorch.text.word2vec.sampler import Blocks, BlockSampler
 
 WIDTHS = (784, 512, 256, 10)
 BATCH = 128
-# word2vec: word blocks of a step, their words, window and pool, negatives to a pair, dimensions.
+# word2vec: blocks of a step, their words, window, shared negatives, negatives a pair, dimensions.
 BLOCKS, CENTRES, WINDOW, POOL, NEGATIVE, DEPTH = 16, 32, 5, 48, 5, 100
 WORDS = 5000  # of the vocabulary
 STEPS = 4  # of word2vec in one call; `Word2Vec` makes some 130
@@ -49,7 +49,7 @@ def sequential(widths: tuple[int, ...] = WIDTHS) -> nn.Sequential:
 
 
 def mlp_step(model: nn.Module, device: str, batch: int = BATCH) -> Callable[[], None]:
-    """A step of the perceptron with Adam; the first has been made."""
+    """A step of the perceptron with Adam, after a first step."""
     model.to(device)
     optimizer = Adam(model.parameters())
     x = randn(batch, WIDTHS[0], device=device)
@@ -65,7 +65,7 @@ def mlp_step(model: nn.Module, device: str, batch: int = BATCH) -> Callable[[], 
 
 
 def captured(step: Callable[[], object], device: str) -> Callable[[], None]:
-    """A step that has been made before, as one graph; numbers that change are not looked after."""
+    """A step that has run before, as one graph; its dynamic numbers stay as captured."""
     with capture(named(device).gpu, 0) as graph:
         step()
     return graph.replay
@@ -98,9 +98,9 @@ def mlp_floors(fused: bool, batch: int = BATCH) -> Iterator[tuple[str, int]]:
 
 
 def word2vec_step(device: str) -> Callable[[], None]:
-    """A step of skip-gram with the defaults of `Word2Vec` and autograd; the first has been made.
+    """A step of skip-gram with the defaults of `Word2Vec` and autograd, after a first step.
 
-    Words are drawn evenly: a text repeats some and has fewer rows to move.
+    Words are drawn evenly: a text repeats some words and has fewer rows to move.
     """
     model, batch, loss = _word2vec(device, BLOCKS)
     optimizer = SGD(model.parameters(), lr=0.05)
@@ -117,7 +117,7 @@ def word2vec_step(device: str) -> Callable[[], None]:
 
 
 def word2vec_steps(device: str) -> Callable[[], None]:
-    """STEPS such steps in one op, as `Word2Vec` makes them."""
+    """STEPS steps of skip-gram in one op, as in `Word2Vec`."""
     model, blocks, loss = _word2vec(device, STEPS * BLOCKS)
 
     def steps() -> None:
@@ -139,7 +139,7 @@ def _word2vec(device: str, blocks: int) -> tuple[SkipGram, Blocks, Tensor]:
 
 
 def word2vec_blocks(device: str, words: int) -> Callable[[], object]:
-    """What makes a stretch of `words` words into blocks; it has been done once."""
+    """A function that makes blocks of a chunk of `words` words, after a first call."""
     even = ones(WORDS, device=device)
     aliases = arange(WORDS, device=device)
     sampler = BlockSampler(even, even, aliases, Generator(), window=WINDOW, negative=NEGATIVE)

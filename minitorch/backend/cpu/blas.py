@@ -1,4 +1,4 @@
-"""What multiplies matrices: which BLAS, its threads, and Intel's MKL in its place.
+"""The BLAS that multiplies matrices: NumPy's or Intel's MKL, and its threads.
 
 NumPy brings OpenBLAS. Where the environment has MINITORCH_BLAS=mkl when minitorch is imported, and
 MKL is installed (extra `mkl`), products of two float32 or float64 matrices of some size go to it.
@@ -32,7 +32,7 @@ _LONGEST = 2**31 - 1  # an int
 
 # ---------------------------------------------------------------------- which
 def blas() -> dict[str, str]:
-    """Return what matrices are multiplied with: `name`, `version` and `threads`."""
+    """Return `name`, `version` and `threads` of the BLAS that multiplies matrices."""
     if matmul is not np.matmul:
         return {"name": "mkl", "version": _mkl_version(), "threads": str(get_num_threads())}
     config: Any = np.show_config(mode="dicts")
@@ -52,7 +52,7 @@ def _mkl_version() -> str:
 
 
 def _openblas(action: str) -> Callable[..., Any] | None:
-    """A function of the OpenBLAS that NumPy loaded, by its name there; None: there is none."""
+    """A function of the OpenBLAS that NumPy loaded, by its name; None where there is none."""
     for path in loaded_libraries("openblas"):
         library = ctypes.CDLL(path)
         for name in (f"scipy_openblas_{action}64_", f"openblas_{action}64_", f"openblas_{action}"):
@@ -90,8 +90,8 @@ def get_num_threads() -> int:
 def set_num_threads(num: int) -> None:
     """Let matrix products on the CPU use `num` threads (of every BLAS in the process).
 
-    Raises ImportError where threadpoolctl (extra `blas`) is not installed, TypeError and
-    RuntimeError for what is not a number above 0.
+    Raises ImportError where threadpoolctl (extra `blas`) is not installed, TypeError for a `num`
+    that is not an int, and RuntimeError for one out of range.
     """
     if not isinstance(num, int) or isinstance(num, bool):
         raise TypeError(f"set_num_threads: expected an int, got {type(num).__name__}")
@@ -112,8 +112,8 @@ def _threadpoolctl() -> Any:
 
 # ---------------------------------------------------------------------- MKL
 def _mkl_library() -> Any:
-    """Load MKL from where pip puts it, or from where the system finds it."""
-    from ctypes.util import find_library  # which nobody else waits for
+    """Load MKL from pip's folder, or from a folder of the system."""
+    from ctypes.util import find_library  # imported late: only MKL needs it
 
     folder = Path(sys.prefix) / ("Library/bin" if os.name == "nt" else "lib")
     paths = [str(path) for path in sorted(folder.glob("*mkl_rt*"))]
@@ -127,10 +127,10 @@ def _mkl_library() -> Any:
 
 
 def product(sgemm: Any, dgemm: Any, integer: Any = ctypes.c_int) -> Callable[..., Array]:
-    """Return `np.matmul` by these functions of CBLAS, whose integers are `integer`.
+    """Return a `np.matmul` that calls these functions of CBLAS, whose integers are `integer`.
 
-    What they do not take (other dtypes and dimensions, strides that are neither rows nor columns
-    in one piece) and what is small stays with NumPy.
+    NumPy multiplies small matrices, and those that CBLAS does not support (other dtypes and
+    dimensions, strides where neither rows nor columns are contiguous).
     """
     pointer = ctypes.c_void_p
     by_dtype: dict[Any, Gemm] = {}
@@ -138,8 +138,8 @@ def product(sgemm: Any, dgemm: Any, integer: Any = ctypes.c_int) -> Callable[...
         (np.dtype(np.float32), ctypes.c_float, sgemm),
         (np.dtype(np.float64), ctypes.c_double, dgemm),
     ):
-        enums, sizes, place = [ctypes.c_int] * 3, [integer] * 3, [pointer, integer]
-        gemm.argtypes = [*enums, *sizes, real, *place, *place, real, *place]
+        enums, sizes, matrix = [ctypes.c_int] * 3, [integer] * 3, [pointer, integer]
+        gemm.argtypes = [*enums, *sizes, real, *matrix, *matrix, real, *matrix]
         gemm.restype = None
         by_dtype[dtype] = gemm
     numpy_matmul, empty, overlap = np.matmul, np.empty, np.may_share_memory
@@ -147,7 +147,7 @@ def product(sgemm: Any, dgemm: Any, integer: Any = ctypes.c_int) -> Callable[...
     def prepared(
         x: Array, y: Array, out: Array | None
     ) -> tuple[Gemm, Array, tuple[Any, ...]] | None:
-        """The function, the result that it fills and its arguments; None: it is NumPy's task."""
+        """The function, the result that it fills and its arguments; None where NumPy multiplies."""
         if x.ndim != 2 or y.ndim != 2:
             return None
         (m, k), (inner, n) = x.shape, y.shape
@@ -173,8 +173,8 @@ def product(sgemm: Any, dgemm: Any, integer: Any = ctypes.c_int) -> Callable[...
         ):
             return None
         (turn_x, long_x), (turn_y, long_y) = left, right
-        places = x.ctypes.data, long_x, y.ctypes.data, long_y, 0.0, out.ctypes.data, n
-        return gemm, out, (_ROW_MAJOR, turn_x, turn_y, m, n, k, 1.0, *places)
+        addresses = x.ctypes.data, long_x, y.ctypes.data, long_y, 0.0, out.ctypes.data, n
+        return gemm, out, (_ROW_MAJOR, turn_x, turn_y, m, n, k, 1.0, *addresses)
 
     def matmul(x: Array, y: Array, out: Array | None = None) -> Array:
         found = prepared(x, y, out)
@@ -190,7 +190,7 @@ def product(sgemm: Any, dgemm: Any, integer: Any = ctypes.c_int) -> Callable[...
             return partial(numpy_matmul, x, y, out)
         gemm, _, arguments = found
         call = partial(gemm, *arguments)
-        call.memory = x, y, out  # type: ignore[attr-defined]  # which the arguments only point to
+        call.memory = x, y, out  # type: ignore[attr-defined]  # kept alive: the arguments are addresses
         return call
 
     matmul.repeated = repeated  # type: ignore[attr-defined]
@@ -198,7 +198,7 @@ def product(sgemm: Any, dgemm: Any, integer: Any = ctypes.c_int) -> Callable[...
 
 
 def _layout(x: Array) -> tuple[int, int] | None:
-    """Whether a matrix lies transposed, and the distance of its rows as they lie in elements."""
+    """CBLAS's flag of a matrix (transposed or not) and its leading dimension in elements."""
     size = x.itemsize
     (rows, columns), (down, across) = x.shape, x.strides
     if across == size and down >= columns * size and down % size == 0:
@@ -211,9 +211,9 @@ def _layout(x: Array) -> tuple[int, int] | None:
 
 
 def _calm_openblas() -> None:
-    """Leave OpenBLAS one thread: it only has small products, and its threads disturb MKL's.
+    """Limit OpenBLAS to one thread: it only has small products, and its threads disturb MKL's.
 
-    They wait for work by asking for it all the time: a step of 59 ms takes 98 beside them.
+    Idle threads poll for work: a step of 59 ms takes 98 ms beside them.
     """
     limit = _openblas("set_num_threads")
     if limit is not None:
@@ -237,6 +237,6 @@ dot: Callable[..., Array] = np.ndarray.dot if matmul is np.matmul else matmul
 
 
 def repeated_dot(x: Array, y: Array, out: Array) -> Callable[[], Any]:
-    """What does `dot(x, y, out)` each time that it is called, with all looked up already."""
+    """A function that computes `dot(x, y, out)` at each call, with its look-ups done once."""
     prepare = getattr(dot, "repeated", None)
     return partial(dot, x, y, out) if prepare is None else prepare(x, y, out)

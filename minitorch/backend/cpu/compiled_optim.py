@@ -1,9 +1,9 @@
 """Steps of optimizers by Numba: the rules of `optim.py` in one pass over the memory.
 
 NumPy passes over each piece once for every operation. Here each element goes through the same
-operations in the same order, so that the results are the same to the last bit. To import this
-needs the extra `numba`; what it compiles the first time is kept where Numba keeps it
-(NUMBA_CACHE_DIR, or else beside this file, or in the user's folder of caches).
+operations in the same order, so that the results are the same to the last bit. The import needs the
+extra `numba`. Numba caches the machine code (in NUMBA_CACHE_DIR, or else beside this file, or in
+the user's cache folder).
 """
 
 from __future__ import annotations

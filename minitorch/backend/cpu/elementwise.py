@@ -46,7 +46,7 @@ def _erf(x: Array, out: Array | None = None) -> Array:
 
 
 def normal_below(x: Array, out: Array | None = None) -> Array:
-    """Phi(x), the standard normal distribution's share below x."""
+    """Phi(x), the standard normal distribution function."""
     out = np.asarray(np.multiply(x, 0.5**0.5, out=out))
     _erf(out, out)
     out += 1
@@ -88,7 +88,7 @@ def _sign(x: Array, out: Array | None = None) -> Array:
 
 
 def _kinds(name: str, x: Array, y: Array) -> set[str]:
-    """The kinds of numbers of both; TypeError where both are bool, of which NumPy makes int8."""
+    """The dtype kinds of both; TypeError where both are bool, which NumPy would turn into int8."""
     kinds: set[str] = {np.asarray(v).dtype.kind for v in (x, y)}
     if kinds == {"b"}:
         raise TypeError(f"{name}: not supported for bool")
@@ -104,7 +104,7 @@ def _shift(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _whole_quotient(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """floor_divide or remainder, which have no result for integers divided by 0."""
+    """The kernel of floor_divide or remainder, which raises where integers are divided by 0."""
 
     def kernel(x: Array, y: Array, out: Array | None = None) -> Array:
         whole = "f" not in _kinds(name, x, y)
@@ -165,7 +165,7 @@ def gelu_backward(g: Array, x: Array, out: Array | None = None) -> Array:
 
 # ------------------------------------------------------------------ losses, choices
 def _bce_with_logits(x: Array, y: Array, out: Array | None = None) -> Array:
-    # max(x, 0) - x y is exact where the loss is small; what is left is added to it
+    # max(x, 0) - x y is exact where the loss is small; the rest is added to it
     rest = np.negative(np.abs(x))
     out = np.subtract(np.maximum(x, 0), np.multiply(x, y), out=out)
     return np.add(out, np.log1p(np.exp(rest)), out=out if isinstance(out, np.ndarray) else None)

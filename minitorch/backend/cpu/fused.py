@@ -34,13 +34,13 @@ from minitorch.backend.cpu.source import uniform
 
 @lru_cache(16)
 def _ones(n: int, dtype: np.dtype[Any]) -> Array:
-    """Times this, a sum is a product of BLAS: three times as fast as `np.add.reduce`."""
+    """Ones: a product of BLAS with them is a sum, three times as fast as `np.add.reduce`."""
     return np.ones(n, dtype)
 
 
 # ------------------------------------------------------------------ linear
-# An activation in place (of gelu: in memory of its own), and g times its derivative. Their order
-# is that of the numbers in kernels/activation.cuh.
+# An activation in place (gelu: in new memory), and g times its derivative. The order is that of the
+# numbers in kernels/activation.cuh.
 ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Array]]] = {
     "none": (lambda x, out: x, lambda g, y: g),
     "relu": (lambda x, out: np.maximum(x, ZERO[x.dtype], out=x), relu_backward),
@@ -59,7 +59,7 @@ def _linear(
     if activation == "none":
         return before, x, weight, None
     r = ACTIVATIONS[activation][0](before, r)
-    return r, x, weight, before  # which backward reads; it is `r` but for gelu
+    return r, x, weight, before  # the backward pass reads `before`, which is `r` except for gelu
 
 
 _NO_OUT = NOTHING[:4]
@@ -106,8 +106,8 @@ def _dropout(
     x: Array, p: float, seed: int, offset: int, memo: list[Array], out: Array | None = None
 ) -> Array:
     if not memo:
-        kept = uniform(x.shape, x.dtype, 0, seed, offset) < 1 - p
-        memo.append(np.multiply(kept, 1 / (1 - p), dtype=x.dtype))
+        mask = uniform(x.shape, x.dtype, 0, seed, offset) < 1 - p
+        memo.append(np.multiply(mask, 1 / (1 - p), dtype=x.dtype))
     return np.multiply(x, memo[0], out=out)
 
 
@@ -118,7 +118,7 @@ _UNSIGNED = {np.dtype(f"i{n}"): np.dtype(f"u{n}") for n in (4, 8)}
 
 @lru_cache(16)
 def _row_starts(n: int, classes: int) -> Array:
-    """The place of each row's first element in a flat (n, classes)."""
+    """The offset of each row's first element in a flat (n, classes)."""
     return np.arange(0, n * classes, classes)
 
 
@@ -126,7 +126,7 @@ def _cross_entropy(
     x: Array, target: Array, ignore_index: int, reduction: str, out: Out = None
 ) -> tuple[Array, ...]:
     """The loss, and its derivative by x."""
-    if x.itemsize == 2:  # whose largest number a sum would soon exceed
+    if x.itemsize == 2:  # a sum in float16 would soon overflow
         wide = _cross_entropy(x.astype(np.float32), target, ignore_index, reduction)
         return _narrow(wide, x.dtype, out)
     n, classes = x.shape
@@ -137,13 +137,13 @@ def _cross_entropy(
         check_range(target[~ignored], classes, "cross_entropy: target")
         target = np.where(ignored, 0, target)
     starts = _row_starts(n, classes)
-    places = starts + target
+    offsets = starts + target
     flat = grad.reshape(-1)
     if n:
-        # The place of the largest, and a look there, takes a fifth of `np.maximum.reduce`'s time.
+        # The largest element by its index takes a fifth of `np.maximum.reduce`'s time.
         top = x.take(starts + x.argmax(1)) if x.flags.c_contiguous else x.max(1)
         np.subtract(x, top[:, None], out=grad)
-    picked = flat.take(places)
+    picked = flat.take(offsets)
     np.exp(grad, out=grad)
     total = grad.dot(_ones(classes, x.dtype))
     every = np.log(total, out=loss if reduction == "none" else None)
@@ -156,7 +156,7 @@ def _cross_entropy(
         count = n or math.nan
         total *= n or 1
     grad /= total[:, None]
-    flat[places] -= 1 / count
+    flat[offsets] -= 1 / count
     if ignored is not None:
         grad[ignored] = 0
     if reduction == "none":
@@ -165,11 +165,11 @@ def _cross_entropy(
 
 
 def _all_count(target: Array, classes: int, ignore_index: int) -> bool:
-    """Whether it is plain that all targets are in [0, classes) and none is ignored."""
+    """Whether a quick look shows that all targets are in [0, classes) and none is ignored."""
     unsigned = _UNSIGNED.get(target.dtype)
     if unsigned is None or not len(target) or 0 <= ignore_index < classes:
         return False
-    target = target.view(unsigned)  # where a negative number is a large one
+    target = target.view(unsigned)  # a negative number becomes a large one
     return bool(target[target.argmax()] < classes)
 
 
@@ -187,10 +187,10 @@ def _loss_backward(
 def _cross_entropy_backward(
     g: Array | float, grad: Array, needs: tuple[bool, ...], out: Out = None, **params: Any
 ) -> list[Array | None]:
-    """The same; rows of ignored targets stay 0, whatever comes, as of a mean over none of them."""
+    """`_loss_backward`, but rows of ignored targets stay 0, even where g is infinite or nan."""
     if type(g) is float or np.isfinite(g).all():
         return _loss_backward(g, grad, needs, out)
-    ignored = grad == 0  # looked for first: the product may take the gradient's memory
+    ignored = grad == 0  # before the product, which may overwrite the gradient
     product = _multiply(grad, np.expand_dims(g, -1), None if out is None else out[0])
     product[ignored] = 0
     return [product]
@@ -199,7 +199,7 @@ def _cross_entropy_backward(
 # ------------------------------------------------------------------ binary cross entropy
 def _logistic_loss(x: Array, target: Array, reduction: str, out: Out = None) -> tuple[Array, ...]:
     """The sum or mean of softplus(x) - x target, and its derivative by x."""
-    if x.itemsize == 2:  # whose largest number a sum would soon exceed
+    if x.itemsize == 2:  # a sum in float16 would soon overflow
         wide = _logistic_loss(x.astype(np.float32), target.astype(np.float32), reduction)
         return _narrow(wide, x.dtype, out)
     loss, grad = out or (None, np.empty(x.shape, x.dtype))
@@ -217,10 +217,10 @@ def _logistic_loss(x: Array, target: Array, reduction: str, out: Out = None) -> 
 
 
 def _narrow(values: Sequence[Array], dtype: np.dtype[Any], out: Out) -> tuple[Array, ...]:
-    """What was computed in float32, as halves."""
-    places = out or NOTHING[: len(values)]
+    """Results that were computed in float32, as float16."""
+    slots = out or NOTHING[: len(values)]
     narrow = (v.astype(dtype) for v in values)
-    return tuple(result(v, place) for v, place in zip(narrow, places, strict=True))
+    return tuple(result(v, slot) for v, slot in zip(narrow, slots, strict=True))
 
 
 # ------------------------------------------------------------------ layer norm
@@ -229,7 +229,7 @@ def _layer_norm(
 ) -> tuple[Array, ...]:
     """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
     r, hat, scale, _ = out or NOTHING[:4]
-    if x.itemsize == 2:  # whose largest number a sum would soon exceed
+    if x.itemsize == 2:  # a sum in float16 would soon overflow
         x, of_weight, of_bias = (a.astype(np.float32) for a in (x, weight, bias))
         *wide, exact, _ = _layer_norm(x, of_weight, of_bias, eps)
         return *_narrow(wide, weight.dtype, out and (r, hat)), result(exact, scale), weight
@@ -242,7 +242,7 @@ def _layer_norm(
     mean = rows.dot(ones)
     mean /= weight.size
     np.subtract(rows, mean[:, None], out=flat)
-    flat -= (flat.dot(ones) / weight.size)[:, None]  # of a large mean, which was rounded
+    flat -= (flat.dot(ones) / weight.size)[:, None]  # what rounding left of a large mean
     scale = np.vecdot(flat, flat, out=scale)
     scale /= weight.size
     scale += eps
@@ -266,10 +266,10 @@ def _layer_norm_backward(
     if g.itemsize == 2:
         args = g.astype(np.float32), hat.astype(np.float32), scale, weight.astype(np.float32)
         wide = _layer_norm_backward(*args, needs, eps)
-        places = out or NOTHING[:3]
+        slots = out or NOTHING[:3]
         return [
-            None if a is None else result(a.astype(g.dtype), place)
-            for a, place in zip(wide, places, strict=True)
+            None if a is None else result(a.astype(g.dtype), slot)
+            for a, slot in zip(wide, slots, strict=True)
         ]
     dx, dw, db = out or NOTHING[:3]
     shape = len(scale), weight.size

@@ -54,7 +54,7 @@ def add_rows(x: Array, index: Array, source: Array, alpha: float) -> None:
 
     A sparse matrix with `alpha` at (index[i], i) times a dense one, in place: eight times faster
     than sorting and summing groups, fifty times faster than `np.add.at`. The caller has checked
-    that the indices are in range: this writes wherever they point.
+    that the indices are in range; the function does not.
     """
     from scipy.sparse import _sparsetools  # imported late, as erf
 
@@ -85,7 +85,7 @@ def index_add_(x: Array, index: Array, source: Array, dim: int, alpha: float = 1
 
 
 def _along(index: Array, dim: int) -> Index:
-    """What x[...] needs to address x along `dim` by an index array of x's rank."""
+    """The index tuple that addresses x along `dim` by an index array of x's rank."""
     grid = np.indices(index.shape, sparse=True)
     return (*grid[:dim], index, *grid[dim + 1 :])
 
@@ -103,13 +103,13 @@ def _gather_backward(
 
 
 def _scatter_(x: Array, index: Array, source: Array, dim: int, accumulate: bool = False) -> Array:
-    place = _along(index, dim) if x.ndim else ()
+    positions = _along(index, dim) if x.ndim else ()
     if isinstance(source, np.ndarray):
         source = source[tuple(slice(n) for n in index.shape)] if x.ndim else source.sum()
     if accumulate:
-        np.add.at(x, place, source)
+        np.add.at(x, positions, source)
     else:
-        x[place] = source
+        x[positions] = source
     return x
 
 

@@ -1,4 +1,4 @@
-"""What kernels are made with: results without warnings, `out=` for those that lack it."""
+"""Helpers of kernels: results without warnings, `out=` for functions that lack it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy._core import umath
 Array = Any
 KernelTable = dict[str, Callable[..., Any]]
 Index = tuple[Any, ...]
-# Every kernel of a fused op takes `out=`: what an earlier call on the same shapes gave (results and
-# kept arrays), to be overwritten in place. Kept arguments are not written to: they are given anew.
+# Every kernel of a fused op takes `out=`: the results and saved arrays of an earlier call on the
+# same shapes, which it overwrites. It does not write to saved arguments: they are passed again.
 Out = Sequence[Any] | None
 NOTHING = (None,) * 8  # an `out` that has no memory to offer
 
 
 # ------------------------------------------------------------------ results at the edge
-# log(0) = -inf and 1/0 = inf are what these ops are defined to give, so NumPy's warnings are off
-# for them. `np.errstate` does that in 800 ns, which is too much for one op; setting the context
-# variable behind it takes 120.
+# log(0) = -inf and 1/0 = inf are the defined results of these ops, so NumPy's warnings are off for
+# them. `np.errstate` takes 800 ns for that, too long for one op; setting the context variable
+# behind it takes 120.
 try:
     _errors: Any = umath._extobj_contextvar
     _ignore = umath._make_extobj(all="ignore")
@@ -56,11 +56,11 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
 
     binary = isinstance(function, np.ufunc) and function.nin == 2
     wrapped: Callable[..., Any] = silent_binary if binary else silent
-    wrapped.bare = function  # type: ignore[attr-defined]  # where warnings are off already
+    wrapped.bare = function  # type: ignore[attr-defined]  # for callers that have turned warnings off
     return wrapped
 
 
-# A 0-d zero for each floating-point dtype: NumPy takes a while to make one of Python's 0.
+# A 0-d zero for each floating-point dtype: NumPy is slow to convert Python's 0.
 ZERO = {np.dtype(t): np.zeros((), t) for t in ("float16", "float32", "float64")}
 
 
@@ -73,7 +73,7 @@ def result(value: Array, out: Array | None) -> Array:
 
 
 def into(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a function that always allocates an `out=` like the others'."""
+    """A kernel with `out=`, from a function that always allocates its result."""
 
     def kernel(*args: Any, out: Array | None = None, **kwargs: Any) -> Array:
         return result(function(*args, **kwargs), out)

@@ -1,8 +1,8 @@
-"""Kernels as NumPy's own calls on fixed memory, for recorded steps: what is worked out once.
+"""Kernels lowered to NumPy's own calls on fixed memory, for recorded steps.
 
-A lowering is a function of the arguments of a call that is to be repeated, `out` (the memory of
-its results) and `temp` (which gives memory for the call alone). It returns calls that leave what
-the kernel would leave, to the last bit, or None where it does not know how.
+A lowering is a function of the arguments of a call to repeat, `out` (the memory of its results) and
+`temp` (a function that allocates memory for the call alone). It returns calls whose results equal
+the kernel's to the last bit, or None for arguments that it does not support.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def _cross_entropy(
         return None
     kernel = FUSED["cross_entropy"].bare  # type: ignore[attr-defined]
     loss, grad = out
-    unsigned = target.view(f"u{target.dtype.itemsize}")  # where a negative number is a large one
+    unsigned = target.view(f"u{target.dtype.itemsize}")  # a negative number becomes a large one
     starts, all_ones = np.arange(0, n * classes, classes), np.ones(classes, x.dtype)
-    places, tops = (temp((n,), np.dtype(np.int64)) for _ in range(2))
+    offsets, tops = (temp((n,), np.dtype(np.int64)) for _ in range(2))
     top, picked, total, every = (temp((n,), x.dtype) for _ in range(4))
     top_column, total_column, flat = top[:, None], total[:, None], grad.reshape(-1)
     count = x.dtype.type(n)
@@ -96,21 +96,21 @@ def _cross_entropy(
         if unsigned[unsigned.argmax()] >= classes:  # some are ignored, or wrong
             kernel(x, target, ignore_index, reduction, out)
             return
-        np.add(starts, target, places)
+        np.add(starts, target, offsets)
         x.argmax(1, tops)
         np.add(starts, tops, tops)
         x.take(tops, None, top, "clip")
         np.subtract(x, top_column, grad)
-        flat.take(places, None, picked, "clip")
+        flat.take(offsets, None, picked, "clip")
         np.exp(grad, grad)
         grad.dot(all_ones, total)
         np.log(total, every)
         np.subtract(every, picked, every)
         np.multiply(total, count, total)
         np.divide(grad, total_column, grad)
-        flat.take(places, None, picked, "clip")
+        flat.take(offsets, None, picked, "clip")
         np.subtract(picked, share, picked)
-        flat[places] = picked
+        flat[offsets] = picked
         np.divide(np.add.reduce(every), count, loss)
 
     return [run]

@@ -1,9 +1,10 @@
-"""Steps of optimizers, and what is done to gradients before: many tensors in one call, in place.
+"""Steps of optimizers, and kernels that prepare gradients: many tensors in one call, in place.
 
 The arguments are lists of arrays, one item for each parameter: parameters, states, gradients. A
-state that the options do not use is an empty list. Where an item is a buffer for several
-parameters, its gradient is still to be filled: two more lists say with which arrays (`parts`), and
-where they go (`homes`). The formulas and their sources stand at the classes of `minitorch.optim`.
+state that the options do not use is an empty list. Where an item is a bucket of several parameters,
+the kernel fills its gradient first: two more lists hold the arrays to copy (`parts`) and the slots
+of the flat buffer to copy them to (`homes`). The classes of `minitorch.optim` document the formulas
+and their sources.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ CHUNK = 1 << 15  # elements; the pieces of all arrays together stay in a core's 
 # Each works on one piece of a parameter: p, its states (None where there is none), the gradient g
 # and a piece b of scratch memory.
 def _gradient(p: Array, g: Array, weight_decay: float, maximize: bool) -> Array:
-    """The gradient to descend: turned round if `maximize`, plus weight_decay · p."""
+    """The gradient to descend: negated if `maximize`, plus weight_decay · p."""
     if weight_decay:
         a = np.multiply(p, weight_decay, out=np.empty_like(p))
         return np.subtract(a, g, out=a) if maximize else np.add(a, g, out=a)
@@ -175,11 +176,11 @@ def adam_options(
     decoupled: bool = False,
     sparse: bool = False,
 ) -> dict[str, Any]:
-    """What the update takes, on every device, at step t, from 1 on.
+    """The update's options, on every device, at step t, from 1 on.
 
-    The moments start at zero, which 1 - β₁ᵗ and u = √(1 - β₂ᵗ) undo. With v̂ = v / u²,
-    √v̂ + eps is (√v + eps · u) / u: one operation less. decoupled: the weight decay of AdamW.
-    sparse: eps is not scaled by u, as in PyTorch's SparseAdam.
+    The factors 1 - β₁ᵗ and u = √(1 - β₂ᵗ) correct the bias of moments that start at zero. With
+    v̂ = v / u², √v̂ + eps is (√v + eps · u) / u: one operation less. decoupled: the weight decay of
+    AdamW. sparse: eps is not scaled by u, as in PyTorch's SparseAdam.
     """
     unbias = sqrt(1 - beta2**step)
     return {
@@ -194,16 +195,16 @@ def adam_options(
 
 
 # ------------------------------------------------------------------ the rules by Numba
-# Where the extra `numba` is installed, machine code takes over, with the same bits, as soon as
-# NumPy has taken as long as Numba's import (half a second): after so many elements in all of its
-# calls, of which each takes as long as some elements.
+# Where the extra `numba` is installed, machine code with the same bits takes over as soon as NumPy
+# has taken as long as Numba's import (half a second): after _WORTH_IT elements, where each call
+# counts as _CALL more.
 _WORTH_IT, _CALL = 2_500_000_000, 4096
 _worked = 0
 _machine_code: Any = None
 
 
 def _has_paid(calls: int, elements: int) -> bool:
-    """Whether there is machine code, now that NumPy would make so many more calls."""
+    """Whether to use machine code; counts the work that NumPy would do otherwise."""
     global _worked, _machine_code
     if _machine_code is None:
         _worked += calls * (_CALL + elements)
@@ -214,15 +215,15 @@ def _has_paid(calls: int, elements: int) -> bool:
 
 
 def take_over() -> None:
-    """Let machine code do the steps from now on, where there is any."""
+    """Let machine code do the steps from now on, where Numba is installed."""
     global _machine_code
     _machine_code = _imported()
 
 
 def _imported() -> Any:
-    """The module `compiled_optim`; False where Numba is missing, or cannot be used.
+    """The module `compiled_optim`; False where Numba is missing or fails.
 
-    It raises RuntimeError where it may write to none of the places for what it compiles.
+    The module raises RuntimeError where it may write to no cache folder.
     """
     if find_spec("numba") is None:
         return False
@@ -234,7 +235,7 @@ def _imported() -> Any:
 
 
 def _flat(*arrays: Array) -> list[Array] | None:
-    """The arrays in one dimension, where machine code can change them."""
+    """The arrays as 1-D; None where machine code cannot change one of them."""
     dtype = arrays[0].dtype
     if dtype not in (FLOAT32, FLOAT64):
         return None
@@ -245,7 +246,7 @@ def _flat(*arrays: Array) -> list[Array] | None:
 
 
 def _adam_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
-    """Whether it was done."""
+    """Run the machine code; return whether it supports the arguments."""
     p, mean, square, largest, g = arrays
     flat = None if largest is not None else _flat(p, mean, square, g)
     if flat is None:
@@ -255,7 +256,7 @@ def _adam_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
 
 
 def _sgd_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
-    """Whether it was done."""
+    """Run the machine code; return whether it supports the arguments."""
     p, buffer, g = arrays
     flat = None if buffer is not None else _flat(p, g)
     if flat is None:
@@ -266,7 +267,7 @@ def _sgd_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
 
 _ADAM_NUMBERS = ("size", "eps", "beta1", "beta2", "keep", "weight_decay", "maximize")
 _SGD_NUMBERS = ("lr", "weight_decay", "maximize")
-# And how many calls of NumPy they replace.
+# The machine code of a rule, and how many calls of NumPy it replaces.
 _COMPILED: dict[Rule, tuple[Callable[[Arrays, dict[str, Any]], bool], int]] = {
     _adam: (_adam_compiled, 12),
     _sgd: (_sgd_compiled, 2),
@@ -280,8 +281,8 @@ Piece = Sequence[Array | None]
 def _dense(rule: Rule, states: int, prepare: Callable[..., dict[str, Any]] = dict) -> Rule:
     """The kernel of a rule with so many states, for whole parameters.
 
-    Its columns are parameters, states, gradients, and then `homes` and `parts`, where there are
-    such. prepare: gives the rule's options of those of the optimizer.
+    Its columns are parameters, states, gradients, and for buckets `homes` and `parts`. prepare:
+    converts the optimizer's options to those of the rule.
     """
 
     def kernel(*columns: Arrays, **options: Any) -> None:
@@ -294,7 +295,7 @@ def _dense(rule: Rule, states: int, prepare: Callable[..., dict[str, Any]] = dic
 def _run(
     rule: Rule, columns: Sequence[Arrays], homes: Arrays, parts: Arrays, options: dict[str, Any]
 ) -> None:
-    """The rule on every parameter; columns: parameters, states, gradients."""
+    """Apply the rule to every parameter; columns: parameters, states, gradients."""
     for home, part in zip(homes, parts):
         home[...] = part
     compiled, calls = _COMPILED.get(rule, (None, 0))
@@ -313,14 +314,14 @@ def _run(
 
 
 def _scratch(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array to compute in: of halves in float32, or their squares would vanish."""
+    """Memory for intermediate results: for float16 in float32, or squares would underflow."""
     if dtype is not FLOAT32 and dtype == FLOAT16:
         dtype = FLOAT32
     return np.empty(shape, dtype)
 
 
 def _run_piece(rule: Rule, piece: Piece, options: dict[str, Any], scratch: Array) -> None:
-    """The rule on parts of a parameter, its states and its gradient."""
+    """Apply the rule to a piece of a parameter, its states and its gradient."""
     p = piece[0]
     assert p is not None
     if p.dtype is scratch.dtype or p.dtype == scratch.dtype:
@@ -335,12 +336,12 @@ def _run_piece(rule: Rule, piece: Piece, options: dict[str, Any], scratch: Array
 
 # ------------------------------------------------------------------ some rows of parameters
 def _coalesced(rows: Array, values: Array, length: int, what: str) -> tuple[Array, Array]:
-    """Distinct rows, and the sums of their values (of halves in float32)."""
+    """Distinct rows, and the sums of their values (for float16 in float32)."""
     check_range(rows, length, what)
-    distinct, place = np.unique(rows, return_inverse=True)
+    distinct, inverse = np.unique(rows, return_inverse=True)
     dtype = np.promote_types(values.dtype, np.float32)
     total = np.zeros((len(distinct), *values.shape[1:]), dtype)
-    return distinct, index_add_(total, place, values.astype(dtype, copy=False), 0)
+    return distinct, index_add_(total, inverse, values.astype(dtype, copy=False), 0)
 
 
 def _sparse(
@@ -349,7 +350,7 @@ def _sparse(
     """The kernel of a rule for the rows that have a gradient.
 
     Its columns are parameters, states, rows and their gradients; the rule has so many states, of
-    which the last may not be among them.
+    which the columns may lack the last.
     """
 
     def kernel(*columns: Arrays, **options: Any) -> None:
@@ -373,7 +374,7 @@ def _sgd_rows_(params: Arrays, rows: Arrays, values: Arrays, *, lr: float, maxim
 
 # ------------------------------------------------------------------ gradients
 def _sum_squares(*grads: Array) -> Array:
-    """Over all elements of all arrays, as 0-d; of halves computed in float32."""
+    """The sum over all elements of all arrays, as 0-d; float16 is computed in float32."""
     total = 0.0
     for g in grads:
         flat = g.reshape(-1) if g.dtype != FLOAT16 else g.reshape(-1).astype(FLOAT32)

@@ -1,9 +1,9 @@
-"""Recurrent layers: a kernel runs all steps of a stretch of time, its gradient back again.
+"""Recurrent layers: a kernel runs all time steps, its gradient's kernel the same steps backwards.
 
 Shapes: gates (T, N, G·H), the input's part of G gates; state (S, N, H), h and for LSTM c; weight
 (G·H, H), by which h is multiplied. The result (S, T + 1, N, H) holds the state before the first
-step and after each. Inside, gates are apart, (G, N, H), since NumPy is slow on slices of rows.
-What does not wait for the step before is done for many steps at once.
+step and after each. Inside, gates are separate, (G, N, H), since NumPy is slow on slices of rows.
+The kernels compute everything that does not depend on the step before for many steps at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NEAR = 1 << 18  # bytes that are still in a core's cache when they are read aga
 
 # ---------------------------------------------------------------------- pieces
 def _states(state: Array, steps: int, out: Array | None) -> Array:
-    """Room for the states of all steps, with the first one in it."""
+    """Memory for the states of all steps, which holds the first one."""
     kinds, n, size = state.shape
     out = _room((kinds, steps + 1, n, size), state, out)
     out[:, 0] = state
@@ -40,12 +40,12 @@ def _apart(rows: Array, size: int) -> Array:
 
 
 def _turned(weight: Array) -> Array:
-    """The transpose in memory of its own: small products take half the time with that."""
+    """A contiguous transpose: small products with it take half the time."""
     return np.ascontiguousarray(weight.T)
 
 
-def _stretches(x: Array) -> Iterator[slice]:
-    """The steps of (T, ...) in stretches that stay in the cache, the last one first."""
+def _chunks(x: Array) -> Iterator[slice]:
+    """Slices of the steps of (T, ...) in chunks that stay in the cache, the last chunk first."""
     length = max(1, _NEAR // max(1, x[:1].nbytes))
     for stop in range(len(x), 0, -length):
         yield slice(max(0, stop - length), stop)
@@ -62,7 +62,7 @@ def _weight_grad(dz: Array, h: Array, out: Array | None) -> Array:
 
 
 def _in_float32(kernel: Callable[..., Sequence[Any]]) -> Callable[..., Any]:
-    """The kernel; of halves it computes in float32, where sums have room."""
+    """The kernel, which computes float16 in float32, where sums do not overflow."""
 
     def wide(*arrays: Array, out: Out = None, **params: Any) -> Sequence[Any]:
         narrow = arrays[0].dtype
@@ -71,9 +71,9 @@ def _in_float32(kernel: Callable[..., Sequence[Any]]) -> Callable[..., Any]:
         given = [a.astype(np.float32) for a in arrays]
         values = kernel(*given, **params)
         narrowed = {id(v): a for v, a in zip(given, arrays, strict=True)} | {id(None): None}
-        for v, place in zip(values, out or NOTHING[: len(values)], strict=True):
+        for v, slot in zip(values, out or NOTHING[: len(values)], strict=True):
             if id(v) not in narrowed:
-                narrowed[id(v)] = result(v.astype(narrow), place)
+                narrowed[id(v)] = result(v.astype(narrow), slot)
         return [narrowed[id(v)] for v in values]
 
     return quiet(wide)
@@ -155,7 +155,7 @@ def _lstm(gates: Array, state: Array, weight: Array, out: Out = None) -> tuple[A
 
 
 def _lstm_slopes(acts: Array, bent: Array, c: Array, out: Array) -> tuple[Array, Array]:
-    """What a step multiplies by dc (i, f, g) or dh (o), into `out`; and dh for dc."""
+    """Factors of dc (i, f, g) or dh (o) in a step, into `out`; then those of dc and dh for dc."""
     i, f, g, o = np.moveaxis(acts, 1, 0)
     np.subtract(1, acts, out=out)
     out *= acts
@@ -184,7 +184,7 @@ def _lstm_backward(
     dz = _room((steps, n, 4 * size), g, dx)
     dh, dc, part = g_h[-1].copy(), g_c[-1].copy(), np.empty((n, size), g.dtype)
     rows = _apart(dz, size)
-    for now in _stretches(acts):
+    for now in _chunks(acts):
         slopes = np.empty(acts[now].shape, g.dtype)
         forget, onward = _lstm_slopes(acts[now], bent[now], c[now], slopes)
         each = _backwards(slopes, forget, onward, rows[now], dz[now], g_h[now], g_c[now])
@@ -238,7 +238,7 @@ def _gru(
 
 
 def _gru_slopes(acts: Array, h: Array, out: Array) -> None:
-    """What a step multiplies by dh for the gradients of r, z, n and n's part of weight h + bias."""
+    """A step's factors of dh in the gradients of r, z, n and n's part of weight h + bias."""
     reset, update, new, inner = np.moveaxis(acts, 1, 0)
     by_reset, by_update, by_new, by_inner = np.moveaxis(out, 1, 0)
     np.subtract(1, acts[:, :2], out=out[:, :2])
@@ -265,9 +265,9 @@ def _gru_backward(
     (g,), (h,) = g, states
     steps, _, n, size = acts.shape
     dx = _room((steps, n, 3 * size), g, dx)
-    dz = np.empty(dx.shape, g.dtype)  # by the products with h, where n's part is times r
+    dz = np.empty(dx.shape, g.dtype)  # gradient of weight h + bias: n's part is times r
     dh, part = g[-1].copy(), np.empty((n, size), g.dtype)
-    for now in _stretches(acts):
+    for now in _chunks(acts):
         slopes = np.empty(acts[now].shape, g.dtype)
         _gru_slopes(acts[now], h[now], slopes)
         each = (slopes, acts[now, 1], _apart(dx[now], size), _apart(dz[now], size), dz[now], g[now])

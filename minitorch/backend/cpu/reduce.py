@@ -25,7 +25,7 @@ def _sum(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array = Non
     dtype = x.dtype if x.dtype.kind == "f" else np.int64
     if x.size >= MANY_ROWS and x.ndim > 1 and dtype is not np.int64 and _has_long(x, dim):
         return result(_sum_long(x, dim, keepdim), out)
-    if dtype == np.float16:  # added up in float32, as in PyTorch
+    if dtype == np.float16:  # the sum is in float32, as in PyTorch
         whole = np.sum(x, axis=dim, dtype=np.float32, keepdims=keepdim)
         return result(np.asarray(whole, np.float16), out)
     return np.add.reduce(x, axis=dim, dtype=dtype, keepdims=keepdim, out=out)
@@ -35,12 +35,12 @@ MANY_ROWS = 512
 
 
 def _has_long(x: Array, dim: tuple[int, ...]) -> bool:
-    """Whether NumPy would add up many rows one after the other, not pair by pair."""
+    """Whether NumPy would add up many rows one by one, instead of pairwise."""
     return any(x.shape[d] >= MANY_ROWS and x.strides[d] != x.itemsize for d in dim)
 
 
 def _sum_long(x: Array, dim: tuple[int, ...], keepdim: bool) -> Array:
-    """The sum over one dimension after the other, beginning with the last."""
+    """The sum over several dimensions, one by one, from the last to the first."""
     total = x.astype(np.promote_types(x.dtype, np.float32), copy=False)
     for d in sorted(dim, reverse=True):
         total = _sum_along(total, d)
@@ -48,9 +48,9 @@ def _sum_long(x: Array, dim: tuple[int, ...], keepdim: bool) -> Array:
 
 
 def _sum_along(x: Array, d: int) -> Array:
-    """The sum over dimension d, if that is long in sqrt(n) partial sums.
+    """The sum over dimension d; a long one is split into sqrt(n) partial sums.
 
-    The error grows with the square root of the number of rows at most, not with the number.
+    The error grows at most with the square root of the number of rows.
     """
     n = x.shape[d]
     if n < MANY_ROWS or x.ndim == 1:
@@ -64,14 +64,14 @@ def _sum_along(x: Array, d: int) -> Array:
 
 def _mean(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array | None = None) -> Array:
     n = math.prod([x.shape[d] for d in dim])
-    if x.dtype == np.float16:  # whose largest number a sum would soon exceed
+    if x.dtype == np.float16:  # a sum would soon overflow
         wide = np.asarray(_mean(x.astype(np.float32), dim, keepdim))
         return result(wide.astype(np.float16), out)
     return np.divide(_sum(x, dim, keepdim, out), n, dtype=x.dtype, out=out)
 
 
 def _centre(x: Array, dim: tuple[int, ...], out: Array | None = None) -> Array:
-    """x minus its mean, and once more: what rounding left of a large mean goes, too."""
+    """x minus its mean, twice: the second time removes what rounding left of a large mean."""
     if x.itemsize == 2:
         return result(_centre(x.astype(np.float32), dim).astype(x.dtype), out)
     out = np.asarray(np.subtract(x, _mean(x, dim, True), out=out))
@@ -88,7 +88,7 @@ def _std(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
 
 
 def _wide_var(x: Array, dim: tuple[int, ...], keepdim: bool) -> Array:
-    """In float64, in which squares of float32 neither overflow nor lose their digits."""
+    """The variance in float64, where squares of float32 neither overflow nor lose digits."""
     away = _centre(x.astype(np.float64, copy=False), dim)
     return _mean(np.square(away, out=away), dim, keepdim)
 

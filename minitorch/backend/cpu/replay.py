@@ -1,7 +1,7 @@
 """A recorded step as a flat list of calls on fixed memory.
 
-What is only needed inside of the step lies in one block of memory, planned so that it is no larger
-than what is alive at the same time (greedily by size, as Pisarchyk and Lee, 2020, "Efficient memory
+Arrays that only the step itself needs share one block of memory. A plan gives arrays that live at
+the same time different offsets (greedily by size, as Pisarchyk and Lee, 2020, "Efficient memory
 management for deep neural net inference", section 5).
 """
 
@@ -21,7 +21,7 @@ from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Replay, 
 from minitorch.core import pytree
 
 ALIGNMENT = 64  # bytes, of a cache line
-LARGE = 1 << 20  # bytes of an input that take longer to copy than calls to make (60 µs)
+LARGE = 1 << 20  # bytes of an input whose copy takes longer than to lower its calls again (60 µs)
 
 
 def root(a: Array) -> Array:
@@ -32,26 +32,26 @@ def root(a: Array) -> Array:
 
 
 def address(a: Array) -> int:
-    """Where an array's first element lies in memory."""
+    """The address of an array's first element."""
     first: int = a.__array_interface__["data"][0]
     return first
 
 
 class NumpyTrace(Trace):
-    """Calls of NumPy's kernels, and what replays them."""
+    """Calls of NumPy's kernels, and their replay."""
 
     def __init__(self) -> None:
         super().__init__(np.ndarray, np.asarray, frozenset(VIEWS))
         self.copy, self.write = _copy, _write
 
     def memory(self, a: Array) -> int:
-        """What is the same for arrays of the same memory, while both live."""
+        """A key that is equal for arrays of the same memory, while both live."""
         return id(root(a))
 
     def build(
         self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
     ) -> tuple[Replay, list[Array]]:
-        """What repeats `items`, and the arrays in which it leaves those of `keep`: the same."""
+        """A replay of `items`, and the arrays in which it leaves those of `keep`: the same."""
         items = [
             item
             for item in self.needed(keep)
@@ -73,12 +73,12 @@ class NumpyTrace(Trace):
         return replay, list(keep)
 
     def _made_by(self, call: Call) -> list[Array]:
-        """The arrays that a call gives in memory that is new."""
+        """The arrays that a call returns in new memory."""
         given = self.arrays((call.result, call.appended))
         return [a for a in given if self.makers.get(self.memory(a)) is call]
 
     def _lifetimes(self, items: Sequence[Any], kept: set[int]) -> dict[int, tuple[Array, int, int]]:
-        """Owner, first and last use of all memory that is needed inside of the step alone."""
+        """Owner, first and last use of all memory that only the step itself needs."""
         lives: dict[int, tuple[Array, int, int]] = {}
         for i, item in enumerate(items):
             if not isinstance(item, Call):
@@ -111,7 +111,7 @@ class Memory:
             size = -(-owner.nbytes // ALIGNMENT) * ALIGNMENT
             begin = 0
             for low, high, start, end in sorted(placed):
-                if start <= last and first <= end:  # at the same time
+                if start <= last and first <= end:  # both live at the same time
                     if begin + size <= low:
                         break
                     begin = max(begin, high)
@@ -123,7 +123,7 @@ class Memory:
         self.block = block[start : start + self.size]
 
     def moved(self, a: Array) -> Array:
-        """The array that stands for `a` in replays: the same one for the same."""
+        """The array that replays use instead of `a`; the same one at every call."""
         owner = root(a)
         if id(owner) not in self.offsets:
             return a
@@ -134,7 +134,7 @@ class Memory:
 
 
 def _with(call: Call, other: Callable[[Array], Array]) -> Call:
-    """The call with other arrays instead of its own."""
+    """The call with its arrays replaced."""
     changed = Call(call.name, call.kernel, _map(call.args, other), _map(call.params, other))
     changed.result = _map(call.result, other)
     changed.appended = _map(call.appended, other)
@@ -154,13 +154,13 @@ def _view_of(memory: Array, like: Array, offset: int) -> Array:
 class NumpyReplay(Replay):
     """Calls without arguments, in order.
 
-    A large input is not copied: the few calls that read it are made anew for another array.
+    A replay does not copy a large input, but lowers the few calls that read it again.
     """
 
     def __init__(self, inputs: Sequence[Array]) -> None:
         self.calls: list[Callable[[], Any]] = []
         self.inputs = inputs
-        self._bound: dict[int, Array] = {}  # what stands for an input, by the input's id
+        self._bound: dict[int, Array] = {}  # the array bound to an input, by the input's id
         self._readers: list[list[Any]] = [[] for _ in inputs]
         super().__init__(partial(_run, self.calls))
 
@@ -174,7 +174,7 @@ class NumpyReplay(Replay):
         self.calls += _lower(call, makes, temps)
 
     def bind(self, i: int, array: Array) -> bool:
-        """Let replays read the i-th input from this array; whether that is possible."""
+        """Let replays read the i-th input from this array; return whether that is possible."""
         x = self.inputs[i]
         if x.nbytes < LARGE or not (x.flags.c_contiguous and array.flags.c_contiguous):
             return False
@@ -186,7 +186,7 @@ class NumpyReplay(Replay):
         return True
 
     def _found(self, a: Array) -> Array:
-        """The array, or what stands for it where it belongs to an input."""
+        """The array, or for a view of a bound input the same view of the bound array."""
         owner = root(a)
         bound = self._bound.get(id(owner))
         return a if bound is None else _view_of(bound, a, address(a) - address(owner))
@@ -206,7 +206,7 @@ def _takes_out(kernel: Any) -> bool:
 
 
 def _temps(call: Call) -> list[Array]:
-    """The memory that a lowered call needs beside its results."""
+    """The temporary memory of a lowered call."""
     temps: list[Array] = []
 
     def temp(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -221,7 +221,7 @@ def _temps(call: Call) -> list[Array]:
 def _lower(call: Call, makes: set[int], temps: Sequence[Array]) -> list[Callable[[], Any]]:
     """The call as functions without arguments.
 
-    makes: the ids of the arrays in its result that are new. temps: what `_temps` says.
+    makes: the ids of the new arrays in its result. temps: the arrays of `_temps`.
     """
     if call.name in LOWERED:
         given = iter(temps)
@@ -234,7 +234,7 @@ def _lower(call: Call, makes: set[int], temps: Sequence[Array]) -> list[Callable
 
 
 def _call(call: Call, makes: set[int]) -> Callable[[], Any]:
-    """One call of the kernel."""
+    """The kernel's call as a function without arguments."""
     kernel = getattr(call.kernel, "bare", call.kernel)
     args = call.args
     params = {k: v for k, v in call.params.items() if type(v) is not DynamicScalar}
@@ -259,7 +259,7 @@ def _call(call: Call, makes: set[int]) -> Callable[[], Any]:
 def _copying(
     call: Call, kernel: Callable[..., Any], params: dict[str, Any], makes: set[int]
 ) -> Callable[..., Any]:
-    """A kernel that allocates its results, which are then copied to their memory."""
+    """A call of a kernel that allocates its results, and a copy of these to their memory."""
     lists = {k: v for k, v in params.items() if type(v) is list}
     made = [a if id(a) in makes else None for a in pytree.leaves((call.result, call.appended))]
 

@@ -1,7 +1,7 @@
 """Settings of the processor and the C library that decide how fast NumPy runs.
 
-All of them are found through ctypes; where the platform lacks one, its function changes nothing
-and says so by returning False (or None).
+The functions reach them through ctypes; where the platform lacks a setting, its function changes
+nothing and returns False (or None).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _libm: Any = _c_library() if hasattr(os, "uname") and os.uname().machine == "x86
 
 
 def get_flush_denormal() -> bool | None:
-    """Whether this thread flushes denormal numbers to zero; None where that is not known."""
+    """Whether this thread flushes denormal numbers to zero; None where the platform hides it."""
     environment = _read_environment()
     return None if environment is None else _flags(environment) & _FLUSH_BITS == _FLUSH_BITS
 

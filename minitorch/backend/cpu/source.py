@@ -30,7 +30,7 @@ def _linspace(n: int, dtype: np.dtype[Any], index: int, start: float, end: float
 
 # ------------------------------------------------------------------ random numbers
 # Raw words of NumPy's Philox4x64-10 with key = (seed, 0); block i of the stream is counter
-# i + 1. Uniform, normal and integer numbers are made from the words here, in a way that any
+# i + 1. The functions below convert words to uniform, normal and integer numbers in a way that any
 # other device can repeat.
 def random_words(seed: int, offset: int, n: int) -> Array:
     """n unsigned 64-bit words of the stream `seed`, from block `offset` on (4 words a block)."""
@@ -51,7 +51,7 @@ def _unit(seed: int, offset: int, n: int, dtype: np.dtype[Any]) -> Array:
 def uniform(
     shape: tuple[int, ...], dtype: np.dtype[Any], index: int, seed: int, offset: int
 ) -> Array:
-    """Uniform in [0, 1), from the stream of Philox words that seed and offset name."""
+    """Uniform numbers in [0, 1), from the Philox stream `seed` at `offset`."""
     n = int(np.prod(shape))
     return _unit(seed, offset, n, dtype).astype(dtype, copy=False).reshape(shape)
 

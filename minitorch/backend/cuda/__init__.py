@@ -96,9 +96,9 @@ def build(name: str, xp: Any) -> Backend:
 
 
 def _on_device(gpu: Gpu, op: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """The kernel, run with the device current that holds its arrays (or `index=`).
+    """The kernel on the device of its arrays (or of `index=`), made current for the call.
 
-    Raises RuntimeError, naming op, devices and the way out, where they are on different devices.
+    Raises RuntimeError, naming op, devices and remedy, where arrays are on different devices.
     """
     device_of = gpu.xp.cuda.Device
     array_type = gpu.xp.ndarray

@@ -22,7 +22,7 @@ DeviceLike = Device | str | int | None
 
 @dataclass(frozen=True)
 class DeviceProperties:
-    """What a device is: total_memory in bytes, major.minor its compute capability."""
+    """The properties of a device: total_memory in bytes, major.minor its compute capability."""
 
     name: str
     major: int
@@ -73,7 +73,7 @@ class DeviceApi:
         return serving.current() if chosen.index is None else chosen.index
 
     def _use(self, device: DeviceLike) -> Any:
-        """The device, to be current for a `with` block."""
+        """The device, for a `with` block that makes it current."""
         return self._xp.cuda.Device(self._number(device))
 
     # ------------------------------------------------------------------ devices
@@ -82,7 +82,7 @@ class DeviceApi:
         return why_unavailable(self.name) is None
 
     def device_count(self) -> int:
-        """How many devices there are."""
+        """The number of devices."""
         return self._backend().count() if self.is_available() else 0
 
     def current_device(self) -> int:
@@ -111,7 +111,7 @@ class DeviceApi:
         )
 
     def get_device_name(self, device: DeviceLike = None) -> str:
-        """What the device is called."""
+        """The name of the device."""
         return self.get_device_properties(device).name
 
     def get_device_capability(self, device: DeviceLike = None) -> tuple[int, int]:
@@ -130,12 +130,12 @@ class DeviceApi:
             return int(self._xp.get_default_memory_pool().used_bytes())
 
     def memory_reserved(self, device: DeviceLike = None) -> int:
-        """Bytes that the pool took from the device, for tensors there are and tensors to come."""
+        """Bytes that the pool took from the device, for present and future tensors."""
         with self._use(device):
             return int(self._xp.get_default_memory_pool().total_bytes())
 
     def reset_peak_memory_stats(self, device: DeviceLike = None) -> None:
-        """Let `max_memory_allocated` count from here on, what this thread allocates."""
+        """Let `max_memory_allocated` count this thread's allocations from here on."""
         if self._peak is None:
             self._peak = _peak_hook(self._xp)
             self._peak.__enter__()  # for good
@@ -145,8 +145,8 @@ class DeviceApi:
     def max_memory_allocated(self, device: DeviceLike = None) -> int:
         """The most bytes that tensors held at once since `reset_peak_memory_stats`.
 
-        Every allocation would have to be counted for it, so counting starts with the first reset;
-        before that, it is `memory_reserved`, which the pool only lets grow: a little too much.
+        Counting every allocation costs time, so it starts with the first reset. Before that, the
+        result is `memory_reserved`, which is a little larger.
         """
         if self._peak is None or self._number(device) not in self._peak.most:
             return self.memory_reserved(device)
@@ -165,13 +165,13 @@ class DeviceApi:
 
     # ------------------------------------------------------------------ streams
     def current_stream(self, device: DeviceLike = None) -> Stream:
-        """The stream in which this thread's work on a device is done."""
+        """The stream of this thread's work on a device."""
         number = self._number(device)
         with self._use(number):
             return self.Stream._of(self._xp.cuda.get_current_stream(), number)
 
     def default_stream(self, device: DeviceLike = None) -> Stream:
-        """The stream that work is done in where no other was chosen."""
+        """The stream of work for which no other stream was chosen."""
         return self.Stream._of(self._xp.cuda.Stream.null, self._number(device))
 
     @contextmanager
@@ -204,7 +204,7 @@ class Stream:
 
     @classmethod
     def _of(cls, stream: Any, number: int) -> Stream:
-        """A stream that is there already."""
+        """A wrapper of a stream that exists already."""
         self = cls.__new__(cls)
         self._stream, self._number, self._entered = stream, number, []
         return self

@@ -15,7 +15,8 @@ from minitorch.core.device import Device
 from minitorch.core.dtypes import FLOAT32
 
 BOOL = np.dtype("bool")
-# How a kernel gets a Python number: as C of kernels/common.cuh, rounded to the element type.
+# Conversions of a Python number to a kernel's argument: type C of kernels/common.cuh, rounded to
+# the element type.
 _NUMBERS: dict[Any, Callable[[Any], Any]] = {
     np.dtype("float16"): lambda number: np.float32(np.float16(number)),
     **{
@@ -28,10 +29,10 @@ _ZEROS = {dtype: of(0) for dtype, of in _NUMBERS.items()}
 
 
 class Kernel(NamedTuple):
-    """One op's kernels: where they are, and which kinds of dtype ("biuf") have them.
+    """One op's kernels: their file and name, and the kinds of dtype ("biuf") that have one.
 
-    compares: the result is of bools. same: the kinds that the op leaves as they are. checked:
-    the kinds whose kernels report operands without a result, and that error's message.
+    compares: the result is bool. same: the kinds that the op leaves unchanged. checked: the kinds
+    whose kernels report operands without a result; message: that error's.
     """
 
     file: str
@@ -46,14 +47,14 @@ class Kernel(NamedTuple):
 # ------------------------------------------------------------------ launches
 def number_of(dtype: np.dtype[Any], number: Any) -> Any:
     """A Python number as a kernel's argument of type C; too large a float becomes inf."""
-    if -60_000 < number < 60_000:  # fits into every float: no warning to be kept quiet
+    if -60_000 < number < 60_000:  # fits into every float, so that NumPy does not warn
         return _NUMBERS[dtype](number)
     with np.errstate(all="ignore"):
         return _NUMBERS[dtype](number)
 
 
 def wide_number_of(dtype: np.dtype[Any], number: Any) -> Any:
-    """The same, but for halves not rounded to one: what float32 holds."""
+    """As `number_of`, but a number for float16 is rounded to float32 only."""
     return number_of(FLOAT32 if dtype.char == "e" else dtype, number)
 
 
@@ -88,7 +89,7 @@ def _run(
 
 
 def _shape_of(arrays: tuple[Array | None, ...]) -> tuple[Dims, bool]:
-    """The operands' common shape, and whether all have it and lie in order in memory."""
+    """The operands' common shape, and whether all have it and are contiguous."""
     shapes = [x.shape for x in arrays if x is not None]
     if len(shapes) > 1 and shapes.count(shapes[0]) < len(shapes):
         return broadcast_shape(*shapes), False
@@ -143,7 +144,7 @@ def _binary(kernel: Kernel) -> Callable[..., Array]:
 
 
 def _check_number(kernel: Kernel, array: Array, given: bool, number: Any) -> None:
-    """Raise at once what the kernel would report of a second operand that is a number."""
+    """Raise at once the error that the kernel would report of a second operand, a number."""
     wrong = number < 0 if kernel.name == "pow" else number == 0
     if given and wrong and array.size:
         raise RuntimeError(kernel.message)

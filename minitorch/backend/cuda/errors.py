@@ -1,8 +1,8 @@
 """Errors that kernels find: written on the device, raised at the next synchronisation.
 
-No op waits for the device to look at its data. A kernel that meets a bad index writes
-(code, value, bound) into the error word and goes on with something harmless; whoever
-synchronises next reads the word and raises what the code stands for.
+No op makes the host wait for the device to look at data. A kernel that finds a bad index writes
+(code, value, bound) into the error word and goes on with a harmless index; the next
+synchronisation reads the word and raises the error of this code.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class ErrorWord:
         return np.uint64(self._memory.ptr)
 
     def clear(self) -> None:
-        """Forget what was written."""
+        """Clear the word."""
         self._word.code = self._word.value = self._word.bound = 0
 
     def check(self) -> None:
-        """Raise what a kernel wrote, once; the device must have been waited for."""
+        """Raise the error that a kernel wrote, once; the host must have waited for the device."""
         if self._word.code:
             error, message = _KINDS[self._word.code - 1]
             value, bound = self._word.value, self._word.bound

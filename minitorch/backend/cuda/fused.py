@@ -55,7 +55,7 @@ PRODUCT = np.dtype(  # `Product` of kernels/matmul.cu
     align=True,
 )
 _TILE, _SIDE, _DEPTH = 64, 16, 16  # as in kernels/matmul.cu
-_OWN = _TILE * _TILE + _TILE  # numbers that a part of a product gives
+_OWN = _TILE * _TILE + _TILE  # numbers that a part of a product writes
 
 
 def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
@@ -88,7 +88,7 @@ def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
     if y.ndim == 2 and x.ndim > 2:
         x, out = _rows(gpu, x), _rows(gpu, out)
     x, y = _in_order(gpu, x), _in_order(gpu, y)
-    if out.size == 1 and x.ndim == 2:  # CuPy would multiply with kernels of its own, in halves
+    if out.size == 1 and x.ndim == 2:  # CuPy would use a kernel of its own, in float16
         x, y, out = (gpu.contiguous(a)[None] for a in (x, y, out))
     _choose_mode(gpu)
     gpu.xp.matmul(x, y, out=out)
@@ -98,7 +98,7 @@ _DEFAULT_MATH, _TF32_TENSOR_OP_MATH = 0, 3  # of cublasMath_t
 
 
 class _Handles(threading.local):
-    """Those of this thread (CuPy has one for each device) that are set to TF32."""
+    """The cuBLAS handles of this thread (one for each device) that are set to TF32."""
 
     def __init__(self) -> None:
         self.tf32: set[int] = set()
@@ -123,14 +123,14 @@ def _choose_mode(gpu: Gpu) -> None:
 
 
 def _in_order(gpu: Gpu, x: Array) -> Array:
-    """x as cuBLAS takes it: contiguous, or a matrix whose transpose is."""
+    """x in a layout for cuBLAS: contiguous, or a matrix whose transpose is contiguous."""
     return x if x.ndim == 2 and x._f_contiguous else gpu.contiguous(x)
 
 
 def _gemm(
     gpu: Gpu, x: Array, y: Array, out: Array, kernel: str = "matmul", **more: Array | int | None
 ) -> None:
-    """x @ y into a contiguous out, by a kernel of our own; more: what that kernel takes besides."""
+    """x @ y into a contiguous out, by a kernel of our own; more: its further arguments."""
     job = np.zeros((), PRODUCT)
     batch = out.shape[:-2]
     shape, steps = merge(batch, *[element_steps(_stack(a), batch) for a in (x, y)])
@@ -194,7 +194,7 @@ def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> 
 def _linear_at_once(
     gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str
 ) -> tuple[Any, ...]:
-    """The same in one launch."""
+    """`_linear` in one launch."""
     out = gpu.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
     before = gpu.empty(out.shape, out.dtype) if activation == "gelu" else None
     number = ACTIVATION_NUMBERS[activation]
@@ -238,7 +238,7 @@ def _linear_backward_at_once(
     needs: tuple[bool, ...],
     activation: str,
 ) -> list[Array | None]:
-    """The same: a launch for each product, with the activation's derivative on its way."""
+    """`_linear_backward` in one launch a product, which applies the activation's derivative."""
     rows = _rows(gpu, g)
     more: dict[str, Any] = {"seen": seen, "activation": ACTIVATION_NUMBERS[activation]}
     dx = gpu.empty(x.shape, x.dtype) if needs[0] else None
@@ -257,7 +257,7 @@ def _rows(gpu: Gpu, x: Array) -> Array:
 def _through_activation(
     gpu: Gpu, g: Array, seen: Array | None, summed: bool, activation: str
 ) -> tuple[Array, Array | None]:
-    """g times the activation's derivative, and the sums of that over the rows."""
+    """g times the activation's derivative, and the sums of the products over the rows."""
     if seen is None and not summed:
         return g, None
     columns = g.shape[-1]
@@ -331,7 +331,7 @@ def _cross_entropy(
 
 
 def _count_targets(gpu: Gpu, target: Array, ignored: int) -> Array | None:
-    """How many targets count, in parts; None where every block of the loss counts by itself."""
+    """The number of targets that count, in parts; None where each block of the loss counts them."""
     n = target.size
     if n <= _FEW:
         return None
@@ -346,14 +346,14 @@ def _loss_backward(
     gpu: Gpu, g: Array | float, grad: Array, needs: tuple[bool, ...], **params: Any
 ) -> list[Array | None]:
     if isinstance(g, float):
-        return [grad]  # nobody but `backward` itself passes a number, and it passes 1
+        return [grad]  # only `backward` passes a number, and that is 1
     return [ELEMENTWISE["mul"](gpu, grad, _column(g) if g.ndim else g)]
 
 
 def _cross_entropy_backward(
     gpu: Gpu, g: Array | float, grad: Array, needs: tuple[bool, ...], **params: Any
 ) -> list[Array | None]:
-    """The same; rows of ignored targets stay 0, whatever comes, as of a mean over none of them."""
+    """`_loss_backward`, but rows of ignored targets stay 0, even where g is infinite or nan."""
     if isinstance(g, float):
         return [grad]
     return [mul_nonzero(gpu, grad, _column(g) if g.ndim else g)]
@@ -401,7 +401,7 @@ def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _row_threads(columns: int) -> int:
-    """How many threads share a row: whole warps, no more than it has elements for."""
+    """The number of threads that share a row: whole warps, as many as its elements need."""
     return min(THREADS, -(-columns // 32) * 32)
 
 

@@ -1,4 +1,4 @@
-"""What kernels are made with: allocation, launches, and the device's error word."""
+"""Helpers of kernels: allocation, launches, and the device's error word."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAVES = 8  # blocks of THREADS that are launched for a multiprocessor, at most
 MOST_BLOCKS = 1 << 62  # asks `blocks` for as many as the device holds
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 KEPT = 4096  # launches that are remembered
-# A kernel's arguments of these types. NumPy takes its time to make one; sizes come again and again.
+# A kernel's arguments of these types. NumPy is slow to make one, and the same sizes recur.
 int32 = lru_cache(KEPT)(np.int32)
 int64 = lru_cache(KEPT)(np.int64)
 
@@ -49,7 +49,9 @@ class Gpu:
         self.kernels = Kernels(xp)
         self.own_gemm = False  # no cuBLAS in any thread; CuPy refuses it while capturing
         self.captured = _Captured()
-        self.capturing = threading.RLock()  # meanwhile no other thread may wait for the device
+        self.capturing = (
+            threading.RLock()
+        )  # while it is held, no other thread may wait for the device
         self._processors: dict[int, int] = {}
         self._error_words: dict[int, ErrorWord] = {}
         self._tickets: dict[tuple[int, int], Array] = {}  # by device and stream
@@ -83,7 +85,7 @@ class Gpu:
             raise self.out_of_memory(error, device) from None
 
     def out_of_memory(self, error: MemoryError, device: int) -> OutOfMemoryError:
-        """CuPy's error in other words: how much was asked for, and what is free."""
+        """An error that tells the bytes asked for and the bytes free, in place of CuPy's."""
         asked = re.search(r"allocating ([\d,]+) bytes", str(error))
         free, total = self.xp.cuda.Device(device).mem_info
         return OutOfMemoryError(
@@ -104,7 +106,7 @@ class Gpu:
         """Run NAME_suffix of kernels/FILE.cu on the current device and stream.
 
         args: arrays, and NumPy scalars of exactly the parameters' types (np.int64, np.float32,
-        a structured np.void, NULL); CuPy checks none of them. shared: bytes of dynamic memory.
+        a structured np.void, NULL); CuPy does not check them. shared: bytes of dynamic memory.
         """
         self._call(
             self.kernels.function(file, name, dtype, self.current()), grid, block, args, shared
@@ -114,12 +116,12 @@ class Gpu:
         try:
             function(grid, block, args, shared_mem=shared)
         except Exception:
-            self._tickets.clear()  # a launch that broke off leaves them uneven
+            self._tickets.clear()  # a launch that broke off leaves them non-zero
             self._spare.clear()
             raise
 
     def processors(self) -> int:
-        """How many multiprocessors the current device has."""
+        """The number of multiprocessors of the current device."""
         device = self.current()
         if device not in self._processors:
             attributes = self.xp.cuda.Device(device).attributes
@@ -127,14 +129,14 @@ class Gpu:
         return self._processors[device]
 
     def blocks(self, n: int, per_block: int = THREADS, waves: int = WAVES) -> Dims:
-        """A grid for a grid-stride loop over n: as many blocks as the device holds, not more."""
+        """A grid for a grid-stride loop over n: at most as many blocks as the device holds."""
         return (max(1, min(-(-n // per_block), waves * self.processors())),)
 
     def tickets(self) -> Array:
         """Zeros (uint32), as many as blocks the device holds, for the current stream's kernels.
 
-        The blocks of a launch count in them which comes last; the kernel leaves zeros. They are
-        made for STREAMS streams at once; a graph has its own, as it may run in any stream.
+        The blocks of a launch count in them to find the last block; the kernel leaves zeros. One
+        allocation serves STREAMS streams; a graph has its own tickets, as it may run in any stream.
         """
         if self.captured.graph is not None:
             return self.captured.graph.tickets
@@ -154,16 +156,16 @@ class Gpu:
         return [made[i] for i in range(streams)]
 
     def numbers(self, make: Callable[..., Any], given: dict[str, Any]) -> tuple[Any, np.uint64]:
-        """make(**given) for a kernel, and where it finds what replaces that (or NULL).
+        """make(**given) for a kernel, and the address of the numbers that replace it (or NULL).
 
-        The second is there where a graph is captured whose numbers change: see graph.py.
+        There is an address while a graph with dynamic numbers is captured: see graph.py.
         """
         graph = self.captured.graph
-        place = None if graph is None else graph.place(make, given)
-        return make(**given), NULL if place is None else place
+        address = None if graph is None else graph.place(make, given)
+        return make(**given), NULL if address is None else address
 
     def contiguous(self, x: Array) -> Array:
-        """x itself if its elements lie in order in memory, else a copy for which they do."""
+        """x itself if it is contiguous, else a contiguous copy."""
         return x if x._c_contiguous else self.converted(x, x.dtype)
 
     def converted(self, x: Array, dtype: np.dtype[Any]) -> Array:
@@ -182,7 +184,7 @@ class Gpu:
     def copy(self, source: Array, out: Array) -> None:
         """Write `source` into `out`: broadcast, converted, any strides; they may overlap.
 
-        Raises ValueError where the shape does not stretch, or elements of out share memory.
+        Raises ValueError where the shape does not broadcast, or elements of out share memory.
         """
         if strides.overlap(source, out):
             source = self.converted(source, source.dtype)
@@ -196,9 +198,9 @@ class Gpu:
             if found is None:
                 self.launch_strided("convert", name, out.dtype, out.shape, (out, source))
             else:
-                walk, tiles = found
+                struct, tiles = found
                 grid = self.blocks(tiles, 1)
-                self.launch("convert", name + "_transposed", out.dtype, grid, (THREADS,), (walk,))
+                self.launch("convert", name + "_transposed", out.dtype, grid, (THREADS,), (struct,))
 
     def launch_contiguous(
         self,
@@ -221,7 +223,7 @@ class Gpu:
     def _plan_in_rows(
         self, file: str, name: str, dtype: np.dtype[Any], n: int, device: int
     ) -> tuple[Any, Dims, np.int64]:
-        """The function, the grid and n as `launch_contiguous` needs them, remembered."""
+        """The function, the grid and n for `launch_contiguous`, which a cache keeps."""
         function = self.kernels.function(file, name, dtype, device)
         found = function, self.blocks(-(-n * dtype.itemsize // 16)), np.int64(n)
         if len(self._in_rows) >= KEPT:
@@ -238,11 +240,11 @@ class Gpu:
         arrays: Sequence[Array | None],
         args: tuple[Any, ...] = (),
     ) -> None:
-        """Run NAME_strided(walk, *args) over arrays broadcast to a shape: see `strides.walks`."""
+        """Run NAME_strided(struct, *args) over arrays broadcast to a shape: see `strides.walks`."""
         pack = 16 // dtype.itemsize
-        for walk, threads in strides.walks(shape, arrays, pack):
+        for struct, threads in strides.walks(shape, arrays, pack):
             grid = self.blocks(threads)
-            self.launch(file, name + "_strided", dtype, grid, (THREADS,), (walk, *args))
+            self.launch(file, name + "_strided", dtype, grid, (THREADS,), (struct, *args))
 
     def error_word(self) -> np.uint64:
         """The address of the current device's error word, for a kernel's `ErrorWord*`."""
@@ -252,6 +254,6 @@ class Gpu:
         return self._error_words[device].pointer
 
     def check(self, device: int) -> None:
-        """Raise the error that a kernel found on a device that has just been waited for."""
+        """Raise the error that a kernel found on a device, which the host has just waited for."""
         if device in self._error_words:
             self._error_words[device].check()

@@ -1,18 +1,18 @@
 """Work captured once and launched again as one CUDA graph.
 
     with capture(gpu, 0) as graph:
-        kernels["matmul"](x, y, out=z)       # recorded, not done
-    graph.replay()                           # done, in the current stream
+        kernels["matmul"](x, y, out=z)       # recorded, not run
+    graph.replay()                           # runs, in the current stream
 
-What a graph has by value stays as it was captured. Numbers that change (a learning rate, a step's
-number, a place in a random stream) are read from device memory instead:
+A graph keeps the arguments that its launches got by value. Its kernels read dynamic numbers (a
+learning rate, a step's number, an offset in a random stream) from device memory instead:
 
     with capture(gpu, 0) as graph:
         with graph.live(lambda: {"lr": group["lr"], "step": next(steps)}):
             kernels["adam_"](params, means, squares, [], grads, lr=0.1, step=1, ...)
 
-Each replay asks once for the numbers, makes of them what the launch would have been given, and
-copies it to the device ahead of the graph if it is not what lies there already.
+Each replay asks once for the numbers, makes the launch's arguments of them, and copies these to the
+device ahead of the graph, unless the device has the same ones already.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
 Numbers = Callable[[], Mapping[str, Any]]
 Make = Callable[..., Any]
-CAPACITY = 1 << 14  # bytes of changing numbers that a graph has room for
+CAPACITY = 1 << 14  # bytes of dynamic numbers that a graph has room for
 SLOTS = 16  # replays whose numbers may still be on their way
 _ALIGN = 16
 
 
 class CaptureError(RuntimeError):
-    """Work that cannot be part of a graph: it needs the host in between."""
+    """The work cannot be part of a graph, because it needs the host in between."""
 
 
-class _Live(NamedTuple):
-    """What gives changing numbers, and the places that are made of them."""
+class _DynamicNumbers(NamedTuple):
+    """A function that gives dynamic numbers, and the slots that they fill."""
 
     numbers: Numbers
-    places: list[tuple[Make, dict[str, Any]]]
+    slots: list[tuple[Make, dict[str, Any]]]
 
     def bytes(self) -> bytes:
-        """Of all places, each padded."""
+        """The contents of all slots, each padded."""
         now = self.numbers()
         found = []
-        for make, given in self.places:
+        for make, given in self.slots:
             chosen = {name: now.get(name, value) for name, value in given.items()}
             found.append(_padded(make(**chosen).tobytes()))
         return b"".join(found)
@@ -59,10 +59,10 @@ def _padded(numbers: bytes) -> bytes:
 
 
 class Graph:
-    """Captured work. Its memory, and all that it reads and writes, stays while it lives.
+    """Captured work. The graph holds its memory, and all that the work reads and writes.
 
-    Replays are made in one stream, or in streams that wait for each other: a replay writes where
-    the one before wrote.
+    Replays run in one stream, or in streams that wait for each other: a replay writes to the same
+    memory as the one before.
     """
 
     def __init__(self, gpu: Gpu, index: int) -> None:
@@ -71,10 +71,10 @@ class Graph:
         self._graph: Any = None
         self._pool = gpu.xp.cuda.MemoryPool()
         self._own: set[int] = set()  # addresses of memory that the pool gave
-        self._kept: dict[int, Array] = {}  # other memory that the work reads or writes
-        self._live: list[_Live] = []
-        self._open: _Live | None = None
-        self._size = 0  # bytes of all places so far
+        self._held: dict[int, Array] = {}  # memory from outside that the work reads or writes
+        self._dynamic: list[_DynamicNumbers] = []
+        self._open: _DynamicNumbers | None = None
+        self._size = 0  # bytes of all slots so far
         self._sent = b""
         self._staging = _Staging(gpu)
         with gpu.xp.cuda.using_allocator(self.allocate):
@@ -83,35 +83,35 @@ class Graph:
 
     # ------------------------------------------------------------------ while capturing
     def allocate(self, size: int) -> Any:
-        """Memory that is the graph's: what is freed in it is used again in it only."""
+        """Memory of the graph: once freed, it is reused within the graph only."""
         found = self._pool.malloc(size)
         self._own.add(int(found.mem.ptr))
         return found
 
     def keep(self, array: Array) -> None:
         """Hold on to memory from outside that captured work reads or writes."""
-        place = int(array.data.mem.ptr)
-        if place not in self._own:
-            self._kept[place] = array
+        address = int(array.data.mem.ptr)
+        if address not in self._own:
+            self._held[address] = array
 
     @contextmanager
     def live(self, numbers: Numbers) -> Iterator[None]:
-        """Within the block, kernels take those of their numbers that change from `numbers()`.
+        """Within the block, kernels take their dynamic numbers from `numbers()`.
 
-        It gives them by the names of the kernel's parameters. Each replay calls it once, in the
+        It returns them by the names of the kernel's parameters. Each replay calls it once, in the
         order of the blocks; the capture does not call it.
         """
-        self._open = _Live(numbers, [])
-        self._live.append(self._open)
+        self._open = _DynamicNumbers(numbers, [])
+        self._dynamic.append(self._open)
         try:
             yield
         finally:
             self._open = None
 
     def place(self, make: Make, given: Mapping[str, Any]) -> np.uint64 | None:
-        """Where a kernel finds make(**given), with the numbers of the replay in `given`.
+        """The address of make(**given), with the numbers of the replay in `given`, for a kernel.
 
-        make: gives a NumPy scalar or struct. None where no numbers change.
+        make: returns a NumPy scalar or struct. None where no numbers are dynamic.
         """
         if self._open is None:
             return None
@@ -119,14 +119,14 @@ class Graph:
         self._size += len(_padded(make(**given).tobytes()))
         if self._size > CAPACITY:
             raise CaptureError(f"a graph has room for {CAPACITY} bytes of changing numbers")
-        self._open.places.append((make, dict(given)))
+        self._open.slots.append((make, dict(given)))
         return np.uint64(self._numbers.data.ptr + offset)
 
     # ------------------------------------------------------------------ afterwards
     def replay(self) -> None:
-        """Do the work in the current stream; nobody waits for it."""
+        """Launch the work in the current stream; the host does not wait for it."""
         with self._gpu.on(self._index):
-            numbers = b"".join([live.bytes() for live in self._live])
+            numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
             if numbers != self._sent:
                 self._staging.send(numbers, self._numbers)
                 self._sent = numbers
@@ -143,7 +143,7 @@ class _Staging:
         self._turn = 0
 
     def send(self, numbers: bytes, to: Array) -> None:
-        """Copy to an array when the current stream comes to it."""
+        """Copy the numbers to an array, in the order of the current stream."""
         turn = self._turn % SLOTS
         self._turn += 1
         if turn == len(self._memory):
@@ -158,10 +158,10 @@ class _Staging:
 
 @contextmanager
 def capture(gpu: Gpu, index: int) -> Iterator[Graph]:
-    """Record what this thread's block launches on device `index`, instead of doing it.
+    """Record what this thread's block launches on device `index`, instead of running it.
 
     Memory allocated in the block is the graph's and has no contents before the first replay.
-    Raises CaptureError for what has to wait for the device, such as reading a result on the host.
+    Raises CaptureError for work that waits for the device, such as reading a result on the host.
     """
     if gpu.captured.graph is not None:
         raise CaptureError("capture: this thread is capturing already")
@@ -176,7 +176,7 @@ def capture(gpu: Gpu, index: int) -> Iterator[Graph]:
                 graph._graph = stream.end_capture()
             except BaseException as error:
                 if stream.is_capturing():
-                    with suppress(Exception):  # what broke it is what the user hears of
+                    with suppress(Exception):  # the user hears of the first error
                         stream.end_capture()
                 if _is_about_capture(error):
                     raise CaptureError(

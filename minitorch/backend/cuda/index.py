@@ -1,8 +1,8 @@
 """Reading and writing by position, with the kernels of index.cu.
 
-Every op is a walk over the elements of its result, or of what it writes. A `_Walk` says where each
-of them lies in the indexed array: along its own dimensions by steps, along the others by what an
-index array holds. Indices out of range are found on the device, see `errors`.
+Every op is a strided iteration over the elements that it reads or writes. An `_Iteration` gives
+each element's address in the indexed array: by steps along its own dimensions, by the values of
+index arrays along the others. The device finds indices out of range, see `errors`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _POINTER, _HEAD = Struct("Q").pack, Struct("Qq").pack
 
 
 @lru_cache(4096)
-def _index_form(itemsize: int, steps: Dims, length: int, axis: int) -> bytes:
+def _index_tail(itemsize: int, steps: Dims, length: int, axis: int) -> bytes:
     """`IndexArray`, behind its pointer, of an array that addresses this axis of this length."""
     code = errors.code(
         IndexError, f"index: index {{value}} is out of bounds for axis {axis} with size {{bound}}"
@@ -81,7 +81,7 @@ def _index_form(itemsize: int, steps: Dims, length: int, axis: int) -> bytes:
 
 
 class _Own(NamedTuple):
-    """How an array lies in memory."""
+    """The memory layout of an array."""
 
     shape: Dims
     strides: Dims
@@ -97,22 +97,23 @@ def _element_steps(x: Array | _Own) -> Dims:
     return tuple([stride // size for stride in x.strides])
 
 
-# ------------------------------------------------------------------ walks
+# ------------------------------------------------------------------ iterations
 class _Lookup(NamedTuple):
-    """An index array of a walk: its steps along the walk, and the dimension of x it addresses."""
+    """An index array: its steps along the iteration, and the dimension of x that it addresses."""
 
     index: Array
     steps: Dims
     axis: int
 
 
-class _Walk(NamedTuple):
-    """A walk of this shape over those elements of x that index arrays pick.
+class _Iteration(NamedTuple):
+    """A strided iteration of this shape over the elements of x that index arrays pick.
 
-    steps: of x along each dimension of the walk, 0 where index arrays say where to go.
-    positions: the dimensions of the walk that are the index arrays'; along the others nothing
-    ever meets. numbers: how many places in x index arrays tell apart; a place's number is found as
-    its address is, by number_steps and, for each index array, number_by_index.
+    steps: of x along each dimension of the iteration, 0 where index arrays give the address.
+    positions: the dimensions of the iteration that are the index arrays'; only along these can
+    two positions have the same address. numbers: how many slots of x the index arrays tell apart;
+    a slot's number is computed as its address is, from number_steps and, for each index array,
+    number_by_index.
     """
 
     x: Array
@@ -134,9 +135,9 @@ class _Walk(NamedTuple):
         return _array(self.x.data.ptr, steps, self.by_index())
 
     def structs(self, gpu: Gpu, *steps: Dims, dims: Dims | None = None) -> list[Any]:
-        """`Space` and `Lookup` of the walk, or of some of its dimensions; then `steps` along it.
+        """`Space` and `Lookup` of some dimensions (None: all); then `steps` along them.
 
-        Dimensions are merged where they can be.
+        Dimensions are merged where that is possible.
         """
         if len(self.lookups) > MAX_DIMS:
             raise RuntimeError(f"indexing: more than {MAX_DIMS} index tensors")
@@ -144,15 +145,15 @@ class _Walk(NamedTuple):
         space, merged = _merged(self.shape, dims, *indices, *steps)
         head = _HEAD(int(gpu.error_word()), len(self.lookups))
         rest = b"".join(
-            _POINTER(one.index.data.ptr) + self.form(one, own)
+            _POINTER(one.index.data.ptr) + self.tail(one, own)
             for one, own in zip(self.lookups, merged)
         )
         bits = (head + rest).ljust(_LOOKUP.itemsize, b"\0")
         return [space, np.ndarray((), _LOOKUP, bits)[()], *merged[len(self.lookups) :]]
 
-    def form(self, one: _Lookup, steps: Dims) -> bytes:
+    def tail(self, one: _Lookup, steps: Dims) -> bytes:
         """`IndexArray` of one of the index arrays, behind its pointer."""
-        return _index_form(one.index.itemsize, steps, self.x.shape[one.axis], one.axis)
+        return _index_tail(one.index.itemsize, steps, self.x.shape[one.axis], one.axis)
 
     def size(self) -> int:
         """The number of positions."""
@@ -161,7 +162,7 @@ class _Walk(NamedTuple):
 
 @lru_cache(4096)
 def _merged(shape: Dims, dims: Dims | None, *steps: Dims) -> tuple[Any, tuple[Dims, ...]]:
-    """`Space` of some dimensions of a walk (None: all), merged, and the steps along them."""
+    """`Space` of some dimensions of an iteration (None: all), merged, and the steps along them."""
     chosen = range(len(shape)) if dims is None else dims
     along = [tuple(s[d] for d in chosen) for s in steps]
     lengths, merged = strides.merge(tuple(shape[d] for d in chosen), *along)
@@ -173,26 +174,26 @@ def _contiguous_steps(shape: Dims) -> Dims:
     return tuple(prod(shape[d + 1 :]) for d in range(len(shape)))
 
 
-def _walk_of_index(x: Array, arrays: dict[int, Array], adjacent: bool) -> _Walk:
-    """The walk over x[index], where index has arrays for these dimensions of x."""
+def _iteration_of_index(x: Array, arrays: dict[int, Array], adjacent: bool) -> _Iteration:
+    """The iteration over x[index], with index arrays for these dimensions of x."""
     owns = tuple([_own(a) for a in arrays.values()])
-    lookups, form = _form_of_index(_own(x), tuple(arrays), owns, adjacent)
+    lookups, plan = _plan_of_index(_own(x), tuple(arrays), owns, adjacent)
     made = [_Lookup(a, steps, d) for (d, a), steps in zip(arrays.items(), lookups)]
-    shape, steps, positions, *numbers = form
-    return _Walk(x, shape, steps, positions, tuple(made), *numbers)
+    shape, steps, positions, *numbers = plan
+    return _Iteration(x, shape, steps, positions, tuple(made), *numbers)
 
 
 @lru_cache(4096)
-def _form_of_index(
+def _plan_of_index(
     x: _Own, axes: Dims, arrays: tuple[_Own, ...], adjacent: bool
 ) -> tuple[tuple[Dims, ...], tuple[Any, ...]]:
-    """The steps of each index array along the walk, and the walk but for its arrays."""
+    """The steps of each index array, and the other fields of the iteration."""
     lead, common, tail = layout(x.shape, dict(zip(axes, arrays, strict=True)), adjacent)
     lengths = tuple(x.shape[axis] for axis in axes)
     before, between, after = ((0,) * n for n in (len(lead), len(common), len(tail)))
     own = _element_steps(x)
     lookups = [(*before, *strides.stretched(*a, common), *after) for a in arrays]
-    walk = (
+    iteration = (
         (*(x.shape[d] for d in lead), *common, *(x.shape[d] for d in tail)),
         (*(own[d] for d in lead), *between, *(own[d] for d in tail)),
         tuple(range(len(lead), len(lead) + len(common))),
@@ -200,23 +201,23 @@ def _form_of_index(
         (*before, *between, *after),
         _contiguous_steps(lengths),
     )
-    return tuple(lookups), walk
+    return tuple(lookups), iteration
 
 
-def _walk_along(x: Array, index: Array, dim: int) -> _Walk:
-    """The walk of `gather`: index says where along dim, the other coordinates are its own."""
+def _iteration_along(x: Array, index: Array, dim: int) -> _Iteration:
+    """The iteration of `gather`: index gives the position along dim, the others are its own."""
     if not x.ndim:
         still = (0,) * index.ndim
-        return _Walk(x, index.shape, still, tuple(range(index.ndim)), (), 1, still, ())
-    along, (shape, steps, positions, *numbers) = _form_along(_own(x), _own(index), dim)
-    return _Walk(x, shape, steps, positions, (_Lookup(index, along, dim),), *numbers)
+        return _Iteration(x, index.shape, still, tuple(range(index.ndim)), (), 1, still, ())
+    along, (shape, steps, positions, *numbers) = _plan_along(_own(x), _own(index), dim)
+    return _Iteration(x, shape, steps, positions, (_Lookup(index, along, dim),), *numbers)
 
 
 @lru_cache(4096)
-def _form_along(x: _Own, index: _Own, dim: int) -> tuple[Dims, tuple[Any, ...]]:
-    """As `_form_of_index`, of the one index array."""
+def _plan_along(x: _Own, index: _Own, dim: int) -> tuple[Dims, tuple[Any, ...]]:
+    """As `_plan_of_index`, for the one index array."""
     numbers = _contiguous_steps(x.shape)
-    walk = (
+    iteration = (
         index.shape,
         _without(dim, _element_steps(x)),
         tuple(range(len(index.shape))),
@@ -224,17 +225,17 @@ def _form_along(x: _Own, index: _Own, dim: int) -> tuple[Dims, tuple[Any, ...]]:
         _without(dim, numbers),
         (numbers[dim],),
     )
-    return _element_steps(index), walk
+    return _element_steps(index), iteration
 
 
-def _walk_over_rows(x: Array, index: Array, dim: int) -> _Walk:
-    """The walk of `index_add_`: index (1-D) says which places along dim, each with all there is."""
+def _iteration_over_rows(x: Array, index: Array, dim: int) -> _Iteration:
+    """The iteration of `index_add_`: index (1-D) gives whole slices of x along dim."""
     if not x.ndim:
-        return _walk_along(x, index, dim)
+        return _iteration_along(x, index, dim)
     line = index.reshape(1) if index.ndim == 0 else index
     still = (0,) * x.ndim
     along = (*still[:dim], *_element_steps(line), *still[dim + 1 :])
-    return _Walk(
+    return _Iteration(
         x,
         shape=(*x.shape[:dim], line.size, *x.shape[dim + 1 :]),
         steps=_without(dim, _element_steps(x)),
@@ -252,7 +253,7 @@ def _without(dim: int, steps: Dims) -> Dims:
 
 # ------------------------------------------------------------------ rows of a matrix
 class _Rows(NamedTuple):
-    """A walk that is: of each row that an index array names, all columns."""
+    """An iteration over all columns of each row that an index array names."""
 
     rows: int
     columns: int
@@ -260,27 +261,27 @@ class _Rows(NamedTuple):
     index: Any  # `IndexArray` of kernels/index.cu
 
     def blocks(self, gpu: Gpu, columns: int) -> tuple[Dims, Dims]:
-        """Grid and block: a row of threads to each row."""
+        """Grid and block: a row of threads for each row of the matrix."""
         wide = min(THREADS, 1 << max(columns - 1, 0).bit_length())
         high = THREADS // wide
         return gpu.blocks(self.rows, high), (wide, high)
 
 
-def _as_rows(walk: _Walk) -> _Rows | None:
-    """The walk as rows and columns next to each other, where it is that."""
-    if len(walk.lookups) != 1:
+def _as_rows(iteration: _Iteration) -> _Rows | None:
+    """The iteration as rows of contiguous columns; None where it has another layout."""
+    if len(iteration.lookups) != 1:
         return None
-    (one,) = walk.lookups
-    shape, (indices, own) = strides.merge(walk.shape, one.steps, walk.steps)
+    (one,) = iteration.lookups
+    shape, (indices, own) = strides.merge(iteration.shape, one.steps, iteration.steps)
     if len(shape) != 2 or own != (0, 1) or indices[1] != 0:
         return None
-    form = walk.form(one, indices[:1])
-    index = strides.struct_of(_INDEX, (one.index.data.ptr,), form)
-    return _Rows(*shape, walk.by_index()[0], index)
+    tail = iteration.tail(one, indices[:1])
+    index = strides.struct_of(_INDEX, (one.index.data.ptr,), tail)
+    return _Rows(*shape, iteration.by_index()[0], index)
 
 
-def _take_rows(gpu: Gpu, walk: _Walk, rows: _Rows, out: Array) -> None:
-    size, begin = walk.x.itemsize, walk.x.data.ptr
+def _take_rows(gpu: Gpu, iteration: _Iteration, rows: _Rows, out: Array) -> None:
+    size, begin = iteration.x.itemsize, iteration.x.data.ptr
     ends = begin | out.data.ptr | rows.columns * size | rows.row_step * size
     packed = ends % 16 == 0
     unit = 16 // size if packed else 1
@@ -291,11 +292,11 @@ def _take_rows(gpu: Gpu, walk: _Walk, rows: _Rows, out: Array) -> None:
     gpu.launch("index", name, out.dtype, *rows.blocks(gpu, columns), args)
 
 
-def _add_rows(gpu: Gpu, walk: _Walk, rows: _Rows, value: Array, alpha: float) -> None:
+def _add_rows(gpu: Gpu, iteration: _Iteration, rows: _Rows, value: Array, alpha: float) -> None:
     sizes = (int64(n) for n in (rows.rows, rows.columns, rows.row_step))
     scale = np.float64(alpha)
-    args = (_pointer(walk.x), value, *sizes, rows.index, gpu.error_word(), scale)
-    gpu.launch("index", "add_rows", walk.x.dtype, *rows.blocks(gpu, rows.columns), args)
+    args = (_pointer(iteration.x), value, *sizes, rows.index, gpu.error_word(), scale)
+    gpu.launch("index", "add_rows", iteration.x.dtype, *rows.blocks(gpu, rows.columns), args)
 
 
 def _pointer(x: Array) -> np.uint64:
@@ -308,18 +309,18 @@ def _launch(gpu: Gpu, name: str, dtype: np.dtype[Any], n: int, *args: Any) -> No
         gpu.launch("index", name, dtype, gpu.blocks(n), (THREADS,), args)
 
 
-def _take(gpu: Gpu, walk: _Walk) -> Array:
-    """The elements of a walk."""
-    out = gpu.empty(walk.shape, walk.x.dtype)
+def _take(gpu: Gpu, iteration: _Iteration) -> Array:
+    """The elements of an iteration."""
+    out = gpu.empty(iteration.shape, iteration.x.dtype)
     if not out.size:
         return out
-    rows = _as_rows(walk)
+    rows = _as_rows(iteration)
     if rows is not None:
-        _take_rows(gpu, walk, rows, out)
+        _take_rows(gpu, iteration, rows, out)
         return out
-    space, lookup, steps, own = walk.structs(gpu, walk.steps, _element_steps(out))
+    space, lookup, steps, own = iteration.structs(gpu, iteration.steps, _element_steps(out))
     result = _array(out.data.ptr, own)
-    _launch(gpu, "take", out.dtype, out.size, space, lookup, walk.array(steps), result)
+    _launch(gpu, "take", out.dtype, out.size, space, lookup, iteration.array(steps), result)
     return out
 
 
@@ -332,101 +333,105 @@ def _share(a: Array, b: Array) -> bool:
 
 
 def _ready(gpu: Gpu, value: Array, x: Array) -> Array:
-    """A value to be written: in x's dtype, and in memory that writing to x leaves alone."""
-    return gpu.converted(value, x.dtype) if value.dtype != x.dtype else _kept(gpu, value, x)
+    """The value in x's dtype, and in memory that it does not share with x."""
+    return gpu.converted(value, x.dtype) if value.dtype != x.dtype else _unaliased(gpu, value, x)
 
 
-def _kept(gpu: Gpu, a: Array, x: Array) -> Array:
-    """`a`, or a copy of it where writing to x may change it."""
+def _unaliased(gpu: Gpu, a: Array, x: Array) -> Array:
+    """`a`, or a copy of it where it may share memory with x."""
     if _share(a, x):
         return gpu.converted(a, a.dtype)
     return a
 
 
-def _put(gpu: Gpu, walk: _Walk, value: Array) -> None:
-    """Write value to the elements of a walk; of several for one place the last one stays."""
-    value = _ready(gpu, value, walk.x)
-    along = strides.element_steps(value, walk.shape)
-    n = prod(walk.shape)
+def _put(gpu: Gpu, iteration: _Iteration, value: Array) -> None:
+    """Write value to the elements of an iteration; the last of several for one address stays."""
+    value = _ready(gpu, value, iteration.x)
+    along = strides.element_steps(value, iteration.shape)
+    n = prod(iteration.shape)
     if not n:
         return
-    position = [0] * len(walk.shape)
-    order = _contiguous_steps(tuple(walk.shape[d] for d in walk.positions))
-    for d, step in zip(walk.positions, order, strict=True):
+    position = [0] * len(iteration.shape)
+    order = _contiguous_steps(tuple(iteration.shape[d] for d in iteration.positions))
+    for d, step in zip(iteration.positions, order, strict=True):
         position[d] = step
-    space, lookup, steps, values, numbers, places = walk.structs(
-        gpu, walk.steps, along, walk.number_steps, tuple(position)
+    space, lookup, steps, values, numbers, positions = iteration.structs(
+        gpu, iteration.steps, along, iteration.number_steps, tuple(position)
     )
     claims = _NO_ARRAY
-    if walk.size() > 1:
-        memory = _claims(gpu, walk)
-        claims = _array(memory.data.ptr, numbers, walk.number_by_index)
-    target, source = walk.array(steps), _array(value.data.ptr, values)
-    args = (space, lookup, target, source, claims, _array(0, places))
-    _launch(gpu, "put", walk.x.dtype, n, *args)
+    if iteration.size() > 1:
+        memory = _claims(gpu, iteration)
+        claims = _array(memory.data.ptr, numbers, iteration.number_by_index)
+    target, source = iteration.array(steps), _array(value.data.ptr, values)
+    args = (space, lookup, target, source, claims, _array(0, positions))
+    _launch(gpu, "put", iteration.x.dtype, n, *args)
 
 
-def _claims(gpu: Gpu, walk: _Walk) -> Array:
-    """For each place, 1 + the last position that writes to it."""
-    claims = _zeros(gpu, (walk.numbers,), np.dtype(np.int64))
-    space, lookup, numbers = walk.structs(gpu, walk.number_steps, dims=walk.positions)
-    array = _array(claims.data.ptr, numbers, walk.number_by_index)
-    _launch(gpu, "claim", claims.dtype, walk.size(), space, lookup, array)
+def _claims(gpu: Gpu, iteration: _Iteration) -> Array:
+    """For each slot, 1 + the last position that writes to it."""
+    claims = _zeros(gpu, (iteration.numbers,), np.dtype(np.int64))
+    space, lookup, numbers = iteration.structs(
+        gpu, iteration.number_steps, dims=iteration.positions
+    )
+    array = _array(claims.data.ptr, numbers, iteration.number_by_index)
+    _launch(gpu, "claim", claims.dtype, iteration.size(), space, lookup, array)
     return claims
 
 
-def _add(gpu: Gpu, walk: _Walk, value: Array, alpha: float = 1) -> None:
-    """Add alpha * value to the elements of a walk; duplicates add up."""
-    value = _ready(gpu, value, walk.x)
-    along = strides.element_steps(value, walk.shape)
-    n = prod(walk.shape)
+def _add(gpu: Gpu, iteration: _Iteration, value: Array, alpha: float = 1) -> None:
+    """Add alpha * value to the elements of an iteration; duplicates add up."""
+    value = _ready(gpu, value, iteration.x)
+    along = strides.element_steps(value, iteration.shape)
+    n = prod(iteration.shape)
     if not n:
         return
-    if are_deterministic_algorithms_enabled() or walk.x.dtype not in _ATOMIC:
-        _add_sorted(gpu, walk, value, along, alpha)
+    if are_deterministic_algorithms_enabled() or iteration.x.dtype not in _ATOMIC:
+        _add_sorted(gpu, iteration, value, along, alpha)
         return
-    rows = _as_rows(walk)
-    if rows is not None and value.flags.c_contiguous and value.shape == walk.shape:
-        _add_rows(gpu, walk, rows, value, alpha)
+    rows = _as_rows(iteration)
+    if rows is not None and value.flags.c_contiguous and value.shape == iteration.shape:
+        _add_rows(gpu, iteration, rows, value, alpha)
         return
-    space, lookup, steps, values = walk.structs(gpu, walk.steps, along)
-    args = (walk.array(steps), _array(value.data.ptr, values), np.float64(alpha))
-    _launch(gpu, "add", walk.x.dtype, n, space, lookup, *args)
+    space, lookup, steps, values = iteration.structs(gpu, iteration.steps, along)
+    args = (iteration.array(steps), _array(value.data.ptr, values), np.float64(alpha))
+    _launch(gpu, "add", iteration.x.dtype, n, space, lookup, *args)
 
 
-def _add_sorted(gpu: Gpu, walk: _Walk, value: Array, along: Dims, alpha: float) -> None:
-    """The same, each place's values summed by one thread in their order."""
-    n = walk.size()
+def _add_sorted(gpu: Gpu, iteration: _Iteration, value: Array, along: Dims, alpha: float) -> None:
+    """The same; one thread sums the values of a slot, in their order."""
+    n = iteration.size()
     keys = gpu.empty((n,), np.int64)
-    space, lookup, steps, values, numbers = walk.structs(
-        gpu, walk.steps, along, walk.number_steps, dims=walk.positions
+    space, lookup, steps, values, numbers = iteration.structs(
+        gpu, iteration.steps, along, iteration.number_steps, dims=iteration.positions
     )
-    number = _array(0, numbers, walk.number_by_index)
+    number = _array(0, numbers, iteration.number_by_index)
     _launch(gpu, "keys", keys.dtype, n, space, lookup, number, keys)
-    order = argsort(gpu, keys, limit=walk.numbers)
-    rest = [d for d in range(len(walk.shape)) if d not in walk.positions]
+    order = argsort(gpu, keys, limit=iteration.numbers)
+    rest = [d for d in range(len(iteration.shape)) if d not in iteration.positions]
     shape, (own, theirs) = strides.merge(
-        *(tuple(of[d] for d in rest) for of in (walk.shape, walk.steps, along))
+        *(tuple(of[d] for d in rest) for of in (iteration.shape, iteration.steps, along))
     )
-    pairs = ((walk.x, steps), (value, values), (walk.x, own), (value, theirs))
-    arrays = [_array(a.data.ptr, s, walk.by_index() if a is walk.x else ()) for a, s in pairs]
+    pairs = ((iteration.x, steps), (value, values), (iteration.x, own), (value, theirs))
+    arrays = [
+        _array(a.data.ptr, s, iteration.by_index() if a is iteration.x else ()) for a, s in pairs
+    ]
     args = (space, lookup, _space(shape), *arrays, keys, order, np.float64(alpha))
-    _launch(gpu, "add_sorted", walk.x.dtype, prod(walk.shape), *args)
+    _launch(gpu, "add_sorted", iteration.x.dtype, prod(iteration.shape), *args)
 
 
 # ------------------------------------------------------------------ kernels
 def _index(gpu: Gpu, x: Array, index: Index, out: Array | None = None) -> Array:
-    return gpu.result(_take(gpu, _walk_of_index(*apart(x, index))), out)
+    return gpu.result(_take(gpu, _iteration_of_index(*apart(x, index))), out)
 
 
 def _index_put_(gpu: Gpu, x: Array, value: Array, index: Index, accumulate: bool = False) -> Array:
     strides.check_writable(x)
     view, arrays, adjacent = apart(x, index)
-    arrays = {d: _kept(gpu, a, x) for d, a in arrays.items()}
+    arrays = {d: _unaliased(gpu, a, x) for d, a in arrays.items()}
     if not arrays:
         gpu.copy(value, view)
     else:
-        (_add if accumulate else _put)(gpu, _walk_of_index(view, arrays, adjacent), value)
+        (_add if accumulate else _put)(gpu, _iteration_of_index(view, arrays, adjacent), value)
     return x
 
 
@@ -454,12 +459,12 @@ def index_add_(
 ) -> Array:
     """Add alpha times the rows of source to the rows of x that index names; returns x."""
     strides.check_writable(x)
-    _add(gpu, _walk_over_rows(x, _kept(gpu, index, x), dim), source, alpha)
+    _add(gpu, _iteration_over_rows(x, _unaliased(gpu, index, x), dim), source, alpha)
     return x
 
 
 def _gather(gpu: Gpu, x: Array, index: Array, dim: int, out: Array | None = None) -> Array:
-    return gpu.result(_take(gpu, _walk_along(x, index, dim)), out)
+    return gpu.result(_take(gpu, _iteration_along(x, index, dim)), out)
 
 
 def _gather_backward(
@@ -477,7 +482,7 @@ def _scatter_(
         source = fill(gpu, gpu.empty((), x.dtype), source)
     elif source.ndim == index.ndim:
         source = source[tuple(slice(n) for n in index.shape)]
-    (_add if accumulate else _put)(gpu, _walk_along(x, _kept(gpu, index, x), dim), source)
+    (_add if accumulate else _put)(gpu, _iteration_along(x, _unaliased(gpu, index, x), dim), source)
     return x
 
 
@@ -489,7 +494,7 @@ def _slice_backward(
 
 # ------------------------------------------------------------------ checks and searches
 def _read(x: Array) -> tuple[Any, Any]:
-    """`Space` and `Source` of a walk over all of x."""
+    """`Space` and `Source` of an iteration over all of x."""
     shape, (steps,) = strides.merge(x.shape, _element_steps(x))
     return _space(shape), _array(x.data.ptr, steps)
 
@@ -507,12 +512,12 @@ def _check_unit(gpu: Gpu, x: Array, what: str, out: Array | None = None) -> Arra
 
 
 def _nonzero(gpu: Gpu, x: Array, out: Array | None = None) -> Array:
-    """Waits for the device: the result's shape is the number of elements found."""
+    """The host waits for the device: the result's shape depends on the number of elements found."""
     chunks = -(-x.size // _CHUNK)
     counts = gpu.empty((chunks + 1,), np.int64)
-    walk, grid = _read(x), gpu.blocks(chunks, 1)
+    iteration, grid = _read(x), gpu.blocks(chunks, 1)
     if chunks:
-        args = (*walk, np.int64(chunks), counts)
+        args = (*iteration, np.int64(chunks), counts)
         gpu.launch("index", "count_nonzero", x.dtype, grid, (THREADS,), args)
     one_block = (counts, np.int64(chunks))
     gpu.launch("index", "sums_before", counts.dtype, (1,), (THREADS,), one_block)
@@ -520,7 +525,7 @@ def _nonzero(gpu: Gpu, x: Array, out: Array | None = None) -> Array:
     gpu.check(gpu.current())
     if found.size:
         whole = (_space(x.shape), np.int64(chunks), counts, found)
-        gpu.launch("index", "write_nonzero", x.dtype, grid, (THREADS,), (*walk, *whole))
+        gpu.launch("index", "write_nonzero", x.dtype, grid, (THREADS,), (*iteration, *whole))
     return gpu.result(found, out)
 
 

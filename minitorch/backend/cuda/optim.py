@@ -1,8 +1,8 @@
 """Steps of optimizers: all parameters of a group in one launch. See kernels/optim.cu.
 
 The arguments are those of `backend.cpu.optim`: lists of arrays, one item for each parameter. A rule
-is a function of the options that gives them as the kernel takes them; a captured launch reads what
-the rule gives at each replay (see graph.py).
+is a function that converts the options to the kernel's struct; for a captured launch each replay
+calls it again (see graph.py).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SPARSE = np.dtype(  # `Sparse` of kernels/optim.cu
 )
 INT64 = np.dtype(np.int64)
 Rule = Callable[..., Any]
-Used = tuple[bool, ...]  # of a parameter's states those that there are
+Used = tuple[bool, ...]  # whether a parameter has each of its states
 
 
 # ---------------------------------------------------------------------- rules
@@ -56,14 +56,14 @@ Used = tuple[bool, ...]  # of a parameter's states those that there are
 
 @cache
 def _rule_type(dtype: np.dtype[Any], numbers: tuple[str, ...], flags: int) -> np.dtype[Any]:
-    """A struct of options: numbers in the type that is computed in, then flags."""
+    """A struct of options: numbers in the kernel's type for computing, then flags."""
     computed = FLOAT64 if dtype == FLOAT64 else np.dtype(np.float32)
     fields = [(name, computed) for name in numbers]
     return np.dtype([*fields, *((f"flag{i}", np.int32) for i in range(flags))], align=True)
 
 
 def _options(dtype: np.dtype[Any], numbers: dict[str, float], *flags: bool) -> Any:
-    """Options as the kernels of a dtype take them."""
+    """The options as the struct that kernels of a dtype take."""
     kind = _rule_type(dtype, tuple(numbers), len(flags))
     return np.array((*numbers.values(), *flags), kind)[()]
 
@@ -202,7 +202,7 @@ def _sizes(sizes: Dims) -> tuple[bytes, int]:
 
 
 def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
-    """a, or a contiguous copy of that dtype to change in its place."""
+    """a, or a contiguous copy of that dtype for the kernel to change instead."""
     check_writable(a)
     return gpu.contiguous(a) if a.dtype == dtype else gpu.converted(a, dtype)
 

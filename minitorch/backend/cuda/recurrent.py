@@ -1,6 +1,6 @@
 """Recurrent layers: a matrix product and one launch for each step. See kernels/recurrent.cu.
 
-Shapes: as in `backend.cpu.recurrent`; what is kept for backward is laid out in rows.
+Shapes: as in `backend.cpu.recurrent`; the saved tensors are laid out in rows.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def _weight_grad(gpu: Gpu, dz: Array, h: Array) -> Array:
 
 
 def _first(gpu: Gpu, *parts: tuple[Array, ...]) -> Array:
-    """The gradient of the given state: for h, or h and c, the sum of what came to each."""
+    """The gradient of the given state: for h, or h and c, the sum of its partial gradients."""
     out = gpu.empty((len(parts), *parts[0][0].shape), parts[0][0].dtype)
-    for place, (total, *others) in zip(out, parts, strict=True):
+    for slot, (total, *others) in zip(out, parts, strict=True):
         for other in others:
             total = ELEMENTWISE["add"](gpu, total, other)
-        gpu.copy(total, place)
+        gpu.copy(total, slot)
     return out
 
 

@@ -24,17 +24,17 @@ from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
 from minitorch.core.dtypes import Array
 
-HELD = 2048  # bytes (of what is computed in) of a short row that a warp holds in registers
+HELD = 2048  # bytes of a short row, in the type of computing, that a warp holds in registers
 CACHE = 32768  # bytes of shared memory for the elements of a tile
 
 
 def _lanes(inner: int) -> int:
-    """How many threads lie side by side: a power of two that covers `inner`, up to 32."""
+    """The number of adjacent threads: a power of two that covers `inner`, up to 32."""
     return min(32, 1 << (inner - 1).bit_length()) if inner else 1
 
 
 def _parts(tiles: int, n: int, least: int, most: int) -> int:
-    """Into how many pieces, of at least `least` of its n rows, a tile is cut: 1 where the tiles
+    """The number of pieces of a tile, each of at least `least` of its n rows: 1 where the tiles
     alone keep the device's `most` blocks busy."""
     if 2 * tiles > most:
         return 1
@@ -59,9 +59,9 @@ class Layout(NamedTuple):
 
 
 def layout(shape: Dims, steps: Dims, dim: Dims, ordered: bool) -> Layout | None:
-    """How to walk an array of this shape that is reduced over `dim`; None where it must be copied.
+    """The layout of an array of this shape reduced over `dim`; None where it must be copied.
 
-    ordered: the places of reduced elements count, so that their order must stay.
+    ordered: the op needs the positions of reduced elements, so that their order must stay.
     """
     kept = [d for d in range(len(shape)) if d not in dim]
     reduced = sorted(dim) if ordered else sorted(dim, key=lambda d: -abs(steps[d]))
@@ -77,7 +77,7 @@ def layout(shape: Dims, steps: Dims, dim: Dims, ordered: bool) -> Layout | None:
 
 
 def _copied(gpu: Gpu, x: Array, dims: Dims) -> tuple[Array, Layout]:
-    """A copy of x in which the reduced dimensions come last, and how to walk it."""
+    """A copy of x in which the reduced dimensions come last, and its layout."""
     kept = [d for d in range(x.ndim) if d not in dims]
     x = gpu.contiguous(x.transpose((*kept, *sorted(dims))))
     steps = tuple([s // x.itemsize for s in x.strides])
@@ -96,14 +96,14 @@ _REDUCTION = np.dtype(
     ],
     align=True,
 )
-_POINTERS = 5  # at its beginning
+_POINTERS = 5  # at the beginning of the struct
 RESIDENT = 3  # blocks of 256 threads that a multiprocessor has registers for: BLOCKS of reduce.cu
 _COLUMNS = 4  # GROUP of reduce.cu, where as many elements are not more than 16 bytes
 _STATE = 24  # bytes that hold any op's state
 
 
 def _whole(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What numbers of this dtype add up to: floats stay, integers and bools become int64."""
+    """The dtype of sums: floats keep theirs, integers and bools give int64."""
     return dtype if dtype.kind == "f" else np.dtype(np.int64)
 
 
@@ -124,26 +124,26 @@ def _reduce(
     keepdim: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """The kernel of a reduction; dim None is all dimensions, as one."""
+    """The kernel of a reduction; dim None stands for all dimensions, as one."""
     ordered = op.startswith("arg")
-    dims, shape, walk = _recipe(x.shape, x.strides, x.itemsize, dim, keepdim, ordered)
+    dims, shape, found = _recipe(x.shape, x.strides, x.itemsize, dim, keepdim, ordered)
     result = _target(gpu, out, shape, out_dtype(x.dtype), x)
     if result.size:
-        _launch(gpu, op, x, dims, walk, result)
+        _launch(gpu, op, x, dims, found, result)
     return gpu.result(result, out)
 
 
 def _extreme(op: str, gpu: Gpu, x: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
     """Of argmax or argmin: the elements, and their indices, in one pass over x."""
-    dims, shape, walk = _recipe(x.shape, x.strides, x.itemsize, dim, keepdim, True)
+    dims, shape, found = _recipe(x.shape, x.strides, x.itemsize, dim, keepdim, True)
     values, index = gpu.empty(shape, x.dtype), gpu.empty(shape, np.int64)
     if index.size:
-        _launch(gpu, op, x, dims, walk, index, values)
+        _launch(gpu, op, x, dims, found, index, values)
     return values, index
 
 
 def _centre(gpu: Gpu, x: Array, dim: Dims, out: Array | None = None) -> Array:
-    """x minus its mean, and once more: what rounding left of a large mean goes, too."""
+    """x minus its mean, twice: the second time removes what rounding left of a large mean."""
     for _ in range(2):
         x = ELEMENTWISE["sub"](gpu, x, _reduce("mean", _same, gpu, x, dim, True))
     return gpu.result(x, out)
@@ -158,7 +158,7 @@ def _recipe(
     keepdim: bool,
     ordered: bool,
 ) -> tuple[Dims, Dims, Layout | None]:
-    """The reduced dimensions, the shape of the result, and how to walk the array: see `layout`."""
+    """The reduced dimensions, the shape of the result, and the array's layout: see `layout`."""
     if dim is None or not lengths:
         dims = tuple(range(len(lengths)))
     else:
@@ -169,9 +169,9 @@ def _recipe(
 
 
 class Plan(NamedTuple):
-    """Which kernel of reduce.cu walks a layout, and how; form: its struct behind the pointers.
+    """Which kernel of reduce.cu reduces a layout, and how.
 
-    width: the columns of a tile.
+    width: the columns of a tile. form: the kernel's struct behind the pointers.
     """
 
     kernel: str
@@ -184,7 +184,7 @@ class Plan(NamedTuple):
 
 @lru_cache(4096)
 def plan(walk: Layout, processors: int, pack: int) -> Plan:
-    """How to reduce on a device of so many multiprocessors.
+    """The plan of a reduction on a device with so many multiprocessors.
 
     pack: how many elements are 16 bytes, or 1 where memory does not begin at a multiple of them.
     """
@@ -214,15 +214,15 @@ def plan(walk: Layout, processors: int, pack: int) -> Plan:
     piece = -(-n // (parts * least)) * least
     numbers = {"across": across, "jobs": tiles * parts, "piece": piece}
     numbers.update(parts=parts, lanes=lanes, group=group)
-    form = np.zeros((), _REDUCTION)
+    struct = np.zeros((), _REDUCTION)
     for name, value in (walk._asdict() | numbers).items():
-        form[name] = value
+        struct[name] = value
     grid = (min(tiles * parts, most),)
-    return Plan(kernel, grid, tiles, parts, lanes * group, form.tobytes()[_POINTERS * 8 :])
+    return Plan(kernel, grid, tiles, parts, lanes * group, struct.tobytes()[_POINTERS * 8 :])
 
 
 def _group(pack: int, lengths: Dims, steps: Dims, others: Dims) -> int:
-    """`pack` where so many elements lie side by side in the last dimension, wherever one begins."""
+    """`pack` where the last dimension is whole groups of so many contiguous elements; else 1."""
     whole = all(step % pack == 0 for step in (steps[0], *others))
     return pack if steps[1] == 1 and lengths[1] % pack == 0 and whole else 1
 
@@ -232,20 +232,20 @@ def _launch(
     op: str,
     x: Array,
     dims: Dims,
-    walk: Layout | None,
+    found: Layout | None,
     out: Array,
     values: Array | None = None,
 ) -> None:
-    if walk is None:
-        x, walk = _copied(gpu, x, dims)
+    if found is None:
+        x, found = _copied(gpu, x, dims)
     begin = x.data.ptr
     pack = 1 if begin % 16 else 16 // x.itemsize
-    kernel, grid, tiles, parts, width, form = plan(walk, gpu.processors(), pack)
+    kernel, grid, tiles, parts, width, tail = plan(found, gpu.processors(), pack)
     pointers = [begin, out.data.ptr, 0 if values is None else values.data.ptr, 0, 0]
     if parts > 1:
         partials = gpu.empty((tiles * parts * width * _STATE,), np.uint8)
         pointers[3:] = partials.data.ptr, gpu.tickets().data.ptr
-    struct = struct_of(_REDUCTION, pointers, form)
+    struct = struct_of(_REDUCTION, pointers, tail)
     gpu.launch("reduce", f"{op}_{kernel}", x.dtype, grid, (THREADS,), (struct,))
 
 
@@ -259,7 +259,7 @@ def _along(shape: Dims, dim: int) -> tuple[int, int, int]:
 
 
 class Holding(NamedTuple):
-    """How rows are held in registers: see kernels/rows.cuh."""
+    """The kernel that holds rows in registers: see kernels/rows.cuh."""
 
     kernel: str
     lanes: int
@@ -289,7 +289,7 @@ def _holding(n: int, itemsize: int, aligned: bool) -> Holding | None:
 
 
 def _run_along(gpu: Gpu, op: str, xs: tuple[Array, ...], dim: int, out: Array | None) -> Array:
-    """What a family of kernels of softmax.cu gives for arrays of one shape."""
+    """The result of a family of kernels of softmax.cu for arrays of one shape."""
     dtype = xs[0].dtype
     xs = tuple([gpu.contiguous(x) for x in xs])
     result = _target(gpu, out, xs[0].shape, dtype, *xs)
@@ -314,7 +314,7 @@ _ROWS = {  # `Forward` and `Backward` of kernels/softmax.cu
 
 
 def _run_tiles(gpu: Gpu, op: str, arrays: tuple[Array, ...], sizes: tuple[int, int, int]) -> None:
-    """Along a dimension that is not the last, or too long for registers."""
+    """Launch the kernels for a dimension that is not the last, or too long for registers."""
     outer, n, inner = sizes
     dtype = arrays[0].dtype
     kernel, lanes, shared = "tiles", _lanes(inner), 0
@@ -357,16 +357,16 @@ def _cumsum(gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:
         lanes = _lanes(inner)
         tiles = outer * -(-inner // lanes)
         parts = _parts(tiles, n, 64 * THREADS // lanes, gpu.blocks(MOST_BLOCKS)[0])
-        form = np.zeros((), _SCAN)
-        form["x"], form["out"] = x.data.ptr, result.data.ptr
-        form["outer"], form["n"], form["inner"] = outer, n, inner
-        form["parts"], form["lanes"] = parts, lanes
+        struct = np.zeros((), _SCAN)
+        struct["x"], struct["out"] = x.data.ptr, result.data.ptr
+        struct["outer"], struct["n"], struct["inner"] = outer, n, inner
+        struct["parts"], struct["lanes"] = parts, lanes
         grid = gpu.blocks(tiles * parts, 1)
         if parts > 1:
             totals = gpu.empty((tiles * parts * lanes,), np.float64)
-            form["totals"] = totals.data.ptr
-            gpu.launch("scan", "cumsum_totals", x.dtype, grid, (THREADS,), (form[()],))
-        gpu.launch("scan", "cumsum", x.dtype, grid, (THREADS,), (form[()],))
+            struct["totals"] = totals.data.ptr
+            gpu.launch("scan", "cumsum_totals", x.dtype, grid, (THREADS,), (struct[()],))
+        gpu.launch("scan", "cumsum", x.dtype, grid, (THREADS,), (struct[()],))
     return gpu.result(result, out)
 
 
@@ -374,7 +374,7 @@ def _cumsum(gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:
 def _argsort(
     gpu: Gpu, x: Array, dim: int, descending: bool = False, out: Array | None = None
 ) -> Array:
-    """Rows are sorted; another dimension changes places with the last one, and back."""
+    """The kernel sorts rows; another dimension is swapped with the last one, and back."""
     axes = list(range(x.ndim))
     if x.ndim:
         axes[dim], axes[-1] = axes[-1], axes[dim]

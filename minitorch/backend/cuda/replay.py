@@ -1,4 +1,4 @@
-"""A recorded step as a CUDA graph: its calls are made once more while a stream is captured."""
+"""A recorded step as a CUDA graph: it repeats the step's calls while a stream is captured."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class GraphTrace(Trace):
         self._gpu = gpu
 
     def memory(self, a: Array) -> Hashable:
-        """What is the same for arrays of the same memory, while both live."""
+        """A key that is equal for arrays of the same memory, while both live."""
         return int(a.data.mem.ptr) if a.size else id(a)
 
     def build(
         self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
     ) -> tuple[Replay, list[Array]]:
-        """What repeats `items`, and the arrays in which it leaves those of `keep`."""
+        """A replay of `items`, and the arrays in which it leaves those of `keep`."""
         items = self.needed(keep)
         calls = [item for item in items if isinstance(item, Call)]
         callbacks = [item.run for item in items if isinstance(item, HostCallback)]
@@ -37,13 +37,13 @@ class GraphTrace(Trace):
         index = int(next(self.arrays((calls[0].args, calls[0].params, calls[0].result))).device.id)
         try:
             with capture(self._gpu, index) as graph:
-                again = _Again(self, graph, calls, keep, known or {})
+                repetition = _Repetition(self, graph, calls, keep, known or {})
                 for i, call in enumerate(calls):
-                    again.make(i, call)
+                    repetition.make(i, call)
         except CaptureError as error:
             raise CannotRecord(str(error)) from error
         launch = graph.replay
-        return Replay(_in_order([*callbacks, launch])), [again.stands_for(a) for a in keep]
+        return Replay(_in_order([*callbacks, launch])), [repetition.stands_for(a) for a in keep]
 
 
 def _in_order(works: Sequence[Callable[[], Any]]) -> Callable[[], None]:
@@ -54,8 +54,8 @@ def _in_order(works: Sequence[Callable[[], Any]]) -> Callable[[], None]:
     return run
 
 
-class _Again:
-    """Makes calls on the arrays that earlier ones of them gave, each held while it is needed."""
+class _Repetition:
+    """Repeats calls on the arrays that earlier calls gave, and holds each array while needed."""
 
     def __init__(
         self,
@@ -67,15 +67,15 @@ class _Again:
     ) -> None:
         self._trace = trace
         self._graph = graph
-        self._new = dict(known)  # by the id of the array that it stands for
-        self._last: dict[int, int] = {}  # the last call that takes it
+        self._new = dict(known)  # by the id of the recorded array
+        self._last: dict[int, int] = {}  # the last call that takes an array, by id
         for i, call in enumerate(calls):
             for a in trace.arrays((call.args, call.params)):
                 self._last[id(a)] = i
         self._last.update((id(a), len(calls)) for a in keep)
 
     def stands_for(self, a: Array) -> Array:
-        """The array that a replay has in the place of `a`."""
+        """The array that a replay uses instead of `a`."""
         return self._new.get(id(a), a)
 
     def make(self, i: int, call: Call) -> None:
@@ -103,6 +103,6 @@ class _Again:
 
 
 def _numbers(call: Call) -> Callable[[], dict[str, Any]] | None:
-    """What gives a call's numbers at a replay, where some change."""
-    live = {k: v for k, v in call.params.items() if type(v) is DynamicScalar}
-    return (lambda: {k: v.value() for k, v in live.items()}) if live else None
+    """A function that gives a call's dynamic scalars at a replay; None where it has none."""
+    dynamic = {k: v for k, v in call.params.items() if type(v) is DynamicScalar}
+    return (lambda: {k: v.value() for k, v in dynamic.items()}) if dynamic else None

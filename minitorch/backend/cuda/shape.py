@@ -24,8 +24,8 @@ def restrided(gpu: Gpu, x: Array, shape: Dims, strides: Dims, offset: int = 0) -
 def view_strides(shape: Dims, strides: Dims, wanted: Dims, itemsize: int) -> Dims:
     """The strides (in bytes) that give an array's elements in the shape `wanted` with no copy.
 
-    Raises ValueError where there are none. Dimensions that lie in a row are taken together from
-    the back; each such group must make up a number of the wanted dimensions.
+    Raises ValueError where there are none. Contiguous dimensions form groups, from the last one on;
+    each group must equal a number of the wanted dimensions.
     """
     if 0 in shape or not shape:
         return tuple(itemsize * prod(wanted[d + 1 :]) for d in range(len(wanted)))
@@ -59,8 +59,8 @@ def _expand(gpu: Gpu, x: Array, shape: Dims) -> Array:
     if lead < 0 or any(n not in (1, m) for n, m in zip(old, shape, strict=True)):
         raise ValueError(f"cannot expand shape {x.shape} to {shape}")
     strides = (0,) * lead + x.strides
-    stretched = zip(strides, old, shape, strict=True)
-    return restrided(gpu, x, shape, tuple(s if n == m else 0 for s, n, m in stretched))
+    pairs = zip(strides, old, shape, strict=True)
+    return restrided(gpu, x, shape, tuple(s if n == m else 0 for s, n, m in pairs))
 
 
 def _permute(gpu: Gpu, x: Array, dims: Dims) -> Array:
@@ -85,7 +85,7 @@ def _diagonal(gpu: Gpu, x: Array, dim1: int, dim2: int) -> Array:
 
 # ------------------------------------------------------------------ plans
 class Dim(NamedTuple):
-    """`Dim` of kernels/shape.cu: one dimension of a result, and where its elements come from."""
+    """`Dim` of kernels/shape.cu: one dimension of a result, and the source of its elements."""
 
     length: int
     start: int
@@ -102,7 +102,7 @@ _PLAN = np.dtype(
 
 
 def _joined(outer: Dim, inner: Dim) -> Dim | None:
-    """Two neighbouring dimensions as one, where that is the same."""
+    """Two neighbouring dimensions as one; None where they do not merge."""
     whole = inner.start == 0 and inner.every == 1 and inner.taken == inner.length
     if not whole or outer.every != 1 or outer.step != inner.step * inner.length:
         return None
@@ -132,7 +132,7 @@ def _plan(x: Array, dims: Sequence[Dim], offset: int = 0) -> Any:
 def _rearranged(
     gpu: Gpu, kernel: str, x: Array, dims: Sequence[Dim], *args: Any, offset: int = 0
 ) -> Array:
-    """What a kernel of shape.cu gives."""
+    """The result of a kernel of shape.cu."""
     out = gpu.empty(tuple(dim.length for dim in dims), x.dtype)
     if out.size:
         plan = _plan(x, dims, offset)
@@ -145,7 +145,7 @@ def _steps(x: Array) -> list[int]:
 
 
 def _whole(x: Array) -> list[Dim]:
-    """Dimensions that are taken as they are."""
+    """The dimensions of x, each whole."""
     return [Dim(n, 0, 1, n, step) for n, step in zip(x.shape, _steps(x), strict=True)]
 
 
@@ -196,7 +196,7 @@ def _diagonal_backward(gpu: Gpu, g: Array, shape: Dims, dim1: int, dim2: int) ->
 
 
 def slice_backward(gpu: Gpu, g: Array, shape: Dims, index: Index) -> Array:
-    """g among zeros, where x[index] would take it from."""
+    """Zeros, with g at the index from which x[index] reads."""
     steps = iter(zip(g.shape, _steps(g), strict=True))
     taken = sum(item is not None and item is not Ellipsis for item in index)
     dims: list[Dim] = []
@@ -221,7 +221,7 @@ def slice_backward(gpu: Gpu, g: Array, shape: Dims, index: Index) -> Array:
 
 
 def _into(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Give a function that always allocates an `out=` like the others'."""
+    """A kernel with `out=`, from a function that always allocates its result."""
 
     def kernel(gpu: Gpu, *args: Any, out: Array | None = None, **kwargs: Any) -> Array:
         return gpu.result(function(gpu, *args, **kwargs), out)

@@ -1,4 +1,4 @@
-"""Stable sorting: launches of kernels/sort.cu, which wait for nothing and look at no data."""
+"""Stable sorting: launches of kernels/sort.cu. The host neither waits nor looks at data."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _SORT = np.dtype(  # `Sort` of kernels/sort.cu
 def argsort(gpu: Gpu, x: Array, descending: bool = False, limit: int = 0) -> Array:
     """int64 indices that sort each row (the last dimension) of a contiguous array, stably.
 
-    NaN is the largest. limit: x is int64, and what is not in range(limit) counts as limit, so
-    that fewer bits need to be looked at (0: no limit).
+    NaN is the largest. limit: x is int64, and a value that is not in range(limit) counts as limit,
+    so that the sort needs fewer bits (0: no limit).
     """
     out = gpu.empty(x.shape, np.int64)
     if x.size:
@@ -38,7 +38,7 @@ def argsort(gpu: Gpu, x: Array, descending: bool = False, limit: int = 0) -> Arr
 
 
 def _sort_short(gpu: Gpu, x: Array, out: Array, n: int, descending: bool, limit: int) -> None:
-    """In one launch, each block as many rows as two items a thread allow."""
+    """Sort in one launch; a block takes as many rows as two items a thread allow."""
     rows, width = x.size // n, 1 << (n - 1).bit_length()
     threads = max(THREADS, width // 2)
     grid = gpu.blocks(rows * width, 2 * threads)
@@ -48,32 +48,32 @@ def _sort_short(gpu: Gpu, x: Array, out: Array, n: int, descending: bool, limit:
 
 
 def _sort_long(gpu: Gpu, x: Array, out: Array, n: int, descending: bool, limit: int) -> None:
-    """In two launches for each digit; keys and order go from one pass to the next."""
+    """Sort in two launches for each digit; keys and order go from one pass to the next."""
     rows = x.size // n
     bits = limit.bit_length() if limit else _key_bits(x.dtype)
     passes = -(-bits // _DIGIT_BITS)
     part, parts = _cut(n, gpu.blocks(MOST_BLOCKS, waves=2)[0] // rows)
-    form = np.zeros((), _SORT)
-    form["x"], form["limit"], form["descending"] = x.data.ptr, limit, descending
-    form["rows"], form["n"], form["part"], form["parts"] = rows, n, part, parts
-    form["bits"] = digit_bits = -(-bits // passes)
+    struct = np.zeros((), _SORT)
+    struct["x"], struct["limit"], struct["descending"] = x.data.ptr, limit, descending
+    struct["rows"], struct["n"], struct["part"], struct["parts"] = rows, n, part, parts
+    struct["bits"] = digit_bits = -(-bits // passes)
     counts = gpu.empty((rows * parts * _DIGITS,), np.uint32)
-    form["counts"] = counts.data.ptr
+    struct["counts"] = counts.data.ptr
     key_type = np.uint64 if x.itemsize == 8 else np.uint32
     keys = [gpu.empty((x.size,), key_type) for _ in range(min(2, passes - 1))]
     orders = [out] if passes == 1 else [out, gpu.empty(out.shape, np.int64)]
     grid = gpu.blocks(rows * parts, 1)
     for last in reversed(range(passes)):  # 0 in the last pass, which writes to out
-        form["shift"] = (passes - 1 - last) * digit_bits
-        form["keys_out"] = keys[last % len(keys)].data.ptr if last else NULL
-        form["out"] = orders[last % 2].data.ptr
+        struct["shift"] = (passes - 1 - last) * digit_bits
+        struct["keys_out"] = keys[last % len(keys)].data.ptr if last else NULL
+        struct["out"] = orders[last % 2].data.ptr
         for name in ("sort_counts", "sort_scatter"):
-            gpu.launch("sort", name, x.dtype, grid, (THREADS,), (form[()],))
-        form["keys"], form["order"] = form["keys_out"], form["out"]
+            gpu.launch("sort", name, x.dtype, grid, (THREADS,), (struct[()],))
+        struct["keys"], struct["order"] = struct["keys_out"], struct["out"]
 
 
 def _key_bits(dtype: np.dtype[Any]) -> int:
-    """How many bits of a dtype's keys can differ."""
+    """The number of bits in which a dtype's keys can differ."""
     return 1 if dtype == np.bool_ else 8 * dtype.itemsize
 
 

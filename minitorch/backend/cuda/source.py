@@ -1,7 +1,6 @@
 """Arrays made of numbers, random ones among them: launches of source.cu.
 
-The random numbers are the CPU's: the same words of Philox 4x64-10, made into numbers in the same
-way.
+The random numbers are the CPU's: the same words of Philox 4x64-10, converted in the same way.
 """
 
 from __future__ import annotations
@@ -57,24 +56,24 @@ def _draw(
     n: int,
     word: int,
     args: tuple[Any, ...],
-    place: tuple[int, int],
+    position: tuple[int, int],
 ) -> Array:
-    """Launch a kernel of n steps that reads words of `word` bytes from a place in a stream."""
+    """Launch a kernel of n steps that reads words of `word` bytes from a position in a stream."""
     if n:
         grid = gpu.blocks(n, THREADS * (32 // word))
-        seed, offset = place
-        begin = gpu.numbers(_place, {"seed": seed, "offset": offset})
+        seed, offset = position
+        begin = gpu.numbers(_position, {"seed": seed, "offset": offset})
         args = (*args, *begin, np.int64(out.size))
         gpu.launch("source", name, out.dtype, grid, (THREADS,), (out, *args))
     return out
 
 
-def _place(seed: int, offset: int) -> Any:
+def _position(seed: int, offset: int) -> Any:
     return np.array((seed, offset), PLACE)[()]
 
 
 def _word(dtype: DType) -> int:
-    """How many bytes of the stream a real number is made of."""
+    """The number of bytes of the stream that a real number takes."""
     return 8 if dtype == FLOAT64 else 4
 
 

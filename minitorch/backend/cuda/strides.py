@@ -1,7 +1,7 @@
-"""How several arrays are walked together: broadcast to one shape, dimensions merged, in elements.
+"""Strided iteration over several arrays: broadcast to one shape, dimensions merged, in elements.
 
-`walks` makes the struct `Walk` of kernels/strides.cuh. What depends on shapes and strides alone is
-worked out once and kept.
+`walks` makes the struct `Walk` of kernels/strides.cuh. A cache holds the parts of it that depend on
+shapes and strides alone.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def stretched(own: Dims, strides: Dims, itemsize: int, shape: Dims) -> Dims:
 
 @lru_cache(_KEPT)
 def merge(shape: Dims, *steps: Dims) -> tuple[Dims, tuple[Dims, ...]]:
-    """The same walk in fewer dimensions: none of length 1, those that lie in a row as one.
+    """The same iteration in fewer dimensions: none of length 1, contiguous ones as one.
 
     steps: of each array along `shape`. Returns the new shape and steps, outermost first.
     """
@@ -92,26 +92,26 @@ def walk_type(n: int) -> np.dtype[Any]:
 
 
 def walks(shape: Dims, arrays: Sequence[Array | None], pack: int = 1) -> list[tuple[np.void, int]]:
-    """One struct `Walk` for arrays broadcast to `shape` (None: a number stands in for one), and how
+    """One struct `Walk` for arrays broadcast to `shape` (None: a number in its stead), and how
     many threads have something to do.
 
     Several where the arrays have more than MAX_DIMS dimensions that do not merge; none where
     there are no elements. ValueError where an array does not stretch to `shape`, which is that of
     the first. pack: how many elements a kernel moves at once where it may: "packed" says whether.
     """
-    # The first one has that shape, and hardly ever strides: it takes CuPy long to tell them.
+    # The first array has that shape and is nearly always contiguous: CuPy's `strides` is slow.
     layouts = tuple([None if x is None else (x.shape, x.strides, x.itemsize) for x in arrays[1:]])
     first: Any = arrays[0]
     own = first.itemsize, None if first._c_contiguous else first.strides
     pointers = [0 if x is None else x.data.ptr for x in arrays]
-    forms = _forms(shape, pack, own, layouts, tuple([p % _WIDEST_PACK for p in pointers]))
+    tails = _struct_tails(shape, pack, own, layouts, tuple([p % _WIDEST_PACK for p in pointers]))
     kind = walk_type(len(arrays))
-    if len(forms) == 1:  # it begins where the arrays do
-        form, _, threads = forms[0]
-        return [(struct_of(kind, pointers, form), threads)]
+    if len(tails) == 1:  # it begins at the arrays' first elements
+        tail, _, threads = tails[0]
+        return [(struct_of(kind, pointers, tail), threads)]
     return [
-        (struct_of(kind, list(map(add, pointers, starts)), form), threads)
-        for form, starts, threads in forms
+        (struct_of(kind, list(map(add, pointers, starts)), tail), threads)
+        for tail, starts, threads in tails
     ]
 
 
@@ -121,17 +121,17 @@ def struct_of(kind: np.dtype[Any], pointers: Sequence[int], rest: bytes) -> Any:
 
 
 @lru_cache(_KEPT)
-def _forms(
+def _struct_tails(
     shape: Dims,
     pack: int,
     first: tuple[int, Dims | None],
     others: tuple[tuple[Dims, Dims, int] | None, ...],
     ends: Dims,
 ) -> list[tuple[bytes, Dims, int]]:
-    """The structs behind their pointers, where in each array (in bytes) they begin, and threads.
+    """Each struct behind its pointers, its offset in each array (in bytes), and its threads.
 
     first: bytes of an element and strides (None: contiguous) of the first array; others: shape,
-    strides and bytes of an element of the others. ends: of their addresses.
+    strides and bytes of an element of the others. ends: the low bits of their addresses.
     """
     size, strides = first
     if strides is None:
@@ -146,17 +146,17 @@ def _forms(
     shape, steps = merge(*_ordered(shape, *steps))
     outer = max(0, len(shape) - MAX_DIMS)
     packed = outer == 0 and _packs(shape, steps, pack)
-    form = _form(shape[outer:], [step[outer:] for step in steps], packed)
+    tail = _struct_tail(shape[outer:], [step[outer:] for step in steps], packed)
     leading = [(step[:outer], size) for step, size in zip(steps, sizes)]
     threads = prod(shape[outer:]) // (pack if packed else 1)
     return [
-        (form, tuple([size * sum(map(mul, place, step)) for step, size in leading]), threads)
-        for place in product(*map(range, shape[:outer]))
+        (tail, tuple([size * sum(map(mul, index, step)) for step, size in leading]), threads)
+        for index in product(*map(range, shape[:outer]))
     ]
 
 
 def _packs(shape: Dims, steps: Sequence[Dims], pack: int) -> bool:
-    """Whether `pack` neighbours lie side by side, or are one element, in every array."""
+    """Whether `pack` neighbours are contiguous, or one element, in every array."""
     if pack == 1 or not shape or shape[-1] % pack or steps[0][-1] != 1:
         return False
     return all(
@@ -170,30 +170,30 @@ def _ordered(shape: Dims, *steps: Dims) -> tuple[Dims, ...]:
     return tuple([tuple([numbers[d] for d in order]) for numbers in (shape, *steps)])
 
 
-def _form(shape: Dims, steps: Sequence[Dims], packed: bool = False) -> bytes:
+def _struct_tail(shape: Dims, steps: Sequence[Dims], packed: bool = False) -> bytes:
     """A struct `Walk` behind its pointers."""
-    form = np.zeros((), walk_type(len(steps)))
-    form["n"] = prod(shape)
-    form["dims"] = len(shape)
-    form["narrow"] = _narrow(shape, steps)
-    form["packed"] = packed
-    form["shape"][: len(shape)] = shape[::-1]
-    for row, step in zip(form["step"], steps, strict=True):
+    struct = np.zeros((), walk_type(len(steps)))
+    struct["n"] = prod(shape)
+    struct["dims"] = len(shape)
+    struct["narrow"] = _narrow(shape, steps)
+    struct["packed"] = packed
+    struct["shape"][: len(shape)] = shape[::-1]
+    for row, step in zip(struct["step"], steps, strict=True):
         row[: len(shape)] = step[::-1]
-    return form.tobytes()[form["array"].nbytes :]
+    return struct.tobytes()[struct["array"].nbytes :]
 
 
 def transposing(out: Array, x: Array) -> tuple[Any, int] | None:
-    """The walk of a copy by tiles, and their number.
+    """The struct `Walk` of a copy by tiles, and the number of tiles.
 
     Dimension 0 is contiguous in `out`, dimension 1 in x. None where there are no such dimensions,
-    or one is so short that a walk in the order of `out` touches few sectors of 32 bytes as well.
+    or one is so short that iterating in the order of `out` touches few sectors of 32 bytes as well.
     """
     found = _transposing(out.shape, *(element_steps(a, out.shape) for a in (out, x)))
     if found is None:
         return None
-    form, tiles = found
-    return struct_of(walk_type(2), (out.data.ptr, x.data.ptr), form), tiles
+    tail, tiles = found
+    return struct_of(walk_type(2), (out.data.ptr, x.data.ptr), tail), tiles
 
 
 @lru_cache(_KEPT)
@@ -208,13 +208,13 @@ def _transposing(shape: Dims, *steps: Dims) -> tuple[bytes, int] | None:
     tiles = prod(shape) // (height * width) * -(-height // TILE) * -(-width // TILE)
     order = [d for d in range(len(shape)) if d not in (rows, columns)] + [rows, columns]
     shape, to, of = (tuple([numbers[d] for d in order]) for numbers in (shape, to, of))
-    return _form(shape, [to, of]), tiles
+    return _struct_tail(shape, [to, of]), tiles
 
 
 def _narrow(shape: Dims, steps: Sequence[Dims]) -> bool:
-    """Whether 32 bits hold the number of elements and every offset on the way."""
-    reach = [sum((n - 1) * abs(s) for n, s in zip(shape, step, strict=True)) for step in steps]
-    return max([prod(shape), *reach]) < 2**31
+    """Whether 32 bits hold the number of elements and every offset."""
+    extents = [sum((n - 1) * abs(s) for n, s in zip(shape, step, strict=True)) for step in steps]
+    return max([prod(shape), *extents]) < 2**31
 
 
 def bounds(x: Array) -> tuple[int, int]:
@@ -231,7 +231,7 @@ def bounds(x: Array) -> tuple[int, int]:
 def overlap(x: Array, out: Array) -> bool:
     """Whether writing out's elements one by one could change elements of x still to be read.
 
-    Not where both are the same places in the same order.
+    False where both have the same addresses in the same order.
     """
     if x is out or not x.size or not out.size:
         return False
@@ -244,7 +244,7 @@ def overlap(x: Array, out: Array) -> bool:
 
 
 def check_writable(x: Array) -> None:
-    """ValueError, as NumPy's, where several elements of x share one place in memory."""
+    """ValueError, as NumPy's, where several elements of x share one address."""
     if (
         0 in x.strides
         and x.size

@@ -1,8 +1,8 @@
-"""Copies between host and devices; with pinned memory they need not be waited for.
+"""Copies between host and devices; with pinned memory the host need not wait for them.
 
-A copy that is not waited for reads or writes its host memory when the stream comes to it. What
-the caller has to do (synchronise before reading a result, not change a source too early) is as
-in PyTorch; that the memory itself stays is seen to here.
+An asynchronous copy reads or writes its host memory in the order of its stream. The caller's duties
+(synchronise before reading a result, do not change a source too early) are as in PyTorch; this
+module keeps the memory itself alive.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 from minitorch.backend.cuda.gpu import Gpu
 
 Array = Any
-_in_flight: deque[tuple[Any, np.ndarray]] = deque()  # events, and what is copied until then
+_in_flight: deque[tuple[Any, np.ndarray]] = deque()  # events, and the arrays of copies until then
 
 
 def from_host(gpu: Gpu, array: np.ndarray, index: int, non_blocking: bool = False) -> Array:
     """A NumPy array on a device.
 
-    non_blocking: pinned memory is read later; other memory is always read at once.
+    non_blocking: the device reads pinned memory later; it always reads other memory at once.
     """
     with gpu.on(index):
         if non_blocking and array.nbytes and array.flags.c_contiguous and is_pinned(array):
@@ -31,12 +31,12 @@ def from_host(gpu: Gpu, array: np.ndarray, index: int, non_blocking: bool = Fals
             _keep(gpu, array)
             return result
         source = np.ascontiguousarray(array)  # never 0-d: CuPy fills those, and makes 0 of -0
-        # CuPy reads pinned memory when the stream comes to it, any other at once.
+        # CuPy reads pinned memory in the order of the stream, other memory at once.
         return gpu.xp.asarray(source, blocking=is_pinned(source)).reshape(array.shape)
 
 
 def to_host(gpu: Gpu, array: Array, non_blocking: bool = False) -> np.ndarray:
-    """An array as NumPy's. non_blocking: in pinned memory, there after a synchronisation."""
+    """A NumPy array of the elements. non_blocking: pinned, and filled after a synchronisation."""
     device = int(array.device.id)
     with gpu.on(device):
         ordered = gpu.contiguous(array)
@@ -64,7 +64,7 @@ def across(gpu: Gpu, array: Array, index: int) -> Array:
         if array.nbytes:
             result.data.copy_from_device_async(array.data, array.nbytes)
         copied = stream.record()
-    with gpu.on(here):  # the source's memory is used again in the order of its stream
+    with gpu.on(here):  # its stream may reuse the source's memory after the copy
         cuda.get_current_stream().wait_event(copied)
     return result
 
@@ -80,7 +80,7 @@ def pinned(gpu: Gpu, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray
 
 
 def pin(gpu: Gpu, array: np.ndarray) -> np.ndarray:
-    """A copy in pinned memory; the array itself if it is there."""
+    """A copy in pinned memory; the array itself if it is pinned already."""
     if is_pinned(array):
         return array
     copy = pinned(gpu, array.shape, array.dtype)

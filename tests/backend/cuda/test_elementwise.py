@@ -396,7 +396,7 @@ def test_more_dimensions_than_a_kernel_walks():
 def test_places_past_32_bits():
     def narrow(shape, *steps):
         others = tuple((shape, step, 1) for step in steps[1:])
-        ((form, _, _),) = strides._forms(shape, 1, (1, steps[0]), others, (0,) * len(steps))
+        ((form, _, _),) = strides._struct_tails(shape, 1, (1, steps[0]), others, (0,) * len(steps))
         return strides.struct_of(strides.walk_type(len(steps)), [0] * len(steps), form)["narrow"]
 
     assert not narrow((2**16, 2**16), (2**16, 1), (1, 2**16))
@@ -406,13 +406,13 @@ def test_places_past_32_bits():
 
 def test_wide_positions_walk_as_narrow_ones(monkeypatch):
     x = sample("float32")
-    strides._forms.cache_clear()
+    strides._struct_tails.cache_clear()
     monkeypatch.setattr(strides, "_narrow", lambda shape, steps: False)
     try:
         assert_same(SIM["add"](put(x)[::-1].T, put(x)[:, ::2][:, :1].T), x[::-1].T + x[:, :1].T)
         assert_same(SIM["clone"](put(x)[::-2, ::-1]), x[::-2, ::-1])
     finally:
-        strides._forms.cache_clear()
+        strides._struct_tails.cache_clear()
 
 
 # What is broadcast or cut out of rows: (both operands of an array (6, 64), packs of 16 bytes).
