@@ -175,8 +175,8 @@ def principal_components(
     )
     variance = s**2 / max(float((s**2).sum()), 1e-30)
     absent = max(count - len(axes), 0)
-    places = np.pad(centred @ axes.T, ((0, 0), (0, absent)))
-    return places, [*variance[:count].tolist(), *[0.0] * absent]
+    coordinates = np.pad(centred @ axes.T, ((0, 0), (0, absent)))
+    return coordinates, [*variance[:count].tolist(), *[0.0] * absent]
 
 
 def _array(x: Any) -> Any:

@@ -1,9 +1,9 @@
 """Skip-gram and CBOW as matrix products over blocks of neighbouring words.
 
 word2vec.c takes one pair of words at a time. Here a block of consecutive words (the centres) meets
-the block widened by the window (its halo) and a pool of noise words in one matrix product. Of the
+the block widened by the window (its halo) and K shared negatives in one matrix product. Of the
 products of centres and halo only a band counts: the pairs within each centre's window. Every pair
-of a block shares the pool, weighted so that a pair has `negative` negatives.
+of a block shares the negatives, weighted so that a pair has `negative` of them.
 
 In CBOW the words of a window together are the one side of a pair, and the centre is the other.
 """
@@ -162,12 +162,12 @@ class CBOW(SkipGram):
         (n, L, 1); the halo; what is to be predicted, and what that counts.
         """
         width = 2 * self.window + 1
-        halo, pool = blocks.halves(self.window)
+        halo, negatives = blocks.halves(self.window)
         weights = blocks.weights[:, :width]
         inside = (weights > 0).to(weights.dtype)
         count = inside.sum(1).clamp(min=1).unsqueeze(2)
         counted = ops.cat([weights.amax(1, keepdim=True), blocks.weights[:, width:]], dim=1)
-        return dense(inside).mT, count, halo, (ops.cat([blocks.centres, pool], dim=1), counted)
+        return dense(inside).mT, count, halo, (ops.cat([blocks.centres, negatives], dim=1), counted)
 
     def _sample_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
         """As of SkipGram."""

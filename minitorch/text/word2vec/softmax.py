@@ -173,12 +173,12 @@ def _around(x: Tensor, size: int) -> Tensor:
     width = x.shape[1] - size + 1
     if width == 1:
         return x.unsqueeze(2)
-    place = arange(size, device=x.device).unsqueeze(1) + arange(width, device=x.device)
-    return x[:, place]
+    index = arange(size, device=x.device).unsqueeze(1) + arange(width, device=x.device)
+    return x[:, index]
 
 
 def _folded(parts: Tensor) -> Tensor:
-    """What `_around` made, (n, L, width, *), summed at its places: (n, L + width - 1, *)."""
+    """What `_around` made, (n, L, width, *), summed over the windows: (n, L + width - 1, *)."""
     n, size, width, *depth = parts.shape
     total = parts.new_zeros(n, size + width - 1, *depth)
     for o in range(width):

@@ -74,7 +74,7 @@ def tiles(centres: int, span: int, depth: int, piece: int, itemsize: int, room: 
     piece: how many elements are moved at once.
     """
     while True:
-        # An odd number of pieces, so that equal places of neighbouring rows are in other banks.
+        # An odd number of pieces, so that equal offsets in neighbouring rows are in other banks.
         stride = (-(-depth // piece) | 1) * piece
         banks = _BANKS_BYTES // itemsize
         pitch = centres + (-(-centres // _SIDE) - centres) % banks
