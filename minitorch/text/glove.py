@@ -390,7 +390,7 @@ class _Position:
 
 
 class _Run:
-    """What one call of `train` works with; `checkpoint` holds it, if there is one."""
+    """The state of one call of `train`; `checkpoint`, if given, is the file that holds it."""
 
     def __init__(
         self,
@@ -478,8 +478,8 @@ class _Run:
         if stop:
             raise KeyboardInterrupt(
                 f"stopped after {self.position.epoch} of {self.epochs} epochs and "
-                f"{self.position.pair} pairs; {self.checkpoint} holds the run up to there, and resume=True goes on "
-                "from it"
+                f"{self.position.pair} pairs; {self.checkpoint} holds the run up to there, and "
+                "resume=True goes on from it"
             )
 
     def save(self, keep: bool = True) -> None:

@@ -155,8 +155,8 @@ def term_documents(
         columns.extend([length] * len(counted))
         data.extend(counted.values())
         length += 1
-    places = np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32)
-    counts: Any = sparse.csr_array((np.array(data), places), shape=(len(index), length))
+    coordinates = np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32)
+    counts: Any = sparse.csr_array((np.array(data), coordinates), shape=(len(index), length))
     if vocab is None:
         barred = set(stop_words)
         allowed = np.array([word not in barred for word in index], dtype=bool)

@@ -283,12 +283,12 @@ def _name(file: IO[Any]) -> Path:
 def _find(package: str, folder: str, file: str) -> Path:
     """Path of a file that a Debian package brings, or a copy of it in $MINITORCH_DATA."""
     own = os.environ.get("MINITORCH_DATA")
-    places = [Path(place) for place in (own, folder) if place]
-    for place in places:
-        if (place / file).is_file():
-            return place / file
+    folders = [Path(each) for each in (own, folder) if each]
+    for each in folders:
+        if (each / file).is_file():
+            return each / file
     raise FileNotFoundError(
-        f"{file} is not in {' or '.join(map(str, places))}: install the Debian package {package} "
+        f"{file} is not in {' or '.join(map(str, folders))}: install the Debian package {package} "
         f"(apt install {package}), or put the file into the folder $MINITORCH_DATA"
     )
 

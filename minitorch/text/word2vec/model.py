@@ -87,7 +87,7 @@ _ASKING = (
     *("most_similar", "most_similar_cosmul", "similarity", "n_similarity", "doesnt_match"),
     *("similar_by_word", "similar_by_vector", "wmdistance", "evaluate_word_pairs"),
 )
-# Attributes of gensim 3's Word2Vec, and where they are now.
+# Attributes of gensim 3's Word2Vec, and their names now.
 _MOVED = {
     "size": "vector_size",
     "iter": "epochs",
@@ -102,11 +102,11 @@ _MOVED = {
     "save_word2vec_format": "wv.save_word2vec_format",
     **{name: f"wv.{name}" for name in _ASKING},
 }
-# What `wv` says of words that follows from their counts.
+# Attributes of the words in `wv` that follow from their counts.
 _DERIVED = ("sample_int", "code", "point")
 
 
-# What a deep copy has in common with its model: it is never changed.
+# Attributes that a deep copy shares with its model: they never change.
 _SHARED = ("_scanned", "_numbered", "vocab", "callbacks", "hashfxn", "device")
 
 
@@ -622,7 +622,7 @@ class Word2Vec(Options):
         schedule: Schedule,
         writing: AbstractContextManager[object] | None = None,
     ) -> Trainer:
-        """What trains the model on chunks of a corpus."""
+        """The `Trainer` of the model for chunks of a corpus."""
         random = self.generator.get_state()
         blocks = self._blocks_at_once(schedule.high)
         sampler = self._sampler()
@@ -652,7 +652,7 @@ class Word2Vec(Options):
         return starting
 
     def _team(self, numbered: Numbered, epochs: int) -> Any:
-        """What opens the processes that train, or this one where one is enough."""
+        """A context manager of the processes that train, or of this one where one is enough."""
         workers = self._processes(numbered)
         if workers == 1:
             self._end_workers()

@@ -97,7 +97,7 @@ class Turns:
 
 
 def hung_up(descriptor: int) -> Callable[[], bool]:
-    """What tells whether the other end of a pipe that is read from has been closed."""
+    """A check whether the other end of a pipe that is read from has been closed."""
     poll = select.poll()
     poll.register(descriptor, 0)
     return lambda: bool(poll.poll(0))
@@ -125,7 +125,7 @@ class _Worker:
             print(json.dumps(what), file=self.said, flush=True)
 
     def _listen(self, answers: Answers) -> None:
-        """Put what it answers into the queue, and at its end what is known of that."""
+        """Put the answers of the process into the queue, and at its end the reason."""
         line, fault = "", ""
         try:
             for line in self.heard:
@@ -160,7 +160,7 @@ def _module_folders() -> list[str]:
 
 
 def _ending(status: int) -> str:
-    """What an exit status says."""
+    """The text of an exit status."""
     if status >= 0:
         return f"has ended with status {status}"
     killer = signal.Signals(-status).name

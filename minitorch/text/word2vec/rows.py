@@ -32,7 +32,7 @@ class Windows(Rows):
     def __init__(self, table: Tensor, rows: Tensor, into: Tensor, back: Tensor) -> None:
         super().__init__(table, rows)
         self.vectors, self.back = into @ self.vectors, back
-        self.gain = into.sum(2)  # how far a vector goes where each of its words goes 1
+        self.gain = into.sum(2)  # the step of a vector where each of its words moves by 1
 
     def curvature(self, bounds: Tensor) -> Tensor:
         """Of each vector the largest H of its words."""

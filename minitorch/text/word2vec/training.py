@@ -89,7 +89,7 @@ class Part(NamedTuple):
 
 
 def _early(items: Iterator[_T]) -> Iterator[_T]:
-    """The same items, each from a thread that makes it while the one before is worked on."""
+    """The same items, prefetched by a thread while the caller works on the one before."""
     end: Any = object()
     with ThreadPoolExecutor(1) as thread:
         following = thread.submit(next, items, end)
