@@ -84,7 +84,7 @@ def _rounded(numbers: Any) -> Any:
 
 
 def _colors(shown: KeyedVectors, name: str | None) -> dict[str, Any]:
-    """What colours the words: its name and a value for each, numbers or names."""
+    """The attribute that colours the words: its name and a value for each, numbers or names."""
     known = shown.expandos
     if name is None:
         name = "count" if "count" in known else "rank"

@@ -63,7 +63,7 @@ class Cooccurrence:
         return float(self.counts[row, column])
 
     def state_dict(self) -> dict[str, Any]:
-        """What a file holds: the vocabulary's state, and the matrix by row."""
+        """The state for a file: the vocabulary's state, and the matrix by row."""
         parts = ("data", "indices", "indptr")
         matrix = {part: from_numpy(getattr(self.counts, part)) for part in parts}
         return {"vocab": self.vocab.state_dict(), "matrix": matrix}

@@ -328,7 +328,7 @@ class GloVe:
         model_file.write(path, "GloVe", self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
+        """The state for a file: that of `KeyedVectors.state_dict`, and all learnt tensors."""
         if self.cooccurrence is None:
             raise RuntimeError("GloVe: save: build_vocab has to come first")
         return {

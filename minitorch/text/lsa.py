@@ -229,7 +229,7 @@ class LSA:
         device: Device | str | None = None,
         dtype: DType | None = None,
     ) -> LSA:
-        """Of a matrix with a row for each word: a Cooccurrence, its `ppmi`, term-document counts.
+        """The LSA of word rows: of a Cooccurrence, its `ppmi`, or term-document counts.
 
         words: the word of each row (a Cooccurrence has them). Raises ValueError if they are not
         as many as the rows.

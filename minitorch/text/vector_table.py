@@ -552,7 +552,7 @@ class VectorTable:
 
 
 def shown(found: Tensor) -> Any:
-    """What is handed out: on the CPU a NumPy array of the same memory, elsewhere the Tensor."""
+    """A table for the user: on the CPU a NumPy array of the same memory, elsewhere the Tensor."""
     return found.numpy() if found.device.type == "cpu" else found
 
 

@@ -292,7 +292,7 @@ def _save(figure: Figure, path: str | Path) -> Path:
 
 
 def suffix_of(path: Path) -> str:
-    """What a file's name says of its format: the suffix in lower case, without its dot."""
+    """The format that a file's name gives: the suffix in lower case, without its dot."""
     return path.suffix[1:].lower()
 
 

@@ -1,4 +1,4 @@
-"""What a recorded graph holds, as the tables of a lecture on automatic differentiation.
+"""Tables of a recorded graph, as in a lecture on automatic differentiation.
 
 Each node of the tape is a row: its value, forward tangents, the adjoint, and what each edge brings
 into the adjoint. The adjoints are computed apart: no `.grad` changes, no hook runs, and the graph
@@ -33,7 +33,7 @@ _FEW = 4  # a vector of so many elements is printed in full
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a node's adjoint gets from one child, a node that was computed from it.
+    """A term of a node's adjoint from one child, a node that was computed from it.
 
     local: the derivative of the child by the node, where both are single numbers, else None.
     amount: the child's adjoint times the local derivative (a vector-Jacobian product).

@@ -97,7 +97,7 @@ class Encoded:
 
 
 def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
-    """What is known of a corpus by its counts: it has no tokens.
+    """A corpus of which only the counts are known, without tokens.
 
     Raises ValueError for a count that cannot be.
     """

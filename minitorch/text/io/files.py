@@ -32,7 +32,7 @@ _UNPACKED, _RATIO = 1 << 28, 200
 _BUFFER = 1 << 16  # bytes
 _BLANKS = (" ", "\t", "\r")  # where a long line is cut
 _LOOKED_AT = 8192  # bytes of a text, in which a NUL says that it is none
-# Encodings other than UTF-8, by their first bytes.
+# Kinds of files that are not text in UTF-8, by their first bytes.
 _MARKS = {
     codecs.BOM_UTF32_LE: "a text in UTF-32 (encoding='utf-32')",
     codecs.BOM_UTF16_LE: "a text in UTF-16 (encoding='utf-16')",

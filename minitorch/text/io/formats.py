@@ -222,7 +222,7 @@ def read_word2vec(
 
 
 class _Word2VecFile(_File):
-    """What has been read of a file of vectors: `keys` and their `numbers`."""
+    """The part of a file of vectors that has been read: `keys` and their `numbers`."""
 
     def __init__(self, path: Path, encoding: str, unicode_errors: str, double: bool) -> None:
         super().__init__(path)

@@ -160,7 +160,7 @@ def from_counted(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def text(value: object) -> Tensor:
-    """What JSON can say, or `plain` gives, as bytes of JSON: uint8 (n,).
+    """A value of JSON, or one that `plain` gives, as bytes of JSON: uint8 (n,).
 
     A file's header has no room for so much. Raises TypeError for anything else.
     """

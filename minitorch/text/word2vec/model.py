@@ -739,7 +739,7 @@ class Word2Vec(Options):
         model_file.write(fname_or_handle, "Word2Vec", self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
+        """The state for a file: that of `KeyedVectors.state_dict`, and all learnt tensors."""
         built = self._numbered is not None
         locks = as_tensor(self.wv.vectors_lockf, device="cpu")
         expandos = self.wv.expandos.items()

@@ -119,7 +119,7 @@ class SkipGram(Module):
             other.sgd_step_(*self._predicting(blocks), rate, loss)
 
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
-        """What `predicted` gives, with the rows that the vectors are made of."""
+        """The result of `predicted`, with the rows that its vectors are made of."""
         halo, _ = blocks.halves(self.window)
         rows = Rows(self.input.weight.detach(), halo)
         return rows, blocks.centres, blocks.weights[:, : 2 * self.window + 1]
@@ -153,13 +153,13 @@ class CBOW(SkipGram):
         return value.detach() + (slope - slope.detach()), *targets, 1
 
     def predicted(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
-        """As of SkipGram: one vector for each centre."""
+        """See SkipGram; one vector for each centre."""
         x, _, weights, width = self._pairs(blocks)
         return x, blocks.centres, weights[:, :width]
 
     def _windows(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Which words of the halo are in each centre's window, (n, L, L + 2w); how many they are,
-        (n, L, 1); the halo; what is to be predicted, and what that counts.
+        """A mask of the halo words in each window, (n, L, L + 2w); their number, (n, L, 1);
+        the halo; the words to be predicted, and their weights.
         """
         width = 2 * self.window + 1
         halo, negatives = blocks.halves(self.window)
@@ -170,7 +170,7 @@ class CBOW(SkipGram):
         return dense(inside).mT, count, halo, (ops.cat([blocks.centres, negatives], dim=1), counted)
 
     def _sample_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
-        """As of SkipGram."""
+        """See SkipGram."""
         assert self.output is not None
         tables = self.input.weight, self.output.weight
         if self.compiled and tables[0].dtype is dtypes.float32:
@@ -185,13 +185,13 @@ class CBOW(SkipGram):
         )
 
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
-        """As of SkipGram."""
+        """See SkipGram."""
         into, back, halo, (_, counted) = self._matrices(blocks)
         rows = Windows(self.input.weight.detach(), halo, into, back)
         return rows, blocks.centres, counted[:, :1]
 
     def _matrices(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """`windows` of `negative_sampling_sgd_`, and otherwise as `_windows`."""
+        """The two `windows` of `negative_sampling_sgd_`; the halo and the targets of `_windows`."""
         inside, count, halo, targets = self._windows(blocks)
         into, back = (inside / count, inside) if self.mean else (inside, inside / count)
         return into, back, halo, targets

@@ -152,7 +152,7 @@ class BlockSampler:
         return Blocks(centres, ops.cat([halo, negatives], dim=1), weights)
 
     def _weights(self, centres: Tensor, halo: Tensor, negatives: Tensor, band: Tensor) -> Tensor:
-        """What each pair counts: see `Blocks`. band: row of `_bands` for each centre."""
+        """The weight of each pair: see `Blocks`. band: row of `_bands` for each centre."""
         n, size = centres.shape
         width = self._bands.shape[1]
         weights = empty(n, width + self.pool_size, size, **like(self.keep))

@@ -166,7 +166,7 @@ def _factors(bounds: Any, rows: Any, limit: Any, out: Any) -> Any:
 
 @_inside
 def _curvature(nx: Any, ny: Any, weights: Any, width: Any, hx: Any, hy: Any) -> None:
-    """What the pairs of a block add to H of its rows, from `_coherent` of both."""
+    """The terms of a block's pairs in H of its rows, from `_coherent` of both."""
     length = len(nx)
     halo = length + width - 1
     hx[:] = _ZERO

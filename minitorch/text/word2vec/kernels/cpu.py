@@ -59,7 +59,7 @@ def _negative_sampling(
 
 
 def _diagonals(pairs: Array, width: int) -> Array:
-    """Of (n, span, L) the halo words i to i + width - 1 with centre i: a view, (n, width, L)."""
+    """A view (n, width, L) of (n, span, L): halo words i to i + width - 1 with centre i."""
     (n, _, size), (block, row, column) = pairs.shape, pairs.strides
     return np.ndarray((n, width, size), pairs.dtype, pairs, strides=(block, row, row + column))
 
@@ -120,7 +120,7 @@ def _compiled_steps(
 
 
 class _Curvature:
-    """Of each row of a table what its pairs in one step add to H: see `damping`."""
+    """H of each row of a table, summed over its pairs in one step: see `damping`."""
 
     def __init__(self, table: Array) -> None:
         self.bound = np.zeros(len(table), table.dtype)
@@ -189,7 +189,7 @@ class _Band:
         self.loss, self.slopes, *_ = _negative_sampling(x, y, weights, width)
 
     def curvature(self, rate: float) -> tuple[Array, Array]:
-        """What the pairs add to H of each row of x and of y: see `damping`."""
+        """The terms of the pairs in H of each row of x and of y: see `damping`."""
         (n, size, _), width = self.x.shape, self.width
         halo, negatives = size + width - 1, self.weights[:, width:]
         near = np.zeros((n, halo, size), negatives.dtype)
@@ -225,7 +225,7 @@ class _Pairs:
         self.slopes *= weights
 
     def curvature(self, rate: float) -> tuple[Array, Array]:
-        """As of `_Band`."""
+        """See `_Band`."""
         one, many = self.weights[:, 0], self.weights[:, 1:]
         of_x, of_y, size = _coherent(self.x, rate), _coherent(self.y, rate), self.x.shape[1]
         of_near, of_negatives = of_y[:, :size], of_y[:, size:]
@@ -233,7 +233,7 @@ class _Pairs:
         return by_x, np.concatenate([one * of_x, np.matmul(many, of_x[..., None])[..., 0]], axis=1)
 
     def gradients(self, of_x: Array, of_y: Array) -> tuple[Array, Array]:
-        """As of `_Band`."""
+        """See `_Band`."""
         x, slopes, size = self.x, self.slopes, self.x.shape[1]
         slopes[:, 0] *= np.minimum(of_x, of_y[:, :size])
         slopes[:, 1:] *= np.minimum(of_x[:, None], of_y[:, size:, None])
