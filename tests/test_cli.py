@@ -161,7 +161,7 @@ def test_word_vectors_resume(run, corpus, tmp_path, monkeypatch):
     epoch = training.Run._epoch
 
     def interrupted(self, *args):
-        if self.place.epoch:
+        if self.position.epoch:
             raise KeyboardInterrupt
         epoch(self, *args)
 

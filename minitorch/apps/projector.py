@@ -47,12 +47,12 @@ def save(
         raise ValueError(f"projector: expected at least three words, got {len(shown)}")
     if neighbors < 1:
         raise ValueError(f"projector: neighbors: expected 1 or more, got {neighbors}")
-    places, shares = principal_components(shown.tensor.to("cpu").numpy(), 3)
+    coordinates, shares = principal_components(shown.tensor.to("cpu").numpy(), 3)
     near = shown.most_similar_batch(shown.index_to_key, topn=neighbors)
     data = {
         "title": title,
         "words": [str(key) for key in shown.index_to_key],
-        "places": _rounded(places / max(float(np.abs(places).max()), 1e-30)),
+        "places": _rounded(coordinates / max(float(np.abs(coordinates).max()), 1e-30)),
         "shares": _rounded(shares),
         "near": [[shown.get_index(key) for key, _ in found] for found in near],
         "cosines": [_rounded([cosine for _, cosine in found]) for found in near],
@@ -84,7 +84,7 @@ def _rounded(numbers: Any) -> Any:
 
 
 def _colors(shown: KeyedVectors, name: str | None) -> dict[str, Any]:
-    """What colours the words: its name and a value for each, numbers or names."""
+    """The attribute that colours the words: its name and a value for each, numbers or names."""
     known = shown.expandos
     if name is None:
         name = "count" if "count" in known else "rank"

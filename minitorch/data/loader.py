@@ -116,7 +116,7 @@ class DataLoader:
         self._look()
 
     def _look(self) -> None:
-        """See what the dataset is made of, as it is now."""
+        """Look up the tensors and row numbers that the dataset consists of now."""
         self._rows = rows(self.dataset) if self._by_rows else None
         self._take = _rows_checked if self._rows is None else _taking(*self._rows)
 
@@ -136,7 +136,7 @@ class DataLoader:
         return ahead(make, self._parts(), self.num_workers, count)
 
     def _maker(self) -> Callable[[Any], Any]:
-        """What makes a batch of its part of the order."""
+        """The function that makes a batch from a part of the order."""
         if not self.pin_memory:
             return self._batch
         device = Device(self.pin_memory_device or get_default_device())
@@ -203,13 +203,13 @@ def _rows_checked(x: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _taking(tensors: tuple[Tensor, ...], chosen: Tensor | None) -> Take:
-    """What takes rows: with no look at their numbers where these are a permutation of ours."""
+    """The function that takes rows; it skips the bounds check for a permutation of all rows."""
     devices = {t.device for t in tensors}
     return rows_in_range if chosen is None and len(devices) == 1 else _rows_checked
 
 
 def pinned(batch: Any, device: Device) -> Any:
-    """A batch whose tensors, in whatever tuples, lists and mappings, are in pinned memory."""
+    """A batch (a pytree) whose tensors are in pinned memory."""
 
     def pin(leaf: Any) -> Any:
         if isinstance(leaf, Tensor):

@@ -40,7 +40,7 @@ def planar(
 
     name: circle, xor, gauss or spiral, whose values are the classes -1 and 1; reg-plane or
     reg-gauss, whose values lie in [-1, 1]. noise, from 0 to 1, blurs the border of the classes; of
-    reg-plane and reg-gauss it moves the place where the value is read. Equal seeds give equal
+    reg-plane and reg-gauss it moves the point where the value is read. Equal seeds give equal
     points on every device. Raises ValueError for another name, n below 1 or other noise.
     """
     if name not in PLANAR:
@@ -67,7 +67,7 @@ def _classes(n: int) -> Tensor:
 
 
 def _moved(x1: Tensor, x2: Tensor, noise: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """The places where values are read: off by up to `noise` of the radius."""
+    """The points where values are read: off by up to `noise` of the radius."""
     far = noise * RADIUS
     d1, d2 = (_uniform(-far, far, len(x1), generator) for _ in range(2))
     return x1 + d1, x2 + d2
@@ -103,8 +103,8 @@ def _spiral(n: int, noise: float, generator: Generator) -> Drawn:
     """Two arms of 1.75 turns from the middle out, half a turn apart."""
     values = _classes(n)
     half = n // 2
-    place = arange(n)
-    share = where(values > 0, place / max(half, 1), (place - half) / (n - half))
+    index = arange(n)
+    share = where(values > 0, index / max(half, 1), (index - half) / (n - half))
     angle = 1.75 * 2 * math.pi * share + where(values > 0, 0.0, math.pi)
     d1, d2 = (_uniform(-noise, noise, n, generator) for _ in range(2))
     return RADIUS * share * angle.sin() + d1, RADIUS * share * angle.cos() + d2, values

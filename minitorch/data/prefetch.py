@@ -25,7 +25,7 @@ def ahead(
     """Yield `make(part)` of each part, in order, up to `count` of them made before they are due.
 
     `parts` is read in the calling thread; default device and grad mode in the threads are the
-    caller's. What `make` raises is raised here, in place of its batch, with its traceback. The
+    caller's. What `make` raises is raised here, instead of its batch, with its traceback. The
     threads end when the iterator does, also where it is dropped in the middle; but neither Ctrl-C
     nor the end of the process waits for a batch that is being made.
     Raises RuntimeError in a process that was forked after the first batch, which lacks the threads.

@@ -189,14 +189,14 @@ def _find(name: str, root: str | Path | None, download: bool) -> Path:
         for path in (folder / name, folder / name.removesuffix(".gz")):
             if path.is_file():
                 return path
-    places = ", ".join(str(folder) for folder in folders)
+    searched = ", ".join(str(folder) for folder in folders)
     if not download or root is not None:
-        raise FileNotFoundError(f"Fashion-MNIST: no {name} in {places}")
+        raise FileNotFoundError(f"Fashion-MNIST: no {name} in {searched}")
     try:
         return fetch(FASHION_URL + name, _cache() / name, _FASHION_FILES[name])
     except OSError as error:
         raise FileNotFoundError(
-            f"Fashion-MNIST: no {name} in {places}, and no download ({error}). Install Debian's "
+            f"Fashion-MNIST: no {name} in {searched}, and no download ({error}). Install Debian's "
             "dataset-fashion-mnist, or set MINITORCH_DATA to a folder that has the file."
         ) from error
 

@@ -19,7 +19,7 @@ from minitorch.backend import cuda_sources, named, why_unavailable
 from minitorch.core.dtypes import ARRAY_DTYPES
 from minitorch.devtools import cost, published, static, steps
 from minitorch.devtools.cost import Cost
-from minitorch.text.word2vec.training import STRETCH
+from minitorch.text.word2vec.training import CHUNK
 
 
 # ---------------------------------------------------------------------- check
@@ -186,10 +186,10 @@ def _count_word2vec() -> None:
     _print_costs(costs, [])
     chunk = 1 << 12
     making = cost.counted(steps.word2vec_blocks("sim", chunk))
-    launches, blocks = len(cost.of_kind(making, *cost.LAUNCHES)), STRETCH // steps.CENTRES
+    launches, blocks = len(cost.of_kind(making, *cost.LAUNCHES)), CHUNK // steps.CENTRES
     print(
         f"{len(costs) / steps.STEPS / steps.BLOCKS:.2f} launches a block, and "
-        f"{launches / blocks:.2f} for making the blocks of {STRETCH} words: {launches} launches, "
+        f"{launches / blocks:.2f} for making the blocks of {CHUNK} words: {launches} launches, "
         f"{sum(c.moved for c in making) / chunk:,.0f} bytes a word\n"
     )
     row = 4 * steps.DEPTH

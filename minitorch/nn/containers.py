@@ -144,13 +144,13 @@ class Sequential(_Numbered):
 _ACTIVATIONS = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
 _CALL = Module.__call__
 _FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (Linear, *_ACTIVATIONS)}
-# What the forwards call, each of which somebody may have replaced.
+# The functions that the forwards call, which a user may have replaced.
 _functions = attrgetter("linear", *_ACTIVATIONS.values())
 _FUNCTIONS = _functions(F)
 
 
 def _untouched(module: Any) -> bool:
-    """Whether a module does what its class did at first, and nobody looks at what passes by."""
+    """Whether a module has the forward of its class and no hooks."""
     values, kind = module.__dict__, type(module)
     return (
         kind.forward is _FORWARDS[kind]

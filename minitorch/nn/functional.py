@@ -1,6 +1,6 @@
 """Layers, activations and losses as plain functions.
 
-Arguments that PyTorch places after its deprecated ones can only be given by keyword here.
+Arguments that PyTorch puts after its deprecated ones can only be given by keyword here.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return x where x > 0, else alpha · (eˣ - 1) (Clevert et al., 2016)."""
-    x = input.clone() if inplace else input  # backward needs what is about to be overwritten
+    x = input.clone() if inplace else input  # backward needs the value before it is overwritten
     output = ops.where(x <= 0, x.clamp(max=0.0).expm1() * alpha, x)
     return _maybe_inplace(input, output, inplace)
 
@@ -219,7 +219,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """Return x · σ(x)."""
-    x = input.clone() if inplace else input  # backward needs what is about to be overwritten
+    x = input.clone() if inplace else input  # backward needs the value before it is overwritten
     return _maybe_inplace(input, ops.silu(x), inplace)
 
 

@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 
 class BackwardHook(NamedTuple):
-    """An entry among a module's forward pre-hooks: something that waits for its backward pass.
+    """A hook of a module's backward pass, kept among its forward pre-hooks.
 
-    before: `hook(module, grad_output)` ahead of it; else `hook(module, grad_input, grad_output)`.
+    before: called as `hook(module, grad_output)` ahead of that pass, else after it as
+    `hook(module, grad_input, grad_output)`.
     """
 
     hook: Callable[..., Any]
     before: bool
 
 
-class _Watch(Function):
-    """Copies of tensors, whose gradients are shown to `see` on their way back."""
+class _Observe(Function):
+    """Copies of tensors, whose gradients pass through `see` in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, see: Callable[..., Any], *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -43,7 +44,7 @@ class _Watch(Function):
 
 
 class Observer:
-    """One call of a module with backward hooks: stands at its inputs and its outputs."""
+    """One call of a module with backward hooks: observes the gradients of inputs and outputs."""
 
     def __init__(self, module: Module, hooks: Sequence[BackwardHook]) -> None:
         self._module = module
@@ -56,17 +57,17 @@ class Observer:
         self._grad_output: tuple[Any, ...] = ()
 
     def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The positional arguments, watched."""
+        """The positional arguments, observed."""
         self._argument_count = len(args)
-        watched, self._inputs = _watched(self._see_inputs, list(args))
-        return tuple(watched)
+        observed, self._inputs = _observed(self._see_inputs, list(args))
+        return tuple(observed)
 
     def outputs(self, output: Any) -> Any:
-        """The module's output, watched: a tensor, or a nest with tensors."""
-        leaves, structure = pytree.flatten(output)
+        """The module's output, observed: a tensor, or a pytree with tensors."""
+        leaves, treedef = pytree.flatten(output)
         self._output_count = len(leaves)
-        watched, self._outputs = _watched(self._see_outputs, leaves)
-        return pytree.unflatten(watched, structure)
+        observed, self._outputs = _observed(self._see_outputs, leaves)
+        return pytree.unflatten(observed, treedef)
 
     def _see_outputs(self, grads: Sequence[Any]) -> Sequence[Any]:
         given = _spread(grads, self._outputs, self._output_count)
@@ -94,31 +95,33 @@ class Observer:
 
 
 def observer_of(module: Module) -> Observer | None:
-    """What stands at a call of a module that has backward hooks."""
+    """The observer of a call of a module; None if the module has no backward hooks."""
     hooks = [h for h, _ in module._forward_pre_hooks.values() if isinstance(h, BackwardHook)]
     return Observer(module, hooks) if hooks else None
 
 
-def _watched(see: Callable[..., Any], values: list[Any]) -> tuple[list[Any], list[int]]:
-    """The values, those that have a gradient replaced by watched copies; which these are."""
+def _observed(see: Callable[..., Any], values: list[Any]) -> tuple[list[Any], list[int]]:
+    """The values, with observed copies of those that require grad, and the indices of these."""
     if not grad_mode.enabled:
         return values, []
-    places = [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
-    if places:
-        for i, copy in zip(places, _Watch.apply(see, *[values[i] for i in places]), strict=True):
+    indices = [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
+    if indices:
+        for i, copy in zip(
+            indices, _Observe.apply(see, *[values[i] for i in indices]), strict=True
+        ):
             values[i] = copy
-    return values, places
+    return values, indices
 
 
-def _spread(grads: Sequence[Any], places: Sequence[int], count: int) -> tuple[Any, ...]:
+def _spread(grads: Sequence[Any], indices: Sequence[int], count: int) -> tuple[Any, ...]:
     spread: list[Any] = [None] * count
-    for i, g in zip(places, grads, strict=True):
+    for i, g in zip(indices, grads, strict=True):
         spread[i] = g
     return tuple(spread)
 
 
 def _replaced(what: str, given: tuple[Any, ...], answer: Any) -> tuple[Any, ...]:
-    """The gradients that a hook gave instead, if it did."""
+    """The gradients that a hook returned, or the given ones if it returned None."""
     if answer is None:
         return given
     replaced: tuple[Any, ...] = answer if isinstance(answer, tuple) else (answer,)

@@ -73,7 +73,7 @@ def trunc_normal_(
 ) -> Tensor:
     """Fill with draws from N(mean, std²) restricted to [a, b] (draws outside are repeated).
 
-    Raises ValueError unless a < b and [a, b] reaches to within two `std` of `mean`.
+    Raises ValueError unless a < b and [a, b] comes within two `std` of `mean`.
     """
     if not (a < b and a - 2 * std <= mean <= b + 2 * std):
         raise ValueError(

@@ -44,7 +44,7 @@ class Parameter(Tensor):
 
 
 class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` did not find, and what it did not know."""
+    """The keys that `load_state_dict` did not find, and those that it did not know."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -56,14 +56,14 @@ class IncompatibleKeys(NamedTuple):
 
 
 class EndlessRecursion(RecursionError):
-    """Modules that call each other in a circle, with nothing that ends it."""
+    """Modules that call each other in a circle, with no case that ends the recursion."""
 
 
 _MANY = 10  # calls of one module inside each other: fewer are a recursion that ends
 
 
 def _circle() -> str | None:
-    """What to say of the modules whose calls go in a circle, as the stack shows; None: nothing."""
+    """The error message for modules whose calls go in a circle on the stack; None without one."""
     calls: list[Module] = []  # the innermost first
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -103,7 +103,7 @@ class Module:
     _kinds: dict[str, str]
     _volatile: set[str]
     _forward_hooks: dict[int, tuple[Any, bool]]
-    _forward_pre_hooks: dict[int, tuple[Any, bool]]  # and those of backward: see `hooks`
+    _forward_pre_hooks: dict[int, tuple[Any, bool]]  # also the backward hooks: see `hooks`
     _stamp = 0  # the version stamp of the last change, for compiled steps: see `_guarded`
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class Module:
             self._volatile.discard(name)
 
     def _check_no_cycle(self, name: str, child: Module) -> None:
-        """Raise ValueError where the child has this module below it: walks would never end."""
+        """Raise ValueError where the child has this module below it: iteration would never end."""
         if any(module is self for module in child.modules()):
             raise ValueError(
                 f"cannot register {type(child).__name__} as '{name}' of {type(self).__name__}: "
@@ -242,7 +242,7 @@ class Module:
     def _modules(self) -> dict[str, Module | None]:
         return self._registered("module")
 
-    # ---- walking the tree
+    # ---- iteration over the tree
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield the direct children with their names, each module once."""
@@ -278,8 +278,8 @@ class Module:
         self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
     ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        walk = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
-        for path, module in walk if recurse else [(prefix, self)]:
+        below = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+        for path, module in below if recurse else [(prefix, self)]:
             for name, value in module._registered(kind).items():
                 if value is None or id(value) in seen:
                     continue
@@ -530,13 +530,17 @@ class Module:
         )
 
     def _add_hook(
-        self, name: str, hooks: dict[int, tuple[Any, bool]], entry: tuple[Any, bool], prepend: bool
+        self,
+        name: str,
+        hooks: dict[int, tuple[Any, bool]],
+        registered: tuple[Any, bool],
+        prepend: bool,
     ) -> RemovableHandle:
-        hook = entry[0].hook if isinstance(entry[0], BackwardHook) else entry[0]
+        hook = registered[0].hook if isinstance(registered[0], BackwardHook) else registered[0]
         if not callable(hook):
             raise TypeError(f"{name}: hook: expected something to call, got {type(hook).__name__}")
         earlier = list(hooks.items())
-        handle = RemovableHandle(hooks, entry, self._edited)
+        handle = RemovableHandle(hooks, registered, self._edited)
         if prepend:
             for key, other in earlier:
                 del hooks[key]
@@ -547,7 +551,7 @@ class Module:
         self.__dict__["_stamp"] = recording.edited()
 
     def _guarded(self) -> list[Any]:
-        """What a replay relies on: every attribute, and which hooks there are."""
+        """The guarded values of a replay: every attribute and every hook."""
         values = [value for name, value in self.__dict__.items() if name != "_stamp"]
         tensors = [v for v in values if isinstance(v, Tensor)]
         values += [part for v in tensors for part in (v.array, v.node)]

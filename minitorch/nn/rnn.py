@@ -2,7 +2,7 @@
 
 All inputs of a layer go through its input weights in one product; what depends on the step before
 is one op, see `recurrence`. Truncated backpropagation through time is `detach()` on the state
-between two stretches.
+between two chunks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _stacked(state: State) -> Tensor:
 
 
 class _Recurrent(Module):
-    """What cells and layers share: their kind, their weights, and how a stretch of time runs."""
+    """The common base of cells and layers: the kind, the weights, and the loop over time steps."""
 
     bias: bool
 

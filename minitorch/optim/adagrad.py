@@ -9,7 +9,7 @@ from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, number, options, refuse_weight_decay
-from minitorch.optim.plan import Group, Rule, State
+from minitorch.optim.plan import Group, State, UpdateRule
 
 __all__ = ["Adagrad"]
 
@@ -27,7 +27,7 @@ class Adagrad(Optimizer):
     Duchi et al. (2011). Row-sparse gradients change only their rows.
     """
 
-    _rule = Rule(underived.update("adagrad_"), ("sum",), _numbers)
+    _rule = UpdateRule(underived.update("adagrad_"), ("sum",), _numbers)
 
     def __init__(
         self,

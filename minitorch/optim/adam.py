@@ -9,7 +9,7 @@ from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, options
-from minitorch.optim.plan import Group, Rule, State
+from minitorch.optim.plan import Group, State, UpdateRule
 
 __all__ = ["Adam", "AdamW", "SparseAdam"]
 
@@ -35,7 +35,7 @@ class Adam(Optimizer):
     Kingma and Ba (2015). `amsgrad` takes the largest v so far (Reddi et al., 2018).
     """
 
-    _rule = Rule(_adam_, (*MOMENTS, LARGEST), _dense_numbers, static={"decoupled": False})
+    _rule = UpdateRule(_adam_, (*MOMENTS, LARGEST), _dense_numbers, static={"decoupled": False})
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class SparseAdam(Optimizer):
     Raises RuntimeError for dense gradients.
     """
 
-    _rule = Rule(_refuse, MOMENTS, _dense_numbers)
+    _rule = UpdateRule(_refuse, MOMENTS, _dense_numbers)
 
     def __init__(
         self,

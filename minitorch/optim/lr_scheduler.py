@@ -3,7 +3,7 @@
 A scheduler sets group["lr"] of every parameter group when it is made and at each `step()`.
 As in PyTorch most rules compute the new rate from the current one, so that schedulers can be
 combined. A group added later joins with its own rate as the initial one, and
-numbers take the place of a rate that is a tensor.
+a rate that is a tensor becomes a number.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import full_like
 from minitorch.nn.module import zero_grads
-from minitorch.optim.flat import Flat
-from minitorch.optim.plan import Batch, Group, Member, Plan, Rule, State
+from minitorch.optim.flat import FlatBuffers
+from minitorch.optim.plan import Bucket, Group, Member, Plan, State, UpdateRule
 
 __all__ = ["Optimizer"]
 
@@ -29,12 +29,12 @@ class Optimizer:
     params: tensors, or dicts `{"params": tensors, option: value, ...}`, one for each group.
     defaults: the options of groups that do not say otherwise. A rate may be a tensor of one number,
     which every step reads anew; other options that are become numbers. A subclass gives its
-    `_rule`, says in `_used` and `_initial` which states it keeps and how they begin, and in
-    `_update_rows` the rule for row-sparse gradients if it can use them.
+    update rule for dense gradients as `_rule`, the names and initial values of its states by
+    `_used` and `_initial`, and its rule for row-sparse gradients, if any, as `_update_rows`.
     Small parameters on the CPU are moved into a buffer of the optimizer: see `optim.flat`.
     """
 
-    _rule: Rule
+    _rule: UpdateRule
     _stamp = 0  # the version stamp of the last change, for compiled steps
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
         self.param_groups: list[Group] = []
-        self._flat = Flat()
+        self._flat = FlatBuffers()
         self._plans: dict[int, Plan] = {}  # by id of the group, which a plan keeps alive
         groups = list(params)
         if not groups:
@@ -91,7 +91,7 @@ class Optimizer:
                 raise ValueError("some parameters appear more than once in the parameter groups")
         self.param_groups.append(group)
         self._stamp = recording.edited()
-        self._flat.pack(dict.fromkeys(group["params"]))
+        self._flat.gather(dict.fromkeys(group["params"]))
 
     def _check(self, group: Group) -> None:
         """Raise TypeError for options that are no numbers, ValueError for those that cannot be."""
@@ -136,11 +136,11 @@ class Optimizer:
                 recording.gradient(p.node, reads=True)
 
     def _step(self, group: Group) -> None:
-        """One step of a group, by the plan of the step before where that still holds."""
+        """One step of a group, by the plan of the last step while its guards hold."""
         used, plan = self._used(group), self._plans.get(id(group))
         found = None if plan is None else plan.grads(group, used, self.state)
         if plan is None or found is None:
-            plan = None  # what it refers to would not be private
+            plan = None  # its references would keep arrays from being uniquely referenced
             self._plans.pop(id(group), None)
             plan = self._planned(group, used)
             found = plan.grads(group, used, self.state)
@@ -148,32 +148,32 @@ class Optimizer:
         dense, rows = found
         for p, grad in rows:
             self._update_rows(p, grad, group, self.state[p])
-        for batch in plan.batches:
-            batch.run(dense)
+        for bucket in plan.buckets:
+            bucket.run(dense)
 
     def _planned(self, group: Group, used: tuple[str, ...]) -> Plan:
-        """Batches of the parameters that have a dense gradient and all else in common."""
+        """Buckets of the parameters with a dense gradient and one dtype, device and step count."""
         params = group["params"]
-        self._flat.pack(dict.fromkeys(params))
+        self._flat.gather(dict.fromkeys(params))
         plan = Plan(group, used)
-        batches: dict[Any, list[Member]] = {}
-        times: Counter[int] = Counter()  # how often each was listed so far: again is later
+        buckets: dict[Any, list[Member]] = {}
+        times: Counter[int] = Counter()  # how often each was listed so far
         for i, p in enumerate(params[i] for i in plan.dense):
             state = self.state[p]
             first = self._begin(p, group, state)
-            place = self._flat.settle(p, {name: state[name] for name in used})
+            slot = self._flat.move_states(p, {name: state[name] for name in used})
             a = p.array
             again = times[id(p)]
             times[id(p)] += 1
             age = None if state.get("step") is None else state["step"] + again
             key = (again, type(a), backend.of(a).index(a), a.dtype, age, first)
-            batches.setdefault(key, []).append(Member(p, i, state, place))
-        plan.batches = [Batch(self._rule, group, used, m, k[-1]) for k, m in batches.items()]
+            buckets.setdefault(key, []).append(Member(p, i, state, slot))
+        plan.buckets = [Bucket(self._rule, group, used, m, k[-1]) for k, m in buckets.items()]
         self._plans[id(group)] = plan
         return plan
 
     def _begin(self, p: Tensor, group: Group, state: State) -> bool:
-        """Make what a parameter's state lacks; whether there was something."""
+        """Make the missing states of a parameter; returns whether any was missing."""
         if self._rule.counts:
             state.setdefault("step", 0)
         missing = [name for name in self._used(group) if state.get(name) is None]
@@ -182,11 +182,11 @@ class Optimizer:
         return bool(missing)
 
     def _used(self, group: Group) -> tuple[str, ...]:
-        """The states that a group needs with its options."""
+        """The names of the states that a group needs with its options."""
         return self._rule.states
 
     def _initial(self, group: Group, name: str) -> float:
-        """What the elements of a state are at first."""
+        """The initial value of a state's elements."""
         return 0
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
@@ -196,7 +196,7 @@ class Optimizer:
         )
 
     def _guarded(self) -> list[Any]:
-        """What a replay relies on: all options but the rates, and which state there is.
+        """The guarded values of a replay: all options but the rates, and the state tensors.
 
         The rates are read anew at every step.
         """
@@ -209,7 +209,7 @@ class Optimizer:
         return values
 
     def _guarded_options(self) -> list[Callable[[], Any]]:
-        """What reads the options before every replay: they are in dicts, which have no stamp."""
+        """Functions that read the options before every replay: dicts have no version stamp."""
         names = [[name for name in g if name not in ("params", *RATES)] for g in self.param_groups]
         return [
             partial(itemgetter(*of_group), group)
@@ -260,8 +260,8 @@ class Optimizer:
             old.update({k: deepcopy(v) for k, v in new.items() if k != "params"})
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes over: it finds places for its own parameters."""
-        return {**self.__dict__, "_flat": Flat(), "_plans": {}}
+        """The attributes of a copy, which makes flat buffers and plans of its own."""
+        return {**self.__dict__, "_flat": FlatBuffers(), "_plans": {}}
 
     def _params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -313,7 +313,7 @@ def count(states: Iterable[State]) -> int:
 
 
 def number(value: Any) -> Any:
-    """A number that may be a tensor of one; no recorder sees that it is read."""
+    """The value of a number or a tensor of one element; a recorder does not see the read."""
     if not isinstance(value, Tensor):
         return value
     return backend.of(value.array).to_host(value.array).item()

@@ -1,4 +1,4 @@
-"""What an optimizer's step does for a group, worked out once and repeated while nothing changes."""
+"""The plan of an optimizer's step for a group, made once and reused while its guards hold."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from minitorch import recording, underived
 from minitorch.core.dtypes import Array
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of
-from minitorch.optim.flat import GRAD, PARAM, Place
+from minitorch.optim.flat import GRAD, PARAM, Slot
 
 Group = dict[str, Any]
 State = dict[str, Any]
 
 
-class Rule(NamedTuple):
-    """An optimizer's rule for dense gradients.
+class UpdateRule(NamedTuple):
+    """An optimizer's update rule for dense gradients.
 
-    op: made by `underived.update`; its columns are parameters and states, its parameters `static`
-    and what `numbers(group, step, first)` gives: the number of the step, and whether states are
-    new.
+    op: made by `underived.update`; its columns are parameters and states, its options are
+    `static` and the result of `numbers(group, step, first)`, where `step` is the number of the step
+    and `first` says that the states are new.
     states: the names of all columns; those that a group does not use are empty. counts: whether
     the steps of a parameter are counted in its state.
     """
@@ -34,32 +34,39 @@ class Rule(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A parameter of a batch: the number of its gradient, its state, its place in a pack."""
+    """A parameter of a bucket: the index of its gradient, its state, its slot in a flat buffer."""
 
     param: Tensor
     grad: int
     state: State
-    place: Place | None
+    slot: Slot | None
 
 
-class Batch:
-    """Parameters of one dtype, device and age: one call of the rule.
+class Bucket:
+    """Parameters of one dtype, device and step count, which one call of the rule updates.
 
-    Neighbours in a pack are one item of the call, which first copies their gradients together.
+    Neighbours in a flat buffer are one item of the call, which first copies their gradients there.
     """
 
     def __init__(
-        self, rule: Rule, group: Group, used: Sequence[str], members: list[Member], first: bool
+        self,
+        rule: UpdateRule,
+        group: Group,
+        used: Sequence[str],
+        members: list[Member],
+        first: bool,
     ) -> None:
         self.rule, self.group, self.used, self.first = rule, group, used, first
         with_state = members if used or rule.counts else []
         self.params = [m.param for m in with_state]
         self.states = [m.state for m in with_state]
-        self.held = [m.state[name] for m in members for name in used]  # their ids stay theirs
-        self.before = self._looks()
-        self.packed: list[Tensor] = []  # parameters that the call reaches through a buffer
-        self.homes: list[Tensor] = []  # where gradients are copied, and which
-        self.copied: list[int] = []
+        self.held = [
+            m.state[name] for m in members for name in used
+        ]  # alive, so that their ids stay unique
+        self.before = self._guards()
+        self.buffered: list[Tensor] = []  # parameters that the call reaches through a buffer
+        self.homes: list[Tensor] = []  # the copies of gradients in a buffer
+        self.copied: list[int] = []  # the indices of those gradients
         self.sources: list[int | Tensor] = []  # the gradients of the call
         self.columns: tuple[list[Tensor], ...] = ([], *[[] for _ in rule.states])
         for run in _runs(members):
@@ -72,26 +79,26 @@ class Batch:
     def _append(self, run: list[Member], used: Sequence[str]) -> None:
         first, last = run[0], run[-1]
         params, *states = self.columns
-        if len(run) == 1 or first.place is None or last.place is None:
+        if len(run) == 1 or first.slot is None or last.slot is None:
             params.append(first.param)
             self.sources.append(first.grad)
             for name, column in zip(self.rule.states, states, strict=True):
                 if name in used:
                     column.append(first.state[name])
             return
-        pack, (i, j) = first.place[0], (first.place[1], last.place[1])
-        homes = pack.column(GRAD)[i : j + 1]
-        self.packed += [m.param for m in run]
+        buffer, (i, j) = first.slot[0], (first.slot[1], last.slot[1])
+        homes = buffer.column(GRAD)[i : j + 1]
+        self.buffered += [m.param for m in run]
         self.homes += [tensor_of(home) for home in homes]
         self.copied += [m.grad for m in run]
-        params.append(pack.run(PARAM, i, j))
-        self.sources.append(pack.run(GRAD, i, j))
+        params.append(buffer.run(PARAM, i, j))
+        self.sources.append(buffer.run(GRAD, i, j))
         for name, column in zip(self.rule.states, states, strict=True):
             if name in used:
-                column.append(pack.run(name, i, j))
+                column.append(buffer.run(name, i, j))
 
-    def _looks(self) -> list[Any]:
-        """What tells whether the states' tensors and their memory are still the same ones."""
+    def _guards(self) -> list[Any]:
+        """The guards of the states: the ids of their tensors and arrays."""
         found: list[Any] = []
         for name in self.used:
             column = list(map(itemgetter(name), self.states))
@@ -99,16 +106,16 @@ class Batch:
             found += map(id, _arrays(column))
         return found
 
-    def stands(self, state: dict[Tensor, State]) -> bool:
-        """Whether the states are still the same, and of one age."""
+    def holds(self, state: dict[Tensor, State]) -> bool:
+        """Whether the states are still the same tensors, with one step count."""
         states = self.states
         if list(map(id, map(state.get, self.params))) != list(map(id, states)):
             return False
         try:
-            if self.used and self._looks() != self.before:
+            if self.used and self._guards() != self.before:
                 return False
             ages = list(map(_step, states)) if self.rule.counts else []
-        except (KeyError, AttributeError):  # a state is gone
+        except (KeyError, AttributeError):  # a state is missing
             return False
         return not ages or ages.count(ages[0]) == len(ages)
 
@@ -120,7 +127,7 @@ class Batch:
             parts = (self.homes, copied) if copied else ()
             self.rule.op(self.columns, (given, *parts), live=self.live, **self.rule.static)
             return
-        # The same call without asking again which arrays these are.
+        # The same call, with the arrays that were looked up before.
         columns = [*self.arrays, _arrays(given)]
         if copied:
             columns += (self.home_arrays, _arrays(copied))
@@ -129,11 +136,11 @@ class Batch:
             x.version[0] += 1
 
     def live(self) -> dict[str, Any]:
-        """Count the step, also in the versions of packed parameters; the numbers of this step."""
+        """Count the step, also in the versions of buffered parameters; returns its numbers."""
         step = self.states[0]["step"] + 1 if self.rule.counts else 0
         numbers = self.rule.numbers(self.group, step, self.first)
         self.first = False
-        for p in self.packed:
+        for p in self.buffered:
             p.version[0] += 1
         if self.rule.counts:
             for state in self.states:
@@ -142,49 +149,51 @@ class Batch:
 
 
 def _runs(members: list[Member]) -> list[list[Member]]:
-    """Members with a place next to that of the one before go together."""
+    """The members in runs, whose slots are next to each other."""
     runs: list[list[Member]] = []
-    after: Place | None = None
+    after: Slot | None = None
     for m in members:
-        if after is not None and m.place == after:
+        if after is not None and m.slot == after:
             runs[-1].append(m)
         else:
             runs.append([m])
-        after = None if m.place is None else (m.place[0], m.place[1] + 1)
+        after = None if m.slot is None else (m.slot[0], m.slot[1] + 1)
     return runs
 
 
 class Plan:
-    """The batches of a group, for parameters with these arrays and kinds of gradients."""
+    """The buckets of a group, for parameters with these arrays and kinds of gradients."""
 
     def __init__(self, group: Group, used: tuple[str, ...]) -> None:
         self.group, self.used = group, used
-        self.params: list[Tensor] = list(group["params"])  # and arrays: their ids stay theirs
+        self.params: list[Tensor] = list(
+            group["params"]
+        )  # and arrays: alive, so that ids stay unique
         self.arrays = _arrays(self.params)
         grads = _grads(self.params)
-        self.before = self._looks(self.params, grads)
+        self.before = self._guards(self.params, grads)
         self.rows = [i for i, g in enumerate(grads) if isinstance(g, RowGrad)]
         self.dense = [i for i, g in enumerate(grads) if isinstance(g, Tensor)]
-        self.batches: list[Batch] = []
+        self.buckets: list[Bucket] = []
 
     @staticmethod
-    def _looks(params: list[Tensor], grads: list[Any]) -> list[Any]:
+    def _guards(params: list[Tensor], grads: list[Any]) -> list[Any]:
         return [*map(id, params), *map(id, _arrays(params)), *map(type, grads)]
 
     def grads(
         self, group: Group, used: tuple[str, ...], state: dict[Tensor, State]
     ) -> tuple[list[Tensor], list[tuple[Tensor, RowGrad]]] | None:
-        """The dense gradients, and the row-sparse ones; None where the plan no longer holds."""
+        """The dense and the row-sparse gradients; None where a guard of the plan fails."""
         params = group["params"]
         grads = _grads(params)
         if (
             group is not self.group
             or used != self.used
-            or self._looks(params, grads) != self.before
+            or self._guards(params, grads) != self.before
         ):
             return None
-        for batch in self.batches:
-            if not batch.stands(state):
+        for bucket in self.buckets:
+            if not bucket.holds(state):
                 return None
         rows = [(params[i], grads[i]) for i in self.rows] if self.rows else []
         return grads if len(self.dense) == len(grads) else [grads[i] for i in self.dense], rows
@@ -194,7 +203,7 @@ _arrays_of, _grad_of, _step = attrgetter("array"), attrgetter("node.grad"), item
 
 
 def _arrays(tensors: Iterable[Tensor]) -> list[Array]:
-    """Their arrays; `map` of a getter runs no Python code for each."""
+    """The arrays of the tensors; `map` of a getter runs no Python code for each."""
     return list(map(_arrays_of, tensors))
 
 
@@ -202,5 +211,5 @@ def _grads(params: Iterable[Tensor]) -> list[Any]:
     """A gradient or None of each parameter."""
     try:
         return list(map(_grad_of, params))
-    except AttributeError:  # one is not tracked
+    except AttributeError:  # a parameter is not tracked
         return [getattr(p, "_grad", None) if p.node is None else p.node.grad for p in params]

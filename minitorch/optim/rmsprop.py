@@ -7,7 +7,7 @@ from typing import Any
 
 from minitorch import underived
 from minitorch.optim.optimizer import Optimizer, options
-from minitorch.optim.plan import Group, Rule
+from minitorch.optim.plan import Group, UpdateRule
 
 __all__ = ["RMSprop"]
 
@@ -26,7 +26,7 @@ class RMSprop(Optimizer):
     (Graves, 2013); `momentum` accumulates the steps before lr is applied.
     """
 
-    _rule = Rule(underived.update("rmsprop_"), STATES, _numbers)
+    _rule = UpdateRule(underived.update("rmsprop_"), STATES, _numbers)
 
     def __init__(
         self,

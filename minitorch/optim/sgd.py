@@ -9,7 +9,7 @@ from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, options, refuse_weight_decay
-from minitorch.optim.plan import Group, Rule, State
+from minitorch.optim.plan import Group, State, UpdateRule
 
 __all__ = ["SGD"]
 
@@ -36,7 +36,7 @@ class SGD(Optimizer):
     tensor([0.8000, 1.6000])
     """
 
-    _rule = Rule(underived.update("sgd_"), BUFFER, _numbers, counts=False)
+    _rule = UpdateRule(underived.update("sgd_"), BUFFER, _numbers, counts=False)
 
     def __init__(
         self,

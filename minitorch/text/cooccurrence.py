@@ -63,7 +63,7 @@ class Cooccurrence:
         return float(self.counts[row, column])
 
     def state_dict(self) -> dict[str, Any]:
-        """What a file holds: the vocabulary's state, and the matrix by row."""
+        """The state for a file: the vocabulary's state, and the matrix by row."""
         parts = ("data", "indices", "indptr")
         matrix = {part: from_numpy(getattr(self.counts, part)) for part in parts}
         return {"vocab": self.vocab.state_dict(), "matrix": matrix}
@@ -187,7 +187,7 @@ class _Sum:
         self.parts: list[Any] = []
 
     def add(self, pairs: _Pairs) -> None:
-        """Add numbers at (rows, columns); places may be named more than once."""
+        """Add numbers at (rows, columns); a position may be named more than once."""
         self.parts.append(sparse.coo_array(pairs, shape=self.shape).tocsr())
         while len(self.parts) > 1 and self.parts[-2].nnz <= 2 * self.parts[-1].nnz:
             self._merge()
@@ -231,8 +231,8 @@ def ppmi(
     information = np.log(pairs.data) - np.log(words[row]) - np.log(smoothed[column])
     information += np.log(smoothed.sum() or 1.0) - np.log(shift)
     kept = information > 0
-    places = row[kept], column[kept]
-    return sparse.csr_array((information[kept], places), shape=pairs.shape)
+    coordinates = row[kept], column[kept]
+    return sparse.csr_array((information[kept], coordinates), shape=pairs.shape)
 
 
 def keyword_in_context(

@@ -328,7 +328,7 @@ class GloVe:
         model_file.write(path, "GloVe", self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
+        """The state for a file: that of `KeyedVectors.state_dict`, and all learnt tensors."""
         if self.cooccurrence is None:
             raise RuntimeError("GloVe: save: build_vocab has to come first")
         return {
@@ -381,7 +381,7 @@ class GloVe:
 
 
 @dataclass
-class _Place:
+class _Position:
     """How far a run is: epochs done, pairs of the next one, and J of these."""
 
     epoch: int = 0
@@ -390,7 +390,7 @@ class _Place:
 
 
 class _Run:
-    """What one call of `train` works with; `checkpoint` holds it, if there is one."""
+    """The state of one call of `train`; `checkpoint`, if given, is the file that holds it."""
 
     def __init__(
         self,
@@ -403,7 +403,7 @@ class _Run:
         self.model, self.epochs, self.overwrite = model, epochs, overwrite
         self.callbacks, self.checkpoint = callbacks, checkpoint
         self.n = len(model.pairs.rows)
-        self.place = _Place()
+        self.position = _Position()
         self.random = model.generator.get_state()  # at the beginning of the epoch
         self.unsaved = 0
         self.resumed = False
@@ -416,37 +416,37 @@ class _Run:
             self._run()
 
     def _run(self) -> None:
-        done = self.place.epoch * self.n + self.place.pair
+        done = self.position.epoch * self.n + self.position.pair
         shown = Progress("training", self.epochs * self.n, " pairs", self.model.progress, done)
         with shown, interrupts(self.checkpoint is not None) as stop:
-            while self.place.epoch < self.epochs:
-                shown.name(f"epoch {self.place.epoch + 1}/{self.epochs}")
+            while self.position.epoch < self.epochs:
+                shown.name(f"epoch {self.position.epoch + 1}/{self.epochs}")
                 self._epoch(shown, stop)
         self.model._publish()
 
     def _epoch(self, shown: Progress, stop: list[bool]) -> None:
         """The rest of a pass over the pairs in random order."""
-        model, place, n = self.model, self.place, self.n
-        if not place.pair:
+        model, position, n = self.model, self.position, self.n
+        if not position.pair:
             self._call("on_epoch_begin")
         self.random = model.generator.get_state()
         order = randperm(n, generator=model.generator, device=model.device)
-        total = tensor(place.loss, dtype=dtypes.float64, device=model.device)
-        while place.pair < n:
-            batch = model.pairs.take(order[place.pair : place.pair + model.step_pairs])
+        total = tensor(position.loss, dtype=dtypes.float64, device=model.device)
+        while position.pair < n:
+            batch = model.pairs.take(order[position.pair : position.pair + model.step_pairs])
             total += model.step(batch)
-            place.pair += len(batch.rows)
+            position.pair += len(batch.rows)
             self.unsaved += len(batch.rows)
-            shown.show(place.epoch * n + place.pair, self._told())
-            if self.checkpoint is not None and place.pair < n and self._is_due(stop):
-                place.loss = self._finite(total.item())
+            shown.show(position.epoch * n + position.pair, self._told())
+            if self.checkpoint is not None and position.pair < n and self._is_due(stop):
+                position.loss = self._finite(total.item())
                 self._save(stop)
         model.losses.append(self._finite(total.item()))
         self.random = model.generator.get_state()
-        place.epoch, place.pair, place.loss = place.epoch + 1, 0, 0.0
-        shown.show(place.epoch * n, self._told())
+        position.epoch, position.pair, position.loss = position.epoch + 1, 0, 0.0
+        shown.show(position.epoch * n, self._told())
         self._call("on_epoch_end")
-        if self._is_due(stop) or place.epoch == self.epochs or model.save_every is None:
+        if self._is_due(stop) or position.epoch == self.epochs or model.save_every is None:
             self._save(stop)
 
     def _call(self, name: str) -> None:
@@ -477,9 +477,9 @@ class _Run:
         self.save()
         if stop:
             raise KeyboardInterrupt(
-                f"stopped after {self.place.epoch} of {self.epochs} epochs and {self.place.pair} "
-                f"pairs; {self.checkpoint} holds the run up to there, and resume=True goes on "
-                "from it"
+                f"stopped after {self.position.epoch} of {self.epochs} epochs and "
+                f"{self.position.pair} pairs; {self.checkpoint} holds the run up to there, and "
+                "resume=True goes on from it"
             )
 
     def save(self, keep: bool = True) -> None:
@@ -489,7 +489,7 @@ class _Run:
         """
         assert self.checkpoint is not None
         self.model._publish()
-        run = {"place": asdict(self.place), "epochs": self.epochs}
+        run = {"place": asdict(self.position), "epochs": self.epochs}
         held = {**self.model.state_dict(), "random": self.random, "run": run}
         model_file.write(self.checkpoint, "GloVe", held, keep)
         self.unsaved = 0
@@ -511,7 +511,7 @@ class _Run:
                 )
             self._check_run(path, state)
             self.model._restore(state)
-            self.place = _Place(**state["run"]["place"])
+            self.position = _Position(**state["run"]["place"])
         self.resumed = True
 
     def _check_run(self, path: Path, state: dict[str, Any]) -> None:

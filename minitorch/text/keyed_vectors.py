@@ -82,7 +82,7 @@ class KeyedVectors(Similarity):
 
     # ------------------------------------------------------------------ files
     def state_dict(self) -> dict[str, Any]:
-        """What a file holds: the tensor "vectors", and "keys" and "attributes" as `text`."""
+        """The state for a file: the tensor "vectors", and "keys" and "attributes" as `text`."""
         return {
             "vectors": self.tensor,
             "keys": text(self.index_to_key),

@@ -155,8 +155,8 @@ def term_documents(
         columns.extend([length] * len(counted))
         data.extend(counted.values())
         length += 1
-    places = np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32)
-    counts: Any = sparse.csr_array((np.array(data), places), shape=(len(index), length))
+    coordinates = np.array(rows, dtype=np.int32), np.array(columns, dtype=np.int32)
+    counts: Any = sparse.csr_array((np.array(data), coordinates), shape=(len(index), length))
     if vocab is None:
         barred = set(stop_words)
         allowed = np.array([word not in barred for word in index], dtype=bool)
@@ -229,7 +229,7 @@ class LSA:
         device: Device | str | None = None,
         dtype: DType | None = None,
     ) -> LSA:
-        """Of a matrix with a row for each word: a Cooccurrence, its `ppmi`, term-document counts.
+        """The LSA of word rows: of a Cooccurrence, its `ppmi`, or term-document counts.
 
         words: the word of each row (a Cooccurrence has them). Raises ValueError if they are not
         as many as the rows.

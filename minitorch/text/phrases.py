@@ -86,7 +86,7 @@ class _Transformed:
 
 
 class _Model:
-    """What finds phrases: a delimiter, connector words, and a score for each candidate."""
+    """A model that finds phrases: a delimiter, connector words, and a score for each candidate."""
 
     delimiter: str
     threshold: float
@@ -468,7 +468,7 @@ def _checked(scoring: Scorer) -> Scorer:
 
 
 def _name_of(scoring: Scorer) -> str:
-    """What a file calls a scorer. Raises ValueError if it would not be found under the name."""
+    """The name of a scorer in a file. Raises ValueError if it would not be found under the name."""
     for name, scorer in SCORERS.items():
         if scorer is scoring:
             return name
@@ -495,7 +495,7 @@ def _function(name: str) -> Scorer:
 
 
 def _found(name: str) -> Any:
-    """What a module that has been imported already has under a name ("module:name"), or None."""
+    """The object named "module:name", if the module has been imported already, or None."""
     module, _, path = name.partition(":")
     held: Any = sys.modules.get(module)
     for part in path.split("."):

@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, elsewhere a line of the log now and then."""
+"""Progress of long work: a bar on a terminal, elsewhere a line of the log now and then."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Progress:
         self.told = time.monotonic()
 
     def name(self, what: str) -> None:
-        """Say what is done from here on."""
+        """Set the name of the work from here on."""
         self.what = what
         self.bar.set_description(what)
 
     def show(self, done: int, note: str) -> None:
-        """So much is done by now; note: what there is to say besides."""
+        """Show that so much is done by now; note: a text beside the bar."""
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.done)
         self.done = done

@@ -272,8 +272,8 @@ class Similarity(VectorTable):
         columns = scores.masked_fill(scores.isnan(), -float("inf")).topk(count)[1]
         values = scores.gather(1, columns)
         answers: list[Found] = []
-        for skipped, cosines, places in zip(given, values.tolist(), columns.tolist()):
-            found = ((start + place, cosine) for place, cosine in zip(places, cosines))
+        for skipped, cosines, positions in zip(given, values.tolist(), columns.tolist()):
+            found = ((start + position, cosine) for position, cosine in zip(positions, cosines))
             kept = [(self.index_to_key[row], cos) for row, cos in found if row not in skipped]
             answers.append(kept[:topn])
         return answers
@@ -303,7 +303,7 @@ class Similarity(VectorTable):
         return self.closer_than(word1, word2)
 
     def rank(self, key1: Key, key2: Key) -> int:
-        """The place of `key2` among all keys by their distance from `key1`, the nearest is 1."""
+        """The position of `key2` among all keys by their distance from `key1`, the nearest is 1."""
         return len(self.closer_than(key1, key2)) + 1
 
     def rank_by_centrality(

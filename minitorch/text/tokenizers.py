@@ -101,7 +101,7 @@ def find_tokenizer(name: str) -> Tokenizer:
 
 
 def listed(words: object, tokenizer: Tokenizer) -> list[str]:
-    """What a tokenizer gave, as a list. Raises ValueError if it cannot be the words of a text."""
+    """A tokenizer's words, as a list. Raises ValueError if they cannot be the words of a text."""
     if isinstance(words, Iterable) and not isinstance(words, str | bytes):
         return list(words)
     raise ValueError(

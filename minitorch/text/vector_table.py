@@ -408,24 +408,24 @@ class VectorTable:
         """The mean of each list of weighted keys and vectors, (len(lists), D)."""
         rows: list[int] = []
         given: list[Tensor] = []
-        places: list[list[int]] = []  # of each list, in `rows` or, below zero, in `given`
+        positions: list[list[int]] = []  # of each list, in `rows` or, below zero, in `given`
         for items in lists:
-            places.append([])
+            positions.append([])
             for item, _ in items:
                 if self._is_key(item):
-                    places[-1].append(len(rows))
+                    positions[-1].append(len(rows))
                     rows.append(self.get_index(item))
                 else:
-                    places[-1].append(-1 - len(given))
+                    positions[-1].append(-1 - len(given))
                     given.append(self._vector(item))
         if not rows and not given:
             return self.tensor.new_zeros(len(lists), self.vector_size)
         table = self.tensor[self._numbers(rows)]
         table = unit(table) if pre_normalize else table
         if given:
-            table = cat([table, stack(given[::-1])])  # so that place -1 is the first of them
+            table = cat([table, stack(given[::-1])])  # so that position -1 is the first of them
         longest = max(len(items) for items in lists)
-        index = [place + [0] * (longest - len(place)) for place in places]
+        index = [position + [0] * (longest - len(position)) for position in positions]
         numbers = [
             [weight for _, weight in items] + [0.0] * (longest - len(items)) for items in lists
         ]
@@ -552,7 +552,7 @@ class VectorTable:
 
 
 def shown(found: Tensor) -> Any:
-    """What is handed out: on the CPU a NumPy array of the same memory, elsewhere the Tensor."""
+    """A table for the user: on the CPU a NumPy array of the same memory, elsewhere the Tensor."""
     return found.numpy() if found.device.type == "cpu" else found
 
 

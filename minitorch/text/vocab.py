@@ -131,7 +131,7 @@ class Vocab:
         return Vocab(words, counts, sorted_vocab=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a file holds: "words" as `text`, and the tensor "counts"."""
+        """The state for a file: "words" as `text`, and the tensor "counts"."""
         return {"words": text(self.index_to_key), "counts": from_numpy(self.counts)}
 
     @classmethod
@@ -229,7 +229,7 @@ def keep_probabilities(counts: NDArray[np.int64], sample: float) -> Probabilitie
 
 
 def report(corpus: Encoded, kept: Chosen, sample: float) -> dict[str, int]:
-    """What limits and sub-sampling do to a corpus, by gensim's names.
+    """The effect of limits and sub-sampling on a corpus, by gensim's names.
 
     drop_unique, num_retained_words: words left out and kept. retain_total: occurrences of those
     that are kept. downsample_unique: words that sub-sampling thins; downsample_total: occurrences

@@ -21,7 +21,7 @@ __all__ = ["ClassifierConfig", "ClassifierResult", "mlp", "train_classifier"]
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """What decides the outcome of `train_classifier`; equal configurations give equal results.
+    """The configuration of `train_classifier`; equal configurations give equal results.
 
     To the last bit only on one machine with one number of BLAS threads, see `manual_seed`.
     """
@@ -53,7 +53,7 @@ class ClassifierConfig:
 
 @dataclass(frozen=True)
 class ClassifierResult:
-    """What `train_classifier` gives: the model with its best weights, history and test result."""
+    """The result of `train_classifier`: the model with its best weights, history, test result."""
 
     config: ClassifierConfig
     model: nn.Sequential

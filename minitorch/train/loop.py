@@ -178,7 +178,7 @@ def _default_metrics(output: Any, target: Tensor) -> Metrics:
 
 
 class _Meter:
-    """Sums of loss and metrics, kept on the device until they are read."""
+    """Sums of loss and metrics, on the device until they are read."""
 
     def __init__(self, metrics: Metrics | None) -> None:
         self.metrics = metrics
@@ -187,7 +187,7 @@ class _Meter:
 
     @property
     def names(self) -> list[str]:
-        """What `read` gives."""
+        """The names of the numbers that `read` returns."""
         return ["loss", *(self.metrics or ())]
 
     def reset(self) -> None:
@@ -219,7 +219,7 @@ class _Meter:
 
 
 class _Run:
-    """Everything that a run is made of and that a checkpoint must hold."""
+    """The state of a run, all of which a checkpoint holds."""
 
     def __init__(
         self,
@@ -292,7 +292,7 @@ class _Run:
         self.save(path, within={**self.begun, "within": {**done, "random": get_rng_state()}})
 
     def save(self, path: Path, keep: bool = True, within: dict[str, Any] | None = None) -> None:
-        """Write the checkpoint; the one before is kept beside it."""
+        """Write the checkpoint; the previous one stays beside it."""
         state = {
             "model": self.model.state_dict(),
             "best": self.best,

@@ -102,7 +102,7 @@ ADJUSTABLE = ("lr", "penalty", "penalty_rate", "batch_size")
 
 @dataclass(frozen=True)
 class PlanarConfig:
-    """What decides the outcome of a `PlanarExperiment`; equal ones give equal results.
+    """The configuration of a `PlanarExperiment`; equal ones give equal results.
 
     To the last bit only on one machine with one number of BLAS threads: others add up in another
     order, and training makes the difference grow.
@@ -174,7 +174,7 @@ class PlanarExperiment:
         return nn.Sequential(*layers)
 
     def features(self, points: Tensor) -> Tensor:
-        """What the network is given of points (N, 2): (N, features)."""
+        """The features of points (N, 2), which the network sees: (N, features)."""
         x1, x2 = points[:, 0], points[:, 1]
         return stack([FEATURES[name](x1, x2) for name in self.config.features], dim=1)
 
@@ -185,7 +185,7 @@ class PlanarExperiment:
         return said
 
     def units(self, points: Tensor) -> list[Tensor]:
-        """What each unit gives for points (N, 2): (N, width) of features, layers and output."""
+        """The output of each unit for points (N, 2): (N, width) of features, layers and output."""
         found = [self.features(points)]
         with no_grad():
             for layer, activation in zip(self.linears, list(self.model)[1::2]):

@@ -1,4 +1,4 @@
-"""Less memory for more time: backward computes a part of the program again instead of keeping it.
+"""Activation checkpointing: the backward pass computes a segment again, and so saves memory.
 
 Chen et al. 2016, "Training deep nets with sublinear memory cost".
 """
@@ -24,24 +24,24 @@ class CheckpointError(RuntimeError):
 
 
 class _Segment:
-    """A function whose results are on the tape without what led to them."""
+    """A function whose results are on the tape without its intermediate values."""
 
     def __init__(
         self, function: Callable[..., Any], args: Any, kwargs: Any, preserve_rng_state: bool
     ) -> None:
         self.function = function
-        leaves, self.structure = pytree.flatten((args, kwargs))
-        self.places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-        self.tensors = [leaves[i] for i in self.places]
+        leaves, self.treedef = pytree.flatten((args, kwargs))
+        self.indices = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        self.tensors = [leaves[i] for i in self.indices]
         self.others = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.random_state = random.get_rng_state() if preserve_rng_state else None
 
     def run(self, tensors: Sequence[Tensor]) -> Any:
-        """The function's result for these in place of its tensor arguments, recorded."""
+        """The function's result for these tensor arguments, recorded."""
         leaves = list(self.others)
-        for i, tensor in zip(self.places, tensors, strict=True):
+        for i, tensor in zip(self.indices, tensors, strict=True):
             leaves[i] = tensor
-        args, kwargs = pytree.unflatten(leaves, self.structure)
+        args, kwargs = pytree.unflatten(leaves, self.treedef)
         with enable_grad():
             return self.function(*args, **kwargs)
 
@@ -80,14 +80,14 @@ def _apart(x: Tensor) -> Tensor:
     return x.detach().requires_grad_() if x.requires_grad else x
 
 
-def _place(node: Node) -> Tensor:
-    """What stands for a leaf that the function uses but was not given, such as a parameter."""
+def _placeholder(node: Node) -> Tensor:
+    """A placeholder of a leaf that the function uses but was not given, such as a parameter."""
     return tensor_of(None, node)
 
 
 @contextmanager
 def _without_hooks(closed: Sequence[Tensor]) -> Iterator[None]:
-    """Hooks of parameters wait for the outer walk, which brings the whole gradient."""
+    """Hooks of parameters wait for the outer backward pass, which brings the whole gradient."""
     nodes = [x.node for x in closed if x.node is not None]
     hooks = [node.hooks for node in nodes]
     try:
@@ -100,7 +100,7 @@ def _without_hooks(closed: Sequence[Tensor]) -> Iterator[None]:
 
 
 class _Checkpoint(Function):
-    """The results of a segment; backward and forward mode run it again."""
+    """The results of a segment, which backward and forward mode compute again."""
 
     @staticmethod
     def forward(
@@ -147,14 +147,14 @@ def checkpoint(
     preserve_rng_state: bool = True,
     **kwargs: Any,
 ) -> Any:
-    """function(*args, **kwargs), of which only arguments and results are kept until backward.
+    """function(*args, **kwargs), of which only arguments and results are saved for backward.
 
-    The walk backward calls function again, with the random state of the first call (unless
+    The backward pass calls function again, with the random state of the first call (unless
     preserve_rng_state is False); so it must do the same both times, and what it changes, such as
     running statistics of a batch norm, changes twice. Parameters that it uses get their
     gradients; other tensors that have been computed should be arguments, not closed over: their
-    history would be walked again. Arguments and results are tensors, other things, and nests of
-    both. Higher derivatives and forward mode work. use_reentrant: accepted for PyTorch's sake;
+    history would be traversed again. Arguments and results are pytrees of tensors and other
+    objects. Higher derivatives and forward mode work. use_reentrant: accepted for PyTorch's sake;
     there is one way here, which can do what either can.
     Backward raises CheckpointError where the results have other shapes or dtypes than before.
     """
@@ -172,7 +172,7 @@ def checkpoint(
         return result
     own = {id(x.node) for x in inner}
     nodes = autograd.topological([y.node for y in tracked if y.node is not None])
-    closed = [_place(node) for node in nodes if node.op is None and id(node) not in own]
+    closed = [_placeholder(node) for node in nodes if node.op is None and id(node) not in own]
     del nodes
     apart = tuple([y.detach() for y in tracked])
     outputs = iter(_Checkpoint.apply(segment, apart, *segment.tensors, *closed))

@@ -35,7 +35,7 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class _State:
-    """What a frame shows: the nodes that have data, grads by node, edges that brought theirs."""
+    """The state of a frame: the nodes that have data, grads by node, edges that brought theirs."""
 
     caption: str = ""
     data: frozenset[str] = frozenset()
@@ -215,7 +215,7 @@ def _box(row: Row, state: _State, states: Sequence[_State], digits: int) -> str:
 
 
 def _cells(label: str, text: str, colour: str, width: int, visible: bool) -> str:
-    """A line of a box; what is not there yet takes its place unseen."""
+    """A line of a box; an unknown value takes its space unseen."""
     ink = colour if visible else _UNSEEN
     return (
         f'<TR><TD ALIGN="LEFT"><FONT COLOR="{colour}">{label}</FONT></TD>'
@@ -224,7 +224,7 @@ def _cells(label: str, text: str, colour: str, width: int, visible: bool) -> str
 
 
 def _caption(state: _State, states: Sequence[_State]) -> str:
-    """What is happening, in a place as wide as the longest caption, and the legend."""
+    """The description of a frame, in a cell as wide as the longest caption, and the legend."""
     height, width = (28, 8 * max(len(s.caption) for s in states)) if states else (8, 8)
     text = f'<FONT POINT-SIZE="15">{escape(state.caption)}</FONT>' if states else ""
     return (
@@ -240,7 +240,7 @@ def _quoted(name: str) -> str:
 
 # ---------------------------------------------------------------------- drawing
 def _rendered(format: str, text: str) -> bytes:
-    """What `dot` makes of the text: one picture behind the other for several graphs."""
+    """The output of `dot` for the text: one picture behind the other for several graphs."""
     try:
         import graphviz
     except ImportError as error:

@@ -196,7 +196,7 @@ def trajectories(
 ) -> Path:
     """Draw the ways of optimizers over the contour lines of one surface; return the path.
 
-    surface: z for coordinates x and y, all of one shape, float64. paths: for each name the places
+    surface: z for coordinates x and y, all of one shape, float64. paths: for each name the points
     (steps + 1, 2), the start first; the legend has the number of steps. minimum: marked
     by a star.
     Raises ValueError for no path and for one of another shape.

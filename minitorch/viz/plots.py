@@ -175,8 +175,8 @@ def principal_components(
     )
     variance = s**2 / max(float((s**2).sum()), 1e-30)
     absent = max(count - len(axes), 0)
-    places = np.pad(centred @ axes.T, ((0, 0), (0, absent)))
-    return places, [*variance[:count].tolist(), *[0.0] * absent]
+    coordinates = np.pad(centred @ axes.T, ((0, 0), (0, absent)))
+    return coordinates, [*variance[:count].tolist(), *[0.0] * absent]
 
 
 def _array(x: Any) -> Any:
@@ -292,7 +292,7 @@ def _save(figure: Figure, path: str | Path) -> Path:
 
 
 def suffix_of(path: Path) -> str:
-    """What a file's name says of its format: the suffix in lower case, without its dot."""
+    """The format that a file's name gives: the suffix in lower case, without its dot."""
     return path.suffix[1:].lower()
 
 

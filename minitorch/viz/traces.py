@@ -1,4 +1,4 @@
-"""What a recorded graph holds, as the tables of a lecture on automatic differentiation.
+"""Tables of a recorded graph, as in a lecture on automatic differentiation.
 
 Each node of the tape is a row: its value, forward tangents, the adjoint, and what each edge brings
 into the adjoint. The adjoints are computed apart: no `.grad` changes, no hook runs, and the graph
@@ -33,7 +33,7 @@ _FEW = 4  # a vector of so many elements is printed in full
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a node's adjoint gets from one child, a node that was computed from it.
+    """A term of a node's adjoint from one child, a node that was computed from it.
 
     local: the derivative of the child by the node, where both are single numbers, else None.
     amount: the child's adjoint times the local derivative (a vector-Jacobian product).
@@ -168,7 +168,7 @@ def trace(
 
 # ---------------------------------------------------------------------- the graph
 def _split(root: Node) -> None:
-    """Put in the place of nodes that stand for several calls those of the calls."""
+    """Replace a node that was written by several calls by the nodes of those calls."""
     for node in autograd.topological([root]):
         last = node.written
         if last is not node:
@@ -204,14 +204,14 @@ def _op_name(node: Node) -> str:
 
 
 class _Graph:
-    """The nodes that are shown, their names, and the ways between them through the others."""
+    """The nodes that are shown, their names, and the paths between them through hidden nodes."""
 
     def __init__(
         self, order: list[Node], root: Node, names: dict[int, str], named_only: bool
     ) -> None:
         self.order = order
         self.root = root
-        self.place = {id(node): i for i, node in enumerate(order)}
+        self.position = {id(node): i for i, node in enumerate(order)}
         self.shown = [
             node
             for node in order
@@ -236,7 +236,7 @@ class _Graph:
                 if p is not None and id(p) not in self.names and id(p) not in found:
                     found[id(p)] = p
                     stack.append(p)
-        return sorted(found.values(), key=lambda n: -self.place[id(n)])
+        return sorted(found.values(), key=lambda n: -self.position[id(n)])
 
     def parents(self, node: Node) -> list[Node]:
         """The nodes shown that a node is computed from, in forward order, each once."""
@@ -246,7 +246,7 @@ class _Graph:
             for p in n.parents
             if p is not None and id(p) in self.names
         }
-        return sorted(found.values(), key=lambda n: self.place[id(n)])
+        return sorted(found.values(), key=lambda n: self.position[id(n)])
 
     def pull(self, node: Node, g: Any) -> dict[int, Any]:
         """The vector-Jacobian product of a node, for each node shown that it depends on."""
@@ -255,7 +255,7 @@ class _Graph:
             g = grads.pop(id(n), None)
             if g is None or n.op is None:
                 continue
-            for p, part in zip(n.parents, _rule(n, g), strict=True):
+            for p, part in zip(n.parents, _vjp(n, g), strict=True):
                 if p is not None and part is not None:
                     old = grads.get(id(p))
                     grads[id(p)] = part if old is None else engine._sum(old, part)
@@ -289,8 +289,8 @@ class _Graph:
         return texts
 
 
-def _rule(node: Node, g: Any) -> Sequence[Any]:
-    """What a node's rule gives its parents for the gradient of its result."""
+def _vjp(node: Node, g: Any) -> Sequence[Any]:
+    """The gradients of a node's parents, from the gradient of its result."""
     for saved in node.watched:
         restore(node.op, saved)
     gradients: Sequence[Any] = node.op.vjp(node, g)
@@ -383,7 +383,7 @@ def _plain(x: Any) -> Value:
     return float(host.item()) if host.size == 1 else host
 
 
-# ---------------------------------------------------------------------- both walks
+# ---------------------------------------------------------------------- both passes
 def _tangents(
     graph: _Graph, wrt: Any, values: dict[int, Any]
 ) -> dict[str, dict[int, Tensor | float]]:
@@ -426,16 +426,16 @@ def _adjoints(
     """
     adjoints: dict[int, Any] = {id(graph.root): seed}
     found: dict[int, list[Contribution]] = {id(node): [] for node in graph.shown}
-    by_place = {graph.place[id(node)]: node for node in graph.shown}
+    by_position = {graph.position[id(node)]: node for node in graph.shown}
     waiting = dict.fromkeys(found, 0)
     for node in graph.shown:
         for p in graph.parents(node):
             waiting[id(p)] += 1
-    ready = [graph.place[id(node)] for node in graph.shown if not waiting[id(node)]]
+    ready = [graph.position[id(node)] for node in graph.shown if not waiting[id(node)]]
     heapq.heapify(ready)
     done = []
     while ready:
-        node = by_place[heapq.heappop(ready)]
+        node = by_position[heapq.heappop(ready)]
         done.append(node)
         g: Any = adjoints.get(id(node))
         amounts = {} if g is None else graph.pull(node, g)
@@ -454,7 +454,7 @@ def _adjoints(
                 )
             waiting[id(p)] -= 1
             if not waiting[id(p)]:
-                heapq.heappush(ready, graph.place[id(p)])
+                heapq.heappush(ready, graph.position[id(p)])
     return adjoints, found, done
 
 

@@ -13,7 +13,7 @@ import minitorch
 from minitorch import nn, optim
 from minitorch.core.dispatch import REGISTRY
 from minitorch.core.tensor import tensor_of
-from minitorch.optim.flat import private
+from minitorch.optim.flat import uniquely_referenced
 from tests.optim.test_optimizer import IDS, TABLE, array, descend, gradients, params
 from tests.referee import LIBRARIES
 
@@ -130,7 +130,7 @@ def test_private():
 
     def found(*tensors):
         known = {id(x): i for i, x in enumerate(tensors)}
-        return [known[id(x)] for x in private(tensors)]
+        return [known[id(x)] for x in uniquely_referenced(tensors)]
 
     assert found(a, b, c, d, e, f, foreign) == [0, 3, 4]
     assert found(*halves) == []
@@ -230,7 +230,7 @@ def test_a_second_optimizer_takes_over_from_one_that_is_gone():
     del old
     fill(minitorch, ps, 1)
     optimizer.step()
-    assert optimizer._flat.place(ps[0]) is not None
+    assert optimizer._flat.slot(ps[0]) is not None
 
 
 def test_tied_weights():

@@ -52,7 +52,7 @@ def test_a_bar_and_no_line(clock, caplog, capsys):
 def test_training_tells_where_it_is(monkeypatch, caplog):
     """Of every epoch its loss, and in between, here at once, how far it is and how fast."""
     monkeypatch.setattr(progress, "_SECONDS", 0.0)
-    monkeypatch.setattr("minitorch.text.word2vec.training.STRETCH", 2000)
+    monkeypatch.setattr("minitorch.text.word2vec.training.CHUNK", 2000)
     caplog.set_level(logging.INFO, "minitorch.text")
     model = Word2Vec(SENTENCES[:300], **SMALL | {"epochs": 2})
     lines = caplog.messages

@@ -140,7 +140,7 @@ class Corpus:
         self._path, self._file = path, file
 
     def fingerprint(self) -> str | None:
-        """What says whether the sentences are still the same: of files path, size and time.
+        """A fingerprint of the sentences: of files path, size and time.
 
         None for a tokenizer that cannot be told from others by its name and its module's file.
         """
@@ -166,7 +166,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 def _identity(tokenizer: Tokenizer) -> list[object] | None:
-    """What a tokenizer is called, and the stamp of the file that it is from."""
+    """The name of a tokenizer and the time stamp of its file."""
     name = getattr(tokenizer, "__qualname__", "<")
     owner = getattr(tokenizer, "__self__", None)
     if "<" in name or not (owner is None or isinstance(owner, ModuleType)):
@@ -283,12 +283,12 @@ def _name(file: IO[Any]) -> Path:
 def _find(package: str, folder: str, file: str) -> Path:
     """Path of a file that a Debian package brings, or a copy of it in $MINITORCH_DATA."""
     own = os.environ.get("MINITORCH_DATA")
-    places = [Path(place) for place in (own, folder) if place]
-    for place in places:
-        if (place / file).is_file():
-            return place / file
+    folders = [Path(each) for each in (own, folder) if each]
+    for each in folders:
+        if (each / file).is_file():
+            return each / file
     raise FileNotFoundError(
-        f"{file} is not in {' or '.join(map(str, places))}: install the Debian package {package} "
+        f"{file} is not in {' or '.join(map(str, folders))}: install the Debian package {package} "
         f"(apt install {package}), or put the file into the folder $MINITORCH_DATA"
     )
 

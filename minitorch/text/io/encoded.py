@@ -1,4 +1,4 @@
-"""Corpora as numbers: read once, kept in a file that is mapped into memory."""
+"""Corpora as numbers: read once, then held in a file that is mapped into memory."""
 
 import hashlib
 import json
@@ -97,7 +97,7 @@ class Encoded:
 
 
 def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
-    """What is known of a corpus by its counts: it has no tokens.
+    """A corpus of which only the counts are known, without tokens.
 
     Raises ValueError for a count that cannot be.
     """
@@ -206,8 +206,8 @@ def encode(
         except (OSError, ValueError) as error:
             logger.warning("%s: the corpus is read again", error)
         path.parent.mkdir(parents=True, exist_ok=True)
-    place = nullcontext() if path is None else replacing(path)
-    with place as unfinished, closing(_Writer(given, unfinished)) as writer:
+    opened = nullcontext() if path is None else replacing(path)
+    with opened as unfinished, closing(_Writer(given, unfinished)) as writer:
         for sentence in watch(sentences, "reading", progress):
             writer.add(sentence)
         if path is None:
@@ -263,7 +263,7 @@ class _Writer:
             self._flush()
 
     def _numbers(self) -> Numbers:
-        """What has not been written yet, counted."""
+        """The numbers that have not been written yet, counted."""
         numbers = np.array(self.tokens, dtype=np.int32)
         counts = np.bincount(np.where(numbers < 0, ~numbers, numbers), minlength=len(self.index))
         counts[: len(self.counts)] += self.counts
@@ -284,8 +284,8 @@ class _Writer:
             file.write(data)
             file.flush()
         except OSError as error:
-            place = self.path or tempfile.gettempdir()
-            raise OSError(error.errno, error.strerror, str(place)) from None
+            folder = self.path or tempfile.gettempdir()
+            raise OSError(error.errno, error.strerror, str(folder)) from None
 
     def finish(self) -> None:
         """Write the rest, and behind it what the numbers mean."""

@@ -23,16 +23,16 @@ _OPENERS: dict[str, Callable[..., IO[Any]]] = {
     ".xz": lzma.open,
 }
 COMPRESSED = tuple(_OPENERS)  # suffixes of files that are
-# What reading raises where a file is not what its suffix says; EOFError where it is cut short.
+# The errors of reading a file whose suffix is wrong; EOFError where the file is cut short.
 DAMAGED = (zlib.error, lzma.LZMAError, OSError)
 _LONGEST = 1 << 20  # bytes of a line, past which it is cut
 _LONGEST_WORD = 1 << 24  # bytes without a blank, past which it is no text
-# What a compressed file may become: so many bytes, or so many times its size if that is more.
+# The bound on an unpacked file: so many bytes, or so many times its size if that is more.
 _UNPACKED, _RATIO = 1 << 28, 200
 _BUFFER = 1 << 16  # bytes
 _BLANKS = (" ", "\t", "\r")  # where a long line is cut
 _LOOKED_AT = 8192  # bytes of a text, in which a NUL says that it is none
-# What begins like this and is not UTF-8.
+# Kinds of files that are not text in UTF-8, by their first bytes.
 _MARKS = {
     codecs.BOM_UTF32_LE: "a text in UTF-32 (encoding='utf-32')",
     codecs.BOM_UTF16_LE: "a text in UTF-16 (encoding='utf-16')",
@@ -158,7 +158,7 @@ def is_by_line(encoding: str) -> bool:
 
 
 def _what(head: bytes) -> str:
-    """What a file may be that is no text of the encoding expected, by its first bytes."""
+    """The likely kind of a file that is no text of the expected encoding, by its first bytes."""
     for mark, what in _MARKS.items():
         if head.startswith(mark):
             return f"it is {what}"
@@ -199,14 +199,16 @@ def said_with(error: UnicodeDecodeError, reason: str) -> UnicodeDecodeError:
     return UnicodeDecodeError(error.encoding, error.object, error.start, error.end, reason)
 
 
-def undecodable(path: Path, error: UnicodeDecodeError, line: int = 1, place: int = 0) -> ValueError:
-    """What to raise for bytes that are no text: it says where they are.
+def undecodable(
+    path: Path, error: UnicodeDecodeError, line: int = 1, offset: int = 0
+) -> ValueError:
+    """The error for bytes that are no text, with their position.
 
-    line, place: at which line of the file and which byte what could not be decoded begins.
+    line, offset: the line of the file and the byte at which the undecodable text begins.
     """
     held, start = error.object, error.start
     line += held.count(b"\n", 0, start)
     return ValueError(
         f"{path}: line {line} is not {error.encoding}: byte "
-        f"{held[start]:#04x} at offset {place + start} of the text ({error.reason})"
+        f"{held[start]:#04x} at offset {offset + start} of the text ({error.reason})"
     )

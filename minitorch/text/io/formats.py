@@ -33,7 +33,7 @@ _BREAKS_TABLE = re.compile("[\t\r\n]")
 
 
 class Read(NamedTuple):
-    """What a file of vectors holds: keys, and their numbers one vector after the other."""
+    """The contents of a file of vectors: keys, and their numbers one vector after the other."""
 
     keys: list[str]
     numbers: array[float]
@@ -222,7 +222,7 @@ def read_word2vec(
 
 
 class _Word2VecFile(_File):
-    """What has been read of a file of vectors: `keys` and their `numbers`."""
+    """The part of a file of vectors that has been read: `keys` and their `numbers`."""
 
     def __init__(self, path: Path, encoding: str, unicode_errors: str, double: bool) -> None:
         super().__init__(path)
@@ -254,76 +254,76 @@ class _Word2VecFile(_File):
             line = self.readline(_LONGEST_LINE)
             if not line and self.count is None:
                 break
-            place = f"line {before + len(self.keys)}"
+            position = f"line {before + len(self.keys)}"
             if len(line) == _LONGEST_LINE:
-                raise ValueError(f"{self.path}: {place} is too long for a key and a vector")
+                raise ValueError(f"{self.path}: {position} is too long for a key and a vector")
             try:
-                key = self._read_line(line, place)
+                key = self._read_line(line, position)
             except ValueError as error:
                 if line.endswith(b"\n") or isinstance(error, UnicodeDecodeError):
                     raise
-                raise self._short(place) from error
+                raise self._short(position) from error
             self.keys.append(key)
             bar.update()
         if not self.size:
             raise ValueError(f"{self.path}: there is no vector in it")
         return b""
 
-    def _read_line(self, line: bytes, place: str) -> str:
+    def _read_line(self, line: bytes, position: str) -> str:
         """Take the numbers of a line, and return its key."""
         parts = line.rstrip().split(b" ")
         self.size = self.size or len(parts) - 1
         split = len(parts) - self.size  # the numbers begin here
         if not 0 < self.size <= LONGEST_VECTOR or split < 1 or any(map(_is_number, parts[1:split])):
             raise ValueError(
-                f"{self.path}: {place}: {len(parts) - 1} numbers after the key, expected "
+                f"{self.path}: {position}: {len(parts) - 1} numbers after the key, expected "
                 f"{self.size or 'at least one'}"
             )
-        key = self._decode(b" ".join(parts[:split]), place)
+        key = self._decode(b" ".join(parts[:split]), position)
         try:
             numbers = [*map(float, parts[split:])]
         except ValueError as error:
-            raise ValueError(f"{self.path}: {place}: {error}") from None
+            raise ValueError(f"{self.path}: {position}: {error}") from None
         self.numbers.extend(numbers)
         return key
 
     def read_binary(self, total: int, bar: Any) -> bytes:
         """Read so many vectors; returns bytes behind them that have been read, too."""
         length = 4 * self.size
-        buffer, place, end = b"", 0, -1
+        buffer, offset, end = b"", 0, -1
         before = self.file.tell()  # bytes before the buffer
         for _ in range(total):
-            end = buffer.find(b" ", place)
+            end = buffer.find(b" ", offset)
             while end < 0 or len(buffer) < end + 1 + length:
                 more = self.read()
-                if not more or (end < 0 and len(buffer) - place > _LONGEST_KEY):
+                if not more or (end < 0 and len(buffer) - offset > _LONGEST_KEY):
                     raise self._short(f"byte {before + len(buffer)}")
-                before += place
-                buffer, place = buffer[place:] + more, 0
+                before += offset
+                buffer, offset = buffer[offset:] + more, 0
                 end = buffer.find(b" ")
             # word2vec.c ends a vector with \n, which stands before the next key
-            key = buffer[place:end].lstrip(b"\n")
-            self.keys.append(self._decode(key, f"byte {before + place}"))
-            place = end + 1 + length
-            self.numbers.frombytes(buffer[end + 1 : place])
+            key = buffer[offset:end].lstrip(b"\n")
+            self.keys.append(self._decode(key, f"byte {before + offset}"))
+            offset = end + 1 + length
+            self.numbers.frombytes(buffer[end + 1 : offset])
             bar.update()
         if sys.byteorder == "big":
             self.numbers.byteswap()
-        return buffer[place:]
+        return buffer[offset:]
 
-    def _decode(self, key: bytes, place: str) -> str:
+    def _decode(self, key: bytes, position: str) -> str:
         try:
             return key.decode(self.encoding, self.unicode_errors)
         except UnicodeDecodeError as error:
             raise said_with(
                 error,
-                f"{self.path}: {place}: the key {key[:40]!r} is not {self.encoding} "
+                f"{self.path}: {position}: the key {key[:40]!r} is not {self.encoding} "
                 f"({error.reason}); give its encoding=, or unicode_errors='replace'; or are the "
                 "dimensions in line 1, or binary=, wrong?",
             ) from None
 
-    def _short(self, place: str) -> EOFError:
-        found = f"{len(self.keys)} vectors up to {place}"
+    def _short(self, position: str) -> EOFError:
+        found = f"{len(self.keys)} vectors up to {position}"
         if self.count is None:
             return EOFError(f"{self.path}: cut short: {found}")
         return EOFError(

@@ -22,7 +22,7 @@ from minitorch.creation import tensor
 from minitorch.serialization import PickleError, load, save
 from minitorch.text.io.files import COMPRESSED, DAMAGED, open_file, replacing
 
-# The version of what stands in a file of each kind: to be raised when that changes.
+# The format version of each kind of file, raised when the format changes.
 VERSIONS = {
     "KeyedVectors": 1,
     "Word2Vec": 1,
@@ -114,7 +114,7 @@ def _is_compressed(path: Path) -> bool:
 
 
 def _load(path: Path, device: Device | str | None, mmap: bool) -> Any:
-    """What `minitorch.save` wrote, also if it is compressed."""
+    """The contents of a file that `minitorch.save` wrote, compressed or not."""
     with open(path, "rb") as file:
         plain = file.read(9)[8:] == b"{"
     if plain or not _is_compressed(path):
@@ -155,12 +155,12 @@ def counted(counts: Mapping[str, float]) -> dict[str, Tensor]:
 
 
 def from_counted(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What `counted` was given."""
+    """The counts that `counted` was given."""
     return dict(zip(from_text(state["words"]), state["counts"].tolist(), strict=True))
 
 
 def text(value: object) -> Tensor:
-    """What JSON can say, or `plain` gives, as bytes of JSON: uint8 (n,).
+    """A value of JSON, or one that `plain` gives, as bytes of JSON: uint8 (n,).
 
     A file's header has no room for so much. Raises TypeError for anything else.
     """
@@ -168,7 +168,7 @@ def text(value: object) -> Tensor:
 
 
 def from_text(held: Tensor) -> Any:
-    """What `text` was given."""
+    """The value that `text` was given."""
     return json.loads(held.cpu().numpy().tobytes(), object_hook=_decode)
 
 

@@ -1,4 +1,4 @@
-"""What is called while word vectors train."""
+"""Callbacks of the training of word vectors."""
 
 from __future__ import annotations
 

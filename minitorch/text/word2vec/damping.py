@@ -1,6 +1,6 @@
 """How far a row may move in one step of word vectors: the rule that keeps every step stable.
 
-A step takes the gradients of many pairs at one place. A pair of rows x, y with weight w loses
+A step takes the gradients of many pairs at the same tables. A pair of rows x, y with weight w loses
 w * log(1 + exp(∓x·y)), whose second derivative along any direction of x is at most w / 4 * |y|².
 Summed over all pairs of a row r in the step, wherever r stands in it,
 

@@ -59,7 +59,7 @@ from minitorch.text.word2vec.sampler import BlockSampler
 from minitorch.text.word2vec.shared import memory_of, share
 from minitorch.text.word2vec.softmax import FullSoftmax, HierarchicalSoftmax
 from minitorch.text.word2vec.training import (
-    STRETCH,
+    CHUNK,
     Numbered,
     Run,
     Schedule,
@@ -87,7 +87,7 @@ _ASKING = (
     *("most_similar", "most_similar_cosmul", "similarity", "n_similarity", "doesnt_match"),
     *("similar_by_word", "similar_by_vector", "wmdistance", "evaluate_word_pairs"),
 )
-# Attributes of gensim 3's Word2Vec, and where they are now.
+# Attributes of gensim 3's Word2Vec, and their names now.
 _MOVED = {
     "size": "vector_size",
     "iter": "epochs",
@@ -102,11 +102,11 @@ _MOVED = {
     "save_word2vec_format": "wv.save_word2vec_format",
     **{name: f"wv.{name}" for name in _ASKING},
 }
-# What `wv` says of words that follows from their counts.
+# Attributes of the words in `wv` that follow from their counts.
 _DERIVED = ("sample_int", "code", "point")
 
 
-# What a deep copy has in common with its model: it is never changed.
+# Attributes that a deep copy shares with its model: they never change.
 _SHARED = ("_scanned", "_numbered", "vocab", "callbacks", "hashfxn", "device")
 
 
@@ -128,8 +128,8 @@ class Word2Vec(Options):
     each line, words between blanks. A corpus is read once; its numbers, past a million words, are
     in a temporary file, or in the folder `cache`, where later runs find those of the same files.
     vector_size: length of a vector. window: words on either side, at most; each centre draws its
-    own reach evenly from 1 ... window, unless shrink_windows is False. min_count: leave out words
-    seen less often; 0 is as good as 1. sample: threshold of sub-sampling, 0 for none.
+    own effective window, evenly from 1 ... window, unless shrink_windows is False. min_count: leave
+    out words seen less often; 0 is as good as 1. sample: threshold of sub-sampling, 0 for none.
     sg: 1 for skip-gram, 0 for CBOW, in which the mean (cbow_mean=1) or sum (0) of a window's
     vectors predicts its centre. What is learnt: negative sampling with `negative` noise words to
     a pair, drawn in proportion to count ** ns_exponent; with hs=1 hierarchical softmax, with
@@ -190,7 +190,7 @@ class Word2Vec(Options):
 
     Where it differs from word2vec.c and gensim: that rule, where they change both rows after each
     pair. The pairs of a block share their negatives, among which there is neither the centre nor
-    (skip-gram) a word of its window. Blocks of skip-gram come in random order within stretches of
+    (skip-gram) a word of its window. Blocks of skip-gram come in random order within chunks of
     at most 65,536 words. With hs=1 or full_softmax=1 a step learns the softmax first, and then,
     where the tables are by then, by negative sampling.
 
@@ -457,7 +457,7 @@ class Word2Vec(Options):
         workers = self._processes()
         if isinstance(sentences, Corpus) and workers > 1:
             words = sentences.size() // _BYTES
-            if words > workers * STRETCH:
+            if words > workers * CHUNK:
                 self._start(workers, words * self.epochs)
         if self.max_vocab_size is None:
             return Scanned(source, encode(sentences, self.progress, cache=self.cache))
@@ -473,7 +473,7 @@ class Word2Vec(Options):
         most = min(self.workers, usable_cores())
         if numbered is None:
             return most
-        return max(1, min(most, -(-len(numbered.corpus.tokens) // STRETCH)))
+        return max(1, min(most, -(-len(numbered.corpus.tokens) // CHUNK)))
 
     # ------------------------------------------------------------------ training
     @renamed(sentences="corpus_iterable")
@@ -543,8 +543,8 @@ class Word2Vec(Options):
 
         def ended(loss: float) -> None:
             self.losses.append(loss)
-            self.running_training_loss = run.place.total
-            self.min_alpha_yet_reached = run.schedule.alpha(run.place.epoch, 0)
+            self.running_training_loss = run.position.total
+            self.min_alpha_yet_reached = run.schedule.alpha(run.position.epoch, 0)
             call_all(called, "on_epoch_end", self)
 
         run = Run(
@@ -564,7 +564,7 @@ class Word2Vec(Options):
         if resume:
             self.losses = run.load()
         self.epochs, self.alpha, self.min_alpha = epochs, high, low
-        self.running_training_loss = run.place.total
+        self.running_training_loss = run.position.total
         began = time.perf_counter()
         call_all(called, "on_train_begin", self)
         run.run()
@@ -622,7 +622,7 @@ class Word2Vec(Options):
         schedule: Schedule,
         writing: AbstractContextManager[object] | None = None,
     ) -> Trainer:
-        """What trains the model on stretches of a corpus."""
+        """The `Trainer` of the model for chunks of a corpus."""
         random = self.generator.get_state()
         blocks = self._blocks_at_once(schedule.high)
         sampler = self._sampler()
@@ -652,7 +652,7 @@ class Word2Vec(Options):
         return starting
 
     def _team(self, numbered: Numbered, epochs: int) -> Any:
-        """What opens the processes that train, or this one where one is enough."""
+        """A context manager of the processes that train, or of this one where one is enough."""
         workers = self._processes(numbered)
         if workers == 1:
             self._end_workers()
@@ -739,7 +739,7 @@ class Word2Vec(Options):
         model_file.write(fname_or_handle, "Word2Vec", self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """What the file holds: see `KeyedVectors.state_dict`, and besides all that is learnt."""
+        """The state for a file: that of `KeyedVectors.state_dict`, and all learnt tensors."""
         built = self._numbered is not None
         locks = as_tensor(self.wv.vectors_lockf, device="cpu")
         expandos = self.wv.expandos.items()
@@ -884,16 +884,16 @@ class Word2Vec(Options):
         nodes = self._named("syn1", "others.0.nodes.weight")
         return shown(cat([nodes, nodes.new_zeros(1, self.vector_size)]))
 
-    def _named(self, name: str, place: str) -> Tensor:
-        table = self._table(place)
+    def _named(self, name: str, key: str) -> Tensor:
+        table = self._table(key)
         if table is None:
             raise AttributeError(f"Word2Vec: {name}: the model has no such vectors")
         return table
 
-    def _table(self, *places: str) -> Tensor | None:
+    def _table(self, *names: str) -> Tensor | None:
         """The first of these tables that there is."""
         tables = {} if self._numbered is None else self.model.state_dict()
-        return next((tables[place] for place in places if place in tables), None)
+        return next((tables[name] for name in names if name in tables), None)
 
     def get_latest_training_loss(self) -> float:
         """The loss summed over the pairs of all epochs since `train` began, as in gensim.

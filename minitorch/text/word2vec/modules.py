@@ -1,9 +1,9 @@
 """Skip-gram and CBOW as matrix products over blocks of neighbouring words.
 
 word2vec.c takes one pair of words at a time. Here a block of consecutive words (the centres) meets
-the block widened by the window (its halo) and a pool of noise words in one matrix product. Of the
+the block widened by the window (its halo) and K shared negatives in one matrix product. Of the
 products of centres and halo only a band counts: the pairs within each centre's window. Every pair
-of a block shares the pool, weighted so that a pair has `negative` negatives.
+of a block shares the negatives, weighted so that a pair has `negative` of them.
 
 In CBOW the words of a window together are the one side of a pair, and the centre is the other.
 """
@@ -119,7 +119,7 @@ class SkipGram(Module):
             other.sgd_step_(*self._predicting(blocks), rate, loss)
 
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
-        """What `predicted` gives, with the rows that the vectors are made of."""
+        """The result of `predicted`, with the rows that its vectors are made of."""
         halo, _ = blocks.halves(self.window)
         rows = Rows(self.input.weight.detach(), halo)
         return rows, blocks.centres, blocks.weights[:, : 2 * self.window + 1]
@@ -153,24 +153,24 @@ class CBOW(SkipGram):
         return value.detach() + (slope - slope.detach()), *targets, 1
 
     def predicted(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
-        """As of SkipGram: one vector for each centre."""
+        """See SkipGram; one vector for each centre."""
         x, _, weights, width = self._pairs(blocks)
         return x, blocks.centres, weights[:, :width]
 
     def _windows(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Which words of the halo are in each centre's window, (n, L, L + 2w); how many they are,
-        (n, L, 1); the halo; what is to be predicted, and what that counts.
+        """A mask of the halo words in each window, (n, L, L + 2w); their number, (n, L, 1);
+        the halo; the words to be predicted, and their weights.
         """
         width = 2 * self.window + 1
-        halo, pool = blocks.halves(self.window)
+        halo, negatives = blocks.halves(self.window)
         weights = blocks.weights[:, :width]
         inside = (weights > 0).to(weights.dtype)
         count = inside.sum(1).clamp(min=1).unsqueeze(2)
         counted = ops.cat([weights.amax(1, keepdim=True), blocks.weights[:, width:]], dim=1)
-        return dense(inside).mT, count, halo, (ops.cat([blocks.centres, pool], dim=1), counted)
+        return dense(inside).mT, count, halo, (ops.cat([blocks.centres, negatives], dim=1), counted)
 
     def _sample_steps_(self, blocks: Blocks, size: int, lr: Sequence[float], loss: Tensor) -> None:
-        """As of SkipGram."""
+        """See SkipGram."""
         assert self.output is not None
         tables = self.input.weight, self.output.weight
         if self.compiled and tables[0].dtype is dtypes.float32:
@@ -185,13 +185,13 @@ class CBOW(SkipGram):
         )
 
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
-        """As of SkipGram."""
+        """See SkipGram."""
         into, back, halo, (_, counted) = self._matrices(blocks)
         rows = Windows(self.input.weight.detach(), halo, into, back)
         return rows, blocks.centres, counted[:, :1]
 
     def _matrices(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """`windows` of `negative_sampling_sgd_`, and otherwise as `_windows`."""
+        """The two `windows` of `negative_sampling_sgd_`; the halo and the targets of `_windows`."""
         inside, count, halo, targets = self._windows(blocks)
         into, back = (inside / count, inside) if self.mean else (inside, inside / count)
         return into, back, halo, targets

@@ -18,10 +18,10 @@ __all__ = ["negative_sampling", "negative_sampling_sgd_"]
 def _negative_sampling_reference(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:
     scores = y @ x.mT
     n, size, _ = x.shape
-    place = arange(width, device=x.device).unsqueeze(1) + arange(size, device=x.device)
-    near = scores.gather(1, place.expand(n, width, size))
-    pool = scores[:, size + width - 1 :]
-    gains = logsigmoid(near._cat(-pool, dim=1))
+    index = arange(width, device=x.device).unsqueeze(1) + arange(size, device=x.device)
+    near = scores.gather(1, index.expand(n, width, size))
+    negatives = scores[:, size + width - 1 :]
+    gains = logsigmoid(near._cat(-negatives, dim=1))
     return -(gains * weights).double().sum()
 
 
@@ -31,10 +31,10 @@ _negative_sampling = library.fused("negative_sampling", _negative_sampling_refer
 def negative_sampling(x: Tensor, y: Tensor, weights: Tensor, width: int) -> Tensor:
     """Loss of skip-gram with negative sampling on blocks: a float64 scalar, summed in float64.
 
-    x: n blocks of L centres, (n, L, D). y: their halo of L + width - 1 words, then K words of a
-    pool, (n, L + width - 1 + K, D). weights: what each pair counts, (n, width + K, L): halo words
-    i to i + width - 1 with centre i, then the pool with centre i. The loss of a pair is
-    -log sigmoid(x·y) with a halo word, -log sigmoid(-x·y) with a pool word
+    x: n blocks of L centres, (n, L, D). y: their halo of L + width - 1 words, then K shared
+    negatives, (n, L + width - 1 + K, D). weights: what each pair counts, (n, width + K, L): halo
+    words i to i + width - 1 with centre i, then the negatives with centre i. The loss of a pair is
+    -log sigmoid(x·y) with a halo word, -log sigmoid(-x·y) with a negative
     (Mikolov et al. 2013, "Distributed representations of words and phrases", equation 4).
     """
     n, size, depth = x.shape

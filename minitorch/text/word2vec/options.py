@@ -39,7 +39,7 @@ def _option(
 
 @dataclass(eq=False, repr=False)
 class Options:
-    """What `Word2Vec` is made with; it has them as attributes, and its docstring explains them."""
+    """The options of `Word2Vec`, which has them as attributes and explains them."""
 
     sentences: InitVar[Sentences | None] = None
     corpus_file: InitVar[str | Path | None] = None

@@ -2,7 +2,7 @@
 
 One Python (`worker`) starts while a long corpus is read. It learns what there is to
 do, and becomes as many workers as are wanted, which share what it has imported and made. A worker
-gets stretches of the corpus, a line of JSON each, and answers with a line for each. It reads and
+gets chunks of the corpus, a line of JSON each, and answers with a line for each. It reads and
 writes the tables without a lock, as the threads of word2vec.c do (Recht et al. 2011, "Hogwild!"),
 or in turns where the result must not depend on who is faster.
 """
@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.text.word2vec.shared import Description, memory_of
-from minitorch.text.word2vec.training import Stretch, Sums, Trainer
+from minitorch.text.word2vec.training import Chunk, Sums, Trainer
 
-_AHEAD = 2  # stretches that a worker has at once: it need not wait for the next
+_AHEAD = 2  # chunks that a worker has at once: it need not wait for the next
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 _LOOKS = 1000  # turns of a waiting loop between two looks whether the parent is there
 _MAIN = "from minitorch.text.word2vec.worker import main; main()"
@@ -64,7 +64,7 @@ class Turns:
 
     clocks: int64 (workers,), how far everybody is. me: which is mine. given_up: whether nobody
         wants the result any more, in which case waiting raises `SystemExit`.
-    A clock shows leg, round and step. Who has done its stretch of a round, or has none left,
+    A clock shows leg, round and step. Who has done its chunk of a round, or has none left,
     sets its own to the next round or leg, so that the others do not wait for it.
     """
 
@@ -97,7 +97,7 @@ class Turns:
 
 
 def hung_up(descriptor: int) -> Callable[[], bool]:
-    """What tells whether the other end of a pipe that is read from has been closed."""
+    """A check whether the other end of a pipe that is read from has been closed."""
     poll = select.poll()
     poll.register(descriptor, 0)
     return lambda: bool(poll.poll(0))
@@ -107,7 +107,7 @@ Answers: TypeAlias = "SimpleQueue[tuple[_Worker, Sums | str]]"
 
 
 class _Worker:
-    """A process: this end of the pipes to and from it, and the numbers of its stretches."""
+    """A process: this end of the pipes to and from it, and the numbers of its chunks."""
 
     def __init__(self, number: int, answers: Answers) -> None:
         self.number = number
@@ -125,7 +125,7 @@ class _Worker:
             print(json.dumps(what), file=self.said, flush=True)
 
     def _listen(self, answers: Answers) -> None:
-        """Put what it answers into the queue, and at its end what is known of that."""
+        """Put the answers of the process into the queue, and at its end the reason."""
         line, fault = "", ""
         try:
             for line in self.heard:
@@ -160,7 +160,7 @@ def _module_folders() -> list[str]:
 
 
 def _ending(status: int) -> str:
-    """What an exit status says."""
+    """The text of an exit status."""
     if status >= 0:
         return f"has ended with status {status}"
     killer = signal.Signals(-status).name
@@ -254,14 +254,14 @@ class Processes:
     def __init__(self, starting: Starting) -> None:
         self.starting, self.workers = starting, starting.workers
 
-    def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
-        """Hand out stretches; their sums come in the order of the stretches.
+    def train(self, chunks: Iterable[Chunk | None]) -> Iterator[Sums]:
+        """Hand out chunks; their sums come in the order of the chunks.
 
-        Whoever is ready gets the next stretch; in turns, stretch i is for worker i modulo their
+        Whoever is ready gets the next chunk; in turns, chunk i is for worker i modulo their
         number, whoever is ready.
         """
         in_turns = are_deterministic_algorithms_enabled()
-        coming, done, next_one = enumerate(stretches), dict[int, Sums](), 0
+        coming, done, next_one = enumerate(chunks), dict[int, Sums](), 0
         for worker in self.workers:
             worker.idle = False
         for worker in [*self.workers] * _AHEAD:
@@ -282,12 +282,12 @@ class Processes:
                 next_one += 1
 
     @staticmethod
-    def _hand_out(worker: _Worker, coming: Iterator[tuple[int, Stretch | None]]) -> None:
-        """Give a worker the next stretch, or tell it once that there is none."""
-        number, stretch = next(coming, (-1, None))
-        if stretch is not None:
+    def _hand_out(worker: _Worker, coming: Iterator[tuple[int, Chunk | None]]) -> None:
+        """Give a worker the next chunk, or tell it once that there is none."""
+        number, chunk = next(coming, (-1, None))
+        if chunk is not None:
             worker.has.append(number)
-            worker.say(stretch)
+            worker.say(chunk)
         elif not worker.idle:
             worker.idle = True
             worker.say(None)

@@ -1,4 +1,4 @@
-"""What trained word vectors say of words in their places: which would stand there, how likely."""
+"""Predictions of trained word vectors: which words fit a context, and how likely they are."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def _log_probability(model: SkipGram, wv: KeyedVectors, sentence: Sequence[str])
     w, n, device = model.window, len(words), wv.device
     halo = tensor([0] * w + words + [0] * w, dtype=int, device=device).unsqueeze(0)
     offset = arange(-w, w + 1, device=device).unsqueeze(1)
-    place = arange(n, device=device) + offset
-    inside = (place >= 0) & (place < n) & (offset != 0)
+    index = arange(n, device=device) + offset
+    inside = (index >= 0) & (index < n) & (offset != 0)
     block = Blocks(halo[:, w : w + n], halo, inside.to(wv.tensor.dtype).unsqueeze(0))
     log_probability: float = -model.others[0](*model.predicted(block)).item()
     return log_probability

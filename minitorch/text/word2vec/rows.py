@@ -32,10 +32,10 @@ class Windows(Rows):
     def __init__(self, table: Tensor, rows: Tensor, into: Tensor, back: Tensor) -> None:
         super().__init__(table, rows)
         self.vectors, self.back = into @ self.vectors, back
-        self.gain = into.sum(2)  # how far a vector goes where each of its words goes 1
+        self.gain = into.sum(2)  # the step of a vector where each of its words moves by 1
 
     def curvature(self, bounds: Tensor) -> Tensor:
-        """Of each vector the largest H of its words."""
+        """The largest H of the words of each vector."""
         of_words = super().curvature((bounds * self.gain).unsqueeze(1) @ self.back)
         return ops.where(self.back > 0, of_words.reshape(len(self.rows), 1, -1), 0.0).amax(2)
 
@@ -44,5 +44,5 @@ class Windows(Rows):
 
 
 def factors(of_x: Tensor, of_y: Tensor) -> Tensor:
-    """What pairs count whose rows have such H: less where both sides together go too far."""
+    """The weights of pairs whose rows have such H: less where both sides together go too far."""
     return SOFTMAX_LIMIT / (of_x + of_y).clamp(min=SOFTMAX_LIMIT)

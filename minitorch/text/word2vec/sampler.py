@@ -17,11 +17,11 @@ from minitorch.text.word2vec.kernels.machine_code import blockwise
 
 
 class Blocks(NamedTuple):
-    """n blocks of L centres, w words of halo at either end, and K pool words.
+    """n blocks of L centres, w words of halo at either end, and K shared negatives.
 
-    centres: int64 (n, L). others: int64 (n, L + 2w + K), the halo and then the pool.
+    centres: int64 (n, L). others: int64 (n, L + 2w + K), the halo, then the negatives.
     weights: (n, 2w + 1 + K, L), what each pair counts: first the words from w before the centre
-    to w behind it, then the pool; 0 is no pair.
+    to w behind it, then the negatives; 0 is no pair.
     """
 
     centres: Tensor
@@ -29,7 +29,7 @@ class Blocks(NamedTuple):
     weights: Tensor
 
     def halves(self, window: int) -> tuple[Tensor, Tensor]:
-        """Of `others` the halo and the pool."""
+        """The halo and the shared negatives, the two parts of `others`."""
         end = self.centres.shape[1] + 2 * window
         return self.others[:, :end], self.others[:, end:]
 
@@ -41,19 +41,19 @@ class Blocks(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """All that chance has to say about the blocks of a stretch.
+    """The random choices for the blocks of a chunk.
 
-    start: where each begins, int64 (n,). pool: their noise words, int64 (n, K). cut: makes blocks
-    of some of both.
+    start: the index of the first word of each block, int64 (n,). negatives: their shared
+    negatives, int64 (n, K). cut: makes blocks of some of both.
     """
 
     start: Tensor
-    pool: Tensor
+    negatives: Tensor
     cut: Callable[[Tensor, Tensor], Blocks]
 
     def blocks(self, first: int = 0, last: int | None = None) -> Blocks:
         """Blocks `first` to `last`, which is not among them."""
-        return self.cut(self.start[first:last], self.pool[first:last])
+        return self.cut(self.start[first:last], self.negatives[first:last])
 
 
 class BlockSampler:
@@ -61,7 +61,7 @@ class BlockSampler:
 
     keep: probability that sub-sampling keeps each word, (V,). thresholds, aliases: the noise
     distribution as an alias table, (V,) each. negative: negatives to a pair, 0 for none.
-    shrink_windows: each centre draws its own reach, evenly from 1 ... window.
+    shrink_windows: each centre draws its own effective window, evenly from 1 ... window.
     cbow: a centre is one pair with its whole window, which may have the centre's negatives in it.
     compiled: let Numba's machine code make the blocks, which are the same; on the CPU, in float32.
 
@@ -91,7 +91,7 @@ class BlockSampler:
         self.pool_size = pool_size if negative else 0
         self.shrink_windows, self.cbow, self.compiled = shrink_windows, cbow, compiled
         self._device = keep.device
-        # A row for each reach of a window to the left and to the right: 1 where it goes.
+        # A row for each pair of effective windows, left and right: 1 for the words inside.
         bands = [
             [*[0] * (window - left), *[1] * left, 0, *[1] * right, *[0] * (window - right)]
             for left in range(window + 1)
@@ -100,59 +100,59 @@ class BlockSampler:
         self._bands = tensor(bands, **like(keep))
 
     def blocks(self, tokens: Tensor, sentences: Tensor) -> Blocks:
-        """Blocks of a stretch of a corpus: its words and the sentence of each, int64 (n,)."""
+        """Blocks of a chunk of a corpus: its words and the sentence of each, int64 (n,)."""
         return self.draw(tokens, sentences).blocks()
 
     @no_grad()
     def draw(self, tokens: Tensor, sentences: Tensor) -> Drawn:
-        """What makes those blocks, some at a time."""
+        """The random choices for those blocks, which `Drawn` makes some at a time."""
         kept = (self._draw(len(tokens)) < self.keep[tokens]).nonzero().squeeze(1)
         tokens, sentences = tokens[kept], sentences[kept]
         n = -(-len(tokens) // self.block_size)
-        reach = self._reach(n * self.block_size)
+        windows = self._effective_windows(n * self.block_size)
         order = arange(n, device=self._device)  # that of the text suits CBOW better
         if not self.cbow:
             order = randperm(n, generator=self.generator, device=self._device)
-        pool = self.noise(n, self.pool_size)
+        negatives = self.noise(n, self.pool_size)
         if self.compiled:
-            cut = partial(self._cut_compiled, tokens, sentences, reach)
+            cut = partial(self._cut_compiled, tokens, sentences, windows)
         else:
-            cut = partial(self._cut, *self._widened(tokens, sentences, reach))
-        return Drawn(order * self.block_size, pool, cut)
+            cut = partial(self._cut, *self._widened(tokens, sentences, windows))
+        return Drawn(order * self.block_size, negatives, cut)
 
     def _cut_compiled(
-        self, tokens: Tensor, sentences: Tensor, reach: Tensor, start: Tensor, pool: Tensor
+        self, tokens: Tensor, sentences: Tensor, windows: Tensor, start: Tensor, negatives: Tensor
     ) -> Blocks:
-        """What `_cut` gives, by Numba, of what has not been widened."""
-        words = (x.array for x in (tokens, sentences, reach, start, pool))
+        """The blocks that `_cut` makes, by Numba, from words that have not been widened."""
+        words = (x.array for x in (tokens, sentences, windows, start, negatives))
         options = self.block_size, self.window, self.negative, self.cbow
         return Blocks(*map(from_numpy, blockwise().blocks(*words, *options)))
 
-    def _widened(self, tokens: Tensor, sentences: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
-        """Words and what fills up the first and last halo; `_band` of those that have windows."""
+    def _widened(self, tokens: Tensor, sentences: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """The words with filler for the first and last halo; `_band` of the words with windows."""
         w = self.window
-        tail = len(reach) - len(tokens) + w
-        # What fills up stands in sentences of its own.
+        tail = len(windows) - len(tokens) + w
+        # Each filler word is a sentence of its own.
         around = arange(-w - tail, 0, device=self._device)
         sentences = _short(ops.cat([around[:w], sentences, around[w:]]))
         filler = zeros(w + tail, dtype=dtypes.int64, device=self._device)
-        return ops.cat([filler[:w], tokens, filler[w:]]), self._band(sentences, reach)
+        return ops.cat([filler[:w], tokens, filler[w:]]), self._band(sentences, windows)
 
     @no_grad()
-    def _cut(self, tokens: Tensor, bands: Tensor, start: Tensor, pool: Tensor) -> Blocks:
+    def _cut(self, tokens: Tensor, bands: Tensor, start: Tensor, negatives: Tensor) -> Blocks:
         """The blocks of sub-sampled words that begin at `start`: see `_widened`."""
         w, size = self.window, self.block_size
-        place = start.unsqueeze(1) + arange(size + 2 * w, device=self._device)
-        halo = tokens[place]
+        index = start.unsqueeze(1) + arange(size + 2 * w, device=self._device)
+        halo = tokens[index]
         centres = halo[:, w : w + size].contiguous()
-        band = bands[place[:, :size]]
+        band = bands[index[:, :size]]
         if not self.pool_size:
             return Blocks(centres, halo, self._bands[band].transpose(1, 2).contiguous())
-        weights = self._weights(centres, halo, pool, band)
-        return Blocks(centres, ops.cat([halo, pool], dim=1), weights)
+        weights = self._weights(centres, halo, negatives, band)
+        return Blocks(centres, ops.cat([halo, negatives], dim=1), weights)
 
-    def _weights(self, centres: Tensor, halo: Tensor, pool: Tensor, band: Tensor) -> Tensor:
-        """What each pair counts: see `Blocks`. band: row of `_bands` for each centre."""
+    def _weights(self, centres: Tensor, halo: Tensor, negatives: Tensor, band: Tensor) -> Tensor:
+        """The weight of each pair: see `Blocks`. band: row of `_bands` for each centre."""
         n, size = centres.shape
         width = self._bands.shape[1]
         weights = empty(n, width + self.pool_size, size, **like(self.keep))
@@ -160,9 +160,9 @@ class BlockSampler:
         count = self._bands.sum(dim=1)[band]  # of positive pairs
         count = count.clamp(max=1) if self.cbow else count
         weights[:, width:] = (count * (self.negative / self.pool_size)).unsqueeze(1)
-        block, centre, drawn = self._not_negative(halo, pool, band)
+        block, centre, drawn = self._not_negative(halo, negatives, band)
         weights[block, width + drawn, centre] = 0.0
-        # The rest of such a centre's pool makes up for what was taken out.
+        # The other negatives of such a centre make up for those taken out.
         rest = weights[block, width:, centre]
         left = (rest > 0).sum(dim=1, keepdim=True).clamp(min=1)
         weights[block, width:, centre] = rest * (self.pool_size / left)
@@ -184,36 +184,36 @@ class BlockSampler:
     def _draw(self, *shape: int) -> Tensor:
         return rand(*shape, dtype=self.keep.dtype, generator=self.generator, device=self._device)
 
-    def _reach(self, n: int) -> Tensor:
-        """How far the window of each of n words may go."""
+    def _effective_windows(self, n: int) -> Tensor:
+        """The effective window of each of n words."""
         if not self.shrink_windows:
             return full((n,), self.window, dtype=dtypes.int64, device=self._device)
         return randint(1, self.window + 1, (n,), generator=self.generator, device=self._device)
 
-    def _band(self, sentences: Tensor, reach: Tensor) -> Tensor:
+    def _band(self, sentences: Tensor, windows: Tensor) -> Tensor:
         """Row of `_bands` for each word but the first and last w: as far as its sentence goes."""
-        w, n = self.window, len(reach)
+        w, n = self.window, len(windows)
         here = sentences[w : w + n]
         left, right = zeros(2, n, dtype=here.dtype, device=self._device)
         for i in range(w):
             left += sentences[i : i + n] == here
             right += sentences[i + w + 1 : i + w + 1 + n] == here
-        return left.minimum(reach) * (w + 1) + right.minimum(reach)
+        return left.minimum(windows) * (w + 1) + right.minimum(windows)
 
     def _not_negative(
-        self, halo: Tensor, pool: Tensor, band: Tensor
+        self, halo: Tensor, negatives: Tensor, band: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Pool words that are the centre or in its window: block, centre and place in the pool.
+        """Negatives that are the centre or in its window: block, centre and index of the negative.
 
         CBOW leaves out the centre only. A word that stands there twice comes twice.
         """
-        size, width, drawn_of = band.shape[1], self._bands.shape[1], pool.shape[1]
-        equal = _short(halo).unsqueeze(2) == _short(pool).unsqueeze(1)
+        size, width, drawn_of = band.shape[1], self._bands.shape[1], negatives.shape[1]
+        equal = _short(halo).unsqueeze(2) == _short(negatives).unsqueeze(1)
         equal = equal.view(-1).nonzero()
         word, drawn = equal // drawn_of, equal % drawn_of
-        block, place = word // halo.shape[1], word % halo.shape[1]
+        block, index = word // halo.shape[1], word % halo.shape[1]
         offset = arange(width, device=self._device)
-        centre = place - offset  # the one that has this word of the halo at this offset
+        centre = index - offset  # the one that has this word of the halo at this offset
         inside = (centre >= 0) & (centre < size)
         taken = offset == self.window
         if not self.cbow:

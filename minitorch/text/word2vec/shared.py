@@ -77,28 +77,28 @@ def _fill(descriptor: int, size: int) -> None:
 
 
 class _Layout:
-    """Arrays behind each other: the place of each, and where the last of them ends."""
+    """The layout of arrays one behind the other: the offset of each, and the end of the last."""
 
     def __init__(self) -> None:
-        self.placed: list[tuple[int, Array]] = []
+        self.arrays: list[tuple[int, Array]] = []
         self.end = 0
 
     def add(self, array: Array) -> int:
-        """The place of one more."""
-        place = -(-self.end // _ALIGNED) * _ALIGNED
-        self.placed.append((place, array))
-        self.end = place + array.nbytes
-        return place
+        """The offset of one more array."""
+        offset = -(-self.end // _ALIGNED) * _ALIGNED
+        self.arrays.append((offset, array))
+        self.end = offset + array.nbytes
+        return offset
 
 
 def share(model: Module) -> None:
     """Move the parameters of a model on the CPU to one memory that processes can share."""
     layout = _Layout()
-    places = [(p, layout.add(p.array)) for p in model.parameters()]
+    offsets = [(p, layout.add(p.array)) for p in model.parameters()]
     memory = Memory(layout.end)
     del layout  # which holds what is moved
-    for p, place in places:
-        shared = np.ndarray(p.array.shape, p.array.dtype, memory, place)
+    for p, offset in offsets:
+        shared = np.ndarray(p.array.shape, p.array.dtype, memory, offset)
         shared[...] = p.array
         p.data = from_numpy(shared)
 
@@ -158,7 +158,7 @@ class Description:
         return [f"{kind.__module__}:{kind.__qualname__}", self._of(vars(x))]
 
     def _array(self, array: Array) -> tuple[int, str, tuple[int, ...], int]:
-        """Memory, dtype, shape and place of an array."""
+        """Memory, dtype, shape and offset of an array."""
         if _behind(array) is self._tables:
             start = np.frombuffer(self._tables, np.uint8).ctypes.data
             return _TABLES, array.dtype.str, array.shape, array.ctypes.data - start
@@ -167,11 +167,11 @@ class Description:
     def file(self) -> int:
         """The descriptor of a new file with all other arrays."""
         descriptor = _allocated(self._rest.end)
-        for place, array in self._rest.placed:
+        for offset, array in self._rest.arrays:
             flat = array.reshape(-1)
             for start in range(0, len(flat), _CHUNK):
                 part = np.ascontiguousarray(flat[start : start + _CHUNK])
-                os.pwrite(descriptor, part.data, place + start * array.itemsize)
+                os.pwrite(descriptor, part.data, offset + start * array.itemsize)
                 let_go(array)
         return descriptor
 
@@ -194,8 +194,8 @@ def restored(given: Any, descriptors: Sequence[int]) -> Any:
         if kind == "Device":
             return Device(*rest)
         if ":" not in kind:
-            memory, dtype, shape, place = rest
-            array = np.ndarray(shape, dtype, memories[memory], place)
+            memory, dtype, shape, offset = rest
+            array = np.ndarray(shape, dtype, memories[memory], offset)
             return array if kind == "array" else _TENSORS[kind](from_numpy(array))
         module, name = kind.split(":")
         cls = getattr(import_module(module), name)

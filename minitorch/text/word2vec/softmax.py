@@ -141,7 +141,7 @@ class FullSoftmax(Module):
 
     @no_grad()
     def sgd_step_(self, x: Rows, words: Tensor, weights: Tensor, rate: float, loss: Tensor) -> None:
-        """As of HierarchicalSoftmax. A vector that predicts a word is a pair with it, and with
+        """See HierarchicalSoftmax. A vector that predicts a word is a pair with it, and with
         every word as much of one as its probability is: negatives, of which nothing is sampled.
         """
         table, vectors = self.weight, x.vectors
@@ -164,21 +164,21 @@ class FullSoftmax(Module):
 
 
 def _counted(weights: Tensor, signs: Tensor) -> Tensor:
-    """What each vector counts at each node of a path: (n, L, width, P)."""
+    """The weight of each vector at each node of a path: (n, L, width, P)."""
     return weights.unsqueeze(3) * signs.abs().unsqueeze(2)
 
 
 def _around(x: Tensor, size: int) -> Tensor:
-    """Of the vectors (or numbers) of blocks those around each word: (n, L, width, *)."""
+    """The vectors (or numbers) of blocks around each word: (n, L, width, *)."""
     width = x.shape[1] - size + 1
     if width == 1:
         return x.unsqueeze(2)
-    place = arange(size, device=x.device).unsqueeze(1) + arange(width, device=x.device)
-    return x[:, place]
+    index = arange(size, device=x.device).unsqueeze(1) + arange(width, device=x.device)
+    return x[:, index]
 
 
 def _folded(parts: Tensor) -> Tensor:
-    """What `_around` made, (n, L, width, *), summed at its places: (n, L + width - 1, *)."""
+    """The adjoint of `_around`: sums over windows, (n, L, width, *) -> (n, L + width - 1, *)."""
     n, size, width, *depth = parts.shape
     total = parts.new_zeros(n, size + width - 1, *depth)
     for o in range(width):

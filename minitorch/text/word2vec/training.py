@@ -1,4 +1,4 @@
-"""The training of word vectors: stretches of a corpus, epochs, checkpoints."""
+"""The training of word vectors: chunks of a corpus, epochs, checkpoints."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from minitorch.text.word2vec.shared import let_go
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-STRETCH = 1 << 16  # words that are made into blocks at once, at most
-_EVEN = 8  # long corpora have a multiple of so many stretches, that workers end together
+CHUNK = 1 << 16  # words that are made into blocks at once, at most
+_EVEN = 8  # long corpora have a multiple of so many chunks, so that workers end together
 # Times the loss of vectors of zeros from which on training has failed: in a chunk of the corpus, in
 # the first epoch, which begins with steps into the unknown, and in any other.
 _FAR_BEYOND, _BEYOND_AT_FIRST, _BEYOND = 10.0, 1.5, 1.1
@@ -56,31 +56,31 @@ class Numbered(NamedTuple):
     source: object
 
 
-class Stretch(NamedTuple):
-    """Words of the corpus that are next to each other: which epoch, where they begin and end."""
+class Chunk(NamedTuple):
+    """Consecutive words of the corpus: the epoch, the first word and the end."""
 
     epoch: int
     start: int
     end: int
 
 
-def stretch_length(words: int) -> int:
-    """The length of the stretches of a corpus (but for its last): they are as good as equal."""
-    count = -(-words // STRETCH)
+def chunk_length(words: int) -> int:
+    """The length of the equal chunks of a corpus; only the last one may be shorter."""
+    count = -(-words // CHUNK)
     if count > _EVEN:
         count = -(-count // _EVEN) * _EVEN
     return -(-words // max(count, 1))
 
 
 class Sums(NamedTuple):
-    """Of the pairs of a stretch: their losses, and how many there are."""
+    """The summed loss of the pairs of a chunk, and their number."""
 
     loss: float
     pairs: float
 
 
 class Part(NamedTuple):
-    """Some blocks of a stretch, their pairs, the rate of each step; whether they are the last."""
+    """Some blocks of a chunk, the number of pairs, the rate of each step; `last`: of the chunk."""
 
     blocks: Blocks
     pairs: Tensor
@@ -89,7 +89,7 @@ class Part(NamedTuple):
 
 
 def _early(items: Iterator[_T]) -> Iterator[_T]:
-    """The same items, each from a thread that makes it while the one before is worked on."""
+    """The same items, prefetched by a thread while the caller works on the one before."""
     end: Any = object()
     with ThreadPoolExecutor(1) as thread:
         following = thread.submit(next, items, end)
@@ -114,13 +114,13 @@ class Schedule:
 
 
 class Trainer:
-    """Trains a model on stretches of a corpus, in any order.
+    """Trains a model on chunks of a corpus, in any order.
 
-    random: the generator's state at the beginning of the run. Every stretch has a part of the
-    stream to itself, so that what it draws depends on nothing but its place.
+    random: the generator's state at the beginning of the run. Every chunk has a part of the
+    stream to itself, so that its random numbers depend on its position only.
     writing: entered for each step.
     locks: rows of the word vectors, int64 (n,), and which part of a step each of them takes, (n,).
-    ahead: prepare the next stretch in a thread, for which NumPy often frees the interpreter.
+    ahead: prepare the next chunk in a thread, for which NumPy often frees the interpreter.
     """
 
     def __init__(
@@ -142,13 +142,13 @@ class Trainer:
         self.words = len(numbered.corpus.tokens)
 
     def random(self, epoch: int, start: int = 0) -> Tensor:
-        """The generator's state for a stretch."""
+        """The generator's state for a chunk."""
         state = [*self.seed, self.offset + (epoch * self.words + start) * _RANDOM]
         return tensor(state, dtype=dtypes.int64, device="cpu")
 
-    def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
-        """Train on one stretch after another; None is no stretch."""
-        parts = self._parts(stretches)
+    def train(self, chunks: Iterable[Chunk | None]) -> Iterator[Sums]:
+        """Train on one chunk after another; None is no chunk."""
+        parts = self._parts(chunks)
         done = Sums(0.0, 0.0)
         with settings.flush_denormal():
             for part in _early(parts) if self.ahead else parts:
@@ -158,30 +158,30 @@ class Trainer:
                     yield done
                     done = Sums(0.0, 0.0)
 
-    def _parts(self, stretches: Iterable[Stretch | None]) -> Iterator[Part]:
-        """What there is to be done, in parts that take little memory; on a GPU, few launches."""
+    def _parts(self, chunks: Iterable[Chunk | None]) -> Iterator[Part]:
+        """The chunks in parts that take little memory; on a GPU, in few launches."""
         size = self.blocks_at_once
-        for stretch in filter(None, stretches):
-            drawn = self._drawn(stretch)
+        for chunk in filter(None, chunks):
+            drawn = self._drawn(chunk)
             n = len(drawn.start)
             on_cpu = self.sampler.keep.device.type == "cpu"
             length = max(1, _BLOCKS // size) * size if on_cpu else max(1, n)
-            words = (stretch.end - stretch.start) / max(1, n)  # to a block
+            words = (chunk.end - chunk.start) / max(1, n)  # to a block
             for first in range(0, max(1, n), length):
                 last = min(first + length, n)
                 rates = [
-                    self.schedule.alpha(stretch.epoch, stretch.start + i * words)
+                    self.schedule.alpha(chunk.epoch, chunk.start + i * words)
                     for i in range(first, last, size)
                 ]
                 blocks = drawn.blocks(first, last)
                 yield Part(blocks, self.sampler.pairs(blocks), rates, last == n)
 
-    def _drawn(self, stretch: Stretch) -> Drawn:
+    def _drawn(self, chunk: Chunk) -> Drawn:
         corpus, table, _ = self.numbered
-        self.sampler.generator.set_state(self.random(stretch.epoch, stretch.start))
+        self.sampler.generator.set_state(self.random(chunk.epoch, chunk.start))
         tokens, sentences = (
             from_numpy(part).to(self.sampler.keep.device).long()
-            for part in corpus.number(table, stretch.start, stretch.end)
+            for part in corpus.number(table, chunk.start, chunk.end)
         )
         let_go(corpus.tokens)
         return self.sampler.draw(tokens, sentences)
@@ -211,14 +211,14 @@ class Trainer:
 
 
 class Team(Protocol):
-    """What trains on stretches: a `Trainer`, or several processes that have one each."""
+    """An object that trains on chunks: a `Trainer`, or several processes that have one each."""
 
-    def train(self, stretches: Iterable[Stretch | None]) -> Iterator[Sums]:
-        """Train on stretches; their sums come in the order of the stretches."""
+    def train(self, chunks: Iterable[Chunk | None]) -> Iterator[Sums]:
+        """Train on chunks; their sums come in the order of the chunks."""
 
 
 @dataclass
-class Place:
+class Position:
     """How far a run is: epochs done, words of the next one, sums of its loss and of its pairs."""
 
     epoch: int = 0
@@ -231,13 +231,13 @@ class Place:
 
 @dataclass
 class Run:
-    """Everything that one call of `train` works with.
+    """The state and options of one call of `train`.
 
     state: gives what the file of the model holds, to which a checkpoint adds the run.
-    identity: options that a checkpoint must have in common. begun, ended: called with each epoch.
+    identity: options that must equal those of a checkpoint. begun, ended: called with each epoch.
     zeros: mean loss per pair of vectors of zeros. checkpoint: the file that holds the run;
-    save_every: words between two writings, None for once an epoch. team: opens what does the work.
-    overwrite: whether a new run replaces what has that name.
+    save_every: words between two writings, None for once an epoch. team: opens the trainer or
+    the worker processes. overwrite: whether a new run replaces a file of that name.
     """
 
     trainer: Trainer
@@ -256,8 +256,8 @@ class Run:
     def __post_init__(self) -> None:
         self.model, self.schedule = self.trainer.model, self.trainer.schedule
         self.words = self.trainer.words
-        self.length = stretch_length(self.words)
-        self.place = Place()
+        self.length = chunk_length(self.words)
+        self.position = Position()
         self.unsaved = 0
         self.resumed = False
 
@@ -271,65 +271,66 @@ class Run:
 
     def _run(self) -> None:
         settings.keep_heap()
-        place, epochs = self.place, self.schedule.epochs
-        done = place.epoch * self.words + place.word
+        position, epochs = self.position, self.schedule.epochs
+        done = position.epoch * self.words + position.word
         shown = Progress("training", epochs * self.words, "word", self.progress, done)
         with (
             shown,
             interrupts(self.checkpoint is not None) as stop,
             self.team(self.trainer) as team,
         ):
-            for epoch in range(place.epoch, epochs):
+            for epoch in range(position.epoch, epochs):
                 shown.name(f"epoch {epoch + 1}/{epochs}")
                 self._epoch(team, shown, stop)
         self.trainer.sampler.generator.set_state(self.trainer.random(epochs))
 
     def _epoch(self, team: Team, shown: Progress, stop: list[bool]) -> None:
         """The rest of an epoch."""
-        place = self.place
-        if not place.word:
+        position = self.position
+        if not position.word:
             self.begun()
-        began, words = time.perf_counter(), place.word
-        while place.word < self.words:
-            for loss, pairs in team.train(self._stretches(stop)):
+        began, words = time.perf_counter(), position.word
+        while position.word < self.words:
+            for loss, pairs in team.train(self._chunks(stop)):
                 self._check(loss, pairs, _FAR_BEYOND)
-                place.loss += loss
-                place.pairs += pairs
-                before, place.word = place.word, min(place.word + self.length, self.words)
-                rate = (place.word - words) / max(time.perf_counter() - began, 1e-9)
+                position.loss += loss
+                position.pairs += pairs
+                before, position.word = position.word, min(position.word + self.length, self.words)
+                rate = (position.word - words) / max(time.perf_counter() - began, 1e-9)
                 told = f"{rate:,.0f} words/s, loss={self._mean():.4f}"
-                shown.show(place.epoch * self.words + place.word, told)
-                self.unsaved += place.word - before
-            if place.word < self.words:
+                shown.show(position.epoch * self.words + position.word, told)
+                self.unsaved += position.word - before
+            if position.word < self.words:
                 self._save_if_due(stop)
-        if not place.pairs:
+        if not position.pairs:
             warnings.warn(
                 f"Word2Vec: sub-sampling (sample={self.identity['sample']}) has left no pair of "
                 "words in an epoch: a corpus as small as this needs a larger sample, or 0",
                 stacklevel=5,
             )
-        self._check(place.loss, place.pairs, _BEYOND if place.epoch else _BEYOND_AT_FIRST)
-        place.losses.append(self._mean() if place.pairs else math.nan)
-        place.total += place.loss
+        self._check(position.loss, position.pairs, _BEYOND if position.epoch else _BEYOND_AT_FIRST)
+        position.losses.append(self._mean() if position.pairs else math.nan)
+        position.total += position.loss
         logger.info(
-            "%s: %.1f s, loss=%.4f", shown.what, time.perf_counter() - began, place.losses[-1]
+            "%s: %.1f s, loss=%.4f", shown.what, time.perf_counter() - began, position.losses[-1]
         )
-        place.epoch, place.word, place.loss, place.pairs = place.epoch + 1, 0, 0.0, 0.0
-        self.ended(place.losses[-1])
+        position.epoch, position.word = position.epoch + 1, 0
+        position.loss, position.pairs = 0.0, 0.0
+        self.ended(position.losses[-1])
         self._save_if_due(stop, epoch=True)
 
-    def _stretches(self, stop: list[bool]) -> Iterator[Stretch]:
-        """The stretches of the epoch, until a checkpoint is due."""
-        epoch, first, unsaved = self.place.epoch, self.place.word, self.unsaved
+    def _chunks(self, stop: list[bool]) -> Iterator[Chunk]:
+        """The chunks of the epoch, until a checkpoint is due."""
+        epoch, first, unsaved = self.position.epoch, self.position.word, self.unsaved
         for start in range(first, self.words, self.length):
             due = self._is_due(unsaved + start - first) or stop
             if self.checkpoint is not None and due and start > first:
                 return
-            yield Stretch(epoch, start, min(start + self.length, self.words))
+            yield Chunk(epoch, start, min(start + self.length, self.words))
 
     def _mean(self) -> float:
         """Mean loss per pair so far."""
-        return self.place.loss / max(self.place.pairs, 1.0)
+        return self.position.loss / max(self.position.pairs, 1.0)
 
     def _check(self, loss: float, pairs: float, times: float) -> None:
         """Raise FloatingPointError for a loss so many times that of vectors of zeros, or no number.
@@ -340,8 +341,8 @@ class Run:
         if mean <= times * self.zeros or (math.isfinite(mean) and not self.schedule.high):
             return
         raise FloatingPointError(
-            f"Word2Vec: the loss is {mean:.6g} a pair in epoch {self.place.epoch + 1}, vectors of "
-            f"zeros have {self.zeros:.4g}: use a smaller alpha than {self.schedule.high}, fewer "
+            f"Word2Vec: the loss is {mean:.6g} a pair in epoch {self.position.epoch + 1}, vectors "
+            f"of zeros have {self.zeros:.4g}: use a smaller alpha than {self.schedule.high}, fewer "
             f"negatives than {self.identity['negative']} or a smaller window than "
             f"{self.identity['window']}"
         )
@@ -351,12 +352,12 @@ class Run:
         if self.checkpoint is None:
             return
         due = epoch if self.save_every is None else self._is_due(self.unsaved)
-        if due or stop or self.place.epoch == self.schedule.epochs:
+        if due or stop or self.position.epoch == self.schedule.epochs:
             self.save()
         if stop:
             raise KeyboardInterrupt(
-                f"stopped after {self.place.epoch} of {self.schedule.epochs} epochs and "
-                f"{self.place.word} words; {self.checkpoint} holds the run up to there, and "
+                f"stopped after {self.position.epoch} of {self.schedule.epochs} epochs and "
+                f"{self.position.word} words; {self.checkpoint} holds the run up to there, and "
                 "resume=True goes on from it"
             )
 
@@ -370,12 +371,12 @@ class Run:
         """
         assert self.checkpoint is not None
         run = {
-            "place": asdict(self.place),
+            "place": asdict(self.position),
             "schedule": asdict(self.schedule),
             "corpus": self.trainer.numbered.corpus.fingerprint(),
             "random": self.trainer.random(0),
         }
-        random = self.trainer.random(self.place.epoch)
+        random = self.trainer.random(self.position.epoch)
         held = {**self.state(), "random": random, "run": run}
         model_file.write(self.checkpoint, "Word2Vec", held, keep)
         self.unsaved = 0
@@ -396,9 +397,9 @@ class Run:
                 )
             run, losses = held["run"], [float(loss) for loss in held["record"]["losses"]]
             self._check_run(path, Vocab.from_state_dict(held["vocab"]), held["options"], run)
-            place, (*seed, offset) = Place(**run["place"]), run["random"].tolist()
+            position, (*seed, offset) = Position(**run["place"]), run["random"].tolist()
             self.model.load_state_dict(held["model"])
-        self.place, self.trainer.seed, self.trainer.offset = place, seed, offset
+        self.position, self.trainer.seed, self.trainer.offset = position, seed, offset
         self.resumed = True
         return losses
 
@@ -428,7 +429,7 @@ class Run:
 
 @contextmanager
 def interrupts(deferred: bool) -> Iterator[list[bool]]:
-    """Ctrl-C is noted in the list, to be acted upon between two stretches; a second acts at once.
+    """Ctrl-C is noted in the list, to be acted upon between two chunks; a second acts at once.
 
     So is SIGTERM. In the main thread only, and not without `deferred`.
     """

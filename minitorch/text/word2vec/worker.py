@@ -16,7 +16,7 @@ from minitorch.backend.cpu import settings
 from minitorch.text.word2vec.kernels.machine_code import blockwise, wordwise
 from minitorch.text.word2vec.parallel import LEG, NUMBER, ROUND, Turns, clocks, hung_up
 from minitorch.text.word2vec.shared import restored
-from minitorch.text.word2vec.training import Numbered, Stretch, Trainer
+from minitorch.text.word2vec.training import Chunk, Numbered, Trainer
 
 
 def main() -> None:
@@ -84,17 +84,17 @@ def _close(descriptors: Iterable[int]) -> None:
 
 
 def _work(trainer: Trainer, turns: Turns | None, given: IO[str], answers: IO[str]) -> None:
-    """Train on the stretches that come in; after each write the sums of its pairs."""
+    """Train on the chunks that come in; after each write the sums of its pairs."""
     trainer.ahead = False  # the other workers keep the processor busy
 
-    def stretches() -> Iterator[Stretch | None]:
+    def chunks() -> Iterator[Chunk | None]:
         for line in given:
-            stretch = json.loads(line)
-            yield None if stretch is None else Stretch(*stretch)
-            if stretch is None and turns is not None:
+            chunk = json.loads(line)
+            yield None if chunk is None else Chunk(*chunk)
+            if chunk is None and turns is not None:
                 turns.pass_on(LEG)
 
-    for sums in trainer.train(stretches()):
+    for sums in trainer.train(chunks()):
         print(*(number.hex() for number in sums), file=answers, flush=True)
         if turns is not None:
             turns.pass_on(ROUND)

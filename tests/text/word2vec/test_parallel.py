@@ -13,7 +13,7 @@ import pytest
 import minitorch
 from minitorch.text import Word2Vec
 from minitorch.text.word2vec import parallel, training
-from minitorch.text.word2vec.training import Schedule, Stretch
+from minitorch.text.word2vec.training import Chunk, Schedule
 from tests.text.word2vec.test_model import SENTENCES, SMALL, separation
 from tests.text.word2vec.test_training import same
 
@@ -21,9 +21,9 @@ OPTIONS = SMALL | {"workers": 2, "device": "cpu"}
 
 
 @pytest.fixture(autouse=True)
-def _short_stretches(monkeypatch):
-    monkeypatch.setattr(training, "STRETCH", 2000)
-    monkeypatch.setattr("minitorch.text.word2vec.model.STRETCH", 2000)
+def _short_chunks(monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 2000)
+    monkeypatch.setattr("minitorch.text.word2vec.model.CHUNK", 2000)
     monkeypatch.setattr("minitorch.text.word2vec.model.usable_cores", lambda: 2)
 
 
@@ -118,13 +118,13 @@ def test_loss_does_not_depend_on_workers(options):
     np.testing.assert_allclose(*losses, rtol=1e-12)
 
 
-def batches_of(trainer, stretch):
-    """Batches of a stretch and the learning rate of each."""
-    blocks = trainer._drawn(stretch).blocks()
+def batches_of(trainer, chunk):
+    """Batches of a chunk and the learning rate of each."""
+    blocks = trainer._drawn(chunk).blocks()
     size = trainer.blocks_at_once
-    span = (stretch.end - stretch.start) / len(blocks.centres)
+    span = (chunk.end - chunk.start) / len(blocks.centres)
     return [
-        (batch, trainer.schedule.alpha(stretch.epoch, stretch.start + i * size * span))
+        (batch, trainer.schedule.alpha(chunk.epoch, chunk.start + i * size * span))
         for i, batch in enumerate(blocks.split(size))
     ]
 
@@ -142,10 +142,10 @@ def test_in_turns_steps_are_those_of_one_in_this_order(in_turns, more):
     trainer = alone.trainer(alone._numbered, schedule)
     loss = minitorch.zeros((), dtype=minitorch.float64, device="cpu")
     assert words == 660 * 12
-    length = training.stretch_length(words)
-    stretches = [Stretch(0, a, min(a + length, words)) for a in range(0, words, length)]
-    for pair in zip(stretches[::2], stretches[1::2]):
-        rounds = [batches_of(trainer, stretch) for stretch in pair]
+    length = training.chunk_length(words)
+    chunks = [Chunk(0, a, min(a + length, words)) for a in range(0, words, length)]
+    for pair in zip(chunks[::2], chunks[1::2]):
+        rounds = [batches_of(trainer, chunk) for chunk in pair]
         for step in zip_longest(*rounds):
             for batch, lr in filter(None, step):
                 alone.model.sgd_steps_(batch, trainer.blocks_at_once, [lr], loss)
@@ -205,7 +205,7 @@ def test_workers_go_on_without_the_first_process(monkeypatch):
 
 NOISY = """
 from minitorch.text.word2vec import model, training
-def blocks(trainer, stretch, blocks=training.Trainer._drawn):
+def blocks(trainer, chunk, blocks=training.Trainer._drawn):
     print("noise", flush=True)
     return {}
 training.Trainer._drawn = blocks
@@ -213,7 +213,7 @@ training.Trainer._drawn = blocks
 
 
 def test_what_a_worker_prints_is_no_answer(monkeypatch):
-    code = NOISY.format("blocks(trainer, stretch)")
+    code = NOISY.format("blocks(trainer, chunk)")
     monkeypatch.setattr(parallel, "_MAIN", f"exec({code!r}); {parallel._MAIN}")
     assert separation(Word2Vec(SENTENCES, **OPTIONS).wv) > 0.5
 
@@ -308,7 +308,7 @@ import minitorch
 from minitorch.text import Word2Vec
 from minitorch.text.word2vec import model, training
 minitorch.use_deterministic_algorithms({in_turns})
-model.STRETCH = training.STRETCH = 2000
+model.CHUNK = training.CHUNK = 2000
 Word2Vec([["a", "b", "c", "d"] * 3] * 1000, **{OPTIONS | {"epochs": 10_000}!r})
 """
     process = subprocess.Popen([sys.executable, "-c", code])
@@ -327,7 +327,7 @@ INTERRUPTED = """
 import sys
 from minitorch.text import Word2Vec
 from minitorch.text.word2vec import model, training
-model.STRETCH = training.STRETCH = 2000
+model.CHUNK = training.CHUNK = 2000
 Word2Vec(corpus_file=sys.argv[1], vector_size=8, min_count=1, sample=0, epochs=500, workers=2, sg=1,
          device="cpu", progress=False, checkpoint=sys.argv[2], resume=len(sys.argv) > 3)
 """

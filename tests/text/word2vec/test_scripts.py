@@ -53,7 +53,7 @@ def test_a_job_s_size_is_not_a_step_s():
 
 
 def test_no_more_workers_than_processors(monkeypatch):
-    monkeypatch.setattr(training, "STRETCH", 200)
+    monkeypatch.setattr(training, "CHUNK", 200)
     monkeypatch.setattr("minitorch.text.word2vec.model.usable_cores", lambda: 1)
     monkeypatch.setattr(
         "minitorch.text.word2vec.parallel.subprocess.Popen", None
@@ -432,7 +432,7 @@ def test_locks_of_all_words_are_one_number_and_stay_in_the_file(tmp_path):
 
 
 def test_locked_vectors_train_in_one_process(monkeypatch):
-    monkeypatch.setattr(training, "STRETCH", 200)
+    monkeypatch.setattr(training, "CHUNK", 200)
     monkeypatch.setattr("minitorch.text.word2vec.parallel.subprocess.Popen", None)
     model = Word2Vec(**OPTIONS | {"workers": 2})
     model.build_vocab(SOME)

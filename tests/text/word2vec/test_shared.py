@@ -24,8 +24,8 @@ MODELS = [{}, {"sg": 0, "cbow_mean": 0}, {"hs": 1}, {"full_softmax": 1, "negativ
 
 @pytest.fixture(autouse=True)
 def _several_processes(monkeypatch):
-    monkeypatch.setattr("minitorch.text.word2vec.model.STRETCH", 2000)
-    monkeypatch.setattr("minitorch.text.word2vec.training.STRETCH", 2000)
+    monkeypatch.setattr("minitorch.text.word2vec.model.CHUNK", 2000)
+    monkeypatch.setattr("minitorch.text.word2vec.training.CHUNK", 2000)
     monkeypatch.setattr("minitorch.text.word2vec.model.usable_cores", lambda: 2)
 
 

@@ -23,10 +23,10 @@ class Stop(Exception):
 
 
 class StopAfter(CallbackAny2Vec):
-    """Raises in the middle of a run: after some stretches of 1000 words."""
+    """Raises in the middle of a run: after some chunks of 1000 words."""
 
-    def __init__(self, monkeypatch, stretches):
-        self.left = stretches
+    def __init__(self, monkeypatch, chunks):
+        self.left = chunks
         step_over = training.Trainer._step_over
 
         def counted(*args):
@@ -39,8 +39,8 @@ class StopAfter(CallbackAny2Vec):
 
 
 @pytest.fixture(autouse=True)
-def _short_stretches(monkeypatch):
-    monkeypatch.setattr(training, "STRETCH", 1000)
+def _short_chunks(monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 1000)
 
 
 def same(a, b):
@@ -54,9 +54,9 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, options):
     sentences = SENTENCES[:300]
     whole = Word2Vec(sentences, **options)
     path = tmp_path / "deep" / "run.safetensors"
-    for stretches in (0, 1, 3, 5):
+    for chunks in (0, 1, 3, 5):
         with pytest.MonkeyPatch.context() as patch:
-            StopAfter(patch, stretches)
+            StopAfter(patch, chunks)
             with pytest.raises(Stop):
                 Word2Vec(sentences, **options, checkpoint=path, save_every=1000, overwrite=True)
         resumed = Word2Vec(sentences, **options, checkpoint=path, resume=True)
@@ -140,7 +140,7 @@ def test_a_file_that_is_there_is_not_overwritten_unasked(tmp_path, make):
     assert {file.name for file in tmp_path.iterdir()} == {"run", "run.previous"}
 
 
-def test_control_c_saves_between_two_stretches(tmp_path):
+def test_control_c_saves_between_two_chunks(tmp_path):
     whole = Word2Vec(SENTENCES[:300], **OPTIONS)
     path = tmp_path / "run"
     step_over = training.Trainer._step_over
@@ -168,7 +168,7 @@ import minitorch
 from minitorch.text import Word2Vec
 from minitorch.text.word2vec import training
 
-training.STRETCH = 1000
+training.CHUNK = 1000
 corpus, path, device = sys.argv[1:]
 minitorch.set_default_device(device)
 minitorch.use_deterministic_algorithms(device.startswith("cuda"))
@@ -249,16 +249,16 @@ def test_callbacks_are_called_as_in_gensim(tmp_path):
     ("words", "count"),
     [(1, 1), (65536, 1), (65537, 2), (8 * 65536, 8), (8 * 65536 + 1, 16), (7_043_162, 112)],
 )
-def test_stretches_are_as_good_as_equal(words, count, monkeypatch):
-    monkeypatch.setattr(training, "STRETCH", 65536)
-    length = training.stretch_length(words)
+def test_chunks_are_as_good_as_equal(words, count, monkeypatch):
+    monkeypatch.setattr(training, "CHUNK", 65536)
+    length = training.chunk_length(words)
     assert -(-words // length) == count
-    assert length <= training.STRETCH
+    assert length <= training.CHUNK
     assert count * length - words < count
 
 
-def test_an_empty_corpus_has_no_stretch():
-    assert training.stretch_length(0) == 0
+def test_an_empty_corpus_has_no_chunk():
+    assert training.chunk_length(0) == 0
 
 
 def test_schedule_falls_linearly_and_stays():
@@ -288,7 +288,7 @@ def test_a_checkpoint_is_the_file_of_a_model(tmp_path, monkeypatch):
     with pytest.raises(Stop):
         model.train(sentences, total_examples=300, epochs=2, checkpoint=path)
     monkeypatch.undo()
-    monkeypatch.setattr(training, "STRETCH", 1000)
+    monkeypatch.setattr(training, "CHUNK", 1000)
     again = Word2Vec.load(path)
     assert again.losses == whole.losses[:4]
     assert KeyedVectors.load(path).tensor.equal(again.wv.tensor)

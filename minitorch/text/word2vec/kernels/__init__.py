@@ -1,4 +1,4 @@
-"""What the ops of word vectors are on each device.
+"""The kernels of the word-vector ops on each device.
 
 `cpu` is NumPy, `cuda` launches `kernels/word2vec.cu`. `blockwise` and `wordwise` are machine code
 by Numba, which `machine_code` calls.

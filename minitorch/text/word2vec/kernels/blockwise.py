@@ -2,8 +2,8 @@
 
 A block is worked on while its rows are in the processor's cache, and its scores are never put
 together with others'. Results differ by rounding. To import this needs the extra `numba`; what it
-compiles the first time is kept where Numba keeps it (NUMBA_CACHE_DIR, or else beside this file,
-or in the user's folder of caches).
+compiles the first time goes to Numba's cache (NUMBA_CACHE_DIR, or else beside this file, or in
+the user's folder of caches).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _log1p(e: Any) -> Any:
 
 @_inside
 def _loss(scores: Any, weights: Any) -> Any:
-    """The sum of weights * log(1 + e^scores); its derivatives take the place of the scores."""
+    """The sum of weights * log(1 + e^scores); its derivatives overwrite the scores."""
     total = _ZERO
     for i in range(len(scores)):
         x = scores[i]
@@ -80,10 +80,10 @@ def _prefetch(context: Any, row: Any) -> Any:
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         length = builder.mul(builder.extract_value(array.shape, 0), array.itemsize)
         with cgutils.for_range_slice(builder, length.type(0), length, length.type(64)) as (
-            place,
+            index,
             _,
         ):
-            address = builder.gep(start, [place])
+            address = builder.gep(start, [index])
             builder.call(function, [address, number(0), number(2), number(1)])
         return context.get_dummy_value()
 
@@ -166,7 +166,7 @@ def _factors(bounds: Any, rows: Any, limit: Any, out: Any) -> Any:
 
 @_inside
 def _curvature(nx: Any, ny: Any, weights: Any, width: Any, hx: Any, hy: Any) -> None:
-    """What the pairs of a block add to H of its rows, from `_coherent` of both."""
+    """The terms of a block's pairs in H of its rows, from `_coherent` of both."""
     length = len(nx)
     halo = length + width - 1
     hx[:] = _ZERO
@@ -288,7 +288,7 @@ def _weigh(
     """Fill the weights (2w + 1 + K, L) of a block; windows go from -left to right."""
     size, halo = len(centres), len(centres) + 2 * window
     drawn = len(others) - halo
-    near, pool = weights[: 2 * window + 1], weights[2 * window + 1 :]
+    near, negatives = weights[: 2 * window + 1], weights[2 * window + 1 :]
     touched = np.zeros(size, np.bool_)
     part = _f(negative / drawn) if drawn else _ZERO
     for i in range(size):
@@ -296,7 +296,7 @@ def _weigh(
             reached = -left[i] <= o - window <= right[i] and o != window
             near[o, i] = _ONE if reached else _ZERO
         count = left[i] + right[i]
-        pool[:, i] = _f(min(count, 1) if cbow else count) * part
+        negatives[:, i] = _f(min(count, 1) if cbow else count) * part
     for k in range(drawn):
         found = 0
         for j in range(halo):
@@ -307,25 +307,25 @@ def _weigh(
                     for i in range(max(0, j - 2 * window), min(size, j + 1)):
                         offset = j - i - window
                         if offset == 0 or (not cbow and -left[i] <= offset <= right[i]):
-                            pool[k, i] = _ZERO
+                            negatives[k, i] = _ZERO
                             touched[i] = True
     for i in range(size):
-        if touched[i]:  # the rest of its pool makes up for what was taken out
+        if touched[i]:  # its other negatives make up for those taken out
             rest = 0
             for k in range(drawn):
-                rest += pool[k, i] > _ZERO
+                rest += negatives[k, i] > _ZERO
             more = _f(drawn) / _f(max(rest, 1))
             for k in range(drawn):
-                pool[k, i] *= more
+                negatives[k, i] *= more
 
 
 @njit("(i8[::1],i8[::1],i8[::1],i8[::1],i8[:,::1],i8,i8,f8,b1)", **_exact)
 def blocks(
     tokens: Any,
     sentences: Any,
-    reach: Any,
+    windows: Any,
     start: Any,
-    pool: Any,
+    negatives: Any,
     size: Any,
     window: Any,
     negative: Any,
@@ -333,30 +333,32 @@ def blocks(
 ) -> Any:
     """Centres, others and weights of `Blocks`: what `BlockSampler` makes of the same numbers.
 
-    tokens, sentences: (m,). reach: of the window of each, (n L,). start: place of the first word
-    of each block, (n,). pool: noise words, (n, K).
+    tokens, sentences: (m,). windows: the effective window of each word, (n L,). start: index of the
+    first word of each block, (n,). negatives: the shared negatives, (n, K).
     """
     n, m = len(start), len(tokens)
     width, halo = 2 * window + 1, size + 2 * window
     centres = np.empty((n, size), np.int64)
-    others = np.empty((n, halo + pool.shape[1]), np.int64)
-    weights = np.empty((n, width + pool.shape[1], size), np.float32)
+    others = np.empty((n, halo + negatives.shape[1]), np.int64)
+    weights = np.empty((n, width + negatives.shape[1], size), np.float32)
     left, right = np.empty(size, np.int64), np.empty(size, np.int64)
     for b in range(n):
-        others[b, halo:] = pool[b]
+        others[b, halo:] = negatives[b]
         for j in range(halo):
-            place = start[b] - window + j
-            others[b, j] = tokens[place] if 0 <= place < m else 0
+            index = start[b] - window + j
+            others[b, j] = tokens[index] if 0 <= index < m else 0
         centres[b] = others[b, window : window + size]
         for i in range(size):
-            place = start[b] + i
+            index = start[b] + i
             left[i] = right[i] = 0
-            if place < m:
-                here = sentences[place]
-                while left[i] < min(reach[place], place) and sentences[place - left[i] - 1] == here:
+            if index < m:
+                here = sentences[index]
+                while (
+                    left[i] < min(windows[index], index) and sentences[index - left[i] - 1] == here
+                ):
                     left[i] += 1
-                last = min(reach[place], m - 1 - place)
-                while right[i] < last and sentences[place + right[i] + 1] == here:
+                last = min(windows[index], m - 1 - index)
+                while right[i] < last and sentences[index + right[i] + 1] == here:
                     right[i] += 1
         _weigh(centres[b], others[b], left, right, weights[b], window, negative, cbow)
     return centres, others, weights

@@ -45,21 +45,21 @@ def _negative_sampling(
     summed, scores, _, _, losses = out or NOTHING[:5]
     # OpenBLAS takes small products with a transposed second factor at less than half the speed.
     scores = np.matmul(y, np.ascontiguousarray(x.transpose(0, 2, 1)), out=scores)
-    near, pool = _diagonals(scores, width), scores[:, x.shape[1] + width - 1 :]
+    near, negatives = _diagonals(scores, width), scores[:, x.shape[1] + width - 1 :]
     signed = np.empty(weights.shape, scores.dtype)
     np.negative(near, out=signed[:, :width])
-    signed[:, width:] = pool
+    signed[:, width:] = negatives
     losses, slopes = _softplus_and_slope(signed, losses)
     loss = scalar(_weighted_sum(losses, weights), summed)
     slopes *= weights
     scores.fill(0)
     np.negative(slopes[:, :width], out=near)
-    pool[...] = slopes[:, width:]
+    negatives[...] = slopes[:, width:]
     return loss, scores, x, y, losses
 
 
 def _diagonals(pairs: Array, width: int) -> Array:
-    """Of (n, span, L) the halo words i to i + width - 1 with centre i: a view, (n, width, L)."""
+    """A view (n, width, L) of (n, span, L): halo words i to i + width - 1 with centre i."""
     (n, _, size), (block, row, column) = pairs.shape, pairs.strides
     return np.ndarray((n, width, size), pairs.dtype, pairs, strides=(block, row, row + column))
 
@@ -120,7 +120,7 @@ def _compiled_steps(
 
 
 class _Curvature:
-    """Of each row of a table what its pairs in one step add to H: see `damping`."""
+    """H of each row of a table, summed over its pairs in one step: see `damping`."""
 
     def __init__(self, table: Array) -> None:
         self.bound = np.zeros(len(table), table.dtype)
@@ -182,24 +182,24 @@ def _coherent(rows: Array, rate: float) -> Array:
 
 
 class _Band:
-    """The pairs of one step's blocks: each centre with its window and with the pool."""
+    """The pairs of one step's blocks: each centre with its window and with the shared negatives."""
 
     def __init__(self, x: Array, y: Array, weights: Array, width: int) -> None:
         self.x, self.y, self.weights, self.width = x, y, weights, width
         self.loss, self.slopes, *_ = _negative_sampling(x, y, weights, width)
 
     def curvature(self, rate: float) -> tuple[Array, Array]:
-        """What the pairs add to H of each row of x and of y: see `damping`."""
+        """The terms of the pairs in H of each row of x and of y: see `damping`."""
         (n, size, _), width = self.x.shape, self.width
-        halo, pool = size + width - 1, self.weights[:, width:]
-        near = np.zeros((n, halo, size), pool.dtype)
+        halo, negatives = size + width - 1, self.weights[:, width:]
+        near = np.zeros((n, halo, size), negatives.dtype)
         _diagonals(near, width)[...] = self.weights[:, :width]
         of_x, of_y = _coherent(self.x, rate)[..., None], _coherent(self.y, rate)[:, None]
         by_x = np.matmul(of_y[..., :halo], near)
-        by_x += np.matmul(of_y[..., halo:], pool)
-        by_y = np.empty((n, of_y.shape[2], 1), pool.dtype)
+        by_x += np.matmul(of_y[..., halo:], negatives)
+        by_y = np.empty((n, of_y.shape[2], 1), negatives.dtype)
         np.matmul(near, of_x, out=by_y[:, :halo])
-        np.matmul(pool, of_x, out=by_y[:, halo:])
+        np.matmul(negatives, of_x, out=by_y[:, halo:])
         return by_x[:, 0], by_y[..., 0]
 
     def gradients(self, of_x: Array, of_y: Array) -> tuple[Array, Array]:
@@ -215,30 +215,30 @@ class _Pairs:
 
     def __init__(self, x: Array, y: Array, weights: Array, width: int) -> None:
         self.x, self.y = x, y
-        self.near, self.pool = y[:, : x.shape[1]], y[:, x.shape[1] :]
+        self.near, self.negatives = y[:, : x.shape[1]], y[:, x.shape[1] :]
         self.weights = weights
         signed = np.empty(weights.shape, x.dtype)
         np.negative(np.vecdot(x, self.near), out=signed[:, 0])
-        signed[:, 1:] = np.matmul(self.pool, np.ascontiguousarray(x.transpose(0, 2, 1)))
+        signed[:, 1:] = np.matmul(self.negatives, np.ascontiguousarray(x.transpose(0, 2, 1)))
         losses, self.slopes = _softplus_and_slope(signed)
         self.loss = _weighted_sum(losses, weights)
         self.slopes *= weights
 
     def curvature(self, rate: float) -> tuple[Array, Array]:
-        """As of `_Band`."""
+        """See `_Band`."""
         one, many = self.weights[:, 0], self.weights[:, 1:]
         of_x, of_y, size = _coherent(self.x, rate), _coherent(self.y, rate), self.x.shape[1]
-        of_near, of_pool = of_y[:, :size], of_y[:, size:]
-        by_x = one * of_near + np.matmul(of_pool[:, None], many)[:, 0]
+        of_near, of_negatives = of_y[:, :size], of_y[:, size:]
+        by_x = one * of_near + np.matmul(of_negatives[:, None], many)[:, 0]
         return by_x, np.concatenate([one * of_x, np.matmul(many, of_x[..., None])[..., 0]], axis=1)
 
     def gradients(self, of_x: Array, of_y: Array) -> tuple[Array, Array]:
-        """As of `_Band`."""
+        """See `_Band`."""
         x, slopes, size = self.x, self.slopes, self.x.shape[1]
         slopes[:, 0] *= np.minimum(of_x, of_y[:, :size])
         slopes[:, 1:] *= np.minimum(of_x[:, None], of_y[:, size:, None])
         pull, push = slopes[:, 0, :, None], slopes[:, 1:]
-        dx = np.matmul(push.transpose(0, 2, 1), self.pool)
+        dx = np.matmul(push.transpose(0, 2, 1), self.negatives)
         dx -= pull * self.near
         dy = np.empty((len(x), of_y.shape[1], x.shape[2]), x.dtype)
         np.multiply(-pull, x, out=dy[:, :size])

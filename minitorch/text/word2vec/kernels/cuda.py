@@ -54,7 +54,7 @@ _SIDE = 4  # as in kernels/word2vec.cu
 
 
 class Tiles(NamedTuple):
-    """What a thread block holds in shared memory at once, and how it lies there.
+    """The tiles that a thread block holds in shared memory at once, and their layout.
 
     centres, span, depth: of the rows X and Y. stride, pitch: elements from one row to the next,
     of X and Y and of the scores. bytes: all of it, and a factor for each row.
@@ -74,7 +74,7 @@ def tiles(centres: int, span: int, depth: int, piece: int, itemsize: int, room: 
     piece: how many elements are moved at once.
     """
     while True:
-        # An odd number of pieces, so that equal places of neighbouring rows are in other banks.
+        # An odd number of pieces, so that equal offsets in neighbouring rows are in other banks.
         stride = (-(-depth // piece) | 1) * piece
         banks = _BANKS_BYTES // itemsize
         pitch = centres + (-(-centres // _SIDE) - centres) % banks

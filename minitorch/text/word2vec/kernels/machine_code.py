@@ -1,4 +1,4 @@
-"""What lies between word vectors and the machine code that Numba makes of their steps."""
+"""The interface between word vectors and the machine code that Numba compiles for them."""
 
 from __future__ import annotations
 

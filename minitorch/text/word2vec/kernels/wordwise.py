@@ -30,10 +30,10 @@ _CALL = "f4[:,::1],f4[:,::1],i8[:,::1],i8[:,::1],f4[:,:,::1],i8"
 
 # ------------------------------------------------------------------ windows
 @_inside
-def _average(vectors: Any, places: Any, weights: Any, mean: Any, x: Any, rows: Any) -> Any:
-    """A window's mean or sum, in `x`: how many words, what they count, how far x goes with them.
+def _average(vectors: Any, words: Any, weights: Any, mean: Any, x: Any, rows: Any) -> Any:
+    """The mean or sum of a window, in `x`; returns its word count, their weight and the gain of x.
 
-    places: words from w before the centre to w behind it, of which those with a weight count; they
+    words: words from w before the centre to w behind it, of which those with a weight count; they
     are written to `rows`. x goes by c² / n for a word that comes c times among n, if each time that
     it comes the word goes by 1.
     """
@@ -42,12 +42,12 @@ def _average(vectors: Any, places: Any, weights: Any, mean: Any, x: Any, rows: A
     for o in range(len(weights)):
         if weights[o] > _ZERO:
             weight = max(weight, weights[o])
-            rows[count] = places[o]
+            rows[count] = words[o]
             for c in range(count):
-                gain += _f(2 * (rows[c] == places[o]))
+                gain += _f(2 * (rows[c] == words[o]))
             count += 1
             for d in range(len(x)):
-                x[d] += vectors[places[o], d]
+                x[d] += vectors[words[o], d]
     count_ = _f(max(count, 1))
     for d in range(len(x) if mean else 0):
         x[d] /= count_
@@ -95,18 +95,19 @@ def _sample(
 
 
 @_inside
-def _negatives(pool: Any, weights: Any, first: Any, targets: Any, counted: Any) -> Any:
-    """A centre's own negatives, from the `first` of its pool on in turn: how many they are.
+def _negatives(shared: Any, weights: Any, first: Any, targets: Any, counted: Any) -> Any:
+    """A centre's own negatives, taken in turn from the `first` shared one on; their number.
 
-    They are as many as the pool counts in sum, and share that sum, but for those of weight 0.
+    Their number is the summed weight of the shared negatives, which they divide among them;
+    those of weight 0 are left out.
     """
     total = _ZERO
     for k in range(len(weights)):
         total += weights[k]
-    taken = min(len(pool), int(np.ceil(total - _f(1e-3))))  # the sum is a whole number, rounded
+    taken = min(len(shared), int(np.ceil(total - _f(1e-3))))  # the sum is a whole number, rounded
     for j in range(taken):
-        k = (first + j) % len(pool)
-        targets[j] = pool[k]
+        k = (first + j) % len(shared)
+        targets[j] = shared[k]
         counted[j] = total / _f(taken) if weights[k] > _ZERO else _ZERO
     return taken
 
@@ -145,8 +146,8 @@ def cbow(
             if count == 0:
                 continue
             targets[0] = centres[b, i]
-            share, pool = weights[b, width:, i], others[b, halo:]
-            taken = _negatives(pool, share, first, targets[1:], counted[1:])
+            share, shared = weights[b, width:, i], others[b, halo:]
+            taken = _negatives(shared, share, first, targets[1:], counted[1:])
             first += taken
             now, part, room = targets[: 1 + taken], counted[: 1 + taken], scores[: 1 + taken]
             loss += _sample(x, move, contexts, now, part, rate, gain, room)

@@ -155,8 +155,8 @@ def test_word_vectors(options, rtol, tmp_path):
 
 
 def test_with_two_workers(monkeypatch):
-    monkeypatch.setattr("minitorch.text.word2vec.training.STRETCH", 2000)
-    monkeypatch.setattr("minitorch.text.word2vec.model.STRETCH", 2000)
+    monkeypatch.setattr("minitorch.text.word2vec.training.CHUNK", 2000)
+    monkeypatch.setattr("minitorch.text.word2vec.model.CHUNK", 2000)
     model = Word2Vec(SENTENCES, **OPTIONS | {"workers": 2}, compiled=True)
     assert separation(model.wv) > 0.5
 

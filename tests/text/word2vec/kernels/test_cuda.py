@@ -382,7 +382,7 @@ def test_training_follows_the_cpu(dtype, tolerance, one_op, text):
 
 
 def test_no_step_waits_for_the_device():
-    """Reading the loss is the only thing that waits, once for a stretch of the corpus."""
+    """Reading the loss is the only thing that waits, once for a chunk of the corpus."""
     words = [f"w{i}" for i in range(60)]
     rng = np.random.default_rng(0)
     sentences = [list(rng.choice(words, 12)) for _ in range(60)]
