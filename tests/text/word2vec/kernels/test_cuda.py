@@ -280,7 +280,7 @@ def test_steps_are_damped(n, size, shape, window, dtype, schedule, shift):
 def test_steps_where_rows_do_not_fit(monkeypatch):
     """Nor a number to each row, as of blocks of thousands of words."""
     monkeypatch.setattr(cuda, "_room", lambda gpu, device: SMALL_ROOM)
-    monkeypatch.setattr(cuda, "_CURVATURE_BYTES", cuda._SHARED_BYTES)
+    monkeypatch.setattr(cuda, "_FILE_BYTES", cuda._SHARED_BYTES)
     for shape, window in (((40, 21, 70, 130), 0), ((300, 1, 5, 6), 20)):
         problem = step_problem(2, shape, window, "float64")
         lr = rates(*problem, shape[1], 1)
