@@ -256,3 +256,8 @@ def test_numpy_s_warnings_do_not_leak(name):
     i = minitorch.tensor([0, 0, 1])
     s = minitorch.tensor([-INF, 3e38, 3e38])
     EDGES[name](x, i, s)
+
+
+def test_the_package_passes_on_the_names_of_arrays():
+    names = {"ARRAY_DTYPES", "FLOAT32", "FLOAT64", "Array", "HalfScalar"}
+    assert names <= set(backend.__all__) and all(hasattr(backend, name) for name in names)

@@ -8,13 +8,23 @@ from importlib import import_module
 from typing import Any
 
 from minitorch.backend import cpu, indexing, transfer
+from minitorch.backend.half import HalfScalar
 from minitorch.backend.indexing import *
 from minitorch.backend.transfer import *
 from minitorch.core import device
 from minitorch.core.device import *
-from minitorch.core.dtypes import Array
+from minitorch.core.dtypes import ARRAY_DTYPES, FLOAT32, FLOAT64, Array
 
-__all__ = ["Array", *device.__all__, *indexing.__all__, *transfer.__all__]
+__all__ = [
+    "ARRAY_DTYPES",
+    "FLOAT32",
+    "FLOAT64",
+    "Array",
+    "HalfScalar",
+    *device.__all__,
+    *indexing.__all__,
+    *transfer.__all__,
+]
 
 
 def _cuda(make: str) -> Any:
