@@ -78,6 +78,10 @@ def _default_device_and_seeds(device):
     # What a kernel found wrong and no test has looked for is raised here, in the test's name.
     serving, index = backend.resolve(device)
     serving.synchronize(index)
+    runtime = sys.modules.get("minitorch.backend.sim.cuda.runtime")
+    if runtime is not None and (left := runtime.getDevice()):
+        runtime.setDevice(0)
+        pytest.fail(f"the test has left sim:{left} the current device")
 
 
 @pytest.fixture
