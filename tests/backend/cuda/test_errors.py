@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.backend.cuda.kernels import CPU, DTYPES, SIM, get, put
 
 import minitorch
 from minitorch import backend
 from minitorch.backend.cuda import errors
+from tests.backend.cuda.kernels import CPU, DTYPES, SIM, get, put
 
 SYNCHRONISE = {
     "cpu": lambda x: x.cpu(),

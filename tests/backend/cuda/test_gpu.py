@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from tests.backend.cuda.kernels import DTYPES, SIM, assert_same, put, sample
 
 import minitorch
 from minitorch.backend.cuda import strides
+from tests.backend.cuda.kernels import DTYPES, SIM, assert_same, put, sample
 
 
 @pytest.fixture(params=[False, True], ids=["fast", "checked"])

@@ -3,7 +3,6 @@
 from functools import partial
 
 import pytest
-from tests.backend.cuda.kernels import SIM, put
 
 import minitorch
 from minitorch import backend, nn, optim
@@ -11,6 +10,7 @@ from minitorch.backend.cuda_sources import SUFFIXES, files
 from minitorch.core.dispatch import REGISTRY
 from minitorch.nn import recurrence
 from minitorch.text.word2vec.negative_sampling import negative_sampling, negative_sampling_sgd_
+from tests.backend.cuda.kernels import SIM, put
 from tests.test_rules import ARGUMENTS
 
 F = nn.functional

@@ -7,6 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+import minitorch
+import minitorch.sim
+from minitorch.backend.cuda.shape import view_strides
+from minitorch.backend.sim.settings import config
 from tests.backend.cuda.kernels import (
     CPU,
     DTYPES,
@@ -19,11 +24,6 @@ from tests.backend.cuda.kernels import (
     put,
     sample,
 )
-
-import minitorch
-import minitorch.sim
-from minitorch.backend.cuda.shape import view_strides
-from minitorch.backend.sim.settings import config
 
 
 @pytest.fixture(autouse=True)
