@@ -22,6 +22,7 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -39,6 +40,7 @@ _arange = underived.source("arange")
 _linspace = underived.source("linspace")
 
 DeviceLike = Device | str | None
+_OF_DLPACK = {1: "cpu", 2: "cuda", 3: "cpu", 13: "cuda"}  # pinned and managed memory are 3 and 13
 
 
 def shape_of(name: str, size: Sequence[Any]) -> tuple[int, ...]:
@@ -168,6 +170,32 @@ def from_numpy(array: Any) -> Tensor:
     if type(array).__module__.split(".")[0] != "numpy" or not hasattr(array, "strides"):
         raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
     return from_host(backend.host_array(array), None, "cpu", copy=False)
+
+
+def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None = None) -> Tensor:
+    """A tensor that shares memory with another library's array, by the protocol DLPack.
+
+    ext_tensor: an array of NumPy, CuPy, PyTorch, JAX…, on the CPU or an NVIDIA GPU; the tensor is
+    on the same device, and keeps the memory alive. device: another one to copy it to. copy: True
+    copies at any rate; False refuses to, with a ValueError.
+    """
+    if not hasattr(ext_tensor, "__dlpack_device__"):
+        raise TypeError(
+            "from_dlpack: ext_tensor: expected an array with __dlpack__ and __dlpack_device__, got "
+            f"{type(ext_tensor).__name__}"
+        )
+    kind, _ = ext_tensor.__dlpack_device__()
+    if kind not in _OF_DLPACK:
+        raise BufferError(f"from_dlpack: ext_tensor: no tensor is on DLPack's device type {kind}")
+    serving = backend.named(_OF_DLPACK[kind])
+    assert serving.from_dlpack is not None
+    array = serving.from_dlpack(ext_tensor)
+    dtypes.of_array(array)
+    result = tensor_of(array)
+    recording.constant(array)
+    if copy is False and device is not None and result.to(device).array is not array:
+        raise ValueError(f"from_dlpack: copy=False: to {device} is a copy from {result.device}")
+    return result.to(device=device, copy=bool(copy))
 
 
 def as_tensor(data: Any, dtype: Any = None, device: DeviceLike = None) -> Tensor:

@@ -10,7 +10,9 @@ from minitorch.random import manual_seed as manual_seed
 
 _API = _DeviceApi("cuda")
 
+CUDAGraph = _API.CUDAGraph
 Event = _API.Event
+ExternalStream = _API.ExternalStream
 Stream = _API.Stream
 current_device = _API.current_device
 current_stream = _API.current_stream
@@ -21,11 +23,17 @@ empty_cache = _API.empty_cache
 get_device_capability = _API.get_device_capability
 get_device_name = _API.get_device_name
 get_device_properties = _API.get_device_properties
+graph = _API.graph
+graph_pool_handle = _API.graph_pool_handle
 is_available = _API.is_available
+is_current_stream_capturing = _API.is_current_stream_capturing
 max_memory_allocated = _API.max_memory_allocated
 mem_get_info = _API.mem_get_info
 memory_allocated = _API.memory_allocated
 memory_reserved = _API.memory_reserved
+memory_stats = _API.memory_stats
+memory_summary = _API.memory_summary
+nvtx = _API.nvtx
 reset_peak_memory_stats = _API.reset_peak_memory_stats
 set_device = _API.set_device
 stream = _API.stream

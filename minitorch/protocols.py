@@ -145,6 +145,47 @@ class Protocols:
             raise ValueError(f"__array__: a copy is needed to convert {array.dtype} to {dtype}")
         return array.astype(wanted, copy=bool(copy))
 
+    # ------------------------------------------------------------------ other libraries
+    def _shared(self: Any, what: str) -> Any:
+        """The array, for another library that shares its memory."""
+        if self.node is not None:
+            raise BufferError(
+                f"{what}: can't share a tensor that requires grad; use detach() first"
+            )
+        if backend.of(self.array).from_dlpack is None:
+            raise BufferError(
+                f"{what}: no other library reads the memory of {self.device}; use .cpu() first"
+            )
+        if recording.recorder:
+            recording.read_by_host(what)
+        return self.array
+
+    def __dlpack__(self: Any, **options: Any) -> Any:
+        """A capsule through which another library shares this memory: `other.from_dlpack(x)`.
+
+        options: stream, max_version, dl_device, copy, as the array API standard has them.
+        Raises BufferError for a tensor that requires grad, and on the simulated GPU.
+        """
+        return self._shared("__dlpack__").__dlpack__(**options)
+
+    def __dlpack_device__(self: Any) -> tuple[int, int]:
+        """DLPack's device type and number."""
+        kind, number = self._shared("__dlpack_device__").__dlpack_device__()
+        return int(kind), int(number)
+
+    @property
+    def __cuda_array_interface__(self: Any) -> dict[str, Any]:
+        """Pointer, shape and type of a tensor on a GPU, for libraries that read them.
+
+        Raises AttributeError elsewhere, so that hasattr tells.
+        """
+        if self.device.type != "cuda":
+            raise AttributeError(
+                f"__cuda_array_interface__: there is no device pointer on {self.device}"
+            )
+        found: dict[str, Any] = self._shared("__cuda_array_interface__").__cuda_array_interface__
+        return found
+
     def __len__(self: Any) -> int:
         if self.array.ndim == 0:
             raise TypeError("len() of a 0-d tensor")

@@ -41,6 +41,7 @@ LAYERS = [
     "func nn serialization symbolic testing",
     "optim data",
     "compiler utils",
+    "profiler",
     "text train",
     "viz distributed",
     "apps",

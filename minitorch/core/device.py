@@ -49,7 +49,8 @@ class Backend:
     backend with pinned memory (`pin`, `is_pinned`) has `non_blocking=` in both, and copies
     `across` its own devices. `current` is the device that a name without a number means.
     `as_array` mends a result that is not of `array_type` (NumPy returns scalars for 0-d arrays).
-    `address` is that of the first element. Arrays of up to `small` elements are better changed by
+    `address` is that of the first element. `from_dlpack` makes an array of another library's; None
+    where its memory is of no other library. Arrays of up to `small` elements are better changed by
     one call on a buffer that holds them all than by a call each.
     """
 
@@ -61,6 +62,7 @@ class Backend:
     to_host: Callable[..., np.ndarray]
     as_array: Callable[[Any], Array]
     address: Callable[[Array], int]
+    from_dlpack: Callable[[Any], Array] | None = None
     small: int = 0
     index: Callable[[Array], int | None] = field(default=lambda array: None)
     count: Callable[[], int] = field(default=lambda: 1)

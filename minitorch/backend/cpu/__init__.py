@@ -39,6 +39,7 @@ BACKEND = Backend(
     as_array=np.asarray,
     trace=NumpyTrace,
     address=lambda array: int(array.ctypes.data),
+    from_dlpack=np.from_dlpack,
     small=1 << 13,
     kernel_of=lambda op, kernel: quiet(kernel),
 )

@@ -84,6 +84,7 @@ def build(name: str, xp: Any) -> Backend:
         pin=partial(transfer.pin, gpu),
         is_pinned=transfer.is_pinned,
         gpu=gpu,
+        from_dlpack=getattr(xp, "from_dlpack", None),  # simulated memory is no other library's
         kernel_of=lambda op, kernel: _on_device(gpu, op, partial(kernel, gpu)),
         as_array=lambda array: array,
         address=lambda array: int(array.data.ptr),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from minitorch.backend.cuda.graph import capture
 from minitorch.core.device import (
     Backend,
     Device,
@@ -48,10 +49,17 @@ class DeviceApi:
             "Stream", (Stream,), {"api": self, "__doc__": Stream.__doc__}
         )
         self.Event: type[Event] = type("Event", (Event,), {"api": self, "__doc__": Event.__doc__})
+        self.ExternalStream: type[ExternalStream] = type(
+            "ExternalStream", (ExternalStream, self.Stream), {"__doc__": ExternalStream.__doc__}
+        )
+        self.CUDAGraph: type[CUDAGraph] = type(
+            "CUDAGraph", (CUDAGraph,), {"api": self, "__doc__": CUDAGraph.__doc__}
+        )
+        self.nvtx = Ranges(self)
 
     def public(self) -> dict[str, Any]:
         """The functions and classes by their names."""
-        names = {*vars(type(self)), "Stream", "Event"} - {"OutOfMemoryError", "public"}
+        names = {*vars(type(self)), *vars(self)} - {"OutOfMemoryError", "name", "public"}
         return {name: getattr(self, name) for name in names if not name.startswith("_")}
 
     def _backend(self) -> Backend:
@@ -163,6 +171,55 @@ class DeviceApi:
         free, total = self._use(device).mem_info
         return int(free), int(total)
 
+    def memory_stats(self, device: DeviceLike = None) -> dict[str, int]:
+        """Bytes that tensors hold and that the pool took, by PyTorch's names.
+
+        Peaks are those of `max_memory_allocated`.
+        """
+        return {
+            "allocated_bytes.all.current": self.memory_allocated(device),
+            "allocated_bytes.all.peak": self.max_memory_allocated(device),
+            "reserved_bytes.all.current": self.memory_reserved(device),
+        }
+
+    def memory_summary(self, device: DeviceLike = None, abbreviated: bool = False) -> str:
+        """A table of `memory_stats` and of the device's free memory. abbreviated: nothing here."""
+        free, total = self.mem_get_info(device)
+        stats = {**self.memory_stats(device), "device.free": free, "device.total": total}
+        return "\n".join(f"{name:<30}{count:>20,} bytes" for name, count in stats.items())
+
+    # ------------------------------------------------------------------ graphs
+    @contextmanager
+    def graph(
+        self,
+        cuda_graph: CUDAGraph,
+        pool: Any = None,
+        stream: Stream | None = None,
+        capture_error_mode: str = "global",
+    ) -> Iterator[None]:
+        """Capture the work of a block, which does not run, into a CUDAGraph.
+
+        pool: `other.pool()` of a graph whose memory this one may use again. stream: the one to
+        capture in; None: a new one. capture_error_mode: accepted, and means nothing: no other
+        thread's work is captured, and none may wait for the device meanwhile.
+        """
+        self.synchronize()
+        cuda_graph._begin(pool, None if stream is None else stream._stream)
+        try:
+            yield
+        except BaseException as error:
+            cuda_graph._end(type(error), error, error.__traceback__)
+            raise
+        cuda_graph._end()
+
+    def is_current_stream_capturing(self) -> bool:
+        """Whether this thread's work is being captured."""
+        return self.is_available() and self._backend().gpu.captured.graph is not None
+
+    def graph_pool_handle(self) -> Any:
+        """A pool of memory for several graphs."""
+        return self._xp.cuda.MemoryPool()
+
     # ------------------------------------------------------------------ streams
     def current_stream(self, device: DeviceLike = None) -> Stream:
         """The stream of this thread's work on a device."""
@@ -268,6 +325,106 @@ class Stream:
     def wait_stream(self, stream: Stream) -> None:
         """Let the work to come wait for what another stream was given so far."""
         self.wait_event(stream.record_event())
+
+
+class ExternalStream(Stream):
+    """A stream that another library made, by CUDA's handle of it, which stays theirs."""
+
+    def __init__(self, stream_ptr: int, device: DeviceLike = None) -> None:
+        self._number = self.api._number(device)
+        self._pointer = stream_ptr
+        with self.api._use(self._number):
+            self._stream = self.api._xp.cuda.Stream.from_external(self)
+        self._entered = []
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._pointer
+
+
+class CUDAGraph:
+    """Work captured by `with graph(g):`, and done again by each `g.replay()`.
+
+    A replay reads and writes the same memory: put new values into the inputs by `copy_`, and read
+    the results where the capture left them. Work that would be wrong if it were repeated with the
+    same numbers (optimizers' steps, random numbers) cannot be captured and raises RuntimeError;
+    `minitorch.compile` does these too.
+    """
+
+    api: DeviceApi
+
+    def __init__(self) -> None:
+        self._graph: Any = None
+        self._capture: Any = None
+
+    def _begin(self, pool: Any, stream: Any) -> None:
+        gpu = self.api._backend().gpu
+        self._capture = capture(gpu, gpu.current(), pool, stream, fixed=True)
+        self._graph = self._capture.__enter__()
+
+    def _end(self, *error: Any) -> None:
+        if self._capture is None:
+            raise RuntimeError("capture_end: no capture has begun")
+        ending, self._capture = self._capture, None
+        captured, self._graph = self._graph, None
+        ending.__exit__(*(error or (None, None, None)))
+        if not error:
+            self._graph = captured
+
+    def capture_begin(self, pool: Any = None, capture_error_mode: str = "global") -> None:
+        """Capture this thread's work from here on, instead of doing it. See `graph`."""
+        self._begin(pool, None)
+
+    def capture_end(self) -> None:
+        """End the capture."""
+        self._end()
+
+    def replay(self) -> None:
+        """Do the work, in the current stream; the host does not wait for it."""
+        if self._graph is None or self._capture is not None:
+            raise RuntimeError("replay: this graph has captured nothing yet")
+        self._graph.replay()
+
+    def reset(self) -> None:
+        """Forget the work and give its memory back."""
+        self._graph = None
+
+    def pool(self) -> Any:
+        """The pool of its memory, which another graph may share."""
+        if self._graph is None:
+            raise RuntimeError("pool: this graph has captured nothing yet")
+        return self._graph.pool
+
+
+class Ranges:
+    """`torch.cuda.nvtx`: named ranges and moments that Nsight Systems shows."""
+
+    def __init__(self, api: DeviceApi) -> None:
+        self._api = api
+
+    @property
+    def _nvtx(self) -> Any:
+        return self._api._xp.cuda.nvtx
+
+    def range_push(self, msg: str) -> None:
+        """Start a range within those that are open in this thread."""
+        self._nvtx.RangePush(msg)
+
+    def range_pop(self) -> None:
+        """End the range that was started last."""
+        self._nvtx.RangePop()
+
+    def mark(self, msg: str) -> None:
+        """Name a moment."""
+        self._nvtx.Mark(msg)
+
+    @contextmanager
+    def range(self, msg: str, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """A range for a block, or a decorated function: msg.format(*args, **kwargs)."""
+        self.range_push(msg.format(*args, **kwargs))
+        try:
+            yield
+        finally:
+            self.range_pop()
 
 
 class Event:

@@ -128,6 +128,18 @@ class Gpu:
             self._processors[device] = int(attributes["MultiProcessorCount"])
         return self._processors[device]
 
+    def roofs(self) -> tuple[float, float]:
+        """The most that the current device can do: bytes of memory and float32 operations a second.
+
+        From its clocks: double data rate, and a fused multiply-add of each core in each cycle (64
+        of a multiprocessor up to capability 8.0, 128 from 8.6 on). Tensor cores do more.
+        """
+        found = self.xp.cuda.Device(self.current()).attributes
+        capability = found["ComputeCapabilityMajor"], found["ComputeCapabilityMinor"]
+        cores = found["MultiProcessorCount"] * (64 if capability < (8, 6) else 128)
+        bandwidth = 2e3 * found["MemoryClockRate"] * found["GlobalMemoryBusWidth"] / 8
+        return bandwidth, 2e3 * found["ClockRate"] * cores
+
     def blocks(self, n: int, per_block: int = THREADS, waves: int = WAVES) -> Dims:
         """A grid for a grid-stride loop over n: at most as many blocks as the device holds."""
         return (max(1, min(-(-n // per_block), waves * self.processors())),)

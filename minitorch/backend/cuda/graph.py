@@ -63,13 +63,16 @@ class Graph:
 
     Replays run in one stream, or in streams that wait for each other: a replay writes to the same
     memory as the one before.
+    pool: that of another graph, which then must not be replayed while this one's results are read.
+    fixed: refuse work with dynamic numbers, as there are none.
     """
 
-    def __init__(self, gpu: Gpu, index: int) -> None:
+    def __init__(self, gpu: Gpu, index: int, pool: Any = None, fixed: bool = False) -> None:
         self._gpu = gpu
         self._index = index
         self._graph: Any = None
-        self._pool = gpu.xp.cuda.MemoryPool()
+        self.pool = gpu.xp.cuda.MemoryPool() if pool is None else pool
+        self._fixed = fixed
         self._own: set[int] = set()  # addresses of memory that the pool gave
         self._held: dict[int, Array] = {}  # memory from outside that the work reads or writes
         self._dynamic: list[_DynamicNumbers] = []
@@ -84,7 +87,7 @@ class Graph:
     # ------------------------------------------------------------------ while capturing
     def allocate(self, size: int) -> Any:
         """Memory of the graph: once freed, it is reused within the graph only."""
-        found = self._pool.malloc(size)
+        found = self.pool.malloc(size)
         self._own.add(int(found.mem.ptr))
         return found
 
@@ -114,6 +117,11 @@ class Graph:
         make: returns a NumPy scalar or struct. None where no numbers are dynamic.
         """
         if self._open is None:
+            if self._fixed:
+                raise CaptureError(
+                    "an optimizer's step, or random numbers, would be the same in each replay; "
+                    "minitorch.compile captures steps that have these"
+                )
             return None
         offset = self._size
         self._size += len(_padded(make(**given).tobytes()))
@@ -157,8 +165,12 @@ class _Staging:
 
 
 @contextmanager
-def capture(gpu: Gpu, index: int) -> Iterator[Graph]:
+def capture(
+    gpu: Gpu, index: int, pool: Any = None, stream: Any = None, fixed: bool = False
+) -> Iterator[Graph]:
     """Record what this thread's block launches on device `index`, instead of running it.
+
+    stream: the one to capture in (None: a new one). pool, fixed: the graph's.
 
     Memory allocated in the block is the graph's and has no contents before the first replay.
     Raises CaptureError for work that waits for the device, such as reading a result on the host.
@@ -166,8 +178,8 @@ def capture(gpu: Gpu, index: int) -> Iterator[Graph]:
     if gpu.captured.graph is not None:
         raise CaptureError("capture: this thread is capturing already")
     with gpu.capturing, gpu.on(index):
-        graph = Graph(gpu, index)
-        stream = gpu.xp.cuda.Stream(non_blocking=True)
+        graph = Graph(gpu, index, pool, fixed)
+        stream = gpu.xp.cuda.Stream(non_blocking=True) if stream is None else stream
         with stream, gpu.xp.cuda.using_allocator(graph.allocate):
             stream.begin_capture()
             gpu.captured.graph = graph
@@ -190,6 +202,8 @@ def capture(gpu: Gpu, index: int) -> Iterator[Graph]:
 
 def _is_about_capture(error: BaseException) -> bool:
     text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "StreamCapture" in text or "captur" in text or "CapturedEvent" in text
+    return (
+        isinstance(error, RuntimeError)
+        and not isinstance(error, CaptureError)
+        and ("StreamCapture" in text or "captur" in text or "CapturedEvent" in text)
     )

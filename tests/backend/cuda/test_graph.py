@@ -265,7 +265,7 @@ def test_temporary_memory_is_the_graphs(under):
         y = x
         for _ in range(20):
             y = under.kernels["mul"](y, 2.0)
-    pool = graph._pool
+    pool = graph.pool
     with under.gpu.on(0):
         assert pool.total_bytes() < 5 * x.nbytes + 2 * graphs.CAPACITY
     others = [under.put(np.full((50, 60), 7, "float32")) for _ in range(30)]

@@ -1,6 +1,6 @@
 """`cupy.cuda`: devices, streams, events and memory of the simulated GPU."""
 
-from minitorch.backend.sim.cuda import compiler, driver, memory, pinned_memory, runtime
+from minitorch.backend.sim.cuda import compiler, driver, memory, nvtx, pinned_memory, runtime
 from minitorch.backend.sim.cuda.device import Device, get_cublas_handle
 from minitorch.backend.sim.cuda.memory import (
     Memory,
@@ -40,6 +40,7 @@ __all__ = [
     "get_current_stream",
     "get_elapsed_time",
     "memory",
+    "nvtx",
     "pinned_memory",
     "runtime",
     "set_allocator",

@@ -14,6 +14,10 @@ from minitorch.backend.sim.machine import (
 from minitorch.backend.sim.settings import settings
 
 COMPUTE_CAPABILITY = (9, 0)
+# In kHz and bits, an H100's: nothing here is as fast, and shares of them show that.
+CLOCK = 1_980_000
+MEMORY_CLOCK = 2_619_000
+MEMORY_BITS = 5_120
 
 
 def get_cublas_handle() -> int:
@@ -80,6 +84,9 @@ class Device:
             "MaxSharedMemoryPerBlock": driver.SHARED_BYTES,
             "MaxSharedMemoryPerBlockOptin": driver.SHARED_BYTES_OPT_IN,
             "WarpSize": 32,
+            "ClockRate": CLOCK,
+            "MemoryClockRate": MEMORY_CLOCK,
+            "GlobalMemoryBusWidth": MEMORY_BITS,
             "ComputeCapabilityMajor": COMPUTE_CAPABILITY[0],
             "ComputeCapabilityMinor": COMPUTE_CAPABILITY[1],
         }

@@ -129,6 +129,16 @@ class Stream:
         self.ptr = 0 if null else next(_numbers)
         self.device_id = -1 if null else current_device()
         self._blocking = not non_blocking
+        self._own = True
+
+    @classmethod
+    def from_external(cls, obj: Any) -> Stream:
+        """The stream of another library's object, by the protocol `__cuda_stream__`."""
+        _, pointer = obj.__cuda_stream__()
+        self = cls.__new__(cls)
+        self.ptr, self.device_id = pointer, current_device()
+        self._blocking = self._own = False
+        return self
 
     def _queue(self, device: int | None = None) -> work.Queue:
         """Where its work waits; the default stream has a queue on every device."""
@@ -141,7 +151,7 @@ class Stream:
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if finalizing():
             return
-        if self.ptr:
+        if self.ptr and self._own:
             work.forget(self.device_id, self.ptr)
 
     def __eq__(self, other: object) -> bool:
