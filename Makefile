@@ -7,7 +7,7 @@ WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests that never ask which device is the default one: no need to run them twice.
-SAME := --ignore=tests/backend --ignore=tests/devtools $(foreach name,benchmarks environments kills packaging project stub,--ignore=tests/test_$(name).py)
+SAME := --ignore=tests/backend --ignore=tests/devtools --ignore=tests/text/word2vec/test_counts.py $(foreach name,benchmarks environments kills packaging project stub,--ignore=tests/test_$(name).py)
 NO_TESTS := 5 # pytest's exit status where TESTS chooses none but these
 # BLAS threads gain nothing at these sizes, and disturb each other beside other busy processes.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from inspect import signature
 from pathlib import Path
@@ -25,8 +26,10 @@ from minitorch.backend.cpu.blas import blas
 from minitorch.backend.determinism import use_deterministic_algorithms
 from minitorch.data import SOURCES
 from minitorch.devtools import commands as kernel_commands
+from minitorch.devtools import steps
 from minitorch.text import Corpus, Word2Vec
 from minitorch.text.io.vector_files import FORMATS, read_vectors, write_vectors
+from minitorch.text.word2vec import counts
 from minitorch.train import ClassifierConfig, ClassifierResult, train_classifier
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -463,6 +466,7 @@ def _playground(args: argparse.Namespace) -> None:
 
 
 # ---------------------------------------------------------------------- the table
+COUNTED = {"mlp": steps.mlp_reports, "word2vec": counts.reports}
 COMMANDS = {
     "info": Command("print versions, devices, BLAS and its threads", _no_arguments, _info),
     "train mlp": Command(
@@ -500,8 +504,8 @@ COMMANDS = {
     ),
     "kernels count": Command(
         "count launches, bytes and synchronisations of a training step on the simulated GPU",
-        kernel_commands.count_arguments,
-        kernel_commands.count,
+        partial(kernel_commands.count_arguments, COUNTED),
+        partial(kernel_commands.count, COUNTED),
     ),
 }
 GROUPS = {

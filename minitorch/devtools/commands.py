@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatch
 from itertools import zip_longest
@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from minitorch import sim
 from minitorch.backend import cuda_sources, named, why_unavailable
+from minitorch.backend.sim import cost
+from minitorch.backend.sim.cost import Cost, Report
 from minitorch.core.dtypes import ARRAY_DTYPES
-from minitorch.devtools import cost, published, static, steps
-from minitorch.devtools.cost import Cost
-from minitorch.text.word2vec.training import CHUNK
+from minitorch.devtools import static
 
 
 # ---------------------------------------------------------------------- check
@@ -139,66 +139,26 @@ def _compile_one(device: str, file: str, dtype: str, checked: bool) -> None:
 
 
 # ---------------------------------------------------------------------- count
-FLOOR_MEGABYTES = 22.8  # the rest where products do all elementwise work
-COUNTED = ("mlp", "word2vec")
+Steps = Mapping[str, Callable[[], Iterator[Report]]]  # what `kernels count` knows, by name
 
 
-def count_arguments(parser: argparse.ArgumentParser) -> None:
+def count_arguments(steps: Steps, parser: argparse.ArgumentParser) -> None:
     """The arguments of `kernels count`."""
-    parser.add_argument(
-        "steps", nargs="*", metavar="STEP", help=f"{' or '.join(COUNTED)} (default: both)"
-    )
+    known = " or ".join(steps)
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{known} (default: all)")
 
 
-def count(args: argparse.Namespace) -> None:
+def count(steps: Steps, args: argparse.Namespace) -> None:
     """Print each launch of training steps on the checked simulator, and totals."""
-    unknown = [name for name in args.steps if name not in COUNTED]
+    unknown = [name for name in args.steps if name not in steps]
     if unknown:
-        raise ValueError(f"no step {unknown[0]!r}: there are {', '.join(COUNTED)}")
+        raise ValueError(f"no step {unknown[0]!r}: there are {', '.join(steps)}")
     _available("sim")
-    chosen = args.steps or COUNTED
-    if "mlp" in chosen:
-        for title, fused in (("as written: layer(x).relu()", False), ("nn.Sequential", True)):
-            model = steps.sequential() if fused else steps.AsWritten()
-            costs = cost.counted(steps.mlp_step(model, "sim"))
-            widths = "-".join(map(str, steps.WIDTHS))
-            print(f"MLP {widths}, batch {steps.BATCH}, Adam, {title}")
-            _print_costs(costs, [floor for _, floor in steps.mlp_floors(fused)])
-            replay = steps.captured(steps.mlp_step(model, "sim"), "sim")
-            print(
-                f"captured: 1 launch by the host, of a graph of {len(cost.names(replay))} kernels"
-            )
-            for optimizer, (number, megabytes) in published.PYTORCH.items():
-                print(f"PyTorch eager, {optimizer}: {number} launches, {megabytes} MB")
-            print(f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB\n")
-    if "word2vec" in chosen:
-        _count_word2vec()
-
-
-def _count_word2vec() -> None:
-    """Print steps' launches, and their traffic beside that of published implementations."""
-    words = steps.BLOCKS * steps.CENTRES
-    about = f"of {words} words, {steps.DEPTH} dimensions, SGD"
-    print(f"word2vec: a step {about}, autograd")
-    _print_costs(cost.counted(steps.word2vec_step("sim")), [])
-    print(f"\nword2vec: {steps.STEPS} steps {about}, as Word2Vec makes them")
-    costs = cost.counted(steps.word2vec_steps("sim"))
-    _print_costs(costs, [])
-    chunk = 1 << 12
-    making = cost.counted(steps.word2vec_blocks("sim", chunk))
-    launches, blocks = len(cost.of_kind(making, *cost.LAUNCHES)), CHUNK // steps.CENTRES
-    print(
-        f"{len(costs) / steps.STEPS / steps.BLOCKS:.2f} launches a block, and "
-        f"{launches / blocks:.2f} for making the blocks of {CHUNK} words: {launches} launches, "
-        f"{sum(c.moved for c in making) / chunk:,.0f} bytes a word\n"
-    )
-    row = 4 * steps.DEPTH
-    traffic = {name: rows * row for name, rows in published.word2vec_rows().items()}
-    traffic["minitorch"] = sum(c.requested for c in costs) / steps.STEPS / words
-    heads = (f"global memory, window {steps.WINDOW}, k {steps.NEGATIVE}", "bytes a word", "rows")
-    _print_table(heads, [(k, f"{v:,.0f}", f"{v / row:.1f}") for k, v in traffic.items()])
-    where = "minitorch.devtools.published.word2vec_rows"
-    print(f"those of others as derived from their sources: see {where}")
+    for name in args.steps or steps:
+        for report in steps[name]():
+            print(report.title)
+            _print_costs(report.costs, report.floors)
+            print(*report.remarks, "", sep="\n")
 
 
 def _print_costs(costs: Sequence[Cost], floors: Sequence[int]) -> None:

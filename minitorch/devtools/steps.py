@@ -1,4 +1,4 @@
-"""Single training steps on random data, for counts of their launches and traffic."""
+"""Training steps of a perceptron on random data, for counts of their launches and traffic."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from itertools import pairwise
 from minitorch import nn
 from minitorch.backend import named
 from minitorch.backend.cuda.graph import capture
-from minitorch.core.dtypes import float64
+from minitorch.backend.sim import cost
+from minitorch.backend.sim.cost import Report
 from minitorch.core.tensor import Tensor
-from minitorch.creation import arange, ones, zeros
-from minitorch.optim import SGD, Adam
-from minitorch.random import Generator, rand, randint, randn
-from minitorch.text.word2vec.modules import SkipGram
-from minitorch.text.word2vec.sampler import Blocks, BlockSampler
+from minitorch.optim import Adam
+from minitorch.random import randint, randn
 
 WIDTHS = (784, 512, 256, 10)
 BATCH = 128
-# word2vec: blocks of a step, their words, window, shared negatives, negatives a pair, dimensions.
-BLOCKS, CENTRES, WINDOW, POOL, NEGATIVE, DEPTH = 16, 32, 5, 48, 5, 100
-WORDS = 5000  # of the vocabulary
-STEPS = 4  # of word2vec in one call; `Word2Vec` makes some 130
+# PyTorch's eager step: launches and megabytes, counted in its sources.
+PYTORCH = {"Adam": (28, 48.7), "fused Adam": (23, 25.1)}
+FLOOR_MEGABYTES = 22.8  # the traffic that is left where products do all elementwise work
 
 
 class AsWritten(nn.Module):
@@ -97,56 +94,19 @@ def mlp_floors(fused: bool, batch: int = BATCH) -> Iterator[tuple[str, int]]:
     yield "adam", 4 * 7 * parameters
 
 
-def word2vec_step(device: str) -> Callable[[], None]:
-    """A step of skip-gram with the defaults of `Word2Vec` and autograd, after a first step.
-
-    Words are drawn evenly: a text repeats some words and has fewer rows to move.
-    """
-    model, batch, loss = _word2vec(device, BLOCKS)
-    optimizer = SGD(model.parameters(), lr=0.05)
-
-    def step() -> None:
-        batch_loss = model(batch)
-        batch_loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.add_(batch_loss.detach())
-
-    step()
-    return step
-
-
-def word2vec_steps(device: str) -> Callable[[], None]:
-    """STEPS steps of skip-gram in one op, as in `Word2Vec`."""
-    model, blocks, loss = _word2vec(device, STEPS * BLOCKS)
-
-    def steps() -> None:
-        model.sgd_steps_(blocks, BLOCKS, [0.05] * STEPS, loss)
-
-    steps()
-    return steps
-
-
-def _word2vec(device: str, blocks: int) -> tuple[SkipGram, Blocks, Tensor]:
-    """A model, blocks of words drawn evenly, and a scalar for the loss."""
-    batch = Blocks(
-        randint(0, WORDS, (blocks, CENTRES), device=device),
-        randint(0, WORDS, (blocks, CENTRES + 2 * WINDOW + POOL), device=device),
-        rand(blocks, 2 * WINDOW + 1 + POOL, CENTRES, device=device),
-    )
-    loss = zeros((), dtype=float64, device=device)
-    return SkipGram(WORDS, DEPTH, WINDOW, device=device), batch, loss
-
-
-def word2vec_blocks(device: str, words: int) -> Callable[[], object]:
-    """A function that makes blocks of a chunk of `words` words, after a first call."""
-    even = ones(WORDS, device=device)
-    aliases = arange(WORDS, device=device)
-    sampler = BlockSampler(even, even, aliases, Generator(), window=WINDOW, negative=NEGATIVE)
-    tokens, sentences = randint(0, WORDS, (words,), device=device), arange(words, device=device)
-
-    def make() -> object:
-        return sampler.blocks(tokens, sentences // 20)
-
-    make()
-    return make
+def mlp_reports() -> Iterator[Report]:
+    """A step of the perceptron as many write it, and of the one whose layers are fused."""
+    for title, fused in (("as written: layer(x).relu()", False), ("nn.Sequential", True)):
+        model = sequential() if fused else AsWritten()
+        costs = cost.counted(mlp_step(model, "sim"))
+        kernels = len(cost.names(captured(mlp_step(model, "sim"), "sim")))
+        yield Report(
+            f"MLP {'-'.join(map(str, WIDTHS))}, batch {BATCH}, Adam, {title}",
+            costs,
+            [floor for _, floor in mlp_floors(fused)],
+            [
+                f"captured: 1 launch by the host, of a graph of {kernels} kernels",
+                *(f"PyTorch eager, {k}: {n} launches, {mb} MB" for k, (n, mb) in PYTORCH.items()),
+                f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB",
+            ],
+        )

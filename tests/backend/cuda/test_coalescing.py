@@ -8,7 +8,7 @@ import pytest
 
 import minitorch
 from minitorch import nn, optim
-from minitorch.devtools import cost
+from minitorch.backend.sim import cost
 from minitorch.ops import elementwise
 
 if shutil.which("g++") is None:

@@ -6,9 +6,9 @@ assumed bytes of a product are those of its operands and result, each moved once
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from minitorch.backend.sim.driver import Record, clear, launches
 from minitorch.backend.sim.settings import config
@@ -47,6 +47,18 @@ class Cost:
     def excess(self) -> float:
         """The ratio of requested sectors to needed ones; 1 is perfectly coalesced."""
         return self.sectors / self.needed if self.needed else 1.0
+
+
+class Report(NamedTuple):
+    """The costs of a piece of work under a title.
+
+    floors: the fewest bytes that each launch has to move, where they are known. remarks: lines.
+    """
+
+    title: str
+    costs: Sequence[Cost]
+    floors: Sequence[int] = ()
+    remarks: Sequence[str] = ()
 
 
 def counted(work: Callable[[], Any]) -> list[Cost]:
