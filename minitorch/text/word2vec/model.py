@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import re
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from math import log
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
@@ -22,24 +20,16 @@ from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor, empty, ones
 from minitorch.files import require_no_run
-from minitorch.nn import Module
-from minitorch.ops import cat
 from minitorch.random import Generator
-from minitorch.text.io import model_file
 from minitorch.text.io.corpus import Corpus
 from minitorch.text.io.encoded import Encoded, encode, from_frequencies
-from minitorch.text.io.model_file import text
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.options import (
-    FEWER,
-    class_only,
     integer,
     moved,
     real,
     renamed,
-    require_memory,
 )
-from minitorch.text.vector_table import shown
 from minitorch.text.vocab import (
     TrimRule,
     Vocab,
@@ -49,15 +39,14 @@ from minitorch.text.vocab import (
     report,
     scan,
 )
-from minitorch.text.word2vec import prediction
-from minitorch.text.word2vec.huffman import huffman
 from minitorch.text.word2vec.kernels.machine_code import has_numba
-from minitorch.text.word2vec.modules import CBOW, SkipGram
-from minitorch.text.word2vec.options import FILE, RESULT, Options, Sentences, held
+from minitorch.text.word2vec.modules import SkipGram
+from minitorch.text.word2vec.options import RESULT, Sentences
 from minitorch.text.word2vec.parallel import Starting, processes, usable_cores
+from minitorch.text.word2vec.prediction import Predictions
 from minitorch.text.word2vec.sampler import BlockSampler
 from minitorch.text.word2vec.shared import memory_of, share
-from minitorch.text.word2vec.softmax import FullSoftmax, HierarchicalSoftmax
+from minitorch.text.word2vec.state import no_workers
 from minitorch.text.word2vec.training import (
     CHUNK,
     Numbered,
@@ -65,7 +54,6 @@ from minitorch.text.word2vec.training import (
     Schedule,
     Trainer,
     call_all,
-    up_to_date,
 )
 
 __all__ = ["Scanned", "Word2Vec"]
@@ -78,11 +66,6 @@ _LOADS = {"sg": (11.0, 3.0), "cbow": (22.0, 6.0)}
 # Words, those of all epochs, that take as long without Numba's machine code as with its import.
 _WORTH_IT = 2_000_000
 _BYTES = 6  # of a file to a word, about
-_OLD_RECORD = ("corpus_count", "corpus_total_words", "losses", "total_train_time")
-_RECORD = (
-    *_OLD_RECORD,
-    *("min_alpha_yet_reached", "running_training_loss", "effective_min_count"),
-)
 _ASKING = (
     *("most_similar", "most_similar_cosmul", "similarity", "n_similarity", "doesnt_match"),
     *("similar_by_word", "similar_by_vector", "wmdistance", "evaluate_word_pairs"),
@@ -102,12 +85,6 @@ _MOVED = {
     "save_word2vec_format": "wv.save_word2vec_format",
     **{name: f"wv.{name}" for name in _ASKING},
 }
-# Attributes of the words in `wv` that follow from their counts.
-_DERIVED = ("sample_int", "code", "point")
-
-
-# Attributes that a deep copy shares with its model: they never change.
-_SHARED = ("_scanned", "_numbered", "vocab", "callbacks", "hashfxn", "device")
 
 
 class Scanned(NamedTuple):
@@ -119,7 +96,7 @@ class Scanned(NamedTuple):
 
 @moved(_MOVED)
 @dataclass(eq=False, repr=False)
-class Word2Vec(Options):
+class Word2Vec(Predictions):
     """Skip-gram and CBOW (Mikolov et al. 2013), on any device, with gensim's names and defaults.
 
     sentences: lists of words, e.g. `Corpus("gcide")`; a word is whatever a file can hold (see
@@ -220,13 +197,11 @@ class Word2Vec(Options):
         self.running_training_loss = 0.0
         self.min_alpha_yet_reached = self.alpha
         self.total_train_time = 0.0
-        self.vocab: Vocab
-        self.model: SkipGram
         self._scanned: Scanned | None = None
         self._prepared: tuple[Vocab, Numbered] | None = None
         self._numbered: Numbered | None = None
         self._starting: Starting | None = None  # workers, while a corpus is read
-        self._end_workers: Callable[[], object] = _nothing
+        self._end_workers: Callable[[], object] = no_workers
         self._finished: Path | None = None  # the checkpoint of the last run
         size = self.vector_size
         self.wv = KeyedVectors(size, vectors=empty(0, size, device=self.device))
@@ -381,29 +356,12 @@ class Word2Vec(Options):
         self._prepared = None
         return vocab, numbered
 
-    def _begin(self, vocab: Vocab, numbered: Numbered) -> None:
-        """Make new vectors for a vocabulary and its corpus."""
-        self.vocab, self._numbered = vocab, numbered
-        self.corpus_count, self.corpus_total_words = numbered.corpus.count, numbered.corpus.total
-        self.model = self._model()
-        if self._processes(numbered) > 1:
-            share(self.model)
-        self._show(vocab)
-
-    def _show(self, vocab: Vocab) -> None:
-        """Have `wv`, which stays the object that it is, show the model's vectors."""
-        made = KeyedVectors(
-            self.vector_size,
-            vocab.index_to_key,
-            self.model.input.weight.detach(),
-            vocab.counts.tolist(),
-        )
-        made.expandos["sample_int"] = vocab.sample_ints(self.sample)
-        for softmax in self.model.others:
-            if isinstance(softmax, HierarchicalSoftmax):
-                tree = huffman(vocab.counts.tolist())
-                made.expandos["code"], made.expandos["point"] = tree.codes, tree.points
-        vars(self.wv).update(vars(made))
+    def _tables(self) -> SkipGram:
+        """New tables, in memory that processes share where several train."""
+        model = super()._tables()
+        if self._processes(self._numbered) > 1:
+            share(model)
+        return model
 
     def reset_from(self, other_model: Word2Vec) -> None:
         """Take vocabulary and corpus of another model, and make new vectors and a new `wv`.
@@ -415,27 +373,6 @@ class Word2Vec(Options):
         self.wv = KeyedVectors(self.vector_size)
         self._begin(other_model.vocab, other_model._numbered)
         self.losses = []
-
-    def _model(self) -> SkipGram:
-        """New tables for the vocabulary."""
-        words, size, device = len(self.vocab), self.vector_size, self.device
-        tables = 1 + (self.negative > 0) + self.hs + self.full_softmax
-        require_memory(f"Word2Vec: vectors of {words:,} words", 4 * tables * words * size, FEWER)
-        others: list[Module] = []
-        if self.hs:
-            counts = self.vocab.counts.tolist()
-            others.append(HierarchicalSoftmax(counts, size, device=device))
-        if self.full_softmax:
-            others.append(FullSoftmax(words, size, device=device))
-        options: dict[str, Any] = {
-            "negative": self.negative > 0,
-            "others": others,
-            "generator": self.generator,
-            "device": device,
-        }
-        if self.sg:
-            return SkipGram(words, size, self.window, **options)
-        return CBOW(words, size, self.window, mean=bool(self.cbow_mean), **options)
 
     def _read(
         self,
@@ -605,10 +542,6 @@ class Word2Vec(Options):
             weight.copy_(given)
         self.wv.tensor = weight.detach()
 
-    def _shows_model(self) -> bool:
-        """Whether the vectors of `wv` are those that are trained."""
-        return self.wv.tensor.array is self.model.input.weight.array
-
     def _locks(self) -> tuple[Tensor, Tensor] | None:
         """Rows whose `wv.vectors_lockf` is not 1, and it, on the device; None if all are 1."""
         rows, factors = self.wv.locked()
@@ -720,187 +653,15 @@ class Word2Vec(Options):
             cbow=not self.sg,
         )
 
-    # ------------------------------------------------------------------ files
-    def save(
-        self,
-        fname_or_handle: model_file.Target,
-        separately: Sequence[str] | None = None,
-        sep_limit: int = 10 * 1024**2,
-        ignore: Iterable[str] = frozenset(),
-        pickle_protocol: int = 4,
-    ) -> None:
-        """Write the whole model to a safetensors file, from which `train` goes on, bit for bit.
-
-        The corpus is not in it, nor are callbacks, trim_rule, hashfxn, and what is about this run
-        only (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
-        The other arguments are there for gensim's sake, whose pickles come in parts: they change
-        nothing.
-        """
-        model_file.write(fname_or_handle, "Word2Vec", self.state_dict())
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state for a file: that of `KeyedVectors.state_dict`, and all learnt tensors."""
-        built = self._numbered is not None
-        locks = as_tensor(self.wv.vectors_lockf, device="cpu")
-        expandos = self.wv.expandos.items()
-        return {
-            **self.wv.state_dict(),
-            "attributes": text({name: v for name, v in expandos if name not in _DERIVED}),
-            "lockf": locks,
-            "options": self.held(RESULT, FILE),
-            "record": {name: getattr(self, name) for name in _RECORD},
-            "random": self.generator.get_state(),
-            "vocab": self.vocab.state_dict() if built else None,
-            "model": self.model.state_dict() if built else None,
-        }
-
-    @class_only
-    @classmethod
-    def load(
-        cls, path: str | Path, mmap: str | None = None, device: Device | str | None = None
-    ) -> Word2Vec:
-        """Read what `save` wrote, or a checkpoint: the model as it was then.
-
-        To go on, give `train` a corpus (a checkpoint's run goes on with resume=True as well), or
-        `build_vocab(update=True)` first. mmap="r": on the CPU the tables are the memory of the
-        file, which is read where it is used, and cannot be trained (a `copy.deepcopy` can).
-        Raises ValueError for any other file; gensim's pickles are refused, with the way around.
-        """
-        with model_file.reading(path, "Word2Vec", device=device, mmap=mmap) as state:
-            given = up_to_date(state["options"])
-            # These only: with others a file could have others read and written.
-            options = {name: given[name] for name in held(RESULT, FILE)}
-            model = cls(**options, device=device)
-            if state["vocab"] is not None:
-                model._restore(state, mmap is not None)
-            model.generator.set_state(state["random"])
-            before = given is not state["options"]  # when much of this was not there
-            for name in _OLD_RECORD if before else _RECORD:
-                setattr(model, name, state["record"][name])
-            if not before:
-                model.wv.vectors_lockf = state["lockf"].cpu().numpy()
-            return model
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Word2Vec:
-        """A model of its own, but for the corpus, which both read."""
-        twin = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        shows_model = self._numbered is not None and self._shows_model()
-        of_this_run = {"_starting": None, "_end_workers": _nothing}
-        for name, value in vars(self).items():
-            if name in of_this_run:
-                value = of_this_run[name]
-            elif name not in _SHARED:
-                value = copy.deepcopy(value, memo)
-            setattr(twin, name, value)
-        if shows_model:
-            twin.wv.tensor = twin.model.input.weight.detach()
-        return twin
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError(
-            "Word2Vec: models are not pickled: write one with model.save(path), which "
-            "Word2Vec.load reads, or copy it with copy.deepcopy"
-        )
-
-    def __getitem__(self, key: object) -> NoReturn:
-        raise TypeError("Word2Vec: model[word] is model.wv[word] now (as in gensim 4)")
-
-    def _restore(self, state: Mapping[str, Any], mapped: bool) -> None:
-        """Take vocabulary, tables and vectors from what `state_dict` gave.
-
-        mapped: take the memory of tables, which is a file's, instead of a copy.
-        """
-        vocab, nothing = Vocab.from_state_dict(state["vocab"]), from_frequencies({})
-        shape = tuple(state["model"]["input.weight"].shape)
-        if shape != (len(vocab), self.vector_size):  # before memory is taken for what is claimed
-            raise ValueError(f"{len(vocab)} words of {self.vector_size} numbers are not {shape}")
-        self._begin(vocab, Numbered(nothing, vocab.table(nothing), None))
-        self.model.load_state_dict(state["model"])
-        if mapped:
-            for name, parameter in self.model.named_parameters():
-                parameter.data = state["model"][name]
-            self._show(vocab)
-        held = KeyedVectors.from_state_dict(state)
-        if held.index_to_key != vocab.index_to_key or not held.tensor.equal(self.wv.tensor):
-            self.wv = held  # which somebody has changed
-        for name, values in held.expandos.items():
-            self.wv.expandos[name] = values
-
-    # ------------------------------------------------------------------ asking
-    def predict_output_word(
-        self, context_words_list: Iterable[Any], topn: int = 10
-    ) -> list[tuple[Any, float]] | None:
-        """The most probable words in the midst of these: see `prediction.output_words`.
-
-        Raises RuntimeError unless the model has output vectors: negative > 0 or full_softmax=1.
-        """
-        output = self._table("output.weight", "others.0.weight", "others.1.weight")
-        if output is None:
-            raise RuntimeError(
-                "Word2Vec: predict_output_word: needs negative > 0 or full_softmax=1, and a "
-                "vocabulary"
-            )
-        return prediction.output_words(
-            self.wv, output, context_words_list, topn, bool(self.cbow_mean)
-        )
-
-    def score(
-        self,
-        sentences: Sentences,
-        total_sentences: int = 1_000_000,
-        chunksize: int = 100,
-        queue_factor: int = 2,
-        report_delay: float = 1,
-    ) -> Any:
-        """Log probability of each sentence, float64 (n,); on the CPU a NumPy array.
-
-        See `prediction.log_probabilities`.
-
-        total_sentences: of the first so many only; what follows is there for gensim's sake.
-        Raises RuntimeError unless the model has hs=1 (or, unlike gensim's, full_softmax=1) and a
-        vocabulary.
-        """
-        if self._numbered is None or not len(self.model.others):
-            raise RuntimeError("Word2Vec: score: needs hs=1 or full_softmax=1, and a vocabulary")
-        scored = islice(sentences, total_sentences)
-        return shown(prediction.log_probabilities(self.model, self.wv, scored))
-
-    @property
-    def syn1neg(self) -> Any:
-        """Output vectors of negative sampling, (V, D), in the memory that is trained.
-
-        On the CPU a NumPy array, elsewhere a Tensor. Raises AttributeError if there are none.
-        """
-        return shown(self._named("syn1neg", "output.weight"))
-
-    @property
-    def syn1(self) -> Any:
-        """Vectors of the nodes of hs=1, (V, D): a copy, on the CPU a NumPy array.
-
-        A tree of V words has V - 1 nodes; the last row is zero, as in gensim. Raises
-        AttributeError if there are none.
-        """
-        nodes = self._named("syn1", "others.0.nodes.weight")
-        return shown(cat([nodes, nodes.new_zeros(1, self.vector_size)]))
-
-    def _named(self, name: str, key: str) -> Tensor:
-        table = self._table(key)
-        if table is None:
-            raise AttributeError(f"Word2Vec: {name}: the model has no such vectors")
-        return table
-
-    def _table(self, *names: str) -> Tensor | None:
-        """The first of these tables that there is."""
-        tables = {} if self._numbered is None else self.model.state_dict()
-        return next((tables[name] for name in names if name in tables), None)
-
     def get_latest_training_loss(self) -> float:
         """The loss summed over the pairs of all epochs since `train` began, as in gensim.
 
         `losses` has the mean per pair of each epoch.
         """
         return self.running_training_loss
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError("Word2Vec: model[word] is model.wv[word] now (as in gensim 4)")
 
     def __repr__(self) -> str:
         size = len(self.vocab) if self._numbered is not None else 0
@@ -914,10 +675,6 @@ class Word2Vec(Options):
 _told = Word2Vec.__init__.__annotations__
 _told |= {name: re.sub(r"InitVar\[(.*)\]", r"\1", said) for name, said in _told.items() if said}
 Word2Vec.__init__ = renamed(size="vector_size", iter="epochs")(Word2Vec.__init__)  # type: ignore[method-assign]
-
-
-def _nothing() -> None:
-    """Where no workers are to be ended."""
 
 
 def _copy_rows(old: SkipGram, new: SkipGram) -> None:

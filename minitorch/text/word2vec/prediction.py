@@ -3,17 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from minitorch.core import dtypes
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import arange, tensor
+from minitorch.ops import cat
 from minitorch.text.keyed_vectors import KeyedVectors
+from minitorch.text.vector_table import shown
 from minitorch.text.word2vec.modules import SkipGram
+from minitorch.text.word2vec.options import Sentences
 from minitorch.text.word2vec.sampler import Blocks
+from minitorch.text.word2vec.state import State
 
-Sentences = Iterable[Sequence[str]]
+
+class Predictions(State):
+    """What a model with a vocabulary predicts, and the tables that it does so with."""
+
+    def predict_output_word(
+        self, context_words_list: Iterable[Any], topn: int = 10
+    ) -> list[tuple[Any, float]] | None:
+        """The most probable words in the midst of these: see `output_words`.
+
+        Raises RuntimeError unless the model has output vectors: negative > 0 or full_softmax=1.
+        """
+        output = self._table("output.weight", "others.0.weight", "others.1.weight")
+        if output is None:
+            raise RuntimeError(
+                "Word2Vec: predict_output_word: needs negative > 0 or full_softmax=1, and a "
+                "vocabulary"
+            )
+        return output_words(self.wv, output, context_words_list, topn, bool(self.cbow_mean))
+
+    def score(
+        self,
+        sentences: Sentences,
+        total_sentences: int = 1_000_000,
+        chunksize: int = 100,
+        queue_factor: int = 2,
+        report_delay: float = 1,
+    ) -> Any:
+        """Log probability of each sentence, float64 (n,); on the CPU a NumPy array.
+
+        See `log_probabilities`.
+
+        total_sentences: of the first so many only; what follows is there for gensim's sake.
+        Raises RuntimeError unless the model has hs=1 (or, unlike gensim's, full_softmax=1) and a
+        vocabulary.
+        """
+        if self._numbered is None or not len(self.model.others):
+            raise RuntimeError("Word2Vec: score: needs hs=1 or full_softmax=1, and a vocabulary")
+        scored = islice(sentences, total_sentences)
+        return shown(log_probabilities(self.model, self.wv, scored))
+
+    @property
+    def syn1neg(self) -> Any:
+        """Output vectors of negative sampling, (V, D), in the memory that is trained.
+
+        On the CPU a NumPy array, elsewhere a Tensor. Raises AttributeError if there are none.
+        """
+        return shown(self._named("syn1neg", "output.weight"))
+
+    @property
+    def syn1(self) -> Any:
+        """Vectors of the nodes of hs=1, (V, D): a copy, on the CPU a NumPy array.
+
+        A tree of V words has V - 1 nodes; the last row is zero, as in gensim. Raises
+        AttributeError if there are none.
+        """
+        nodes = self._named("syn1", "others.0.nodes.weight")
+        return shown(cat([nodes, nodes.new_zeros(1, self.vector_size)]))
+
+    def _named(self, name: str, key: str) -> Tensor:
+        table = self._table(key)
+        if table is None:
+            raise AttributeError(f"Word2Vec: {name}: the model has no such vectors")
+        return table
+
+    def _table(self, *names: str) -> Tensor | None:
+        """The first of these tables that there is."""
+        tables = {} if self._numbered is None else self.model.state_dict()
+        return next((tables[name] for name in names if name in tables), None)
 
 
 @no_grad()
