@@ -236,3 +236,16 @@ def test_the_list_of_guides_is_complete():
     index = (GUIDES / "index.md").read_text(encoding="utf-8")
     assert re.findall(r"\]\((\w+)\.md\)", index) == build.GUIDES[1:]
     assert {"minitorch", "minitorch.nn", "minitorch.sim", "minitorch.library"} <= set(build.rooms())
+
+
+def test_the_reference_shows_what_classes_inherit():
+    """A base class in a file of its own has no page, so that its methods stand with the class."""
+    pytest.importorskip("pdoc", reason="pdoc is not installed: `make docs` does that")
+    from examples.guides import build
+
+    page = build.reference()["minitorch.text"]
+    for kind, names in (
+        ("KeyedVectors", {"load", "most_similar", "vectors"}),
+        ("Word2Vec", {"train", "save", "load", "score", "vector_size"}),
+    ):
+        assert names <= {member.name for member in page.get(kind).own_members}

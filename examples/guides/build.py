@@ -38,9 +38,9 @@ def rooms():
     return ["minitorch", *(f"minitorch.{name}" for name in found if name not in INTERNAL)]
 
 
-def build(out):
-    """Write the pages, and `search.js` and `index.html` beside them."""
-    from pdoc import doc, extract, render
+def reference():
+    """The pages by their names, as pdoc's modules: guides, and the public modules."""
+    from pdoc import doc, extract
 
     # What pdoc cannot evaluate, it shows as it stands: annotations with `int` in a class that has a
     # method of that name, a stub. The modules that `viz` passes on have pages of their own.
@@ -49,6 +49,26 @@ def build(out):
     names = dict.fromkeys(name for room in rooms() for name in extract.walk_specs([room]))
     pages = {page: doc.Module(types.ModuleType(page, text)) for page, text in guides()}
     pages |= {name: doc.Module.from_name(name) for name in names}
+    for page in pages.values():
+        for kind in page.members.values():
+            if isinstance(kind, doc.Class):
+                adopt(kind, pages)
+    return pages
+
+
+def adopt(kind, pages):
+    """Let a class show what it inherits from classes whose modules have no page to link to."""
+    for member in kind.members.values():
+        module = member.taken_from[0]
+        if module.startswith("minitorch.") and module not in pages:
+            member.taken_from = kind.modulename, member.qualname
+
+
+def build(out):
+    """Write the pages, and `search.js` and `index.html` beside them."""
+    from pdoc import render
+
+    pages = reference()
     for name, page in pages.items():
         path = out / f"{name.replace('.', '/')}.html"
         path.parent.mkdir(parents=True, exist_ok=True)
