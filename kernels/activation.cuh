@@ -2,7 +2,7 @@
 #pragma once
 #include "special.cuh"
 #if MT_FLOATING
-// The numbers are the places in ACTIVATIONS of minitorch/backend/cpu/fused.py.
+// The numbers are the indices in ACTIVATIONS of minitorch/backend/cpu/fused.py.
 enum Activation { NONE, RELU, TANH, SIGMOID, GELU };
 
 __device__ __forceinline__ C activate(int activation, C x) {

@@ -86,12 +86,12 @@ typedef bool T; typedef bool C; typedef i64 Acc;
 __device__ __forceinline__ float infinity(float) { return __int_as_float(0x7f800000); }
 __device__ __forceinline__ double infinity(double) { return __longlong_as_double(0x7ff0000000000000LL); }
 
-// ------------------------------------------------------------------ places
+// ------------------------------------------------------------------ grid-stride loops
 // A grid-stride loop over n elements: for (i64 i = first(); i < n; i += step()).
 __device__ __forceinline__ i64 first() { return (i64)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ i64 step() { return (i64)gridDim.x * blockDim.x; }
 
-// The dimensions of a walk over strided arrays (strides.cuh), once the launcher has merged those
+// The dimensions of an iteration over strided arrays (strides.cuh), once the launcher has merged those
 // that lie in a row; gpu.MAX_DIMS in Python.
 #define MAX_DIMS 8
 
@@ -125,12 +125,12 @@ __device__ __forceinline__ void report(ErrorWord* word, u64 code, i64 value, i64
     }
 }
 
-// ------------------------------------------------------------------ numbers that change
-// What a launch was given, or what `live` says instead if it is not null: a captured launch is made
-// again with other numbers. By value, so that the compiler needs no memory for it.
-template <class V> __device__ __forceinline__ V chosen(const V& given, const V* live) {
+// ------------------------------------------------------------------ dynamic numbers
+// What a launch was given, or `dynamic` instead if it is not null: a captured launch is replayed with
+// other numbers. By value, so that the compiler needs no memory for it.
+template <class V> __device__ __forceinline__ V chosen(const V& given, const V* dynamic) {
     V now = given;
-    if (live) now = *live;
+    if (dynamic) now = *dynamic;
     return now;
 }
 

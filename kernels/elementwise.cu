@@ -127,20 +127,20 @@ KERNEL(where)(T* out, const T* x, const T* y, const bool* condition, C a, C b, i
     for (i64 i = packs * PACK + first(); i < n; i += step())
         out[i] = T(condition[i] ? p.at(i) : q.at(i));
 }
-KERNEL(where_strided)(Walk<4> walk, C a, C b) {
-    const Operand x = {walk.at<const T>(1, 0), a}, y = {walk.at<const T>(2, 0), b};
-    if (walk.packed)
-        for_each<PACK>(walk, [&](const auto& at) {
-            const Group<bool, PACK> chosen = packed<bool>(walk, 3, at[3]);
-            const Group<T, PACK> p = x.pack(walk, 1, at[1]), q = y.pack(walk, 2, at[2]);
+KERNEL(where_strided)(Iteration<4> it, C a, C b) {
+    const Operand x = {it.at<const T>(1, 0), a}, y = {it.at<const T>(2, 0), b};
+    if (it.packed)
+        for_each<PACK>(it, [&](const auto& at) {
+            const Group<bool, PACK> chosen = packed<bool>(it, 3, at[3]);
+            const Group<T, PACK> p = x.pack(it, 1, at[1]), q = y.pack(it, 2, at[2]);
             Group<T, PACK> r;
 #pragma unroll
             for (int j = 0; j < PACK; j++) r.v[j] = chosen.v[j] ? p.v[j] : q.v[j];
-            store_group<PACK>(walk.at<T>(0, at[0]), r);
+            store_group<PACK>(it.at<T>(0, at[0]), r);
         });
     else
-        for_each(walk, [&](const auto& at) {
-            const bool chosen = *walk.at<const bool>(3, at[3]);
-            *walk.at<T>(0, at[0]) = T(chosen ? x.at(at[1]) : y.at(at[2]));
+        for_each(it, [&](const auto& at) {
+            const bool chosen = *it.at<const bool>(3, at[3]);
+            *it.at<T>(0, at[0]) = T(chosen ? x.at(at[1]) : y.at(at[2]));
         });
 }

@@ -51,10 +51,10 @@ struct Operand {
     __device__ __forceinline__ Group<T, PACK> pack(i64 i) const {
         return array ? load_group<PACK>(array + i * PACK) : numbers();
     }
-    // The same in a packed walk, in which this is array k.
+    // The same in a packed iteration, in which this is array k.
     template <int N>
-    __device__ __forceinline__ Group<T, PACK> pack(const Walk<N>& walk, int k, i64 offset) const {
-        return array ? packed<T>(walk, k, offset) : numbers();
+    __device__ __forceinline__ Group<T, PACK> pack(const Iteration<N>& it, int k, i64 offset) const {
+        return array ? packed<T>(it, k, offset) : numbers();
     }
 };
 
@@ -72,18 +72,18 @@ __device__ __forceinline__ void unary(const Op& op, R* out, const T* x, i64 n) {
     for (i64 i = packs * PACK + first(); i < n; i += step()) out[i] = R(op(C(x[i])));
 }
 template <class R, class Op>
-__device__ __forceinline__ void unary_strided(const Op& op, const Walk<2>& walk) {
-    if (walk.packed)
-        for_each<PACK>(walk, [&](const auto& at) {
-            const Group<T, PACK> p = packed<T>(walk, 1, at[1]);
+__device__ __forceinline__ void unary_strided(const Op& op, const Iteration<2>& it) {
+    if (it.packed)
+        for_each<PACK>(it, [&](const auto& at) {
+            const Group<T, PACK> p = packed<T>(it, 1, at[1]);
             Group<R, PACK> r;
 #pragma unroll
             for (int j = 0; j < PACK; j++) r.v[j] = R(op(C(p.v[j])));
-            store_group<PACK>(walk.at<R>(0, at[0]), r);
+            store_group<PACK>(it.at<R>(0, at[0]), r);
         });
     else
-        for_each(walk, [&](const auto& at) {
-            *walk.at<R>(0, at[0]) = R(op(C(*walk.at<const T>(1, at[1]))));
+        for_each(it, [&](const auto& at) {
+            *it.at<R>(0, at[0]) = R(op(C(*it.at<const T>(1, at[1]))));
         });
 }
 #define DEFINE_UNARY(name, R, expression) \
@@ -91,7 +91,7 @@ __device__ __forceinline__ void unary_strided(const Op& op, const Walk<2>& walk)
         __device__ __forceinline__ auto operator()(C x) const { return expression; } \
     }; \
     KERNEL(name)(R* out, const T* x, i64 n) { unary<R>(name##_op(), out, x, n); } \
-    KERNEL(name##_strided)(Walk<2> walk) { unary_strided<R>(name##_op(), walk); }
+    KERNEL(name##_strided)(Iteration<2> it) { unary_strided<R>(name##_op(), it); }
 
 // ------------------------------------------------------------------ two arguments
 template <class R, class Op>
@@ -108,19 +108,19 @@ __device__ __forceinline__ void binary(const Op& op, R* out, Operand x, Operand 
     for (i64 i = packs * PACK + first(); i < n; i += step()) out[i] = R(op(x.at(i), y.at(i)));
 }
 template <class R, class Op>
-__device__ __forceinline__ void binary_strided(const Op& op, const Walk<3>& walk, C a, C b) {
-    const Operand x = {walk.at<const T>(1, 0), a}, y = {walk.at<const T>(2, 0), b};
-    if (walk.packed)
-        for_each<PACK>(walk, [&](const auto& at) {
-            const Group<T, PACK> p = x.pack(walk, 1, at[1]), q = y.pack(walk, 2, at[2]);
+__device__ __forceinline__ void binary_strided(const Op& op, const Iteration<3>& it, C a, C b) {
+    const Operand x = {it.at<const T>(1, 0), a}, y = {it.at<const T>(2, 0), b};
+    if (it.packed)
+        for_each<PACK>(it, [&](const auto& at) {
+            const Group<T, PACK> p = x.pack(it, 1, at[1]), q = y.pack(it, 2, at[2]);
             Group<R, PACK> r;
 #pragma unroll
             for (int j = 0; j < PACK; j++) r.v[j] = R(op(x.value(p.v[j]), y.value(q.v[j])));
-            store_group<PACK>(walk.at<R>(0, at[0]), r);
+            store_group<PACK>(it.at<R>(0, at[0]), r);
         });
     else
-        for_each(walk, [&](const auto& at) {
-            *walk.at<R>(0, at[0]) = R(op(x.at(at[1]), y.at(at[2])));
+        for_each(it, [&](const auto& at) {
+            *it.at<R>(0, at[0]) = R(op(x.at(at[1]), y.at(at[2])));
         });
 }
 #define DEFINE_BINARY(name, R, expression) \
@@ -130,7 +130,7 @@ __device__ __forceinline__ void binary_strided(const Op& op, const Walk<3>& walk
     KERNEL(name)(R* out, const T* x, const T* y, C a, C b, i64 n) { \
         binary<R>(name##_op(), out, Operand{x, a}, Operand{y, b}, n); \
     } \
-    KERNEL(name##_strided)(Walk<3> walk, C a, C b) { binary_strided<R>(name##_op(), walk, a, b); }
+    KERNEL(name##_strided)(Iteration<3> it, C a, C b) { binary_strided<R>(name##_op(), it, a, b); }
 
 // Ops that have no result for some operands: the expression calls fault.found(value).
 struct Fault {
@@ -146,6 +146,6 @@ struct Fault {
     KERNEL(name)(R* out, const T* x, const T* y, C a, C b, ErrorWord* word, u64 code, i64 n) { \
         binary<R>(name##_op{{word, code}}, out, Operand{x, a}, Operand{y, b}, n); \
     } \
-    KERNEL(name##_strided)(Walk<3> walk, C a, C b, ErrorWord* word, u64 code) { \
-        binary_strided<R>(name##_op{{word, code}}, walk, a, b); \
+    KERNEL(name##_strided)(Iteration<3> it, C a, C b, ErrorWord* word, u64 code) { \
+        binary_strided<R>(name##_op{{word, code}}, it, a, b); \
     }

@@ -258,14 +258,14 @@ struct CrossEntropy {
 #pragma unroll
             for (int k = 0; k < ITEMS; k++) {
                 const C below = held.v[k] - high;
-                if (held.place(k) == target) picked = below, has = true;
+                if (held.column(k) == target) picked = below, has = true;
                 total += held.v[k] = M(exp)(below);
             }
             total = team.template reduce<Plus>(total);
             const C factor = scale / total;
 #pragma unroll
             for (int k = 0; k < ITEMS; k++) {
-                const C counts = held.v[k] * factor - (held.place(k) == target ? scale : C(0));
+                const C counts = held.v[k] * factor - (held.column(k) == target ? scale : C(0));
                 held.v[k] = target < 0 ? C(0) : counts;
             }
             held.store(pointer<T>(job.grad) + row * classes, there ? classes : 0);

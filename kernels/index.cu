@@ -1,12 +1,12 @@
 // Reading and writing by position: x[index], gather, scatter, index_add_, nonzero, searchsorted.
 //
-// All of them walk over the elements of a result (or of what is written). An element's place in an
-// array is found by steps along the dimensions of the walk, plus, for each index array, a step times
+// All of them iterate over the elements of a result (or of what is written). An element's offset in an
+// array is found by steps along the dimensions of the iteration, plus, for each index array, a step times
 // what that array holds there. An index out of range is reported; its element is read at index 0,
 // and never written.
 #include "common.cuh"
 
-// ------------------------------------------------------------------ walks
+// ------------------------------------------------------------------ iterations
 struct Space { i64 n; i64 ndim; i64 shape[MAX_DIMS]; };
 struct Coordinates { i64 c[MAX_DIMS]; };
 
@@ -38,21 +38,21 @@ __device__ __forceinline__ i64 offset(const Space& space, const Coordinates& at,
 struct IndexArray {
     const void* data;
     i64 width;            // bytes of one index: 1, 4 or 8
-    i64 steps[MAX_DIMS];  // along the dimensions of the walk
+    i64 steps[MAX_DIMS];  // along the dimensions of the iteration
     i64 length;           // of the dimension that it addresses; negative indices count from its end
     u64 code;             // what is reported for an index out of range
 };
 struct Lookup { ErrorWord* word; i64 count; IndexArray array[MAX_DIMS]; };
 
-// An array as a walk with index arrays sees it.
+// An array as an iteration with index arrays sees it.
 struct Source { const T* data; i64 steps[MAX_DIMS]; i64 by_index[MAX_DIMS]; };
 struct Target { T* data; i64 steps[MAX_DIMS]; i64 by_index[MAX_DIMS]; };
 struct Rows { i64* data; i64 steps[MAX_DIMS]; i64 by_index[MAX_DIMS]; };
 
-__device__ __forceinline__ i64 read_index(const void* data, i64 width, i64 place) {
-    if (width == 8) return static_cast<const i64*>(data)[place];
-    if (width == 4) return static_cast<const int*>(data)[place];
-    return static_cast<const u8*>(data)[place];
+__device__ __forceinline__ i64 read_index(const void* data, i64 width, i64 i) {
+    if (width == 8) return static_cast<const i64*>(data)[i];
+    if (width == 4) return static_cast<const int*>(data)[i];
+    return static_cast<const u8*>(data)[i];
 }
 
 // The index in [0, length), or -1 and a report where there is none.
@@ -66,7 +66,7 @@ __device__ __forceinline__ i64 wrapped(i64 index, i64 length, u64 code, ErrorWor
 // Adds what the index arrays contribute to the offsets in two arrays; false where an index is out of
 // range (it counts as 0 then).
 __device__ __forceinline__ bool look_up(const Space& space, const Lookup& look, const Coordinates& at,
-                                        const i64* by_index, i64* place,
+                                        const i64* by_index, i64* to,
                                         const i64* by_index2, i64* place2) {
     bool inside = true;
 #pragma unroll
@@ -78,7 +78,7 @@ __device__ __forceinline__ bool look_up(const Space& space, const Lookup& look, 
             if (index < 0) {
                 inside = false;
             } else {
-                *place += index * by_index[k];
+                *to += index * by_index[k];
                 *place2 += index * by_index2[k];
             }
         }
@@ -90,9 +90,9 @@ __device__ __forceinline__ bool look_up(const Space& space, const Lookup& look, 
 KERNEL(take)(const Space space, const Lookup look, const Source x, const Target out) {
     for (i64 i = first(); i < space.n; i += step()) {
         const Coordinates at = coordinates(space, i);
-        i64 place = offset(space, at, x.steps), none = 0;
-        look_up(space, look, at, x.by_index, &place, x.by_index, &none);
-        out.data[offset(space, at, out.steps)] = x.data[place];
+        i64 element = offset(space, at, x.steps), none = 0;
+        look_up(space, look, at, x.by_index, &element, x.by_index, &none);
+        out.data[offset(space, at, out.steps)] = x.data[element];
     }
 }
 
@@ -121,16 +121,16 @@ KERNEL(take_packs)(const T* x, T* out, i64 rows, i64 columns, i64 row_step, cons
 }
 
 // ------------------------------------------------------------------ writing
-// Of several values for one place the last one stays: see `claim`. No claims: no duplicates.
+// Of several values for one element the last one stays: see `claim`. No claims: no duplicates.
 KERNEL(put)(const Space space, const Lookup look, const Target x, const Source value,
             const Rows claims, const Rows position) {
     for (i64 i = first(); i < space.n; i += step()) {
         const Coordinates at = coordinates(space, i);
-        i64 place = offset(space, at, x.steps), claimed = 0;
+        i64 element = offset(space, at, x.steps), claimed = 0;
         if (claims.data) claimed = offset(space, at, claims.steps);
-        if (!look_up(space, look, at, x.by_index, &place, claims.by_index, &claimed)) continue;
+        if (!look_up(space, look, at, x.by_index, &element, claims.by_index, &claimed)) continue;
         if (claims.data && claims.data[claimed] != offset(space, at, position.steps) + 1) continue;
-        x.data[place] = value.data[offset(space, at, value.steps)];
+        x.data[element] = value.data[offset(space, at, value.steps)];
     }
 }
 
@@ -148,9 +148,9 @@ KERNEL(add)(const Space space, const Lookup look, const Target x, const Source v
     const T factor = (T)alpha;
     for (i64 i = first(); i < space.n; i += step()) {
         const Coordinates at = coordinates(space, i);
-        i64 place = offset(space, at, x.steps), none = 0;
-        if (look_up(space, look, at, x.by_index, &place, x.by_index, &none))
-            add_atomically(&x.data[place], factor * value.data[offset(space, at, value.steps)]);
+        i64 element = offset(space, at, x.steps), none = 0;
+        if (look_up(space, look, at, x.by_index, &element, x.by_index, &none))
+            add_atomically(&x.data[element], factor * value.data[offset(space, at, value.steps)]);
     }
 }
 
@@ -169,9 +169,9 @@ KERNEL(add_rows)(T* x, const T* value, i64 rows, i64 columns, i64 row_step, cons
 }
 #endif
 
-// Duplicates add up in their order. keys: the place of each position among the indexed places, -1
+// Duplicates add up in their order. keys: the number of the element at each position, -1
 // where it has none; order: what sorts them. The first of a run of equal keys adds up the run.
-// `positions` walks over the index arrays' elements, `rest` over the dimensions without one.
+// `positions` iterates over the index arrays' elements, `rest` over the dimensions without one.
 KERNEL(add_sorted)(const Space positions, const Lookup look, const Space rest, const Target x,
                    const Source value, const Target x_rest, const Source value_rest,
                    const i64* keys, const i64* order, double alpha) {
@@ -190,31 +190,31 @@ KERNEL(add_sorted)(const Space positions, const Lookup look, const Space rest, c
             sum += (Acc)(factor * (C)value.data[from]);
         }
         const Coordinates at = coordinates(positions, order[sorted]);
-        i64 place = offset(positions, at, x.steps) + offset(rest, across, x_rest.steps), none = 0;
-        look_up(positions, look, at, x.by_index, &place, x.by_index, &none);
-        x.data[place] = (T)((Acc)x.data[place] + sum);
+        i64 element = offset(positions, at, x.steps) + offset(rest, across, x_rest.steps), none = 0;
+        look_up(positions, look, at, x.by_index, &element, x.by_index, &none);
+        x.data[element] = (T)((Acc)x.data[element] + sum);
     }
 }
 
 #ifdef MT_i64
-// Which position writes last to each place: claims, zero before, becomes 1 + the largest of them.
+// Which position writes last to each element: claims, zero before, becomes 1 + the largest of them.
 KERNEL(claim)(const Space space, const Lookup look, const Rows claims) {
     for (i64 i = first(); i < space.n; i += step()) {
         const Coordinates at = coordinates(space, i);
-        i64 place = offset(space, at, claims.steps), none = 0;
-        if (look_up(space, look, at, claims.by_index, &place, claims.by_index, &none))
-            atomicMax(&claims.data[place], i + 1);
+        i64 element = offset(space, at, claims.steps), none = 0;
+        if (look_up(space, look, at, claims.by_index, &element, claims.by_index, &none))
+            atomicMax(&claims.data[element], i + 1);
     }
 }
 
-// The number of the place of each position, -1 where it is out of range.
+// The number of the element at each position, -1 where it is out of range.
 KERNEL(keys)(const Space space, const Lookup look, const Rows numbers, i64* keys) {
     for (i64 i = first(); i < space.n; i += step()) {
         const Coordinates at = coordinates(space, i);
-        i64 place = offset(space, at, numbers.steps), none = 0;
+        i64 element = offset(space, at, numbers.steps), none = 0;
         const bool inside =
-            look_up(space, look, at, numbers.by_index, &place, numbers.by_index, &none);
-        keys[i] = inside ? place : -1;
+            look_up(space, look, at, numbers.by_index, &element, numbers.by_index, &none);
+        keys[i] = inside ? element : -1;
     }
 }
 #endif
@@ -276,7 +276,7 @@ KERNEL(count_nonzero)(const Space space, const Source x, i64 chunks, i64* counts
 }
 
 // starts: of each chunk, the number of elements that were found before it. out: (found, ndim).
-// dims: the coordinates that are written, those of `whole`, the walk as it was before merging.
+// dims: the coordinates that are written, those of `whole`, the iteration as it was before merging.
 KERNEL(write_nonzero)(const Space space, const Source x, const Space whole, i64 chunks,
                       const i64* starts, i64* out) {
     for (i64 chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {

@@ -48,9 +48,9 @@ __device__ __forceinline__ void locate(const Product& job, i64 batch, const T*& 
 #pragma unroll
     for (int d = 0; d < MAX_DIMS; d++) {
         if (d == job.dims) break;
-        const i64 rest = batch / job.shape[d], place = batch - rest * job.shape[d];
-        a += place * job.a.batch[d];
-        b += place * job.b.batch[d];
+        const i64 rest = batch / job.shape[d], index = batch - rest * job.shape[d];
+        a += index * job.a.batch[d];
+        b += index * job.b.batch[d];
         batch = rest;
     }
 }
@@ -65,9 +65,9 @@ __device__ __forceinline__ void fetch(
     const bool along_k = step_k == 1;
 #pragma unroll
     for (int part = 0; part < LOADS; part++) {
-        const int place = part * SIDE * SIDE + thread;
-        const i64 k = k0 + (along_k ? place % DEPTH : place / TILE);
-        const i64 i = i0 + (along_k ? place / DEPTH : place % TILE);
+        const int slot = part * SIDE * SIDE + thread;
+        const i64 k = k0 + (along_k ? slot % DEPTH : slot / TILE);
+        const i64 i = i0 + (along_k ? slot / DEPTH : slot % TILE);
         const i64 at = i * step_i + k * step_k;
         values[part] = C(0);
         if (i < n && k < end) {
@@ -82,9 +82,9 @@ __device__ __forceinline__ void keep(Tile& tile, const C (&values)[LOADS], bool 
     const int thread = threadIdx.y * SIDE + threadIdx.x;
 #pragma unroll
     for (int part = 0; part < LOADS; part++) {
-        const int place = part * SIDE * SIDE + thread;
-        if (along_k) tile[place % DEPTH][place / DEPTH] = values[part];
-        else tile[place / TILE][place % TILE] = values[part];
+        const int slot = part * SIDE * SIDE + thread;
+        if (along_k) tile[slot % DEPTH][slot / DEPTH] = values[part];
+        else tile[slot / TILE][slot % TILE] = values[part];
     }
 }
 
@@ -170,7 +170,7 @@ __device__ __forceinline__ void store(const Product& job, T* out, const Sums& su
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         if (row + i >= job.rows) break;
-        T* const place = out + (row + i) * job.columns + column;
+        T* const address = out + (row + i) * job.columns + column;
         Group<T, EACH> values;
 #pragma unroll
         for (int j = 0; j < EACH; j++) values.v[j] = T(sums.v[i][j]);
@@ -185,12 +185,12 @@ __device__ __forceinline__ void store(const Product& job, T* out, const Sums& su
                 seen.v[j] = T(sum);
                 values.v[j] = T(activate(job.activation, sum));
             }
-            if (before) store_row(before + (place - out), seen, count);
+            if (before) store_row(before + (address - out), seen, count);
         }
         if (KIND == BACKWARD && job.sums && column == 0)
             reinterpret_cast<T*>(job.sums)[row + i] = T(sums.row[i]);
 #endif
-        store_row(place, values, count);
+        store_row(address, values, count);
     }
 }
 

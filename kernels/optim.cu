@@ -12,7 +12,7 @@
 // ------------------------------------------------------------------ the rules
 // Each changes one element p and its states a, b, c by its gradient g; a state that the options
 // do not use is not stored. The formulas stand at the classes of minitorch/optim; options are
-// filled by minitorch/backend/cuda/optim.py. `live` has them instead, if given: a captured launch
+// filled by minitorch/backend/cuda/optim.py. `dynamic` has them instead, if given: a captured launch
 // is made again with other numbers.
 __device__ __forceinline__ C direction(C p, C g, C weight_decay, int maximize) {
     return (maximize ? -g : g) + (weight_decay != 0 ? weight_decay * p : C(0));
@@ -122,10 +122,10 @@ __device__ __forceinline__ void change_all(const Table& table, const Rule& rule)
             change<1>(rule, p, g, a, b, c, i);
     }
 }
-KERNEL(sgd)(Table table, Sgd rule, const Sgd* live) { change_all(table, chosen(rule, live)); }
-KERNEL(adagrad)(Table table, Adagrad rule, const Adagrad* live) { change_all(table, chosen(rule, live)); }
-KERNEL(rmsprop)(Table table, RmsProp rule, const RmsProp* live) { change_all(table, chosen(rule, live)); }
-KERNEL(adam)(Table table, Adam rule, const Adam* live) { change_all(table, chosen(rule, live)); }
+KERNEL(sgd)(Table table, Sgd rule, const Sgd* dynamic) { change_all(table, chosen(rule, dynamic)); }
+KERNEL(adagrad)(Table table, Adagrad rule, const Adagrad* dynamic) { change_all(table, chosen(rule, dynamic)); }
+KERNEL(rmsprop)(Table table, RmsProp rule, const RmsProp* dynamic) { change_all(table, chosen(rule, dynamic)); }
+KERNEL(adam)(Table table, Adam rule, const Adam* dynamic) { change_all(table, chosen(rule, dynamic)); }
 
 // ------------------------------------------------------------------ some rows
 // values[i] belongs to the row rows[i]; order sorts rows. The threads at the first of equal rows
@@ -153,16 +153,16 @@ __device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule)
             Acc sum = 0;
             for (i64 j = i; j < job.n && rows[order[j]] == row; j++)
                 sum += C(values[order[j] * job.width + c]);
-            const i64 place = row * job.width + c;
-            C x = p[place], u = a ? C(a[place]) : C(0), v = b ? C(b[place]) : C(0), w = 0;
+            const i64 offset = row * job.width + c;
+            C x = p[offset], u = a ? C(a[offset]) : C(0), v = b ? C(b[offset]) : C(0), w = 0;
             rule(x, sum, u, v, w);
-            p[place] = T(x);
-            if (a) a[place] = T(u);
-            if (b) b[place] = T(v);
+            p[offset] = T(x);
+            if (a) a[offset] = T(u);
+            if (b) b[offset] = T(v);
         }
     }
 }
-KERNEL(sgd_rows)(Sparse job, Sgd rule, const Sgd* live) { change_rows(job, chosen(rule, live)); }
-KERNEL(adagrad_rows)(Sparse job, Adagrad rule, const Adagrad* live) { change_rows(job, chosen(rule, live)); }
-KERNEL(adam_rows)(Sparse job, Adam rule, const Adam* live) { change_rows(job, chosen(rule, live)); }
+KERNEL(sgd_rows)(Sparse job, Sgd rule, const Sgd* dynamic) { change_rows(job, chosen(rule, dynamic)); }
+KERNEL(adagrad_rows)(Sparse job, Adagrad rule, const Adagrad* dynamic) { change_rows(job, chosen(rule, dynamic)); }
+KERNEL(adam_rows)(Sparse job, Adam rule, const Adam* dynamic) { change_rows(job, chosen(rule, dynamic)); }
 #endif

@@ -21,10 +21,10 @@ __device__ __forceinline__ void philox(u64 seed, u64 block, u64 (&c)[4]) {
     }
 }
 
-// A stretch of the stream in shared memory: every thread makes a block of words, which lie so that
+// A chunk of the stream in shared memory: every thread makes a block of words, which lie so that
 // neighbouring threads then read neighbouring words with no bank conflict. W: u32 or u64.
 template <class W>
-struct Stretch {
+struct Chunk {
     static constexpr int COUNT = 32 / sizeof(W);  // words of a block
     static constexpr int SPAN = RANDOM_THREADS * COUNT;
     W words[COUNT][RANDOM_THREADS + 4];
@@ -38,7 +38,7 @@ struct Stretch {
     }
     // SPAN words from the given block on, or a block more; all threads call this together.
     __device__ __forceinline__ void fill(u64 seed, u64 block, bool and_one_more = false) {
-        __syncthreads();  // the last stretch may still be read
+        __syncthreads();  // the last chunk may still be read
         make(seed, block, threadIdx.x);
         if (and_one_more && threadIdx.x == 0) make(seed, block, RANDOM_THREADS);
         __syncthreads();
@@ -46,19 +46,19 @@ struct Stretch {
     __device__ __forceinline__ W at(int i) const { return words[i % COUNT][i / COUNT]; }
 };
 
-// A place in a stream: PLACE in minitorch/backend/cuda/source.py. The offset is in blocks.
-struct Place { u64 seed, offset; };
+// A position in a random stream: POSITION in minitorch/backend/cuda/source.py. The offset is in blocks.
+struct Position { u64 seed, offset; };
 
-// visit(i, word) for the first n words of W's size from a place on.
+// visit(i, word) for the first n words of W's size from a position on.
 template <class W, class Visit>
 __device__ __forceinline__ void for_each_word(
-    Stretch<W>& stretch, const Place& from, i64 n, const Visit& visit
+    Chunk<W>& chunk, const Position& from, i64 n, const Visit& visit
 ) {
-    constexpr int SPAN = Stretch<W>::SPAN;
+    constexpr int SPAN = Chunk<W>::SPAN;
     for (i64 base = (i64)blockIdx.x * SPAN; base < n; base += (i64)gridDim.x * SPAN) {
-        stretch.fill(from.seed, from.offset + base / Stretch<W>::COUNT);
+        chunk.fill(from.seed, from.offset + base / Chunk<W>::COUNT);
         for (int i = threadIdx.x; i < SPAN && base + i < n; i += RANDOM_THREADS)
-            visit(base + i, stretch.at(i));
+            visit(base + i, chunk.at(i));
     }
 }
 

@@ -6,10 +6,10 @@
 #include "activation.cuh"
 #if MT_FLOATING
 
-// Where the gates of the i-th element of a state lie, `count` gates to a row.
-struct Place {
+// The indices of the gates of the i-th element of a state, `count` gates to a row.
+struct Gates {
     i64 start, size;
-    __device__ __forceinline__ Place(i64 i, i64 size, int count) : start(i / size * size * (count - 1) + i), size(size) {}
+    __device__ __forceinline__ Gates(i64 i, i64 size, int count) : start(i / size * size * (count - 1) + i), size(size) {}
     __device__ __forceinline__ i64 operator()(int gate) const { return start + gate * size; }
 };
 
@@ -29,7 +29,7 @@ KERNEL(lstm)(
     T* h_next, T* c_next, T* acts, T* bent, const T* x, const T* product, const T* c, i64 n, i64 size
 ) {
     for (i64 k = first(); k < n; k += step()) {
-        const Place at(k, size, 4);
+        const Gates at(k, size, 4);
         C gate[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) {
@@ -49,7 +49,7 @@ KERNEL(lstm_backward)(
     i64 n, i64 size
 ) {
     for (i64 k = first(); k < n; k += step()) {
-        const Place at(k, size, 4);
+        const Gates at(k, size, 4);
         const C i = acts[at(0)], f = acts[at(1)], g = acts[at(2)], o = acts[at(3)], curve = bent[k];
         const C by_h = C(dh[k]) + C(g_h[k]);
         const C by_c = C(carry[k]) + C(g_c[k]) + by_h * o * (1 - curve * curve);
@@ -67,7 +67,7 @@ KERNEL(gru)(
     T* after, T* acts, const T* x, const T* product, const T* bias, const T* before, i64 n, i64 size
 ) {
     for (i64 k = first(); k < n; k += step()) {
-        const Place at(k, size, 3), to(k, size, 4);
+        const Gates at(k, size, 3), to(k, size, 4);
         const T* own = bias + k % size;
         const C reset = sigmoid_of(C(x[at(0)]) + C(product[at(0)]) + C(own[0]));
         const C update = sigmoid_of(C(x[at(1)]) + C(product[at(1)]) + C(own[size]));
@@ -85,7 +85,7 @@ KERNEL(gru_backward)(
     T* dx, T* dz, T* carry, const T* dh, const T* g, const T* acts, const T* before, i64 n, i64 size
 ) {
     for (i64 k = first(); k < n; k += step()) {
-        const Place at(k, size, 3), from(k, size, 4);
+        const Gates at(k, size, 3), from(k, size, 4);
         const C reset = acts[from(0)], update = acts[from(1)], fresh = acts[from(2)], inner = acts[from(3)];
         const C by_h = C(dh[k]) + C(carry[k]) + C(g[k]);
         const C by_fresh = by_h * (1 - update) * (1 - fresh * fresh);

@@ -188,7 +188,7 @@ struct LogSumExpOp : LogSumExp {
 };
 #endif
 
-// What a thread makes of the elements that it loads at once: its k-th is at place where(k).
+// What a thread makes of the elements that it loads at once: its k-th has the index where(k).
 template <class Op> struct Batch {
     typename Op::State some = Op::start();
     __device__ __forceinline__ void add(C v, int) { some = Op::add(some, v); }
@@ -248,8 +248,8 @@ struct Folded {
         return here;
     }
 };
-template <int G> struct PlacesOf { typedef Straight type; };  // the launcher sees to it
-template <> struct PlacesOf<1> { typedef Folded type; };
+template <int G> struct AddressesOf { typedef Straight type; };  // the launcher sees to it
+template <> struct AddressesOf<1> { typedef Folded type; };
 
 // Which tile a job is about, and which piece of its rows; the last pieces may be empty.
 struct Job {
@@ -274,14 +274,14 @@ template <class Op, int G>
 __device__ __forceinline__ void down(
     const Reduction& r, const T* row, i64 begin, i64 end, int step, typename Op::State (&total)[G]) {
     constexpr int LOADS = G == 1 ? SINGLES : sizeof(total) > 16 ? 4 : 6;
-    typename PlacesOf<G>::type places(r, row, begin, step);
+    typename AddressesOf<G>::type addresses(r, row, begin, step);
 #pragma unroll 1
     for (i64 i = begin; i < end; i += LOADS * step) {
         const int rest = left(i, end, LOADS * step);
         Group<T, G> groups[LOADS];
 #pragma unroll
         for (int k = 0; k < LOADS; ++k) {
-            const T* const from = places.next();
+            const T* const from = addresses.next();
             if (k * step < rest) groups[k] = load_group<G>(from);
         }
 #pragma unroll
@@ -338,13 +338,13 @@ __device__ __forceinline__ typename Op::State along_block(const T* row, i64 begi
 
 // ------------------------------------------------------------------ results
 template <class State> __device__ __forceinline__ void store_value(const Reduction&, i64, const State&) {}
-__device__ __forceinline__ void store_value(const Reduction& r, i64 place, const Best& best) {
-    if (r.values) r.values[place] = T(best.value);
+__device__ __forceinline__ void store_value(const Reduction& r, i64 i, const Best& best) {
+    if (r.values) r.values[i] = T(best.value);
 }
 template <class Op>
-__device__ __forceinline__ void store(const Reduction& r, i64 place, const typename Op::State& state) {
-    ((typename Op::Out*)r.out)[place] = Op::finish(state, r.n0 * r.n1);
-    store_value(r, place, state);
+__device__ __forceinline__ void store(const Reduction& r, i64 i, const typename Op::State& state) {
+    ((typename Op::Out*)r.out)[i] = Op::finish(state, r.n0 * r.n1);
+    store_value(r, i, state);
 }
 
 template <class Op>  // one for all widths of a tile
@@ -354,7 +354,7 @@ __device__ __forceinline__ typename Op::State* scratch_of() {
 }
 
 // The columns of a tile, G neighbouring ones of each lane, from the parts of all its threads; `out`
-// is the first column's place.
+// is the first column's index.
 template <class Op, int G>
 __device__ __forceinline__ void finish(
     const Reduction& r, const Tile& tile, const Job& job, typename Op::State (&state)[G], i64 out, int columns) {

@@ -52,21 +52,21 @@ struct Whole {
     }
 };
 
-// A thread's share of a row, G neighbours at a time: element number place(k) of the row is v[k].
+// A thread's share of a row, G neighbours at a time: element number column(k) of the row is v[k].
 template <int G, int ITEMS, class Team>
 struct Held {
     C v[ITEMS];
     const Team& team;
     __device__ __forceinline__ explicit Held(const Team& team) : team(team) {}
-    __device__ __forceinline__ int place(int k) const { return (k / G * team.lanes + team.lane) * G + k % G; }
+    __device__ __forceinline__ int column(int k) const { return (k / G * team.lanes + team.lane) * G + k % G; }
     // The first n elements of x; `rest` beyond them.
     __device__ __forceinline__ void load(const T* x, int n, C rest) {
         Group<T, G> groups[ITEMS / G];
 #pragma unroll
         for (int k = 0; k < ITEMS / G; ++k)
-            if (place(k * G) < n) groups[k] = load_group<G>(x + place(k * G));
+            if (column(k * G) < n) groups[k] = load_group<G>(x + column(k * G));
 #pragma unroll
-        for (int k = 0; k < ITEMS; ++k) v[k] = place(k) < n ? C(groups[k / G].v[k % G]) : rest;
+        for (int k = 0; k < ITEMS; ++k) v[k] = column(k) < n ? C(groups[k / G].v[k % G]) : rest;
     }
     __device__ __forceinline__ void store(T* x, int n) const {
 #pragma unroll
@@ -74,7 +74,7 @@ struct Held {
             Group<T, G> group;
 #pragma unroll
             for (int j = 0; j < G; ++j) group.v[j] = T(v[k * G + j]);
-            if (place(k * G) < n) store_group<G>(x + place(k * G), group);
+            if (column(k * G) < n) store_group<G>(x + column(k * G), group);
         }
     }
 };

@@ -9,7 +9,7 @@ struct Plan { const T* data; i64 n; i64 ndim; Dim dims[MAX_DIMS]; };
 // out[start + every * c] = data[c] in every dimension, 0 elsewhere.
 KERNEL(among_zeros)(const Plan x, T* out) {
     for (i64 i = first(); i < x.n; i += step()) {
-        i64 rest = i, place = 0;
+        i64 rest = i, offset = 0;
         bool inside = true;
 #pragma unroll
         for (int d = MAX_DIMS - 1; d >= 0; d--) {
@@ -19,29 +19,29 @@ KERNEL(among_zeros)(const Plan x, T* out) {
                 const i64 from = rest - outer * dim.length - dim.start;
                 const i64 c = dim.every == 1 ? from : from / dim.every;
                 inside = inside && from >= 0 && c < dim.taken && c * dim.every == from;
-                place += c * dim.step;
+                offset += c * dim.step;
                 rest = outer;
             }
         }
-        out[i] = inside ? x.data[place] : T(0);
+        out[i] = inside ? x.data[offset] : T(0);
     }
 }
 
 // out[(c + start) % length] = data[c] in every dimension; 0 <= start < length.
 KERNEL(roll)(const Plan x, T* out) {
     for (i64 i = first(); i < x.n; i += step()) {
-        i64 rest = i, place = 0;
+        i64 rest = i, offset = 0;
 #pragma unroll
         for (int d = MAX_DIMS - 1; d >= 0; d--) {
             if (d < x.ndim) {
                 const Dim& dim = x.dims[d];
                 const i64 outer = rest / dim.length;
                 const i64 from = rest - outer * dim.length - dim.start;
-                place += (from < 0 ? from + dim.length : from) * dim.step;
+                offset += (from < 0 ? from + dim.length : from) * dim.step;
                 rest = outer;
             }
         }
-        out[i] = x.data[place];
+        out[i] = x.data[offset];
     }
 }
 
@@ -50,15 +50,15 @@ KERNEL(triangle)(const Plan x, T* out, i64 rows, i64 columns, i64 diagonal, int 
     for (i64 i = first(); i < x.n; i += step()) {
         const i64 row = i / columns % rows, column = i % columns;
         const bool kept = lower ? column - row <= diagonal : column - row >= diagonal;
-        i64 rest = i, place = 0;
+        i64 rest = i, offset = 0;
 #pragma unroll
         for (int d = MAX_DIMS - 1; d >= 0; d--) {
             if (d < x.ndim) {
                 const i64 outer = rest / x.dims[d].length;
-                place += (rest - outer * x.dims[d].length) * x.dims[d].step;
+                offset += (rest - outer * x.dims[d].length) * x.dims[d].step;
                 rest = outer;
             }
         }
-        out[i] = kept ? x.data[place] : T(0);
+        out[i] = kept ? x.data[offset] : T(0);
     }
 }

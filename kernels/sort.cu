@@ -1,8 +1,8 @@
 // Stable argsort of each row of a contiguous (rows, n). Keys are unsigned numbers in the order of
 // the elements: equal numbers (0 and -0 too) have equal keys, NaN has the largest. For the
-// descending order they are turned round, so that equal elements still stay in their places.
+// descending order they are turned round, so that equal elements still stay in their order.
 // Short rows are sorted in one launch (a bitonic network), long ones by least significant digits
-// first, each in two: the parts of a row count their digits, then each element finds its place.
+// first, each in two: the parts of a row count their digits, then each element finds its slot.
 #include "common.cuh"
 #if defined(MT_f64) || defined(MT_i64)
 typedef u64 Key;
@@ -50,20 +50,20 @@ __device__ __forceinline__ Key key(T v, u64 limit, int descending) {
 
 // ------------------------------------------------------------------ short rows
 constexpr int MOST_THREADS = 1024, SHORT = 2 * MOST_THREADS;  // sort.SHORT in Python
-struct Item { Key key; int place; };
+struct Item { Key key; int index; };
 __device__ __forceinline__ bool before(const Item& a, const Item& b) {
-    return a.key < b.key || (a.key == b.key && a.place < b.place);
+    return a.key < b.key || (a.key == b.key && a.index < b.index);
 }
 __device__ __forceinline__ Item shuffle_xor(const Item& item, int lanes) {
-    return {shuffle_xor(item.key, lanes), shuffle_xor(item.place, lanes)};
+    return {shuffle_xor(item.key, lanes), shuffle_xor(item.index, lanes)};
 }
 
-// Where one of a thread's two items is, which are blockDim.x apart; a row has `width` places, a power
+// Where one of a thread's two items is, which are blockDim.x apart; a row has `width` slots, a power
 // of two; the block's first row is `top`.
-struct Place {
+struct Slot {
     int in_block, in_row;
     i64 row;
-    __device__ __forceinline__ Place(int k, int width, i64 top)
+    __device__ __forceinline__ Slot(int k, int width, i64 top)
         : in_block(threadIdx.x + k * blockDim.x), in_row(in_block & (width - 1)),
           row(top + in_block / width) {}
 };
@@ -71,7 +71,7 @@ struct Place {
 // One step of a bitonic network (Batcher, "Sorting networks and their applications", 1968): items
 // `apart` from each other are put in order, in runs of `span` that ascend and descend in turn.
 __device__ __forceinline__ void compare(Item (&items)[2], int width, int span, int apart,
-                                        Key* keys, int* places) {
+                                        Key* keys, int* indices) {
     if (apart == blockDim.x) {  // both are this thread's, and the run is the whole row: it ascends
         if (before(items[1], items[0])) {
             const Item least = items[1];
@@ -85,42 +85,42 @@ __device__ __forceinline__ void compare(Item (&items)[2], int width, int span, i
 #pragma unroll
         for (int k = 0; k < 2; k++) {
             keys[threadIdx.x + k * blockDim.x] = items[k].key;
-            places[threadIdx.x + k * blockDim.x] = items[k].place;
+            indices[threadIdx.x + k * blockDim.x] = items[k].index;
         }
         __syncthreads();
     }
 #pragma unroll
     for (int k = 0; k < 2; k++) {
-        const Place at(k, width, 0);
+        const Slot at(k, width, 0);
         const int from = at.in_block ^ apart;
         const bool least = ((at.in_row & apart) == 0) == ((at.in_row & span) == 0);
         const Item other =
-            apart >= 32 ? Item{keys[from], places[from]} : shuffle_xor(items[k], apart);
+            apart >= 32 ? Item{keys[from], indices[from]} : shuffle_xor(items[k], apart);
         if (before(other, items[k]) == least) items[k] = other;
     }
 }
 
-// The places that are left over in a row of n come last.
+// The slots that are left over in a row of n come last.
 extern "C" __global__ void __launch_bounds__(MOST_THREADS)
 NAME(sort_short)(const T* x, i64* out, u64 limit, i64 rows, int n, int width, int descending) {
     __shared__ Key keys[SHORT];
-    __shared__ int places[SHORT];
+    __shared__ int indices[SHORT];
     const int down = 2 * blockDim.x / width;  // rows of a block
     for (i64 top = (i64)blockIdx.x * down; top < rows; top += (i64)gridDim.x * down) {
         Item items[2];
 #pragma unroll
         for (int k = 0; k < 2; k++) {
-            const Place at(k, width, top);
+            const Slot at(k, width, top);
             const bool inside = at.row < rows && at.in_row < n;
             items[k] = {inside ? key(x[at.row * n + at.in_row], limit, descending) : LAST, at.in_row};
         }
         for (int span = 2; span <= width; span <<= 1)
             for (int apart = span >> 1; apart > 0; apart >>= 1)
-                compare(items, width, span, apart, keys, places);
+                compare(items, width, span, apart, keys, indices);
 #pragma unroll
         for (int k = 0; k < 2; k++) {
-            const Place at(k, width, top);
-            if (at.row < rows && at.in_row < n) out[at.row * n + at.in_row] = items[k].place;
+            const Slot at(k, width, top);
+            if (at.row < rows && at.in_row < n) out[at.row * n + at.in_row] = items[k].index;
         }
     }
 }
@@ -132,7 +132,7 @@ constexpr int DIGITS = THREADS;       // a thread to each
 struct Sort {
     const T* x;
     const Key* keys;      // what the last pass left; null in the first, which makes keys of x,
-    const i64* order;     // and null in the first: every element in its place
+    const i64* order;     // and null in the first: every element in its slot
     Key* keys_out;        // null in the last
     i64* out;
     u32* counts;          // of each row, part and digit
@@ -195,7 +195,7 @@ __device__ __forceinline__ V sum_before(V v, V* scratch) {
 
 // Where the part's first element with the thread's digit goes: behind all smaller digits of the
 // row, and behind the same digit in the parts before.
-__device__ __forceinline__ i64 first_place(const Sort& s, const Part& part, i64 job, i64* scratch) {
+__device__ __forceinline__ i64 first_slot(const Sort& s, const Part& part, i64 job, i64* scratch) {
     const u32* counts = s.counts + (job - part.number) * DIGITS + threadIdx.x;
     i64 all = 0, before = 0;
 #pragma unroll 8
@@ -267,19 +267,19 @@ __device__ __forceinline__ void exchange(V (&v)[EACH], const int (&slots)[EACH],
 KERNEL(sort_scatter)(const Sort s) {
     __shared__ u64 staged[TILE];
     __shared__ int counts[WARPS][DIGITS];
-    __shared__ i64 places[DIGITS];  // of a digit's elements, less their slot in the tile
+    __shared__ i64 starts[DIGITS];  // of a digit's elements, less their slot in the tile
     __shared__ i64 scratch[WARPS];
     __shared__ int tile_scratch[WARPS];
     const int warp = threadIdx.x >> 5, mine = warp * (32 * EACH) + (threadIdx.x & 31);
     for (i64 job = blockIdx.x; job < s.rows * s.parts; job += gridDim.x) {
         const Part part(s, job);
-        i64 place = first_place(s, part, job, scratch);
+        i64 next = first_slot(s, part, job, scratch);
         for (i64 tile = part.begin; tile < part.end; tile += TILE) {
             Key keys[EACH];
             i64 order[EACH];
             int slots[EACH];
 #pragma unroll
-            for (int k = 0; k < EACH; k++) {  // the places left over in the last tile come last
+            for (int k = 0; k < EACH; k++) {  // the slots left over in the last tile come last
                 const i64 i = mine + tile + k * 32;
                 keys[k] = i < part.end ? s.key_of(i) : ~Key(0);
             }
@@ -291,8 +291,8 @@ KERNEL(sort_scatter)(const Sort s) {
             }
             __syncthreads();
             int total;
-            places[threadIdx.x] = place - slots_of_warps(counts, &total, tile_scratch);
-            place += total;
+            starts[threadIdx.x] = next - slots_of_warps(counts, &total, tile_scratch);
+            next += total;
             __syncthreads();
 #pragma unroll
             for (int k = 0; k < EACH; k++) slots[k] += counts[warp][s.digit(keys[k])];
@@ -302,7 +302,7 @@ KERNEL(sort_scatter)(const Sort s) {
             for (int k = 0; k < EACH; k++) {
                 const int slot = threadIdx.x + k * THREADS;
                 if (tile + slot < part.end) {
-                    const i64 i = places[s.digit(keys[k])] + slot;
+                    const i64 i = starts[s.digit(keys[k])] + slot;
                     if (s.keys_out) s.keys_out[i] = keys[k];
                     s.out[i] = order[k];
                 }

@@ -24,11 +24,11 @@ KERNEL(linspace)(T* out, double start, double step_by, double end, i64 n) {
 }
 
 // ------------------------------------------------------------------ random numbers
-// A launch that is captured and made again reads its place from `live`, if given.
-KERNEL(randint)(T* out, i64 low, u64 span, Place place, const Place* live, i64 n) {
-    __shared__ Stretch<u64> stretch;
+// A launch that is captured and replayed reads its position from `dynamic`, if given.
+KERNEL(randint)(T* out, i64 low, u64 span, Position position, const Position* dynamic, i64 n) {
+    __shared__ Chunk<u64> chunk;
     const bool narrow = span <= 1ull << 32;
-    for_each_word(stretch, chosen(place, live), n, [&](i64 i, u64 word) {
+    for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, u64 word) {
         const u64 drawn = narrow ? ((word >> 32) * span) >> 32 : word % span;
         out[i] = convert<T>((i64)(drawn + (u64)low));
     });
@@ -36,18 +36,18 @@ KERNEL(randint)(T* out, i64 low, u64 span, Place place, const Place* live, i64 n
 
 #if defined(MT_i64)
 // The stream's words in an order-preserving signed form: what randperm sorts.
-KERNEL(sort_keys)(i64* out, Place place, const Place* live, i64 n) {
-    __shared__ Stretch<u64> stretch;
-    for_each_word(stretch, chosen(place, live), n, [&](i64 i, u64 word) {
+KERNEL(sort_keys)(i64* out, Position position, const Position* dynamic, i64 n) {
+    __shared__ Chunk<u64> chunk;
+    for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, u64 word) {
         out[i] = (i64)(word ^ 1ull << 63);
     });
 }
 #endif
 
 #if MT_FLOATING
-KERNEL(uniform)(T* out, Place place, const Place* live, i64 n) {
-    __shared__ Stretch<Draw> stretch;
-    for_each_word(stretch, chosen(place, live), n, [&](i64 i, Draw word) { out[i] = T(unit(word)); });
+KERNEL(uniform)(T* out, Position position, const Position* dynamic, i64 n) {
+    __shared__ Chunk<Draw> chunk;
+    for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, Draw word) { out[i] = T(unit(word)); });
 }
 
 // Box and Muller (1958): sqrt(-2 ln u) cos(2 pi v) and sin, u in (0, 1], v in [0, 1). The first
@@ -61,11 +61,11 @@ __device__ __forceinline__ float open_unit(u32 word) { return (float)word * 0x1p
 __device__ __forceinline__ float radius_of(float u) { return sqrtf(-2 * logf(u)); }
 __device__ __forceinline__ void turn(float v, float* s, float* c) { sincospif(2 * v, s, c); }
 #endif
-KERNEL(normal)(T* out, Place place, const Place* live, i64 n) {
-    __shared__ Stretch<Draw> radii, angles;
-    constexpr int SPAN = Stretch<Draw>::SPAN, COUNT = Stretch<Draw>::COUNT;
+KERNEL(normal)(T* out, Position position, const Position* dynamic, i64 n) {
+    __shared__ Chunk<Draw> radii, angles;
+    constexpr int SPAN = Chunk<Draw>::SPAN, COUNT = Chunk<Draw>::COUNT;
     const i64 half = (n + 1) / 2;
-    const Place from = chosen(place, live);
+    const Position from = chosen(position, dynamic);
     for (i64 base = (i64)blockIdx.x * SPAN; base < half; base += (i64)gridDim.x * SPAN) {
         const i64 second = half + base;
         radii.fill(from.seed, from.offset + base / COUNT);
@@ -81,9 +81,9 @@ KERNEL(normal)(T* out, Place place, const Place* live, i64 n) {
 }
 
 // x * scale where the stream's number is below keep, else 0.
-KERNEL(dropout)(T* out, const T* x, C keep, C scale, Place place, const Place* live, i64 n) {
-    __shared__ Stretch<Draw> stretch;
-    for_each_word(stretch, chosen(place, live), n, [&](i64 i, Draw word) {
+KERNEL(dropout)(T* out, const T* x, C keep, C scale, Position position, const Position* dynamic, i64 n) {
+    __shared__ Chunk<Draw> chunk;
+    for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, Draw word) {
         out[i] = T(C(x[i]) * (C(T(unit(word))) < keep ? scale : C(0)));
     });
 }

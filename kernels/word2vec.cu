@@ -1,7 +1,7 @@
 // Skip-gram with negative sampling on blocks of neighbouring words: the loss and both gradients in
 // one launch. A thread block takes a word block: centres X (L, D), and Y (S, D), which is their
-// halo of H = L + width - 1 words and then the pool. Centre l is paired with the halo's words
-// l to l + width - 1 and with the whole pool.
+// halo of H = L + width - 1 words and then the shared negatives. Centre l is paired with the halo's words
+// l to l + width - 1 and with all shared negatives.
 //
 // The rows are those of arrays X and Y of all word blocks, or are gathered from two tables.
 // Rows meet in shared memory in tiles of the centres, of Y's rows and of the depth D, so that any
@@ -17,7 +17,7 @@ constexpr int THREADS = 256, WARPS = THREADS / 32;
 
 struct Blocks {
     i64 n;                                     // word blocks
-    int centres, width, pool, depth;           // L, width, K, D
+    int centres, width, negatives, depth;           // L, width, K, D
     int tile_centres, tile_span, tile_depth;   // tile_depth: D, or a multiple of 4
     int stride, pitch;                         // of rows of X and Y, and of scores, in shared memory
 };
@@ -127,7 +127,7 @@ __device__ __forceinline__ void load_factors(C* to, const Curvature& c, i64 bloc
 constexpr int SIDE = 4;  // a thread has SIDE rows; they lie apart, so that a warp's are neighbours
 
 // scores[s][l] = or += ys[s] . xs[l]; 0 for a word of the halo that is not in the centre's window.
-// halo_end: where the pool begins, counted in rows of the tile; ahead: the word block's number of
+// halo_end: where the shared negatives begin, counted in rows of the tile; ahead: the word block's number of
 // the first row, less that of the first centre.
 template <int W>
 __device__ __forceinline__ void add_scores(C* scores, const T* ys, const T* xs, int rows,
@@ -173,7 +173,7 @@ __device__ __forceinline__ double take_losses(C* scores, const C* of_x, const C*
                                               int rows) {
     const int halo = b.centres + b.width - 1;
     double loss = 0;
-    for (int i = threadIdx.x; i < (b.width + b.pool) * centres; i += blockDim.x) {
+    for (int i = threadIdx.x; i < (b.width + b.negatives) * centres; i += blockDim.x) {
         const int pair = i / centres, l = i - pair * centres, centre = first_centre + l;
         const bool near = pair < b.width;
         const int row = (near ? centre + pair : halo + pair - b.width) - first_row;
@@ -214,12 +214,12 @@ __device__ __forceinline__ void add_product(T* to, int length, int rows, const C
 #pragma unroll
         for (int j = 0; j < SIDE; ++j) {
             if (row + j * down >= rows) continue;
-            T* place = to + (i64)(row + j * down) * length + d;
+            T* address = to + (i64)(row + j * down) * length + d;
             Piece<W> piece;
-            if (!first_part) piece = load_piece<W>(place);
+            if (!first_part) piece = load_piece<W>(address);
 #pragma unroll
             for (int w = 0; w < W; ++w) piece.v[w] = first_part ? sum[j][w] : piece.v[w] + sum[j][w];
-            store_piece<W>(place, piece);
+            store_piece<W>(address, piece);
         }
     }
 }
@@ -229,7 +229,7 @@ template <int W>
 __device__ __forceinline__ double word_block(i64 block, const Rows& x, const Rows& y,
                                              const T* weights, T* dx, T* dy, T* losses,
                                              const Curvature& c, const Blocks& b, T* xs) {
-    const int halo = b.centres + b.width - 1, span = halo + b.pool;
+    const int halo = b.centres + b.width - 1, span = halo + b.negatives;
     const i64 x_row = block * b.centres, y_row = block * span;
     T* ys = xs + b.tile_centres * b.stride;
     C* scores = ys + b.tile_span * b.stride;
@@ -282,7 +282,7 @@ __device__ __forceinline__ void all_blocks(const Rows& x, const Rows& y, const T
                                            T* memory) {
     __shared__ double scratch[32];
     __shared__ bool last;
-    const i64 halo = b.centres + b.width - 1, span = halo + b.pool, pairs = b.width + b.pool;
+    const i64 halo = b.centres + b.width - 1, span = halo + b.negatives, pairs = b.width + b.negatives;
     double loss = 0;
     for (i64 i = blockIdx.x; i < b.n; i += gridDim.x) {
         const i64 pair = i * pairs * b.centres;
@@ -345,8 +345,8 @@ __device__ __forceinline__ void coherent_squares(C* to, const Rows& rows, i64 fi
             for (int k = 0; k < SIDE; ++k) {
                 const C part = warp_reduce<Sum>(square[k]);
                 if (lane > 0 || row + k * WARPS >= count) continue;
-                C* place = to + row + k * WARPS;
-                *place = begin == 0 ? part : *place + part;
+                C* address = to + row + k * WARPS;
+                *address = begin == 0 ? part : *address + part;
             }
         }
         __syncthreads();  // the sums of other columns have been used
@@ -368,7 +368,7 @@ __device__ __forceinline__ void coherent_squares(C* to, const Rows& rows, i64 fi
 }
 
 // What the pairs of a word block add to H: each centre's goes to `bounds`, that of Y to its table.
-// A warp takes a pair's place, its lanes 32 centres, so that weights are read once; those near the
+// A warp takes a row of weights, its lanes 32 centres, so that weights are read once; those near the
 // centres twice.
 __device__ __forceinline__ void add_pairs(C* bounds, const C* x_squares, const C* y_squares,
                                           const Rows& y, i64 y_row, const T* weights,
@@ -381,7 +381,7 @@ __device__ __forceinline__ void add_pairs(C* bounds, const C* x_squares, const C
         const bool inside = l < size;
         const C square = inside ? x_squares[l] : C(0);
         C sum = 0;
-        for (int pair = warp; pair < b.width + b.pool; pair += WARPS) {
+        for (int pair = warp; pair < b.width + b.negatives; pair += WARPS) {
             const C weight = inside ? weights[(i64)pair * size + l] : C(0);
             const bool near = pair < b.width;
             const int row = near ? l + pair : halo + pair - b.width;
@@ -438,7 +438,7 @@ template <int W>
 __device__ __forceinline__ void all_curvature(const Rows& x, const Rows& y, const T* weights,
                                               C* scratch, const Curvature& c, const Blocks& b,
                                               C* memory) {
-    const i64 span = b.centres + b.width - 1 + b.pool, pairs = b.width + b.pool;
+    const i64 span = b.centres + b.width - 1 + b.negatives, pairs = b.width + b.negatives;
     C* bounds = scratch ? scratch + blockIdx.x * (2 * b.centres + span) : memory;
     C *x_squares = bounds + b.centres, *y_squares = x_squares + b.centres;
     clear(c.x_before, c.words, c.before * c.count);

@@ -252,9 +252,9 @@ class Gpu:
         arrays: Sequence[Array | None],
         args: tuple[Any, ...] = (),
     ) -> None:
-        """Run NAME_strided(struct, *args) over arrays broadcast to a shape: see `strides.walks`."""
+        """Run NAME_strided(struct, *args) over arrays broadcast to a shape: see `strides.iterations`."""
         pack = 16 // dtype.itemsize
-        for struct, threads in strides.walks(shape, arrays, pack):
+        for struct, threads in strides.iterations(shape, arrays, pack):
             grid = self.blocks(threads)
             self.launch(file, name + "_strided", dtype, grid, (THREADS,), (struct, *args))
 

@@ -183,27 +183,27 @@ class Plan(NamedTuple):
 
 
 @lru_cache(4096)
-def plan(walk: Layout, processors: int, pack: int) -> Plan:
+def plan(layout: Layout, processors: int, pack: int) -> Plan:
     """The plan of a reduction on a device with so many multiprocessors.
 
     pack: how many elements are 16 bytes, or 1 where memory does not begin at a multiple of them.
     """
-    outer, inner = walk.kept
-    n, rows = prod(walk.reduced), outer * inner
+    outer, inner = layout.kept
+    n, rows = prod(layout.reduced), outer * inner
     resident, most = RESIDENT * processors, WAVES * processors
     parts = group = across = 1
     least = 1
-    if inner > 1 and n > 1 and abs(walk.kept_steps[1]) < abs(walk.reduced_steps[1]):
+    if inner > 1 and n > 1 and abs(layout.kept_steps[1]) < abs(layout.reduced_steps[1]):
         kernel = "columns"
-        if walk.reduced[0] == 1 and n * rows >= 4 * THREADS * most:  # else blocks are worth more
-            group = _group(min(pack, _COLUMNS), walk.kept, walk.kept_steps, walk.reduced_steps)
+        if layout.reduced[0] == 1 and n * rows >= 4 * THREADS * most:  # else blocks are worth more
+            group = _group(min(pack, _COLUMNS), layout.kept, layout.kept_steps, layout.reduced_steps)
         lanes = _lanes(inner // group)
         across, least = -(-inner // (lanes * group)), THREADS // lanes
         tiles = outer * across
         parts = _parts(tiles, n, 32 * least, resident)
     else:
-        if walk.reduced[0] == 1:
-            group = _group(pack, walk.reduced, walk.reduced_steps, walk.kept_steps)
+        if layout.reduced[0] == 1:
+            group = _group(pack, layout.reduced, layout.reduced_steps, layout.kept_steps)
         if n <= 256 or (n <= 1024 and rows >= most) or (n <= 1024 * group and rows >= 4 * most):
             kernel, lanes = "rows", _lanes(-(-n // group))
             tiles = -(-rows * lanes // THREADS)
@@ -215,7 +215,7 @@ def plan(walk: Layout, processors: int, pack: int) -> Plan:
     numbers = {"across": across, "jobs": tiles * parts, "piece": piece}
     numbers.update(parts=parts, lanes=lanes, group=group)
     struct = np.zeros((), _REDUCTION)
-    for name, value in (walk._asdict() | numbers).items():
+    for name, value in (layout._asdict() | numbers).items():
         struct[name] = value
     grid = (min(tiles * parts, most),)
     return Plan(kernel, grid, tiles, parts, lanes * group, struct.tobytes()[_POINTERS * 8 :])

@@ -16,7 +16,7 @@ from minitorch.core.dtypes import FLOAT64
 
 DType = np.dtype[Any]
 INT64 = np.dtype("int64")
-PLACE = np.dtype([("seed", np.uint64), ("offset", np.uint64)], align=True)  # of philox.cuh
+POSITION = np.dtype([("seed", np.uint64), ("offset", np.uint64)], align=True)  # of philox.cuh
 THREADS = 256  # RANDOM_THREADS of kernels/philox.cuh
 
 
@@ -69,7 +69,7 @@ def _draw(
 
 
 def _position(seed: int, offset: int) -> Any:
-    return np.array((seed, offset), PLACE)[()]
+    return np.array((seed, offset), POSITION)[()]
 
 
 def _word(dtype: DType) -> int:

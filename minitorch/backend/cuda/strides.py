@@ -1,6 +1,6 @@
 """Strided iteration over several arrays: broadcast to one shape, dimensions merged, in elements.
 
-`walks` makes the struct `Walk` of kernels/strides.cuh. A cache holds the parts of it that depend on
+`iterations` makes the struct `Iteration` of kernels/strides.cuh. A cache holds the parts of it that depend on
 shapes and strides alone.
 """
 
@@ -74,8 +74,8 @@ def merge(shape: Dims, *steps: Dims) -> tuple[Dims, tuple[Dims, ...]]:
 
 
 @cache
-def walk_type(n: int) -> np.dtype[Any]:
-    """`Walk<n>` of kernels/strides.cuh."""
+def iteration_type(n: int) -> np.dtype[Any]:
+    """`Iteration<n>` of kernels/strides.cuh."""
     return np.dtype(
         [
             ("array", np.uint64, (n,)),
@@ -91,8 +91,8 @@ def walk_type(n: int) -> np.dtype[Any]:
     )
 
 
-def walks(shape: Dims, arrays: Sequence[Array | None], pack: int = 1) -> list[tuple[np.void, int]]:
-    """One struct `Walk` for arrays broadcast to `shape` (None: a number in its stead), and how
+def iterations(shape: Dims, arrays: Sequence[Array | None], pack: int = 1) -> list[tuple[np.void, int]]:
+    """One struct `Iteration` for arrays broadcast to `shape` (None: a number in its stead), and how
     many threads have something to do.
 
     Several where the arrays have more than MAX_DIMS dimensions that do not merge; none where
@@ -105,7 +105,7 @@ def walks(shape: Dims, arrays: Sequence[Array | None], pack: int = 1) -> list[tu
     own = first.itemsize, None if first._c_contiguous else first.strides
     pointers = [0 if x is None else x.data.ptr for x in arrays]
     tails = _struct_tails(shape, pack, own, layouts, tuple([p % _WIDEST_PACK for p in pointers]))
-    kind = walk_type(len(arrays))
+    kind = iteration_type(len(arrays))
     if len(tails) == 1:  # it begins at the arrays' first elements
         tail, _, threads = tails[0]
         return [(struct_of(kind, pointers, tail), threads)]
@@ -171,8 +171,8 @@ def _ordered(shape: Dims, *steps: Dims) -> tuple[Dims, ...]:
 
 
 def _struct_tail(shape: Dims, steps: Sequence[Dims], packed: bool = False) -> bytes:
-    """A struct `Walk` behind its pointers."""
-    struct = np.zeros((), walk_type(len(steps)))
+    """A struct `Iteration` behind its pointers."""
+    struct = np.zeros((), iteration_type(len(steps)))
     struct["n"] = prod(shape)
     struct["dims"] = len(shape)
     struct["narrow"] = _narrow(shape, steps)
@@ -184,7 +184,7 @@ def _struct_tail(shape: Dims, steps: Sequence[Dims], packed: bool = False) -> by
 
 
 def transposing(out: Array, x: Array) -> tuple[Any, int] | None:
-    """The struct `Walk` of a copy by tiles, and the number of tiles.
+    """The struct `Iteration` of a copy by tiles, and the number of tiles.
 
     Dimension 0 is contiguous in `out`, dimension 1 in x. None where there are no such dimensions,
     or one is so short that iterating in the order of `out` touches few sectors of 32 bytes as well.
@@ -193,7 +193,7 @@ def transposing(out: Array, x: Array) -> tuple[Any, int] | None:
     if found is None:
         return None
     tail, tiles = found
-    return struct_of(walk_type(2), (out.data.ptr, x.data.ptr), tail), tiles
+    return struct_of(iteration_type(2), (out.data.ptr, x.data.ptr), tail), tiles
 
 
 @lru_cache(_KEPT)

@@ -377,7 +377,7 @@ def test_transfer_goes_both_ways():
     assert_same(SIM["add"](back, back), x.T * 2)
 
 
-# ------------------------------------------------------------------ how arrays are walked
+# ------------------------------------------------------------------ strided iteration
 def test_dimensions_that_lie_in_a_row_are_merged():
     assert strides.merge((2, 3, 4), (12, 4, 1)) == ((24,), ((1,),))
     assert strides.merge((2, 3, 4), (12, 4, 1), (0, 0, 1)) == ((6, 4), ((4, 1), (0, 1)))
@@ -385,7 +385,7 @@ def test_dimensions_that_lie_in_a_row_are_merged():
     assert strides.merge((1, 1), (5, 5)) == ((), ((),))
 
 
-def test_more_dimensions_than_a_kernel_walks():
+def test_more_dimensions_than_a_kernel_has():
     x = sample("float32", (2,) * 11)
     order = (10, 3, 8, 1, 6, 5, 4, 7, 2, 9, 0)
     p = put(x).transpose(order)
@@ -397,14 +397,14 @@ def test_places_past_32_bits():
     def narrow(shape, *steps):
         others = tuple((shape, step, 1) for step in steps[1:])
         ((form, _, _),) = strides._struct_tails(shape, 1, (1, steps[0]), others, (0,) * len(steps))
-        return strides.struct_of(strides.walk_type(len(steps)), [0] * len(steps), form)["narrow"]
+        return strides.struct_of(strides.iteration_type(len(steps)), [0] * len(steps), form)["narrow"]
 
     assert not narrow((2**16, 2**16), (2**16, 1), (1, 2**16))
     assert not narrow((4, 4), (2**30, 1))
     assert narrow((4, 4), (-4, 1))
 
 
-def test_wide_positions_walk_as_narrow_ones(monkeypatch):
+def test_wide_positions_iterate_as_narrow_ones(monkeypatch):
     x = sample("float32")
     strides._struct_tails.cache_clear()
     monkeypatch.setattr(strides, "_narrow", lambda shape, steps: False)

@@ -80,7 +80,7 @@ def test_transposed_and_converted(to):
         assert_same(out, x.T.astype(to))
 
 
-def test_both_transposed_is_a_plain_walk():
+def test_both_transposed_is_a_plain_iteration():
     x, out = sample("float32", (40, 48)), put(np.zeros((40, 96), "float32"))
     minitorch.sim.clear()
     SIM["copy_"](out[:, 48:].T, put(x).T)
@@ -127,6 +127,6 @@ def test_more_tiles_than_blocks():
 
 def test_the_number_of_tiles():
     x, out = put(np.zeros((3, 65, 128), "float32")), put(np.zeros((3, 128, 65), "float32"))
-    walk, tiles = strides.transposing(out, x.transpose(0, 2, 1))
-    assert walk["shape"][:3].tolist() == [65, 128, 3]
+    iteration, tiles = strides.transposing(out, x.transpose(0, 2, 1))
+    assert iteration["shape"][:3].tolist() == [65, 128, 3]
     assert tiles == 3 * 2 * 2

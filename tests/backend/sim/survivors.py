@@ -15,8 +15,8 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
     ("matmul.cu", "&& to ||", "sums.row[i] += other[", "what other threads have is not stored"),
     ("word2vec.cu", "no fence", "if (!last) return; __threadfence();", _ACQUIRE),
     ("convert.cu", "- to +", "TILE - 1) / TILE, down = (height + TILE - 1)", _EMPTY),
-    ("convert.cu", "if (false)", "if (walk.narrow) ", _WIDE),
-    ("strides.cuh", "if (false)", "if (walk.narrow) ", _WIDE),
+    ("convert.cu", "if (false)", "if (it.narrow) ", _WIDE),
+    ("strides.cuh", "if (false)", "if (it.narrow) ", _WIDE),
     ("matmul.cu", "- to +", "across = (job.columns + TILE - 1) / TILE", _EMPTY),
     ("matmul.cu", "no padding", "PITCH = TILE + 16", "speed only: bank conflicts"),
     ("special.cuh", "> to >=", "return (x > 0 || x != x ? x : C(0)) + ", "of a zero either is 0"),
@@ -47,8 +47,8 @@ SURVIVORS: list[tuple[str, str, str, str]] = [
         ("shape.cu", operator, "int d = MAX_DIMS - 1; d >= 0", "d < x.ndim leaves out what is more")
         for operator in ("- to +", "loop starts 1 later")
     ),
-    # Of the walk with 64-bit positions: in that with 32 a test sees it.
-    ("strides.cuh", "step + 1", "i < walk.n; i += step()", _LARGE),
+    # Of the iteration with 64-bit positions: in that with 32 a test sees it.
+    ("strides.cuh", "step + 1", "i < it.n; i += step()", _LARGE),
     ("*", "32-bit", "", _LARGE),
     ("*", "32-bit variable", "", _LARGE),
 ]

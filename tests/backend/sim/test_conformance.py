@@ -138,7 +138,7 @@ def test_it_takes_what_cupy_s_takes(path):
 
 # There are versions of CuPy that take structs of less than 64 bytes only.
 STRUCTS = {
-    "walk": strides.walk_type(4),
+    "iteration": strides.iteration_type(4),
     "index": index._LOOKUP,
     "product": fused.PRODUCT,
     "cross entropy": fused.JOB,

@@ -21,7 +21,7 @@ BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
     + [
         (name, np.int32)
         for name in (
-            *("centres", "width", "pool", "depth"),
+            *("centres", "width", "negatives", "depth"),
             *("tile_centres", "tile_span", "tile_depth", "stride", "pitch"),
         )
     ],
