@@ -319,7 +319,7 @@ KERNEL(cross_entropy_long)(Job job) {
 
 // ------------------------------------------------------------------ binary cross entropy
 // The sum or mean of softplus(x) - x target, job.target being numbers, and its derivative.
-KERNEL(logistic_loss)(Job job) {
+KERNEL(bce_with_logits_loss)(Job job) {
     const T *x = pointer<const T>(job.x), *target = pointer<const T>(job.target);
     T* grad = pointer<T>(job.grad);
     const C scale = C(1) / C(job.reduction == MEAN ? job.n : 1);

@@ -20,7 +20,7 @@ from minitorch.ops.elementwise import bce_with_logits
 from minitorch.ops.linalg import matmul
 from minitorch.ops.reduce import centre
 
-__all__ = ["cross_entropy", "dropout", "layer_norm", "linear", "logistic_loss", "standardized"]
+__all__ = ["bce_with_logits_loss", "cross_entropy", "dropout", "layer_norm", "linear", "normalized"]
 
 _ACTIVATIONS: dict[str, Any] = {name: getattr(elementwise, name, None) for name in ACTIVATIONS}
 
@@ -135,26 +135,26 @@ def cross_entropy(
 
 
 # ---------------------------------------------------------------------- binary cross entropy
-def _logistic_loss_reference(x: Tensor, target: Array, reduction: str) -> Tensor:
+def _bce_with_logits_loss_reference(x: Tensor, target: Array, reduction: str) -> Tensor:
     loss = bce_with_logits(x, tensor_of(target))
     return loss.mean() if reduction == "mean" else loss.sum()
 
 
-_logistic_loss = families.fused("logistic_loss", _logistic_loss_reference, 1)
+_bce_with_logits_loss = families.fused("bce_with_logits_loss", _bce_with_logits_loss_reference, 1)
 
 
-def logistic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def bce_with_logits_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """-(y log σ(x) + (1 - y) log(1 - σ(x))) of logits x and targets y: their mean or sum.
 
     Both of one shape, dtype and device; the target gets no gradient. The kernel computes the
     input's, σ(x) - y, in the forward pass.
     """
     same_device("binary_cross_entropy_with_logits", (input, target))
-    return _logistic_loss(input, target, target=target.array, reduction=reduction)
+    return _bce_with_logits_loss(input, target, target=target.array, reduction=reduction)
 
 
 # ---------------------------------------------------------------------- layer norm
-def standardized(input: Tensor, ndim: int, eps: float) -> Tensor:
+def normalized(input: Tensor, ndim: int, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps), both over the last `ndim` dimensions."""
     dims = tuple(range(-ndim, 0))
     centred = centre(input, dims)
@@ -162,7 +162,7 @@ def standardized(input: Tensor, ndim: int, eps: float) -> Tensor:
 
 
 def _layer_norm_reference(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return standardized(x, weight.ndim, eps) * weight + bias
+    return normalized(x, weight.ndim, eps) * weight + bias
 
 
 _layer_norm = families.fused("layer_norm", _layer_norm_reference, 3)

@@ -48,14 +48,14 @@ class Recorder:
 
 
 _nobody = Recorder()
-recorder: Recorder | None = None  # the active one; only `told` sets it
+recorder: Recorder | None = None  # the active one; only `active` sets it
 lock = RLock()  # held by the thread that records
 epoch = 0  # the number of calls of `edited`
 
 
 @contextmanager
-def told(listener: Recorder) -> Iterator[None]:
-    """Let `listener` hear all calls in the block; its thread holds `lock`."""
+def active(listener: Recorder) -> Iterator[None]:
+    """Make `listener` the recorder of all calls in the block; its thread holds `lock`."""
     global recorder
     recorder = listener
     try:
@@ -70,7 +70,7 @@ def busy() -> bool:
     return working is not None and working.thread == get_ident()
 
 
-def _told() -> Recorder:
+def _recorder() -> Recorder:
     working = recorder
     return _nobody if working is None or working.thread != get_ident() else working
 
@@ -94,12 +94,12 @@ def host(work: Work, undo: Callable[[], None] | None = None) -> dict[str, Any]:
 
     undo: reverts the callback, where a step breaks off.
     """
-    return _told().host(work, undo)
+    return _recorder().host(work, undo)
 
 
 def impossible(reason: str) -> None:
     """Something is about to happen that a replay cannot repeat."""
-    _told().refuse(reason)
+    _recorder().refuse(reason)
 
 
 def read_by_host(what: str) -> None:
@@ -112,12 +112,12 @@ def read_by_host(what: str) -> None:
 
 def constant(array: Array) -> None:
     """An array was made of Python data: a replay uses it as it is."""
-    _told().constant(array)
+    _recorder().constant(array)
 
 
 def changed(array: Array, version: list[Any]) -> None:
     """The kernel called last has changed an array in place, so its version has been counted up."""
-    _told().changed(array, version)
+    _recorder().changed(array, version)
 
 
 def guard(owner: Any) -> None:
@@ -125,9 +125,9 @@ def guard(owner: Any) -> None:
 
     Its `_stamp` is the version stamp of its last change.
     """
-    _told().guard(owner)
+    _recorder().guard(owner)
 
 
 def gradient(node: Any, reads: bool) -> None:
     """The gradient of a leaf is about to be read or set."""
-    _told().gradient(node, reads)
+    _recorder().gradient(node, reads)

@@ -113,14 +113,14 @@ def _refuse_tracked(name: str, tensors: Sequence[Tensor]) -> None:
 
 
 def update(name: str, tracked: bool = True) -> Callable[..., None]:
-    """An op f(written, read, live, **static) on many tensors of one device and dtype at once.
+    """An op f(written, read, dynamic, **static) on many tensors of one device and dtype at once.
 
     written, read: lists of tensors, the i-th tensors of all lists belong together; the kernel gets
     lists of arrays in this order. It changes the memory of those in `written`, whose versions
     are counted up. Where a list is not used it is empty.
-    live: gives the parameters that differ from call to call, and does all else that a call has to
-    do on the host, such as counting it. A recorded call is repeated by calling `live` and running
-    the kernel on the same arrays. static: the other parameters. tracked: as for `write`.
+    dynamic: gives the parameters that differ from call to call, and does all else that a call has
+    to do on the host, such as counting it. A replay calls `dynamic` and runs the kernel on the same
+    arrays. static: the other parameters. tracked: as for `write`.
     """
     kernels = Op(name, "write").kernels
 
@@ -128,7 +128,7 @@ def update(name: str, tracked: bool = True) -> Callable[..., None]:
         written: Sequence[Sequence[Tensor]],
         read: Sequence[Sequence[Tensor]],
         *,
-        live: Callable[[], dict[str, Any]] | None = None,
+        dynamic: Callable[[], dict[str, Any]] | None = None,
         **static: Any,
     ) -> None:
         if not tracked:
@@ -138,7 +138,7 @@ def update(name: str, tracked: bool = True) -> Callable[..., None]:
         t = type(arrays[0][0])
         if len({type(a) for column in arrays for a in column}) > 1 or backend.of_type(t).gpu:
             same_device(name, [x for column in columns for x in column])
-        params = static if live is None else {**recording.host(live), **static}
+        params = static if dynamic is None else {**recording.host(dynamic), **static}
         _write(name, kernels[t], arrays, params)
         for column in written:
             for x in column:

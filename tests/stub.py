@@ -60,7 +60,7 @@ ATTRIBUTES = {
         "hooks": "dict[_int, Callable[[Any], Any]] | None",
         "retain": "_bool",
         "trace": "tuple[Any, ...]",
-        "watched": "tuple[Any, ...]",
+        "version_checked": "tuple[Any, ...]",
     },
     "RemovableHandle": {"id": "_int"},
     "Tensor": {

@@ -208,7 +208,7 @@ class Program:
             self.write(changed, array)
         for node, grad in grads:
             node.grad = grad
-        with recording.lock, recording.told(Repeater(self.callbacks)):
+        with recording.lock, recording.active(Repeater(self.callbacks)):
             result = step()
         theirs = self._state(result)
         same = backend.same_bits if exact else _close

@@ -40,7 +40,7 @@ class Recorder(recording.Recorder):
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Record what the block does."""
-        with intercepted(self._wrapped, records=True), recording.told(self):
+        with intercepted(self._wrapped, records=True), recording.active(self):
             yield
 
     # ---- calls of the house

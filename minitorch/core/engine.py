@@ -153,7 +153,7 @@ def backward_pass(
 
 def _vjp(node: Node, g: Any, recorded: bool) -> Sequence[Any]:
     """The gradients of a node's parents; a recorded pass differentiates a fused op's reference."""
-    for saved in node.watched:
+    for saved in node.version_checked:
         restore(node.op, saved)
     if recorded and node.op.reference is not None:
         return wrapped_rule("reference", _through_reference)(node, g)  # type: ignore[no-any-return]
@@ -269,7 +269,7 @@ def forward_pass(outputs: Sequence[Node], tangents: dict[int, Tensor]) -> dict[i
 
 
 def _jvp(node: Node, tangents: Sequence[Tensor | None]) -> Tensor:
-    for saved in node.watched:
+    for saved in node.version_checked:
         restore(node.op, saved)
     if node.op.reference is not None:
         with set_grad_enabled(True):

@@ -17,11 +17,11 @@ from minitorch.core.tensor import Node, Tensor, save
 
 
 # ---------------------------------------------------------------------- saved values
-def watch(result: Tensor, *tensors: Tensor) -> Tensor:
+def version_checked(result: Tensor, *tensors: Tensor) -> Tensor:
     """Version-check these tensors (an index, a condition): a pass raises if one was changed."""
     node = result.node
     if node is not None and node.op is not None:
-        node.watched = tuple([save(x) for x in tensors])
+        node.version_checked = tuple([save(x) for x in tensors])
     return result
 
 

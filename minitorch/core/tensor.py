@@ -33,7 +33,7 @@ class Node:
     hooks: dict[int, Callable[[Any], Any]] | None = None
     retain = False
     trace: tuple[Any, ...] = ()  # the recording call, while `autograd.anomaly` is on
-    watched: tuple[Any, ...] = ()  # version-checked index tensors and the like, see `tape.watch`
+    version_checked: tuple[Any, ...] = ()  # index tensors and the like
 
     def __init__(
         self,

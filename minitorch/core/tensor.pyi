@@ -34,7 +34,7 @@ class Node:
     hooks: dict[_int, Callable[[Any], Any]] | None
     retain: _bool
     trace: tuple[Any, ...]
-    watched: tuple[Any, ...]
+    version_checked: tuple[Any, ...]
     def __init__(
         self,
         op: Any,

@@ -131,7 +131,7 @@ def layer_norm(
         and _one_dtype(input, weight, bias)
     ):
         return fused.layer_norm(input, weight, bias, eps)
-    return _affine(fused.standardized(input, len(shape), eps), weight, bias)
+    return _affine(fused.normalized(input, len(shape), eps), weight, bias)
 
 
 def _one_dtype(*tensors: Tensor) -> bool:
@@ -367,7 +367,7 @@ def binary_cross_entropy_with_logits(
         and reduction in ("mean", "sum")
         and _one_dtype(input, target)
     ):
-        return fused.logistic_loss(input, target, reduction)
+        return fused.bce_with_logits_loss(input, target, reduction)
     if pos_weight is None:
         loss = ops.bce_with_logits(input, target)
     else:

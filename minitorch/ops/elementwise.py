@@ -15,7 +15,7 @@ from minitorch.core.families import (
     general,
     sum_to,
 )
-from minitorch.core.tape import watch
+from minitorch.core.tape import version_checked
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.operands import Number, is_number, kind, promote, result_dtype, same_device
 from minitorch.ops.arguments import need_tensor
@@ -270,7 +270,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         input = condition.new_full((), input, dtype=dtype)
     input, other, _ = promote("where", input, other)
     same_device("where", [condition, *(t for t in (input, other) if not isinstance(t, Number))])
-    return watch(_where(input, other, condition=condition.array), condition)
+    return version_checked(_where(input, other, condition=condition.array), condition)
 
 
 # ---------------------------------------------------------------------- PyTorch's arguments

@@ -10,7 +10,7 @@ from minitorch.core.dispatch import REGISTRY, AnyOp
 from minitorch.core.families import TensorFunction, constant, linear
 from minitorch.core.grad_mode import grad_mode
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import watch
+from minitorch.core.tape import version_checked
 from minitorch.core.tensor import Node, Tensor, saved_of, tensor_of
 from minitorch.operands import same_device
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
@@ -178,7 +178,7 @@ def getitem(input: Tensor, key: Any) -> Tensor:
         if int in map(type, index):
             basic, index = apart(index)
             input = _slice(input, index=basic)
-        return watch(_index(input, index=index), *tensors)
+        return version_checked(_index(input, index=index), *tensors)
     except IndexError as error:
         raise _explain(input, error) from None
 
@@ -211,7 +211,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
             [3]])
     """
     d = _check_gather("gather", input, dim, index)
-    return watch(_gather(input, index=index.array, dim=d), index)
+    return version_checked(_gather(input, index=index.array, dim=d), index)
 
 
 def gathered(input: Tensor, dim: int, values: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -221,7 +221,7 @@ def gathered(input: Tensor, dim: int, values: Tensor, index: Tensor) -> tuple[Te
         return values, index
     params = {"index": index.array, "dim": dim}
     made = Node(REGISTRY["gather"], (node,), (), params, values.array.shape)
-    return watch(tensor_of(values.array, made), index), index
+    return version_checked(tensor_of(values.array, made), index), index
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -238,7 +238,7 @@ def rows_in_range(input: Tensor, index: Tensor) -> Tensor:
 
     The index is not checked: for a batch, a check takes as long as the copy of the rows.
     """
-    return watch(_index(input, index=(index.array,)), index)
+    return version_checked(_index(input, index=(index.array,)), index)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
@@ -328,7 +328,7 @@ def embedding(weight: Tensor, indices: Tensor, sparse: bool = False) -> Tensor:
         parents = picked.node.parents
         node = Node(_sparse_rows, parents, (), (indices.array,), picked.array.shape)
         picked = tensor_of(picked.array, node)
-    return watch(picked, indices)
+    return version_checked(picked, indices)
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:

@@ -417,7 +417,9 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     value = _fitted("setitem", value, target)
     try:
         if _tracked(input, value):
-            _overwrite("setitem", input, tape.watch(_put(input, value, index=index), *tensors))
+            _overwrite(
+                "setitem", input, tape.version_checked(_put(input, value, index=index), *tensors)
+            )
         elif not tensors:
             with no_grad():
                 _copy_(indexing._slice(input, index=index), value)
@@ -478,7 +480,7 @@ def index_add(
     d = _rows("index_add", input, dim, index, source)
     scaled = source if alpha == 1 else source * alpha
     added = indexing._index_backward(scaled, shape=input.array.shape, index=_at(d, index))
-    return input + tape.watch(added, index)
+    return input + tape.version_checked(added, index)
 
 
 def index_add_(
@@ -530,7 +532,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     d = indexing._check_gather("scatter_add", input, dim, index)
     part = _source_of("scatter_add", input, d, index, src)
     added = indexing._gather_backward(part, shape=input.array.shape, index=index.array, dim=d)
-    return input + tape.watch(added, index)
+    return input + tape.version_checked(added, index)
 
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -562,5 +564,5 @@ def scatter_(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
         for i, n in enumerate(index.shape)
     ]
     positions[d] = index.array
-    result = tape.watch(_put(input, part, index=tuple(positions)), index)
+    result = tape.version_checked(_put(input, part, index=tuple(positions)), index)
     return _overwrite("scatter_", input, result)

@@ -60,10 +60,10 @@ class Adagrad(Optimizer):
         refuse_weight_decay(group, "Adagrad")
         self._begin(p, group, state)
 
-        def live() -> dict[str, Any]:
+        def dynamic() -> dict[str, Any]:
             return {"lr": _rate(group, count([state])), **options(group, ("eps", "maximize"))}
 
-        _adagrad_rows_(([p], [state["sum"]]), ([grad.indices], [grad.values]), live=live)
+        _adagrad_rows_(([p], [state["sum"]]), ([grad.indices], [grad.values]), dynamic=dynamic)
 
 
 def _rate(group: Group, step: int) -> float:

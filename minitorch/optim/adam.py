@@ -113,8 +113,8 @@ class SparseAdam(Optimizer):
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         self._begin(p, group, state)
 
-        def live() -> dict[str, Any]:
+        def dynamic() -> dict[str, Any]:
             return _numbers(group, count([state]))
 
         columns = ([p], *[[state[name]] for name in MOMENTS])
-        _adam_rows_(columns, ([grad.indices], [grad.values]), live=live)
+        _adam_rows_(columns, ([grad.indices], [grad.values]), dynamic=dynamic)

@@ -125,17 +125,17 @@ class Bucket:
         copied = [grads[i] for i in self.copied]
         if recording.recorder or self.kernels is None:
             parts = (self.homes, copied) if copied else ()
-            self.rule.op(self.columns, (given, *parts), live=self.live, **self.rule.static)
+            self.rule.op(self.columns, (given, *parts), dynamic=self.dynamic, **self.rule.static)
             return
         # The same call, with the arrays that were looked up before.
         columns = [*self.arrays, _arrays(given)]
         if copied:
             columns += (self.home_arrays, _arrays(copied))
-        underived.run_update(self.kernels, columns, {**self.live(), **self.rule.static})
+        underived.run_update(self.kernels, columns, {**self.dynamic(), **self.rule.static})
         for x in self.written:
             x.version[0] += 1
 
-    def live(self) -> dict[str, Any]:
+    def dynamic(self) -> dict[str, Any]:
         """Count the step, also in the versions of buffered parameters; returns its numbers."""
         step = self.states[0]["step"] + 1 if self.rule.counts else 0
         numbers = self.rule.numbers(self.group, step, self.first)

@@ -77,7 +77,7 @@ class SGD(Optimizer):
             )
         refuse_weight_decay(group, "SGD")
 
-        def live() -> dict[str, Any]:
+        def dynamic() -> dict[str, Any]:
             return options(group, ("lr", "maximize"))
 
-        _sgd_rows_(([p],), ([grad.indices], [grad.values]), live=live)
+        _sgd_rows_(([p],), ([grad.indices], [grad.values]), dynamic=dynamic)

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from minitorch.creation import from_numpy
 from minitorch.text.io import model_file
-from minitorch.text.io.encoded import Encoded, encode, watch
+from minitorch.text.io.encoded import Encoded, encode, with_progress
 from minitorch.text.options import integer
 from minitorch.text.progress import Progress
 from minitorch.text.vector_table import UnknownKeyError
@@ -244,7 +244,7 @@ def keyword_in_context(
     """
     if width < 0:
         raise ValueError(f"keyword_in_context: width: expected at least 0, got {width}")
-    for sentence in watch(sentences, "", progress=False):
+    for sentence in with_progress(sentences, "", progress=False):
         for i, word in enumerate(sentence):
             if word == keyword:
                 before, behind = sentence[max(0, i - width) : i], sentence[i + 1 : i + 1 + width]

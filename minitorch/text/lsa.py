@@ -20,7 +20,7 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor, from_numpy
 from minitorch.text.cooccurrence import Cooccurrence
 from minitorch.text.io import model_file
-from minitorch.text.io.encoded import check_words, watch
+from minitorch.text.io.encoded import check_words, with_progress
 from minitorch.text.io.model_file import plain
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.options import integer, real
@@ -145,7 +145,7 @@ def term_documents(
     index.default_factory = index.__len__  # a new word gets the next number
     rows, columns, data = array("i"), array("i"), array("d")
     length = 0
-    for document in watch(documents, "counting words", progress):
+    for document in with_progress(documents, "counting words", progress):
         try:
             counted = Counter(document)
         except TypeError:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minitorch.text.io import model_file
-from minitorch.text.io.encoded import watch
+from minitorch.text.io.encoded import with_progress
 
 __all__ = ["ENGLISH_CONNECTOR_WORDS", "FrozenPhrases", "Phraser", "Phrases"]
 
@@ -293,7 +293,7 @@ class Phrases(_Model):
         vocab: dict[str, int] = {}
         words, reduce = 0, 1
         connectors, join = self.connector_words, self.delimiter.join
-        for sentence in watch(sentences, "counting phrases", self.progress):
+        for sentence in with_progress(sentences, "counting phrases", self.progress):
             candidate: list[str] = []  # the last word, and the connectors since
             try:
                 for word in sentence:

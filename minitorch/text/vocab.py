@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minitorch.creation import from_numpy
-from minitorch.text.io.encoded import Encoded, check_words, watch
+from minitorch.text.io.encoded import Encoded, check_words, with_progress
 from minitorch.text.io.model_file import from_text, plain_keys, text
 
 __all__ = ["Vocab"]
@@ -49,7 +49,7 @@ def scan(
     """
     counts: defaultdict[str, int] = defaultdict(int)
     least = 1
-    for sentence in watch(sentences, "counting", progress):
+    for sentence in with_progress(sentences, "counting", progress):
         try:
             for word in sentence:
                 counts[word] += 1

@@ -291,7 +291,7 @@ class _Graph:
 
 def _vjp(node: Node, g: Any) -> Sequence[Any]:
     """The gradients of a node's parents, from the gradient of its result."""
-    for saved in node.watched:
+    for saved in node.version_checked:
         restore(node.op, saved)
     gradients: Sequence[Any] = node.op.vjp(node, g)
     return gradients

@@ -205,8 +205,8 @@ TABLE = [
     ],
     ("dropout", lambda x: fused._dropout(x, p=0.4, seed=3, offset=1, memo=[]), UNARY, ANY),
     (
-        "logistic_loss",
-        lambda x: fused.logistic_loss(x, ours(np.linspace(0, 1, 12).reshape(3, 4))),
+        "bce_with_logits_loss",
+        lambda x: fused.bce_with_logits_loss(x, ours(np.linspace(0, 1, 12).reshape(3, 4))),
         ([(3, 4)],),
         ANY,
     ),

@@ -72,14 +72,14 @@ def test_small_parameters_lie_in_one_buffer_and_large_ones_do_not():
 def test_a_step_is_one_call(name, options, monkeypatch):
     ps = leaves(minitorch)
     optimizer = getattr(optim, name)(ps, **options)
-    entries = REGISTRY[optimizer._rule.op.__name__].kernels
-    real, calls = entries[np.ndarray], []
+    kernels = REGISTRY[optimizer._rule.op.__name__].kernels
+    real, calls = kernels[np.ndarray], []
 
     def spy(*columns, **numbers):
         calls.append([len(column) for column in columns[: len(columns) - 2]])
         return real(*columns, **numbers)
 
-    monkeypatch.setitem(entries, np.ndarray, spy)
+    monkeypatch.setitem(kernels, np.ndarray, spy)
     for seed in range(3):
         fill(minitorch, ps, seed)
         optimizer.step()
@@ -530,16 +530,16 @@ def test_a_step_is_seen_in_the_versions_of_states():
 
 @pytest.mark.parametrize(("name", "options"), TABLE, ids=IDS)
 def test_a_recorded_call_is_repeated_by_its_live_numbers(name, options):
-    """`live()` and the entry on the same arrays are a step."""
+    """`dynamic()` and the kernel on the same arrays are a step."""
     steps = list(gradients("float64"))[:6]
     plain, ps = params(minitorch, "float64"), params(minitorch, "float64")
     first, second = (getattr(optim, name)(x, **options) for x in (plain, ps))
     recorded = []
 
-    def record(written, read, *, live, **static):
+    def record(written, read, *, dynamic, **static):
         arrays = [[x.array for x in column] for column in (*written, *read)]
-        entry = REGISTRY[first._rule.op.__name__].kernels[type(arrays[0][0])]
-        recorded.append(lambda: entry(*arrays, **live(), **static))
+        kernel = REGISTRY[first._rule.op.__name__].kernels[type(arrays[0][0])]
+        recorded.append(lambda: kernel(*arrays, **dynamic(), **static))
         recorded[-1]()
 
     descend(minitorch, first, plain, steps[:1])

@@ -197,10 +197,12 @@ def _cross_entropy_backward(
 
 
 # ------------------------------------------------------------------ binary cross entropy
-def _logistic_loss(x: Array, target: Array, reduction: str, out: Out = None) -> tuple[Array, ...]:
+def _bce_with_logits_loss(
+    x: Array, target: Array, reduction: str, out: Out = None
+) -> tuple[Array, ...]:
     """The sum or mean of softplus(x) - x target, and its derivative by x."""
     if x.itemsize == 2:  # a sum in float16 would soon overflow
-        wide = _logistic_loss(x.astype(np.float32), target.astype(np.float32), reduction)
+        wide = _bce_with_logits_loss(x.astype(np.float32), target.astype(np.float32), reduction)
         return _narrow(wide, x.dtype, out)
     loss, grad = out or (None, np.empty(x.shape, x.dtype))
     count = (x.size or math.nan) if reduction == "mean" else 1.0
@@ -304,8 +306,8 @@ FUSED: KernelTable = {
     "dropout": quiet(_dropout),
     "cross_entropy": quiet(_cross_entropy),
     "cross_entropy_backward": _cross_entropy_backward,
-    "logistic_loss": quiet(_logistic_loss),
-    "logistic_loss_backward": _loss_backward,
+    "bce_with_logits_loss": quiet(_bce_with_logits_loss),
+    "bce_with_logits_loss_backward": _loss_backward,
     "layer_norm": quiet(_layer_norm),
     "layer_norm_backward": quiet(_layer_norm_backward),
 }

@@ -364,7 +364,7 @@ def _column(x: Array) -> Array:
 
 
 # ---------------------------------------------------------------------- binary cross entropy
-def _logistic_loss(gpu: Gpu, x: Array, target: Array, reduction: str) -> tuple[Array, Array]:
+def _bce_with_logits_loss(gpu: Gpu, x: Array, target: Array, reduction: str) -> tuple[Array, Array]:
     """The sum or mean of softplus(x) - x target, and its derivative by x."""
     x, target = gpu.contiguous(x), gpu.contiguous(target)
     grad, loss = gpu.empty(x.shape, x.dtype), gpu.empty((), x.dtype)
@@ -377,7 +377,7 @@ def _logistic_loss(gpu: Gpu, x: Array, target: Array, reduction: str) -> tuple[A
     for name, array in arrays.items():
         job[name] = array.data.ptr
     job["n"], job["reduction"] = x.size, REDUCTIONS.index(reduction)
-    gpu.launch("fused", "logistic_loss", x.dtype, grid, (THREADS,), (job[()],))
+    gpu.launch("fused", "bce_with_logits_loss", x.dtype, grid, (THREADS,), (job[()],))
     return loss, grad
 
 
@@ -457,8 +457,8 @@ FUSED: KernelTable = {
     "linear_backward": _linear_backward,
     "cross_entropy": _cross_entropy,
     "cross_entropy_backward": _cross_entropy_backward,
-    "logistic_loss": _logistic_loss,
-    "logistic_loss_backward": _loss_backward,
+    "bce_with_logits_loss": _bce_with_logits_loss,
+    "bce_with_logits_loss_backward": _loss_backward,
     "layer_norm": _layer_norm,
     "layer_norm_backward": _layer_norm_backward,
 }

@@ -173,7 +173,7 @@ class Gpu:
         There is an address while a graph with dynamic numbers is captured: see graph.py.
         """
         graph = self.captured.graph
-        address = None if graph is None else graph.place(make, given)
+        address = None if graph is None else graph.slot(make, given)
         return make(**given), NULL if address is None else address
 
     def contiguous(self, x: Array) -> Array:
@@ -252,7 +252,7 @@ class Gpu:
         arrays: Sequence[Array | None],
         args: tuple[Any, ...] = (),
     ) -> None:
-        """Run NAME_strided(struct, *args) over arrays broadcast to a shape: see `strides.iterations`."""
+        """Run NAME_strided(struct, *args) over arrays of one shape: see `strides.iterations`."""
         pack = 16 // dtype.itemsize
         for struct, threads in strides.iterations(shape, arrays, pack):
             grid = self.blocks(threads)

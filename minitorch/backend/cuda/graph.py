@@ -8,7 +8,7 @@ A graph keeps the arguments that its launches got by value. Its kernels read dyn
 learning rate, a step's number, an offset in a random stream) from device memory instead:
 
     with capture(gpu, 0) as graph:
-        with graph.live(lambda: {"lr": group["lr"], "step": next(steps)}):
+        with graph.dynamic(lambda: {"lr": group["lr"], "step": next(steps)}):
             kernels["adam_"](params, means, squares, [], grads, lr=0.1, step=1, ...)
 
 Each replay asks once for the numbers, makes the launch's arguments of them, and copies these to the
@@ -98,7 +98,7 @@ class Graph:
             self._held[address] = array
 
     @contextmanager
-    def live(self, numbers: Numbers) -> Iterator[None]:
+    def dynamic(self, numbers: Numbers) -> Iterator[None]:
         """Within the block, kernels take their dynamic numbers from `numbers()`.
 
         It returns them by the names of the kernel's parameters. Each replay calls it once, in the
@@ -111,7 +111,7 @@ class Graph:
         finally:
             self._open = None
 
-    def place(self, make: Make, given: Mapping[str, Any]) -> np.uint64 | None:
+    def slot(self, make: Make, given: Mapping[str, Any]) -> np.uint64 | None:
         """The address of make(**given), with the numbers of the replay in `given`, for a kernel.
 
         make: returns a NumPy scalar or struct. None where no numbers are dynamic.

@@ -196,7 +196,9 @@ def plan(layout: Layout, processors: int, pack: int) -> Plan:
     if inner > 1 and n > 1 and abs(layout.kept_steps[1]) < abs(layout.reduced_steps[1]):
         kernel = "columns"
         if layout.reduced[0] == 1 and n * rows >= 4 * THREADS * most:  # else blocks are worth more
-            group = _group(min(pack, _COLUMNS), layout.kept, layout.kept_steps, layout.reduced_steps)
+            group = _group(
+                min(pack, _COLUMNS), layout.kept, layout.kept_steps, layout.reduced_steps
+            )
         lanes = _lanes(inner // group)
         across, least = -(-inner // (lanes * group)), THREADS // lanes
         tiles = outer * across

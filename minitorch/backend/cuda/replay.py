@@ -83,7 +83,7 @@ class _Repetition:
         params = {k: self._all(now(v)) for k, v in call.params.items()}
         lists = {k: list(v) for k, v in params.items() if type(v) is list}
         numbers = _numbers(call)
-        with nullcontext() if numbers is None else self._graph.live(numbers):
+        with nullcontext() if numbers is None else self._graph.dynamic(numbers):
             result = call.kernel(*self._all(call.args), **{**params, **lists})
         appended = {k: lists[k][len(params[k]) :] for k in call.appended}
         arrays = self._trace.arrays

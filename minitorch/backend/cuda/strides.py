@@ -1,7 +1,7 @@
 """Strided iteration over several arrays: broadcast to one shape, dimensions merged, in elements.
 
-`iterations` makes the struct `Iteration` of kernels/strides.cuh. A cache holds the parts of it that depend on
-shapes and strides alone.
+`iterations` makes the struct `Iteration` of kernels/strides.cuh. A cache holds those of its parts
+that depend on shapes and strides alone.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def iteration_type(n: int) -> np.dtype[Any]:
     )
 
 
-def iterations(shape: Dims, arrays: Sequence[Array | None], pack: int = 1) -> list[tuple[np.void, int]]:
+def iterations(
+    shape: Dims, arrays: Sequence[Array | None], pack: int = 1
+) -> list[tuple[np.void, int]]:
     """One struct `Iteration` for arrays broadcast to `shape` (None: a number in its stead), and how
     many threads have something to do.
 

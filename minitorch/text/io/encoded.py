@@ -113,7 +113,7 @@ def from_frequencies(counts: Mapping[str, int], sentences: int = 0) -> Encoded:
     return Encoded(list(counts), numbers, nothing, sentences, int(numbers.sum()))
 
 
-def watch(
+def with_progress(
     sentences: Iterable[Sequence[str]], what: str, progress: bool | None
 ) -> Iterator[Sequence[str]]:
     """The sentences, while a bar shows how far they are, words/s and the time left.
@@ -208,7 +208,7 @@ def encode(
         path.parent.mkdir(parents=True, exist_ok=True)
     opened = nullcontext() if path is None else replacing(path)
     with opened as unfinished, closing(_Writer(given, unfinished)) as writer:
-        for sentence in watch(sentences, "reading", progress):
+        for sentence in with_progress(sentences, "reading", progress):
             writer.add(sentence)
         if path is None:
             return writer.result()

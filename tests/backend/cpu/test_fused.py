@@ -30,7 +30,7 @@ def skip_gram(scale):
     return (x, y, weights), {"width": 3}
 
 
-def logistic_loss(dtype, scale, reduction):
+def bce_with_logits_loss(dtype, scale, reduction):
     x, target = scale * numbers(3, 5), RNG.uniform(size=(3, 5))
     return (x.astype(dtype),), {"target": target.astype(dtype), "reduction": reduction}
 
@@ -71,9 +71,9 @@ CASES = {
         ),
         lambda: cross_entropy("float32", targets=(-7, 2, 1, -7), ignore_index=-7),
     ],
-    "logistic_loss": [
+    "bce_with_logits_loss": [
         *(
-            lambda d=d, s=s, r=r: logistic_loss(d, s, r)
+            lambda d=d, s=s, r=r: bce_with_logits_loss(d, s, r)
             for d in FLOATS
             for s in (1, 200)
             for r in ("mean", "sum")

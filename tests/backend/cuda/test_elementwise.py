@@ -397,7 +397,9 @@ def test_places_past_32_bits():
     def narrow(shape, *steps):
         others = tuple((shape, step, 1) for step in steps[1:])
         ((form, _, _),) = strides._struct_tails(shape, 1, (1, steps[0]), others, (0,) * len(steps))
-        return strides.struct_of(strides.iteration_type(len(steps)), [0] * len(steps), form)["narrow"]
+        return strides.struct_of(strides.iteration_type(len(steps)), [0] * len(steps), form)[
+            "narrow"
+        ]
 
     assert not narrow((2**16, 2**16), (2**16, 1), (1, 2**16))
     assert not narrow((4, 4), (2**30, 1))

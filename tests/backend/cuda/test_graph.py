@@ -136,7 +136,7 @@ def test_optimizers_take_the_numbers_of_the_replay(name, dtype, under):
     on_gpu = [[under.put(a) for a in column] for column in host]
     numbers, on_cpu = _changing(name), _changing(name)
     captured = {"lr": 99.0, "step": 5, "first": True}
-    with under.capture() as graph, graph.live(lambda: next(numbers)):
+    with under.capture() as graph, graph.dynamic(lambda: next(numbers)):
         known = {k: captured[k] for k in next(_changing(name))}
         under.kernels[name](*on_gpu, **options, **known)
     limit = {"float32": 2e-6, "float64": 1e-13, "float16": 1e-2}[dtype]
@@ -161,7 +161,7 @@ def test_sparse_optimizers_take_the_numbers_of_the_replay(name, under):
     numbers, on_cpu = _changing(name), _changing(name)
     known = {"lr": 9.0, **({"step": 3} if name == "adam_rows_" else {})}
     given = ([under.put(rows)], [under.put(values)])
-    with under.capture() as graph, graph.live(lambda: next(numbers)):
+    with under.capture() as graph, graph.dynamic(lambda: next(numbers)):
         under.kernels[name](*on_gpu, *given, maximize=False, **options, **known)
     for _ in range(3):
         graph.replay()
@@ -187,7 +187,7 @@ def test_random_numbers_are_those_of_the_replay(name, under):
     params = {**DRAWS[name], **({"memo": []} if name == "dropout" else {"index": 0})}
     on_gpu = tuple(under.put(a) if isinstance(a, np.ndarray) else a for a in host)
     numbers = iter(places)
-    with under.capture() as graph, graph.live(lambda: next(numbers)):
+    with under.capture() as graph, graph.dynamic(lambda: next(numbers)):
         drawn = under.kernels[name](*on_gpu, seed=1, offset=1, **params)
     for place in places:
         graph.replay()
@@ -200,17 +200,17 @@ def test_each_live_block_is_asked_once_in_order(under):
     asked = []
     p, g = under.put(np.zeros(4, "float32")), under.put(np.ones(4, "float32"))
 
-    def live(name):
+    def dynamic(name):
         asked.append(name)
         return {"lr": 1.0}
 
     options = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
     options |= {"maximize": False, "first": False}
     with under.capture() as graph:
-        with graph.live(lambda: live("a")):
+        with graph.dynamic(lambda: dynamic("a")):
             for _ in range(2):
                 under.kernels["sgd_"]([p], [], [g], lr=0.0, **options)
-        with graph.live(lambda: live("b")):
+        with graph.dynamic(lambda: dynamic("b")):
             pass
     assert asked == []
     graph.replay()
@@ -226,7 +226,7 @@ def test_the_host_may_run_ahead_of_the_device(under):
     rates = iter(range(1, rounds + 1))
     options = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
     options |= {"maximize": True, "first": False}
-    with under.capture() as graph, graph.live(lambda: {"lr": next(rates)}):
+    with under.capture() as graph, graph.dynamic(lambda: {"lr": next(rates)}):
         under.kernels["sgd_"]([p], [], [g], lr=0.0, **options)
     for _ in range(rounds):
         graph.replay()
@@ -244,7 +244,7 @@ def test_a_replay_is_one_launch_of_the_host(under):
     rates = iter([0.1, 0.1, 0.2])
     with under.capture() as graph:
         under.kernels["exp"](x)
-        with graph.live(lambda: {"lr": next(rates)}):
+        with graph.dynamic(lambda: {"lr": next(rates)}):
             under.kernels["sgd_"]([p], [], [g], lr=0.0, **options)
     found = []
     for _ in range(3):
@@ -356,7 +356,7 @@ def test_too_many_numbers(under):
     rooms = graphs.CAPACITY // 16
 
     def draw(graph):
-        with graph.live(dict):
+        with graph.dynamic(dict):
             under.kernels["dropout"](x, p=0.5, seed=0, offset=0, memo=[])
 
     with under.capture() as graph:
