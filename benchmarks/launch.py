@@ -16,10 +16,10 @@ from minitorch.backend.cuda import build
 
 TITLE = "Host time of a launch"
 NOTES = """
-Microseconds that the host spends on an entry of the CUDA backend, median of the rounds (quartiles).
+Microseconds of the host for a kernel call of the CUDA backend, median of the rounds (quartiles).
 There is no GPU: the arrays are CuPy's own, over addresses that nobody reads, and what would ask the
 driver is stood in for, so that no kernel and no cuBLAS call runs: the pool of CuPy's memory and its
-launches (some 2 µs each) are not in it. "entry" is the whole call, "arrays" making as many arrays
+launches (some 2 µs each) are not in it. "call" is the whole call, "arrays" making as many arrays
 of those shapes as it makes: the difference is minitorch's own Python, and what it asks of CuPy's
 arrays. Tracked ops add what `overhead` measures.
 """
@@ -90,7 +90,7 @@ FLOAT, LONG = np.dtype(np.float32), np.dtype(np.int64)
 LAYERS = [(512, 784), (512,), (256, 512), (256,), (10, 256), (10,)]
 ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "step": 3}
 ADAM |= {"decoupled": False, "maximize": False}
-# Name, entry, its arguments (shapes stand for float32 arrays), its options, launches.
+# Name, kernel, its arguments (shapes stand for float32 arrays), its options, launches.
 Case = tuple[str, tuple[Any, ...], dict[str, Any], int]
 
 
@@ -150,9 +150,9 @@ def _given(stand: Stand, value: Any) -> Any:
     return value
 
 
-def entry(case: str) -> Callable[[], Any]:
-    """The entry alone, as an op calls it."""
-    stand, entries = _device()
+def call(case: str) -> Callable[[], Any]:
+    """The kernel alone, as an op calls it."""
+    stand, kernels = _device()
     name, arguments, options, _ = TABLE[case]
     given = [_given(stand, value) for value in arguments]
     params = {
@@ -161,13 +161,13 @@ def entry(case: str) -> Callable[[], Any]:
     }
     if name == "index":
         params["index"] = tuple(params["index"])
-    return partial(entries[name], *given, **params)
+    return partial(kernels[name], *given, **params)
 
 
 def arrays(case: str) -> Callable[[], Any]:
-    """Making the arrays that the entry makes."""
+    """Making the arrays that the kernel makes."""
     stand, _ = _device()
-    step = entry(case)
+    step = call(case)
     step()  # what is made once
     stand.made = []
     step()
@@ -180,10 +180,10 @@ def arrays(case: str) -> Callable[[], Any]:
     return make
 
 
-CONTESTANTS = {"entry": entry, "arrays": arrays}
-COLUMNS = [("difference", "entry", "arrays")]
+CONTESTANTS = {"call": call, "arrays": arrays}
+COLUMNS = [("difference", "call", "arrays")]
 TARGETS = [
-    Target(case, "difference", "entry", "arrays", LIMIT * launches)
+    Target(case, "difference", "call", "arrays", LIMIT * launches)
     for case, (_, _, _, launches) in TABLE.items()
 ]
 

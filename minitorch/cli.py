@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with (
             _terminated_as_interrupted(),
-            _told_on_stderr(log=not (getattr(args, "quiet", True) or sys.stderr.isatty())),
+            _logged_on_stderr(log=not (getattr(args, "quiet", True) or sys.stderr.isatty())),
         ):
             return args.run(args) or 0
     except KeyboardInterrupt as stop:
@@ -104,7 +104,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 @contextmanager
-def _told_on_stderr(log: bool) -> Iterator[None]:
+def _logged_on_stderr(log: bool) -> Iterator[None]:
     """Warnings in one line each, and with `log` how far work is, which a terminal's bars show."""
     handler = logging.StreamHandler()
     logger = logging.getLogger("minitorch")
@@ -405,8 +405,8 @@ def _analogy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("vectors", type=Path, metavar="VECTORS", help=_ANY_VECTORS)
     parser.add_argument("a", metavar="A", help="A is to")
     parser.add_argument("b", metavar="B", help="B as")
-    told = "C is to the words printed: man king woman gives queen"
-    parser.add_argument("c", metavar="C", help=told)
+    text = "C is to the words printed: man king woman gives queen"
+    parser.add_argument("c", metavar="C", help=text)
     _topn(parser)
 
 
@@ -420,7 +420,7 @@ def _projector_arguments(parser: argparse.ArgumentParser) -> None:
     add("vectors", type=Path, metavar="VECTORS", help=_ANY_VECTORS)
     add("--out", type=Path, default=Path("projector.html"), metavar="FILE", help="page to write")
     add("--top", type=_count, default=5000, metavar="N", help="words shown, the first of the file")
-    add("--neighbors", type=_count, default=10, metavar="N", help="nearest words told for each")
+    add("--neighbors", type=_count, default=10, metavar="N", help="nearest words shown for each")
     add("--tsv", type=Path, metavar="DIR", help="also vectors.tsv and metadata.tsv of these words")
     parser.epilog = (
         "The page needs no network. The two .tsv files are for projector.tensorflow.org."
@@ -545,8 +545,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Say each option's default, unless its help already does."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        told = action.default in (None, argparse.SUPPRESS) or action.nargs == 0
-        if not action.option_strings or told or "default" in (action.help or ""):
+        none = action.default in (None, argparse.SUPPRESS) or action.nargs == 0
+        if not action.option_strings or none or "default" in (action.help or ""):
             return action.help
         return f"{action.help} (default: %(default)s)"
 

@@ -461,9 +461,11 @@ def functional_call(
     unexpected = [name for name in given if name not in slots]
     if unexpected or (strict and missing):
         lines = [("Unexpected", unexpected), ("Missing", missing if strict else [])]
-        told = [f"{what} key(s): {', '.join(map(repr, names))}." for what, names in lines if names]
+        faults = [
+            f"{what} key(s): {', '.join(map(repr, names))}." for what, names in lines if names
+        ]
         kind = type(module).__name__
-        raise RuntimeError(f"functional_call: {kind}: {' '.join(told)}")
+        raise RuntimeError(f"functional_call: {kind}: {' '.join(faults)}")
     if tie_weights:
         given = _tied(slots, given)
     arguments = () if args is None else args if isinstance(args, tuple) else (args,)

@@ -8,7 +8,7 @@
 SimError names kernel, block, thread, source line and array. Every launch is stopped by
 
 - an access outside of an array, if it reaches the next page (arrays end at one, up to 15 bytes);
-- `__syncthreads()` that not all threads of a block reach, or reach at different places;
+- `__syncthreads()` that not all threads of a block reach, or reach at different lines;
 - warp operations whose mask is wrong, differs between lanes, or names lanes that are not there;
 - an integer division by zero, a full stack, a misaligned 128-bit access, `__trap()`;
 - a grid, block, amount of shared memory or argument that the device or the kernel does not take.
@@ -20,7 +20,7 @@ With `checked=True` also by
 - a read of global or shared memory that nobody has written;
 - a race in shared or global memory, within a warp, within a block, or between blocks. Barriers,
   `__syncwarp()`, atomics on both sides, and results published by `__threadfence()` and an atomic
-  are understood; two threads that write the same value to one place are a race all the same;
+  are understood; two threads that write the same value to one address are a race all the same;
 - signed integer overflow and shifts by too many bits.
 
 What a launch does not show: a bug that the data at hand does not reach, and one order of threads

@@ -81,7 +81,7 @@ def _write(name: str, kernel: Function, arrays: Sequence[Any], params: dict[str,
             raise
         raise RuntimeError(
             f"{name.rstrip('_')}_: this tensor is expanded or read-only: several of its "
-            "elements share one place in memory; clone() it before writing"
+            "elements share one address; clone() it before writing"
         ) from None
 
 

@@ -32,7 +32,7 @@ class Counts(NamedTuple):
 
 
 def count(path: Callable[[], object]) -> Counts:
-    """Walk the path once and count."""
+    """Run the path once and count."""
     seen: list[str] = []
 
     def profile(frame: FrameType, event: str, arg: object) -> None:
@@ -92,7 +92,7 @@ PATHS = {
 
 
 def measure() -> dict[str, Counts]:
-    """The counts of each path, walked once before."""
+    """The counts of each path, which ran once before."""
     found = {}
     for name, make in PATHS.items():
         make()()

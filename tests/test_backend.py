@@ -20,23 +20,23 @@ class OtherArray(np.ndarray):
 
 
 def _other(function):
-    def entry(*args, **kwargs):
+    def kernel(*args, **kwargs):
         return np.asarray(function(*args, **kwargs)).view(OtherArray)
 
-    return entry
+    return kernel
 
 
 @pytest.fixture
 def other():
     """A second device with two numbers, which computes as the cpu does."""
     cpu = backend.named("cpu")
-    entries = {name: _other(f) for name, f in cpu.kernels.items()}
-    entries["transfer"] = transfer
+    kernels = {name: _other(f) for name, f in cpu.kernels.items()}
+    kernels["transfer"] = transfer
     backend.register(
         backend.Backend(
             name="other",
             array_type=OtherArray,
-            kernels=entries,
+            kernels=kernels,
             views=cpu.views,
             from_host=lambda array, index: array.copy().view(OtherArray),
             to_host=lambda array: np.array(array),

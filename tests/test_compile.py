@@ -770,9 +770,9 @@ def test_a_guard_compares_what_was_edited_alone(monkeypatch):
 def entries_in_place():
     serving = {there.array_type: there.kernels for there in backend.registered()}
     return all(
-        entry is serving[array_type][name]
+        kernel is serving[array_type][name]
         for name, op in REGISTRY.items()
-        for array_type, entry in op.kernels.items()
+        for array_type, kernel in op.kernels.items()
         if array_type in serving  # and not that of a test
     )
 

@@ -126,8 +126,8 @@ def test_what_stands_before_kernels_sees_them(dot, scaled):
     x, y = vectors()
     seen = []
 
-    def wrap(op, array_type, entry):
-        return lambda *args, **params: seen.append(op.name) or entry(*args, **params)
+    def wrap(op, array_type, kernel):
+        return lambda *args, **params: seen.append(op.name) or kernel(*args, **params)
 
     with intercepted(wrap):
         scaled(dot(x, y), by=2).backward()

@@ -84,7 +84,7 @@ def test_higher_order_leaves_no_garbage():
 
 
 def test_saved_values_go_as_backward_passes():
-    """While the walk is at the first op, what the last one saved must be gone already."""
+    """While the backward pass is at the first op, what the last one saved must be gone already."""
     x = ours(A, True)
     alive = []
 

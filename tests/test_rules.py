@@ -1,4 +1,4 @@
-"""The tables agree: registry, backends, views, entries that write into `out`."""
+"""The tables agree: registry, backends, views, kernels that write into `out`."""
 
 import inspect
 
@@ -21,7 +21,7 @@ BITS = X > 0.5
 ROWS = np.array([2, 0, 2])
 PLACES = np.array([[0, 1, 2, 3], [1, 1, 0, 0]])
 
-# Arguments for each entry that allocates its result, where they are not one or two matrices.
+# Arguments for each kernel that allocates its result, where they are not one or two matrices.
 ARGUMENTS = {
     **{name: ((X,), {}) for name in (
         "neg", "abs", "sign", "floor", "ceil", "trunc", "round", "relu", "exp", "log", "log1p",
@@ -70,7 +70,7 @@ ARGUMENTS = {
     "sum_squares": ((X, Y), {}),
     "dropout": ((X,), {"p": 0.3, "seed": 1, "offset": 2, "memo": []}),
 }  # fmt: skip
-# Entries that do not allocate one result of their own: nothing to write into.
+# Kernels that do not allocate one result of their own: nothing to write into.
 WITHOUT_OUT = set(CPU.views) | {
     name
     for name, op in REGISTRY.items()

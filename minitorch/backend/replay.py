@@ -101,9 +101,12 @@ class Trace(ABC):
 
     @abstractmethod
     def build(
-        self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
+        self,
+        results: Sequence[Array],
+        inputs: Sequence[Array],
+        known: dict[int, Array] | None = None,
     ) -> tuple[Replay, list[Array]]:
-        """A replay of `items`, and the arrays in which it leaves those of `keep`.
+        """A replay of `items`, and the arrays in which it leaves those of `results`.
 
         These hold their values until the next replay. inputs: the arrays of the step's arguments.
         known: by an array's id, the array in which an earlier build leaves it. Raises CannotRecord.
@@ -158,9 +161,9 @@ class Trace(ABC):
         """The host callbacks among the items from `start` on."""
         return [item for item in self.items[start:] if isinstance(item, HostCallback)]
 
-    def needed(self, keep: Sequence[Array]) -> list[Call | HostCallback]:
+    def needed(self, results: Sequence[Array]) -> list[Call | HostCallback]:
         """The items that have an effect or a result that is used, in order."""
-        live = {self.memory(a) for a in keep}
+        live = {self.memory(a) for a in results}
         needed: list[Call | HostCallback] = []
         for item in reversed(self.items):
             if isinstance(item, Call):

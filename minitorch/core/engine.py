@@ -381,12 +381,12 @@ def backward(
     retain_graph: keep the saved tensors, to call backward again (default: as create_graph).
     create_graph: record this pass too, for higher derivatives. inputs: only these accumulate.
     """
-    keep = create_graph if retain_graph is None else retain_graph
-    seeds = _seeds("backward", tensors, grad_tensors, not (keep or create_graph))
+    retain = create_graph if retain_graph is None else retain_graph
+    seeds = _seeds("backward", tensors, grad_tensors, not (retain or create_graph))
     if inputs is None:
         enabled, grad_mode.enabled = grad_mode.enabled, create_graph
         try:
-            backward_pass(seeds, None, keep)
+            backward_pass(seeds, None, retain)
         finally:
             grad_mode.enabled = enabled
         return
@@ -394,7 +394,7 @@ def backward(
     if not chosen:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
     with set_grad_enabled(create_graph):
-        found = backward_pass(seeds, [x.node for x in chosen], keep)
+        found = backward_pass(seeds, [x.node for x in chosen], retain)
         for x in chosen:
             if id(x.node) in found:
                 _accumulate(x.node, found[id(x.node)])
@@ -419,10 +419,10 @@ def grad(
         raise ValueError("grad: inputs is empty")
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: materialize_grads=True needs allow_unused=True or None")
-    keep = create_graph if retain_graph is None else retain_graph
-    seeds = _seeds("grad", outputs, grad_outputs, not (keep or create_graph))
+    retain = create_graph if retain_graph is None else retain_graph
+    seeds = _seeds("grad", outputs, grad_outputs, not (retain or create_graph))
     with set_grad_enabled(create_graph):
-        found = backward_pass(seeds, [x.node for x in chosen], keep)
+        found = backward_pass(seeds, [x.node for x in chosen], retain)
     del seeds
     result: list[Any] = []
     for i, x in enumerate(chosen):

@@ -402,7 +402,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         if not same:
             raise RuntimeError(
                 f"cat: tensors[{i}] has shape {tuple(x.shape)}, which differs from "
-                f"{tuple(first.shape)} in other places than dimension {d}"
+                f"{tuple(first.shape)} in other dimensions than {d}"
             )
     parts = [x.to(dtype) for x in tensors]
     return _cat(*parts, dim=d, lengths=tuple(x.shape[d] for x in parts))

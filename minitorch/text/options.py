@@ -79,15 +79,15 @@ def _number(value: Any) -> Any:
 
 # ---------------------------------------------------------------------- names of gensim 3
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorator: arguments of these names are refused, and the error tells the new ones."""
+    """Decorator: arguments of these names are refused; the error names the new ones."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             old = names.keys() & kwargs.keys()
             if old:
-                told = ", ".join(f"{name} is {names[name]} now" for name in sorted(old))
-                raise TypeError(f"{function.__qualname__}: {told} (as in gensim 4)")
+                changes = ", ".join(f"{name} is {names[name]} now" for name in sorted(old))
+                raise TypeError(f"{function.__qualname__}: {changes} (as in gensim 4)")
             return function(*args, **kwargs)
 
         return checked
@@ -102,17 +102,17 @@ class _Moved:
         self.new = new
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.told = f"{owner.__name__}.{name}"
+        self.name = f"{owner.__name__}.{name}"
 
     def __get__(self, instance: object, owner: type | None = None) -> NoReturn:
-        raise AttributeError(f"{self.told} is {self.new} now (as in gensim 4)")
+        raise AttributeError(f"{self.name} is {self.new} now (as in gensim 4)")
 
     def __set__(self, instance: object, value: object) -> NoReturn:
         self.__get__(instance)
 
 
 def moved(names: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
-    """Class decorator: attributes of these names are refused, and the error tells the new ones."""
+    """Class decorator: attributes of these names are refused; the error names the new ones."""
 
     def decorate(cls: type[T]) -> type[T]:
         for name, new in names.items():

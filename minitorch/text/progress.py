@@ -39,7 +39,7 @@ class Progress:
             unit_scale=True,
             disable=hidden(progress),
         )
-        self.told = time.monotonic()
+        self.logged = time.monotonic()
 
     def name(self, what: str) -> None:
         """Set the name of the work from here on."""
@@ -51,8 +51,8 @@ class Progress:
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.done)
         self.done = done
-        if self.bar.disable and time.monotonic() - self.told >= _SECONDS:
-            self.told = time.monotonic()
+        if self.bar.disable and time.monotonic() - self.logged >= _SECONDS:
+            self.logged = time.monotonic()
             share = f" {done / self.total:.1%}," if self.total else ""
             logger.info("%s:%s %s", self.what, share, note)
 

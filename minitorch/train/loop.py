@@ -436,11 +436,11 @@ def _not_finite(loader: DataLoader) -> str | None:
 
 def _line(row: Row, epochs: int) -> str:
     measured = [key for key in row if f"val_{key}" in row]
-    told = [
+    shown = [
         " ".join(f"{key} {row[prefix + key]:.4f} " for key in measured).rstrip()
         for prefix in ("", "val_")
     ]
     return (
-        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  {told[0]}  validation {told[1]}  "
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  {shown[0]}  validation {shown[1]}  "
         f"{row['images_per_second']:,.0f} images/s"
     )

@@ -141,9 +141,9 @@ def test_errors_of_backward_tell_of_the_forward_call():
 
 
 def standing():
-    entries = {name: dict(op.kernels) for name, op in REGISTRY.items()}
+    kernels = {name: dict(op.kernels) for name, op in REGISTRY.items()}
     rules = {name: (op.vjp, op.jvp) for name, op in REGISTRY.items()}
-    return Node.__init__, rules, entries
+    return Node.__init__, rules, kernels
 
 
 def test_nothing_is_left_behind():

@@ -49,16 +49,19 @@ class NumpyTrace(Trace):
         return id(root(a))
 
     def build(
-        self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
+        self,
+        results: Sequence[Array],
+        inputs: Sequence[Array],
+        known: dict[int, Array] | None = None,
     ) -> tuple[Replay, list[Array]]:
-        """A replay of `items`, and the arrays in which it leaves those of `keep`: the same."""
+        """A replay of `items`, and the arrays in which it leaves those of `results`: the same."""
         items = [
             item
-            for item in self.needed(keep)
+            for item in self.needed(results)
             if isinstance(item, HostCallback) or not (item.name in VIEWS or item.name == "empty")
         ]
         temps = [_temps(item) if isinstance(item, Call) else [] for item in items]
-        outside = [*keep, *(known or {}).values()]
+        outside = [*results, *(known or {}).values()]
         lives = self._lifetimes(items, {self.memory(a) for a in outside})
         lives |= {id(a): (a, i, i) for i, of_call in enumerate(temps) for a in of_call}
         memory = Memory(lives)
@@ -70,7 +73,7 @@ class NumpyTrace(Trace):
                 made = {id(memory.moved(a)) for a in self._made_by(item)}
                 placed = _with(item, memory.moved)
                 replay.append(placed, made, [memory.moved(a) for a in of_call])
-        return replay, list(keep)
+        return replay, list(results)
 
     def _made_by(self, call: Call) -> list[Array]:
         """The arrays that a call returns in new memory."""

@@ -118,7 +118,7 @@ def _on_device(gpu: Gpu, op: str, kernel: Callable[..., Any]) -> Callable[..., A
                 elif device != number:
                     raise _mixed(op, f"{gpu.name}:{number}", f"{gpu.name}:{device}")
                 if captured.graph is not None:
-                    captured.graph.keep(item)
+                    captured.graph.hold(item)
             elif kind is list or kind is tuple:
                 number = look(item, number)
             elif kind is np.ndarray:

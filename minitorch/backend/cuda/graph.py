@@ -91,7 +91,7 @@ class Graph:
         self._own.add(int(found.mem.ptr))
         return found
 
-    def keep(self, array: Array) -> None:
+    def hold(self, array: Array) -> None:
         """Hold on to memory from outside that captured work reads or writes."""
         address = int(array.data.mem.ptr)
         if address not in self._own:

@@ -26,24 +26,27 @@ class GraphTrace(Trace):
         return int(a.data.mem.ptr) if a.size else id(a)
 
     def build(
-        self, keep: Sequence[Array], inputs: Sequence[Array], known: dict[int, Array] | None = None
+        self,
+        results: Sequence[Array],
+        inputs: Sequence[Array],
+        known: dict[int, Array] | None = None,
     ) -> tuple[Replay, list[Array]]:
-        """A replay of `items`, and the arrays in which it leaves those of `keep`."""
-        items = self.needed(keep)
+        """A replay of `items`, and the arrays in which it leaves those of `results`."""
+        items = self.needed(results)
         calls = [item for item in items if isinstance(item, Call)]
         callbacks = [item.run for item in items if isinstance(item, HostCallback)]
         if not calls:
-            return Replay(_in_order(callbacks)), [(known or {}).get(id(a), a) for a in keep]
+            return Replay(_in_order(callbacks)), [(known or {}).get(id(a), a) for a in results]
         index = int(next(self.arrays((calls[0].args, calls[0].params, calls[0].result))).device.id)
         try:
             with capture(self._gpu, index) as graph:
-                repetition = _Repetition(self, graph, calls, keep, known or {})
+                repetition = _Repetition(self, graph, calls, results, known or {})
                 for i, call in enumerate(calls):
                     repetition.make(i, call)
         except CaptureError as error:
             raise CannotRecord(str(error)) from error
         launch = graph.replay
-        return Replay(_in_order([*callbacks, launch])), [repetition.stands_for(a) for a in keep]
+        return Replay(_in_order([*callbacks, launch])), [repetition.stands_for(a) for a in results]
 
 
 def _in_order(works: Sequence[Callable[[], Any]]) -> Callable[[], None]:
@@ -62,7 +65,7 @@ class _Repetition:
         trace: GraphTrace,
         graph: Graph,
         calls: Sequence[Call],
-        keep: Sequence[Array],
+        results: Sequence[Array],
         known: dict[int, Array],
     ) -> None:
         self._trace = trace
@@ -72,7 +75,7 @@ class _Repetition:
         for i, call in enumerate(calls):
             for a in trace.arrays((call.args, call.params)):
                 self._last[id(a)] = i
-        self._last.update((id(a), len(calls)) for a in keep)
+        self._last.update((id(a), len(calls)) for a in results)
 
     def stands_for(self, a: Array) -> Array:
         """The array that a replay uses instead of `a`."""

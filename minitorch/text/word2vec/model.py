@@ -293,8 +293,8 @@ class Word2Vec(Predictions):
     ) -> dict[str, int]:
         """The second third of `build_vocab`: choose words; returns the numbers of `vocab.report`.
 
-        min_count, sample: instead of the constructor's, from here on. dry_run: only tell the
-        numbers. Raises RuntimeError without a scanned corpus, NoWordsError if no word is left.
+        min_count, sample: instead of the constructor's, from here on. dry_run: only return
+        the numbers. Raises RuntimeError without a scanned corpus, NoWordsError if no word is left.
         """
         if self._scanned is None:
             raise RuntimeError("Word2Vec: prepare_vocab: scan_vocab has to come first")
@@ -304,10 +304,10 @@ class Word2Vec(Predictions):
         sample = real("prepare_vocab: sample", sample or self.sample)
         source, corpus = self._scanned
         kept = kept_words(corpus, min_count, self.max_final_vocab, trim_rule)
-        told = report(corpus, kept, sample)
+        numbers = report(corpus, kept, sample)
         self.effective_min_count = effective_min_count(corpus, min_count, self.max_final_vocab)
         if dry_run:
-            return told
+            return numbers
         if update:
             vocab = self.vocab.extended(corpus, kept)
         else:
@@ -316,7 +316,7 @@ class Word2Vec(Predictions):
         self.min_count, self.sample = min_count, sample
         if not keep_raw_vocab:
             self._scanned = None
-        return told
+        return numbers
 
     def prepare_weights(self, update: bool = False) -> None:
         """The last third of `build_vocab`: `init_weights` or `update_weights`."""
@@ -671,9 +671,11 @@ class Word2Vec(Predictions):
         )
 
 
-# The constructor is the dataclass's; it is told what it takes, as it is written in other functions.
-_told = Word2Vec.__init__.__annotations__
-_told |= {name: re.sub(r"InitVar\[(.*)\]", r"\1", said) for name, said in _told.items() if said}
+# The dataclass makes the constructor; its annotations say InitVar, those of a function do not.
+_annotations = Word2Vec.__init__.__annotations__
+_annotations |= {
+    name: re.sub(r"InitVar\[(.*)\]", r"\1", said) for name, said in _annotations.items() if said
+}
 Word2Vec.__init__ = renamed(size="vector_size", iter="epochs")(Word2Vec.__init__)  # type: ignore[method-assign]
 
 

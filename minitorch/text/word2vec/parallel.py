@@ -40,7 +40,7 @@ _LOOKS = 1000  # turns of a waiting loop between two looks whether the parent is
 _MAIN = "from minitorch.text.word2vec.worker import main; main()"
 NUMBER = 4  # bytes of the number of a worker whose end is asked for
 _PATIENCE, _LONGEST_STATUS = 10, 16  # seconds, bytes of the word about a worker that has ended
-_LAST_WORDS = 4000  # bytes of what workers have printed that are told
+_LAST_WORDS = 4000  # bytes of what workers have printed, in an error
 _SUSPECTED = {"SIGKILL": " (is there too little memory?)", "SIGBUS": " (is a disk full?)"}
 ROUND, LEG = 1 << 24, 1 << 44  # of a clock of `Turns`
 
@@ -222,10 +222,10 @@ class Starting:
 
     def end_of(self, worker: _Worker, fault: str) -> str:
         """Which worker has ended, how, and what all of them have printed."""
-        told = [f"worker {worker.number + 1} of {len(self.workers)} {fault or self._end(worker)}"]
+        lines = [f"worker {worker.number + 1} of {len(self.workers)} {fault or self._end(worker)}"]
         self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - _LAST_WORDS))
         words = self.errors.read().decode(errors="replace").strip()
-        return "\n".join([*told, words] if words else told)
+        return "\n".join([*lines, words] if words else lines)
 
     def _end(self, worker: _Worker) -> str:
         """How a process has ended, of which its own parent knows; or how that parent has."""

@@ -297,8 +297,8 @@ class Run:
                 position.pairs += pairs
                 before, position.word = position.word, min(position.word + self.length, self.words)
                 rate = (position.word - words) / max(time.perf_counter() - began, 1e-9)
-                told = f"{rate:,.0f} words/s, loss={self._mean():.4f}"
-                shown.show(position.epoch * self.words + position.word, told)
+                text = f"{rate:,.0f} words/s, loss={self._mean():.4f}"
+                shown.show(position.epoch * self.words + position.word, text)
                 self.unsaved += position.word - before
             if position.word < self.words:
                 self._save_if_due(stop)

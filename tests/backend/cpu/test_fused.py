@@ -1,4 +1,4 @@
-"""Entries of fused ops write into `out`: the same numbers, bit for bit, in the same memory."""
+"""Kernels of fused ops write into `out`: the same numbers, bit for bit, in the same memory."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def recurrent(gates, kinds, dtype, steps=4, n=3, size=2, **params):
 
 
 FLOATS = ("float16", "float32", "float64")
-# Arguments of the forward entry; two drawings of each are of the same shapes.
+# Arguments of the forward kernel; two drawings of each are of the same shapes.
 CASES = {
     "linear": [
         *(lambda d=d: linear(d, 7, activation="relu") for d in FLOATS),
@@ -102,7 +102,7 @@ EACH = [(name, i) for name, makers in CASES.items() for i in range(len(makers))]
 
 
 def written(name, arguments, params, out):
-    """What the entry gives without `out` and with it; both must be equal to the last bit."""
+    """What the kernel gives without `out` and with it; both must be equal to the last bit."""
     expected = CPU[name](*arguments, **params)
     given = CPU[name](*arguments, **params, out=out)
     assert len(given) == len(expected) == len(out)

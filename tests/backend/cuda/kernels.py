@@ -1,4 +1,4 @@
-"""One entry on the simulated GPU against the same entry on the CPU."""
+"""One kernel on the simulated GPU against the same kernel on the CPU."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def assert_same(given, expected, tolerance=None):
 
 
 def both(op, *args, tolerance=None, **params):
-    """Run an entry on both devices and compare. args: NumPy arrays, or (host, device) pairs."""
+    """Run a kernel on both devices and compare. args: NumPy arrays, or (host, device) pairs."""
     pairs = [a if isinstance(a, tuple) else (a, put(a)) for a in args]
     expected = CPU[op](*[host for host, _ in pairs], **params)
     given = SIM[op](*[device for _, device in pairs], **{k: put(v) for k, v in params.items()})

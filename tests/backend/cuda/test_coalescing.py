@@ -124,9 +124,9 @@ EXCEPTIONS = {
     "transposed": ("add_strided_f32", "one of the operands is read across its rows"),
     "elements": ("take_f32", "elements are picked from anywhere"),
     "gather": ("take_f32", "elements are picked from anywhere in a row"),
-    "nonzero": ("write_nonzero_b8", "each place found is written as a row of two numbers"),
+    "nonzero": ("write_nonzero_b8", "each index found is written as a row of two numbers"),
     "sort of a long row": ("sort_scatter_f32", "of a tile's elements few go side by side"),
-    "put": ("claim_i64", "which of several values wins is noted at scattered places"),
+    "put": ("claim_i64", "which of several values wins is noted at scattered addresses"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Elementwise entries, copies and conversions on the simulated GPU, against the CPU's entries."""
+"""Elementwise kernels, copies and conversions on the simulated GPU, against the CPU's kernels."""
 
 import itertools
 
@@ -22,7 +22,7 @@ SIM = backend.named("sim").kernels
 FLOATS = ["float16", "float32", "float64"]
 WHOLE = ["uint8", "int8", "int16", "int32", "int64"]
 DTYPES = [*FLOATS, *WHOLE, "bool"]
-# Ops by the dtypes that they have: NumPy's own choice where the CPU's entry is a ufunc.
+# Ops by the dtypes that they have: NumPy's own choice where the CPU's kernel is a ufunc.
 EVERYWHERE = ["add", "mul", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "pow"]
 ON_NUMBERS = ["sub", "floor_divide", "remainder"]
 ON_BITS = ["bitwise_and", "bitwise_or", "bitwise_xor"]

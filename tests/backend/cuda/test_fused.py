@@ -65,7 +65,7 @@ def build(request):
 
 @pytest.fixture
 def own_gemm():
-    gpu = SIM["matmul"].__closure__  # the entry's Gpu, wherever the table has bound it
+    gpu = SIM["matmul"].__closure__  # the kernel's Gpu, wherever the table has bound it
     found = [c.cell_contents for c in gpu if hasattr(c.cell_contents, "own_gemm")]
     found[0].own_gemm = True
     yield

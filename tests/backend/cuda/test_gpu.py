@@ -84,7 +84,7 @@ def test_both_transposed_is_a_plain_iteration():
     x, out = sample("float32", (40, 48)), put(np.zeros((40, 96), "float32"))
     minitorch.sim.clear()
     SIM["copy_"](out[:, 48:].T, put(x).T)
-    (launch,) = [entry for entry in minitorch.sim.launches() if entry.kind == "kernel"]
+    (launch,) = [one for one in minitorch.sim.launches() if one.kind == "kernel"]
     assert launch.name == "from_f32_strided_f32"
     assert_same(out, np.concatenate([np.zeros_like(x), x], 1))
 

@@ -1,4 +1,4 @@
-"""Captured work replays as the entries that were captured: on the device under test, or on sim."""
+"""Captured work replays as the kernels that were captured: on the device under test, or on sim."""
 
 import gc
 import itertools
@@ -22,7 +22,7 @@ FLOAT32 = np.dtype("float32")
 
 
 class Under:
-    """Entries of a device, and copies to and from it."""
+    """Kernels of a device, and copies to and from it."""
 
     def __init__(self, name):
         self.serving = backend.named(name)

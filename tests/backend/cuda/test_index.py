@@ -1,4 +1,4 @@
-"""Reading and writing by position on the simulated GPU, against the CPU's entries."""
+"""Reading and writing by position on the simulated GPU, against the CPU's kernels."""
 
 import itertools
 

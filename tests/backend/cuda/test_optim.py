@@ -1,4 +1,4 @@
-"""Optimizers on the simulated GPU: their kernels against the CPU's entries, training as on cpu."""
+"""Optimizers on the simulated GPU: their kernels against the CPU's kernels, training as on cpu."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def drawn(shapes, dtype, states, seed=0):
 
 
 def compare(name, columns, options, dtype, rows=()):
-    """Run the entry of both devices; all that it changed must agree."""
+    """Run the kernel of both devices; all that it changed must agree."""
     theirs = [[a.copy() for a in column] for column in columns]
     mine = [[on_sim(a) for a in column] for column in columns]
     CPU[name](*theirs, **options)
@@ -272,12 +272,12 @@ def test_rows_are_changed_without_waiting_and_in_two_steps():
 @pytest.mark.parametrize("bad", [-1, 5])
 @pytest.mark.parametrize(("name", "states", "options"), ROWS, ids=[r[0] for r in ROWS])
 def test_a_row_that_there_is_not(name, states, options, bad, device):
-    entries, put = {"cpu": (CPU, np.asarray), "sim": (SIM, on_sim)}[device]
+    kernels, put = {"cpu": (CPU, np.asarray), "sim": (SIM, on_sim)}[device]
     whole = [[put(np.ones((5, 2), np.float32))] for _ in range(1 + states)]
     rows, values = put(np.array([1, bad])), put(np.ones((2, 2), np.float32))
 
     def step():
-        entries[name](*whole, [rows], [values], **options, maximize=False)
+        kernels[name](*whole, [rows], [values], **options, maximize=False)
         minitorch.zeros(1, device=device).tolist()
 
     with pytest.raises(IndexError, match=rf"{name}: row: {bad} is out of range \[0, 5\)"):

@@ -1,4 +1,4 @@
-"""Reductions, softmax, running sums and argsort on the simulated GPU, against the CPU's entries
+"""Reductions, softmax, running sums and argsort on the simulated GPU, against the CPU's kernels
 (in float64 where that says more)."""
 
 import itertools
@@ -42,14 +42,14 @@ def sample(shape, dtype, seed=0):
 
 
 def reference(op, x, *args, **kwargs):
-    """The CPU's entry, floats in float64 and then in their own dtype again."""
+    """The CPU's kernel, floats in float64 and then in their own dtype again."""
     if x.dtype.kind != "f" or op in ("any", "all", "argmax", "argmin", "argsort"):
         return np.asarray(CPU[op](x, *args, **kwargs))
     return np.asarray(CPU[op](x.astype(np.float64), *args, **kwargs)).astype(x.dtype)
 
 
 def check(gpu, op, x, *args, **kwargs):
-    """The GPU's entry of a host array (or a view of a device array, with its host twin)."""
+    """The GPU's kernel of a host array (or a view of a device array, with its host twin)."""
     host, device = x if isinstance(x, tuple) else (x, sim.asarray(x))
     given = REDUCTIONS[op](gpu, device, *args, **kwargs).get()
     expected = reference(op, host, *args, **kwargs)
@@ -155,7 +155,7 @@ def kernels(run):
     """The names of the kernels that a call launches."""
     simulated.clear()
     run()
-    return [entry.name for entry in simulated.launches() if entry.kind == "kernel"]
+    return [launch.name for launch in simulated.launches() if launch.kind == "kernel"]
 
 
 # op, shape, dim, the kernels that are to run: each kernel of the three files at least once.

@@ -131,28 +131,28 @@ WORK = {
 
 
 def launched(op, work):
-    """What the log has when the entry of `op` runs within `work`: (kind, name) pairs."""
+    """What the log has when the kernel of `op` runs within `work`: (kind, name) pairs."""
     array_type = backend.named("sim").array_type
-    entries, found = REGISTRY[op].kernels, []
+    kernels, found = REGISTRY[op].kernels, []
     real = SIM[op]
 
     def spy(*args, **params):
         minitorch.sim.clear()
         result = real(*args, **params)
-        found.extend((entry.kind, entry.name) for entry in minitorch.sim.launches())
+        found.extend((launch.kind, launch.name) for launch in minitorch.sim.launches())
         return result
 
-    entries[array_type] = spy
+    kernels[array_type] = spy
     try:
         work(spy)
     finally:
-        entries[array_type] = real
+        kernels[array_type] = real
     return found
 
 
-def by_sample(op, entry):
+def by_sample(op, kernel):
     arguments, params = ARGUMENTS[op]
-    entry(*map(put, arguments), **{name: put(value) for name, value in params.items()})
+    kernel(*map(put, arguments), **{name: put(value) for name, value in params.items()})
 
 
 def kernels():

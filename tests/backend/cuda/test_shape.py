@@ -1,4 +1,4 @@
-"""Views and reordered elements on the simulated GPU, against NumPy and the CPU's entries."""
+"""Views and reordered elements on the simulated GPU, against NumPy and the CPU's kernels."""
 
 import itertools
 

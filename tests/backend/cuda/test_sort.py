@@ -68,7 +68,7 @@ def launched(run):
     """What the log has when something is run: (kind, name) pairs."""
     simulated.clear()
     run()
-    return [(entry.kind, entry.name) for entry in simulated.launches()]
+    return [(launch.kind, launch.name) for launch in simulated.launches()]
 
 
 # ---------------------------------------------------------------------- against NumPy

@@ -32,7 +32,7 @@ def checked():
 
 
 def both(name, *args, **params):
-    """An entry's result on both devices, as NumPy arrays of the same shape and dtype."""
+    """A kernel's result on both devices, as NumPy arrays of the same shape and dtype."""
     with np.errstate(all="ignore"):
         expected = np.asarray(CPU[name](*args, index=0, **params))
     given = SIM[name](*args, index=0, **params)

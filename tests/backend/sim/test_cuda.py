@@ -278,7 +278,7 @@ def test_synchronisations_are_logged():
     x.get()
     cuda.Stream.null.synchronize()
     cuda.Device().synchronize()
-    kinds = [entry.kind for entry in minitorch.sim.launches()]
+    kinds = [launch.kind for launch in minitorch.sim.launches()]
     assert kinds == ["copy D2H", "sync", "sync", "sync"]
 
 

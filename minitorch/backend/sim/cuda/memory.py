@@ -345,7 +345,7 @@ def _address(host: int | ctypes.c_void_p) -> int:
 
 
 class MemoryPointer:
-    """A place in device memory; it keeps the memory alive."""
+    """An address in device memory; it holds the memory."""
 
     __slots__ = ("mem", "ptr")
 

@@ -29,7 +29,7 @@ class PinnedMemory:
 
 
 class PinnedMemoryPointer:
-    """A place in pinned memory; it keeps the memory alive."""
+    """An address in pinned memory; it holds the memory."""
 
     def __init__(self, mem: PinnedMemory, offset: int) -> None:
         self.mem = mem

@@ -1,4 +1,4 @@
-"""The fused skip-gram block against the CPU's entry, and word vectors trained on the device."""
+"""The fused skip-gram block against the CPU's kernel, and word vectors trained on the device."""
 
 import shutil
 
@@ -55,7 +55,7 @@ def on_device(array):
     return named("sim").from_host(np.asarray(array), 0)
 
 
-def entry(name):
+def kernel(name):
     return named("sim").kernels[name]
 
 
@@ -63,9 +63,9 @@ def compare(parts, width, g=0.7, given=None):
     """Loss and gradients of the device and of the CPU."""
     expected = cpu._negative_sampling(*parts, width=width)
     wanted = cpu._negative_sampling_backward(np.asarray(g), *expected[1:], needs=ALL, width=width)
-    loss, *kept = entry("negative_sampling")(*(given or map(on_device, parts)), width=width)
+    loss, *kept = kernel("negative_sampling")(*(given or map(on_device, parts)), width=width)
     seed = g if g == 1 else on_device(np.asarray(g))
-    found = entry("negative_sampling_backward")(seed, *kept, needs=ALL, width=width)
+    found = kernel("negative_sampling_backward")(seed, *kept, needs=ALL, width=width)
     tolerance = 3e-6 if parts[0].dtype == np.float32 else 1e-13
     assert loss.dtype == np.float64
     assert_allclose(loss.get(), expected[0], rtol=tolerance)
@@ -103,7 +103,7 @@ def test_strided_and_unaligned_operands():
     x, _, weights = map(on_device, parts)
     room = on_device(np.zeros(x.size + 1, x.dtype))
     shifted = room[1:].reshape(x.shape)
-    entry("copy_")(shifted, x)
+    kernel("copy_")(shifted, x)
     apart = on_device(np.repeat(parts[1], 2, axis=2))[:, :, ::2]
     with sim.config(checked=True):
         compare(parts, 3, given=(shifted, apart, weights))
@@ -114,15 +114,15 @@ def test_the_sum_has_one_order():
     losses = set()
     for seed in range(4):
         with sim.config(schedule="random", seed=seed):
-            losses.add(float(entry("negative_sampling")(*parts, width=5)[0].get()))
+            losses.add(float(kernel("negative_sampling")(*parts, width=5)[0].get()))
     assert len(losses) == 1
 
 
 def test_only_what_is_needed():
     parts = [on_device(part) for part in problem((2, 4, 3, 2, 8), "float32")]
-    _, *kept = entry("negative_sampling")(*parts, width=3)
+    _, *kept = kernel("negative_sampling")(*parts, width=3)
     sim.clear()
-    dx, dy, dw = entry("negative_sampling_backward")(
+    dx, dy, dw = kernel("negative_sampling_backward")(
         1.0, *kept, needs=(True, False, False), width=3
     )
     assert dx is kept[0]
@@ -256,7 +256,7 @@ def device_steps(tables, blocks, windows, width, size, lr):
     """The loss, which was 1 before, and both tables."""
     tables, loss = [on_device(t) for t in tables], on_device(np.ones(()))
     columns = [[a] for a in (*tables, loss, *map(on_device, (*blocks, *windows)))]
-    entry("negative_sampling_sgd_")(*columns, width=width, size=size, lr=lr)
+    kernel("negative_sampling_sgd_")(*columns, width=width, size=size, lr=lr)
     named("sim").synchronize(0)
     return loss.get() - 1, *(t.get() for t in tables)
 
