@@ -1,10 +1,10 @@
 """The compiled step: recorded once, then replayed with no graph building.
 
-A step is recorded by running it, while a recorder wraps the kernels of all ops and hears what else
-the step does. Guards check what a replay relies on; where a guard fails, the step is recorded anew.
+A step is recorded by running it: a recorder wraps the kernels of all ops, and the step's other
+effects call it. Guards check what a replay relies on; if a guard fails, the step is recorded anew.
 Read the modules in this order:
 
-    recording          the calls that tell a recorder, and the version stamps
+    recording          the calls to a recorder, and the version stamps
     backend/replay     calls of kernels and host callbacks: the items of a recording
     recorder           writes them into a trace
     values             arguments and results: pytrees of tensors and constants

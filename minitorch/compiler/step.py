@@ -60,26 +60,26 @@ def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> Any:
       off from the tape; others have a gradient, but none of second order (`create_graph`) and no
       tangent. A call whose backward pass is still to come keeps its memory: further ones have
       programs of their own, and beyond OPEN of them run as they are.
-    - A gradient that a replay leaves is overwritten by the next one, and its memory, as that of
-      all that is computed, is kept; so are large arguments of the last replay.
-    - Python code does not run again, but for schedulers and optimizers. What it computes, prints
-      or appends is frozen as it was when the step was recorded: other than tensors, it should only
-      use what does not change. Noticed are changes of arguments' shapes, dtypes, devices and
-      numbers; of attributes of modules that are called, such as `training`; of parameters, other
-      tensors, their `requires_grad`, and hooks; of the options of optimizers (the rates may
-      change); of grad mode and the defaults for dtype and device. The step is recorded anew then.
-    - Other Python values that change (a counter, a global), and work on arrays that passes the ops
-      by (a kernel of one's own), are not seen by a replay. The first replay of each recording is
-      compared with the step, roughly; where they differ, the step runs as it is from then on.
+    - Each replay overwrites the gradients of the last one. The program holds the memory of all
+      results, and that of the last replay's large arguments.
+    - Python code does not run again, except schedulers and optimizers. Whatever else it computes,
+      prints or appends is frozen at the recording, so that a step should read nothing that changes
+      but tensors. The step is recorded anew when one of these changes: the shapes, dtypes, devices
+      and numbers of arguments; attributes of modules that are called, such as `training`;
+      parameters, other tensors, their `requires_grad`, and hooks; options of optimizers (learning
+      rates may change); grad mode, and the defaults for dtype and device.
+    - A replay does not see other Python values that change (a counter, a global), nor work on
+      arrays without ops (a kernel of one's own). The first replay of each recording is compared
+      roughly with the step; if they differ, the step runs eagerly from then on.
 
-    A step cannot be recorded that reads a tensor's value into Python (`item()`, `if loss > 1`),
+    A step cannot be recorded if it reads a tensor's value into Python (`item()`, `if loss > 1`),
     makes shapes that depend on data (`nonzero`, masks), moves tensors to other devices, changes
     its arguments, leaves a backward pass with hooks of modules to its caller, replaces tensors that
-    it uses again, or for which memory is too small. It runs as it is then, which a warning says
-    with the reason, once. fullgraph: raise CannotRecord instead.
+    it uses again, or needs more memory than there is. It then runs eagerly, and one warning gives
+    the reason. fullgraph: raise CannotRecord instead.
 
-    verify: run this many of the first replays on both ways, and raise RuntimeError where a result,
-    parameter, gradient or random state differs.
+    verify: compare this many of the first replays with the step, and raise RuntimeError if a
+    result, parameter, gradient or random state differs.
 
     Only one thread at a time can record, and a compiled step runs in one at a time.
     """

@@ -71,7 +71,7 @@ class Values:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Equal in value, sign and type (1 is not True, nor 1.0), all the way down; nan is itself."""
+    """Equal in value, sign and type (1 is not True, nor 1.0) at every depth; nan equals itself."""
     if a is b:
         return True
     if isinstance(a, tuple):

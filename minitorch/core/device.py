@@ -36,7 +36,7 @@ __all__ = [
 
 
 class OutOfMemoryError(RuntimeError):
-    """A device has too little memory left; the message says how much was asked for and is free."""
+    """A device has too little memory left; the message has the bytes asked for and those free."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # each method that it makes costs import time
@@ -48,7 +48,7 @@ class Backend:
     `to_host` gives a NumPy array that shares no memory with a GPU; `from_host` the reverse. A
     backend with pinned memory (`pin`, `is_pinned`) has `non_blocking=` in both, and copies
     `across` its own devices. `current` is the device that a name without a number means.
-    `as_array` mends a result that is not of `array_type` (NumPy returns scalars for 0-d arrays).
+    `as_array` converts a result that is not of `array_type` (NumPy returns scalars for 0-d arrays).
     `address` is that of the first element. `from_dlpack` makes an array of another library's; None
     where its memory is of no other library. Arrays of up to `small` elements are better changed by
     one call on a buffer that holds them all than by a call each.
@@ -91,7 +91,7 @@ _kernels: dict[str, dict[str, Callable[..., Any]]] = {}
 
 
 def register(backend: Backend) -> None:
-    """Make a backend known under its name and its array type."""
+    """Register a backend by its name and its array type."""
     _by_name[backend.name] = backend
     _by_type[backend.array_type] = backend
     for op, kernel in list(_kernels.get(backend.name, {}).items()):
@@ -113,7 +113,7 @@ def add_kernel(op: str, device_types: Sequence[str], kernel: Callable[..., Any])
 
 
 def register_lazily(name: str, make: Callable[[], Backend]) -> None:
-    """Make a device type known whose backend `make()` gives on first use, or says why not."""
+    """Register a device type: `make()` builds its backend on first use, or raises the reason."""
     _makers[name] = make
 
 
@@ -255,7 +255,7 @@ def available(device: Device) -> Backend:
 
 
 def set_default_device(device: str | Device) -> None:
-    """Make `device` the one on which tensors are created where nobody says otherwise."""
+    """Create tensors on `device` by default."""
     global _process_default
     chosen = Device(device)
     available(chosen)
@@ -264,7 +264,7 @@ def set_default_device(device: str | Device) -> None:
 
 
 def get_default_device() -> Device:
-    """The device on which tensors are created where nobody says otherwise."""
+    """The device on which tensors are created by default."""
     return _default.device or _process_default or Device("cpu")
 
 

@@ -42,7 +42,7 @@ class KernelsByType(dict[type, Function]):
         return kernel
 
     def renew(self) -> None:
-        """Wrap the kernels as the stack is now; `wrapping` is held."""
+        """Wrap the kernels by the current stack; the caller holds the lock `wrapping`."""
         served = [there.array_type for there in backend.registered()]
         plain = self if self.plain is None else self.plain
         plain = self.plain = {t: plain[t] for t in served if t in plain}
@@ -114,7 +114,7 @@ class Op(AnyOp):
             REGISTRY[name] = self
 
     def renew(self) -> None:
-        """Wrap kernels and rules as the stack is now; `wrapping` is held."""
+        """Wrap kernels and rules by the current stack; the caller holds the lock `wrapping`."""
         self.kernels.renew()
         vjp, jvp = self.rules
         self.vjp = vjp and wrapped_rule("vjp", vjp)

@@ -93,7 +93,7 @@ _default = float32
 
 
 def of_array(array: Array) -> dtype:
-    """The dtype of a backend's array; TypeError where minitorch has none such."""
+    """The dtype of a backend's array; TypeError if minitorch has no such dtype."""
     try:
         return FROM_ARRAY[array.dtype]
     except KeyError:

@@ -157,7 +157,7 @@ class Module:
         self.__dict__["_stamp"] = recording.edited()
 
     def __copy__(self: T) -> T:
-        """A module with the same parameters and buffers that may get others, and hooks, alone."""
+        """A copy that shares parameters and buffers; new ones and hooks are of one module alone."""
         twin = type(self).__new__(type(self))
         own = (name for name, kind in Module.__annotations__.items() if name[0] == "_")
         twin.__dict__.update(self.__dict__, **{name: copy(self.__dict__[name]) for name in own})

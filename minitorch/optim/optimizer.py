@@ -27,8 +27,8 @@ class Optimizer:
     """Holds parameters in groups and changes them by their gradients.
 
     params: tensors, or dicts `{"params": tensors, option: value, ...}`, one for each group.
-    defaults: the options of groups that do not say otherwise. A rate may be a tensor of one number,
-    which every step reads anew; other options that are become numbers. A subclass gives its
+    defaults: the options of groups without their own. A rate may be a tensor of one number, which
+    every step reads anew; other options become numbers. A subclass gives its
     update rule for dense gradients as `_rule`, the names and initial values of its states by
     `_used` and `_initial`, and its rule for row-sparse gradients, if any, as `_update_rows`.
     Small parameters on the CPU are moved into a buffer of the optimizer: see `optim.flat`.

@@ -593,7 +593,7 @@ def _finish(pairs, copied):
         )
     mine, other = results
     if isinstance(other, Raised) and not isinstance(mine, Raised):
-        # What minitorch saves apart PyTorch finds changed; its pass still reads what copy_ replaced.
+        # PyTorch finds changed what minitorch saves apart; it still reads what copy_ replaced.
         assert copied or TORCH_ALONE.search(str(other)), f"{mine} against {other}"
         return
     assert isinstance(mine, Raised) == isinstance(other, Raised), f"{mine} against {other}"

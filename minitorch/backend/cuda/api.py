@@ -242,9 +242,9 @@ class DeviceApi:
 
 
 class Stream:
-    """An order of work on a device; work in two streams has no order unless they wait.
+    """A queue of work on a device; two streams have no common order unless one waits.
 
-    `with stream:` does the work of a block in it. priority: lower is more urgent.
+    `with stream:` puts the work of a block into it. priority: lower is more urgent.
     """
 
     api: DeviceApi
@@ -328,7 +328,7 @@ class Stream:
 
 
 class ExternalStream(Stream):
-    """A stream that another library made, by CUDA's handle of it, which stays theirs."""
+    """A stream of another library, by its CUDA handle; the library still owns the stream."""
 
     def __init__(self, stream_ptr: int, device: DeviceLike = None) -> None:
         self._number = self.api._number(device)
@@ -428,7 +428,7 @@ class Ranges:
 
 
 class Event:
-    """A point in a stream's work. enable_timing: it knows when it happened."""
+    """A point in a stream's work. enable_timing: it has a time stamp."""
 
     api: DeviceApi
 

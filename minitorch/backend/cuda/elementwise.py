@@ -32,7 +32,7 @@ class Kernel(NamedTuple):
     """One op's kernels: their file and name, and the kinds of dtype ("biuf") that have one.
 
     compares: the result is bool. same: the kinds that the op leaves unchanged. checked: the kinds
-    whose kernels report operands without a result; message: that error's.
+    whose kernels report operands without a result; message: the text of that error.
     """
 
     file: str

@@ -59,16 +59,16 @@ class Gpu:
         self._in_rows: dict[Any, Any] = {}  # see `launch_contiguous`
 
     def current(self) -> int:
-        """The number of the current device."""
+        """The index of the current device."""
         return int(self.xp.cuda.runtime.getDevice())
 
     def empty(self, shape: Dims, dtype: Any) -> Array:
-        """Memory that nobody has written to, on the current device."""
+        """Uninitialised memory on the current device."""
         return self.xp.empty(shape, dtype)
 
     @contextmanager
     def without_cublas(self) -> Iterator[None]:
-        """Multiply by our own kernel, as a graph does, and to the same bits, in this thread."""
+        """Multiply by our own kernel in this thread, with the same bits as a captured graph."""
         before, self.captured.own_gemm = self.captured.own_gemm, True
         try:
             yield
@@ -77,7 +77,7 @@ class Gpu:
 
     @contextmanager
     def on(self, device: int) -> Iterator[None]:
-        """Make a device the current one; too little memory is an error of our own."""
+        """Make a device the current one; OutOfMemoryError replaces CuPy's error."""
         try:
             with self.xp.cuda.Device(device):
                 yield
@@ -85,7 +85,7 @@ class Gpu:
             raise self.out_of_memory(error, device) from None
 
     def out_of_memory(self, error: MemoryError, device: int) -> OutOfMemoryError:
-        """An error that tells the bytes asked for and the bytes free, in place of CuPy's."""
+        """An error with the bytes asked for and the bytes free, instead of CuPy's."""
         asked = re.search(r"allocating ([\d,]+) bytes", str(error))
         free, total = self.xp.cuda.Device(device).mem_info
         return OutOfMemoryError(

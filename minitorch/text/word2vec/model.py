@@ -671,7 +671,7 @@ class Word2Vec(Predictions):
         )
 
 
-# The dataclass makes the constructor; its annotations say InitVar, those of a function do not.
+# The annotations of a dataclass's constructor have InitVar[...]; a reader needs the type inside.
 _annotations = Word2Vec.__init__.__annotations__
 _annotations |= {
     name: re.sub(r"InitVar\[(.*)\]", r"\1", said) for name, said in _annotations.items() if said
