@@ -80,12 +80,14 @@ def test_a_centre_is_one_pair_with_its_negatives():
     has = weights[:, :, :5].any(axis=2)
     assert sample.pairs(blocks).item() == pytest.approx(has.sum())
     assert_allclose(weights[:, :, 5:].sum(axis=2), 3 * has, rtol=1e-6)
-    pool = others[:, 12:]
-    assert not weights[:, :, 5:][centres[:, :, None] == pool[:, None]].any()  # never the centre
+    negatives = others[:, 12:]
+    assert not weights[:, :, 5:][
+        centres[:, :, None] == negatives[:, None]
+    ].any()  # never the centre
     window = [
-        set(row[i : i + 5]) & set(drawn) for row, drawn in zip(others, pool) for i in range(8)
+        set(row[i : i + 5]) & set(drawn) for row, drawn in zip(others, negatives) for i in range(8)
     ]
-    used = [set(d[w > 0]) for d, ws in zip(pool, weights[:, :, 5:]) for w in ws]
+    used = [set(d[w > 0]) for d, ws in zip(negatives, weights[:, :, 5:]) for w in ws]
     assert any(near & drawn for near, drawn in zip(window, used))  # but a word of its window
 
 

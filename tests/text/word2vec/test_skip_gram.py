@@ -80,8 +80,8 @@ def test_apricot():
     drawn = {other: weight for (centre, other), weight in negatives.items() if centre == apricot}
     assert sum(drawn.values()) == pytest.approx(8)  # two to a pair
     assert not set(drawn) & {apricot, *near}  # the target is no negative, nor are its pairs
-    pool = set(arrays(blocks)[1][0, 8 + 4 :].tolist())
-    assert pool & {apricot, *near}  # though some were drawn
+    shared = set(arrays(blocks)[1][0, 8 + 4 :].tolist())
+    assert shared & {apricot, *near}  # though some were drawn
 
 
 def test_windows_are_drawn_evenly_and_stop_at_sentences():
@@ -147,9 +147,9 @@ def test_each_pair_has_k_negatives_and_none_is_in_the_window():
         for i in range(16):
             words = {int(others[b, i + o]) for o in np.flatnonzero(positives[b, i])}
             chosen = set(others[b, 24 + np.flatnonzero(negatives[b, i])].tolist())
-            pool = set(others[b, 24:].tolist())
+            shared = set(others[b, 24:].tolist())
             if words:
-                assert chosen == pool - words - {int(centres[b, i])}
+                assert chosen == shared - words - {int(centres[b, i])}
 
 
 def test_blocks_of_almost_nothing():
@@ -181,8 +181,8 @@ def torch_loss(x, y, weights, width):
     total = 0
     for b, i in np.ndindex(*x.shape[:2]):
         scores = y[b] @ x[b, i]
-        near, pool = scores[i : i + width], scores[x.shape[1] + width - 1 :]
-        signed = torch.cat([near, -pool])
+        near, shared = scores[i : i + width], scores[x.shape[1] + width - 1 :]
+        signed = torch.cat([near, -shared])
         total = total - (weights[b, :, i] * torch.nn.functional.logsigmoid(signed)).sum()
     return total
 

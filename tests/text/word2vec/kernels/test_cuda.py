@@ -24,8 +24,8 @@ if shutil.which("g++") is None:
 
 ALL = (True, True, True)
 SMALL_ROOM = 47 * 1024
-# n, L, width, K, D: the defaults of Word2Vec, odd ones, one of each, no pool, no blocks, more
-# than a grid has, rows that do not fit into shared memory, many centres, many pool words; rows
+# n, L, width, K, D: the defaults of Word2Vec, odd ones, one of each, no negatives, no blocks, more
+# than a grid has, rows that do not fit into shared memory, many centres, many negatives; rows
 # that fit into 48 KB but for the kernel's own shared memory.
 SHAPES = [
     (3, 32, 11, 48, 100),
@@ -42,11 +42,11 @@ SHAPES = [
 
 
 def problem(shape, dtype, seed=0):
-    n, centres, width, pool, depth = shape
+    n, centres, width, negatives, depth = shape
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, centres, depth)) / 2
-    y = rng.standard_normal((n, centres + width - 1 + pool, depth)) / 2
-    weights = rng.random((n, width + pool, centres))
+    y = rng.standard_normal((n, centres + width - 1 + negatives, depth)) / 2
+    weights = rng.random((n, width + negatives, centres))
     weights[weights < 0.3] = 0
     return [part.astype(dtype) for part in (x, y, weights)]
 
@@ -177,12 +177,12 @@ def step_problem(n, shape, window, dtype, scale=0.5, seed=0, shift=0):
 
     shift: what all rows have in common, in deviations.
     """
-    size, width, pool, depth = shape
+    size, width, negatives, depth = shape
     rng = np.random.default_rng(seed)
     tables = [(rng.standard_normal((n, depth)) + shift) * scale for n in (60, 50)]
-    spans = window or size, size + width - 1 + pool
+    spans = window or size, size + width - 1 + negatives
     numbers = [(len(t) * rng.random((n, s)) ** 4).astype(np.int64) for t, s in zip(tables, spans)]
-    weights = rng.random((n, width + pool, size))
+    weights = rng.random((n, width + negatives, size))
     weights[weights < 0.3] = 0
     windows = []
     if window:

@@ -19,12 +19,12 @@ COUNTS = [40, 30, 22, 9, 9, 7, 5, 3, 2, 2, 1, 1]
 MODELS = [(SkipGram, None), (CBOW, True), (CBOW, False)]
 
 
-def blocks_of(window=2, n=3, size=8, pool=4):
-    """Blocks with windows of all lengths, some of them empty, and a pool that is another's."""
+def blocks_of(window=2, n=3, size=8, negatives=4):
+    """Blocks with windows of all lengths, some of them empty, and negatives that are another's."""
     rng = np.random.default_rng(1)
     words = len(COUNTS)
-    others = rng.integers(words, size=(n, size + 2 * window + pool))
-    weights = np.zeros((n, 2 * window + 1 + pool, size), np.float32)
+    others = rng.integers(words, size=(n, size + 2 * window + negatives))
+    weights = np.zeros((n, 2 * window + 1 + negatives, size), np.float32)
     for b, i in np.ndindex(n, size):
         reach = rng.integers(0, window + 1)
         for o in range(window - reach, window + reach + 1):
@@ -91,7 +91,7 @@ def word_by_word(vectors, nodes, blocks, rate, mean):
 def sampled(vectors, contexts, blocks, rates, mean):
     """What CBOW by negative sampling does, in float64; returns the loss."""
     total, (centres, others, weights) = 0.0, (part.array for part in blocks)
-    size, pool = centres.shape[1], others.shape[1] - centres.shape[1] - 4
+    size, negatives = centres.shape[1], others.shape[1] - centres.shape[1] - 4
     for b in range(len(centres)):
         turn = 0
         for i in range(size):
@@ -99,7 +99,7 @@ def sampled(vectors, contexts, blocks, rates, mean):
             if not len(inside):
                 continue
             share, rows = weights[b, 5:, i].astype(float), others[b, i + inside]
-            ks = [(turn + j) % pool for j in range(min(pool, round(share.sum())))]
+            ks = [(turn + j) % negatives for j in range(min(negatives, round(share.sum())))]
             turn += len(ks)
             targets = [centres[b, i], *others[b, size + 4 :][ks]]
             counted = [weights[b, inside, i].max(), *(share[ks] > 0) * share.sum() / len(ks)]
@@ -128,12 +128,12 @@ def cbow_of(mean, compiled=True, scale=1.0):
 
 
 def sampled_blocks():
-    """`blocks_of`, where a pool counts as three negatives, but not at each centre in full."""
+    """`blocks_of`, where the negatives count as three, but not at each centre in full."""
     centres, others, weights = blocks_of()
-    pool = np.full(weights[:, 5:].shape, 0.75, np.float32)
-    pool[0, 1, 2] = pool[2, 3] = 0
-    pool[pool.sum(1, keepdims=True).repeat(4, 1) < 3] *= 4 / 3
-    weights[:, 5:] = minitorch.tensor(pool, **CPU)
+    negatives = np.full(weights[:, 5:].shape, 0.75, np.float32)
+    negatives[0, 1, 2] = negatives[2, 3] = 0
+    negatives[negatives.sum(1, keepdims=True).repeat(4, 1) < 3] *= 4 / 3
+    weights[:, 5:] = minitorch.tensor(negatives, **CPU)
     return Blocks(centres, others, weights)
 
 
@@ -162,7 +162,7 @@ def test_a_rate_is_that_of_its_blocks():
 
 @pytest.mark.parametrize("mean", [True, False])
 def test_small_steps_of_negative_sampling_are_those_of_numpy(mean):
-    """Up to which noise a centre takes of the pool: here all of it."""
+    """Up to which noise a centre takes of the negatives: here all of it."""
     changes, blocks = [], blocks_of()
     for compiled in (True, False):
         model = cbow_of(mean, compiled, scale=0.5)
