@@ -81,10 +81,8 @@ def test_a_centre_is_one_pair_with_its_negatives():
     assert sample.pairs(blocks).item() == pytest.approx(has.sum())
     assert_allclose(weights[:, :, 5:].sum(axis=2), 3 * has, rtol=1e-6)
     negatives = others[:, 12:]
-    # Never the centre:
-    assert not weights[:, :, 5:][
-        centres[:, :, None] == negatives[:, None]
-    ].any()  # never the centre
+    the_centre = centres[:, :, None] == negatives[:, None]
+    assert not weights[:, :, 5:][the_centre].any()
     window = [
         set(row[i : i + 5]) & set(drawn) for row, drawn in zip(others, negatives) for i in range(8)
     ]
