@@ -17,11 +17,10 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from minitorch import autograd, creation
-from minitorch.autograd.recorded import Recorded
+from minitorch import creation
+from minitorch.autograd.recorded import Argnums, Recorded
 from minitorch.boundary import guard
 from minitorch.core import pytree
-from minitorch.core.grad_mode import enable_grad
 from minitorch.core.tensor import Tensor
 from minitorch.nn.module import Module
 
@@ -38,139 +37,6 @@ __all__ = [
     "value_and_grad",
     "vjp",
 ]
-
-Argnums = int | tuple[int, ...]
-
-
-# ---------------------------------------------------------------------- one recorded call
-class _Call(Recorded):
-    """func(*args, **kwargs), recorded with fresh variables for the arguments `argnums`.
-
-    argnums: None for all. `nested`: whether the result is part of an outer derivative, or of a
-    graph of the user's, so that what is computed from it has to be recorded too.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        func: Callable[..., Any],
-        args: Sequence[Any],
-        argnums: Argnums | None,
-        has_aux: bool,
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.name = name
-        chosen = _chosen(name, argnums, len(args))
-        leaves, self.treedef = pytree.flatten(tuple([args[i] for i in chosen]))
-        self.variables = _variables(name, leaves)
-        full = list(args)
-        for i, x in zip(chosen, pytree.unflatten(self.variables, self.treedef), strict=True):
-            full[i] = x
-        with enable_grad():
-            result = func(*full, **(kwargs or {}))
-        aux = None
-        if has_aux:
-            if not isinstance(result, tuple) or len(result) != 2:
-                raise RuntimeError(
-                    f"{name}: the function must return (output, aux) if has_aux is True, got "
-                    f"{_described(result)}"
-                )
-            result, aux = result
-        self.outputs, self.output_treedef = pytree.flatten(result)
-        if not self.outputs:
-            raise RuntimeError(f"{name}: the function returned no tensor, got {result!r}")
-        for y in self.outputs:
-            _check_output(name, y)
-        extra = [a for a in pytree.flatten(aux)[0] if isinstance(a, Tensor)]
-        self.nested = _is_nested([*self.outputs, *extra], self.variables)
-        self.aux = pytree.tree_map(self._settle, aux)
-
-    def _settle(self, value: Any) -> Any:
-        return value.detach() if isinstance(value, Tensor) and not self.nested else value
-
-    def value(self) -> Any:
-        """The result, without a graph that nobody could use."""
-        return pytree.unflatten(map(self._settle, self.outputs), self.output_treedef)
-
-    def gradients(
-        self, cotangents: Sequence[Tensor], retain: bool = True, create: bool | None = None
-    ) -> list[Any]:
-        """The gradients of the variables, for a cotangent of each output."""
-        if create is None:
-            create = self.nested or any(
-                g.requires_grad
-                for y, g in zip(self.outputs, cotangents, strict=True)
-                if y.node is not None
-            )
-        return self.pull(self.outputs, cotangents, create, retain)
-
-    def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
-        """The tangents of the outputs, for a tangent of each variable; one forward pass."""
-        deep = self.nested or any(t.requires_grad for t in tangents)
-        return autograd.push_forward(self.outputs, self.variables, tangents, create_graph=deep)
-
-    def by_output(self, parts: Sequence[Sequence[Any]], argnums: Argnums | None) -> Any:
-        """Parts for each output and variable, in the pytrees of outputs and arguments."""
-        rows = [pytree.unflatten(part, self.treedef) for part in parts]
-        if isinstance(argnums, int):
-            rows = [row[0] for row in rows]
-        return pytree.unflatten(rows, self.output_treedef)
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"a tuple of {len(value)}"
-    return type(value).__name__
-
-
-def _chosen(name: str, argnums: Any, count: int) -> list[int]:
-    """The positions of the arguments to differentiate by."""
-    if argnums is None:
-        return list(range(count))
-    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
-    if not numbers:
-        raise RuntimeError(f"{name}: argnums is empty")
-    for n in numbers:
-        if not isinstance(n, int):
-            raise RuntimeError(
-                f"{name}: argnums: expected an int or a tuple of ints, got {argnums!r}"
-            )
-        if not -count <= n < count:
-            raise RuntimeError(
-                f"{name}: argnums: got {n}, but there are only {count} positional arguments"
-            )
-    chosen = [n % count for n in numbers]
-    if len(set(chosen)) < len(chosen):
-        raise RuntimeError(f"{name}: argnums: expected each argument once, got {argnums!r}")
-    return chosen
-
-
-def _variables(name: str, xs: Sequence[Any]) -> list[Tensor]:
-    """New vertices of the tape with the values (and the history) of xs."""
-    if not xs:
-        raise RuntimeError(f"{name}: there is no tensor to differentiate by")
-    for i, x in enumerate(xs):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{name}: argument {i}: expected a tensor, got {type(x).__name__}")
-        if not x.dtype.is_floating_point:
-            raise TypeError(f"{name}: argument {i}: expected a floating dtype, got {x.dtype}")
-    return [x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for x in xs]
-
-
-def _check_output(name: str, y: Any) -> None:
-    if not isinstance(y, Tensor):
-        raise TypeError(f"{name}: the function must return a tensor, got {type(y).__name__}")
-    if not y.dtype.is_floating_point:
-        raise RuntimeError(
-            f"{name}: the function must return tensors of a floating dtype, got {y.dtype}"
-        )
-
-
-def _is_nested(outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> bool:
-    """Whether the outputs depend on a leaf other than the variables made here."""
-    own = {id(x.node) for x in variables}
-    order = autograd.topological([y.node for y in outputs if y.node is not None])
-    return any(node.op is None and id(node) not in own for node in order)
 
 
 def _matched(
@@ -201,7 +67,7 @@ def _value_and_grad(
     kwargs: Mapping[str, Any],
 ) -> tuple[Any, Any, Any]:
     """(value, gradient, aux)"""
-    call = _Call(name, func, args, argnums, has_aux, kwargs)
+    call = Recorded(name, func, args, argnums, has_aux, kwargs)
     container = call.output_treedef.kind
     if container is not None:
         raise TypeError(f"{name}: the function must return a tensor, got {container.__name__}")
@@ -211,8 +77,8 @@ def _value_and_grad(
             f"{name}: the function must return a scalar, got shape {tuple(y.shape)}; "
             "use vjp or jacrev for others"
         )
-    grads = call.gradients([creation.ones_like(y)])
-    return call.value(), call.by_output([grads], argnums), call.aux
+    gradient = call.by_input(call.gradients([creation.ones_like(y)]))
+    return call.value(), gradient, call.aux
 
 
 def value_and_grad(
@@ -283,7 +149,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     >>> vjp_fn(minitorch.tensor([1.0, 10.0]))
     (tensor([ 2., 40.]),)
     """
-    call = _Call("vjp", func, primals, None, has_aux)
+    call = Recorded("vjp", func, primals, None, has_aux)
 
     def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         gs = _matched("vjp", "cotangent", cotangents, call.output_treedef, call.outputs)
@@ -323,7 +189,7 @@ def _jvp(
     for what, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, tuple):
             raise RuntimeError(f"{name}: {what}: expected a tuple, got {type(given).__name__}")
-    call = _Call(name, func, primals, None, has_aux)
+    call = Recorded(name, func, primals, None, has_aux)
     moving = _matched(name, "tangent", tangents, call.treedef, call.variables)
     if strict:
         _check_dependence(call)
@@ -331,7 +197,7 @@ def _jvp(
     return (call.value(), moved, call.aux) if has_aux else (call.value(), moved)
 
 
-def _check_dependence(call: _Call) -> None:
+def _check_dependence(call: Recorded) -> None:
     for i, y in enumerate(call.outputs):
         if not any(call.depends(y)):
             raise RuntimeError(
@@ -345,7 +211,7 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     That function takes as many arguments as func does. func runs once; each call is a
     forward pass over the recorded graph.
     """
-    call = _Call("linearize", func, primals, None, False)
+    call = Recorded("linearize", func, primals, None, False)
 
     def jvp_fn(*tangents: Any) -> Any:
         moving = _matched("linearize", "tangent", tangents, call.treedef, call.variables)
@@ -400,8 +266,8 @@ def _jacobian(
 ) -> Callable[..., Any]:
     @wraps(func)
     def wrapped(*args: Any) -> Any:
-        call = _Call(name, func, args, argnums, has_aux)
-        jacobian = call.by_output(call.jacobian(by_rows, call.nested), argnums)
+        call = Recorded(name, func, args, argnums, has_aux)
+        jacobian = call.by_output(map(call.by_input, call.jacobian(by_rows)))
         return (jacobian, call.aux) if has_aux else jacobian
 
     return wrapped

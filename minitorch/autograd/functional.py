@@ -6,7 +6,7 @@ RuntimeError says which result depends on no input, and on which input no result
 matrices: which result does not depend on which input), or, with a graph, which first derivative
 depends on no input; else such derivatives are zero, or constants.
 There is no vectorisation over passes: `vectorize` is accepted and changes nothing.
-`minitorch.func` has the same derivatives as functions of functions.
+`minitorch.func` has the same derivatives, of the same recorded calls, as functions of functions.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import Any
 from minitorch import creation
 from minitorch.autograd.recorded import Recorded
 from minitorch.boundary import guard
-from minitorch.core.engine import push_forward
-from minitorch.core.grad_mode import enable_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 
@@ -29,46 +27,23 @@ STRATEGIES = ("reverse-mode", "forward-mode")
 
 
 class _Recorded(Recorded):
-    """func(*inputs), recorded with variables of its own."""
+    """func(*inputs), recorded; what is computed from it has a graph if `create_graph`."""
 
-    def __init__(self, name: str, func: Function, inputs: Any, create_graph: bool) -> None:
-        self.name = name
-        self.create_graph = create_graph
-        self.one_input = not isinstance(inputs, tuple)
-        self.variables = [
-            _variable(name, i, x, create_graph)
-            for i, x in enumerate((inputs,) if self.one_input else inputs)
-        ]
-        with enable_grad():
-            result = func(*self.variables)
-        self.one_output = not isinstance(result, tuple)
-        self.outputs = [result] if self.one_output else list(result)
-        for y in self.outputs:
-            if not isinstance(y, Tensor):
-                raise TypeError(
-                    f"{name}: the function must return a tensor or a tuple of tensors, got "
-                    f"{type(y).__name__}"
-                )
+    def __init__(
+        self, name: str, func: Function, inputs: Any, create_graph: bool, has_aux: bool = False
+    ) -> None:
+        given = _inputs(name, inputs)
+        if not create_graph:
+            given = [x.detach() for x in given]
+        argnums = None if isinstance(inputs, tuple) else 0
+        super().__init__(name, func, given, argnums, has_aux, nested=create_graph)
 
-    def settle(self, y: Tensor) -> Tensor:
-        """A result, with its graph if one was asked for."""
-        return y if self.create_graph else y.detach()
+    def _check_result(self, result: Any) -> None:
+        _tensors(f"{self.name}: the function must return a tensor or a tuple of tensors", result)
 
-    def like_outputs(self, ys: Sequence[Any]) -> Any:
-        """ys in the structure of func's result: a tensor or a tuple."""
-        return ys[0] if self.one_output else tuple(ys)
-
-    def like_inputs(self, xs: Sequence[Any]) -> Any:
-        """xs in the structure of the inputs: a tensor or a tuple."""
-        return xs[0] if self.one_input else tuple(xs)
-
-    def value(self) -> Any:
-        """func's result."""
-        return self.like_outputs([self.settle(y) for y in self.outputs])
-
-    def gradients(self, ys: Sequence[Tensor], gs: Sequence[Tensor], create: bool) -> list[Tensor]:
-        """The dense gradients of the variables, for cotangents gs of ys."""
-        grads = self.pull(ys, gs, create)
+    def dense_gradients(self, cotangents: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients of the variables; row-sparse ones are made dense."""
+        grads = self.gradients(cotangents)
         return [g.to_dense() if isinstance(g, RowGrad) else g for g in grads]
 
     def check_strict(self, ys: Sequence[Tensor], what: str = "output", each: bool = False) -> None:
@@ -76,21 +51,20 @@ class _Recorded(Recorded):
 
         each: each of ys on each input.
         """
-        inputs = range(len(self.variables))
         depends = [self.depends(y) for y in ys]
         for i, row in enumerate(depends):
             if not any(row):
                 self._independent(f"{what} {i}", "every input")
-        for j in inputs:
+        for j in range(len(self.variables)):
             if not any(row[j] for row in depends):
                 self._independent(f"every {what}", f"input {j}")
-            for i in range(len(ys)) if each else ():
-                if not depends[i][j]:
+            for i, row in enumerate(depends if each else ()):
+                if not row[j]:
                     self._independent(f"{what} {i}", f"input {j}")
 
-    def check_moving(self, derivatives: Sequence[Tensor], strict: bool) -> None:
-        """With `strict` and a graph, RuntimeError for a derivative that depends on no input."""
-        for j, d in enumerate(derivatives if strict and self.create_graph else ()):
+    def check_moving(self, derivatives: Sequence[Tensor]) -> None:
+        """With a graph, RuntimeError for a derivative that depends on no input."""
+        for j, d in enumerate(derivatives if self.nested else ()):
             if not d.requires_grad:
                 self._independent(f"derivative {j}", "every input")
 
@@ -99,41 +73,27 @@ class _Recorded(Recorded):
             f"{self.name}: {what} of the function is independent of {of} (strict=True)"
         )
 
-    def scalar(self) -> Tensor:
-        """func's result, which must have a single element."""
-        if not self.one_output or self.outputs[0].numel() != 1:
-            got = [tuple(y.shape) for y in self.outputs]
+
+def _tensors(expected: str, given: Any) -> list[Tensor]:
+    """A tensor or the tensors of a tuple. Raises TypeError for anything else."""
+    xs = list(given) if isinstance(given, tuple) else [given]
+    for x in xs:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{expected}, got {type(x).__name__}")
+    return xs
+
+
+def _inputs(name: str, inputs: Any) -> list[Tensor]:
+    xs = _tensors(f"{name}: inputs: expected a tensor or a tuple of tensors", inputs)
+    for i, x in enumerate(xs):
+        if not x.dtype.is_floating_point:
             raise RuntimeError(
-                f"{self.name}: the function must return one tensor with a single element, got "
-                f"{'shape' if self.one_output else 'shapes'} {got[0] if self.one_output else got}"
+                f"{name}: inputs: number {i} is {x.dtype}, expected a floating dtype"
             )
-        return self.outputs[0]
-
-    def gradient(self, strict: bool) -> list[Tensor]:
-        """The recorded gradient of func's single number."""
-        y = self.scalar()
-        if strict:
-            self.check_strict([y])
-        gradient = self.gradients([y], [creation.ones_like(y)], create=True)
-        if strict:
-            self.check_strict(gradient, "the gradient by input")
-        return gradient
+    return xs
 
 
-def _variable(name: str, i: int, x: Any, create_graph: bool) -> Tensor:
-    if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{name}: inputs: expected a tensor or a tuple of tensors, got {type(x).__name__} "
-            f"as number {i}"
-        )
-    if not x.dtype.is_floating_point:
-        raise RuntimeError(f"{name}: inputs: number {i} is {x.dtype}, expected a floating dtype")
-    if create_graph and x.requires_grad:
-        return x.clone()  # stays connected to x
-    return x.detach().clone().requires_grad_()
-
-
-def _vector(name: str, v: Any, like: Sequence[Tensor], side: str) -> list[Tensor]:
+def _vector(name: str, v: Any, like: Sequence[Tensor], side: str, graph: bool) -> list[Tensor]:
     """v as a list with a tensor for each of `like`; ones where it is left out for a number."""
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
@@ -142,17 +102,35 @@ def _vector(name: str, v: Any, like: Sequence[Tensor], side: str) -> list[Tensor
                 "a single element"
             )
         return [creation.ones_like(like[0])]
-    vs = list(v) if isinstance(v, tuple) else [v]
+    vs = _tensors(f"{name}: v: expected tensors", v)
     if len(vs) != len(like):
         raise RuntimeError(f"{name}: v has {len(vs)} tensors, expected {len(like)} as the {side}")
     for i, (a, x) in enumerate(zip(vs, like, strict=True)):
-        if not isinstance(a, Tensor):
-            raise TypeError(f"{name}: v: expected tensors, got {type(a).__name__} as number {i}")
         if tuple(a.shape) != tuple(x.shape):
             raise RuntimeError(
                 f"{name}: v: number {i} has shape {tuple(a.shape)}, expected {tuple(x.shape)}"
             )
-    return vs
+    return vs if graph else [a.detach() for a in vs]
+
+
+def _gradient(name: str, func: Function, inputs: Any, strict: bool) -> Function:
+    """The function that gives (gradient, value) of func, whose result is a single number."""
+
+    def gradient(*xs: Tensor) -> tuple[Any, Any]:
+        call = _Recorded(name, func, xs if isinstance(inputs, tuple) else xs[0], create_graph=True)
+        y = call.value()
+        if not isinstance(y, Tensor) or y.numel() != 1:
+            raise RuntimeError(
+                f"{name}: the function must return one tensor with a single element, got "
+                f"{f'shape {tuple(y.shape)}' if isinstance(y, Tensor) else f'{len(y)} tensors'}"
+            )
+        grads = call.dense_gradients([creation.ones_like(y)])
+        if strict:
+            call.check_strict([y])
+            call.check_strict(grads, "the gradient by input")
+        return call.by_input(grads), y
+
+    return gradient
 
 
 # ---------------------------------------------------------------------- products
@@ -161,12 +139,12 @@ def vjp(
 ) -> tuple[Any, Any]:
     """(func(*inputs), vᵀ J): J is the Jacobian, v has the shapes of the result."""
     call = _Recorded("vjp", func, inputs, create_graph)
-    vs = _vector("vjp", v, call.outputs, "output")
+    vs = _vector("vjp", v, call.outputs, "output", create_graph)
+    grads = call.dense_gradients(vs)
     if strict:
         call.check_strict(call.outputs)
-    grads = call.gradients(call.outputs, vs, create_graph)
-    call.check_moving(grads, strict)
-    return call.value(), call.like_inputs(grads)
+        call.check_moving(grads)
+    return call.value(), call.by_input(grads)
 
 
 def jvp(
@@ -174,12 +152,11 @@ def jvp(
 ) -> tuple[Any, Any]:
     """(func(*inputs), J v): J is the Jacobian, v has the shapes of the inputs. Forward mode."""
     call = _Recorded("jvp", func, inputs, create_graph)
-    vs = _vector("jvp", v, call.variables, "input")
+    moved = call.push(_vector("jvp", v, call.variables, "input", create_graph))
     if strict:
         call.check_strict(call.outputs)
-    moved = push_forward(call.outputs, call.variables, vs, create_graph=create_graph)
-    call.check_moving(moved, strict)
-    return call.value(), call.like_outputs(moved)
+        call.check_moving(moved)
+    return call.value(), call.by_output(moved)
 
 
 def hvp(
@@ -189,11 +166,10 @@ def hvp(
 
     Forward mode over reverse mode.
     """
-    call = _Recorded("hvp", func, inputs, create_graph)
-    vs = _vector("hvp", v, call.variables, "input")
-    gradient = call.gradient(strict)
-    moved = push_forward(gradient, call.variables, vs, create_graph=create_graph)
-    return call.value(), call.like_inputs(moved)
+    vs = _vector("hvp", v, _inputs("hvp", inputs), "input", create_graph)
+    gradient = _gradient("hvp", func, inputs, strict)
+    call = _Recorded("hvp", gradient, inputs, create_graph, has_aux=True)
+    return call.aux, call.by_output(call.push(vs))
 
 
 def vhp(
@@ -203,10 +179,10 @@ def vhp(
 
     Reverse mode over reverse mode; H is symmetric, so `hvp` gives the same numbers.
     """
-    call = _Recorded("vhp", func, inputs, create_graph)
-    vs = _vector("vhp", v, call.variables, "input")
-    gradient = call.gradient(strict)
-    return call.value(), call.like_inputs(call.gradients(gradient, vs, create_graph))
+    vs = _vector("vhp", v, _inputs("vhp", inputs), "input", create_graph)
+    gradient = _gradient("vhp", func, inputs, strict)
+    call = _Recorded("vhp", gradient, inputs, create_graph, has_aux=True)
+    return call.aux, call.by_input(call.dense_gradients(vs))
 
 
 # ---------------------------------------------------------------------- matrices
@@ -224,22 +200,8 @@ def jacobian(
     strategy: "reverse-mode", a pass for each element of the outputs; or "forward-mode", a pass
     for each element of the inputs. Raises ValueError for another.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(
-            f"jacobian: strategy: expected {' or '.join(map(repr, STRATEGIES))}, got {strategy!r}"
-        )
-    return _jacobian("jacobian", func, inputs, create_graph, strict, strategy == "reverse-mode")
-
-
-def _jacobian(
-    name: str, func: Function, inputs: Any, create_graph: bool, strict: bool, by_rows: bool
-) -> Any:
-    call = _Recorded(name, func, inputs, create_graph)
-    if strict:
-        call.check_strict(call.outputs, each=True)
-    blocks = call.jacobian(by_rows, create_graph)
-    call.check_moving([block for row in blocks for block in row], strict)
-    return call.like_outputs([call.like_inputs(row) for row in blocks])
+    by_rows = _by_rows("jacobian: strategy", strategy)
+    return _jacobian(_Recorded("jacobian", func, inputs, create_graph), strict, by_rows)
 
 
 def hessian(
@@ -254,20 +216,26 @@ def hessian(
 
     For a tuple of inputs a tuple of tuples; each part has the shapes of both inputs in a row.
     """
+    by_rows = _by_rows("hessian: outer_jacobian_strategy", outer_jacobian_strategy)
+    gradient = _gradient("hessian", func, inputs, strict)
+    call = _Recorded("hessian", gradient, inputs, create_graph, has_aux=True)
+    return _jacobian(call, strict, by_rows)
 
-    if outer_jacobian_strategy not in STRATEGIES:
-        raise ValueError(
-            f"hessian: outer_jacobian_strategy: expected {' or '.join(map(repr, STRATEGIES))}, got "
-            f"{outer_jacobian_strategy!r}"
-        )
 
-    def gradient(*xs: Tensor) -> Any:
-        call = _Recorded("hessian", func, xs, create_graph=True)
-        grads = call.gradient(strict)
-        return tuple(grads) if isinstance(inputs, tuple) else grads[0]
+def _by_rows(argument: str, strategy: str) -> bool:
+    if strategy not in STRATEGIES:
+        expected = " or ".join(map(repr, STRATEGIES))
+        raise ValueError(f"{argument}: expected {expected}, got {strategy!r}")
+    return strategy == "reverse-mode"
 
-    by_rows = outer_jacobian_strategy == "reverse-mode"
-    return _jacobian("hessian", gradient, inputs, create_graph, strict, by_rows)
+
+def _jacobian(call: _Recorded, strict: bool, by_rows: bool) -> Any:
+    if strict:
+        call.check_strict(call.outputs, each=True)
+    blocks = call.jacobian(by_rows)
+    if strict:
+        call.check_moving([block for row in blocks for block in row])
+    return call.by_output(map(call.by_input, blocks))
 
 
 guard(globals())
