@@ -6,10 +6,10 @@ Gives Tensor and RowGrad their `repr`. Only the part that is shown is copied to 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+from minitorch.core import pytree
 from minitorch.core.dtypes import bool_, get_default_dtype, int64
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
@@ -88,12 +88,8 @@ def _shown(x: Tensor, summarize: bool) -> Any:
     return [*head, ..., *tail]
 
 
-def _leaves(values: Any) -> Iterator[Any]:
-    if isinstance(values, list):
-        for value in values:
-            yield from _leaves(value)
-    elif values is not ...:
-        yield values
+def _leaves(values: Any) -> list[Any]:
+    return [value for value in pytree.leaves(values) if value is not ...]
 
 
 class _Formatter:

@@ -6,6 +6,7 @@ count of blocks already used; a call takes the blocks that it needs and moves th
 
 from __future__ import annotations
 
+import math
 import os
 from functools import partial
 from typing import Any
@@ -142,20 +143,13 @@ def set_rng_state(state: Tensor) -> None:
     default_generator.set_state(state)
 
 
-def _numel(shape: tuple[int, ...]) -> int:
-    n = 1
-    for length in shape:
-        n *= length
-    return n
-
-
 def reserve(
     name: str, shape: tuple[int, ...], dtype: dtypes.dtype, generator: Generator | None = None
 ) -> dict[str, int]:
     """Reserve the words for an array of real numbers; their `seed` and `offset`."""
     if not dtype.is_floating_point:
         raise RuntimeError(f"{name}: expected a floating-point dtype, got {dtype}")
-    words = (_numel(shape) + 1) // (1 if dtype is dtypes.float64 else 2) + 1
+    words = (math.prod(shape) + 1) // (1 if dtype is dtypes.float64 else 2) + 1
     return (generator or default_generator).take(words)
 
 
@@ -212,7 +206,7 @@ def randint(
         raise RuntimeError(f"randint: low {low} is not below high {high}")
     shape = shape_of("randint", (size,))
     chosen = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    start = (generator or default_generator).take(_numel(shape))
+    start = (generator or default_generator).take(math.prod(shape))
     x: Tensor = _randint(
         device, shape=shape, dtype=chosen.array_dtype, low=int(low), high=int(high), **start
     )
@@ -320,23 +314,4 @@ def multinomial(
     return found.reshape((*w.shape[:-1], num_samples))
 
 
-guard(
-    globals(),
-    [
-        "Generator",
-        "manual_seed",
-        "initial_seed",
-        "get_rng_state",
-        "set_rng_state",
-        "rand",
-        "randn",
-        "randint",
-        "randperm",
-        "rand_like",
-        "randn_like",
-        "randint_like",
-        "normal",
-        "bernoulli",
-        "multinomial",
-    ],
-)
+guard(globals())

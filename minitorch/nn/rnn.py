@@ -150,18 +150,19 @@ class _Recurrent(Module):
 
 # ---------------------------------------------------------------------- cells
 class _Cell(_Recurrent):
-    """One step of one layer."""
+    """One step of one layer, of the kind `_mode`."""
+
+    _mode = ""
 
     def __init__(
         self,
-        mode: str,
         input_size: int,
         hidden_size: int,
-        bias: bool,
-        device: DeviceLike,
-        dtype: DType | None,
+        bias: bool = True,
+        device: DeviceLike = None,
+        dtype: DType | None = None,
     ) -> None:
-        super().__init__(mode, input_size, hidden_size, bias)
+        super().__init__(self._mode, input_size, hidden_size, bias)
         self._add_weights("", input_size, device, dtype)
         self.reset_parameters()
 
@@ -193,7 +194,8 @@ class RNNCell(_Cell):
         device: DeviceLike = None,
         dtype: DType | None = None,
     ) -> None:
-        super().__init__(_mode_of(nonlinearity), input_size, hidden_size, bias, device, dtype)
+        self._mode = _mode_of(nonlinearity)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = nonlinearity
 
     def extra_repr(self) -> str:
@@ -208,15 +210,7 @@ class GRUCell(_Cell):
     of the gates r, z, n.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: DeviceLike = None,
-        dtype: DType | None = None,
-    ) -> None:
-        super().__init__("GRU", input_size, hidden_size, bias, device, dtype)
+    _mode = "GRU"
 
 
 class LSTMCell(_Cell):
@@ -226,15 +220,7 @@ class LSTMCell(_Cell):
     the gates i, f, g, o (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: DeviceLike = None,
-        dtype: DType | None = None,
-    ) -> None:
-        super().__init__("LSTM", input_size, hidden_size, bias, device, dtype)
+    _mode = "LSTM"
 
 
 # ---------------------------------------------------------------------- layers through time
@@ -363,25 +349,11 @@ class RNN(RNNBase):
         hidden_size: int,
         num_layers: int = 1,
         nonlinearity: str = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: DeviceLike = None,
-        dtype: DType | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            _mode_of(nonlinearity),
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device=device,
-            dtype=dtype,
-        )
+        mode = _mode_of(nonlinearity)
+        super().__init__(mode, input_size, hidden_size, num_layers, *args, **kwargs)
         self.nonlinearity = nonlinearity
 
 

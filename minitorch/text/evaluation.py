@@ -11,7 +11,7 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
 from minitorch.text.io.files import read_lines
 from minitorch.text.progress import hidden
-from minitorch.text.similarity import COSMUL_EPSILON
+from minitorch.text.similarity import COSMUL_EPSILON, Similarity
 from minitorch.text.vector_table import Key
 
 _QUESTIONS_AT_ONCE = 256  # bounds the matrix of scores, (questions, words)
@@ -34,108 +34,109 @@ class Section(TypedDict):
     incorrect: list[Quadruple]
 
 
-def word_pairs(
-    keys: Sequence[Key],
-    units: Tensor,
-    pairs: str | Path,
-    delimiter: str = "\t",
-    encoding: str = "utf8",
-    restrict_vocab: int | None = 300000,
-    case_insensitive: bool = True,
-    dummy4unknown: bool = False,
-) -> tuple[Correlation, Correlation, float]:
-    """Pearson and Spearman correlation with human judgments, and the per cent of unknown pairs.
+class Evaluated(Similarity):
+    """Vectors measured against what people say of words."""
 
-    keys: words; units: their vectors scaled to length one, (len(keys), D).
-    pairs: a file with word, word and score on each line; # starts a comment.
-    restrict_vocab: know only so many of the first keys. dummy4unknown: a pair with an unknown
-    word counts as similarity 0 instead of being left out.
-    Raises ValueError if no pair can be judged, and for a vector that is not finite.
-    """
-    known = _positions(keys[:restrict_vocab], case_insensitive)
-    rows: list[tuple[int, int, float]] = []  # both words and the human score
-    unknown: list[float] = []
-    for words, score in _judgments(Path(pairs), delimiter, encoding):
-        a, b = (known.get(_fold(word, case_insensitive)) for word in words)
-        if a is None or b is None:
-            unknown.append(score)
-        else:
-            rows.append((a[0], b[0], score))
-    human = [score for _, _, score in rows] + (unknown if dummy4unknown else [])
-    if len(human) < 2:
-        none = "only one line has" if human else "no line has"
-        raise ValueError(f"{pairs}: {none} two known words and a score, which gives no correlation")
-    model: list[float] = []
-    _require_finite(pairs, keys, units, {row for a, b, _ in rows for row in (a, b)})
-    if rows:
-        device = units.device
-        left, right = (units[tensor([row[i] for row in rows], device=device)] for i in (0, 1))
-        model = (left * right).sum(dim=1).tolist()
-    model += [0.0] * (len(human) - len(model))
-    out_of = len(human) if dummy4unknown else len(rows) + len(unknown)
-    from scipy import stats  # late: its import takes longer than that of all the rest
+    def evaluate_word_pairs(
+        self,
+        pairs: str | Path,
+        delimiter: str = "\t",
+        encoding: str = "utf8",
+        restrict_vocab: int | None = 300000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+    ) -> tuple[Correlation, Correlation, float]:
+        """Pearson and Spearman correlation with human judgments, and the per cent of unknown pairs.
 
-    return (
-        Correlation(*map(float, stats.pearsonr(human, model))),
-        Correlation(*map(float, stats.spearmanr(human, model))),
-        len(unknown) / out_of * 100,
-    )
-
-
-def word_analogies(
-    keys: Sequence[Key],
-    units: Tensor,
-    analogies: str | Path,
-    restrict_vocab: int | None = 300000,
-    case_insensitive: bool = True,
-    dummy4unknown: bool = False,
-    similarity_function: str = "most_similar",
-    progress: bool | None = None,
-) -> tuple[float, list[Section]]:
-    """Part of the analogies a : b :: c : d whose d is the word that fits b - a + c best.
-
-    keys: words; units: their vectors scaled to length one, (len(keys), D).
-    analogies: a file with four words on each line, sections headed by ": name".
-    similarity_function: "most_similar" (largest cosine) or "most_similar_cosmul" (largest
-    product; gensim 4.4 takes no notice of the argument).
-    The other arguments are those of `word_pairs`; with dummy4unknown a question with an unknown
-    word counts as wrong. A vector that is not finite is no answer. progress: show a bar (None:
-    where stderr is a terminal).
-    Returns the score and the sections, "Total accuracy" the last of them.
-    Raises ValueError if the file has no section header or no question, and for a word whose vector
-    is not finite in a question.
-    """
-    if similarity_function not in _SCORES:
-        raise ValueError(
-            f"similarity_function: expected one of {', '.join(_SCORES)}, got "
-            f"{similarity_function!r}"
-        )
-    keys = keys[:restrict_vocab]
-    known = _positions(keys, case_insensitive)
-    sections = _questions(Path(analogies), case_insensitive)
-    asked = [words for _, questions in sections for words in questions if _all(words, known)]
-    used = {known[word][0] for words in asked for word in words}
-    _require_finite(analogies, keys, units, used)
-    bar = tqdm(total=len(asked), unit=" questions", disable=hidden(progress))
-    with bar:
-        found = _answers(units[: len(keys)], asked, known, _SCORES[similarity_function], bar)
-    answers = iter(found)
-    results: list[Section] = []
-    total: Section = {"section": "Total accuracy", "correct": [], "incorrect": []}
-    for name, questions in sections:
-        section: Section = {"section": name, "correct": [], "incorrect": []}
-        for words in questions:
-            if _all(words, known):
-                right = _fold(keys[next(answers)], case_insensitive) == words[3]
-            elif dummy4unknown:
-                right = False
+        pairs: a file with word, word and score on each line; # starts a comment.
+        restrict_vocab: know only so many of the first keys. dummy4unknown: a pair with an unknown
+        word counts as similarity 0 instead of being left out.
+        Raises ValueError if no pair can be judged, and for a vector that is not finite.
+        """
+        keys, units = self.index_to_key, self._units()
+        known = _positions(keys[:restrict_vocab], case_insensitive)
+        rows: list[tuple[int, int, float]] = []  # both words and the human score
+        unknown: list[float] = []
+        for words, score in _judgments(Path(pairs), delimiter, encoding):
+            a, b = (known.get(_fold(word, case_insensitive)) for word in words)
+            if a is None or b is None:
+                unknown.append(score)
             else:
-                continue
-            for part in (section, total):
-                part["correct" if right else "incorrect"].append(words)
-        results.append(section)
-    count = len(total["correct"]) + len(total["incorrect"])
-    return len(total["correct"]) / count if count else 0.0, [*results, total]
+                rows.append((a[0], b[0], score))
+        human = [score for _, _, score in rows] + (unknown if dummy4unknown else [])
+        if len(human) < 2:
+            none = "only one line has" if human else "no line has"
+            raise ValueError(
+                f"{pairs}: {none} two known words and a score, which gives no correlation"
+            )
+        model: list[float] = []
+        _require_finite(pairs, keys, units, {row for a, b, _ in rows for row in (a, b)})
+        if rows:
+            device = units.device
+            left, right = (units[tensor([row[i] for row in rows], device=device)] for i in (0, 1))
+            model = (left * right).sum(dim=1).tolist()
+        model += [0.0] * (len(human) - len(model))
+        out_of = len(human) if dummy4unknown else len(rows) + len(unknown)
+        from scipy import stats  # late: its import takes longer than that of all the rest
+
+        return (
+            Correlation(*map(float, stats.pearsonr(human, model))),
+            Correlation(*map(float, stats.spearmanr(human, model))),
+            len(unknown) / out_of * 100,
+        )
+
+    def evaluate_word_analogies(
+        self,
+        analogies: str | Path,
+        restrict_vocab: int | None = 300000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+        similarity_function: str = "most_similar",
+        progress: bool | None = None,
+    ) -> tuple[float, list[Section]]:
+        """Part of the analogies a : b :: c : d whose d is the word that fits b - a + c best.
+
+        analogies: a file with four words on each line, sections headed by ": name".
+        similarity_function: "most_similar" (largest cosine) or "most_similar_cosmul" (largest
+        product; gensim 4.4 takes no notice of the argument).
+        The other arguments are those of `evaluate_word_pairs`; with dummy4unknown a question with
+        an unknown word counts as wrong. A vector that is not finite is no answer. progress: show a
+        bar (None: where stderr is a terminal).
+        Returns the score and the sections, "Total accuracy" the last of them.
+        Raises ValueError if the file has no section header or no question, and for a word whose
+        vector is not finite in a question.
+        """
+        if similarity_function not in _SCORES:
+            raise ValueError(
+                f"similarity_function: expected one of {', '.join(_SCORES)}, got "
+                f"{similarity_function!r}"
+            )
+        keys, units = self.index_to_key[:restrict_vocab], self._units()
+        known = _positions(keys, case_insensitive)
+        sections = _questions(Path(analogies), case_insensitive)
+        asked = [words for _, questions in sections for words in questions if _all(words, known)]
+        used = {known[word][0] for words in asked for word in words}
+        _require_finite(analogies, keys, units, used)
+        bar = tqdm(total=len(asked), unit=" questions", disable=hidden(progress))
+        with bar:
+            found = _answers(units[: len(keys)], asked, known, _SCORES[similarity_function], bar)
+        answers = iter(found)
+        results: list[Section] = []
+        total: Section = {"section": "Total accuracy", "correct": [], "incorrect": []}
+        for name, questions in sections:
+            section: Section = {"section": name, "correct": [], "incorrect": []}
+            for words in questions:
+                if _all(words, known):
+                    right = _fold(keys[next(answers)], case_insensitive) == words[3]
+                elif dummy4unknown:
+                    right = False
+                else:
+                    continue
+                for part in (section, total):
+                    part["correct" if right else "incorrect"].append(words)
+            results.append(section)
+        count = len(total["correct"]) + len(total["incorrect"])
+        return len(total["correct"]) / count if count else 0.0, [*results, total]
 
 
 def _require_finite(

@@ -9,12 +9,10 @@ from typing import Any
 from minitorch.backend import Device
 from minitorch.core import dtypes
 from minitorch.creation import tensor
-from minitorch.text import evaluation
-from minitorch.text.evaluation import Correlation, Section
+from minitorch.text.evaluation import Evaluated
 from minitorch.text.io import formats, model_file
 from minitorch.text.io.model_file import from_text, text
 from minitorch.text.options import real
-from minitorch.text.similarity import Similarity
 from minitorch.text.vector_table import Attributes, Key, floating
 
 __all__ = ["KeyedVectors"]
@@ -22,7 +20,7 @@ __all__ = ["KeyedVectors"]
 _WITH_VECTORS = ("KeyedVectors", "Word2Vec", "GloVe", "LSA")  # whose files have vectors
 
 
-class KeyedVectors(Similarity):
+class KeyedVectors(Evaluated):
     """Vectors (n, vector_size) by key, with the interface of gensim's KeyedVectors.
 
     vectors: a floating-point Tensor on any device (or what becomes one), which `vectors` shares;
@@ -36,49 +34,6 @@ class KeyedVectors(Similarity):
     Left out of gensim's is what it calls obsolete (init_sims, word_vec, vocab, index2word,
     index2entity, vectors_norm): an error says what to use.
     """
-
-    # ------------------------------------------------------------------ evaluating
-    def evaluate_word_pairs(
-        self,
-        pairs: str | Path,
-        delimiter: str = "\t",
-        encoding: str = "utf8",
-        restrict_vocab: int | None = 300000,
-        case_insensitive: bool = True,
-        dummy4unknown: bool = False,
-    ) -> tuple[Correlation, Correlation, float]:
-        """Pearson, Spearman and per cent of unknown pairs: see `evaluation.word_pairs`."""
-        return evaluation.word_pairs(
-            self.index_to_key,
-            self._units(),
-            pairs,
-            delimiter,
-            encoding,
-            restrict_vocab,
-            case_insensitive,
-            dummy4unknown,
-        )
-
-    def evaluate_word_analogies(
-        self,
-        analogies: str | Path,
-        restrict_vocab: int | None = 300000,
-        case_insensitive: bool = True,
-        dummy4unknown: bool = False,
-        similarity_function: str = "most_similar",
-        progress: bool | None = None,
-    ) -> tuple[float, list[Section]]:
-        """Part answered rightly, and the answers by section: see `evaluation.word_analogies`."""
-        return evaluation.word_analogies(
-            self.index_to_key,
-            self._units(),
-            analogies,
-            restrict_vocab,
-            case_insensitive,
-            dummy4unknown,
-            similarity_function,
-            progress,
-        )
 
     # ------------------------------------------------------------------ files
     def state_dict(self) -> dict[str, Any]:
