@@ -245,33 +245,24 @@ def _flat(*arrays: Array) -> list[Array] | None:
     return [a if a.ndim == 1 else a.reshape(-1) for a in arrays]
 
 
-def _adam_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
-    """Run the machine code; return whether it supports the arguments."""
-    p, mean, square, largest, g = arrays
-    flat = None if largest is not None else _flat(p, mean, square, g)
-    if flat is None:
-        return False
-    _machine_code.adam(*flat, *[float(options[name]) for name in _ADAM_NUMBERS])
-    return True
-
-
-def _sgd_compiled(arrays: Arrays, options: dict[str, Any]) -> bool:
-    """Run the machine code; return whether it supports the arguments."""
-    p, buffer, g = arrays
-    flat = None if buffer is not None else _flat(p, g)
-    if flat is None:
-        return False
-    _machine_code.sgd(*flat, *[float(options[name]) for name in _SGD_NUMBERS])
-    return True
-
-
-_ADAM_NUMBERS = ("size", "eps", "beta1", "beta2", "keep", "weight_decay", "maximize")
-_SGD_NUMBERS = ("lr", "weight_decay", "maximize")
-# The machine code of a rule, and how many calls of NumPy it replaces.
-_COMPILED: dict[Rule, tuple[Callable[[Arrays, dict[str, Any]], bool], int]] = {
-    _adam: (_adam_compiled, 12),
-    _sgd: (_sgd_compiled, 2),
+# Of the rules that have machine code: its name, the numbers that it takes behind the arrays, and
+# how many calls of NumPy it replaces. It does not support the last state of these rules.
+_COMPILED: dict[Rule, tuple[str, tuple[str, ...], int]] = {
+    _adam: ("adam", ("size", "eps", "beta1", "beta2", "keep", "weight_decay", "maximize"), 12),
+    _sgd: ("sgd", ("lr", "weight_decay", "maximize"), 2),
 }
+
+
+def _run_compiled(
+    name: str, numbers: Sequence[str], arrays: Sequence[Any], options: dict[str, Any]
+) -> bool:
+    """Run the machine code of a rule; return whether it supports the arguments."""
+    *changed, unsupported, g = arrays
+    flat = None if unsupported is not None else _flat(*changed, g)
+    if flat is None:
+        return False
+    getattr(_machine_code, name)(*flat, *[float(options[number]) for number in numbers])
+    return True
 
 
 # ------------------------------------------------------------------ all of many parameters
@@ -298,10 +289,10 @@ def _run(
     """Apply the rule to every parameter; columns: parameters, states, gradients."""
     for home, part in zip(homes, parts):
         home[...] = part
-    compiled, calls = _COMPILED.get(rule, (None, 0))
+    code, numbers, calls = _COMPILED.get(rule, ("", (), 0))
     for arrays in zip(*[column or repeat(None) for column in columns]):
         p = arrays[0]
-        if compiled is not None and _has_paid(calls, p.size) and compiled(arrays, options):
+        if calls and _has_paid(calls, p.size) and _run_compiled(code, numbers, arrays, options):
             continue
         if p.size <= CHUNK or not all(a is None or a.flags.c_contiguous for a in arrays):
             _run_piece(rule, arrays, options, _scratch(p.shape, p.dtype))

@@ -1,14 +1,15 @@
 """Steps of optimizers: all parameters of a group in one launch. See kernels/optim.cu.
 
 The arguments are those of `backend.cpu.optim`: lists of arrays, one item for each parameter. A rule
-is a function that converts the options to the kernel's struct; for a captured launch each replay
-calls it again (see graph.py).
+is a function that converts the options to the fields of the kernel's struct; for a captured launch
+each replay calls it again (see graph.py).
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from itertools import accumulate
 from typing import Any
@@ -47,98 +48,56 @@ SPARSE = np.dtype(  # `Sparse` of kernels/optim.cu
     align=True,
 )
 INT64 = np.dtype(np.int64)
-Rule = Callable[..., Any]
+Options = Mapping[str, Any]
 Used = tuple[bool, ...]  # whether a parameter has each of its states
+Fields = tuple[tuple[float, ...], tuple[bool, ...]]
+Rule = Callable[[Options, Used], Fields]
+Prepare = Callable[..., dict[str, Any]]
 
 
 # ---------------------------------------------------------------------- rules
 
 
 @cache
-def _rule_type(dtype: np.dtype[Any], numbers: tuple[str, ...], flags: int) -> np.dtype[Any]:
+def _rule_type(dtype: np.dtype[Any], numbers: int, flags: int) -> np.dtype[Any]:
     """A struct of options: numbers in the kernel's type for computing, then flags."""
     computed = FLOAT64 if dtype == FLOAT64 else np.dtype(np.float32)
-    fields = [(name, computed) for name in numbers]
+    fields = [(f"number{i}", computed) for i in range(numbers)]
     return np.dtype([*fields, *((f"flag{i}", np.int32) for i in range(flags))], align=True)
 
 
-def _options(dtype: np.dtype[Any], numbers: dict[str, float], *flags: bool) -> Any:
-    """The options as the struct that kernels of a dtype take."""
-    kind = _rule_type(dtype, tuple(numbers), len(flags))
-    return np.array((*numbers.values(), *flags), kind)[()]
-
-
-def _sgd(
-    dtype: np.dtype[Any],
-    used: Used,
-    *,
-    lr: float,
-    maximize: bool,
-    momentum: float = 0.0,
-    dampening: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-    first: bool = False,
+def _struct(
+    rule: Rule, dtype: np.dtype[Any], used: Used, prepare: Prepare = dict, **options: Any
 ) -> Any:
-    numbers = {
-        "lr": lr,
-        "momentum": momentum,
-        "fresh": 1 - dampening,
-        "weight_decay": weight_decay,
-    }
-    return _options(dtype, numbers, nesterov, maximize, first, False)
+    """The options as the struct that a rule's kernels of a dtype take; what is left out is 0."""
+    numbers, flags = rule(defaultdict(float, prepare(**options)), used)
+    return np.array((*numbers, *flags), _rule_type(dtype, len(numbers), len(flags)))[()]
 
 
-def _adagrad(
-    dtype: np.dtype[Any],
-    used: Used,
-    *,
-    lr: float,
-    eps: float,
-    maximize: bool,
-    weight_decay: float = 0.0,
-) -> Any:
-    return _options(dtype, {"lr": lr, "eps": eps, "weight_decay": weight_decay}, maximize)
+# The fields of the structs in kernels/optim.cu: numbers, then flags.
+def _sgd(o: Options, used: Used) -> Fields:
+    numbers = o["lr"], o["momentum"], 1 - o["dampening"], o["weight_decay"]
+    return numbers, (o["nesterov"], o["maximize"], o["first"], False)
 
 
-def _rmsprop(
-    dtype: np.dtype[Any],
-    used: Used,
-    *,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
-    maximize: bool,
-) -> Any:
-    numbers = {
-        "lr": lr,
-        "alpha": alpha,
-        "fresh": 1 - alpha,
-        "eps": eps,
-        "weight_decay": weight_decay,
-        "momentum": momentum,
-    }
-    return _options(dtype, numbers, used[1], maximize)
+def _adagrad(o: Options, used: Used) -> Fields:
+    return (o["lr"], o["eps"], o["weight_decay"]), (o["maximize"],)
 
 
-def _adam(dtype: np.dtype[Any], used: Used, **options: Any) -> Any:
-    given = adam_options(**options)
-    numbers = {
-        "size": given["size"],
-        "eps": given["eps"],
-        "beta2": given["beta2"],
-        "fresh1": 1 - given["beta1"],
-        "fresh2": 1 - given["beta2"],
-        "keep": given["keep"],
-        "weight_decay": given["weight_decay"],
-    }
-    return _options(dtype, numbers, used[2], given["maximize"], False)
+def _rmsprop(o: Options, used: Used) -> Fields:
+    of_mean = o["alpha"], 1 - o["alpha"]
+    numbers = o["lr"], *of_mean, o["eps"], o["weight_decay"], o["momentum"]
+    return numbers, (used[1], o["maximize"])
+
+
+def _adam(o: Options, used: Used) -> Fields:
+    of_means = o["beta2"], 1 - o["beta1"], 1 - o["beta2"]
+    numbers = o["size"], o["eps"], *of_means, o["keep"], o["weight_decay"]
+    return numbers, (used[2], o["maximize"], False)
 
 
 # ---------------------------------------------------------------------- whole parameters
-def _dense(name: str, rule: Rule) -> Callable[..., None]:
+def _dense(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., None]:
     """The launch of a rule for whole parameters. Its columns: parameters, states, gradients."""
 
     def launch(gpu: Gpu, *columns: Arrays, **options: Any) -> None:
@@ -149,7 +108,7 @@ def _dense(name: str, rule: Rule) -> Callable[..., None]:
             if g.size:
                 rows.append((changed, _gradient(gpu, g, changed[0])))
         used = tuple([len(column) > 0 for column in written[1:]])
-        chosen = gpu.numbers(partial(rule, written[0][0].dtype, used), options)
+        chosen = gpu.numbers(partial(_struct, rule, written[0][0].dtype, used, prepare), options)
         for i in range(0, len(rows), MAX_TENSORS):
             _change_some(gpu, name, rows[i : i + MAX_TENSORS], chosen)
 
@@ -208,13 +167,13 @@ def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
 
 
 # ---------------------------------------------------------------------- some rows
-def _sparse(name: str, rule: Rule) -> Callable[..., None]:
+def _sparse(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., None]:
     """The launch of a rule for the rows that have a gradient: parameters, states, rows, values."""
 
     def launch(gpu: Gpu, *columns: Arrays, **options: Any) -> None:
         *written, rows, values = columns
         used = (True,) * (len(written) - 1) + (False,) * STATES
-        chosen = gpu.numbers(partial(rule, written[0][0].dtype, used), options)
+        chosen = gpu.numbers(partial(_struct, rule, written[0][0].dtype, used, prepare), options)
         for i, index in enumerate(rows):
             if values[i].size:
                 changed = [column[i] for column in written]
@@ -293,8 +252,8 @@ OPTIMIZERS: KernelTable = {
     "sgd_": _dense("sgd", _sgd),
     "adagrad_": _dense("adagrad", _adagrad),
     "rmsprop_": _dense("rmsprop", _rmsprop),
-    "adam_": _dense("adam", _adam),
+    "adam_": _dense("adam", _adam, adam_options),
     "sgd_rows_": _sparse("sgd_rows", _sgd),
     "adagrad_rows_": _sparse("adagrad_rows", _adagrad),
-    "adam_rows_": _sparse("adam_rows", partial(_adam, sparse=True)),
+    "adam_rows_": _sparse("adam_rows", _adam, partial(adam_options, sparse=True)),
 }
