@@ -18,64 +18,64 @@ __all__ = [
 
 
 class _Loss(Module):
-    def __init__(self, reduction: str) -> None:
+    """The loss `_function` of `functional`, which is given the attributes `_options`."""
+
+    _function = ""
+    _options: tuple[str, ...] = ("reduction",)
+
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
         F.check_reduction(reduction)
         self.reduction = reduction
 
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        options = {name: getattr(self, name) for name in self._options}
+        loss: Tensor = getattr(F, self._function)(input, target, **options)
+        return loss
+
 
 class _WeightedLoss(_Loss):
-    def __init__(self, weight: Tensor | None, reduction: str) -> None:
-        super().__init__(reduction)
-        self.register_buffer("weight", weight)
-
+    _options: tuple[str, ...] = ("weight", "reduction")
     weight: Tensor | None
+
+    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.register_buffer("weight", weight)
 
 
 class MSELoss(_Loss):
     """Squared error."""
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(input, target, reduction=self.reduction)
+    _function = "mse_loss"
 
 
 class L1Loss(_Loss):
     """Absolute error."""
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.l1_loss(input, target, reduction=self.reduction)
+    _function = "l1_loss"
 
 
 class SmoothL1Loss(_Loss):
     """Squared error below `beta`, absolute above."""
 
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction)
-        self.beta = beta
+    _function, _options = "smooth_l1_loss", ("reduction", "beta")
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction=reduction)
+        self.beta = beta
 
 
 class BCELoss(_WeightedLoss):
     """Binary cross entropy of probabilities."""
 
-    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
-        super().__init__(weight, reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
+    _function = "binary_cross_entropy"
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
     """Binary cross entropy of logits."""
 
+    _function = "binary_cross_entropy_with_logits"
+    _options = ("weight", "reduction", "pos_weight")
     pos_weight: Tensor | None
 
     def __init__(
@@ -85,17 +85,14 @@ class BCEWithLogitsLoss(_WeightedLoss):
         reduction: str = "mean",
         pos_weight: Tensor | None = None,
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, reduction=reduction)
         self.register_buffer("pos_weight", pos_weight)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(
-            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
-        )
 
 
 class NLLLoss(_WeightedLoss):
     """Negative log-likelihood of log-probabilities."""
+
+    _function, _options = "nll_loss", ("weight", "ignore_index", "reduction")
 
     def __init__(
         self,
@@ -104,21 +101,15 @@ class NLLLoss(_WeightedLoss):
         ignore_index: int = -100,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, reduction=reduction)
         self.ignore_index = ignore_index
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
 
 
 class CrossEntropyLoss(_WeightedLoss):
     """Cross entropy of logits against classes or class probabilities."""
+
+    _function = "cross_entropy"
+    _options = ("weight", "ignore_index", "reduction", "label_smoothing")
 
     def __init__(
         self,
@@ -128,16 +119,6 @@ class CrossEntropyLoss(_WeightedLoss):
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, reduction=reduction)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )

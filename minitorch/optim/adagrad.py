@@ -8,7 +8,7 @@ from typing import Any
 from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
-from minitorch.optim.optimizer import Optimizer, count, number, options, refuse_weight_decay
+from minitorch.optim.optimizer import Optimizer, count, given, number, options, refuse_weight_decay
 from minitorch.optim.plan import Group, State, UpdateRule
 
 __all__ = ["Adagrad"]
@@ -40,17 +40,7 @@ class Adagrad(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "lr_decay": lr_decay,
-                "weight_decay": weight_decay,
-                "initial_accumulator_value": initial_accumulator_value,
-                "eps": eps,
-                "maximize": maximize,
-            },
-        )
+        super().__init__(params, given(locals()))
 
     def _initial(self, group: Group, name: str) -> float:
         initial: float = group["initial_accumulator_value"]

@@ -8,7 +8,7 @@ from typing import Any
 from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
-from minitorch.optim.optimizer import Optimizer, count, options
+from minitorch.optim.optimizer import Optimizer, count, given, options
 from minitorch.optim.plan import Group, State, UpdateRule
 
 __all__ = ["Adam", "AdamW", "SparseAdam"]
@@ -48,17 +48,7 @@ class Adam(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": tuple(betas),
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "maximize": maximize,
-            },
-        )
+        super().__init__(params, given(locals()) | {"betas": tuple(betas)})
 
     def _used(self, group: Group) -> tuple[str, ...]:
         return (*MOMENTS, LARGEST) if group["amsgrad"] else MOMENTS
@@ -106,9 +96,7 @@ class SparseAdam(Optimizer):
         eps: float = 1e-8,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "maximize": maximize}
-        )
+        super().__init__(params, given(locals()) | {"betas": tuple(betas)})
 
     def _update_rows(self, p: Tensor, grad: RowGrad, group: Group, state: State) -> None:
         self._begin(p, group, state)

@@ -304,6 +304,11 @@ def _adopt(key: str, value: Any, param: Tensor) -> Any:
     return copied.to(param.device).to(param.dtype) if copied.is_floating_point() else copied
 
 
+def given(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The options among the arguments of an optimizer's constructor, its `locals()`."""
+    return {k: v for k, v in arguments.items() if k not in ("self", "params", "__class__")}
+
+
 def count(states: Iterable[State]) -> int:
     """Count a step in every state; return its number, the last state's."""
     step = 0

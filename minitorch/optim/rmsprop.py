@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minitorch import underived
-from minitorch.optim.optimizer import Optimizer, options
+from minitorch.optim.optimizer import Optimizer, given, options
 from minitorch.optim.plan import Group, UpdateRule
 
 __all__ = ["RMSprop"]
@@ -40,18 +40,7 @@ class RMSprop(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "alpha": alpha,
-                "eps": eps,
-                "centered": centered,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-        )
+        super().__init__(params, given(locals()))
 
     def _used(self, group: Group) -> tuple[str, ...]:
         means = (MEAN,) if group["centered"] else ()

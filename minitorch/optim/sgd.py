@@ -8,7 +8,7 @@ from typing import Any
 from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
-from minitorch.optim.optimizer import Optimizer, options, refuse_weight_decay
+from minitorch.optim.optimizer import Optimizer, given, options, refuse_weight_decay
 from minitorch.optim.plan import Group, State, UpdateRule
 
 __all__ = ["SGD"]
@@ -49,17 +49,7 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-                "maximize": maximize,
-            },
-        )
+        super().__init__(params, given(locals()))
 
     def _check(self, group: Group) -> None:
         super()._check(group)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +14,7 @@ from minitorch.core.dtypes import dtype as DType
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import as_tensor, empty, tensor
-from minitorch.files import recover, require_no_run, run_of
+from minitorch.files import require_no_run
 from minitorch.nn import Embedding, Module
 from minitorch.optim import Adagrad
 from minitorch.random import Generator, rand, randperm
@@ -28,7 +25,7 @@ from minitorch.text.io.encoded import encode
 from minitorch.text.keyed_vectors import KeyedVectors
 from minitorch.text.options import FEWER, LONGEST_VECTOR, flag, integer, real, require_memory
 from minitorch.text.progress import Progress
-from minitorch.text.word2vec.training import call_all, interrupts
+from minitorch.text.runs import CheckpointedRun, call_all
 
 Sentences = Iterable[Sequence[str]]
 
@@ -291,12 +288,7 @@ class GloVe:
         run = _Run(self, epochs, called, path, overwrite or path == self._finished)
         if resume:
             run.load()
-        began = time.perf_counter()
-        call_all(called, "on_train_begin", self)
-        run.run()
-        self._finished = path
-        call_all(called, "on_train_end", self)
-        self.total_train_time += time.perf_counter() - began
+        run.train(self, called)
         return self.losses[-1]
 
     def step(self, pairs: Pairs) -> Tensor:
@@ -389,8 +381,10 @@ class _Position:
     loss: float = 0.0
 
 
-class _Run:
-    """The state of one call of `train`; `checkpoint`, if given, is the file that holds it."""
+class _Run(CheckpointedRun):
+    """The state of one call of `train`."""
+
+    kind, unit = "GloVe", "pair"
 
     def __init__(
         self,
@@ -402,23 +396,15 @@ class _Run:
     ) -> None:
         self.model, self.epochs, self.overwrite = model, epochs, overwrite
         self.callbacks, self.checkpoint = callbacks, checkpoint
+        self.save_every, self.device = model.save_every, model.device
         self.n = len(model.pairs.rows)
         self.position = _Position()
         self.random = model.generator.get_state()  # at the beginning of the epoch
-        self.unsaved = 0
-        self.resumed = False
 
-    def run(self) -> None:
-        """Train from where the run stands to the end of its last epoch."""
-        new = None if self.resumed else partial(self.save, keep=False)
-        path = self.checkpoint
-        with nullcontext() if path is None else run_of(path, new, self.overwrite):
-            self._run()
-
-    def _run(self) -> None:
+    def _run(self, stop: list[bool]) -> None:
         done = self.position.epoch * self.n + self.position.pair
         shown = Progress("training", self.epochs * self.n, " pairs", self.model.progress, done)
-        with shown, interrupts(self.checkpoint is not None) as stop:
+        with shown:
             while self.position.epoch < self.epochs:
                 shown.name(f"epoch {self.position.epoch + 1}/{self.epochs}")
                 self._epoch(shown, stop)
@@ -438,16 +424,15 @@ class _Run:
             position.pair += len(batch.rows)
             self.unsaved += len(batch.rows)
             shown.show(position.epoch * n + position.pair, self._told())
-            if self.checkpoint is not None and position.pair < n and self._is_due(stop):
+            if position.pair < n and self._is_due(stop):
                 position.loss = self._finite(total.item())
-                self._save(stop)
+                self._save_if_due(stop)
         model.losses.append(self._finite(total.item()))
         self.random = model.generator.get_state()
         position.epoch, position.pair, position.loss = position.epoch + 1, 0, 0.0
         shown.show(position.epoch * n, self._told())
         self._call("on_epoch_end")
-        if self._is_due(stop) or position.epoch == self.epochs or model.save_every is None:
-            self._save(stop)
+        self._save_if_due(stop, epoch=True)
 
     def _call(self, name: str) -> None:
         if self.callbacks:
@@ -467,32 +452,10 @@ class _Run:
         return loss
 
     # ------------------------------------------------------------------ checkpoints
-    def _is_due(self, stop: list[bool]) -> bool:
-        every = self.model.save_every
-        return bool(stop) or (every is not None and self.unsaved >= every)
-
-    def _save(self, stop: list[bool]) -> None:
-        if self.checkpoint is None:
-            return
-        self.save()
-        if stop:
-            raise KeyboardInterrupt(
-                f"stopped after {self.position.epoch} of {self.epochs} epochs and "
-                f"{self.position.pair} pairs; {self.checkpoint} holds the run up to there, and "
-                "resume=True goes on from it"
-            )
-
-    def save(self, keep: bool = True) -> None:
-        """Write the checkpoint; it appears under its name when it is complete.
-
-        keep: the one before stays beside it.
-        """
-        assert self.checkpoint is not None
+    def _held(self) -> dict[str, Any]:
         self.model._publish()
         run = {"place": asdict(self.position), "epochs": self.epochs}
-        held = {**self.model.state_dict(), "random": self.random, "run": run}
-        model_file.write(self.checkpoint, "GloVe", held, keep)
-        self.unsaved = 0
+        return {**self.model.state_dict(), "random": self.random, "run": run}
 
     def load(self) -> None:
         """Go on from the checkpoint.
@@ -500,19 +463,10 @@ class _Run:
         Raises FileNotFoundError, and ValueError, before anything changes, for a file that is no
         checkpoint or is one of other counts or options.
         """
-        path = self.checkpoint
-        if path is None:
-            raise ValueError("GloVe: resume=True needs the checkpoint to go on from")
-        recover(path, model_file.check)
-        with model_file.reading(path, "GloVe", device=self.model.device) as state:
-            if "run" not in state:
-                raise ValueError(
-                    f"{path} holds a model, but no run to go on with: GloVe.load reads it"
-                )
+        with self._resuming() as (path, state):
             self._check_run(path, state)
             self.model._restore(state)
             self.position = _Position(**state["run"]["place"])
-        self.resumed = True
 
     def _check_run(self, path: Path, state: dict[str, Any]) -> None:
         """Raise ValueError if a checkpoint is not one of this run."""
@@ -520,12 +474,7 @@ class _Run:
         here = {name: getattr(model, name) for name in _OPTIONS if name not in _FREE}
         here |= {"epochs": self.epochs, "dtype": model.dtype.name}
         had = {**state["options"], "epochs": state["run"]["epochs"], "dtype": state["dtype"]}
-        for name, value in here.items():
-            longer = name == "epochs" and had[name] < value
-            if had[name] != value and not longer:
-                raise ValueError(
-                    f"{path} is of a run with {name}={had[name]!r}, this one has {name}={value!r}"
-                )
+        self._check_options(path, had, here)
         found: Any = Cooccurrence.from_state_dict(state["cooccurrence"])
         mine: Any = model.cooccurrence
         if found.vocab.index_to_key != mine.vocab.index_to_key:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ __all__ = ["KeyedVectors"]
 _WITH_VECTORS = ("KeyedVectors", "Word2Vec", "GloVe", "LSA")  # whose files have vectors
 
 
-class KeyedVectors(Evaluated):
+class KeyedVectors(model_file.Saved, Evaluated):
     """Vectors (n, vector_size) by key, with the interface of gensim's KeyedVectors.
 
     vectors: a floating-point Tensor on any device (or what becomes one), which `vectors` shares;
@@ -35,9 +35,14 @@ class KeyedVectors(Evaluated):
     index2entity, vectors_norm): an error says what to use.
     """
 
+    KIND = "KeyedVectors"
+
     # ------------------------------------------------------------------ files
     def state_dict(self) -> dict[str, Any]:
-        """The state for a file: the tensor "vectors", and "keys" and "attributes" as `text`."""
+        """The state for a file: the tensor "vectors", and "keys" and "attributes" as `text`.
+
+        `text` is UTF-8 bytes of JSON.
+        """
         return {
             "vectors": self.tensor,
             "keys": text(self.index_to_key),
@@ -54,21 +59,6 @@ class KeyedVectors(Evaluated):
             if len(values) != len(made):
                 raise ValueError(f"{len(values)} values of {attr!r} for {len(made)} keys")
         return made
-
-    def save(
-        self,
-        fname_or_handle: model_file.Target,
-        separately: Sequence[str] | None = None,
-        sep_limit: int = 10 * 1024**2,
-        ignore: Iterable[str] = frozenset(),
-        pickle_protocol: int = 4,
-    ) -> None:
-        """Write vectors, keys and attributes to a safetensors file, or to an open binary file.
-
-        It has the tensor "vectors" and, as UTF-8 bytes of JSON, "keys" and "attributes". The other
-        arguments are there for gensim's sake, whose pickles come in parts: they change nothing.
-        """
-        model_file.write(fname_or_handle, "KeyedVectors", self.state_dict())
 
     @classmethod
     def load(

@@ -85,7 +85,7 @@ class _Transformed:
         return map(self.model.transform, self.sentences)
 
 
-class _Model:
+class _Model(model_file.Saved):
     """A model that finds phrases: a delimiter, connector words, and a score for each candidate."""
 
     delimiter: str
@@ -158,23 +158,11 @@ class _Model:
     _OPTIONS: tuple[str, ...]
     _COUNTS: str  # the numbers of the phrases, a dict
 
-    def save(
-        self,
-        fname_or_handle: model_file.Target,
-        separately: Sequence[str] | None = None,
-        sep_limit: int = 10 * 1024**2,
-        ignore: Iterable[str] = frozenset(),
-        pickle_protocol: int = 4,
-    ) -> None:
-        """Write the model to a safetensors file, or to a binary file that is open.
+    def state_dict(self) -> dict[str, Any]:
+        """The state for a file: a scorer of one's own by the name of its function, "module:name".
 
-        A scorer of one's own is written as the name of its function, "module:name"; ValueError for
-        one that is not found under its name, as a lambda. The other arguments are there for
-        gensim's sake, whose pickles come in parts: they change nothing.
+        Raises ValueError for one that is not found under its name, as a lambda.
         """
-        model_file.write(fname_or_handle, type(self).__name__, self._state())
-
-    def _state(self) -> dict[str, Any]:
         return {
             "options": {name: getattr(self, name) for name in self._OPTIONS},
             "scoring": _name_of(self.scoring),
@@ -195,7 +183,7 @@ class _Model:
         taken if its module has been imported; a file has nothing imported. Raises ValueError for
         any other file, and for a scorer that is not there.
         """
-        with model_file.reading(path, cls.__name__, device="cpu") as state:
+        with model_file.reading(path, cls.KIND, device="cpu") as state:
             model = cls.__new__(cls)
             for name in cls._OPTIONS:
                 setattr(model, name, state["options"][name])
@@ -206,7 +194,7 @@ class _Model:
             return model
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        """Take what only some models have from what `_state` gave."""
+        """Take what only some models have from what `state_dict` gave."""
 
 
 class Phrases(_Model):
@@ -231,6 +219,7 @@ class Phrases(_Model):
     Raises ValueError for options out of range, TypeError if a sentence is a string.
     """
 
+    KIND = "Phrases"
     _OPTIONS = (
         *("min_count", "threshold", "max_vocab_size", "delimiter"),
         *("min_reduce", "corpus_word_count", "progress", "progress_per"),
@@ -388,6 +377,7 @@ class FrozenPhrases(_Model):
     made, the score of each way that makes the phrase, by the lengths of its two words.
     """
 
+    KIND = "FrozenPhrases"
     _OPTIONS = ("min_count", "threshold", "delimiter")
     _COUNTS = "phrasegrams"
 
@@ -402,8 +392,8 @@ class FrozenPhrases(_Model):
             if ambiguous:
                 self.cuts[phrase] = scores
 
-    def _state(self) -> dict[str, Any]:
-        state = super()._state()
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
         state["options"]["cuts"] = model_file.text(self.cuts)  # which older files have not
         return state
 

@@ -66,7 +66,7 @@ def draw_graph(
         format = "svg" if path is None else suffix_of(Path(path)) or "svg"
     if format not in _FORMATS:
         raise ValueError(f"draw_graph: format: expected one of {', '.join(_FORMATS)}, got {format}")
-    found = _traced(y, names, gradient, named_only, digits)
+    found = _traced(y, names, gradient=gradient, named_only=named_only, digits=digits)
     text = _dot(found, _complete(found))
     drawn = text.encode() if format == "dot" else _rendered(format, text)
     if path is not None:
@@ -94,7 +94,7 @@ def animate_graph(
         raise ValueError(f"animate_graph: path: expected a name in .svg or .gif, got {path.name}")
     if not seconds > 0:
         raise ValueError(f"animate_graph: seconds: expected a positive number, got {seconds}")
-    found = _traced(y, names, gradient, named_only, digits)
+    found = _traced(y, names, gradient=gradient, named_only=named_only, digits=digits)
     states = _frames(found)
     text = "\n".join(_dot(found, state, states) for state in states)
     if suffix_of(path) == "svg":
@@ -105,16 +105,8 @@ def animate_graph(
     return path
 
 
-def _traced(
-    y: Tensor | Trace,
-    names: Mapping[str, Tensor] | None,
-    gradient: Tensor | None,
-    named_only: bool,
-    digits: int,
-) -> Trace:
-    if isinstance(y, Trace):
-        return y
-    return trace(y, names, (), gradient=gradient, named_only=named_only, digits=digits, show=False)
+def _traced(y: Tensor | Trace, names: Any, **options: Any) -> Trace:
+    return y if isinstance(y, Trace) else trace(y, names, (), show=False, **options)
 
 
 # ---------------------------------------------------------------------- what is shown when

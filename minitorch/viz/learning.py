@@ -41,11 +41,7 @@ def decision_regions(
     examples. classes: their names. Raises ValueError for shapes that do not fit.
     """
     where, truth = plots._array(points), np.asarray(plots._array(labels)).astype(int)
-    if where.ndim != 2 or where.shape[1] != 2 or truth.shape != where.shape[:1] or not len(where):
-        raise ValueError(
-            f"decision_regions: expected points (N, 2) and labels (N,), got {where.shape} and "
-            f"{truth.shape}"
-        )
+    _require_points("decision_regions: expected points (N, 2) and labels (N,)", where, truth, 1)
     resolution = plots._bounded("resolution", resolution, 2, FINEST)
     device = points.device if isinstance(points, Tensor) else None
     xs, ys, said = _over_the_plane(predict, where, 0.25, resolution, device)
@@ -63,8 +59,7 @@ def decision_regions(
     names = list(classes) if classes is not None else [f"class {k}" for k in range(count)]
     if len(names) != count:
         raise ValueError(f"decision_regions: {len(names)} names for {count} classes")
-    figure = plots._figure(6.2 if said.ndim == 1 else 5.4, 4.6, title)
-    ax = figure.subplots()
+    figure, ax = plots._axes(6.2 if said.ndim == 1 else 5.4, 4.6, title)
     colours = ["#2166ac", "#b2182b"] if said.ndim == 1 else plots._palette(count)
     if said.ndim == 1:
         z = said.reshape(resolution, resolution)
@@ -87,8 +82,7 @@ def decision_regions(
             label=names[k],
             zorder=3,
         )
-    ax.set_xlabel(axes[0])
-    ax.set_ylabel(axes[1])
+    ax.set(xlabel=axes[0], ylabel=axes[1])
     _legend_below(figure)
     return plots._save(figure, path)
 
@@ -109,12 +103,8 @@ def heat_map(
     first have a white rim, the others a black one. Raises ValueError for shapes that do not fit.
     """
     found = {name: tuple(map(plots._array, part)) for name, part in parts.items()}
-    for name, (where, values) in found.items():
-        if where.ndim != 2 or where.shape[1] != 2 or values.shape != where.shape[:1]:
-            raise ValueError(
-                f"heat_map: {name}: expected points (N, 2) and values (N,), got {where.shape} and "
-                f"{values.shape}"
-            )
+    for name, part in found.items():
+        _require_points(f"heat_map: {name}: expected points (N, 2) and values (N,)", *part)
     if not found:
         raise ValueError("heat_map: there is no example to draw")
     resolution = plots._bounded("resolution", resolution, 2, FINEST)
@@ -126,8 +116,7 @@ def heat_map(
             f"heat_map: predict gave shape {said.shape} for {resolution**2} points, expected (n,) "
             "or (n, 1)"
         )
-    figure = plots._figure(5.6, 4.8, title)
-    ax = figure.subplots()
+    figure, ax = plots._axes(5.6, 4.8, title)
     z = said.reshape(resolution, resolution)
     mesh = ax.pcolormesh(xs, ys, z, cmap=plots._orange_to_blue(), vmin=-1, vmax=1)
     figure.colorbar(mesh, ax=ax, label="output, and values of the examples", extend="both")
@@ -141,6 +130,12 @@ def heat_map(
     for dots, colours in marks:  # after the legend, whose dots stand for any value
         dots.set_facecolor(colours)
     return plots._save(figure, path)
+
+
+def _require_points(expected: str, where: Array, values: Array, least: int = 0) -> None:
+    planar = where.ndim == 2 and where.shape[1] == 2
+    if not planar or values.shape != where.shape[:1] or len(where) < least:
+        raise ValueError(f"{expected}, got {where.shape} and {values.shape}")
 
 
 def _over_the_plane(
@@ -174,13 +169,13 @@ def fitted_curve(
     All x and y are vectors, each pair of one length; curves are labelled by their names.
     Raises ValueError where lengths do not agree.
     """
-    figure = plots._figure(6.2, 4.2, title)
-    ax = figure.subplots()
+    figure, ax = plots._axes(6.2, 4.2, title)
     dots = _pair("fitted_curve: examples", x, y)
     ax.scatter(*dots, s=16, color="#6b7280", label="examples")
     for (name, curve), colour in zip(curves.items(), plots._palette(max(len(curves), 1))):
         ax.plot(*_pair(f"fitted_curve: {name}", *curve), color=colour, lw=1.8, label=name)
-    _finish(figure, ax, axes)
+    plots._label_axes(ax, axes)
+    _legend_below(figure)
     return plots._save(figure, path)
 
 
@@ -218,8 +213,7 @@ def trajectories(
         z = plots._array(surface(*[tensor(a, dtype=float64) for a in np.meshgrid(xs, ys)]))
     if z.shape != (160, 160):
         raise ValueError(f"trajectories: surface gave shape {z.shape} for x and y (160, 160)")
-    figure = plots._figure(7.4, 4.8, title)
-    ax = figure.subplots()
+    figure, ax = plots._axes(7.4, 4.8, title)
     # Levels at equal steps of the root: close enough near the minimum to be seen.
     heights = z.min() + (z.max() - z.min()) * np.linspace(0, 1, levels + 2)[1:] ** 2
     greys = [str(grey) for grey in np.linspace(0.3, 0.8, len(heights))]
@@ -238,7 +232,8 @@ def trajectories(
     ax.plot(*start, "o", ms=9, mfc="none", color="black", label="start")
     if minimum is not None:
         ax.plot(*minimum, "*", ms=13, color="black", label="minimum")
-    _finish(figure, ax, axes)
+    plots._label_axes(ax, axes)
+    _legend_below(figure)
     return plots._save(figure, path)
 
 
@@ -259,13 +254,13 @@ def loss_curves(
     lines = {name: _losses(name, values) for name, values in (losses or {}).items()}
     if not lines or not all(map(len, lines.values())):
         raise ValueError("loss_curves: expected at least one loss for each name")
-    figure = plots._figure(6.4, 4.0, title)
-    ax = figure.subplots()
+    figure, ax = plots._axes(6.4, 4.0, title)
     for (name, values), colour in zip(lines.items(), plots._palette(len(lines))):
         ax.plot(range(len(values)), values, color=colour, lw=1.6, label=name)
     if log and min(map(min, lines.values())) > 0:
         ax.set_yscale("log")
-    _finish(figure, ax, axes)
+    plots._label_axes(ax, axes)
+    _legend_below(figure)
     return plots._save(figure, path)
 
 
@@ -285,14 +280,6 @@ def _pair(what: str, x: Any, y: Any) -> tuple[Array, Array]:
     if len(a) != len(b):
         raise ValueError(f"{what}: {len(a)} x and {len(b)} y")
     return a, b
-
-
-def _finish(figure: Any, ax: Any, axes: tuple[str, str]) -> None:
-    ax.set_xlabel(axes[0])
-    ax.set_ylabel(axes[1])
-    ax.grid(alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
-    _legend_below(figure)
 
 
 def _legend_below(figure: Any) -> None:

@@ -99,8 +99,7 @@ def word_map(
     if len(groups) != len(words):
         raise ValueError(f"word_map: {len(words)} words and {len(groups)} groups")
     plane, share = principal_components(points)
-    figure = _figure(9.5, 7.5, title)
-    ax = figure.subplots()
+    figure, ax = _axes(9.5, 7.5, title)
     names = list(dict.fromkeys(groups))
     colours = dict(zip(names, _palette(len(names))))
     for name in names:
@@ -109,8 +108,10 @@ def word_map(
             plane[member, 0], plane[member, 1], s=14, color=colours[name], label=name or None
         )
     ax.margins(0.08)
-    ax.set_xlabel(f"first principal component ({share[0]:.0%} of the variance)")
-    ax.set_ylabel(f"second principal component ({share[1]:.0%})")
+    ax.set(
+        xlabel=f"first principal component ({share[0]:.0%} of the variance)",
+        ylabel=f"second principal component ({share[1]:.0%})",
+    )
     _label_points(figure, ax, words, plane, [colours[group] for group in groups])
     if len(names) > 1:
         columns = min(len(names), 6)
@@ -216,6 +217,12 @@ def _figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
+def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    """A figure, and its only axes."""
+    figure = _figure(width, height, title)
+    return figure, figure.subplots()
+
+
 def _palette(n: int) -> list[Any]:
     from matplotlib import colormaps
 
@@ -245,9 +252,13 @@ def _curves(ax: Axes, history: Sequence[Mapping[str, float]], key: str) -> None:
                 marker=".",
                 label=name,
             )
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(key)
+    _label_axes(ax, ("epoch", key))
     ax.locator_params(axis="x", integer=True)
+
+
+def _label_axes(ax: Axes, axes: tuple[str, str]) -> None:
+    """Label the axes, and draw a grid instead of a frame."""
+    ax.set(xlabel=axes[0], ylabel=axes[1])
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
 

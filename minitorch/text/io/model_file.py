@@ -8,7 +8,7 @@ import pathlib
 import shutil
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import IO, Any
@@ -69,6 +69,31 @@ def write(path: Target, kind: str, state: Mapping[str, Any], keep: bool = False)
         write(whole, kind, state)
         with open(whole, "rb") as file:
             shutil.copyfileobj(file, path)
+
+
+class Saved:
+    """A model with gensim's `save`. `KIND`: of its files, one of VERSIONS."""
+
+    KIND = ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state for a file."""
+        raise NotImplementedError
+
+    def save(
+        self,
+        fname_or_handle: Target,
+        separately: Sequence[str] | None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: Iterable[str] = frozenset(),
+        pickle_protocol: int = 4,
+    ) -> None:
+        """Write the model to a safetensors file, or to an open binary file; see `state_dict`.
+
+        The other arguments are there for gensim's sake, whose pickles come in parts: they change
+        nothing.
+        """
+        write(fname_or_handle, self.KIND, self.state_dict())
 
 
 @contextmanager

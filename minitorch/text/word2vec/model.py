@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +29,7 @@ from minitorch.text.options import (
     real,
     renamed,
 )
+from minitorch.text.runs import call_all
 from minitorch.text.vocab import (
     TrimRule,
     Vocab,
@@ -53,7 +53,6 @@ from minitorch.text.word2vec.training import (
     Run,
     Schedule,
     Trainer,
-    call_all,
 )
 
 __all__ = ["Scanned", "Word2Vec"]
@@ -180,6 +179,8 @@ class Word2Vec(Predictions):
     log 2), or is no number. Where sub-sampling leaves no pair to an epoch there is a warning, and
     no loss (nan).
     """
+
+    KIND = "Word2Vec"
 
     def __post_init__(
         self,
@@ -502,12 +503,7 @@ class Word2Vec(Predictions):
             self.losses = run.load()
         self.epochs, self.alpha, self.min_alpha = epochs, high, low
         self.running_training_loss = run.position.total
-        began = time.perf_counter()
-        call_all(called, "on_train_begin", self)
-        run.run()
-        self._finished = path
-        call_all(called, "on_train_end", self)
-        self.total_train_time += time.perf_counter() - began
+        run.train(self, called)
         return round(epochs * self.vocab.sampled(corpus, self.sample)), epochs * corpus.total
 
     def _warn(self, alpha: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -36,7 +36,7 @@ _DERIVED = ("sample_int", "code", "point")
 _SHARED = ("_scanned", "_numbered", "vocab", "callbacks", "hashfxn", "device")
 
 
-class State(Options):
+class State(model_file.Saved, Options):
     """A vocabulary and the tables of its words, which are saved, loaded and copied.
 
     Before a vocabulary is built there is no `vocab`, no `model`, and `_numbered` is None.
@@ -97,25 +97,13 @@ class State(Options):
         """Whether the vectors of `wv` are those that are trained."""
         return self.wv.tensor.array is self.model.input.weight.array
 
-    def save(
-        self,
-        fname_or_handle: model_file.Target,
-        separately: Sequence[str] | None = None,
-        sep_limit: int = 10 * 1024**2,
-        ignore: Iterable[str] = frozenset(),
-        pickle_protocol: int = 4,
-    ) -> None:
-        """Write the whole model to a safetensors file, from which `train` goes on, bit for bit.
-
-        The corpus is not in it, nor are callbacks, trim_rule, hashfxn, and what is about this run
-        only (device, progress, cache, checkpoint, compiled). `KeyedVectors.load` reads the vectors.
-        The other arguments are there for gensim's sake, whose pickles come in parts: they change
-        nothing.
-        """
-        model_file.write(fname_or_handle, "Word2Vec", self.state_dict())
-
     def state_dict(self) -> dict[str, Any]:
-        """The state for a file: that of `KeyedVectors.state_dict`, and all learnt tensors."""
+        """The state for a file, from which `train` goes on, bit for bit.
+
+        That of `KeyedVectors`, whose `load` reads the vectors, and all learnt tensors. The corpus
+        is not in it, nor are callbacks, trim_rule, hashfxn, and what is about this run only
+        (device, progress, cache, checkpoint, compiled).
+        """
         built = self._numbered is not None
         locks = as_tensor(self.wv.vectors_lockf, device="cpu")
         expandos = self.wv.expandos.items()

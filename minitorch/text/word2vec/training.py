@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -20,10 +17,9 @@ from minitorch.backend.cpu import settings
 from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.creation import from_numpy, tensor, zeros
-from minitorch.files import recover, run_of
-from minitorch.text.io import model_file
 from minitorch.text.io.encoded import Encoded
 from minitorch.text.progress import Progress
+from minitorch.text.runs import CheckpointedRun
 from minitorch.text.vocab import Vocab
 from minitorch.text.word2vec.modules import SkipGram
 from minitorch.text.word2vec.sampler import Blocks, BlockSampler, Drawn
@@ -230,14 +226,12 @@ class Position:
 
 
 @dataclass
-class Run:
+class Run(CheckpointedRun):
     """The state and options of one call of `train`.
 
     state: gives what the file of the model holds, to which a checkpoint adds the run.
     identity: options that must equal those of a checkpoint. begun, ended: called with each epoch.
-    zeros: mean loss per pair of vectors of zeros. checkpoint: the file that holds the run;
-    save_every: words between two writings, None for once an epoch. team: opens the trainer or
-    the worker processes. overwrite: whether a new run replaces a file of that name.
+    zeros: mean loss per pair of vectors of zeros. team: opens the trainer or the worker processes.
     """
 
     trainer: Trainer
@@ -254,31 +248,19 @@ class Run:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        self.kind, self.unit, self.position = "Word2Vec", "word", Position()
         self.model, self.schedule = self.trainer.model, self.trainer.schedule
+        self.epochs, self.device = self.schedule.epochs, self.trainer.sampler.keep.device
         self.words = self.trainer.words
         self.length = chunk_length(self.words)
-        self.position = Position()
-        self.unsaved = 0
-        self.resumed = False
 
     # ------------------------------------------------------------------ epochs
-    def run(self) -> None:
-        """Train from where the run stands to the end of its last epoch."""
-        new = None if self.resumed else partial(self.save, keep=False)
-        path = self.checkpoint
-        with nullcontext() if path is None else run_of(path, new, self.overwrite):
-            self._run()
-
-    def _run(self) -> None:
+    def _run(self, stop: list[bool]) -> None:
         settings.keep_heap()
-        position, epochs = self.position, self.schedule.epochs
+        position, epochs = self.position, self.epochs
         done = position.epoch * self.words + position.word
         shown = Progress("training", epochs * self.words, "word", self.progress, done)
-        with (
-            shown,
-            interrupts(self.checkpoint is not None) as stop,
-            self.team(self.trainer) as team,
-        ):
+        with shown, self.team(self.trainer) as team:
             for epoch in range(position.epoch, epochs):
                 shown.name(f"epoch {epoch + 1}/{epochs}")
                 self._epoch(team, shown, stop)
@@ -323,14 +305,15 @@ class Run:
         """The chunks of the epoch, until a checkpoint is due."""
         epoch, first, unsaved = self.position.epoch, self.position.word, self.unsaved
         for start in range(first, self.words, self.length):
-            due = self._is_due(unsaved + start - first) or stop
+            due = self._is_much(unsaved + start - first) or stop
             if self.checkpoint is not None and due and start > first:
                 return
             yield Chunk(epoch, start, min(start + self.length, self.words))
 
     def _mean(self) -> float:
         """Mean loss per pair so far."""
-        return self.position.loss / max(self.position.pairs, 1.0)
+        mean: float = self.position.loss / max(self.position.pairs, 1.0)
+        return mean
 
     def _check(self, loss: float, pairs: float, times: float) -> None:
         """Raise FloatingPointError for a loss so many times that of vectors of zeros, or no number.
@@ -348,28 +331,7 @@ class Run:
         )
 
     # ------------------------------------------------------------------ checkpoints
-    def _save_if_due(self, stop: list[bool], epoch: bool = False) -> None:
-        if self.checkpoint is None:
-            return
-        due = epoch if self.save_every is None else self._is_due(self.unsaved)
-        if due or stop or self.position.epoch == self.schedule.epochs:
-            self.save()
-        if stop:
-            raise KeyboardInterrupt(
-                f"stopped after {self.position.epoch} of {self.schedule.epochs} epochs and "
-                f"{self.position.word} words; {self.checkpoint} holds the run up to there, and "
-                "resume=True goes on from it"
-            )
-
-    def _is_due(self, unsaved: int) -> bool:
-        return self.save_every is not None and unsaved >= self.save_every
-
-    def save(self, keep: bool = True) -> None:
-        """Write the checkpoint; it appears under its name when it is complete.
-
-        keep: the one before stays beside it.
-        """
-        assert self.checkpoint is not None
+    def _held(self) -> dict[str, Any]:
         run = {
             "place": asdict(self.position),
             "schedule": asdict(self.schedule),
@@ -377,9 +339,7 @@ class Run:
             "random": self.trainer.random(0),
         }
         random = self.trainer.random(self.position.epoch)
-        held = {**self.state(), "random": random, "run": run}
-        model_file.write(self.checkpoint, "Word2Vec", held, keep)
-        self.unsaved = 0
+        return {**self.state(), "random": random, "run": run}
 
     def load(self) -> list[float]:
         """Go on from the checkpoint; returns the losses of the model's epochs up to there.
@@ -387,20 +347,12 @@ class Run:
         Raises FileNotFoundError, and ValueError, before anything changes, for a file that is not a
         checkpoint or is one of another vocabulary, corpus, schedule or other options.
         """
-        path = self.checkpoint
-        assert path is not None
-        recover(path, model_file.check)
-        with model_file.reading(path, "Word2Vec", device=self.trainer.sampler.keep.device) as held:
-            if "run" not in held:
-                raise ValueError(
-                    f"{path} holds a model, but no run to go on with: Word2Vec.load reads it"
-                )
+        with self._resuming() as (path, held):
             run, losses = held["run"], [float(loss) for loss in held["record"]["losses"]]
             self._check_run(path, Vocab.from_state_dict(held["vocab"]), held["options"], run)
             position, (*seed, offset) = Position(**run["place"]), run["random"].tolist()
             self.model.load_state_dict(held["model"])
         self.position, self.trainer.seed, self.trainer.offset = position, seed, offset
-        self.resumed = True
         return losses
 
     def _check_run(
@@ -417,43 +369,6 @@ class Run:
                 f"{self.vocab.counts.sum()}"
             )
         had = {**up_to_date(options), **run["schedule"]}
-        for name, value in {**self.identity, **asdict(self.schedule)}.items():
-            longer = name == "epochs" and had[name] < value
-            if had[name] != value and not longer:
-                raise ValueError(
-                    f"{path} is of a run with {name}={had[name]!r}, this one has {name}={value!r}"
-                )
+        self._check_options(path, had, {**self.identity, **asdict(self.schedule)})
         if run["corpus"] != self.trainer.numbered.corpus.fingerprint():
             raise ValueError(f"{path} is of another corpus")
-
-
-@contextmanager
-def interrupts(deferred: bool) -> Iterator[list[bool]]:
-    """Ctrl-C is noted in the list, to be acted upon between two chunks; a second acts at once.
-
-    So is SIGTERM. In the main thread only, and not without `deferred`.
-    """
-    noted: list[bool] = []
-    if not deferred or threading.current_thread() is not threading.main_thread():
-        yield noted
-        return
-
-    def note(*_: object) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(True)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def call_all(callbacks: Sequence[Any], name: str, model: object) -> None:
-    """Call a method of each callback, in order; one that has no such method is left out."""
-    for callback in callbacks:
-        method = getattr(callback, name, None)
-        if method is not None:
-            method(model)

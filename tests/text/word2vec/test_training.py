@@ -10,6 +10,7 @@ import pytest
 
 import minitorch
 from minitorch.text import CallbackAny2Vec, GloVe, KeyedVectors, Word2Vec
+from minitorch.text.io import model_file
 from minitorch.text.word2vec import training
 from tests.text.word2vec.test_model import SENTENCES, SMALL
 
@@ -85,7 +86,7 @@ def test_saved_at_the_start_and_after_epochs(tmp_path, monkeypatch):
         place = state["run"]["place"]
         places.append((place["epoch"], place["word"]))
 
-    monkeypatch.setattr(training.model_file, "write", write)
+    monkeypatch.setattr(model_file, "write", write)
     Word2Vec(SENTENCES[:200], **OPTIONS, checkpoint=path)
     assert places == [(0, 0), (1, 0), (2, 0), (3, 0)]
     places.clear()
@@ -166,6 +167,7 @@ import sys
 from pathlib import Path
 import minitorch
 from minitorch.text import Word2Vec
+from minitorch.text.io import model_file
 from minitorch.text.word2vec import training
 
 training.CHUNK = 1000
