@@ -185,11 +185,29 @@ class Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}"
 
 
-class LayerNorm(Module):
-    """Mean 0 and variance 1 over the last dimensions, then weight and bias (Ba et al., 2016)."""
+class _Affine(Module):
+    """A weight and a bias, of which either may be missing."""
 
     weight: Parameter | None
     bias: Parameter | None
+
+    def _add(
+        self, shape: Sequence[int], weight: bool, bias: bool, device: DeviceLike, dtype: Any
+    ) -> None:
+        for name, make, wanted in (("weight", ones, weight), ("bias", zeros, bias)):
+            value = Parameter(make(*shape, device=device, dtype=dtype)) if wanted else None
+            self.register_parameter(name, value)
+
+    def reset_parameters(self) -> None:
+        """Set weight to 1 and bias to 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class LayerNorm(_Affine):
+    """Mean 0 and variance 1 over the last dimensions, then weight and bias (Ba et al., 2016)."""
 
     def __init__(
         self,
@@ -205,17 +223,9 @@ class LayerNorm(Module):
         self.normalized_shape = tuple(shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            value = empty(*self.normalized_shape, device=device, dtype=dtype) if wanted else None
-            self.register_parameter(name, None if value is None else Parameter(value))
+        affine = elementwise_affine
+        self._add(self.normalized_shape, affine, affine and bias, device, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Set weight to 1 and bias to 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -227,7 +237,7 @@ class LayerNorm(Module):
         )
 
 
-class BatchNorm1d(Module):
+class BatchNorm1d(_Affine):
     """Mean 0 and variance 1 for each channel of (N, C) or (N, C, L), then weight and bias.
 
     In training by the batch's statistics, which also move the running ones by `momentum`
@@ -235,8 +245,6 @@ class BatchNorm1d(Module):
     (Ioffe and Szegedy, 2015).
     """
 
-    weight: Parameter | None
-    bias: Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
@@ -259,19 +267,13 @@ class BatchNorm1d(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name, make, wanted in (("weight", ones, affine), ("bias", zeros, affine and bias)):
-            value = make(num_features, device=device, dtype=dtype) if wanted else None
-            self.register_parameter(name, None if value is None else Parameter(value))
-        track = track_running_stats
-        self.register_buffer(
-            "running_mean", zeros(num_features, device=device, dtype=dtype) if track else None
-        )
-        self.register_buffer(
-            "running_var", ones(num_features, device=device, dtype=dtype) if track else None
-        )
-        self.register_buffer(
-            "num_batches_tracked", tensor(0, dtype=int64, device=device) if track else None
-        )
+        self._add((num_features,), affine, affine and bias, device, dtype)
+        for name, value in (
+            ("running_mean", zeros(num_features, device=device, dtype=dtype)),
+            ("running_var", ones(num_features, device=device, dtype=dtype)),
+            ("num_batches_tracked", tensor(0, dtype=int64, device=device)),
+        ):
+            self.register_buffer(name, value if track_running_stats else None)
 
     @no_grad()
     def reset_running_stats(self) -> None:
@@ -285,10 +287,7 @@ class BatchNorm1d(Module):
     def reset_parameters(self) -> None:
         """Set weight to 1 and bias to 0, and forget the batches seen."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in (2, 3):

@@ -349,15 +349,11 @@ def zero_(input: Tensor) -> Tensor:
     return fill_(input, 0)
 
 
-def _drawn(input: Tensor, values: Tensor) -> Tensor:
-    return copy_(input, values)
-
-
 def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fill with numbers from the normal distribution."""
     like = creation.like(input)
     values = random.normal(mean, std, input.shape, generator=generator, **like)
-    return _drawn(input, values)
+    return copy_(input, values)
 
 
 def uniform_(
@@ -375,7 +371,7 @@ def uniform_(
     if a > b:
         raise RuntimeError(f"uniform_: expected a <= b, got {a} and {b}")
     values = random.rand(input.shape, generator=generator, **creation.like(input))
-    return _drawn(input, values.mul_(b - a).add_(a))
+    return copy_(input, values.mul_(b - a).add_(a))
 
 
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -383,13 +379,13 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     random.check_probabilities("bernoulli_: p", p)
     dtype = input.dtype if input.dtype.is_floating_point else dtypes.float32
     draws = random.rand(input.shape, generator=generator, dtype=dtype, device=input.device)
-    return _drawn(input, (draws < p).to(input.dtype))
+    return copy_(input, (draws < p).to(input.dtype))
 
 
 def random_(input: Tensor, low: int, high: int, *, generator: Any = None) -> Tensor:
     """Fill with integers drawn evenly from low to high - 1."""
     values = random.randint(low, high, input.shape, generator=generator, device=input.device)
-    return _drawn(input, values.to(input.dtype))
+    return copy_(input, values.to(input.dtype))
 
 
 # ---------------------------------------------------------------------- by position
