@@ -331,6 +331,10 @@ class ExternalStream(Stream):
     """A stream of another library, by its CUDA handle; the library still owns the stream."""
 
     def __init__(self, stream_ptr: int, device: DeviceLike = None) -> None:
+        if type(stream_ptr) is not int:
+            raise TypeError(
+                f"ExternalStream: stream_ptr: expected an int, got {type(stream_ptr).__name__}"
+            )
         self._number = self.api._number(device)
         self._pointer = stream_ptr
         with self.api._use(self._number):
