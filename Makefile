@@ -5,6 +5,7 @@ TESTS ?=
 MUTANTS ?= 200
 WORKERS ?= auto
 VENV := .venv
+CONTESTANTS := .venv-contestants
 BIN := $(VENV)/bin
 # Tests that never ask which device is the default one: no need to run them twice.
 SAME := --ignore=tests/backend --ignore=tests/devtools --ignore=tests/text/word2vec/test_counts.py $(foreach name,benchmarks environments kills packaging project stub,--ignore=tests/test_$(name).py)
@@ -56,9 +57,17 @@ kernels: $(VENV)/stamp-test ## Compile and check the kernels for every GPU archi
 mutate: $(VENV)/stamp-test ## Change the kernels in small ways and see whether tests notice (MUTANTS= : all of them)
 	$(BIN)/python tests/backend/sim/mutate.py $(if $(MUTANTS),--sample $(MUTANTS))
 
-gpu: $(VENV)/stamp-test,bench,cuda12 ## Run all tests and the benchmarks on an NVIDIA GPU
-	$(PYTEST) --device cuda $(TESTS)
-	$(BIN)/python -m benchmarks gpu --device cuda
+# The driver says which CUDA to install. Whom to time beside is in an environment of its own, and
+# may fail to install; the benchmarks run after tests that failed, too.
+gpu: ## Run all tests and the benchmarks on an NVIDIA GPU (OUT=folder: where the results go)
+	@cuda=$$($(PYTHON) -I minitorch/backend/cuda/driver.py) && $(MAKE) VENV=.venv-gpu gpu-$$cuda
+
+gpu-12 gpu-13: gpu-%: $(VENV)/stamp-gpu%
+	-$(MAKE) VENV=$(CONTESTANTS) $(CONTESTANTS)/stamp-contestants$*
+	$(BIN)/minitorch info
+	$(BIN)/minitorch kernels compile --device cuda
+	$(PYTEST) --device cuda -rs $(TESTS); tests=$$?; \
+	$(BIN)/python -m benchmarks gpu --device cuda $(if $(OUT),--out $(OUT)) && exit $$tests
 
 lint: $(VENV)/stamp-lint ## Check style, format and types
 	$(BIN)/ruff check .
@@ -76,7 +85,7 @@ format: $(VENV)/stamp-lint ## Rewrite the sources in the project's format
 bench: $(VENV)/stamp-bench ## Time everything against NumPy, PyTorch, JAX, tinygrad and gensim (an hour)
 	$(BIN)/python -m benchmarks
 
-gpu: WORKERS = 4 # each holds a CUDA context of its own
+gpu-12 gpu-13: WORKERS = 4 # each holds a CUDA context of its own
 
 clean: ## Remove the virtual environment, caches and the demo's output
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-gpu $(CONTESTANTS) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,12 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import minitorch
 from benchmarks import mlp_step
-from benchmarks.harness import save
+from benchmarks.harness import ROOT, save
 from minitorch import backend, nn, optim
 from minitorch.nn import functional as F
 from minitorch.text import Corpus, Word2Vec
@@ -230,6 +232,17 @@ def _device_name(xp: Any, number: int) -> str:
     return str(name.decode() if isinstance(name, bytes) else name)
 
 
+def new_folder(given: Path | None, gpu: str) -> Path:
+    """The folder of the results, made; FileExistsError rather than write among other files."""
+    if given is None:
+        slug = re.sub(r"\W+", "-", gpu.lower()).strip("-")
+        given = ROOT / "runs" / f"{slug}-{datetime.now():%Y-%m-%d-%H%M%S}"
+    if given.exists() and (not given.is_dir() or any(given.iterdir())):
+        raise FileExistsError(f"--out: {given} is there already and not an empty folder")
+    given.mkdir(parents=True, exist_ok=True)
+    return given
+
+
 def _tables(
     bandwidth: dict[str, float],
     steps: dict[str, dict[str, float]],
@@ -252,7 +265,9 @@ def main() -> int:
     """Measure on `--device cuda[:N]`, or check the cases on `--device sim`."""
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
     parser.add_argument("--device", help="cuda, cuda:1, ... or sim (default: cuda if there is one)")
-    device = parser.parse_args().device
+    parser.add_argument("--out", type=Path, help="new folder (default: runs/, GPU and time)")
+    args = parser.parse_args()
+    device = args.device
     missing = backend.why_unavailable("cuda")
     if device is None and missing is not None:
         print(f"nothing to measure: {missing}")
@@ -269,12 +284,13 @@ def main() -> int:
         check(str(chosen))
         return 0
     xp = importlib.import_module(MODULES[chosen.type])
+    name = _device_name(xp, number)
+    out = new_folder(args.out, name)
     with minitorch.device(chosen):
         bandwidth = bandwidths(Events(xp))
     steps, words = mlp_steps(str(chosen)), word2vec_rates(str(chosen))
     lines = _tables(bandwidth, steps, words)
     print("\n".join(lines))
-    name = _device_name(xp, number)
     runtime = xp.cuda.runtime
     notes = NOTES.format(rounds=ROUNDS, calls=CALLS, steps=STEPS).strip()
     notes += (
@@ -286,8 +302,8 @@ def main() -> int:
         "seconds_per_step": steps,
         "words_per_second": words,
     }
-    slug = re.sub(r"\W+", "-", name.lower()).strip("-")
-    save(f"gpu-{slug}", f"{name}: kernels and training", notes, lines, results)
+    save("gpu", f"{name}: kernels and training", notes, lines, results, out)
+    print(f"results in {out}")
     return 0
 
 

@@ -403,15 +403,23 @@ def verdicts(targets: list[Target], times: Times) -> list[str]:
     return lines
 
 
-def save(name: str, title: str, notes: str, lines: list[str], results: Any) -> None:
-    """Write results/NAME.md (title, notes, machine, the lines) and results/NAME.json."""
+def save(
+    name: str,
+    title: str,
+    notes: str,
+    lines: list[str],
+    results: Any,
+    folder: Path | None = None,
+) -> None:
+    """Write NAME.md (title, notes, machine, the lines) and NAME.json (default folder: RESULTS)."""
+    folder = RESULTS if folder is None else folder
     about = machine()
     told = "; ".join(f"{key} {value}" for key, value in about.items())
     text = "\n".join([f"# {title}", "", notes.strip(), "", told + ".", "", *lines, ""])
     data = json.dumps({"title": title, "machine": about, "results": results}, indent=1) + "\n"
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for suffix, content in ((".md", text), (".json", data)):
-        path = RESULTS / (name + suffix)
+        path = folder / (name + suffix)
         temporary = path.with_suffix(suffix + ".part")
         temporary.write_text(content, encoding="utf-8")
         temporary.replace(path)

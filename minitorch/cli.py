@@ -19,10 +19,11 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from minitorch import backend, viz
+from minitorch import backend, cuda, viz
 from minitorch.backend import OutOfMemoryError
 from minitorch.backend.cpu import settings
 from minitorch.backend.cpu.blas import blas
+from minitorch.backend.cuda import driver, installed
 from minitorch.backend.determinism import use_deterministic_algorithms
 from minitorch.data import SOURCES
 from minitorch.devtools import commands as kernel_commands
@@ -145,11 +146,31 @@ def _info(args: argparse.Namespace) -> None:
     for name in backend.device_types():
         missing = backend.why_unavailable(name)
         rows.append((f"device {name}", "available" if missing is None else f"missing: {missing}"))
+    rows += [("NVIDIA driver", _or_why(_driver))]
+    rows += [(name, _or_why(partial(installed.library, name))) for name in installed.LIBRARIES]
+    rows += [(f"cuda:{i}", _gpu(i)) for i in range(cuda.device_count())]
     rows.append(("BLAS", "{name} {version}, {threads} threads".format(**blas())))
     flush = settings.get_flush_denormal()
     rows.append(("flush denormals", "not on this platform" if flush is None else "in training"))
     for name, value in rows:
         print(f"{name:16} {value}")
+
+
+def _or_why(told: Callable[[], str]) -> str:
+    try:
+        return told()
+    except RuntimeError as error:
+        return str(error)
+
+
+def _driver() -> str:
+    return "runs CUDA {}.{}".format(*driver.cuda_version())
+
+
+def _gpu(number: int) -> str:
+    found = cuda.get_device_properties(number)
+    memory = found.total_memory / 2**30
+    return f"{found.name}, sm_{found.major}{found.minor}, {memory:.0f} GiB"
 
 
 def _version(distribution: str) -> str:
@@ -468,7 +489,7 @@ def _playground(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------------- the table
 COUNTED = {"mlp": steps.mlp_reports, "word2vec": counts.reports}
 COMMANDS = {
-    "info": Command("print versions, devices, BLAS and its threads", _no_arguments, _info),
+    "info": Command("print versions, devices and what they lack, BLAS", _no_arguments, _info),
     "train mlp": Command(
         "train a multi-layer perceptron on images and measure it once on the test images",
         _mlp_arguments,

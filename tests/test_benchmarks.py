@@ -67,6 +67,17 @@ def test_the_gpu_benchmark_runs_every_case_on_sim_and_times_nothing():
     assert all(": ran" in line for line in lines)
 
 
+def test_results_of_a_gpu_go_to_a_new_folder_only(harness, tmp_path, monkeypatch):
+    gpu = importlib.import_module("benchmarks.gpu")
+    monkeypatch.setattr(gpu, "ROOT", tmp_path)
+    named = gpu.new_folder(None, "NVIDIA H200")
+    assert named.parent == tmp_path / "runs" and named.name.startswith("nvidia-h200-20")
+    assert gpu.new_folder(tmp_path / "a" / "b", "any") == tmp_path / "a" / "b"
+    harness.save("gpu", "Title", "Notes.", [], {}, tmp_path / "a" / "b")
+    with pytest.raises(FileExistsError, match=r"--out: .*b is there already"):
+        gpu.new_folder(tmp_path / "a" / "b", "any")
+
+
 def test_table_compares_within_a_round(harness):
     benchmark = SimpleNamespace(
         CONTESTANTS={"a": None, "b": None, "c": None},

@@ -8,6 +8,10 @@ import sys
 
 import pytest
 
+import minitorch
+from minitorch import cli
+from minitorch.backend.cuda import driver, installed
+
 # Records what is started by the interpreter, from its first line on.
 SPY = """
 import sys
@@ -130,6 +134,30 @@ def test_info_tells_the_state_of_each_device(tmp_path):
 def _require_compiler():
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed")
+
+
+def test_info_tells_of_driver_gpus_and_libraries(monkeypatch, capsys):
+    monkeypatch.setattr(driver, "cuda_version", lambda: (13, 0))
+    monkeypatch.setattr(cli, "cuda", minitorch.sim)
+    monkeypatch.setattr(installed, "library", lambda name: "13.0, somewhere")
+    cli.main(["info"])
+    lines = {line[:17].strip(): line[17:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["NVIDIA driver"] == "runs CUDA 13.0"
+    assert lines["NVRTC"] == lines["cuBLAS"] == "13.0, somewhere"
+    if shutil.which("g++"):
+        assert lines["cuda:1"] == "Simulated GPU, sm_90, 16 GiB"
+
+
+def test_two_cupys_are_told_apart_from_none(tmp_path):
+    for name in ("cupy-cuda12x", "cupy-cuda13x"):
+        folder = tmp_path / f"{name.replace('-', '_')}-14.2.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 14.2.0\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    assert run(TRY + "print(error_of('cuda'))", tmp_path, PYTHONPATH=path).startswith(
+        "device 'cuda' is not available: cupy-cuda12x and cupy-cuda13x are installed over each "
+        "other: pip uninstall cupy-cuda12x cupy-cuda13x, then pip install -e "
+    )
 
 
 def test_a_device_number_that_does_not_exist(tmp_path):

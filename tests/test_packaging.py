@@ -1,5 +1,6 @@
 """The package as a user gets it: what the wheel and the sdist hold, and that they run."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from minitorch.backend.cuda.driver import MAJORS
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("minitorch", "kernels")
@@ -128,3 +131,43 @@ def test_the_installed_package_runs_kernels_on_sim(installed, tmp_path):
     assert run_installed(installed, script, tmp_path) == ["20.0"]
     assert any(path.suffix == ".so" for path in (tmp_path / "cache").rglob("*"))
     assert run_installed(installed, TRAINING, tmp_path) == ["trained"]
+
+
+# ---------------------------------------------------------------------- extras
+def extras():
+    """Each extra on its own, and the sets of them that make and CI install."""
+    project = (ROOT / "pyproject.toml").read_text().partition("optional-dependencies]")[2]
+    found = set(re.findall(r"^(\w+) = \[", project.partition("\n[")[0], re.MULTILINE))
+    for file in ("Makefile", ".ci/run"):
+        for group in re.findall(r"/stamp-([a-z][\w,%*$]*)", (ROOT / file).read_text()):
+            stem = re.sub(r"%|\$\*", "{}", group)
+            found |= {stem.format(cuda) for cuda in MAJORS}
+    return sorted(found)
+
+
+def test_the_extras_are_all_found():
+    assert {"viz", "lint", "annoy,hnswlib", "graph,symbolic"} < {*extras()}
+    assert {"gpu12", "gpu13", "contestants12", "contestants13"} < {*extras()}
+
+
+@pytest.mark.parametrize("chosen", extras())
+def test_extras_can_be_installed_together(chosen):
+    """On Linux, by the index alone; at most one CuPy, and all of one CUDA beside it."""
+    uv = pytest.importorskip("uv", reason="uv is not installed")
+    command = [uv.find_uv_bin(), "pip", "compile", "--quiet", "--no-annotate", "--no-header"]
+    command += ["--no-config", "--python-platform", "x86_64-manylinux_2_28", "pyproject.toml"]
+    command += [word for extra in chosen.split(",") for word in ("--extra", extra)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if "error sending request" in done.stderr:
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr
+    names = set(re.findall(r"^([\w-]+)==", done.stdout, re.MULTILINE))
+    assert {"numpy", "scipy", "tqdm", "safetensors"} <= names
+    cupys = {name for name in names if name.startswith("cupy-cuda")}
+    assert len(cupys) <= 1
+    toolkits = dict(re.findall(r"^(cuda-toolkit|cuda-bindings)==(\d+)", done.stdout, re.MULTILINE))
+    majors = {int(cuda) for cuda in toolkits.values()}
+    majors |= {int(name.removeprefix("cupy-cuda").rstrip("x")) for name in cupys}
+    majors |= {12 for name in names if name.startswith("nvidia-") and name.endswith("-cu12")}
+    if chosen[-2:] in ("12", "13"):
+        assert majors == {int(chosen[-2:])}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cuda import transfer
+from minitorch.backend.cuda import installed, transfer
 from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
 from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Gpu, KernelTable
@@ -23,7 +23,6 @@ from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.replay import GraphTrace
 from minitorch.backend.cuda.shape import SHAPE, VIEWS
 from minitorch.backend.cuda.source import SOURCES
-from minitorch.backend.extras import install_hint
 from minitorch.core.device import Backend
 
 TABLE: KernelTable = {
@@ -42,12 +41,13 @@ TABLE: KernelTable = {
 
 def make() -> Backend:
     """The backend of device "cuda"; RuntimeError says what is missing."""
+    wrong = installed.conflict()
+    if wrong is not None:
+        raise RuntimeError(wrong)
     try:
         import cupy
     except ModuleNotFoundError:
-        raise RuntimeError(
-            f"CuPy is not installed: {install_hint('cuda12')} (or [cuda13])"
-        ) from None
+        raise RuntimeError(f"CuPy is not installed: {installed.hint()}") from None
     except ImportError as error:  # a library that it needs, or a version of it
         raise RuntimeError(f"CuPy cannot be imported: {error}") from None
     try:
@@ -56,6 +56,7 @@ def make() -> Backend:
         raise RuntimeError(f"CuPy finds no NVIDIA driver or GPU: {error}") from None
     if count == 0:
         raise RuntimeError("CuPy finds no NVIDIA GPU")
+    installed.library("NVRTC")
     return build("cuda", cupy)
 
 
