@@ -67,7 +67,8 @@ gpu-12 gpu-13: gpu-%: $(VENV)/stamp-gpu%
 	$(BIN)/minitorch info
 	$(BIN)/minitorch kernels compile --device cuda
 	$(PYTEST) --device cuda -rs $(TESTS); tests=$$?; \
-	$(BIN)/python -m benchmarks gpu --device cuda $(if $(OUT),--out $(OUT)) && exit $$tests
+	$(BIN)/python -m benchmarks gpu --contestants $(CONTESTANTS)/bin/python \
+		$(if $(OUT),--out $(OUT)) && exit $$tests
 
 lint: $(VENV)/stamp-lint ## Check style, format and types
 	$(BIN)/ruff check .

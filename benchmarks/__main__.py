@@ -2,11 +2,14 @@
 
 Options go to each benchmark; `python -m benchmarks NAME --help` tells them. Where none is named,
 they go to those that take --rounds, --threads, --dry and --check, and the others are left out.
+`python -m benchmarks compare A B` compares the results of two runs.
 """
 
 import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks import _compare
 
 FOLDER = Path(__file__).parent
 FOUND = {p.stem for p in FOLDER.glob("*.py") if p.stem[0] != "_" and p.stem != "harness"}
@@ -18,6 +21,8 @@ OTHER_OPTIONS = {"fashion_mnist", "gpu", *WORDS}
 
 def main(arguments: list[str]) -> int:
     """Run each benchmark in a process of its own; returns the exit status of the first to fail."""
+    if arguments[:1] == ["compare"]:
+        return _compare.main(arguments[1:])
     count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
     names, options = arguments[:count], arguments[count:]
     if not names and {"-h", "--help"} & set(options):

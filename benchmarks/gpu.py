@@ -1,235 +1,238 @@
-"""The CUDA kernels on a GPU: their bandwidth beside a plain copy, and both training jobs.
+"""minitorch on an NVIDIA GPU beside PyTorch, JAX and gensim: kernels, layers, training steps.
 
-`--device sim` runs every case once at a tiny size, to see that this script works; it times nothing.
+`--device sim` counts what a GPU would be asked to do in small cases, and times nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import os
 import re
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import islice, product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import minitorch
-from benchmarks import mlp_step
-from benchmarks.harness import ROOT, save
-from minitorch import backend, nn, optim
-from minitorch.nn import functional as F
+from benchmarks import _gpu_pictures, harness
+from benchmarks._gpu_cases import CASES as TABLE
+from benchmarks._gpu_cases import DEVICE, SMALL, Case
+from benchmarks.harness import ROOT, LeftOut, Queued, Times
+from minitorch import backend
 from minitorch.text import Corpus, Word2Vec
 
-Step = Callable[[], object]
+TITLE = "a GPU"
 NOTES = """
-Bandwidth: bytes that a kernel has to read and write, over its time between two CUDA events; the
-median of {rounds} rounds of {calls} calls, and beside it the share of what the device's own copy
-(cudaMemcpy, device to device) of 256 MB reached in the same run. Training steps: {steps} steps
-between two synchronisations, median of {rounds} rounds. Each contestant is eager, but for
-"compiled", which is the same step through `minitorch.compile`: one CUDA graph.
+Microseconds a call, median of the rounds (quartiles). Each contestant is a process of its own,
+rounds interleaved; calls are queued and waited for together, a stretch of some milliseconds at a
+time, and a round's time is the least of some stretches. "of the copy" is the share of what
+`y.copy_(x)` moves a second in the same precision; "of the peak" the share of the operations that
+NVIDIA's data sheet states for the type, without sparsity. PyTorch is eager, with fused
+optimizers, through `torch.compile(mode="reduce-overhead")`, and as a graph recorded by
+`torch.cuda.graph`; JAX is jitted. "minitorch compiled" is `minitorch.compile`, one CUDA graph.
 """
-ROUNDS, CALLS, STEPS = 15, 10, 200
-WARM = 0.5  # seconds of steps before the first that counts
-LARGE, TINY = 1 << 26, 1 << 10  # elements
-MODULES = {"cuda": "cupy", "sim": "minitorch.backend.sim"}
+ROUNDS = 7
+WORD2VEC = "word2vec, an epoch of Python's own texts"
+SENTENCES = 50 if SMALL else 20_000
+CASES = [*TABLE, WORD2VEC]
+CHECKED = CASES if SMALL else ["x + y of one number, float32"]
+# Dense operations and bytes a second by NVIDIA's data sheets, in 10^12.
+_HOPPER = {"float32": 67, "TF32": 494, "float16": 989, "bfloat16": 989}
+PEAKS: dict[str, dict[str, float]] = {
+    "NVIDIA H200": _HOPPER | {"bytes": 4.8},
+    "NVIDIA H100 80GB HBM3": _HOPPER | {"bytes": 3.35},
+    "NVIDIA A100-SXM4-80GB": {
+        "float32": 19.5,
+        "TF32": 156,
+        "float16": 312,
+        "bfloat16": 312,
+        "bytes": 2.04,
+    },
+    "NVIDIA GeForce RTX 4090": {
+        "float32": 82.6,
+        "TF32": 82.6,
+        "float16": 165,
+        "bfloat16": 165,
+        "bytes": 1.01,
+    },
+}
 
 
-# ---------------------------------------------------------------------- single kernels
-@dataclass(frozen=True)
-class Kernel:
-    """A case: `make(n)` gives what to run on some n elements, and the bytes it has to move."""
-
-    name: str
-    make: Callable[[int], tuple[Step, int]]
-
-
-def _elementwise(function: Callable[..., Any], inputs: int, dtype: Any = None) -> Any:
-    def make(n: int) -> tuple[Step, int]:
-        given = [minitorch.rand(n, dtype=dtype) for _ in range(inputs)]
-        return partial(function, *given), (inputs + 1) * given[0].nbytes
-
-    return make
-
-
-def _rows(function: Callable[..., Any], passes: int, result: bool) -> Any:
-    """On a matrix of 1024 columns; the result is as large as it, or counts for nothing."""
-
-    def make(n: int) -> tuple[Step, int]:
-        x = minitorch.randn(max(1, n // 1024), 1024)
-        return partial(function, x), (passes + result) * x.nbytes
-
-    return make
-
-
-def _cross_entropy(n: int) -> tuple[Step, int]:
-    """Loss and gradient in one pass: the logits are read, their gradient is written."""
-    x = minitorch.randn(max(1, n // 1024), 1024, requires_grad=True)
-    y = minitorch.randint(1024, (len(x),))
-    return lambda: F.cross_entropy(x, y), 2 * x.nbytes
-
-
-def _adam(n: int) -> tuple[Step, int]:
-    """Parameter, gradient and both moments are read; all but the gradient are written."""
-    p = nn.Parameter(minitorch.randn(n))
-    p.grad = minitorch.randn(n)
-    optimizer = optim.Adam([p], lr=1e-3)
-    return optimizer.step, 7 * p.nbytes
-
-
-KERNELS = [
-    Kernel("x + y", _elementwise(lambda x, y: x + y, 2)),
-    Kernel("x + y, float16", _elementwise(lambda x, y: x + y, 2, minitorch.float16)),
-    Kernel("x.exp()", _elementwise(lambda x: x.exp(), 1)),
-    Kernel("x.sigmoid()", _elementwise(lambda x: x.sigmoid(), 1)),
-    Kernel("x + row", _rows(lambda x: x + x[0], 1, True)),
-    Kernel("x.T.contiguous()", _rows(lambda x: x.T.contiguous(), 1, True)),
-    Kernel("x.sum()", _rows(lambda x: x.sum(), 1, False)),
-    Kernel("x.sum(1)", _rows(lambda x: x.sum(1), 1, False)),
-    Kernel("x.sum(0)", _rows(lambda x: x.sum(0), 1, False)),
-    Kernel("x.max(1)", _rows(lambda x: x.max(1), 1, False)),
-    Kernel("x.softmax(1)", _rows(lambda x: x.softmax(1), 1, True)),
-    Kernel("cross_entropy(x, y)", _cross_entropy),
-    Kernel("Adam.step()", _adam),
-]
-
-
-class Events:
-    """Times work on the GPU with CUDA events.
-
-    xp: CuPy, or the simulator's look-alike.
-    """
-
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
-
-    def seconds(self, step: Step) -> float:
-        """Median of the rounds, per call."""
-        step()  # compiles
-        found = []
-        for _ in range(ROUNDS):
-            begin, end = self.xp.cuda.Event(), self.xp.cuda.Event()
-            begin.record()
-            for _ in range(CALLS):
-                step()
-            end.record()
-            end.synchronize()
-            found.append(self.xp.cuda.get_elapsed_time(begin, end) / 1000 / CALLS)
-        return statistics.median(found)
-
-
-def _copy(n: int) -> tuple[Step, int]:
-    """The device's own copy: what bandwidth can be had."""
-    x, y = minitorch.rand(n).array, minitorch.empty(n).array
-    return lambda: y.data.copy_from_device_async(x.data, x.nbytes), 2 * x.nbytes
-
-
-def bandwidths(events: Events) -> dict[str, float]:
-    """Bytes a second, by case; that of the device's copy first."""
-    found = {}
-    for kernel in [Kernel("device copy", _copy), *KERNELS]:
-        step, moved = kernel.make(LARGE)
-        found[kernel.name] = moved / events.seconds(step)
-        print(f"{kernel.name}: {found[kernel.name] / 1e9:,.0f} GB/s", flush=True)
-    return found
-
-
-# ---------------------------------------------------------------------- training
-def _torch_on_cuda() -> Any:
-    """PyTorch, if it is here and sees the GPU."""
-    try:
-        import torch
-    except ImportError:
+# ---------------------------------------------------------------------- contestants
+def _ours(wrap: Any, case: str) -> Queued | None:
+    """minitorch; with `wrap` its training steps only."""
+    serving, number = backend.resolve(DEVICE)
+    wait = partial(serving.synchronize, number)
+    if case == WORD2VEC:
+        return None if wrap else Queued(_word2vec(Word2Vec, device=DEVICE, progress=False), wait)
+    row = TABLE[case]
+    if wrap and row.family != "step":
         return None
-    return torch if torch.cuda.is_available() else None
+    row.set_precision(minitorch)
+    return Queued(row.make(minitorch, DEVICE, **({"wrap": wrap} if wrap else {})), wait)
 
 
-def _wait(library: Any, device: str) -> None:
-    if library is not minitorch:
-        library.cuda.synchronize()
-    elif device != "cpu":
-        serving, index = backend.resolve(device)
-        serving.synchronize(index)
+def _word2vec(model: Any, **options: Any) -> Callable[[], Any]:
+    sentences = list(islice(Corpus("stdlib"), SENTENCES))
+    return partial(model, sentences, sg=1, alpha=0.05, workers=1, epochs=1, **options)
 
 
-def _seconds_a_step(step: Step, wait: Step) -> float:
-    ready = time.perf_counter() + WARM
-    while time.perf_counter() < ready:  # modules are loaded, clocks rise
-        step()
-    found = []
-    for _ in range(ROUNDS):
-        wait()
-        begin = time.perf_counter()
-        for _ in range(STEPS):
-            step()
-        wait()
-        found.append((time.perf_counter() - begin) / STEPS)
-    return statistics.median(found)
+def _ours_on_the_cpu(case: str) -> Callable[[], Any] | None:
+    return _word2vec(Word2Vec, progress=False) if case == WORD2VEC else None
 
 
-def mlp_steps(device: str) -> dict[str, dict[str, float]]:
-    """Seconds a training step, by case and contestant."""
-    torch = _torch_on_cuda()
-    compiled: dict[str, Any] = {"wrap": minitorch.compile}
-    contestants: list[tuple[str, Any, str, dict[str, Any]]]
-    contestants = [(f"minitorch, {device}", minitorch, device, {})]
-    contestants += [(f"minitorch compiled, {device}", minitorch, device, compiled)]
-    contestants += [("minitorch, cpu", minitorch, "cpu", {})]
-    if torch is not None:
-        contestants += [("PyTorch, cuda", torch, device, {})]
-        contestants += [("PyTorch, cuda, fused", torch, device, {"fused": True})]
-    found: dict[str, dict[str, float]] = {}
-    for case in mlp_step.CASES:
-        times = found[case] = {}
-        for name, library, place, options in contestants:
-            step = mlp_step.framework(library, library.optim, case, place, **options)
-            times[name] = _seconds_a_step(step, partial(_wait, library, place))
-        told = ", ".join(f"{name} {seconds * 1e6:,.0f} µs" for name, seconds in times.items())
-        print(f"{case}: {told}", flush=True)
-    return found
+def _gensim(case: str) -> Callable[[], Any] | None:
+    if case != WORD2VEC:
+        return None
+    from gensim.models import Word2Vec as Theirs
+
+    return _word2vec(Theirs)
 
 
-def word2vec_rates(device: str) -> dict[str, float]:
-    """Words a second of `Word2Vec` on Python's own texts, one epoch, by device."""
-    sentences = list(Corpus("stdlib"))
-    found = {}
-    for place in (device, "cpu"):
-        options = {"sg": 1, "alpha": 0.05, "workers": 1, "epochs": 1, "progress": False}
-        Word2Vec(sentences[:2000], device=place, **options)  # compiles
-        model = Word2Vec(sentences, device=place, **options)
-        found[place] = model.corpus_total_words / model.total_train_time
-        print(f"word2vec, {place}: {found[place]:,.0f} words/s", flush=True)
-    return found
+def _torch_graph(torch: Any, step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step as a CUDA graph; it has to have run in another stream before."""
+
+    def recording(*args: Any) -> Any:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                step(*args)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step(*args)
+        return graph
+
+    graphs: list[Any] = []
+
+    def replaying(*args: Any) -> None:
+        if not graphs:
+            graphs.append(recording(*args))
+        graphs[0].replay()
+
+    return replaying
 
 
-# ---------------------------------------------------------------------- the whole
-def check(device: str) -> None:
-    """Run every case once, small; print no time."""
-    with minitorch.device(device):
-        for kernel in KERNELS:
-            step, moved = kernel.make(TINY)
-            step()
-            _wait(minitorch, device)
-            print(f"{kernel.name}: ran, {moved:,} bytes")
-    for case in mlp_step.CASES[:2]:
-        for wrap in (None, minitorch.compile):
-            step = mlp_step.framework(minitorch, optim, case, device, wrap)
-            for _ in range(4):  # as it is, recorded, replayed
-                step()
-        print(f"{case}: ran")
-    sentences = [["one", "two", "three", "four"]] * 40
-    options = {"vector_size": 8, "min_count": 1, "sample": 0, "epochs": 1, "sg": 1}
-    model = Word2Vec(sentences, device=device, **options)
-    print(f"word2vec: ran, {model.corpus_total_words} words")
+# Of PyTorch's contestants: the families that they take part in, the optimizer's options, and what
+# makes another function of a step.
+TORCH: dict[str, tuple[tuple[str, ...] | None, dict[str, Any], Any]] = {
+    "PyTorch": (None, {}, None),
+    "PyTorch fused": (("optimizer", "step"), {"fused": True}, None),
+    "torch.compile": (
+        ("step",),
+        {"capturable": True},
+        lambda torch, step: torch.compile(step, mode="reduce-overhead"),
+    ),
+    "PyTorch graph": (("step",), {"capturable": True, "fused": True}, _torch_graph),
+}
 
 
-def _device_name(xp: Any, number: int) -> str:
-    name = xp.cuda.runtime.getDeviceProperties(number)["name"]
-    return str(name.decode() if isinstance(name, bytes) else name)
+def _torch(name: str, case: str) -> Queued | None:
+    families, options, wrap = TORCH[name]
+    if case == WORD2VEC or not (families is None or TABLE[case].family in families):
+        return None
+    import torch
+
+    row = TABLE[case]
+    if not SMALL and not torch.cuda.is_available():
+        raise LeftOut(f"PyTorch {torch.__version__} finds no GPU that it can use")
+    if SMALL and "capturable" in options:
+        raise LeftOut("it needs a GPU")
+    row.set_precision(torch)
+    if wrap is not None:
+        torch.compiler.reset()  # it stops compiling a function that came in too many shapes
+        options = options | {"wrap": partial(wrap, torch)}
+    wait = (lambda: None) if SMALL else torch.cuda.synchronize
+    return Queued(row.make(torch, "cpu" if SMALL else DEVICE, **options), wait)
+
+
+def _jax(case: str) -> Queued | None:
+    if case == WORD2VEC or TABLE[case].jax is None:
+        return None
+    import jax
+
+    if not SMALL and jax.default_backend() != "gpu":
+        raise LeftOut(f"JAX {jax.__version__} finds no GPU that it can use")
+    row, last = TABLE[case], []
+    exact = "highest" if row.precision == "float32" else None
+    jax.config.update("jax_default_matmul_precision", exact or "tensorfloat32")
+    call = row.jax()  # type: ignore[misc]
+
+    def queue() -> None:
+        last[:] = [call()]
+
+    return Queued(queue, lambda: jax.block_until_ready(last))
+
+
+CONTESTANTS: dict[str, Callable[[str], Any]] = {
+    "minitorch": partial(_ours, None),
+    "minitorch compiled": partial(_ours, minitorch.compile),
+    "minitorch, cpu": _ours_on_the_cpu,
+    **{name: partial(_torch, name) for name in TORCH},
+    "jax.jit": _jax,
+    "gensim": _gensim,
+}
+OTHERS = [name for name in CONTESTANTS if not name.startswith("minitorch")]
+COLUMNS = [("speed", "minitorch", other) for other in ("PyTorch", "jax.jit", "gensim")]
+COLUMNS += [("speed", "minitorch compiled", other) for other in (*TORCH, "jax.jit")]
+
+
+# ---------------------------------------------------------------------- what is told
+def seconds(times: Times, case: str, contestant: str = "minitorch") -> float | None:
+    """The median of the rounds."""
+    found = times.get(case, {}).get(contestant)
+    return statistics.median(found) if found else None
+
+
+def rates(times: Times, case: str, row: Case, peaks: dict[str, float]) -> list[str]:
+    """Cells of minitorch's bytes and operations a second, and of their shares of the best."""
+    taken = seconds(times, case)
+    copying = seconds(times, f"y.copy_(x), {row.precision}")
+    moved = row.moved / taken if taken else 0
+    copied = TABLE[f"y.copy_(x), {row.precision}"].moved / copying if copying else 0
+    operated = row.flops / taken / 1e12 if taken and row.flops > row.moved else 0
+    peak = peaks.get(row.precision)
+    return [
+        f"{moved / 1e9:,.0f}" if moved else "",
+        f"{moved / copied:.2f}" if moved and copied else "",
+        f"{operated:,.1f}" if operated else "",
+        f"{operated / peak:.2f}" if operated and peak else "",
+    ]
+
+
+RATES = ["GB/s", "of the copy", "TFLOP/s", "of the peak"]
+
+
+def tables(times: Times, peaks: dict[str, float]) -> list[str]:
+    """A table for each family of cases."""
+    lines = []
+    families = dict.fromkeys(row.family for row in TABLE.values())
+    for family in (*families, "word2vec"):
+        of_family = {
+            case: found
+            for case, found in times.items()
+            if (TABLE[case].family if case in TABLE else "word2vec") == family
+        }
+        if not any(of_family.values()):
+            continue
+        told = harness.table(SimpleNamespace(CONTESTANTS=CONTESTANTS, COLUMNS=COLUMNS), of_family)
+        cells = [[], []] + [
+            rates(times, c, TABLE[c], peaks) if c in TABLE else [] for c in of_family
+        ]
+        used = [i for i in range(len(RATES)) if any(row and row[i] for row in cells)]
+        cells[:2] = [RATES, ["---:"] * len(RATES)]
+        lines += ["", f"## {family}", ""]
+        lines += [
+            " | ".join([line.removesuffix(" |"), *(row[i] for i in used)]) + " |"
+            for line, row in zip(told, cells, strict=True)
+        ]
+    return lines[1:]
 
 
 def new_folder(given: Path | None, gpu: str) -> Path:
@@ -243,67 +246,76 @@ def new_folder(given: Path | None, gpu: str) -> Path:
     return given
 
 
-def _tables(
-    bandwidth: dict[str, float],
-    steps: dict[str, dict[str, float]],
-    words: dict[str, float],
-) -> list[str]:
-    copy = bandwidth["device copy"]
-    lines = ["| kernel, 2^26 elements | GB/s | of the device's copy |", "| --- | ---: | ---: |"]
-    lines += [f"| `{k}` | {v / 1e9:,.0f} | {v / copy:.2f} |" for k, v in bandwidth.items()]
-    names = list(next(iter(steps.values())))
-    lines += ["", "| training step | " + " | ".join(f"{name}, µs" for name in names) + " |"]
-    lines += ["| --- |" + " ---: |" * len(names)]
-    for case, times in steps.items():
-        cells = [f"{times[name] * 1e6:,.0f}" for name in names]
-        lines.append(f"| `{case}` | " + " | ".join(cells) + " |")
-    lines += ["", "| word2vec on | words/s |", "| --- | ---: |"]
-    return lines + [f"| {place} | {rate:,.0f} |" for place, rate in words.items()]
+def measure(args: argparse.Namespace) -> None:
+    """Time all cases; write tables, pictures and numbers to a new folder."""
+    name = minitorch.cuda.get_device_name(DEVICE)
+    out = new_folder(args.out, name)
+    pythons = {} if args.contestants is None else dict.fromkeys(OTHERS, str(args.contestants))
+    found = harness.measure("benchmarks.gpu", args.rounds, args.threads, pythons)
+    peaks = PEAKS.get(name, {})
+    lines = tables(found.times, peaks)
+    lines += ["", *(f"- {who} was left out: {why}" for who, why in found.left_out.items())]
+    drawn = harness.installed("matplotlib")
+    lines += ["", *(f"![]({name})" for name in _gpu_pictures.PICTURES if drawn)]
+    print("\n".join(lines))
+    notes = f"{NOTES.strip()}\n\nGPU: {name}; {args.rounds} rounds."
+    results = {"gpu": name, "rounds": args.rounds, "seconds": found.times}
+    results |= {"left_out": found.left_out}
+    harness.save("gpu", f"minitorch on an {name}", notes, lines, results, out)
+    if drawn:
+        _gpu_pictures.draw(found.times, peaks, out)
+    print(f"results in {out}")
+
+
+# ---------------------------------------------------------------------- counts
+def counts() -> list[str]:
+    """Run each case of minitorch on the simulated GPU; a table of what that was asked to do."""
+    from minitorch.devtools import cost
+
+    kinds = {"launches": cost.LAUNCHES, "waits": ("sync",), "host copies": ("copy H2D", "copy D2H")}
+    heads = ["case", *kinds, "bytes moved", "bytes needed"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for case, name in product(CASES, ("minitorch", "minitorch compiled")):
+        work = CONTESTANTS[name](case)
+        if work is None:
+            continue
+        for _ in range(harness.FIRST_CALLS):
+            work.call()
+        costs = cost.counted(work.call)
+        cells = [f"{len(cost.of_kind(costs, *wanted)):,}" for wanted in kinds.values()]
+        needed = TABLE[case].moved if case in TABLE else 0
+        compiled = name.removeprefix("minitorch")  # its graph counts no bytes
+        cells += ["" if compiled else f"{sum(c.moved for c in costs):,}"]
+        cells += [f"{needed:,}" if needed else ""]
+        lines.append(f"| `{case}`{compiled} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def main() -> int:
-    """Measure on `--device cuda[:N]`, or check the cases on `--device sim`."""
-    parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
-    parser.add_argument("--device", help="cuda, cuda:1, ... or sim (default: cuda if there is one)")
-    parser.add_argument("--out", type=Path, help="new folder (default: runs/, GPU and time)")
+    """Measure on `--device cuda[:N]`, or count on `--device sim`."""
+    parser = harness.options("gpu", __doc__, ROUNDS)
+    add = parser.add_argument
+    add("--device", default="cuda", help="cuda, cuda:1, ... or sim (default: cuda)")
+    add("--out", type=Path, help="new folder (default: in runs/, named after GPU and time)")
+    add("--contestants", type=Path, help="the interpreter that has PyTorch, JAX and gensim")
     args = parser.parse_args()
-    device = args.device
-    missing = backend.why_unavailable("cuda")
-    if device is None and missing is not None:
-        print(f"nothing to measure: {missing}")
-        return 0
-    chosen = minitorch.device(device or "cuda")
-    if chosen.type not in MODULES:
-        parser.error(f"--device: expected cuda or sim, got {device}")
+    chosen = minitorch.device(args.device)
+    if chosen.type not in ("cuda", "sim"):
+        parser.error(f"--device: expected cuda or sim, got {args.device}")
+    if args.device != DEVICE:  # which cases are made for: read at the import, here and by all
+        os.environ["BENCHMARK_DEVICE"] = args.device
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:]])
     try:
-        _, number = backend.resolve(chosen)
-    except RuntimeError as error:
+        backend.resolve(chosen)
+        if args.check:
+            harness.check("benchmarks.gpu")
+        elif chosen.type == "sim":
+            print("\n".join(counts()))
+        else:
+            measure(args)
+    except (RuntimeError, FileExistsError) as error:
         print(error, file=sys.stderr)
         return 2
-    if chosen.type == "sim":
-        check(str(chosen))
-        return 0
-    xp = importlib.import_module(MODULES[chosen.type])
-    name = _device_name(xp, number)
-    out = new_folder(args.out, name)
-    with minitorch.device(chosen):
-        bandwidth = bandwidths(Events(xp))
-    steps, words = mlp_steps(str(chosen)), word2vec_rates(str(chosen))
-    lines = _tables(bandwidth, steps, words)
-    print("\n".join(lines))
-    runtime = xp.cuda.runtime
-    notes = NOTES.format(rounds=ROUNDS, calls=CALLS, steps=STEPS).strip()
-    notes += (
-        f"\n\nGPU: {name}; driver for CUDA {runtime.driverGetVersion()}; CuPy {xp.__version__}."
-    )
-    results = {
-        "gpu": name,
-        "bytes_per_second": bandwidth,
-        "seconds_per_step": steps,
-        "words_per_second": words,
-    }
-    save("gpu", f"{name}: kernels and training", notes, lines, results, out)
-    print(f"results in {out}")
     return 0
 
 

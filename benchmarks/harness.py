@@ -3,9 +3,10 @@
 A benchmark is a module with
 - TITLE and NOTES: what is measured, for the head of the table;
 - CASES: names of what is timed;
-- CONTESTANTS: for each contestant a function that takes a case and gives the function to time,
-  or None where the contestant has no such case. Only its own process calls it. One whose package
-  is not installed, or that raises `LeftOut`, is left out, and the results say why;
+- CONTESTANTS: for each contestant a function that takes a case and gives the function to time
+  (`Queued`, where its calls return before their work is done), or None where the contestant has no
+  such case. Only its own process calls it. One whose package is not installed, or that raises
+  `LeftOut` or anything else, is left out, and the results say why;
 - COLUMNS: what to tell of each case, as (what, contestant, other): see `COMPARE`;
 - if it likes, TARGETS: what the times are to show, see `Target`; ROUNDS: how many if nobody says;
   CHECKED: the cases that `--check` runs.
@@ -27,14 +28,17 @@ import statistics
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import combinations, product
 from pathlib import Path
+from shutil import which
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
@@ -69,6 +73,13 @@ class LeftOut(Exception):
     """Raised by a contestant that cannot run on this machine; the text says why."""
 
 
+class Queued(NamedTuple):
+    """Work of which a call returns before it is done, and what waits for all of it."""
+
+    call: Callable[[], Any]
+    wait: Callable[[], Any]
+
+
 class Target(NamedTuple):
     """In `case`, the median over the rounds of `what` of a and b is to be within `limit`."""
 
@@ -87,19 +98,27 @@ class Measured(NamedTuple):
 
 
 # ---------------------------------------------------------------------- in a contestant's process
-def _repeats(step: Callable[[], Any]) -> int:
+def _queued(step: Callable[[], Any] | Queued) -> Queued:
+    return step if isinstance(step, Queued) else Queued(step, lambda: None)
+
+
+def _repeats(step: Queued) -> int:
     """Warm up, and find how many calls make a stretch."""
     for _ in range(FIRST_CALLS):
-        step()
+        step.call()
+    step.wait()
     begin = time.perf_counter()
-    calls = 0
+    calls, many = 0, 1  # more and more between two waits, which take time
     while time.perf_counter() - begin < WARM_UP_S:
-        step()
-        calls += 1
+        for _ in range(many):
+            step.call()
+        step.wait()
+        calls += many
+        many = min(2 * many, max(1, round(calls * STRETCH_S / (time.perf_counter() - begin))))
     return max(1, round(calls * STRETCH_S / (time.perf_counter() - begin)))
 
 
-def _time(step: Callable[[], Any], repeats: int) -> float:
+def _time(step: Queued, repeats: int) -> float:
     """Seconds a call: the least of some stretches."""
     best = float("inf")
     start = time.perf_counter()
@@ -109,17 +128,17 @@ def _time(step: Callable[[], Any], repeats: int) -> float:
         calls = range(repeats)
         begin = time.perf_counter()
         for _ in calls:
-            step()
+            step.call()
+        step.wait()
         best = min(best, time.perf_counter() - begin)
     return best / repeats
 
 
-def make_step(module: str, contestant: str, case: str) -> Callable[[], Any] | None:
+def make_step(module: str, contestant: str, case: str) -> Callable[[], Any] | Queued | None:
     """The function to time; LeftOut also where a package is missing."""
     try:
-        step: Callable[[], Any] | None = importlib.import_module(module).CONTESTANTS[contestant](
-            case
-        )
+        step: Callable[[], Any] | Queued | None
+        step = importlib.import_module(module).CONTESTANTS[contestant](case)
     except ModuleNotFoundError as error:
         raise LeftOut(f"{error.name} is not installed") from None
     return step
@@ -132,18 +151,26 @@ def serve(module: str, contestant: str) -> None:
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what compilers print is no answer
-    steps: dict[str, Any] = {}
+    last, found = None, None
     for line in sys.stdin:
         case = line.rstrip("\n")
-        if case not in steps:
-            try:
-                step = make_step(module, contestant, case)
-                steps[case] = step and (step, _repeats(step))
-            except LeftOut as reason:
-                steps[case] = str(reason)
-        found = steps[case]
+        if case != last:
+            last, found = case, None  # frees the memory of the case before
+            found = _prepared(module, contestant, case)
         answer = _time(*found) if isinstance(found, tuple) else found
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def _prepared(module: str, contestant: str, case: str) -> tuple[Queued, int] | str | None:
+    """What to time and how often in a stretch, None for no such case, or why it cannot run."""
+    try:
+        step = make_step(module, contestant, case)
+        return step and (_queued(step), _repeats(_queued(step)))
+    except LeftOut as reason:
+        return str(reason)
+    except Exception as error:  # an hour of other cases is not to be lost
+        traceback.print_exc()
+        return f"{case}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 # ---------------------------------------------------------------------- in the first process
@@ -157,10 +184,10 @@ SERVE = "import sys; from benchmarks.harness import serve; serve(*sys.argv[1:])"
 
 
 class _Contestant:
-    def __init__(self, module: str, name: str, threads: int) -> None:
+    def __init__(self, module: str, name: str, threads: int, python: str) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, module, name],
+            [python, "-c", SERVE, module, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -172,37 +199,56 @@ class _Contestant:
         """Seconds a call, None for no such case, or why it cannot run."""
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(case + "\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(case + "\n")
+            self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"{self.name} died in case {case!r}")
+            return f"its process has ended, in case {case!r} or before"
         told: float | str | None = json.loads(answer)
         return told
 
     def end(self) -> None:
         """Let the process go."""
-        self.process.communicate()
+        with suppress(BrokenPipeError):
+            self.process.communicate()
 
 
-def measure(module: str, rounds: int, threads: int) -> Measured:
-    """Time every case of every contestant of a benchmark."""
+def measure(
+    module: str, rounds: int, threads: int, pythons: Mapping[str, str] = MappingProxyType({})
+) -> Measured:
+    """Time every case of every contestant of a benchmark.
+
+    pythons: the interpreters of contestants that are not installed beside this one.
+    """
     benchmark = importlib.import_module(module)
-    contestants = {name: _Contestant(module, name, threads) for name in benchmark.CONTESTANTS}
-    found = Measured({}, {})
+    chosen = {name: pythons.get(name, sys.executable) for name in benchmark.CONTESTANTS}
+    missing = {name: f"{p} does not exist" for name, p in chosen.items() if not which(p)}
+    contestants = {
+        name: _Contestant(module, name, threads, python)
+        for name, python in chosen.items()
+        if name not in missing
+    }
+    found = Measured({}, missing)
     try:
         for case in benchmark.CASES:
             first = {name: c.time(case) for name, c in contestants.items()}  # warms up
-            found.left_out.update({n: told for n, told in first.items() if isinstance(told, str)})
+            for name, told in first.items():
+                if isinstance(told, str):
+                    found.left_out.setdefault(name, told)
             names = [name for name, told in first.items() if isinstance(told, float)]
             times = found.times[case] = {name: [] for name in names}
             for i in range(rounds if names else 0):
                 for name in names[i % len(names) :] + names[: i % len(names)]:
-                    seconds = contestants[name].time(case)
-                    assert isinstance(seconds, float)
-                    times[name].append(seconds)
-            told = ", ".join(f"{n} {statistics.median(t) * 1e6:.2f} µs" for n, t in times.items())
-            print(f"{case}: {told or 'nobody is there'}", flush=True)
+                    told = contestants[name].time(case)
+                    if isinstance(told, float):
+                        times[name].append(told)
+                    else:
+                        found.left_out[name] = str(told)
+                        names.remove(name)
+                        del times[name]
+            line = ", ".join(f"{n} {statistics.median(t) * 1e6:.2f} µs" for n, t in times.items())
+            print(f"{case}: {line or 'nobody is there'}", flush=True)
     finally:
         for contestant in contestants.values():
             contestant.end()
@@ -449,7 +495,7 @@ def check(module: str) -> None:
                 print(f"{name} is left out: {reason}")
                 break
             if step is not None:
-                step()
+                _queued(step).call()
 
 
 def report(benchmark: Any, measured: Measured) -> list[str]:

@@ -57,18 +57,127 @@ def test_every_benchmark_is_run_by_the_command():
     assert wrong.returncode == 2
 
 
-def test_the_gpu_benchmark_runs_every_case_on_sim_and_times_nothing():
+# ---------------------------------------------------------------------- on a GPU
+@pytest.fixture
+def gpu(monkeypatch):
+    """The benchmark of a GPU, with cases of tiny sizes."""
+    monkeypatch.setenv("BENCHMARK_DEVICE", "sim")  # read at the import
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("benchmarks.gpu")
+
+
+def _cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_every_case_on_sim_is_counted(gpu):
+    """Ops are one launch that never waits, and move the bytes that they have to."""
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed")
     command = [sys.executable, "-W", "error", "-m", "benchmarks.gpu", "--device", "sim"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    lines = done.stdout.splitlines()
-    assert len(lines) == 16
-    assert all(": ran" in line for line in lines)
+    heads, _, *rows = map(_cells, done.stdout.splitlines())
+    assert heads == ["case", "launches", "waits", "host copies", "bytes moved", "bytes needed"]
+    counted = {row[0].strip("`"): row[1:] for row in rows}
+    steps = {f"{case}` compiled" for case, row in gpu.TABLE.items() if row.family == "step"}
+    assert counted.keys() == {*gpu.CASES, *steps} and steps
+    for case, row in gpu.TABLE.items():
+        launches, waits, copies, moved, _ = counted[case]
+        assert int(launches) > 0 and (waits, copies) == ("0", "0"), case
+        if row.family in ("elementwise", "reduction", "copy", "optimizer", "GEMM"):
+            assert launches == "1", case
+            assert row.moved <= int(moved.replace(",", "")) <= 1.1 * row.moved, case
 
 
-def test_results_of_a_gpu_go_to_a_new_folder_only(harness, tmp_path, monkeypatch):
-    gpu = importlib.import_module("benchmarks.gpu")
+def test_dtypes_that_the_library_has_are_measured(gpu):
+    precisions = {row.precision for row in gpu.TABLE.values()}
+    assert {"float32", "TF32", "float16"} <= precisions
+    assert ("bfloat16" in precisions) == hasattr(minitorch, "bfloat16")
+    assert all(case.endswith(row.precision) for case, row in gpu.TABLE.items())
+
+
+def test_every_case_of_the_other_contestants_runs_without_a_gpu(gpu, monkeypatch, harness):
+    for name in [name for name in gpu.CONTESTANTS if name not in gpu.OTHERS]:
+        monkeypatch.delitem(gpu.CONTESTANTS, name)
+    ran = []
+    make_step = harness.make_step
+
+    def make(module, name, case):
+        ran.append(name)
+        return make_step(module, name, case)
+
+    monkeypatch.setattr(harness, "make_step", make)
+    harness.check("benchmarks.gpu")
+    assert (
+        ran.count("PyTorch") == ran.count("PyTorch fused") == ran.count("gensim") == len(gpu.CASES)
+    )
+
+
+def test_rates_are_shares_of_the_copy_and_of_the_peak(gpu):
+    n = 48
+    product = f"{n}³, float32"
+    times = {
+        "y.copy_(x), float32": {"minitorch": [2e-6, 1e-6, 3e-6]},  # 8192 bytes
+        "x + y, float32": {"minitorch": [6e-6], "PyTorch": [3e-6]},  # 12288 bytes
+        product: {"minitorch": [2 * n**3 / 10e12]},
+    }
+    lines = gpu.tables(times, {"float32": 40.0})
+    rows = {cells[0].strip("`"): cells for cells in map(_cells, lines)}
+    assert rows["y.copy_(x), float32"][-2:] == ["4", "1.00"]
+    assert rows["x + y, float32"][-3:] == ["0.50 (0.50–0.50)", "2", "0.50"]
+    assert rows[product][-2:] == ["10.0", "0.25"]
+    assert _cells(lines[lines.index("## GEMM") + 2])[-2:] == ["TFLOP/s", "of the peak"]
+    unknown = gpu.tables(times, {})
+    assert _cells(unknown[unknown.index("## GEMM") + 2])[-1] == "TFLOP/s"
+
+
+def test_measuring_writes_tables_pictures_and_numbers(gpu, harness, tmp_path, monkeypatch):
+    times = {case: {"minitorch": [1e-5, 2e-5], "PyTorch": [3e-5, 1e-5]} for case in gpu.TABLE}
+    asked = []
+
+    def measure(*arguments):
+        asked.append(arguments)
+        return harness.Measured(times, {"jax.jit": "it finds no GPU"})
+
+    monkeypatch.setattr(harness, "measure", measure)
+    monkeypatch.setattr(minitorch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    options = {"rounds": 2, "threads": 1, "out": tmp_path / "out", "contestants": Path("/there")}
+    gpu.measure(SimpleNamespace(**options))
+    assert asked[0][3]["jax.jit"] == "/there" and "minitorch" not in asked[0][3]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("gpu.md", "gpu.json", "roofline.png", "speeds.png", "steps.png")
+    }
+    told = (tmp_path / "out" / "gpu.md").read_text()
+    assert told.startswith("# minitorch on an NVIDIA H200\n")
+    assert "- jax.jit was left out: it finds no GPU" in told
+    assert importlib.import_module("benchmarks._compare").times_of(tmp_path / "out") == times
+
+
+def test_two_runs_are_compared_by_the_middle_halves_of_their_rounds(harness, tmp_path, capsys):
+    main = importlib.import_module("benchmarks.__main__").main
+    a = {"one": {"x": [4e-6] * 3, "y": [1e-6, 2e-6, 3e-6]}, "two": {"x": [1e-6]}}
+    b = {"one": {"x": [2e-6] * 3, "y": [2e-6, 3e-6, 4e-6], "z": [1e-6]}}
+    for name, seconds in (("a", a), ("b", b)):
+        harness.save("gpu", "Title", "", [], {"seconds": seconds}, tmp_path / name)
+    folders = [str(tmp_path / name) for name in "ab"]
+    assert main(["compare", folders[0], f"{folders[1]}/gpu.json"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| `one` | x | 4.00 (4.00–4.00) | 2.00 (2.00–2.00) | 2.00 | faster |",
+        "| `one` | y | 2.00 (1.50–2.50) | 3.00 (2.50–3.50) | 0.67 |  |",
+        "",
+        "2 in one of them only.",
+    ]
+    main(["compare", *reversed(folders)])
+    assert "| 0.50 | slower |" in capsys.readouterr().out
+    for wrong in (
+        folders[:1],
+        [folders[0], str(tmp_path)],
+        [folders[0], str(tmp_path / "no.json")],
+    ):
+        assert main(["compare", *wrong]) == 2
+
+
+def test_results_of_a_gpu_go_to_a_new_folder_only(gpu, harness, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "ROOT", tmp_path)
     named = gpu.new_folder(None, "NVIDIA H200")
     assert named.parent == tmp_path / "runs" and named.name.startswith("nvidia-h200-20")
@@ -114,8 +223,8 @@ def test_verdicts_are_about_medians_of_rounds(harness, what, limit, line):
 
 
 CONTEST = """
-import time
-from benchmarks.harness import LeftOut, Target
+import os, time
+from benchmarks.harness import LeftOut, Queued, Target
 TITLE, NOTES, CASES = "A contest", "Notes.", ["one", "two"]
 COLUMNS = [("ratio", "slow", "quick")]
 TARGETS = [Target("one", "speed", "quick", "slow", 1.5)]
@@ -132,6 +241,16 @@ CONTESTANTS = {
     "quick": sleeps(0.001), "slow": sleeps(0.002),
     "compiled": compiles, "absent": absent, "half": one_case,
 }
+def queues(case):
+    waiting = []
+    def wait():
+        time.sleep(0.001 * len(waiting))
+        waiting.clear()
+    return Queued(lambda: waiting.append(1), wait)
+def raises(case):
+    raise ValueError("no memory")
+def ends(case):
+    os._exit(1)
 """
 
 
@@ -153,6 +272,23 @@ def test_contestants_are_timed_left_out_or_without_a_case(harness, tmp_path, mon
     assert lines[0] == "| case | quick, µs | slow, µs | half, µs | slow / quick |"
     assert lines[-3].startswith("- one: quick is ")
     assert lines[-1] == "- absent was left out: a_package_that_is_nowhere is not installed"
+
+
+def test_queued_work_is_waited_for_and_who_fails_is_left_out(harness, tmp_path, monkeypatch):
+    named = (
+        'CONTESTANTS = {"queues": queues, "raises": raises, "ends": ends, "no python": queues}\n'
+    )
+    (tmp_path / "queued.py").write_text(CONTEST + named)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    measured = harness.measure("queued", 1, 1, {"no python": "/no/python"})
+    assert measured.left_out == {
+        "no python": "/no/python does not exist",
+        "raises": "one: ValueError: no memory",
+        "ends": "its process has ended, in case 'one' or before",
+    }
+    assert [list(times) for times in measured.times.values()] == [["queues"]] * 2
+    assert measured.times["one"]["queues"][0] > 0.0009
 
 
 def test_where_nobody_is_there_nothing_is_measured_or_saved(harness, monkeypatch, capsys):

@@ -34,11 +34,12 @@ def framework(
     case: str,
     device: str = "cpu",
     wrap: Callable[[Any], Any] | None = None,
+    dtype: str = "float32",
     **options: Any,
 ) -> Step:
     """The step as a user writes it, or what `wrap` makes of it; `options` go to the optimizer."""
     widths, optimizer_name, x_array, classes = problem(case)
-    model = perceptron(library, widths, device)
+    model = perceptron(library, widths, device).to(getattr(library, dtype))
     loss_of = library.nn.CrossEntropyLoss()
     optimizer = getattr(optim, optimizer_name)(model.parameters(), lr=LR, **options)
 
@@ -50,7 +51,7 @@ def framework(
         return loss
 
     x, y = (library.from_numpy(array).to(device) for array in (x_array, classes))
-    return partial(wrap(step) if wrap else step, x, y)
+    return partial(wrap(step) if wrap else step, x.to(getattr(library, dtype)), y)
 
 
 def minitorch() -> Any:

@@ -10,15 +10,18 @@ from benchmarks.steps.problem import LR, problem, weights
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
-def step(case: str) -> Callable[[], Any]:
-    """All parameters, moments and the count of steps stay on the device; a call waits for them."""
+def step(case: str, dtype: str = "float32", wait: bool = True) -> Callable[[], Any]:
+    """All parameters, moments and the count of steps stay on the device.
+
+    wait: let a call wait for them.
+    """
     import jax
     import jax.numpy as jnp
 
     widths, optimizer, x_array, classes = problem(case)
-    arrays = [jnp.array(array) for array in weights(widths)]
+    arrays = [jnp.array(array, dtype) for array in weights(widths)]
     parameters = list(zip(arrays[::2], arrays[1::2], strict=True))
-    x, y = jnp.array(x_array), jnp.array(classes)
+    x, y = jnp.array(x_array, dtype), jnp.array(classes)
 
     def loss_of(parameters: Any, x: Any, y: Any) -> Any:
         *hidden, (weight, bias) = parameters
@@ -39,6 +42,7 @@ def step(case: str) -> Callable[[], Any]:
         mean = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), mean, grads)
         square = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, square, grads)
         rate, unbias = LR / (1 - BETA1**count), jnp.sqrt(1 - BETA2**count)
+        rate, unbias = rate.astype(dtype), unbias.astype(dtype)
         parameters = jax.tree.map(
             lambda p, m, v: p - rate * m / (jnp.sqrt(v) / unbias + EPS), parameters, mean, square
         )
@@ -56,6 +60,7 @@ def step(case: str) -> Callable[[], Any]:
     def call() -> Any:
         nonlocal state
         state, loss = update(state, x, y)
-        return loss.block_until_ready()  # an output of the same program as the new parameters
+        # The loss is an output of the same program as the new parameters.
+        return loss.block_until_ready() if wait else loss
 
     return call
