@@ -67,7 +67,7 @@ gpu-12 gpu-13: gpu-%: $(VENV)/stamp-gpu%
 	$(BIN)/minitorch info
 	$(BIN)/minitorch kernels compile --device cuda
 	$(PYTEST) --device cuda -rs $(TESTS); tests=$$?; \
-	$(BIN)/python -m benchmarks gpu --contestants $(CONTESTANTS)/bin/python \
+	$(BIN)/python -m benchmarks gpu --device cuda --contestants $(CONTESTANTS)/bin/python \
 		$(if $(OUT),--out $(OUT)) && exit $$tests
 
 lint: $(VENV)/stamp-lint ## Check style, format and types

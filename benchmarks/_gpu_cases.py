@@ -18,7 +18,7 @@ from benchmarks.steps.frameworks import framework
 from benchmarks.steps.problem import case as step_name
 
 DEVICE = os.environ.get("BENCHMARK_DEVICE", "cuda")
-SMALL = not DEVICE.startswith("cuda")
+SMALL = DEVICE != "cuda"
 Call = Callable[[], Any]
 
 # Precisions, with the dtype and its bytes. TF32 is how float32 is multiplied. Those that minitorch

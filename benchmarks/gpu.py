@@ -21,12 +21,11 @@ from typing import Any
 import minitorch
 from benchmarks import _gpu_pictures, harness
 from benchmarks._gpu_cases import CASES as TABLE
-from benchmarks._gpu_cases import DEVICE, SMALL, Case
+from benchmarks._gpu_cases import DEVICE, SMALL
 from benchmarks.harness import ROOT, LeftOut, Queued, Times
 from minitorch import backend
 from minitorch.text import Corpus, Word2Vec
 
-TITLE = "a GPU"
 NOTES = """
 Microseconds a call, median of the rounds (quartiles). Each contestant is a process of its own,
 rounds interleaved; calls are queued and waited for together, a stretch of some milliseconds at a
@@ -40,7 +39,6 @@ ROUNDS = 7
 WORD2VEC = "word2vec, an epoch of Python's own texts"
 SENTENCES = 50 if SMALL else 20_000
 CASES = [*TABLE, WORD2VEC]
-CHECKED = CASES if SMALL else ["x + y of one number, float32"]
 # Dense operations and bytes a second by NVIDIA's data sheets, in 10^12.
 _HOPPER = {"float32": 67, "TF32": 494, "float16": 989, "bfloat16": 989}
 PEAKS: dict[str, dict[str, float]] = {
@@ -155,13 +153,14 @@ def _torch(name: str, case: str) -> Queued | None:
 def _jax(case: str) -> Queued | None:
     if case == WORD2VEC or TABLE[case].jax is None:
         return None
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # others use the GPU, too
     import jax
 
     if not SMALL and jax.default_backend() != "gpu":
         raise LeftOut(f"JAX {jax.__version__} finds no GPU that it can use")
     row, last = TABLE[case], []
-    exact = "highest" if row.precision == "float32" else None
-    jax.config.update("jax_default_matmul_precision", exact or "tensorfloat32")
+    exact = {"TF32": "tensorfloat32"}.get(row.precision, "highest")
+    jax.config.update("jax_default_matmul_precision", exact)
     call = row.jax()  # type: ignore[misc]
 
     def queue() -> None:
@@ -184,55 +183,48 @@ COLUMNS += [("speed", "minitorch compiled", other) for other in (*TORCH, "jax.ji
 
 
 # ---------------------------------------------------------------------- what is told
-def seconds(times: Times, case: str, contestant: str = "minitorch") -> float | None:
-    """The median of the rounds."""
-    found = times.get(case, {}).get(contestant)
-    return statistics.median(found) if found else None
-
-
-def rates(times: Times, case: str, row: Case, peaks: dict[str, float]) -> list[str]:
-    """Cells of minitorch's bytes and operations a second, and of their shares of the best."""
-    taken = seconds(times, case)
-    copying = seconds(times, f"y.copy_(x), {row.precision}")
-    moved = row.moved / taken if taken else 0
-    copied = TABLE[f"y.copy_(x), {row.precision}"].moved / copying if copying else 0
-    operated = row.flops / taken / 1e12 if taken and row.flops > row.moved else 0
-    peak = peaks.get(row.precision)
-    return [
-        f"{moved / 1e9:,.0f}" if moved else "",
-        f"{moved / copied:.2f}" if moved and copied else "",
-        f"{operated:,.1f}" if operated else "",
-        f"{operated / peak:.2f}" if operated and peak else "",
-    ]
-
-
 RATES = ["GB/s", "of the copy", "TFLOP/s", "of the peak"]
 
 
+def rates(times: Times, case: str, peaks: dict[str, float]) -> list[str]:
+    """Cells of RATES for minitorch: bytes a second, or operations where there are more of them."""
+    row, rounds = TABLE.get(case), times[case].get("minitorch")
+    if row is None or rounds is None or not (row.moved or row.flops):
+        return [""] * len(RATES)
+    taken = statistics.median(rounds)
+    if row.flops > row.moved:
+        rate, best = row.flops / taken / 1e12, peaks.get(row.precision)
+        return ["", "", f"{rate:,.1f}", f"{rate / best:.2f}" if best else ""]
+    copy = f"y.copy_(x), {row.precision}"
+    copies = times.get(copy, {}).get("minitorch")
+    rate = row.moved / taken
+    share = rate * statistics.median(copies) / TABLE[copy].moved if copies else None
+    return [f"{rate / 1e9:,.0f}", "" if share is None else f"{share:.2f}", "", ""]
+
+
+def table(times: Times, cases: list[str], peaks: dict[str, float]) -> list[str]:
+    """Lines of some cases, with those columns of RATES that say something."""
+    shown = SimpleNamespace(CONTESTANTS=CONTESTANTS, COLUMNS=COLUMNS)
+    lines = harness.table(shown, {case: times[case] for case in cases})
+    told = [rates(times, case, peaks) for case in cases]
+    used = [i for i in range(len(RATES)) if any(cells[i] for cells in told)]
+    return [
+        " | ".join([line.removesuffix(" |"), *(cells[i] for i in used)]) + " |"
+        for line, cells in zip(lines, [RATES, ["---:"] * len(RATES), *told], strict=True)
+    ]
+
+
 def tables(times: Times, peaks: dict[str, float]) -> list[str]:
-    """A table for each family of cases."""
+    """A table for each family of cases that somebody was timed in."""
+    families: dict[str, list[str]] = {}
+    for case in times:
+        if times[case]:
+            family = TABLE[case].family if case in TABLE else "word2vec"
+            families.setdefault(family, []).append(case)
     lines = []
-    families = dict.fromkeys(row.family for row in TABLE.values())
-    for family in (*families, "word2vec"):
-        of_family = {
-            case: found
-            for case, found in times.items()
-            if (TABLE[case].family if case in TABLE else "word2vec") == family
-        }
-        if not any(of_family.values()):
-            continue
-        told = harness.table(SimpleNamespace(CONTESTANTS=CONTESTANTS, COLUMNS=COLUMNS), of_family)
-        cells = [[], []] + [
-            rates(times, c, TABLE[c], peaks) if c in TABLE else [] for c in of_family
-        ]
-        used = [i for i in range(len(RATES)) if any(row and row[i] for row in cells)]
-        cells[:2] = [RATES, ["---:"] * len(RATES)]
-        lines += ["", f"## {family}", ""]
-        lines += [
-            " | ".join([line.removesuffix(" |"), *(row[i] for i in used)]) + " |"
-            for line, row in zip(told, cells, strict=True)
-        ]
-    return lines[1:]
+    for family, cases in families.items():
+        lines += [f"## {family}", "", *table(times, cases, peaks), ""]
+    return lines
 
 
 def new_folder(given: Path | None, gpu: str) -> Path:
@@ -246,20 +238,23 @@ def new_folder(given: Path | None, gpu: str) -> Path:
     return given
 
 
-def measure(args: argparse.Namespace) -> None:
-    """Time all cases; write tables, pictures and numbers to a new folder."""
+def measure(rounds: int, out: Path | None, python: Path | None) -> None:
+    """Time all cases; write tables, pictures and numbers to a new folder.
+
+    python: the other libraries' interpreter, if it is not this one.
+    """
     name = minitorch.cuda.get_device_name(DEVICE)
-    out = new_folder(args.out, name)
-    pythons = {} if args.contestants is None else dict.fromkeys(OTHERS, str(args.contestants))
-    found = harness.measure("benchmarks.gpu", args.rounds, args.threads, pythons)
+    out = new_folder(out, name)
+    pythons = {} if python is None else dict.fromkeys(OTHERS, str(python))
+    found = harness.measure("benchmarks.gpu", rounds, harness.THREADS, pythons)
     peaks = PEAKS.get(name, {})
     lines = tables(found.times, peaks)
-    lines += ["", *(f"- {who} was left out: {why}" for who, why in found.left_out.items())]
+    lines += [f"- {who} was left out: {why}" for who, why in found.left_out.items()]
     drawn = harness.installed("matplotlib")
     lines += ["", *(f"![]({name})" for name in _gpu_pictures.PICTURES if drawn)]
     print("\n".join(lines))
-    notes = f"{NOTES.strip()}\n\nGPU: {name}; {args.rounds} rounds."
-    results = {"gpu": name, "rounds": args.rounds, "seconds": found.times}
+    notes = f"{NOTES.strip()}\n\nGPU: {name}; {rounds} rounds."
+    results = {"gpu": name, "rounds": rounds, "seconds": found.times}
     results |= {"left_out": found.left_out}
     harness.save("gpu", f"minitorch on an {name}", notes, lines, results, out)
     if drawn:
@@ -270,7 +265,7 @@ def measure(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------------- counts
 def counts() -> list[str]:
     """Run each case of minitorch on the simulated GPU; a table of what that was asked to do."""
-    from minitorch.devtools import cost
+    from minitorch.backend.sim import cost
 
     kinds = {"launches": cost.LAUNCHES, "waits": ("sync",), "host copies": ("copy H2D", "copy D2H")}
     heads = ["case", *kinds, "bytes moved", "bytes needed"]
@@ -292,27 +287,29 @@ def counts() -> list[str]:
 
 
 def main() -> int:
-    """Measure on `--device cuda[:N]`, or count on `--device sim`."""
-    parser = harness.options("gpu", __doc__, ROUNDS)
+    """Measure on `--device cuda`, or count on `--device sim`."""
+    parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
     add = parser.add_argument
-    add("--device", default="cuda", help="cuda, cuda:1, ... or sim (default: cuda)")
+    which = "default: cuda if there is one; CUDA_VISIBLE_DEVICES chooses among several"
+    add("--device", choices=("cuda", "sim"), help=which)
     add("--out", type=Path, help="new folder (default: in runs/, named after GPU and time)")
+    add("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     add("--contestants", type=Path, help="the interpreter that has PyTorch, JAX and gensim")
     args = parser.parse_args()
-    chosen = minitorch.device(args.device)
-    if chosen.type not in ("cuda", "sim"):
-        parser.error(f"--device: expected cuda or sim, got {args.device}")
-    if args.device != DEVICE:  # which cases are made for: read at the import, here and by all
-        os.environ["BENCHMARK_DEVICE"] = args.device
+    missing = backend.why_unavailable("cuda")
+    if args.device is None and missing is not None:
+        print(f"nothing to measure: {missing}")
+        return 0
+    device = args.device or "cuda"
+    if device != DEVICE:  # which the cases are made for, here and in all processes
+        os.environ["BENCHMARK_DEVICE"] = device
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:]])
     try:
-        backend.resolve(chosen)
-        if args.check:
-            harness.check("benchmarks.gpu")
-        elif chosen.type == "sim":
+        backend.named(device)
+        if device == "sim":
             print("\n".join(counts()))
         else:
-            measure(args)
+            measure(args.rounds, args.out, args.contestants)
     except (RuntimeError, FileExistsError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -141,8 +141,7 @@ def test_measuring_writes_tables_pictures_and_numbers(gpu, harness, tmp_path, mo
 
     monkeypatch.setattr(harness, "measure", measure)
     monkeypatch.setattr(minitorch.cuda, "get_device_name", lambda device: "NVIDIA H200")
-    options = {"rounds": 2, "threads": 1, "out": tmp_path / "out", "contestants": Path("/there")}
-    gpu.measure(SimpleNamespace(**options))
+    gpu.measure(2, tmp_path / "out", Path("/there"))
     assert asked[0][3]["jax.jit"] == "/there" and "minitorch" not in asked[0][3]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("gpu.md", "gpu.json", "roofline.png", "speeds.png", "steps.png")
