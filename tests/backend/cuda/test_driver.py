@@ -1,5 +1,6 @@
 """The CUDA that is chosen for a driver, and what is said where nothing fits; no GPU is needed."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -102,7 +103,8 @@ def test_make_gpu_goes_on_after_tests_that_fail_and_says_so(tmp_path, tests, ben
             path = tmp_path / folder / "bin" / name
             path.write_text(LOGGING % (tests, benchmarks))
             path.chmod(0o755)
-    command = ["make", "gpu-13", "VENV=.venv-gpu", "OUT=there"]
+    command = ["env", "-i", f"PATH={os.environ['PATH']}"]  # without an outer make's settings
+    command += ["make", "gpu-13", "VENV=.venv-gpu", "OUT=there"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     calls = (tmp_path / "log").read_text().splitlines()
