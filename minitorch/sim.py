@@ -26,7 +26,8 @@ With `checked=True` also by
 What a launch does not show: a bug that the data at hand does not reach, and one order of threads
 out of many (run several schedules and seeds); races between streams; a value written by a launch
 that was not checked (from then on all memory counts as written); reads within the allocation that
-are wrong all the same; the weak order of memory beyond the rules above; timing; what cuBLAS does.
+are wrong all the same; the weak order of memory beyond the rules above; timing; what cublasLt does
+inside: its calls are checked, and NumPy multiplies.
 Subnormal float64 numbers count as zero here, on a GPU only float32 ones do; fast intrinsics such
 as `__expf` are exact here.
 """

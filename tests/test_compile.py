@@ -31,12 +31,9 @@ FEATURES, CLASSES, WORDS = 6, 3, 9
 
 
 @pytest.fixture(autouse=True)
-def _same_sums(monkeypatch):
-    """On a GPU, a graph multiplies with our own kernel, and atomic sums come in any order."""
-    gpu = backend.resolve(None)[0].gpu
-    if gpu is not None:
-        monkeypatch.setattr(gpu, "own_gemm", True)
-        minitorch.use_deterministic_algorithms(True)
+def _same_sums():
+    """On a GPU, atomic sums come in any order."""
+    minitorch.use_deterministic_algorithms(backend.resolve(None)[0].gpu is not None)
     yield
     minitorch.use_deterministic_algorithms(False)
 
@@ -674,11 +671,8 @@ def test_verify_finds_what_is_frozen():
         fast(x)
 
 
-def test_runs_before_a_replay_give_its_bits(monkeypatch):
-    """Also on a GPU, whose graphs do without cuBLAS: a run that resumes begins uncompiled."""
-    gpu = backend.resolve(None)[0].gpu
-    if gpu is not None:
-        monkeypatch.setattr(gpu, "own_gemm", False)
+def test_runs_before_a_replay_give_its_bits():
+    """A run that resumes begins uncompiled."""
 
     def trained(recorded_anew):
         minitorch.manual_seed(1)
@@ -856,11 +850,9 @@ def test_it_is_as_quiet_as_the_step():
 
 # ---------------------------------------------------------------------- several threads
 @pytest.mark.parametrize("block", ["nothing", "anomaly", "flops", "synchronize"])
-def test_trainings_in_threads_give_the_same_bits(block, monkeypatch, device):
+def test_trainings_in_threads_give_the_same_bits(block, device):
     """While others record, come and go with interceptors, or wait for the device."""
     serving, index = backend.resolve(None)
-    if serving.gpu is not None:
-        monkeypatch.setattr(serving.gpu, "own_gemm", False)
     data = list(batches([4] * 5))
     blocks = {
         "anomaly": minitorch.autograd.detect_anomaly,
@@ -900,7 +892,6 @@ def test_trainings_in_threads_give_the_same_bits(block, monkeypatch, device):
         warnings.simplefilter("error")
         in_threads(work, 4)
     assert train() == expected and entries_in_place() and recording.recorder is None
-    assert serving.gpu is None or not serving.gpu.own_gemm
 
 
 def test_anomaly_mode_sees_through_a_compiled_step():

@@ -13,8 +13,8 @@ def set_float32_matmul_precision(precision: str) -> None:
 
     "highest": in float32. "high" and "medium": factors are rounded to TF32 (10 bits of mantissa
     instead of 23) where the GPU has tensor cores for TF32, which are several times faster; sums
-    stay in float32. The setting does not concern other dtypes and devices, nor compiled
-    steps, which compute their products in float32.
+    stay in float32. The setting does not concern other dtypes and devices. A compiled step keeps
+    the precision that it was recorded with.
     """
     if precision not in PRECISIONS:
         known = ", ".join(map(repr, PRECISIONS))

@@ -13,7 +13,7 @@ from minitorch import backend, recording
 from minitorch.compiler.backward import Backward
 from minitorch.compiler.program import Program
 from minitorch.compiler.recorder import Recorder
-from minitorch.compiler.values import Values, finished, tensors_of
+from minitorch.compiler.values import Values, finished
 from minitorch.core import dispatch
 from minitorch.core.dtypes import Array
 from minitorch.core.tensor import tensor_of
@@ -141,7 +141,7 @@ class CompiledStep:
         if self.reason is not None or (recording.recorder and recording.busy()):
             return self._step(*args, **kwargs)
         if dispatch.observed:
-            return self._as_it_is(args, kwargs)
+            return finished(self._step(*args, **kwargs))
         with self._lock:
             if self._programs and not kwargs:  # the most common case first
                 program = self._programs[0]
@@ -161,26 +161,19 @@ class CompiledStep:
                     self._programs.insert(0, program)
                     return self._replay(program, given.arrays, args, kwargs)
             if sum(map(Program.is_open, fitting)) >= OPEN:
-                return self._as_it_is(args, kwargs)
+                return finished(self._step(*args, **kwargs))
             if (not self._warm or fitting) and not self._fresh:
                 self._warm = self._fresh = True
-                return self._as_it_is(args, kwargs)
+                return finished(self._step(*args, **kwargs))
             self._fresh = False
             return self._record(given, args, kwargs)
-
-    def _as_it_is(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the step eagerly, to the bits of a replay."""
-        arrays = [t.array for t in tensors_of((args, kwargs))]
-        with _serving(arrays).as_recorded():
-            return finished(self._step(*args, **kwargs))
 
     def _replay(self, program: Program, arrays: list[Array], args: Any, kwargs: Any) -> Any:
         self.replays += 1
         exact = self.replays <= self._verify
         if not exact and program.compared:
             return program.replay(arrays)
-        with _serving(arrays).as_recorded():
-            result, differs = program.verified(arrays, lambda: self._step(*args, **kwargs), exact)
+        result, differs = program.verified(arrays, lambda: self._step(*args, **kwargs), exact)
         if differs is not None:
             reason = f"a replay differs from the step in {differs}: "
             if exact:
@@ -200,7 +193,7 @@ class CompiledStep:
             args, kwargs = given.filled([tensor_of(a) for a in inputs])
             lacking = ""
             try:
-                with recorder.at_work(), serving.as_recorded():
+                with recorder.at_work():
                     result = self._step(*args, **kwargs)
                     backward = Backward(recorder, result, self._lock)
             except (backend.OutOfMemoryError, MemoryError) as error:

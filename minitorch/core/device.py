@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,8 +71,6 @@ class Backend:
     pin: Callable[[np.ndarray], np.ndarray] | None = None
     is_pinned: Callable[[np.ndarray], bool] | None = None
     trace: Callable[[], Any] | None = None  # makes a `backend.replay.Trace` of a step
-    # Within it kernels give the bits that they give in a recorded step.
-    as_recorded: Callable[[], AbstractContextManager[None]] = nullcontext
     gpu: Any = None  # a `cuda.gpu.Gpu`, where kernels are launched
     # What stands among `kernels` for a kernel of an op that a user made.
     kernel_of: Callable[[str, Callable[..., Any]], Callable[..., Any]] = field(

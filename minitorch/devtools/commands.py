@@ -178,13 +178,13 @@ def _print_costs(costs: Sequence[Cost], floors: Sequence[int]) -> None:
     library = cost.of_kind(costs, *cost.LIBRARY)
     moved, inside = _megabytes(own), _megabytes(library)
     print(
-        f"{len(work)} launches ({len(own)} of kernels/, {len(library)} of CuPy's libraries), "
+        f"{len(work)} launches ({len(own)} of kernels/, {len(library)} of cublasLt), "
         f"{len(cost.of_kind(costs, 'sync'))} synchronisations, "
         f"{len(cost.host_copies(costs))} copies to or from the host"
     )
     least = sum(floor for c, floor in zip(work, floors) if c.kind == "kernel")
     against = f" ({moved * 1e6 / least:.3f} of their floor)" if least else ""
-    print(f"{moved + inside:.1f} MB: {moved:.1f} of kernels/{against}, {inside:.1f} of libraries")
+    print(f"{moved + inside:.1f} MB: {moved:.1f} of kernels/{against}, {inside:.1f} of cublasLt")
 
 
 def _megabytes(costs: Iterable[Cost]) -> float:

@@ -71,25 +71,26 @@ def captured(step: Callable[[], object], device: str) -> Callable[[], None]:
 def mlp_floors(fused: bool, batch: int = BATCH) -> Iterator[tuple[str, int]]:
     """Kernel and bytes of its distinct inputs and outputs, of each launch of a step in order.
 
-    float32, int64 classes. Of matrix products the name is "gemm".
+    float32, int64 classes. Of matrix products the name is "gemm"; they add the bias, and sum its
+    gradient for a layer without activation.
     """
     widths = WIDTHS
     sizes = [batch * m for m in widths[1:]]
     for layer, (size, m) in enumerate(zip(sizes, widths[1:], strict=True)):
-        yield "gemm", 4 * (batch * widths[layer] + widths[layer] * m + size)
-        yield "bias_activation", 4 * (2 * size + m)
+        yield "gemm", 4 * (batch * widths[layer] + widths[layer] * m + m + size)
         if layer < len(sizes) - 1 and not fused:
             yield "relu", 4 * 2 * size
     yield "cross_entropy", 4 * 2 * sizes[-1] + 8 * batch + 4
     for layer in reversed(range(len(sizes))):
         n, m, size = widths[layer], widths[layer + 1], sizes[layer]
-        last = layer == len(sizes) - 1
-        if not last and not fused:
+        alone = layer == len(sizes) - 1 or not fused
+        if layer < len(sizes) - 1 and not fused:
             yield "relu_backward", 4 * 3 * size
-        yield "activation_backward", 4 * ((1 if last or not fused else 3) * size + m)
+        if not alone:
+            yield "activation_backward", 4 * (3 * size + m)
+        yield "gemm", 4 * (size + batch * n + n * m + (m if alone else 0))
         if layer:
             yield "gemm", 4 * (size + n * m + batch * n)
-        yield "gemm", 4 * (size + batch * n + n * m)
     parameters = sum((n + 1) * m for n, m in pairwise(widths))
     yield "adam", 4 * 7 * parameters
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cuda import installed, transfer
+from minitorch.backend.cuda import cublaslt, installed, transfer
 from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
 from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Gpu, KernelTable
@@ -57,7 +57,7 @@ def make() -> Backend:
     if count == 0:
         raise RuntimeError("CuPy finds no NVIDIA GPU")
     installed.library("NVRTC")
-    return build("cuda", cupy)
+    return build("cuda", cupy, cublaslt.bindings)
 
 
 def make_simulated() -> Backend:
@@ -65,12 +65,12 @@ def make_simulated() -> Backend:
     from minitorch.backend import sim
 
     sim.check_compiler()
-    return build("sim", sim)
+    return build("sim", sim, lambda: sim.cublaslt)
 
 
-def build(name: str, xp: Any) -> Backend:
-    """The backend of a device type on CuPy or a module that looks like it."""
-    gpu = Gpu(name, xp)
+def build(name: str, xp: Any, bindings: Callable[[], Any]) -> Backend:
+    """The backend of a device type on CuPy or a module that looks like it; bindings: see `Gpu`."""
+    gpu = Gpu(name, xp, bindings)
     kernels = {op: _on_device(gpu, op, partial(kernel, gpu)) for op, kernel in TABLE.items()}
     kernels.update({op: partial(kernel, gpu) for op, kernel in VIEWS.items()})
     return Backend(
@@ -93,7 +93,6 @@ def build(name: str, xp: Any) -> Backend:
         count=lambda: int(xp.cuda.runtime.getDeviceCount()),
         synchronize=partial(_synchronize, gpu),
         trace=partial(GraphTrace, gpu, kernels, frozenset(VIEWS)),
-        as_recorded=gpu.without_cublas,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from math import prod
 from struct import Struct
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from minitorch.backend.cpu.fused import ACTIVATIONS
 from minitorch.backend.cuda import errors
+from minitorch.backend.cuda.cublaslt import FORMATS
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill, mul_nonzero
 from minitorch.backend.cuda.gpu import (
     MAX_DIMS,
@@ -24,8 +24,7 @@ from minitorch.backend.cuda.gpu import (
     int64,
 )
 from minitorch.backend.cuda.reduce import holding
-from minitorch.backend.cuda.strides import broadcast_shape, element_steps, merge, overlap, struct_of
-from minitorch.backend.precision import get_float32_matmul_precision
+from minitorch.backend.cuda.strides import batch_steps, broadcast_shape, merge, shared, struct_of
 from minitorch.core.dtypes import FLOAT64
 
 INT64 = np.dtype(np.int64)
@@ -54,8 +53,9 @@ PRODUCT = np.dtype(  # `Product` of kernels/matmul.cu
     ],
     align=True,
 )
-_TILE, _SIDE, _DEPTH = 64, 16, 16  # as in kernels/matmul.cu
-_OWN = _TILE * _TILE + _TILE  # numbers that a part of a product writes
+_TILE, _WIDE_TILE, _SIDE = 64, 128, 16  # as in kernels/matmul.cu
+_SHORTEST = 64  # part of the inner dimension
+_RESIDENT = 2  # blocks on a multiprocessor
 
 
 def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
@@ -64,67 +64,30 @@ def _matmul(gpu: Gpu, x: Array, y: Array, out: Array | None = None) -> Array:
     product: Array = out if _fits(out, shape, x, y) else gpu.empty(shape, x.dtype)
     if not product.size or not x.shape[-1]:
         fill(gpu, product, 0)
-    elif x.dtype.kind == "f" and not _by_own_kernels(gpu):
-        _cublas(gpu, x, y, product)
-    else:
+    elif not _by_library(gpu, x, y, product):
         _gemm(gpu, x, y, product)
     return gpu.result(product, out)
-
-
-def _by_own_kernels(gpu: Gpu) -> bool:
-    here = gpu.captured
-    return gpu.own_gemm or here.own_gemm or here.graph is not None
 
 
 def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:
     """Whether a product can be written to `out` at once."""
     if out is None or (out.dtype, out.shape) != (x.dtype, shape) or not out._c_contiguous:
         return False
-    return not overlap(x, out) and not overlap(y, out)
+    return not shared(x, out) and not shared(y, out)
 
 
-def _cublas(gpu: Gpu, x: Array, y: Array, out: Array) -> None:
-    """x @ y into a contiguous out; a stack of matrices times one matrix is one product."""
-    if y.ndim == 2 and x.ndim > 2:
+def _by_library(
+    gpu: Gpu, x: Array, y: Array, out: Array, epilogue: str = "DEFAULT", bias: Array | None = None
+) -> bool:
+    """x @ y into a contiguous out by cublasLt, which may decline: see `cublaslt.Library`.
+
+    A contiguous stack times one matrix is one product.
+    """
+    if gpu.products is None or x.dtype not in FORMATS:
+        return False
+    if y.ndim == 2 and x.ndim > 2 and x._c_contiguous:
         x, out = _rows(gpu, x), _rows(gpu, out)
-    x, y = _in_order(gpu, x), _in_order(gpu, y)
-    if out.size == 1 and x.ndim == 2:  # CuPy would use a kernel of its own, in float16
-        x, y, out = (gpu.contiguous(a)[None] for a in (x, y, out))
-    _choose_mode(gpu)
-    gpu.xp.matmul(x, y, out=out)
-
-
-_DEFAULT_MATH, _TF32_TENSOR_OP_MATH = 0, 3  # of cublasMath_t
-
-
-class _Handles(threading.local):
-    """The cuBLAS handles of this thread (one for each device) that are set to TF32."""
-
-    def __init__(self) -> None:
-        self.tf32: set[int] = set()
-
-
-_handles = _Handles()
-
-
-def _choose_mode(gpu: Gpu) -> None:
-    """Let cuBLAS multiply float32 as `set_float32_matmul_precision` says."""
-    wanted = get_float32_matmul_precision() != "highest"
-    if not wanted and not _handles.tf32:
-        return
-    cuda = gpu.xp.cuda
-    handle = cuda.get_cublas_handle()
-    if wanted and handle not in _handles.tf32:
-        cuda.cublas.setMathMode(handle, _TF32_TENSOR_OP_MATH)
-        _handles.tf32.add(handle)
-    elif not wanted and handle in _handles.tf32:
-        cuda.cublas.setMathMode(handle, _DEFAULT_MATH)
-        _handles.tf32.remove(handle)
-
-
-def _in_order(gpu: Gpu, x: Array) -> Array:
-    """x in a layout for cuBLAS: contiguous, or a matrix whose transpose is contiguous."""
-    return x if x.ndim == 2 and x._f_contiguous else gpu.contiguous(x)
+    return gpu.products.multiply(x, y, out, epilogue, bias)
 
 
 def _gemm(
@@ -133,7 +96,7 @@ def _gemm(
     """x @ y into a contiguous out, by a kernel of our own; more: its further arguments."""
     job = np.zeros((), PRODUCT)
     batch = out.shape[:-2]
-    shape, steps = merge(batch, *[element_steps(_stack(a), batch) for a in (x, y)])
+    shape, steps = merge(batch, *[batch_steps(a, batch) for a in (x, y)])
     if len(shape) > MAX_DIMS:
         raise RuntimeError(f"matmul: more than {MAX_DIMS} leading dimensions")
     for name, a, step in zip("ab", (x, y), steps):
@@ -146,15 +109,28 @@ def _gemm(
     for name, value in more.items():
         if value is not None:
             job[name] = value if isinstance(value, int) else value.data.ptr
-    tiles = prod(batch) * prod(-(-n // _TILE) for n in out.shape[-2:])
-    once = gpu.blocks(MOST_BLOCKS, waves=1)[0]
-    parts = job["parts"] = max(1, min(once // tiles, x.shape[-1] // (4 * _DEPTH)))
+    once = gpu.blocks(MOST_BLOCKS, waves=_RESIDENT)[0]
+    tile = _WIDE_TILE if _is_wide(out, kernel, once) else _TILE
+    tiles = _tiles(out, tile)
+    parts = job["parts"] = max(1, min(once // tiles, x.shape[-1] // _SHORTEST))
     if parts > 1:
         kind = _ACC.get(x.dtype, INT64)
-        partials = gpu.empty((tiles * int(parts) * _OWN,), kind)
+        partials = gpu.empty((tiles * int(parts) * (tile + 1) * tile,), kind)
         job["partials"], job["tickets"] = partials.data.ptr, gpu.tickets().data.ptr
+    name = kernel + "_wide" * (tile == _WIDE_TILE)
     grid = gpu.blocks(tiles * int(parts), 1)
-    gpu.launch("matmul", kernel, x.dtype, grid, (_SIDE, _SIDE), (out, job[()]))
+    gpu.launch("matmul", name, x.dtype, grid, (_SIDE, _SIDE), (out, job[()]))
+
+
+def _tiles(out: Array, tile: int) -> int:
+    across, down = (-(-n // tile) for n in out.shape[-2:])
+    return int(prod(out.shape[:-2]) * across * down)
+
+
+def _is_wide(out: Array, kernel: str, once: int) -> bool:
+    """Whether there is a kernel with wide tiles, and enough of these for half of the device."""
+    wide = out.dtype in _ACC and out.dtype != FLOAT64 and kernel != "matmul_backward"
+    return wide and min(out.shape[-2:]) > _TILE and 2 * _tiles(out, _WIDE_TILE) >= once
 
 
 _ACC = {  # of kernels/common.cuh
@@ -163,22 +139,24 @@ _ACC = {  # of kernels/common.cuh
 }
 
 
-def _stack(x: Array) -> Array:
-    """The first elements of a stack of matrices: an array of its leading dimensions."""
-    return x[..., 0, 0]
-
-
 # ---------------------------------------------------------------------- linear
 ACTIVATION_NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 _WIDE, _HIGH = 32, 16  # as in kernels/fused.cu
 _PART = 1024  # rows that one thread block adds up, where there are several
 _ONE_STAGE = 4096  # rows
+EPILOGUES = {"none": "BIAS", "relu": "RELU_BIAS"}  # the library's gelu is the one of tanh
 
 
 def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> tuple[Any, ...]:
     bias = gpu.contiguous(bias)
-    if _by_own_kernels(gpu) and x.size and weight.size:
-        return _linear_at_once(gpu, x, weight, bias, activation)
+    if x.size and weight.size:
+        if gpu.products is None:
+            return _linear_at_once(gpu, x, weight, bias, activation)
+        if activation in EPILOGUES:
+            out = gpu.empty((*x.shape[:-1], len(weight)), x.dtype)
+            rows = _rows(gpu, x), weight.T, _rows(gpu, out)
+            if _by_library(gpu, *rows, EPILOGUES[activation], bias):
+                return out, x, weight, None if activation == "none" else out
     before = _matmul(gpu, x, weight.T)
     out = gpu.empty(before.shape, before.dtype) if activation == "gelu" else before
     if before.size:
@@ -218,15 +196,18 @@ def _linear_backward(
     activation: str,
 ) -> list[Array | None]:
     g = gpu.contiguous(g)
-    if _by_own_kernels(gpu) and g.size and x.size and needs[1]:
+    if gpu.products is None and g.size and x.size and needs[1]:
         return _linear_backward_at_once(gpu, g, x, weight, seen, needs, activation)
-    dz, sums = _through_activation(gpu, g, seen, needs[2], activation)
-    rows = _rows(gpu, dz)
-    return [
-        _matmul(gpu, dz, weight) if needs[0] else None,
-        _matmul(gpu, rows.T, _rows(gpu, x)) if needs[1] else None,
-        sums,
-    ]
+    dw = sums = None
+    if seen is None and needs[1] and needs[2] and g.size and x.size:
+        dw, sums = gpu.empty(weight.shape, g.dtype), gpu.empty((len(weight),), g.dtype)
+        if not _by_library(gpu, _rows(gpu, g).T, _rows(gpu, x), dw, "BGRADB", sums):
+            dw = sums = None
+    dz = g
+    if dw is None:
+        dz, sums = _through_activation(gpu, g, seen, needs[2], activation)
+        dw = _matmul(gpu, _rows(gpu, dz).T, _rows(gpu, x)) if needs[1] else None
+    return [_matmul(gpu, dz, weight) if needs[0] else None, dw, sums]
 
 
 def _linear_backward_at_once(

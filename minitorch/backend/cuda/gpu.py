@@ -6,12 +6,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from minitorch.backend.cuda import strides
+from minitorch.backend.cuda.cublaslt import Library
 from minitorch.backend.cuda.errors import ErrorWord
 from minitorch.backend.cuda.graph import Graph
 from minitorch.backend.cuda_sources import SUFFIXES, Kernels
@@ -34,20 +35,20 @@ int64 = lru_cache(KEPT)(np.int64)
 
 class _Captured(threading.local):
     graph: Graph | None = None  # that this thread's launches go into
-    own_gemm = False  # whether this thread multiplies as a graph does
 
 
 class Gpu:
     """One kind of GPU: CuPy's, or the simulated one.
 
-    name: the device type, "cuda" or "sim". xp: CuPy or its look-alike.
+    name: the device type, "cuda" or "sim". xp: CuPy or its look-alike. cublaslt: gives the
+    bindings of cublasLt or their look-alike; None where there are none.
     """
 
-    def __init__(self, name: str, xp: Any) -> None:
+    def __init__(self, name: str, xp: Any, cublaslt: Callable[[], Any]) -> None:
         self.name = name
         self.xp = xp
         self.kernels = Kernels(xp)
-        self.own_gemm = False  # no cuBLAS in any thread; CuPy refuses it while capturing
+        self._cublaslt = cublaslt
         self.captured = _Captured()
         self.capturing = (
             threading.RLock()
@@ -66,14 +67,11 @@ class Gpu:
         """Uninitialised memory on the current device."""
         return self.xp.empty(shape, dtype)
 
-    @contextmanager
-    def without_cublas(self) -> Iterator[None]:
-        """Multiply by our own kernel in this thread, with the same bits as a captured graph."""
-        before, self.captured.own_gemm = self.captured.own_gemm, True
-        try:
-            yield
-        finally:
-            self.captured.own_gemm = before
+    @cached_property
+    def products(self) -> Library | None:
+        """cublasLt for matrix products; None where our own kernels compute them."""
+        lt = self._cublaslt()
+        return None if lt is None else Library(self, lt)
 
     @contextmanager
     def on(self, device: int) -> Iterator[None]:

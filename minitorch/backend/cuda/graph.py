@@ -179,6 +179,8 @@ def capture(
         raise CaptureError("capture: this thread is capturing already")
     with gpu.capturing, gpu.on(index):
         graph = Graph(gpu, index, pool, fixed)
+        if gpu.products is not None:
+            gpu.products.handle()  # to make one may take what a capture forbids
         stream = gpu.xp.cuda.Stream(non_blocking=True) if stream is None else stream
         with stream, gpu.xp.cuda.using_allocator(graph.allocate):
             stream.begin_capture()

@@ -41,6 +41,11 @@ def element_steps(x: Array, shape: Dims) -> Dims:
     return stretched(x.shape, x.strides, x.itemsize, shape)
 
 
+def batch_steps(x: Array, batch: Dims) -> Dims:
+    """`element_steps` of a stack of matrices along its leading dimensions."""
+    return stretched(x.shape[:-2], x.strides[:-2], x.itemsize, batch)
+
+
 @lru_cache(_KEPT)
 def stretched(own: Dims, strides: Dims, itemsize: int, shape: Dims) -> Dims:
     """`element_steps` of an array of this shape and these strides."""
@@ -230,19 +235,24 @@ def bounds(x: Array) -> tuple[int, int]:
     return low, high + int(x.itemsize)
 
 
+def shared(x: Array, out: Array) -> bool:
+    """Whether the addresses from first to last element of both have some in common."""
+    if not x.size or not out.size:
+        return False
+    low, high = bounds(x)
+    out_low, out_high = bounds(out)
+    return low < out_high and out_low < high
+
+
 def overlap(x: Array, out: Array) -> bool:
     """Whether writing out's elements one by one could change elements of x still to be read.
 
     False where both have the same addresses in the same order.
     """
-    if x is out or not x.size or not out.size:
+    if x is out:
         return False
     same = (x.shape, x.strides, x.dtype) == (out.shape, out.strides, out.dtype)
-    if same and x.data.ptr == out.data.ptr:
-        return False
-    low, high = bounds(x)
-    out_low, out_high = bounds(out)
-    return low < out_high and out_low < high
+    return not (same and x.data.ptr == out.data.ptr) and shared(x, out)
 
 
 def check_writable(x: Array) -> None:

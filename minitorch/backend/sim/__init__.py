@@ -1,11 +1,12 @@
 """The simulated GPU: the kernels of `kernels/` run thread by thread, and checked.
 
 It looks like CuPy, as far as `backend.cuda` needs it: every name here is one of CuPy's, with its
-meaning (`SimError` and `check_compiler` aside), and it is stricter wherever CuPy is lenient.
+meaning (`SimError` and `check_compiler` aside), and it is stricter wherever CuPy is lenient;
+`cublaslt` looks like NVIDIA's bindings of cublasLt.
 """
 
-from minitorch.backend.sim import cuda
-from minitorch.backend.sim.array import asarray, empty, matmul, ndarray
+from minitorch.backend.sim import cublaslt, cuda
+from minitorch.backend.sim.array import asarray, empty, ndarray
 from minitorch.backend.sim.build import check_compiler
 from minitorch.backend.sim.cuda.memory import get_default_memory_pool
 from minitorch.backend.sim.driver import SimError
@@ -17,9 +18,9 @@ __all__ = [
     "SimError",
     "asarray",
     "check_compiler",
+    "cublaslt",
     "cuda",
     "empty",
     "get_default_memory_pool",
-    "matmul",
     "ndarray",
 ]

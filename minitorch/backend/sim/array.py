@@ -13,15 +13,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minitorch.backend.sim import driver, work
-from minitorch.backend.sim.cuda import cublas, memory
-from minitorch.backend.sim.cuda.device import Device, get_cublas_handle
+from minitorch.backend.sim.cuda import memory
+from minitorch.backend.sim.cuda.device import Device
 from minitorch.backend.sim.cuda.stream import Stream, current_queue
-from minitorch.backend.sim.driver import Record, SimError
+from minitorch.backend.sim.driver import SimError
 from minitorch.backend.sim.machine import current_device
 
 Dims = tuple[int, ...]
 _INDICES = (int, np.integer, slice, type(None), type(Ellipsis))
-GEMM_DTYPES = tuple(np.dtype(name) for name in ("float16", "float32", "float64"))
 
 
 class ndarray:
@@ -316,69 +315,3 @@ def asarray(
     if blocking:
         queue.synchronize()
     return result
-
-
-def matmul(x1: ndarray, x2: ndarray, /, out: ndarray | None = None) -> ndarray:
-    """The matrix product of two arrays of one floating-point dtype, as cuBLAS does it."""
-    for operand in (x1, x2, *([] if out is None else [out])):
-        if not isinstance(operand, ndarray):
-            raise TypeError(f"Unsupported type {type(operand)}")
-        if operand.dtype not in GEMM_DTYPES or operand.dtype != x1.dtype:
-            raise SimError(f"matmul: dtypes {x1.dtype} and {operand.dtype}: cuBLAS takes one float")
-    queue = current_queue(current_device())
-    if queue.recording is not None:
-        queue.recording.broken = True
-        raise NotImplementedError(
-            "calling cuBLAS API during stream capture is currently unsupported"
-        )
-    a, b = x1._array, x2._array
-    shape, (m, n, k) = _product_shape(a.shape, b.shape)
-    if out is None:
-        out = ndarray(shape, x1.dtype)
-    elif out.shape != shape or not out.flags.c_contiguous:
-        raise SimError(f"matmul: out is {out.shape}, need {shape}, contiguous")
-    if any(x._memory.device_id != out._memory.device_id for x in (x1, x2)):
-        raise SimError("matmul: arrays of different devices")
-    tf32 = cublas.getMathMode(get_cublas_handle()) == cublas.CUBLAS_TF32_TENSOR_OP_MATH
-    mode = "_tf32" if tf32 and out.dtype == np.float32 else ""
-    multiply = partial(_multiply, a, b, out._array, (m, n, k), queue.device, mode)
-    _submit(queue, multiply, [x1, x2], out)
-    return out
-
-
-def _product_shape(a: Dims, b: Dims) -> tuple[Dims, tuple[int, int, int]]:
-    """The shape of a matrix product, and m, n, k of one matrix."""
-    if not a or not b:
-        raise ValueError("matmul: Input operand does not have enough dimensions")
-    rows, columns = (a[-2:-1], b[-1:] if len(b) > 1 else ())
-    inner = b[-2] if len(b) > 1 else b[0]
-    if a[-1] != inner:
-        raise ValueError(f"matmul: dimension mismatch: {a} and {b}")
-    batch = np.broadcast_shapes(a[:-2], b[:-2])
-    return (*batch, *rows, *columns), (_length(rows), _length(columns), inner)
-
-
-def _multiply(
-    a: np.ndarray,
-    b: np.ndarray,
-    out: np.ndarray,
-    sizes: tuple[int, int, int],
-    device: int,
-    mode: str,
-) -> None:
-    """Halves are multiplied exactly and added up in float32, as on tensor cores.
-
-    mode: "_tf32" where factors may be rounded, which they are not here.
-    But not for one element from two vectors or matrices: there CuPy does not ask cuBLAS, it rounds
-    each product to a half.
-    """
-    read = a.nbytes + b.nbytes
-    if out.size == 1 and max(a.ndim, b.ndim) <= 2:
-        a, b = (a.ravel() * b.ravel()).reshape(1, -1), np.ones((a.size, 1), b.dtype)
-    if a.dtype == np.float16:
-        a, b = a.astype(np.float32), b.astype(np.float32)
-    out[...] = np.matmul(a, b).reshape(out.shape)
-    m, n, k = sizes
-    batch = out.size // max(1, m * n)
-    name = f"gemm_{out.dtype}{mode} m={m} n={n} k={k} batch={batch}"
-    driver.record(Record("gemm", name, device, read=read, written=out.nbytes))

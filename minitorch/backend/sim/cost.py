@@ -1,6 +1,6 @@
 """Counts of a piece of work: launches, bytes, sectors, synchronisations, host copies.
 
-The counts are facts of the simulated run, and give no times. cuBLAS multiplies matrices: the
+The counts are facts of the simulated run, and give no times. cublasLt multiplies matrices: the
 assumed bytes of a product are those of its operands and result, each moved once.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from minitorch.backend.sim.driver import Record, clear, launches
 from minitorch.backend.sim.settings import config
 
-LIBRARY = ("gemm",)  # of cuBLAS: not simulated, its bytes are assumed
+LIBRARY = ("gemm",)  # of cublasLt: not simulated, its bytes are assumed
 LAUNCHES = ("kernel", *LIBRARY)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minitorch
-from minitorch import nn, optim
+from minitorch import fused, nn, optim
 from minitorch.backend.sim import cost
 from minitorch.ops import elementwise
 
@@ -109,7 +109,7 @@ WORK = {
     "put": lambda: put(real(*SHAPE), whole(64, high=64), real(*SHAPE)),
     "sort": lambda: real(*SHAPE).argsort(),
     "sort of a long row": lambda: real(5000).argsort(),
-    "linear": lambda: F.linear(real(*SHAPE), real(32, 96), real(32)),
+    "linear": lambda: fused.linear(real(*SHAPE), real(32, 96), real(32), "gelu"),
     "cross_entropy": lambda: F.cross_entropy(real(64, 16, requires_grad=True), whole(64)),
     "layer_norm": lambda: normalized(real(64, 96, requires_grad=True)),
     **{kind: partial(through_time, kind) for kind in ("RNN", "GRU", "LSTM")},

@@ -64,12 +64,9 @@ def build(request):
 
 
 @pytest.fixture
-def own_gemm():
-    gpu = SIM["matmul"].__closure__  # the kernel's Gpu, wherever the table has bound it
-    found = [c.cell_contents for c in gpu if hasattr(c.cell_contents, "own_gemm")]
-    found[0].own_gemm = True
-    yield
-    found[0].own_gemm = False
+def own_gemm(monkeypatch):
+    """Products without cublasLt."""
+    monkeypatch.setattr(backend.named("sim").gpu, "products", None)
 
 
 # ---------------------------------------------------------------------- matrix products
@@ -116,12 +113,33 @@ def test_a_product_of_one_element_is_exact_in_halves():
     assert got.shape == (1, 1) and got.get().item() == 0.5
 
 
-def test_a_strided_stack_times_a_matrix_is_one_product():
-    x, y = numbers((4, 3, 5), "float32").transpose(1, 0, 2), numbers((5, 2), "float32", 1)
-    strided = on_sim(np.ascontiguousarray(x.transpose(1, 0, 2))).transpose(1, 0, 2)
+# Of a stack and a matrix (5, 2) or stacks: the one product that they are, with no copy before it.
+ONE_PRODUCT = {
+    "matrix": (lambda a: a, (5, 2), "m=12 n=2 k=5 batch=1"),
+    "strided": (lambda a: a.transpose(1, 0, 2), (5, 2), "m=4 n=2 k=5 batch=3"),
+    "stacks": (lambda a: a, (4, 5, 2), "m=3 n=2 k=5 batch=4"),
+    "q @ k.mT": (lambda a: a, (4, 2, 5), "m=3 n=2 k=5 batch=4"),
+    "x.mT @ g": (lambda a: a.transpose(0, 2, 1), (4, 3, 2), "m=5 n=2 k=3 batch=4"),
+    "every second row": (lambda a: a[:, ::2], (5, 2), "m=2 n=2 k=5 batch=4"),
+    "heads": (lambda a: a.reshape(1, 3, 4, 5).transpose(0, 2, 1, 3), (1, 4, 2, 5), "batch=4"),
+    "expanded": (lambda a: a[:1], (4, 5, 2), "m=3 n=2 k=5 batch=4"),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", ONE_PRODUCT)
+def test_a_stack_of_products_is_one_and_copies_nothing(kind, dtype):
+    view, shape, sizes = ONE_PRODUCT[kind]
+    x, y = numbers((4, 3, 5), dtype), numbers(shape, dtype, 1)
+    a, b = view(on_sim(x)), on_sim(y)
+    x = view(x)
+    if shape[-1] == 5:
+        y, b = np.swapaxes(y, -1, -2), b.transpose(*range(len(shape) - 2), -1, -2)
     minitorch.sim.clear()
-    close(SIM["matmul"](strided, on_sim(y)), np.matmul(x, y), "float32")
-    assert "gemm_float32 m=12 n=2 k=5 batch=1" in [e.name for e in minitorch.sim.launches()]
+    got = SIM["matmul"](a, b)
+    (only,) = minitorch.sim.launches()
+    assert only.name.startswith(f"gemm_{dtype} ") and only.name.endswith(sizes)
+    close(got, np.matmul(x, y), dtype)
 
 
 LAYOUTS = {
@@ -147,6 +165,32 @@ def test_our_own_matrix_product_of_views(layout):
     view, a, b = LAYOUTS[layout]
     x, y = numbers(a, "float64"), numbers(b, "float64", 1)
     close(SIM["matmul"](view(on_sim(x)), view(on_sim(y))), np.matmul(view(x), view(y)), "float64")
+
+
+# A matrix as a view of another one: with whole quads in memory, without, and at odd addresses.
+WIDE = {
+    "by rows": on_sim,
+    "by columns": lambda a: on_sim(a.T).T,
+    "every second": lambda a: on_sim(np.repeat(a, 2, 1))[:, ::2],
+    "an odd address": lambda a: on_sim(np.pad(a, ((0, 0), (1, 0))))[:, 1:],
+}
+
+
+@pytest.mark.usefixtures("own_gemm", "build")
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("layout", WIDE)
+@pytest.mark.parametrize(("k", "columns"), [(21, 259), (196, 132)])  # of these one in two parts
+def test_large_products_have_wide_tiles(k, columns, layout, dtype):
+    x, y = numbers((130, k), dtype) / 4, numbers((k, columns), dtype, 1)
+    bias = numbers((columns,), dtype, 2)
+    a, b = WIDE[layout](x), WIDE[layout](y)
+    minitorch.sim.clear()
+    got = [SIM["matmul"](a, b), SIM["linear"](a, b.T, on_sim(bias), "relu")[0]]
+    suffix = {"float16": "f16", "float32": "f32"}[dtype]
+    assert kernels() == [f"matmul_wide_{suffix}", f"matmul_linear_wide_{suffix}"]
+    exact = x.astype(float) @ y.astype(float)
+    for mine, expected in zip(got, (exact, np.maximum(exact + bias, 0))):
+        close(mine, expected.astype(dtype), dtype)
 
 
 @pytest.mark.usefixtures("build")
@@ -186,7 +230,7 @@ def highest():
 
 @pytest.mark.usefixtures("highest")
 def test_precision_of_products():
-    """It reaches cuBLAS's handle for float32, and is taken back."""
+    """It reaches cublasLt for float32, and is taken back."""
     assert minitorch.get_float32_matmul_precision() == "highest"
     for precision, suffix in (("highest", ""), ("high", "_tf32"), ("medium", "_tf32")) * 2:
         minitorch.set_float32_matmul_precision(precision)
@@ -199,13 +243,6 @@ def test_precision_of_products():
     with pytest.raises(ValueError, match="expected one of 'highest', 'high', 'medium', got 'low'"):
         minitorch.set_float32_matmul_precision("low")
     assert minitorch.get_float32_matmul_precision() == "medium"
-
-
-def test_a_transposed_matrix_is_not_copied():
-    x, y = on_sim(numbers((5, 3), "float32")), on_sim(numbers((5, 4), "float32"))
-    minitorch.sim.clear()
-    SIM["matmul"](x.T, y)
-    assert kernels() == ["gemm_float32"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64"])

@@ -5,7 +5,6 @@ import gc
 import numpy as np
 import pytest
 
-import minitorch.sim
 from minitorch.backend.sim.driver import is_written
 from tests.backend.sim.common import add, floats, sim
 
@@ -114,73 +113,10 @@ def test_copies_count_as_written_and_fresh_memory_does_not():
     assert is_written(x.copy().data.ptr, x.nbytes)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [((3, 4), (4, 5)), ((4,), (4,)), ((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((3, 4), (4,)),
-     ((2, 1, 3, 4), (5, 4, 2)), ((0, 4), (4, 5)), ((3, 0), (0, 5))],
-)  # fmt: skip
-def test_matmul(a, b, dtype):
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=a).astype(dtype), rng.normal(size=b).astype(dtype)
-    expected = np.matmul(x.astype(np.float64), y.astype(np.float64))
-    got = sim.matmul(sim.asarray(x), sim.asarray(y))
-    assert isinstance(got, sim.ndarray) and got.dtype == dtype and got.shape == expected.shape
-    tolerance = {"float16": 2e-3, "float32": 1e-5, "float64": 1e-13}[dtype]
-    np.testing.assert_allclose(got.get(), expected, rtol=tolerance, atol=tolerance)
-    out = sim.empty(got.shape, dtype)
-    assert sim.matmul(sim.asarray(x), sim.asarray(y), out=out) is out
-    np.testing.assert_array_equal(out.get(), got.get())
-
-
 def test_asarray_of_one_number_loses_the_sign_of_zero():
     """As CuPy's, which fills memory with the number."""
     assert not np.signbit(sim.asarray(np.float32(-0.0)).get())
     assert np.signbit(sim.asarray(np.array([-0.0], np.float32)).get()).all()
-
-
-def test_halves_are_added_up_in_float32():
-    ones = sim.asarray(np.ones((1, 4096), np.float16))
-    small = sim.asarray(np.full((4096, 1), 2.0**-8, np.float16))
-    assert sim.matmul(ones, small).get().item() == 16.0
-
-
-def test_halves_that_give_one_element_are_multiplied_as_halves():
-    """CuPy leaves such a product to kernels of its own, a stack of them to cuBLAS."""
-    x = sim.asarray(np.array([[300, 300]], np.float16))
-    y = sim.asarray(np.array([[300], [-300]], np.float16))
-    assert np.isnan(sim.matmul(x, y).get().item())  # inf - inf
-    assert sim.matmul(x[None], y[None]).get().item() == 0
-
-
-def test_a_product_is_logged_with_its_sizes():
-    minitorch.sim.clear()
-    sim.matmul(sim.asarray(A), sim.asarray(A[0].T.copy()))
-    entry = minitorch.sim.launches()[-1]
-    assert entry.kind == "gemm" and entry.name == "gemm_float32 m=3 n=3 k=4 batch=2"
-    assert (entry.read, entry.written) == (A.nbytes + A[0].nbytes, 2 * 3 * 3 * 4)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "error", "message"),
-    [
-        (A, A.astype(np.float64), sim.SimError, "dtypes float32 and float64"),
-        (A.astype(np.int32), A.astype(np.int32), sim.SimError, "takes one float"),
-        (A, A, ValueError, "dimension mismatch"),
-        (np.float32(1), A, ValueError, "not have enough dimensions"),
-    ],
-)
-def test_products_that_cublas_would_not_take(x, y, error, message):
-    with pytest.raises(error, match=message):
-        sim.matmul(sim.asarray(x), sim.asarray(y))
-
-
-def test_matmul_takes_device_arrays_alone():
-    x = sim.asarray(A)
-    with pytest.raises(TypeError, match="Unsupported type"):
-        sim.matmul(x, A)
-    with pytest.raises(sim.SimError, match=r"out is \(2,\), need"):
-        sim.matmul(x, x.transpose(0, 2, 1), out=sim.empty(2, np.float32))
 
 
 REFUSED = {

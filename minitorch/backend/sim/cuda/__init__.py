@@ -1,7 +1,7 @@
 """`cupy.cuda`: devices, streams, events and memory of the simulated GPU."""
 
 from minitorch.backend.sim.cuda import compiler, driver, memory, nvtx, pinned_memory, runtime
-from minitorch.backend.sim.cuda.device import Device, get_cublas_handle
+from minitorch.backend.sim.cuda.device import Device
 from minitorch.backend.sim.cuda.memory import (
     Memory,
     MemoryPointer,
@@ -36,7 +36,6 @@ __all__ = [
     "compiler",
     "driver",
     "get_allocator",
-    "get_cublas_handle",
     "get_current_stream",
     "get_elapsed_time",
     "memory",

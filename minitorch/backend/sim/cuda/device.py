@@ -20,11 +20,6 @@ MEMORY_CLOCK = 2_619_000
 MEMORY_BITS = 5_120
 
 
-def get_cublas_handle() -> int:
-    """The handle of this thread's products on the current device, which is no pointer here."""
-    return 1 + current_device()
-
-
 class Device:
     """A device by its number (None: the current one); as a context manager, the current one."""
 
