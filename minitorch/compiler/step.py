@@ -53,8 +53,7 @@ def compile(step: Step, *, fullgraph: bool = False, verify: int = 0) -> Any:
         loss = fast(x, y)
 
     The results equal those of the step, on the CPU bit for bit: parameters, gradients, buffers,
-    optimizer states, learning rates, random state and version counters. (On a GPU a graph has our
-    own matrix product instead of cuBLAS's, from the first call on.) What differs:
+    optimizer states, learning rates, random state and version counters. What differs:
 
     - Tensors that it returns are copies. Those that backward has reached inside of the step are cut
       off from the tape; others have a gradient, but none of second order (`create_graph`) and no
