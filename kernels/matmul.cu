@@ -311,10 +311,10 @@ __device__ __forceinline__ void multiply_all(T* out, const Product& job, Tiles<Q
         multiply_all<KIND, QUADS>(out, job, shared);  \
     }
 constexpr int RESIDENT = sizeof(Acc) == 8 ? 1 : 2;
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
-constexpr int RESIDENT_WIDE = 1;  // the registers for two do not suffice there
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int RESIDENT_WIDE = 1;  // the compiler spills where two have to fit
 #else
-constexpr int RESIDENT_WIDE = 2;
+constexpr int RESIDENT_WIDE = sizeof(T) == 4 ? 2 : 1;
 #endif
 PRODUCT(matmul, PLAIN, 1, RESIDENT)
 #if MT_FLOATING
