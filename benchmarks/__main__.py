@@ -14,9 +14,9 @@ from benchmarks import _compare
 FOLDER = Path(__file__).parent
 FOUND = {p.stem for p in FOLDER.glob("*.py") if p.stem[0] != "_" and p.stem != "harness"}
 WORDS = sorted(name for name in FOUND if name.startswith("word2vec"))
-LAST = ["fashion_epoch", "fashion_mnist", "gpu", *WORDS]  # they take long
+LAST = ["fashion_epoch", "fashion_mnist", "half_precision", "gpu", *WORDS]  # they take long
 NAMES = [*sorted(FOUND - {*LAST}), *LAST]
-OTHER_OPTIONS = {"fashion_mnist", "gpu", *WORDS}
+OTHER_OPTIONS = {"fashion_mnist", "half_precision", "gpu", *WORDS}
 
 
 def main(arguments: list[str]) -> int:

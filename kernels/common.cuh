@@ -1,5 +1,5 @@
 // What every kernel file is written with. A file is compiled once for each element type, chosen by
-// one of -DMT_f16 MT_f32 MT_f64 MT_u8 MT_i8 MT_i16 MT_i32 MT_i64 MT_b8; it sees that type as T.
+// one of -DMT_f16 MT_bf16 MT_f32 MT_f64 MT_u8 MT_i8 MT_i16 MT_i32 MT_i64 MT_b8; it sees that type as T.
 // No header of CUDA is needed, so that NVRTC compiles it on any machine.
 #pragma once
 typedef long long i64;
@@ -10,7 +10,7 @@ typedef signed char i8;
 typedef short i16;
 
 // ------------------------------------------------------------------ half precision
-// Arithmetic on halves is done in float; this type only stores them.
+// Arithmetic on halves is done in float; these types only store them.
 struct f16 {
     unsigned short bits;
     f16() = default;
@@ -31,6 +31,20 @@ struct f16 {
 #endif
     }
 };
+// The upper half of a float, rounded to nearest, ties to even.
+struct bf16 {
+    unsigned short bits;
+    bf16() = default;
+    __device__ __forceinline__ bf16(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
+        const u32 word = (u32)__float_as_int(x), nan = (word & 0x7fffffffu) > 0x7f800000u;
+        bits = (unsigned short)((nan ? word | 0x400000u : word + 0x7fffu + (word >> 16 & 1u)) >> 16);
+#endif
+    }
+    __device__ __forceinline__ operator float() const { return __int_as_float((int)((u32)bits << 16)); }
+};
 
 // ------------------------------------------------------------------ the element type
 // T: what is stored. C: what is computed in. Acc: what is added up in.
@@ -41,6 +55,10 @@ struct f16 {
 #if defined(MT_f16)
 typedef f16 T; typedef float C; typedef float Acc;
 #define MT_SUFFIX f16
+#define MT_FLOATING 1
+#elif defined(MT_bf16)
+typedef bf16 T; typedef float C; typedef float Acc;
+#define MT_SUFFIX bf16
 #define MT_FLOATING 1
 #elif defined(MT_f32)
 typedef float T; typedef float C; typedef float Acc;

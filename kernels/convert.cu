@@ -90,6 +90,7 @@ __device__ __forceinline__ void copy_transposed(const Iteration<2>& it) {
     KERNEL(from_##suffix)(T* out, const S* x, i64 n) { copy_contiguous<S>(out, x, n); } \
     KERNEL(from_##suffix##_strided)(Iteration<2> it) { copy_strided<S>(it); }
 FROM(f16, f16)
+FROM(bf16, bf16)
 FROM(f32, float)
 FROM(f64, double)
 FROM(u8, u8)

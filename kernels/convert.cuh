@@ -8,6 +8,7 @@ template <class V> struct Float { static constexpr bool value = false; };
 template <> struct Float<float> { static constexpr bool value = true; };
 template <> struct Float<double> { static constexpr bool value = true; };
 template <> struct Float<f16> { static constexpr bool value = true; };
+template <> struct Float<bf16> { static constexpr bool value = true; };
 
 template <class S> __device__ __forceinline__ i64 whole64(S x) {
     return x >= S(-9223372036854775808.0) && x < S(9223372036854775808.0)
@@ -40,6 +41,9 @@ template <> struct Convert<f16, double> {
 template <class S> struct Convert<f16, S> {
     static __device__ __forceinline__ f16 of(S x) { return f16((float)x); }
 };
+template <class S> struct Convert<bf16, S> {  // rounded twice, as by ml_dtypes and PyTorch
+    static __device__ __forceinline__ bf16 of(S x) { return bf16((float)x); }
+};
 #define FROM_FLOAT(S) \
     template <> struct Convert<i64, S> { \
         static __device__ __forceinline__ i64 of(S x) { return whole64(x); } \
@@ -62,6 +66,7 @@ FROM_FLOAT(double)
 // convert<To>(x): halves are read as floats first.
 template <class V> struct Read { typedef V type; };
 template <> struct Read<f16> { typedef float type; };
+template <> struct Read<bf16> { typedef float type; };
 template <class To, class S> __device__ __forceinline__ To convert(S x) {
     typedef typename Read<S>::type V;
     return Convert<To, V>::of((V)x);

@@ -17,7 +17,11 @@
 __device__ __forceinline__ C direction(C p, C g, C weight_decay, int maximize) {
     return (maximize ? -g : g) + (weight_decay != 0 ? weight_decay * p : C(0));
 }
-struct Sgd {
+// later(skipped): the rule for a step before which so many were skipped, which do not count.
+struct AnyStep {
+    __device__ __forceinline__ void later(float) {}
+};
+struct Sgd : AnyStep {
     C lr, momentum, fresh, weight_decay;
     int nesterov, maximize, begins, pad;
     __device__ __forceinline__ bool reads_states() const { return !begins; }
@@ -30,7 +34,7 @@ struct Sgd {
         p -= lr * g;
     }
 };
-struct Adagrad {
+struct Adagrad : AnyStep {
     C lr, eps, weight_decay;
     int maximize;
     __device__ __forceinline__ bool reads_states() const { return true; }
@@ -40,7 +44,7 @@ struct Adagrad {
         p -= lr * (g / (SQRT(a) + eps));
     }
 };
-struct RmsProp {  // a: running mean of g², b: of g, c: of the steps
+struct RmsProp : AnyStep {  // a: running mean of g², b: of g, c: of the steps
     C lr, alpha, fresh, eps, weight_decay, momentum;
     int centered, maximize;
     __device__ __forceinline__ bool reads_states() const { return true; }
@@ -59,8 +63,14 @@ struct RmsProp {  // a: running mean of g², b: of g, c: of the steps
     }
 };
 struct Adam {  // a: running mean of g, b: of g², c: the largest b
+    double lr, plain_eps, step, log_beta1, log_beta2;
     C size, eps, beta2, fresh1, fresh2, keep, weight_decay;
     int amsgrad, maximize, pad;
+    __device__ __forceinline__ void later(float skipped) {
+        const double unbias = sqrt(-expm1((step - skipped) * log_beta2));
+        size = C(lr * unbias / -expm1((step - skipped) * log_beta1));
+        eps = C(plain_eps * unbias);
+    }
     __device__ __forceinline__ bool reads_states() const { return true; }
     __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
         p *= keep;
@@ -104,8 +114,11 @@ __device__ __forceinline__ void change(
     if (b) store_group<G>(b + i, bs);
     if (c) store_group<G>(c + i, cs);
 }
+// skip, if given: whether to change nothing, and how many steps have changed nothing.
 template <class Rule>
-__device__ __forceinline__ void change_all(const Table& table, const Rule& rule) {
+__device__ __forceinline__ void change_all(const Table& table, Rule rule, const float* skip) {
+    if (skip && skip[0] != 0) return;
+    if (skip && skip[1] != 0) rule.later(skip[1]);
     for (int chunk = blockIdx.x; chunk < table.first[table.tensors]; chunk += gridDim.x) {
         int k = 0;
         while (chunk >= table.first[k + 1]) k++;
@@ -122,10 +135,69 @@ __device__ __forceinline__ void change_all(const Table& table, const Rule& rule)
             change<1>(rule, p, g, a, b, c, i);
     }
 }
-KERNEL(sgd)(Table table, Sgd rule, const Sgd* dynamic) { change_all(table, chosen(rule, dynamic)); }
-KERNEL(adagrad)(Table table, Adagrad rule, const Adagrad* dynamic) { change_all(table, chosen(rule, dynamic)); }
-KERNEL(rmsprop)(Table table, RmsProp rule, const RmsProp* dynamic) { change_all(table, chosen(rule, dynamic)); }
-KERNEL(adam)(Table table, Adam rule, const Adam* dynamic) { change_all(table, chosen(rule, dynamic)); }
+KERNEL(sgd)(Table table, Sgd rule, const Sgd* dynamic, const float* skip) {
+    change_all(table, chosen(rule, dynamic), skip);
+}
+KERNEL(adagrad)(Table table, Adagrad rule, const Adagrad* dynamic, const float* skip) {
+    change_all(table, chosen(rule, dynamic), skip);
+}
+KERNEL(rmsprop)(Table table, RmsProp rule, const RmsProp* dynamic, const float* skip) {
+    change_all(table, chosen(rule, dynamic), skip);
+}
+KERNEL(adam)(Table table, Adam rule, const Adam* dynamic, const float* skip) {
+    change_all(table, chosen(rule, dynamic), skip);
+}
+
+// ------------------------------------------------------------------ scaled gradients
+// Gradients, of which the table has the addresses as parameters, divided by *scale; *found becomes 1
+// where an element is not finite.
+template <int G>
+__device__ __forceinline__ bool multiply(T* g, C factor) {
+    Group<T, G> values = load_group<G>(g);
+    bool finite = true;
+#pragma unroll
+    for (int j = 0; j < G; j++) {
+        const C value = C(values.v[j]) * factor;
+        finite = finite && value - value == 0;
+        values.v[j] = T(value);
+    }
+    store_group<G>(g, values);
+    return finite;
+}
+KERNEL(unscale)(Table table, float* found, const float* scale) {
+    const C factor = C(1.0 / *scale);
+    bool finite = true;
+    for (int chunk = blockIdx.x; chunk < table.first[table.tensors]; chunk += gridDim.x) {
+        int k = 0;
+        while (chunk >= table.first[k + 1]) k++;
+        const i64 begin = (i64)(chunk - table.first[k]) * CHUNK;
+        const i64 end = begin + CHUNK < table.n[k] ? begin + CHUNK : table.n[k];
+        T* g = (T*)table.param[k];
+        const i64 middle = aligned(g) ? end - (end - begin) % PACK : begin;
+        for (i64 i = begin + threadIdx.x * PACK; i < middle; i += blockDim.x * PACK)
+            finite = multiply<PACK>(g + i, factor) && finite;
+        for (i64 i = middle + threadIdx.x; i < end; i += blockDim.x)
+            finite = multiply<1>(g + i, factor) && finite;
+    }
+    if (!finite) atomicExch(found, 1.0f);
+}
+#ifdef MT_f32  // no element type is needed: one will do
+// state: the scale, and the steps since it changed. The table has the addresses of `skip` of all
+// optimizers as parameters.
+KERNEL(update_scale)(Table table, float* state, float growth, float backoff, float interval) {
+    bool found = false;
+    for (int k = 0; k < table.tensors; k++) {
+        float* skip = (float*)table.param[k];
+        found = found || skip[0] != 0;
+        skip[1] += skip[0];
+        skip[0] = 0;
+    }
+    const float steps = state[1] + 1, scale = state[0] * (found ? backoff : growth);
+    const bool changes = found || steps == interval;
+    if (changes && scale - scale == 0) state[0] = scale;
+    state[1] = changes ? 0 : steps;
+}
+#endif
 
 // ------------------------------------------------------------------ some rows
 // values[i] belongs to the row rows[i]; order sorts rows. The threads at the first of equal rows

@@ -19,17 +19,23 @@ constexpr Key LAST = Key(~Key(0)) >> (8 * sizeof(Key) - KEY_BITS);
 #if MT_FLOATING
 #if defined(MT_f16)
 typedef unsigned short Bits;
+constexpr Bits INFINITE = 0x7c00;
+#elif defined(MT_bf16)
+typedef unsigned short Bits;
+constexpr Bits INFINITE = 0x7f80;
+#elif defined(MT_f32)
+typedef Key Bits;
+constexpr Bits INFINITE = 0x7f800000;
 #else
 typedef Key Bits;
+constexpr Bits INFINITE = 0x7ff0000000000000ull;
 #endif
 __device__ __forceinline__ Key key(T v) {
     constexpr Bits sign = Bits(Bits(1) << (KEY_BITS - 1));
-    constexpr Bits nan = sizeof(T) == 2 ? Bits(0x7c00) : sizeof(T) == 4 ? Bits(0x7f800000)
-                                                                        : Bits(0x7ff0000000000000ull);
     Bits bits;  // as bits, because arithmetic takes numbers below 1e-38 for 0
     memcpy(&bits, &v, sizeof(bits));
     const Bits size = Bits(bits & Bits(~sign));
-    if (size > nan) return LAST;
+    if (size > INFINITE) return LAST;  // nan
     return bits & sign ? Key(sign) - size : Key(sign) + size;
 }
 #else

@@ -45,9 +45,19 @@ KERNEL(sort_keys)(i64* out, Position position, const Position* dynamic, i64 n) {
 #endif
 
 #if MT_FLOATING
+// Halves take as many bits as they have digits: more could round up to 1.
+#if defined(MT_f16)
+constexpr int SPARE = 32 - 11;
+#elif defined(MT_bf16)
+constexpr int SPARE = 32 - 8;
+#else
+constexpr int SPARE = 0;
+#endif
 KERNEL(uniform)(T* out, Position position, const Position* dynamic, i64 n) {
     __shared__ Chunk<Draw> chunk;
-    for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, Draw word) { out[i] = T(unit(word)); });
+    for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, Draw word) {
+        out[i] = T(unit(word >> SPARE << SPARE));
+    });
 }
 
 // Box and Muller (1958): sqrt(-2 ln u) cos(2 pi v) and sin, u in (0, 1], v in [0, 1). The first
@@ -84,7 +94,7 @@ KERNEL(normal)(T* out, Position position, const Position* dynamic, i64 n) {
 KERNEL(dropout)(T* out, const T* x, C keep, C scale, Position position, const Position* dynamic, i64 n) {
     __shared__ Chunk<Draw> chunk;
     for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, Draw word) {
-        out[i] = T(C(x[i]) * (C(T(unit(word))) < keep ? scale : C(0)));
+        out[i] = T(C(x[i]) * (unit(word) < keep ? scale : C(0)));
     });
 }
 #endif

@@ -13,6 +13,7 @@ import importlib
 import typing
 
 from minitorch import (
+    amp,
     autograd,
     creation,
     func,
@@ -25,6 +26,7 @@ from minitorch import (
     serialization,
     utils,
 )
+from minitorch.amp import autocast, get_autocast_dtype, is_autocast_enabled
 from minitorch.backend import Device as device
 from minitorch.backend import determinism as _determinism
 from minitorch.backend import get_default_device, set_default_device
@@ -54,13 +56,17 @@ from minitorch.serialization import *
 __version__ = "0.1.0"
 
 __all__ = [
+    "amp",
+    "autocast",
     "autograd",
     "compile",
     "cuda",
     "device",
     "func",
     "fused",
+    "get_autocast_dtype",
     "get_default_device",
+    "is_autocast_enabled",
     "nn",
     "ops",
     "optim",

@@ -40,7 +40,10 @@ USER_ERRORS = (
 )
 LAST = "last.safetensors"  # the checkpoint in --out
 SHOWN = slice(60, 140)  # frequent words, past those that have little meaning of their own
-PACKAGES = ("numpy", "scipy", "tqdm", "safetensors", "matplotlib", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES = (
+    *("numpy", "scipy", "tqdm", "safetensors", "ml_dtypes", "matplotlib"),
+    *("cupy-cuda12x", "cupy-cuda13x"),
+)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from minitorch import random
+from minitorch import autocasting, random
 from minitorch.backend.cpu.fused import ACTIVATIONS
 from minitorch.core import dispatch, families
-from minitorch.core.dtypes import FLOAT32, Array
+from minitorch.core.dtypes import FLOAT32, KINDS, Array
 from minitorch.core.grad_mode import enable_grad
 from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.operands import conversion, same_device
@@ -81,6 +81,8 @@ def linear(
 
     activation: "none", "relu", "tanh", "sigmoid" or "gelu".
     """
+    if autocasting.state.dtypes:
+        input, weight, bias = autocasting.casted("linear", input, weight, bias)
     if bias is None or not _plain(input.array, weight.array, bias.array):
         if input.array.dtype != weight.array.dtype:
             raise RuntimeError(
@@ -105,7 +107,7 @@ def _plain(x: Array, weight: Array, bias: Array) -> bool:
         type(x) is type(weight) is type(bias)
         and (dtype is weight.dtype or dtype == weight.dtype)
         and (dtype is bias.dtype or dtype == bias.dtype)
-        and (dtype is FLOAT32 or dtype.kind == "f")
+        and (dtype is FLOAT32 or KINDS[dtype] == "f")
         and x.ndim > 1
         and weight.ndim == 2
         and bias.ndim == 1
@@ -186,6 +188,8 @@ _dropout: families.TensorFunction = families.linear(
 
 def dropout(input: Tensor, p: float) -> Tensor:
     """input / (1 - p) where as many numbers as `rand` would draw are below 1 - p, else 0.
+
+    For halves the numbers are those in float32, and the quotient is rounded once.
 
     The op is its own adjoint, with the same words of the random stream. A device draws the numbers
     again, or caches in `memo` what it computed from them.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from operator import index as as_index
 from typing import Any
 
-from minitorch import backend
+from minitorch import autocasting, backend
 from minitorch.backend.half import HalfScalar
 from minitorch.core import dtypes
 from minitorch.core.dtypes import FLOAT32, FLOAT64
@@ -100,9 +100,19 @@ def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, 
         raise RuntimeError("sub: bools cannot be subtracted; use ^ or logical_not()")
     if floating and not common.is_floating_point:
         common = dtypes.get_default_dtype()
+    if autocasting.state.dtypes:
+        common = _autocast_dtype(name, x if x_is_tensor else y, common)
     x = x.to(common) if x_is_tensor else _as_number(name, x, common)
     y = y.to(common) if y_is_tensor else _as_number(name, y, common)
     return x, y, type(x.array if x_is_tensor else y.array)
+
+
+def _autocast_dtype(name: str, tensor: Tensor, dtype: dtypes.dtype) -> dtypes.dtype:
+    """The dtype that autocast gives an op whose operands have the common one `dtype`."""
+    if dtype.array_dtype not in dtypes.HALVES:
+        return dtype
+    (cast,) = autocasting.casted(name, tensor.to(dtype))
+    return cast.dtype  # type: ignore[no-any-return]
 
 
 def _as_number(name: str, number: Any, dtype: dtypes.dtype) -> Number:
@@ -114,13 +124,11 @@ def _as_number(name: str, number: Any, dtype: dtypes.dtype) -> Number:
         low, high = limits(dtype)
         return Number((int(whole) - low) % (high - low + 1) + low)
     value = fitting(name, number, dtype)
-    if dtype is dtypes.float16 and name in _WRAPPING:
-        value = HalfScalar(value)
-    return Number(value)
+    return Number(HalfScalar(value) if dtype.array_dtype in dtypes.HALVES else value)
 
 
-# Arithmetic with a number that its dtype cannot hold goes on, as in PyTorch: integers wrap around,
-# halves are computed in float32. All other ops want the number itself.
+# Integer arithmetic with a number that the dtype cannot hold wraps around, as in PyTorch. All other
+# ops want the number itself.
 _WRAPPING = {
     *("add", "sub", "mul", "div", "floor_divide", "remainder"),
     *("bitwise_and", "bitwise_or", "bitwise_xor"),
@@ -155,8 +163,13 @@ def kind(x: object) -> str:
     return f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
 
 
-def as_floating(x: Tensor) -> Tensor:
-    """x itself if it has a floating-point dtype, else in the default one."""
+def as_floating(x: Tensor, name: str = "") -> Tensor:
+    """x itself if it has a floating-point dtype, else in the default one.
+
+    name: of the op that takes it, which autocast may want in float32.
+    """
+    if autocasting.state.dtypes:
+        (x,) = autocasting.casted(name, x)
     return x if x.dtype.is_floating_point else x.to(dtypes.get_default_dtype())
 
 

@@ -21,9 +21,9 @@ __all__ = ["load", "save"]
 _STRUCTURE = "minitorch"  # the key of the structure in the file's metadata
 _CHECKSUM = "crc32"  # and of the checksum of all else that stands in the file
 # NumPy's names of safetensors' dtypes that are mapped into memory.
-_MAPPED = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "U8": "<u1"}
-_MAPPED |= {"I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
-_NAMES = {**{kind[1:]: name for name, kind in _MAPPED.items()}, "b1": "BOOL"}
+_MAPPED = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "U8": "uint8"}
+_MAPPED |= {"I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64"}
+_NAMES = {**{name: kind for kind, name in _MAPPED.items()}, "bool": "BOOL"}
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip file, and a bare pickle
 
 
@@ -60,17 +60,22 @@ def _write(file: IO[bytes], arrays: dict[str, Any], structure: str) -> None:
     for name in order:
         a, start = arrays[name], end
         end += a.nbytes
-        kind = _NAMES[a.dtype.str[1:]]
+        kind = _NAMES[a.dtype.name]
         entries[name] = {"dtype": kind, "shape": list(a.shape), "data_offsets": [start, end]}
     checksum = _checksum_of_header(entries, structure)
     for name in order:
-        checksum = zlib.crc32(arrays[name], checksum)
+        checksum = zlib.crc32(_bytes(arrays[name]), checksum)
     metadata = {_STRUCTURE: structure, _CHECKSUM: f"{checksum:08x}"}
     header = json.dumps({"__metadata__": metadata, **entries}).encode()
     header += b" " * (-len(header) % 8)
     file.write(len(header).to_bytes(8, "little") + header)
     for name in order:
-        file.write(arrays[name])
+        file.write(_bytes(arrays[name]))
+
+
+def _bytes(array: Any) -> Any:
+    """The memory of an array; that of bfloat16 cannot be had but as bytes."""
+    return array.reshape(-1).view("uint8")
 
 
 def _checksum_of_header(entries: dict[str, Any], structure: str | None) -> int:

@@ -31,6 +31,7 @@ LONG_FILES = {
 # Lists that choose among the names of another module, and what they choose. The same names in the
 # dicts of the op table's kernels are no lists: each stands for something else there.
 CHOICES = {
+    "autocasting.py": "the functions that autocast gives float32",
     "backend/cuda/elementwise.py": "the functions that have a kernel in functions.cu",
     "ops/inplace.py": "the functions that have a form that changes its argument",
 }

@@ -16,10 +16,12 @@ import torch
 
 import minitorch
 from minitorch import backend
+from minitorch.core.dtypes import KINDS
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64")
-DTYPES += ("float16", "float32", "float64")
-TOLERANCE = {"float16": 4e-3, "float32": 3e-5, "float64": 1e-10}
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+DTYPES += FLOATS
+TOLERANCE = {"float16": 4e-3, "bfloat16": 3.2e-2, "float32": 3e-5, "float64": 1e-10}
 
 
 def require_newest():
@@ -35,7 +37,11 @@ def ours(array, requires_grad=False):
 
 def theirs(array, requires_grad=False):
     """The same as a PyTorch tensor."""
-    return torch.tensor(np.asarray(array), requires_grad=requires_grad)
+    array = np.asarray(array)
+    if array.dtype == "bfloat16":  # which PyTorch does not take from NumPy
+        bits = torch.tensor(array.view(np.int16))
+        return bits.view(torch.bfloat16).requires_grad_(requires_grad)
+    return torch.tensor(array, requires_grad=requires_grad)
 
 
 # Runs a test in minitorch and in PyTorch: test(m, make)
@@ -50,7 +56,16 @@ def is_tensor(x):
 
 def array(x):
     """A tensor's elements, or those of an array, as a NumPy array."""
-    return x if isinstance(x, np.ndarray) else x.detach().cpu().numpy()
+    if isinstance(x, np.ndarray):
+        return x
+    if x.dtype is torch.bfloat16:
+        return x.detach().view(torch.int16).numpy().view("bfloat16")
+    return x.detach().cpu().numpy()
+
+
+def is_floating(a):
+    """Whether a NumPy array, or what becomes one, holds floating-point numbers."""
+    return KINDS.get(np.asarray(a).dtype) == "f"
 
 
 def settle(result=None):
@@ -89,10 +104,12 @@ def assert_same(mine, other, what="result", tolerance=None):
 
 
 def assert_close(a, b, what="result", tolerance=None):
-    if a.dtype.kind != "f":
+    if not is_floating(a):
         np.testing.assert_array_equal(a, b, err_msg=what)
         return
     tolerance = TOLERANCE[a.dtype.name] if tolerance is None else tolerance
+    if a.dtype == "bfloat16":  # which NumPy's test would compare in bfloat16
+        a, b = a.astype(np.float32), b.astype(np.float32)
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=what)
 
 
@@ -138,7 +155,7 @@ def compare(call, *arrays, grad=True, views=None, tolerance=None, may_raise=True
     leaves = []
     results = []
     for m, make in ((minitorch, ours), (torch, theirs)):
-        mine = [make(a, requires_grad=grad and np.asarray(a).dtype.kind == "f") for a in arrays]
+        mine = [make(a, requires_grad=grad and is_floating(a)) for a in arrays]
         leaves.append(mine)
         results.append(attempt(call, m, *[v(x) for v, x in zip(views, mine)]))
     mine, other = results

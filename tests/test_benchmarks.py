@@ -31,7 +31,7 @@ def harness(monkeypatch):
 
 
 HARNESS = ["denormals", "fashion_epoch", "forward_backward", "growth", "import_time", "memory"]
-HARNESS += ["launch", "loader", "mlp_step", "overhead", "recurrent"]
+HARNESS += ["half_precision", "launch", "loader", "mlp_step", "overhead", "recurrent"]
 
 
 @pytest.mark.parametrize("name", HARNESS)

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.core.dtypes import ARRAY_DTYPES
+
 SUFFIXES = {
-    np.dtype(name): suffix
+    ARRAY_DTYPES[name]: suffix
     for name, suffix in (
         ("float16", "f16"),
+        ("bfloat16", "bf16"),
         ("float32", "f32"),
         ("float64", "f64"),
         ("uint8", "u8"),

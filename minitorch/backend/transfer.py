@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.core.device import Device, _by_name, get_default_device, named, of, resolve
-from minitorch.core.dtypes import Array
+from minitorch.core.dtypes import KINDS, Array
 
 __all__ = ["host_array", "is_pinned", "mapped_array", "pin", "same_bits"]
 
@@ -23,7 +23,7 @@ def same_bits(a: Array, b: Array) -> bool:
         return False
     if x.tobytes() == y.tobytes():
         return True
-    if x.dtype.kind != "f":
+    if KINDS[x.dtype] != "f":
         return False
     equal = (x == y) & (np.signbit(x) == np.signbit(y))
     return bool((equal | (np.isnan(x) & np.isnan(y))).all())
@@ -38,7 +38,7 @@ def host_array(data: Any, dtype: np.dtype | None = None) -> np.ndarray:
         array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"tensor: expected numbers in lists of equal lengths: {error}") from None
-    if array.dtype.kind not in "biuf":
+    if KINDS.get(array.dtype, array.dtype.kind) not in "biuf":
         raise TypeError(f"tensor: expected numbers, got {array.dtype} from {type(data).__name__}")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))

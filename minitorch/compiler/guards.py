@@ -8,10 +8,9 @@ from typing import Any
 
 from minitorch import backend, recording
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
-from minitorch.compiler.recorder import Recorder
+from minitorch.compiler.recorder import Recorder, modes
 from minitorch.compiler.values import alike, kind_of
 from minitorch.core import dtypes
-from minitorch.core.grad_mode import grad_mode
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Node, Tensor
 
@@ -23,7 +22,7 @@ class Guards:
 
     def __init__(self, recorder: Recorder) -> None:
         self._epoch = recording.epoch
-        self._grad_enabled = recorder.grad_enabled
+        self._modes = recorder.modes
         self._defaults = _defaults()
         self._owners = [owner for owner, _ in recorder.owners.values()]
         self._before = [values for _, values in recorder.owners.values()]
@@ -56,7 +55,7 @@ class Guards:
     def hold(self) -> bool:
         """Whether all guarded objects are as they were."""
         return (
-            self._grad_enabled is grad_mode.enabled
+            self._modes == modes()
             and _equal([read() for read in self._options], self._seen)
             and (recording.epoch == self._epoch or self._unedited())
             and all(_enters(node, before) for node, before in self.entered)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
-from minitorch import backend, recording
+from minitorch import autocasting, backend, recording
 from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Trace, now
 from minitorch.core import pytree
 from minitorch.core.dispatch import Op, intercepted
@@ -16,6 +16,13 @@ from minitorch.core.grad_mode import grad_mode
 from minitorch.recording import CannotRecord, Work
 
 Kernel = Callable[..., Any]
+
+
+def modes() -> tuple[bool, dict[str, Any]]:
+    """Grad mode and autocast of this thread."""
+    return grad_mode.enabled, autocasting.state.dtypes
+
+
 DATA_DEPENDENT = ("nonzero",)  # ops whose result's shape depends on data
 
 
@@ -30,7 +37,7 @@ class Recorder(recording.Recorder):
         self.trace = trace
         self.step = step
         self.strict = strict
-        self.grad_enabled = grad_mode.enabled
+        self.modes = modes()
         self.reason: str | None = None  # against a replay
         self.constants: list[Array] = []
         self.versions: list[tuple[Array, list[Any]]] = []

@@ -10,12 +10,14 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from minitorch.recording import edited
 
 __all__ = [
     "Size",
+    "bfloat16",
     "dtype",
     "float16",
     "float32",
@@ -33,13 +35,12 @@ __all__ = [
 Array = Any  # an array of whatever type the backend uses
 FLOAT32 = np.dtype("float32")
 FLOAT64 = np.dtype("float64")
-ARRAY_DTYPES = {
-    name: np.dtype(name)
-    for name in (
-        *("bool", "uint8", "int8", "int16", "int32", "int64"),
-        *("float16", "float32", "float64"),
-    )
-}
+HALVES = frozenset((np.dtype("float16"), np.dtype(ml_dtypes.bfloat16)))  # computed in float32
+_INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+ARRAY_DTYPES = {name: np.dtype(name) for name in ("bool", *_INTEGERS, *_FLOATS)}
+# "b", "i", "u" or "f"; bfloat16's own `kind` is "V", that of a type which NumPy does not know.
+KINDS = {d: "f" if name in _FLOATS else d.kind for name, d in ARRAY_DTYPES.items()}
 
 
 class dtype:
@@ -67,16 +68,10 @@ class dtype:
 
 BOOL, INT, FLOAT = range(3)
 bool_ = dtype("bool", BOOL)
-uint8 = dtype("uint8", INT)
-int8 = dtype("int8", INT)
-int16 = dtype("int16", INT)
-int32 = dtype("int32", INT)
-int64 = dtype("int64", INT)
-float16 = dtype("float16", FLOAT)
-float32 = dtype("float32", FLOAT)
-float64 = dtype("float64", FLOAT)
+uint8, int8, int16, int32, int64 = (dtype(name, INT) for name in _INTEGERS)
+float16, bfloat16, float32, float64 = (dtype(name, FLOAT) for name in _FLOATS)
 
-DTYPES = (bool_, uint8, int8, int16, int32, int64, float16, float32, float64)
+DTYPES = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 FROM_ARRAY = {d.array_dtype: d for d in DTYPES}
 # PyTorch's other names; `minitorch.float` is one, `from minitorch import *` brings none.
 ALIASES = {
@@ -151,8 +146,8 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     >>> minitorch.promote_types(minitorch.int64, minitorch.float32)
     minitorch.float32
     """
-    if {a, b} == {uint8, int8}:  # neither holds the other
-        return int16
+    if a.itemsize == b.itemsize and a is not b and a.category == b.category:
+        return int16 if a.category == INT else float32  # neither holds the other
     if a.category != b.category:
         return a if a.category > b.category else b
     return a if a.itemsize >= b.itemsize else b

@@ -10,6 +10,7 @@ from sys import getrefcount
 from typing import Any
 
 from minitorch import backend, recording
+from minitorch.autocasting import off, state
 from minitorch.core.dispatch import wrapped_rule
 from minitorch.core.grad_mode import grad_mode, set_grad_enabled
 from minitorch.core.sparse import RowGrad
@@ -300,7 +301,7 @@ def push_forward(
     """
     given = {id(x.node): t for x, t in zip(inputs, tangents, strict=True) if x.node is not None}
     roots = [y.node for y in outputs if y.node is not None]
-    with set_grad_enabled(create_graph):
+    with set_grad_enabled(create_graph), off():
         known = forward_pass(roots, given)
     return [
         known[id(y.node)] if y.node is not None and id(y.node) in known else y.new_zeros(y.shape)
@@ -385,15 +386,16 @@ def backward(
     seeds = _seeds("backward", tensors, grad_tensors, not (retain or create_graph))
     if inputs is None:
         enabled, grad_mode.enabled = grad_mode.enabled, create_graph
+        casts, state.dtypes = state.dtypes, {}
         try:
             backward_pass(seeds, None, retain)
         finally:
-            grad_mode.enabled = enabled
+            grad_mode.enabled, state.dtypes = enabled, casts
         return
     chosen = _tracked("backward", inputs)
     if not chosen:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
-    with set_grad_enabled(create_graph):
+    with set_grad_enabled(create_graph), off():
         found = backward_pass(seeds, [x.node for x in chosen], retain)
         for x in chosen:
             if id(x.node) in found:
@@ -421,7 +423,7 @@ def grad(
         raise ValueError("grad: materialize_grads=True needs allow_unused=True or None")
     retain = create_graph if retain_graph is None else retain_graph
     seeds = _seeds("grad", outputs, grad_outputs, not (retain or create_graph))
-    with set_grad_enabled(create_graph):
+    with set_grad_enabled(create_graph), off():
         found = backward_pass(seeds, [x.node for x in chosen], retain)
     del seeds
     result: list[Any] = []

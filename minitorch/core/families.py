@@ -134,7 +134,7 @@ def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFuncti
             raise TypeError(f"{op.name}: expected a tensor, got {kind(input)}")
         a = input.array
         if floating and a.dtype is not FLOAT32 and a.dtype is not FLOAT64:
-            input = as_floating(input)
+            input = as_floating(input, op.name)
             a = input.array
         t = type(a)
         r = kernels[t](a)

@@ -58,6 +58,7 @@ VECTORISED: dict[str, tuple[str, ...]] = {
     "*_packed_*": BOTH,
     "fused:bias_activation_*": BOTH,
     "optim:*_rows_*": NEITHER,
+    "optim:update_scale_*": NEITHER,
     "optim:*": BOTH,
 }
 _PROPERTIES = re.compile(

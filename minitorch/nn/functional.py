@@ -8,9 +8,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from minitorch import fused, ops
+from minitorch import autocasting, fused, ops
 from minitorch.boundary import guard
-from minitorch.core.dtypes import Array
+from minitorch.core.dtypes import HALVES, KINDS, Array, float32
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
@@ -101,6 +101,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
     The tensors broadcast, along `dim` too.
     """
+    if autocasting.state.dtypes:
+        x1, x2 = autocasting.casted("cosine_similarity", x1, x2)
     x1, x2 = ops.broadcast_tensors(x1, x2)
     norm1 = x1.norm(2, dim, keepdim=True).clamp(min=eps)
     norm2 = x2.norm(2, dim, keepdim=True).clamp(min=eps)
@@ -118,12 +120,17 @@ def layer_norm(
 
     Then multiply by `weight` and add `bias`, both of that shape (Ba et al., 2016).
     """
+    if autocasting.state.dtypes:
+        input, weight, bias = autocasting.casted("layer_norm", input, weight, bias)
     shape = tuple(normalized_shape)
     if not shape or tuple(input.shape[-len(shape) :]) != shape:
         raise RuntimeError(
             f"layer_norm: given normalized_shape={list(shape)}, expected input of shape "
             f"(*, {', '.join(map(str, shape))}), got {tuple(input.shape)}"
         )
+    if _is_mixed(input, weight):
+        wide = layer_norm(input.float(), normalized_shape, weight, bias, eps)
+        return wide.to(input.dtype)
     if (
         weight is not None
         and bias is not None
@@ -137,7 +144,13 @@ def layer_norm(
 def _one_dtype(*tensors: Tensor) -> bool:
     """Whether all are floating-point tensors of one dtype, which the kernels take."""
     dtype = tensors[0].array.dtype
-    return dtype.kind == "f" and all(t.array.dtype == dtype for t in tensors)
+    return KINDS[dtype] == "f" and all(t.array.dtype == dtype for t in tensors)
+
+
+def _is_mixed(input: Tensor, *others: Tensor | None) -> bool:
+    """Whether halves come with parameters in float32, as under autocast."""
+    halves = input.array.dtype in HALVES
+    return halves and any(x is not None and x.dtype is float32 for x in others)
 
 
 def _affine(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -161,6 +174,9 @@ def batch_norm(
     If `training`, statistics are the batch's, and the running ones (C,), where given, move
     towards them by `momentum` (the variance unbiased); else the running ones are used.
     """
+    if _is_mixed(input, running_mean, weight):
+        given = running_mean, running_var, weight, bias, training, momentum, eps
+        return batch_norm(input.float(), *given).to(input.dtype)
     shape = (1, -1) + (1,) * (input.dim() - 2)
     if training:
         n = input.numel() // input.shape[1] if input.shape[1] else 0
@@ -300,6 +316,8 @@ def _check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the squared error (x - y)²."""
+    if autocasting.state.dtypes:
+        input, target = autocasting.casted("mse_loss", input, target)
     _check_same_shape("mse_loss", input, target)
     difference = input - target
     return _reduce(difference * difference, reduction)
@@ -307,6 +325,8 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the absolute error |x - y|."""
+    if autocasting.state.dtypes:
+        input, target = autocasting.casted("l1_loss", input, target)
     _check_same_shape("l1_loss", input, target)
     return _reduce((input - target).abs(), reduction)
 
@@ -315,6 +335,8 @@ def smooth_l1_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
     """Return (x - y)² / (2 beta) where |x - y| < beta, else |x - y| - beta / 2."""
+    if autocasting.state.dtypes:
+        input, target = autocasting.casted("smooth_l1_loss", input, target)
     _check_same_shape("smooth_l1_loss", input, target)
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
@@ -333,6 +355,8 @@ def binary_cross_entropy(
 
     Raises RuntimeError for x or y outside [0, 1].
     """
+    if autocasting.state.dtypes:
+        input, target, weight = autocasting.casted("binary_cross_entropy", input, target, weight)
     _check_same_shape("binary_cross_entropy", input, target)
     check_probabilities("binary_cross_entropy: input", input)
     check_probabilities("binary_cross_entropy: target", target)
@@ -359,6 +383,10 @@ def binary_cross_entropy_with_logits(
 
     `pos_weight` multiplies the part of the positive class; it broadcasts against `target`.
     """
+    if autocasting.state.dtypes:
+        input, target, weight, pos_weight = autocasting.casted(
+            "binary_cross_entropy_with_logits", input, target, weight, pos_weight
+        )
     _check_same_shape("binary_cross_entropy_with_logits", input, target)
     if (
         weight is None
@@ -388,6 +416,8 @@ def nll_loss(
     `weight` (C,) weighs the classes; targets equal to `ignore_index` count nothing. The mean is
     over the weights of the targets. Raises IndexError for a class outside [0, C).
     """
+    if autocasting.state.dtypes:
+        input, weight = autocasting.casted("nll_loss", input, weight)
     dim = _class_dim("nll_loss", input)
     _check_classes("nll_loss", input, target, dim)
     picked, counts = _pick("nll_loss", input, target, weight, ignore_index, dim)
@@ -415,6 +445,8 @@ def cross_entropy(
     >>> F.cross_entropy(logits, minitorch.tensor([0, 3]))
     tensor(1.3863)
     """
+    if autocasting.state.dtypes:
+        input, weight = autocasting.casted("cross_entropy", input, weight)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
     check_reduction(reduction)
@@ -456,7 +488,7 @@ def _rows_and_classes(x: Array, target: Array) -> bool:
         x.ndim == 2
         and target.ndim == 1
         and len(x) == len(target)
-        and x.dtype.kind == "f"
+        and KINDS[x.dtype] == "f"
         and target.dtype.char in CLASSES
     )
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 from minitorch import recording
 from minitorch.backend import Device
 from minitorch.boundary import explained
+from minitorch.core.dtypes import bfloat16, float16, float32, float64
 from minitorch.core.dtypes import dtype as DType
-from minitorch.core.dtypes import float16, float32, float64
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import RemovableHandle, Tensor
@@ -411,6 +411,10 @@ class Module:
     def half(self: T) -> T:
         """Cast floating-point parameters and buffers to float16."""
         return self.to(float16)
+
+    def bfloat16(self: T) -> T:
+        """Cast floating-point parameters and buffers to bfloat16."""
+        return self.to(bfloat16)
 
     def cpu(self: T) -> T:
         """Move parameters and buffers to the CPU."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from minitorch import autocasting
 from minitorch.autograd import Function
 from minitorch.core import families
 from minitorch.core.tensor import Tensor
@@ -121,6 +122,8 @@ def rnn(gates: Tensor, state: Tensor, weight: Tensor, nonlinearity: str = "tanh"
     gates is what each step adds to weight times h, before tanh or relu. The result,
     (1, T + 1, N, H), begins with the given state.
     """
+    if autocasting.state.dtypes:
+        gates, state, weight = autocasting.casted("rnn", gates, state, weight)
     _check("rnn", gates, state, weight)
     return _rnn(gates, state, weight, nonlinearity=nonlinearity)
 
@@ -130,6 +133,8 @@ def lstm(gates: Tensor, state: Tensor, weight: Tensor) -> Tensor:
 
     The gates are i, f, g, o. The result, (2, T + 1, N, H), begins with the given states.
     """
+    if autocasting.state.dtypes:
+        gates, state, weight = autocasting.casted("lstm", gates, state, weight)
     _check("lstm", gates, state, weight)
     return _lstm(gates, state, weight)
 
@@ -140,5 +145,7 @@ def gru(gates: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     The gates are r, z, n; bias (3 H,) is added to weight times h. The result, (1, T + 1, N, H),
     begins with the given state.
     """
+    if autocasting.state.dtypes:
+        gates, state, weight, bias = autocasting.casted("gru", gates, state, weight, bias)
     _check("gru", gates, state, weight, bias)
     return _gru(gates, state, weight, bias)

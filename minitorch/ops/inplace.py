@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-from minitorch import backend, creation, random, underived
+from minitorch import autocasting, backend, creation, random, underived
 from minitorch.core import dispatch, dtypes, families, tape
 from minitorch.core.families import general
 from minitorch.core.grad_mode import grad_mode, no_grad
@@ -175,7 +175,7 @@ def _before(x: Tensor, *others: Any) -> Tensor:
 # ---------------------------------------------------------------------- arithmetic
 def _direct(x: Tensor, other: Any) -> bool:
     """Whether the backend can write x op other into x as it is."""
-    if x.array.dtype.kind != "f":
+    if dtypes.KINDS[x.array.dtype] != "f":
         return False
     if isinstance(other, Tensor):
         a, b = x.array, other.array
@@ -525,6 +525,8 @@ def _source_of(name: str, x: Tensor, dim: int, index: Tensor, src: Any) -> Tenso
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with src[i][j] added at [index[i][j]][j] for dim 0, and so on."""
+    if autocasting.state.dtypes:
+        input, src = autocasting.casted("scatter_add", input, src)
     d = indexing._check_gather("scatter_add", input, dim, index)
     part = _source_of("scatter_add", input, d, index, src)
     added = indexing._gather_backward(part, shape=input.array.shape, index=index.array, dim=d)

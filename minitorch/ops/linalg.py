@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from minitorch import autocasting
 from minitorch.core import dtypes
 from minitorch.core.families import TensorFunction, bilinear
 from minitorch.core.tensor import Tensor
@@ -48,6 +49,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
     RuntimeError where the inner lengths differ, as in `matmul: (3, 4) @ (5, 6): 4 ≠ 5`.
     """
+    if autocasting.state.dtypes:
+        input, other = autocasting.casted("matmul", input, other)
     if isinstance(input, Tensor) and isinstance(
         other, Tensor
     ):  # two matrices that fit: no more ado
@@ -85,6 +88,15 @@ def _with_dims(name: str, x: Tensor, y: Tensor, n: int, m: int) -> None:
         )
 
 
+def _as_listed(name: str, x: Tensor, y: Tensor) -> Tensor:
+    """The product, in the dtype that autocast gives the function of this name."""
+    if not autocasting.state.dtypes:
+        return matmul(x, y)
+    x, y = autocasting.casted(name, x, y)
+    with autocasting.off():
+        return matmul(x, y)
+
+
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """Product of two matrices."""
     _with_dims("mm", input, mat2, 2, 2)
@@ -94,7 +106,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector."""
     _with_dims("mv", input, vec, 2, 1)
-    return matmul(input, vec)
+    return _as_listed("mv", input, vec)
 
 
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
@@ -111,7 +123,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 def dot(input: Tensor, other: Tensor) -> Tensor:
     """Scalar product of two vectors."""
     _with_dims("dot", input, other, 1, 1)
-    return matmul(input, other)
+    return _as_listed("dot", input, other)
 
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:

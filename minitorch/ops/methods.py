@@ -107,7 +107,12 @@ OTHER_NAME: dict[str, Callable[..., Any]] = {
     "_cat": lambda x, *others, dim=0: shape.cat([x, *others], dim),
 }
 
-TO_DTYPE = {**dtypes.ALIASES, "byte": dtypes.uint8, "char": dtypes.int8}
+TO_DTYPE = {
+    **dtypes.ALIASES,
+    "byte": dtypes.uint8,
+    "char": dtypes.int8,
+    "bfloat16": dtypes.bfloat16,
+}
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "T": shape.reverse_dims,

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from minitorch import autocasting
 from minitorch.core import dtypes
 from minitorch.core.families import TensorFunction, constant, general, linear
 from minitorch.core.tensor import Tensor
@@ -252,6 +253,8 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     """Sum over `dim` (all dimensions if left out); integers and bools are summed in int64."""
     if dtype is not None:
         input = input.to(dtype)
+    elif autocasting.state.dtypes:
+        (input,) = autocasting.casted("sum", input)
     ndim = input.array.ndim
     dims = tuple(range(ndim)) if dim is None else all_dims("sum", ndim, dim)
     result = _sum(input, dim=dims, keepdim=keepdim)
@@ -323,6 +326,8 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor
 
     All derivatives are right at zeros too.
     """
+    if autocasting.state.dtypes:
+        (input,) = autocasting.casted("prod", input)
     one = None if dim is None else one_dim("prod", input.ndim, dim)
     dims = all_dims("prod", input.ndim, one)
     return _prod(input, dim=dims, keepdim=keepdim)
@@ -332,6 +337,8 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along `dim`."""
     if dtype is not None:
         input = input.to(dtype)
+    elif autocasting.state.dtypes:
+        (input,) = autocasting.casted("cumsum", input)
     result = _cumsum(input, dim=one_dim("cumsum", input.ndim, dim))
     return result if dtype is None else result.to(dtype)
 
@@ -343,9 +350,9 @@ def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = Fa
             raise RuntimeError(f"norm: p: expected a number or 'fro', got {p!r}")
         p = 2
     dims = all_dims("norm", input.ndim, dim)
-    input = as_floating(input)
-    if input.dtype is dtypes.float16:  # whose largest number a sum of powers would soon exceed
-        return norm(input.float(), p, dims, keepdim).half()
+    input = as_floating(input, "norm")
+    if input.array.dtype in dtypes.HALVES:  # a sum of powers soon exceeds, or rounds, too much
+        return norm(input.float(), p, dims, keepdim).to(input.dtype)
     if p == math.inf:
         return amax(input.abs(), dims, keepdim)
     if p == -math.inf:
@@ -471,6 +478,8 @@ def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 def _floating(name: str, x: Tensor, dtype: Any = None) -> Tensor:
     if dtype is not None:
         x = x.to(dtype)
+    elif autocasting.state.dtypes:
+        (x,) = autocasting.casted(name, x)
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"{name}: expected a floating-point dtype, got {x.dtype}; use .float()")
     return x
@@ -478,7 +487,7 @@ def _floating(name: str, x: Tensor, dtype: Any = None) -> Tensor:
 
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(e^x)) over `dim`, with no overflow."""
-    x = as_floating(input)
+    x = as_floating(input, "logsumexp")
     return _logsumexp(x, dim=all_dims("logsumexp", x.ndim, dim), keepdim=keepdim)
 
 

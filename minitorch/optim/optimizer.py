@@ -36,6 +36,7 @@ class Optimizer:
 
     _rule: UpdateRule
     _stamp = 0  # the version stamp of the last change, for compiled steps
+    _skip: Tensor | None = None  # (2,), of `amp.GradScaler`: whether to skip, how many were skipped
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, set)):
@@ -146,10 +147,12 @@ class Optimizer:
             found = plan.grads(group, used, self.state)
             assert found is not None
         dense, rows = found
+        if rows and self._skip is not None:
+            raise RuntimeError("step: row-sparse gradients cannot be skipped by a GradScaler")
         for p, grad in rows:
             self._update_rows(p, grad, group, self.state[p])
         for bucket in plan.buckets:
-            bucket.run(dense)
+            bucket.run(dense, self._skip)
 
     def _planned(self, group: Group, used: tuple[str, ...]) -> Plan:
         """Buckets of the parameters with a dense gradient and one dtype, device and step count."""
@@ -227,6 +230,9 @@ class Optimizer:
             {**group, "params": [index[p] for p in group["params"]]} for group in self.param_groups
         ]
         state = {index[p]: dict(values) for p, values in self.state.items() if values}
+        if self._skip is not None and self._rule.counts:
+            skipped = int(number(self._skip[1]))
+            state = {i: {**values, "step": values["step"] - skipped} for i, values in state.items()}
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -255,6 +261,7 @@ class Optimizer:
                 raise ValueError(f"loaded state dict has state for parameter {name}, in no group")
             state[params[name]] = {k: _adopt(k, v, params[name]) for k, v in values.items()}
         self.state = state
+        self._skip = None
         self._stamp = recording.edited()
         for old, new in zip(self.param_groups, saved):
             old.update({k: deepcopy(v) for k, v in new.items() if k != "params"})

@@ -119,19 +119,20 @@ class Bucket:
             return False
         return not ages or ages.count(ages[0]) == len(ages)
 
-    def run(self, grads: Sequence[Tensor]) -> None:
-        """Change the parameters."""
+    def run(self, grads: Sequence[Tensor], skip: Tensor | None = None) -> None:
+        """Change the parameters. skip: for kernels, see `backend.cpu.optim`."""
+        static = self.rule.static if skip is None else {**self.rule.static, "skip": skip.array}
         given = [s if isinstance(s, Tensor) else grads[s] for s in self.sources]
         copied = [grads[i] for i in self.copied]
         if recording.recorder or self.kernels is None:
             parts = (self.homes, copied) if copied else ()
-            self.rule.op(self.columns, (given, *parts), dynamic=self.dynamic, **self.rule.static)
+            self.rule.op(self.columns, (given, *parts), dynamic=self.dynamic, **static)
             return
         # The same call, with the arrays that were looked up before.
         columns = [*self.arrays, _arrays(given)]
         if copied:
             columns += (self.home_arrays, _arrays(copied))
-        underived.run_update(self.kernels, columns, {**self.dynamic(), **self.rule.static})
+        underived.run_update(self.kernels, columns, {**self.dynamic(), **static})
         for x in self.written:
             x.version[0] += 1
 

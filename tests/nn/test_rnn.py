@@ -11,7 +11,7 @@ import minitorch.symbolic
 from minitorch import nn
 from minitorch.nn import recurrence
 from minitorch.testing import check_derivatives
-from tests.referee import array, assert_close
+from tests.referee import array, assert_close, theirs
 
 T, N, IN, H = 5, 3, 4, 6
 
@@ -30,7 +30,7 @@ def leaves(*shapes, dtype="float64"):
     data = [rng.normal(size=shape).astype(dtype) for shape in shapes]
     return (
         [minitorch.tensor(a, requires_grad=True) for a in data],
-        [torch.tensor(a, requires_grad=True) for a in data],
+        [theirs(a, requires_grad=True) for a in data],
     )
 
 
@@ -316,21 +316,22 @@ def test_bad_input(m, n, name):
         call(m, n)
 
 
+@pytest.mark.parametrize(("dtype", "limit"), [("float16", 4e-3), ("bfloat16", 3.2e-2)])
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
-def test_halves_are_rounded_singles(kind):
+def test_halves_are_rounded_singles(kind, dtype, limit):
     layer, wide = (getattr(nn, kind)(IN, H, 2, bidirectional=True) for _ in range(2))
-    layer.half()
+    layer.to(getattr(minitorch, dtype))
     wide.load_state_dict({k: v.float() for k, v in layer.state_dict().items()})
-    (x,), _ = leaves((T, N, IN), dtype="float16")
+    (x,), _ = leaves((T, N, IN), dtype=dtype)
     results = []
     for model, data in ((layer, x), (wide, x.detach().float().requires_grad_())):
         y, _ = model(data)
         (y * y.detach().cos()).sum().backward()
         results.append([y, data.grad, *(p.grad for p in model.parameters())])
     for mine, exact in zip(*results, strict=True):
-        assert mine.dtype is minitorch.float16
+        assert mine.dtype is getattr(minitorch, dtype)
         scale = max(1.0, np.abs(array(exact)).max())
-        assert np.abs(array(mine) - array(exact)).max() < 4e-3 * scale
+        assert np.abs(array(mine) - array(exact)).max() < limit * scale
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])

@@ -8,9 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.kernel import ZERO, Array, KernelTable, clone, into, quiet, result
+from minitorch.backend.cpu.kernel import (
+    ZERO,
+    Array,
+    KernelTable,
+    clone,
+    into,
+    quiet,
+    real,
+    result,
+)
+from minitorch.backend.half import HalfScalar
 from minitorch.backend.transfer import transfer
-from minitorch.core.dtypes import FLOAT64
+from minitorch.core.dtypes import FLOAT64, KINDS
 
 
 def _relu(x: Array, out: Array | None = None) -> Array:
@@ -67,14 +77,14 @@ def _rsqrt(x: Array, out: Array | None = None) -> Array:
 
 
 def _round(x: Array, out: Array | None = None) -> Array:
-    return np.rint(x, out=out) if x.dtype.kind == "f" else result(x.copy(), out)
+    return np.rint(x, out=out) if KINDS[x.dtype] == "f" else result(x.copy(), out)
 
 
 def _keep_ints(function: Callable[..., Any]) -> Callable[..., Any]:
     """floor, ceil and trunc change nothing about integers."""
 
     def kernel(x: Array, out: Array | None = None) -> Array:
-        return function(x, out=out) if x.dtype.kind == "f" else result(x.copy(), out)
+        return function(x, out=out) if KINDS[x.dtype] == "f" else result(x.copy(), out)
 
     return kernel
 
@@ -89,7 +99,7 @@ def _sign(x: Array, out: Array | None = None) -> Array:
 
 def _kinds(name: str, x: Array, y: Array) -> set[str]:
     """The dtype kinds of both; TypeError where both are bool, which NumPy would turn into int8."""
-    kinds: set[str] = {np.asarray(v).dtype.kind for v in (x, y)}
+    kinds: set[str] = {KINDS[np.asarray(v).dtype] for v in (x, y)}
     if kinds == {"b"}:
         raise TypeError(f"{name}: not supported for bool")
     return kinds
@@ -172,6 +182,10 @@ def _bce_with_logits(x: Array, y: Array, out: Array | None = None) -> Array:
 
 
 def _where(x: Array, y: Array, condition: Array, out: Array | None = None) -> Array:
+    if isinstance(x, HalfScalar):
+        x = np.asarray(x, y.dtype)
+    elif isinstance(y, HalfScalar):
+        y = np.asarray(y, x.dtype)
     if out is None:
         return np.where(condition, x, y)
     np.copyto(out, y)
@@ -189,8 +203,8 @@ ELEMENTWISE: KernelTable = {
     "mul": quiet(np.multiply),
     "div": quiet(np.divide),
     "pow": quiet(_pow),
-    "maximum": np.maximum,
-    "minimum": np.minimum,
+    "maximum": quiet(np.maximum),
+    "minimum": quiet(np.minimum),
     "clamp_min": quiet(np.maximum),
     "clamp_max": quiet(np.minimum),
     "floor_divide": _whole_quotient("floor_divide", np.floor_divide),
@@ -208,21 +222,21 @@ ELEMENTWISE: KernelTable = {
     "log1p": quiet(np.log1p),
     "expm1": quiet(np.expm1),
     "sqrt": quiet(np.sqrt),
-    "rsqrt": quiet(_rsqrt),
+    "rsqrt": real(_rsqrt),
     "reciprocal": quiet(np.reciprocal),
     "sin": quiet(np.sin),
     "cos": quiet(np.cos),
     "tan": quiet(np.tan),
     "tanh": np.tanh,
-    "sigmoid": quiet(sigmoid),
-    "erf": _erf,
-    "softplus": quiet(softplus),
-    "gelu": quiet(gelu),
+    "sigmoid": real(sigmoid),
+    "erf": real(_erf),
+    "softplus": real(softplus),
+    "gelu": real(gelu),
     "relu_backward": quiet(relu_backward),
-    "tanh_backward": quiet(tanh_backward),
-    "sigmoid_backward": quiet(sigmoid_backward),
-    "gelu_backward": quiet(gelu_backward),
-    "bce_with_logits": quiet(_bce_with_logits),
+    "tanh_backward": real(tanh_backward),
+    "sigmoid_backward": real(sigmoid_backward),
+    "gelu_backward": real(gelu_backward),
+    "bce_with_logits": real(_bce_with_logits),
     "eq": quiet(np.equal),
     "ne": quiet(np.not_equal),
     "lt": quiet(np.less),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,7 @@ from minitorch.backend.cpu.kernel import (
     KernelTable,
     Out,
     quiet,
-    result,
+    real,
     scalar,
 )
 from minitorch.backend.cpu.source import uniform
@@ -126,9 +126,6 @@ def _cross_entropy(
     x: Array, target: Array, ignore_index: int, reduction: str, out: Out = None
 ) -> tuple[Array, ...]:
     """The loss, and its derivative by x."""
-    if x.itemsize == 2:  # a sum in float16 would soon overflow
-        wide = _cross_entropy(x.astype(np.float32), target, ignore_index, reduction)
-        return _narrow(wide, x.dtype, out)
     n, classes = x.shape
     loss, grad = out or (None, np.empty(x.shape, x.dtype))
     ignored = None
@@ -201,9 +198,6 @@ def _bce_with_logits_loss(
     x: Array, target: Array, reduction: str, out: Out = None
 ) -> tuple[Array, ...]:
     """The sum or mean of softplus(x) - x target, and its derivative by x."""
-    if x.itemsize == 2:  # a sum in float16 would soon overflow
-        wide = _bce_with_logits_loss(x.astype(np.float32), target.astype(np.float32), reduction)
-        return _narrow(wide, x.dtype, out)
     loss, grad = out or (None, np.empty(x.shape, x.dtype))
     count = (x.size or math.nan) if reduction == "mean" else 1.0
     power = np.abs(x, out=np.empty(x.shape, x.dtype))
@@ -218,23 +212,12 @@ def _bce_with_logits_loss(
     return scalar(np.add.reduce(power, axis=None) / count, loss), grad
 
 
-def _narrow(values: Sequence[Array], dtype: np.dtype[Any], out: Out) -> tuple[Array, ...]:
-    """Results that were computed in float32, as float16."""
-    slots = out or NOTHING[: len(values)]
-    narrow = (v.astype(dtype) for v in values)
-    return tuple(result(v, slot) for v, slot in zip(narrow, slots, strict=True))
-
-
 # ------------------------------------------------------------------ layer norm
 def _layer_norm(
     x: Array, weight: Array, bias: Array, eps: float, out: Out = None
 ) -> tuple[Array, ...]:
     """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
     r, hat, scale, _ = out or NOTHING[:4]
-    if x.itemsize == 2:  # a sum in float16 would soon overflow
-        x, of_weight, of_bias = (a.astype(np.float32) for a in (x, weight, bias))
-        *wide, exact, _ = _layer_norm(x, of_weight, of_bias, eps)
-        return *_narrow(wide, weight.dtype, out and (r, hat)), result(exact, scale), weight
     shape = math.prod(x.shape[: x.ndim - weight.ndim]), weight.size
     ones = _ones(weight.size, x.dtype)
     rows = x.reshape(shape)
@@ -265,14 +248,6 @@ def _layer_norm_backward(
     eps: float,
     out: Out = None,
 ) -> list[Array | None]:
-    if g.itemsize == 2:
-        args = g.astype(np.float32), hat.astype(np.float32), scale, weight.astype(np.float32)
-        wide = _layer_norm_backward(*args, needs, eps)
-        slots = out or NOTHING[:3]
-        return [
-            None if a is None else result(a.astype(g.dtype), slot)
-            for a, slot in zip(wide, slots, strict=True)
-        ]
     dx, dw, db = out or NOTHING[:3]
     shape = len(scale), weight.size
     rows, flat = g.reshape(shape), hat.reshape(shape)
@@ -300,14 +275,14 @@ def _column_sums(rows: Array, shape: tuple[int, ...], out: Array | None) -> Arra
 
 
 FUSED: KernelTable = {
-    "matmul": quiet(matmul),
-    "linear": quiet(_linear),
-    "linear_backward": quiet(_linear_backward),
-    "dropout": quiet(_dropout),
-    "cross_entropy": quiet(_cross_entropy),
-    "cross_entropy_backward": _cross_entropy_backward,
-    "bce_with_logits_loss": quiet(_bce_with_logits_loss),
-    "bce_with_logits_loss_backward": _loss_backward,
-    "layer_norm": quiet(_layer_norm),
-    "layer_norm_backward": quiet(_layer_norm_backward),
+    "matmul": real(matmul),
+    "linear": real(_linear),
+    "linear_backward": real(_linear_backward),
+    "dropout": real(_dropout),
+    "cross_entropy": real(_cross_entropy),
+    "cross_entropy_backward": real(_cross_entropy_backward),
+    "bce_with_logits_loss": real(_bce_with_logits_loss),
+    "bce_with_logits_loss_backward": real(_loss_backward),
+    "layer_norm": real(_layer_norm, exact=[2]),
+    "layer_norm_backward": real(_layer_norm_backward),
 }

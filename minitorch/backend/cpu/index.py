@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from minitorch.backend.cpu.kernel import Array, Index, KernelTable, clone, into, quiet, zeros
+from minitorch.backend.cpu.kernel import (
+    Array,
+    Index,
+    KernelTable,
+    clone,
+    into,
+    is_half,
+    quiet,
+    real,
+    zeros,
+)
+from minitorch.core.dtypes import FLOAT32
 
 
 def _slice_backward(
@@ -39,7 +50,7 @@ def _index_put_(x: Array, value: Array, index: Index, accumulate: bool = False) 
         value = np.broadcast_to(value, index[0].shape + x.shape[1:])
         index_add_(x, rows, value.reshape(len(rows), x.shape[1]), 0)
     else:
-        np.add.at(x, index, value)
+        _add_at(x, index, value)
     return x
 
 
@@ -75,13 +86,26 @@ def add_rows(x: Array, index: Array, source: Array, alpha: float) -> None:
 
 def index_add_(x: Array, index: Array, source: Array, dim: int, alpha: float = 1) -> Array:
     """x[index[i]] += alpha * source[i] along `dim`; duplicates add up."""
-    real = x.dtype.kind == "f" and x.dtype.itemsize > 2
-    if dim == 0 and x.ndim == 2 and real and x.flags.c_contiguous and x.flags.writeable:
+    if is_half(x):
+        x[...] = index_add_(x.astype(FLOAT32), index, source.astype(FLOAT32), dim, alpha)
+    elif dim == 0 and x.ndim == 2 and x.dtype.kind == "f" and _is_plain(x):
         add_rows(x, check_range(index, len(x), "index_add_"), source, alpha)
     else:
         source = source if alpha == 1 else source * np.asarray(alpha, source.dtype)
         np.add.at(np.moveaxis(x, dim, 0), index, np.moveaxis(source, dim, 0))
     return x
+
+
+def _is_plain(x: Array) -> bool:
+    return bool(x.flags.c_contiguous and x.flags.writeable)
+
+
+def _add_at(x: Array, index: Index, value: Array) -> None:
+    """x[index] += value; duplicates add up, halves in float32."""
+    wide = x.astype(FLOAT32) if is_half(x) else x
+    np.add.at(wide, index, value)
+    if wide is not x:
+        x[...] = wide
 
 
 def _along(index: Array, dim: int) -> Index:
@@ -107,7 +131,7 @@ def _scatter_(x: Array, index: Array, source: Array, dim: int, accumulate: bool 
     if isinstance(source, np.ndarray):
         source = source[tuple(slice(n) for n in index.shape)] if x.ndim else source.sum()
     if accumulate:
-        np.add.at(x, positions, source)
+        _add_at(x, positions, source)
     else:
         x[positions] = source
     return x
@@ -154,7 +178,7 @@ INDEX: KernelTable = {
     "check_range": into(check_range),
     "check_unit": into(_check_unit),
     "nonzero": into(_nonzero),
-    "searchsorted": into(_searchsorted),
+    "searchsorted": real(into(_searchsorted)),
 }
 
 WRITES: KernelTable = {

@@ -1,12 +1,15 @@
-"""Helpers of kernels: results without warnings, `out=` for functions that lack it."""
+"""Helpers of kernels: no warnings, halves in float32, `out=` for functions that lack it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
 from numpy._core import umath
+
+from minitorch.core.dtypes import FLOAT32, HALVES
 
 Array = Any
 KernelTable = dict[str, Callable[..., Any]]
@@ -60,8 +63,67 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+# ------------------------------------------------------------------ halves
+def is_half(x: Any) -> bool:
+    """Whether x is an array of halves."""
+    return getattr(x, "dtype", None) in HALVES
+
+
+def in_float32(kernel: Callable[..., Any], exact: Sequence[int] = ()) -> Callable[..., Any]:
+    """The kernel for arrays of halves: it computes in float32, and rounds its results once.
+
+    exact: the positions of results that stay float32.
+    """
+
+    def wide(*args: Any, out: Any = None, **params: Any) -> Any:
+        half = next(a.dtype for a in args if is_half(a))
+        given = [a.astype(FLOAT32) if is_half(a) else a for a in args]
+        values = kernel(*given, **params)
+        known = {id(v): a for v, a in zip(given, args, strict=True)} | {id(None): None}
+
+        def narrow(v: Any, slot: Any, position: int) -> Any:
+            if id(v) not in known:
+                v = np.asarray(v)
+                keeps = v.dtype != FLOAT32 or position in exact
+                known[id(v)] = result(v if keeps else v.astype(half), slot)
+            return known[id(v)]
+
+        if not isinstance(values, (tuple, list)):
+            return narrow(values, out, 0)
+        slots = out or NOTHING[: len(values)]
+        return [narrow(*pair, i) for i, pair in enumerate(zip(values, slots, strict=True))]
+
+    return wide if isinstance(kernel, np.ufunc) else wraps(kernel)(wide)
+
+
+def real(kernel: Callable[..., Any], exact: Sequence[int] = ()) -> Callable[..., Any]:
+    """The kernel without warnings, and `in_float32` where its first array is of halves."""
+    wide = in_float32(kernel, exact)
+
+    def either(*args: Any, **params: Any) -> Any:
+        return (wide if is_half(args[0]) else kernel)(*args, **params)
+
+    def silent(*args: Any, **params: Any) -> Any:  # `quiet(either)` in one call
+        token = _errors.set(_ignore)
+        try:
+            return (wide if getattr(args[0], "dtype", None) in HALVES else kernel)(*args, **params)
+        finally:
+            _errors.reset(token)
+
+    chosen: Callable[..., Any] = quiet(either) if _errors is None else silent
+    vars(chosen).update(bare=kernel, wide=wide)
+    return chosen
+
+
+def bare(kernel: Any, args: Sequence[Any]) -> Any:
+    """The kernel for these arguments, for callers that have turned warnings off."""
+    if args and is_half(args[0]):
+        kernel = getattr(kernel, "wide", kernel)
+    return getattr(kernel, "bare", kernel)
+
+
 # A 0-d zero for each floating-point dtype: NumPy is slow to convert Python's 0.
-ZERO = {np.dtype(t): np.zeros((), t) for t in ("float16", "float32", "float64")}
+ZERO = {np.dtype(t): np.zeros((), t) for t in ("float16", "bfloat16", "float32", "float64")}
 
 
 def result(value: Array, out: Array | None) -> Array:

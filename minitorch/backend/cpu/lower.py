@@ -76,7 +76,6 @@ def _cross_entropy(
     if (
         not n
         or not whole
-        or x.dtype.itemsize < 4
         or not x.flags.c_contiguous
         or reduction != "mean"
         or 0 <= ignore_index < classes

@@ -3,14 +3,15 @@
 The arguments are lists of arrays, one item for each parameter: parameters, states, gradients. A
 state that the options do not use is an empty list. Where an item is a bucket of several parameters,
 the kernel fills its gradient first: two more lists hold the arrays to copy (`parts`) and the slots
-of the flat buffer to copy them to (`homes`). The classes of `minitorch.optim` document the formulas
-and their sources.
+of the flat buffer to copy them to (`homes`). `skip`, where given, is an array of two numbers:
+whether to change nothing, and how many steps have changed nothing, which do not count. The classes
+of `minitorch.optim` document the formulas and their sources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from importlib.util import find_spec
 from itertools import repeat
 from math import sqrt
@@ -19,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cpu.index import check_range, index_add_
-from minitorch.backend.cpu.kernel import Array, KernelTable, into, quiet
-from minitorch.core.dtypes import FLOAT32, FLOAT64
+from minitorch.backend.cpu.kernel import Array, KernelTable, into, is_half, quiet
+from minitorch.core.dtypes import FLOAT32, FLOAT64, HALVES, of_array, promote_types
 
 Arrays = Sequence[Array]
 Rule = Callable[..., None]
-FLOAT16 = np.dtype("float16")
 CHUNK = 1 << 15  # elements; the pieces of all arrays together stay in a core's cache
 
 
@@ -276,7 +276,12 @@ def _dense(rule: Rule, states: int, prepare: Callable[..., dict[str, Any]] = dic
     converts the optimizer's options to those of the rule.
     """
 
-    def kernel(*columns: Arrays, **options: Any) -> None:
+    def kernel(*columns: Arrays, skip: Array | None = None, **options: Any) -> None:
+        if skip is not None:
+            if skip[0]:
+                return
+            if "step" in options:
+                options["step"] -= int(skip[1])
         homes, parts = columns[states + 2 :] or ((), ())
         _run(rule, columns[: states + 2], homes, parts, prepare(**options))
 
@@ -305,10 +310,8 @@ def _run(
 
 
 def _scratch(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Memory for intermediate results: for float16 in float32, or squares would underflow."""
-    if dtype is not FLOAT32 and dtype == FLOAT16:
-        dtype = FLOAT32
-    return np.empty(shape, dtype)
+    """Memory for intermediate results: for halves in float32, or squares would underflow."""
+    return np.empty(shape, FLOAT32 if dtype in HALVES else dtype)
 
 
 def _run_piece(rule: Rule, piece: Piece, options: dict[str, Any], scratch: Array) -> None:
@@ -327,7 +330,7 @@ def _run_piece(rule: Rule, piece: Piece, options: dict[str, Any], scratch: Array
 
 # ------------------------------------------------------------------ some rows of parameters
 def _coalesced(rows: Array, values: Array, length: int, what: str) -> tuple[Array, Array]:
-    """Distinct rows, and the sums of their values (for float16 in float32)."""
+    """Distinct rows, and the sums of their values (for halves in float32)."""
     check_range(rows, length, what)
     distinct, inverse = np.unique(rows, return_inverse=True)
     dtype = np.promote_types(values.dtype, np.float32)
@@ -364,13 +367,18 @@ def _sgd_rows_(params: Arrays, rows: Arrays, values: Arrays, *, lr: float, maxim
 
 
 # ------------------------------------------------------------------ gradients
+def joint_dtype(arrays: Arrays) -> np.dtype[Any]:
+    """The dtype that holds the numbers of all arrays."""
+    return reduce(promote_types, map(of_array, arrays)).array_dtype
+
+
 def _sum_squares(*grads: Array) -> Array:
-    """The sum over all elements of all arrays, as 0-d; float16 is computed in float32."""
+    """The sum over all elements of all arrays, as 0-d; halves are computed in float32."""
     total = 0.0
     for g in grads:
-        flat = g.reshape(-1) if g.dtype != FLOAT16 else g.reshape(-1).astype(FLOAT32)
+        flat = (g.astype(FLOAT32) if is_half(g) else g).reshape(-1)
         total += float(np.dot(flat, flat))
-    return np.asarray(total).astype(np.result_type(*grads))
+    return np.asarray(total).astype(joint_dtype(grads))
 
 
 def _fill_all_(grads: Arrays, *, value: float) -> None:
@@ -390,7 +398,33 @@ def _clamp_all_(grads: Arrays, *, min: float, max: float) -> None:
         np.minimum(g, max, out=g)
 
 
+def _unscale_all_(grads: Arrays, found: Arrays, scale: Arrays) -> None:
+    """Divide by scale[0][0]; found[0][0] becomes 1 where an element is not finite."""
+    factor = 1 / float(scale[0][0])
+    for g in grads:
+        g[...] = np.multiply(g, factor, dtype=np.result_type(g, FLOAT32))
+        if not np.isfinite(g).all():
+            found[0][0] = 1
+
+
+def _update_scale_(
+    state: Arrays, skips: Arrays, *, growth: float, backoff: float, interval: int
+) -> None:
+    """state: one array of the scale and of the steps since it changed. skips: see above."""
+    (at,) = state
+    found = any(s[0] for s in skips)
+    scale, steps = float(at[0]), int(at[1]) + 1
+    if found or steps == interval:
+        scale, steps = scale * (backoff if found else growth), 0
+        scale = scale if np.isfinite(FLOAT32.type(scale)) else at[0]
+    at[...] = scale, steps
+    for s in skips:
+        s[...] = 0, s[1] + s[0]
+
+
 OPTIMIZERS: KernelTable = {
+    "unscale_all_": quiet(_unscale_all_),
+    "update_scale_": quiet(_update_scale_),
     "sum_squares": quiet(into(_sum_squares)),
     "fill_all_": quiet(_fill_all_),
     "scale_all_": quiet(_scale_all_),

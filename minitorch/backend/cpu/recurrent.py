@@ -8,14 +8,13 @@ The kernels compute everything that does not depend on the step before for many 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
 from minitorch.backend.cpu.blas import dot
 from minitorch.backend.cpu.elementwise import relu_backward, tanh_backward
-from minitorch.backend.cpu.kernel import NOTHING, ZERO, Array, KernelTable, Out, quiet, result
+from minitorch.backend.cpu.kernel import NOTHING, ZERO, Array, KernelTable, Out, real, result
 
 _NEAR = 1 << 18  # bytes that are still in a core's cache when they are read again
 
@@ -59,24 +58,6 @@ def _weight_grad(dz: Array, h: Array, out: Array | None) -> Array:
     """The sum over steps and rows of dz times the h before the step."""
     steps, n, rows = dz.shape
     return dot(dz.reshape(steps * n, rows).T, h[:-1].reshape(steps * n, h.shape[-1]), out)
-
-
-def _in_float32(kernel: Callable[..., Sequence[Any]]) -> Callable[..., Any]:
-    """The kernel, which computes float16 in float32, where sums do not overflow."""
-
-    def wide(*arrays: Array, out: Out = None, **params: Any) -> Sequence[Any]:
-        narrow = arrays[0].dtype
-        if narrow.itemsize > 2:
-            return kernel(*arrays, out=out, **params)
-        given = [a.astype(np.float32) for a in arrays]
-        values = kernel(*given, **params)
-        narrowed = {id(v): a for v, a in zip(given, arrays, strict=True)} | {id(None): None}
-        for v, slot in zip(values, out or NOTHING[: len(values)], strict=True):
-            if id(v) not in narrowed:
-                narrowed[id(v)] = result(v.astype(narrow), slot)
-        return [narrowed[id(v)] for v in values]
-
-    return quiet(wide)
 
 
 # ---------------------------------------------------------------------- tanh, relu
@@ -289,10 +270,10 @@ def _gru_backward(
 
 
 RECURRENT: KernelTable = {
-    "rnn": _in_float32(_rnn),
-    "rnn_backward": _in_float32(_rnn_backward),
-    "lstm": _in_float32(_lstm),
-    "lstm_backward": _in_float32(_lstm_backward),
-    "gru": _in_float32(_gru),
-    "gru_backward": _in_float32(_gru_backward),
+    "rnn": real(_rnn),
+    "rnn_backward": real(_rnn_backward),
+    "lstm": real(_lstm),
+    "lstm_backward": real(_lstm_backward),
+    "gru": real(_gru),
+    "gru_backward": real(_gru_backward),
 }

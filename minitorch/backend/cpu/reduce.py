@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.kernel import Array, KernelTable, clone, into, quiet, result
+from minitorch.backend.cpu.kernel import Array, KernelTable, clone, into, quiet, real, result
 
 
 def _axes(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,9 +25,6 @@ def _sum(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array = Non
     dtype = x.dtype if x.dtype.kind == "f" else np.int64
     if x.size >= MANY_ROWS and x.ndim > 1 and dtype is not np.int64 and _has_long(x, dim):
         return result(_sum_long(x, dim, keepdim), out)
-    if dtype == np.float16:  # the sum is in float32, as in PyTorch
-        whole = np.sum(x, axis=dim, dtype=np.float32, keepdims=keepdim)
-        return result(np.asarray(whole, np.float16), out)
     return np.add.reduce(x, axis=dim, dtype=dtype, keepdims=keepdim, out=out)
 
 
@@ -41,10 +38,9 @@ def _has_long(x: Array, dim: tuple[int, ...]) -> bool:
 
 def _sum_long(x: Array, dim: tuple[int, ...], keepdim: bool) -> Array:
     """The sum over several dimensions, one by one, from the last to the first."""
-    total = x.astype(np.promote_types(x.dtype, np.float32), copy=False)
     for d in sorted(dim, reverse=True):
-        total = _sum_along(total, d)
-    return (np.expand_dims(total, dim) if keepdim else total).astype(x.dtype, copy=False)
+        x = _sum_along(x, d)
+    return np.expand_dims(x, dim) if keepdim else x
 
 
 def _sum_along(x: Array, d: int) -> Array:
@@ -64,16 +60,11 @@ def _sum_along(x: Array, d: int) -> Array:
 
 def _mean(x: Array, dim: tuple[int, ...], keepdim: bool = False, out: Array | None = None) -> Array:
     n = math.prod([x.shape[d] for d in dim])
-    if x.dtype == np.float16:  # a sum would soon overflow
-        wide = np.asarray(_mean(x.astype(np.float32), dim, keepdim))
-        return result(wide.astype(np.float16), out)
     return np.divide(_sum(x, dim, keepdim, out), n, dtype=x.dtype, out=out)
 
 
 def _centre(x: Array, dim: tuple[int, ...], out: Array | None = None) -> Array:
     """x minus its mean, twice: the second time removes what rounding left of a large mean."""
-    if x.itemsize == 2:
-        return result(_centre(x.astype(np.float32), dim).astype(x.dtype), out)
     out = np.asarray(np.subtract(x, _mean(x, dim, True), out=out))
     out -= _mean(out, dim, True)
     return out
@@ -94,9 +85,8 @@ def _wide_var(x: Array, dim: tuple[int, ...], keepdim: bool) -> Array:
 
 
 def _prod(x: Array, dim: tuple[int, ...], keepdim: bool = False) -> Array:
-    dtype: Any = np.promote_types(x.dtype, np.float32) if x.dtype.kind == "f" else np.int64
-    product = np.asarray(np.prod(x, axis=dim, dtype=dtype, keepdims=keepdim))
-    return product.astype(x.dtype, copy=False) if x.dtype.kind == "f" else product
+    dtype = x.dtype if x.dtype.kind == "f" else np.int64
+    return np.asarray(np.prod(x, axis=dim, dtype=dtype, keepdims=keepdim))
 
 
 def _arg(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -174,25 +164,25 @@ def _argsort(x: Array, dim: int, descending: bool = False) -> Array:
 
 
 REDUCTIONS: KernelTable = {
-    "sum": quiet(_sum),
-    "mean": quiet(_mean),
-    "centre": quiet(_centre),
-    "var": quiet(into(_var)),
-    "std": quiet(into(_std)),
-    "prod": quiet(into(_prod)),
-    "amax": _axes(np.maximum.reduce),
-    "amin": _axes(np.minimum.reduce),
+    "sum": real(_sum),
+    "mean": real(_mean),
+    "centre": real(_centre),
+    "var": real(into(_var)),
+    "std": real(into(_std)),
+    "prod": real(into(_prod)),
+    "amax": quiet(_axes(np.maximum.reduce)),
+    "amin": quiet(_axes(np.minimum.reduce)),
     "any": _axes(np.logical_or.reduce),
     "all": _axes(np.logical_and.reduce),
     "argmax": _arg(np.argmax),
     "argmin": _arg(np.argmin),
     "max_dim": _extreme(np.argmax),
     "min_dim": _extreme(np.argmin),
-    "logsumexp": quiet(into(_logsumexp)),
-    "softmax": quiet(_softmax),
-    "log_softmax": quiet(_log_softmax),
-    "softmax_backward": quiet(_softmax_backward),
-    "log_softmax_backward": quiet(_log_softmax_backward),
-    "cumsum": quiet(_cumsum),
-    "argsort": into(_argsort),
+    "logsumexp": real(into(_logsumexp)),
+    "softmax": real(_softmax),
+    "log_softmax": real(_log_softmax),
+    "softmax_backward": real(_softmax_backward),
+    "log_softmax_backward": real(_log_softmax_backward),
+    "cumsum": real(_cumsum),
+    "argsort": real(into(_argsort)),
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.kernel import Array, quiet
+from minitorch.backend.cpu.kernel import Array, bare, is_half, quiet
 from minitorch.backend.cpu.lower import LOWERED
 from minitorch.backend.cpu.shape import VIEWS
 from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Replay, Trace
@@ -208,6 +208,10 @@ def _takes_out(kernel: Any) -> bool:
     return isinstance(kernel, np.ufunc) or "out" in inspect.signature(kernel).parameters
 
 
+def _is_lowered(call: Call) -> bool:
+    return call.name in LOWERED and not is_half(call.args[0])
+
+
 def _temps(call: Call) -> list[Array]:
     """The temporary memory of a lowered call."""
     temps: list[Array] = []
@@ -216,7 +220,7 @@ def _temps(call: Call) -> list[Array]:
         temps.append(np.empty(shape, dtype))
         return temps[-1]
 
-    if call.name in LOWERED:
+    if _is_lowered(call):
         LOWERED[call.name](*call.args, **call.params, out=call.result, temp=temp)
     return temps
 
@@ -226,7 +230,7 @@ def _lower(call: Call, makes: set[int], temps: Sequence[Array]) -> list[Callable
 
     makes: the ids of the new arrays in its result. temps: the arrays of `_temps`.
     """
-    if call.name in LOWERED:
+    if _is_lowered(call):
         given = iter(temps)
         lowered = LOWERED[call.name](
             *call.args, **call.params, out=call.result, temp=lambda shape, dtype: next(given)
@@ -238,7 +242,7 @@ def _lower(call: Call, makes: set[int], temps: Sequence[Array]) -> list[Callable
 
 def _call(call: Call, makes: set[int]) -> Callable[[], Any]:
     """The kernel's call as a function without arguments."""
-    kernel = getattr(call.kernel, "bare", call.kernel)
+    kernel = bare(call.kernel, call.args)
     args = call.args
     params = {k: v for k, v in call.params.items() if type(v) is not DynamicScalar}
     dynamic = {k: v for k, v in call.params.items() if type(v) is DynamicScalar}

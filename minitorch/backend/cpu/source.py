@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cpu.kernel import Array, KernelTable, quiet
-from minitorch.core.dtypes import FLOAT64
+from minitorch.core.dtypes import ARRAY_DTYPES, FLOAT64
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], index: int) -> Array:
@@ -42,10 +42,17 @@ def _words32(seed: int, offset: int, n: int) -> Array:
 
 
 def _unit(seed: int, offset: int, n: int, dtype: np.dtype[Any]) -> Array:
-    """n numbers in [0, 1): 24 random bits each in float32, 53 in float64."""
+    """n numbers in [0, 1): 24 random bits each in float32, 53 in float64, 11 and 8 in halves."""
     if dtype == FLOAT64:
         return (random_words(seed, offset, n) >> np.uint64(11)) * 2.0**-53
-    return (_words32(seed, offset, n) >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
+    words = _words32(seed, offset, n)
+    if dtype in _SPARE:
+        words = words >> _SPARE[dtype] << _SPARE[dtype]
+    return (words >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
+
+
+# Halves take as many of 32 bits as they have digits: more could round up to 1.
+_SPARE = {ARRAY_DTYPES["float16"]: np.uint32(32 - 11), ARRAY_DTYPES["bfloat16"]: np.uint32(32 - 8)}
 
 
 def uniform(

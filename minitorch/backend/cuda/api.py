@@ -127,6 +127,10 @@ class DeviceApi:
         properties = self.get_device_properties(device)
         return properties.major, properties.minor
 
+    def is_bf16_supported(self) -> bool:
+        """Whether tensor cores of the current device take bfloat16: from capability 8.0 on."""
+        return bool(self._backend().gpu.capability() >= (8, 0))
+
     def synchronize(self, device: DeviceLike = None) -> None:
         """Wait for all work of a device; raises the errors that its kernels found."""
         self._backend().synchronize(self._number(device))

@@ -12,13 +12,19 @@ from minitorch.backend.cuda.gpu import NULL, Array, Dims, Gpu, KernelTable
 from minitorch.backend.cuda.strides import broadcast_shape, check_writable, overlap
 from minitorch.backend.transfer import transfer
 from minitorch.core.device import Device
-from minitorch.core.dtypes import FLOAT32
+from minitorch.core.dtypes import FLOAT32, HALVES, KINDS
 
 BOOL = np.dtype("bool")
+
+
+def _rounded(half: np.dtype[Any]) -> Callable[[Any], Any]:
+    return lambda number: np.float32(half.type(number))
+
+
 # Conversions of a Python number to a kernel's argument: type C of kernels/common.cuh, rounded to
 # the element type.
 _NUMBERS: dict[Any, Callable[[Any], Any]] = {
-    np.dtype("float16"): lambda number: np.float32(np.float16(number)),
+    **{half: _rounded(half) for half in HALVES},
     **{
         np.dtype(name): getattr(np, name)
         for name in ["float32", "float64", "uint8", "int8", "int16", "int32", "int64"]
@@ -54,8 +60,8 @@ def number_of(dtype: np.dtype[Any], number: Any) -> Any:
 
 
 def wide_number_of(dtype: np.dtype[Any], number: Any) -> Any:
-    """As `number_of`, but a number for float16 is rounded to float32 only."""
-    return number_of(FLOAT32 if dtype.char == "e" else dtype, number)
+    """As `number_of`, but a number for a half is rounded to float32 only."""
+    return number_of(FLOAT32 if dtype in HALVES else dtype, number)
 
 
 def _fits(out: Array, shape: Dims, dtype: np.dtype[Any], arrays: Sequence[Array | None]) -> bool:
@@ -106,9 +112,10 @@ def _refuse(kernel: Kernel, dtype: np.dtype[Any]) -> TypeError:
 def _unary(kernel: Kernel) -> Callable[..., Array]:
     def run(gpu: Gpu, x: Array, out: Array | None = None) -> Array:
         dtype = x.dtype
-        if dtype.kind in kernel.same:
+        kind = KINDS[dtype]
+        if kind in kernel.same:
             return _clone(gpu, x, out)
-        if dtype.kind not in kernel.kinds:
+        if kind not in kernel.kinds:
             raise _refuse(kernel, dtype)
         return _run(gpu, kernel, dtype, (x,), (), out)
 
@@ -132,7 +139,7 @@ def _binary(kernel: Kernel) -> Callable[..., Array]:
         else:
             dtype = y.dtype
             x, a, b = None, number_as(dtype, x), _ZEROS[dtype]
-        kind = dtype.kind
+        kind = KINDS[dtype]
         if kind not in kinds:
             raise _refuse(kernel, dtype)
         if kind in checked:

@@ -25,7 +25,7 @@ from minitorch.backend.cuda.gpu import (
 )
 from minitorch.backend.cuda.reduce import holding
 from minitorch.backend.cuda.strides import batch_steps, broadcast_shape, merge, shared, struct_of
-from minitorch.core.dtypes import FLOAT64
+from minitorch.core.dtypes import FLOAT64, HALVES
 
 INT64 = np.dtype(np.int64)
 
@@ -135,7 +135,10 @@ def _is_wide(out: Array, kernel: str, once: int) -> bool:
 
 _ACC = {  # of kernels/common.cuh
     np.dtype(name): np.dtype(acc)
-    for name, acc in (("float16", "float32"), ("float32", "float32"), ("float64", "float64"))
+    for name, acc in (
+        *((half, "float32") for half in HALVES),
+        *((name, name) for name in ("float32", "float64")),
+    )
 }
 
 

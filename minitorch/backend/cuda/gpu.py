@@ -118,6 +118,11 @@ class Gpu:
             self._spare.clear()
             raise
 
+    def capability(self) -> tuple[int, int]:
+        """Major and minor compute capability of the current device."""
+        found = self.xp.cuda.runtime.getDeviceProperties(self.current())
+        return int(found["major"]), int(found["minor"])
+
     def processors(self) -> int:
         """The number of multiprocessors of the current device."""
         device = self.current()

@@ -12,18 +12,19 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from itertools import accumulate
+from math import inf, log
 from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.optim import adam_options
+from minitorch.backend.cpu.optim import adam_options, joint_dtype
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
-from minitorch.backend.cuda.gpu import KEPT, THREADS, Array, Dims, Gpu, KernelTable
+from minitorch.backend.cuda.gpu import KEPT, NULL, THREADS, Array, Dims, Gpu, KernelTable
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
-from minitorch.core.dtypes import FLOAT64
+from minitorch.core.dtypes import FLOAT32, FLOAT64, HALVES
 
 Arrays = Sequence[Array]
 MAX_TENSORS, STATES, CHUNK = 64, 3, 2048  # as in kernels/optim.cu
@@ -50,7 +51,7 @@ SPARSE = np.dtype(  # `Sparse` of kernels/optim.cu
 INT64 = np.dtype(np.int64)
 Options = Mapping[str, Any]
 Used = tuple[bool, ...]  # whether a parameter has each of its states
-Fields = tuple[tuple[float, ...], tuple[bool, ...]]
+Fields = tuple[tuple[float, ...], ...]  # numbers, flags and, if any, numbers in double
 Rule = Callable[[Options, Used], Fields]
 Prepare = Callable[..., dict[str, Any]]
 
@@ -59,22 +60,24 @@ Prepare = Callable[..., dict[str, Any]]
 
 
 @cache
-def _rule_type(dtype: np.dtype[Any], numbers: int, flags: int) -> np.dtype[Any]:
-    """A struct of options: numbers in the kernel's type for computing, then flags."""
-    computed = FLOAT64 if dtype == FLOAT64 else np.dtype(np.float32)
-    fields = [(f"number{i}", computed) for i in range(numbers)]
-    return np.dtype([*fields, *((f"flag{i}", np.int32) for i in range(flags))], align=True)
+def _rule_type(dtype: np.dtype[Any], exact: int, numbers: int, flags: int) -> np.dtype[Any]:
+    """A struct of options: doubles, numbers in the kernel's type for computing, then flags."""
+    computed = FLOAT64 if dtype == FLOAT64 else FLOAT32
+    kinds = *[FLOAT64] * exact, *[computed] * numbers, *[np.dtype(np.int32)] * flags
+    return np.dtype([(f"field{i}", kind) for i, kind in enumerate(kinds)], align=True)
 
 
 def _struct(
     rule: Rule, dtype: np.dtype[Any], used: Used, prepare: Prepare = dict, **options: Any
 ) -> Any:
     """The options as the struct that a rule's kernels of a dtype take; what is left out is 0."""
-    numbers, flags = rule(defaultdict(float, prepare(**options)), used)
-    return np.array((*numbers, *flags), _rule_type(dtype, len(numbers), len(flags)))[()]
+    numbers, flags, *rest = rule(defaultdict(float, prepare(**options)), used)
+    exact = rest[0] if rest else ()
+    kind = _rule_type(dtype, len(exact), len(numbers), len(flags))
+    return np.array((*exact, *numbers, *flags), kind)[()]
 
 
-# The fields of the structs in kernels/optim.cu: numbers, then flags.
+# The fields of the structs in kernels/optim.cu.
 def _sgd(o: Options, used: Used) -> Fields:
     numbers = o["lr"], o["momentum"], 1 - o["dampening"], o["weight_decay"]
     return numbers, (o["nesterov"], o["maximize"], o["first"], False)
@@ -93,14 +96,25 @@ def _rmsprop(o: Options, used: Used) -> Fields:
 def _adam(o: Options, used: Used) -> Fields:
     of_means = o["beta2"], 1 - o["beta1"], 1 - o["beta2"]
     numbers = o["size"], o["eps"], *of_means, o["keep"], o["weight_decay"]
-    return numbers, (used[2], o["maximize"], False)
+    of_step = o["lr"], o["plain_eps"], o["step"], _log(o["beta1"]), _log(o["beta2"])
+    return numbers, (used[2], o["maximize"], False), of_step
+
+
+def _adam_options(**options: Any) -> dict[str, Any]:
+    """Those of the CPU, and what they were made of: for a step before which some were skipped."""
+    made_of = {"lr": options["lr"], "plain_eps": options["eps"], "step": options["step"]}
+    return adam_options(**options) | made_of
+
+
+def _log(x: float) -> float:
+    return log(x) if x else -inf
 
 
 # ---------------------------------------------------------------------- whole parameters
 def _dense(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., None]:
     """The launch of a rule for whole parameters. Its columns: parameters, states, gradients."""
 
-    def launch(gpu: Gpu, *columns: Arrays, **options: Any) -> None:
+    def launch(gpu: Gpu, *columns: Arrays, skip: Array | None = None, **options: Any) -> None:
         *written, grads = columns
         rows = []
         for i, g in enumerate(grads):
@@ -109,10 +123,16 @@ def _dense(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., None
                 rows.append((changed, _gradient(gpu, g, changed[0])))
         used = tuple([len(column) > 0 for column in written[1:]])
         chosen = gpu.numbers(partial(_struct, rule, written[0][0].dtype, used, prepare), options)
-        for i in range(0, len(rows), MAX_TENSORS):
-            _change_some(gpu, name, rows[i : i + MAX_TENSORS], chosen)
+        _change(gpu, name, rows, (*chosen, NULL if skip is None else skip))
 
     return launch
+
+
+def _change(
+    gpu: Gpu, name: str, rows: list[tuple[list[Array | None], Array]], args: tuple[Any, ...]
+) -> None:
+    for i in range(0, len(rows), MAX_TENSORS):
+        _change_some(gpu, name, rows[i : i + MAX_TENSORS], args)
 
 
 def _gradient(gpu: Gpu, g: Array, p: Any) -> Array:
@@ -123,7 +143,7 @@ def _change_some(
     gpu: Gpu,
     name: str,
     rows: list[tuple[list[Array | None], Array]],
-    chosen: tuple[Any, np.uint64],
+    args: tuple[Any, ...],
 ) -> None:
     dtype = rows[0][1].dtype
     copies: list[tuple[Array, Array]] = []
@@ -145,7 +165,7 @@ def _change_some(
     sizes, chunks = _sizes(tuple([g.size for _, g in rows]))
     table = np.ndarray((), TABLE, addresses + sizes)[()]
     grid = gpu.blocks(chunks, per_block=1)
-    gpu.launch("optim", name, dtype, grid, (THREADS,), (table, *chosen))
+    gpu.launch("optim", name, dtype, grid, (THREADS,), (table, *args))
     for copy, original in copies:
         gpu.copy(copy, original)
 
@@ -216,11 +236,17 @@ def _change_rows_of(
 
 # ---------------------------------------------------------------------- gradients
 def _sum_squares(gpu: Gpu, *grads: Array, out: Array | None = None) -> Array:
-    parts = gpu.empty((len(grads),), np.result_type(*[g.dtype for g in grads]))
+    dtype = joint_dtype(grads)
+    wide = FLOAT32 if dtype in HALVES else dtype
+    parts = gpu.empty((len(grads),), wide)
     for i, g in enumerate(grads):
+        if g.dtype in HALVES:  # a square would soon overflow
+            g = gpu.converted(g, FLOAT32)
         square = ELEMENTWISE["mul"](gpu, g, g)
         REDUCTIONS["sum"](gpu, square, None, out=parts[i : i + 1].reshape(()))
-    return REDUCTIONS["sum"](gpu, parts, None, out=out)
+    if wide == dtype:
+        return REDUCTIONS["sum"](gpu, parts, None, out=out)
+    return gpu.result(gpu.converted(REDUCTIONS["sum"](gpu, parts, None), dtype), out)
 
 
 def _fill_all_(gpu: Gpu, grads: Arrays, *, value: float) -> None:
@@ -244,7 +270,30 @@ def _replace(gpu: Gpu, op: str, x: Array, y: Any) -> None:
     ELEMENTWISE[op](gpu, x, y, out=x)
 
 
+def _unscale_all_(gpu: Gpu, grads: Arrays, found: Arrays, scale: Arrays) -> None:
+    by_dtype: dict[Any, list[tuple[list[Array | None], Array]]] = {}
+    for g in grads:
+        if g.size:
+            by_dtype.setdefault(g.dtype, []).append(([g], g))
+    for rows in by_dtype.values():
+        _change(gpu, "unscale", rows, (found[0], scale[0]))
+
+
+def _update_scale_(
+    gpu: Gpu, state: Arrays, skips: Arrays, *, growth: float, backoff: float, interval: int
+) -> None:
+    table = np.zeros((), TABLE)
+    if len(skips) > MAX_TENSORS:
+        raise RuntimeError(f"update: a GradScaler serves up to {MAX_TENSORS} optimizers")
+    table["param"][: len(skips)] = [s.data.ptr for s in skips]
+    table["tensors"] = len(skips)
+    args = (table[()], state[0], np.float32(growth), np.float32(backoff), np.float32(interval))
+    gpu.launch("optim", "update_scale", FLOAT32, (1,), (1,), args)
+
+
 OPTIMIZERS: KernelTable = {
+    "unscale_all_": _unscale_all_,
+    "update_scale_": _update_scale_,
     "sum_squares": _sum_squares,
     "fill_all_": _fill_all_,
     "scale_all_": _scale_all_,
@@ -252,7 +301,7 @@ OPTIMIZERS: KernelTable = {
     "sgd_": _dense("sgd", _sgd),
     "adagrad_": _dense("adagrad", _adagrad),
     "rmsprop_": _dense("rmsprop", _rmsprop),
-    "adam_": _dense("adam", _adam, adam_options),
+    "adam_": _dense("adam", _adam, _adam_options),
     "sgd_rows_": _sparse("sgd_rows", _sgd),
     "adagrad_rows_": _sparse("adagrad_rows", _adagrad),
     "adam_rows_": _sparse("adam_rows", _adam, partial(adam_options, sparse=True)),

@@ -22,7 +22,7 @@ from minitorch.backend.cuda.gpu import (
 )
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
-from minitorch.core.dtypes import Array
+from minitorch.core.dtypes import KINDS, Array
 
 HELD = 2048  # bytes of a short row, in the type of computing, that a warp holds in registers
 CACHE = 32768  # bytes of shared memory for the elements of a tile
@@ -104,7 +104,7 @@ _STATE = 24  # bytes that hold any op's state
 
 def _whole(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of sums: floats keep theirs, integers and bools give int64."""
-    return dtype if dtype.kind == "f" else np.dtype(np.int64)
+    return dtype if KINDS[dtype] == "f" else np.dtype(np.int64)
 
 
 def _same(dtype: np.dtype[Any]) -> np.dtype[Any]:

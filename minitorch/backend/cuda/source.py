@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cuda.elementwise import fill, number_of
+from minitorch.backend.cuda.elementwise import fill, wide_number_of
 from minitorch.backend.cuda.gpu import Array, Dims, Gpu, KernelTable
 from minitorch.backend.cuda.sort import argsort
 from minitorch.core.dtypes import FLOAT64
@@ -112,7 +112,7 @@ def _dropout(
 ) -> Array:
     x = gpu.contiguous(x)
     y = gpu.empty(x.shape, x.dtype)
-    factors = (number_of(x.dtype, 1 - p), number_of(x.dtype, 1 / (1 - p)))
+    factors = (wide_number_of(x.dtype, 1 - p), wide_number_of(x.dtype, 1 / (1 - p)))
     _draw(gpu, "dropout", y, y.size, _word(x.dtype), (x, *factors), (seed, offset))
     return gpu.result(y, out)
 

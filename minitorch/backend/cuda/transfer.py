@@ -31,8 +31,11 @@ def from_host(gpu: Gpu, array: np.ndarray, index: int, non_blocking: bool = Fals
             _keep(gpu, array)
             return result
         source = np.ascontiguousarray(array)  # never 0-d: CuPy fills those, and makes 0 of -0
+        if source.dtype.kind == "V":  # CuPy takes no bfloat16 from the host
+            source = source.view(np.uint16)
         # CuPy reads pinned memory in the order of the stream, other memory at once.
-        return gpu.xp.asarray(source, blocking=is_pinned(source)).reshape(array.shape)
+        result = gpu.xp.asarray(source, blocking=is_pinned(source)).reshape(array.shape)
+        return result if source.dtype == array.dtype else result.view(array.dtype)
 
 
 def to_host(gpu: Gpu, array: Array, non_blocking: bool = False) -> np.ndarray:

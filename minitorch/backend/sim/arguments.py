@@ -16,6 +16,7 @@ from minitorch.backend.sim.build import Param
 from minitorch.backend.sim.cuda import memory
 from minitorch.backend.sim.driver import SimError
 from minitorch.backend.sim.machine import current_device
+from minitorch.core.dtypes import HALVES
 
 # The compiler's letter for a type of elements, by NumPy's.
 LETTERS = {"f": "f", "i": "i", "u": "u", "b": "?"}
@@ -69,7 +70,7 @@ def _array(param: Param, array: ndarray, device: int) -> bytes:
 
 
 def _may_point_to(param: Param, dtype: np.dtype[Any]) -> bool:
-    if dtype == np.float16:
+    if dtype in HALVES:
         return param.pointee_size == 2 and param.pointee in "hs"
     if param.pointee in LETTERS.values():
         return bool(LETTERS[dtype.kind] == param.pointee and dtype.itemsize == param.pointee_size)
@@ -91,7 +92,7 @@ def _struct(param: Param, struct: np.void) -> bytes:
 def _scalar(param: Param, scalar: np.generic, device: int) -> bytes:
     if param.kind == "p":
         return _pointer(param, scalar, device)
-    letter = "h" if scalar.dtype == np.float16 else LETTERS.get(scalar.dtype.kind, "")
+    letter = "h" if scalar.dtype in HALVES else LETTERS.get(scalar.dtype.kind, "")
     if (letter, scalar.dtype.itemsize) != (param.kind, param.size):
         raise _Mismatch(f"{scalar} of type {scalar.dtype}")
     return scalar.tobytes()

@@ -303,6 +303,25 @@ def test_doubles_are_rounded_to_halves_once():
     assert_same(given, x.astype(np.float16))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bfloat16_to_and_from_other_dtypes(dtype):
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    bits = bits[(bits & 0x7FFF == 0) | (bits & 0x7F80 > 0)].view("bfloat16")  # no subnormal ones
+    single = bits.astype(np.float32)
+    x = sample(dtype)
+    if dtype == "float32":  # between two neighbours, and just beside the middle
+        words = (np.arange(1 << 16, dtype=np.uint32) << 16)[:, None] + np.array(
+            [0, 0x7FFF, 0x8000, 0x8001], np.uint32
+        )
+        x = words.view(np.float32)
+        x = x[~np.isnan(x) & ((np.abs(x) > 1e-37) | (x == 0))]
+    with np.errstate(all="ignore"):
+        given = SIM["cast"](put(bits), np.dtype(dtype), source=bits.dtype)
+        assert_same(given, single.astype(dtype), 0)
+        given = SIM["cast"](put(x), np.dtype("bfloat16"), source=x.dtype).get()
+        np.testing.assert_array_equal(given.view(np.uint16), x.astype("bfloat16").view(np.uint16))
+
+
 # ------------------------------------------------------------------ out=, overlaps
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int64"])
 @pytest.mark.parametrize("layout", ["contiguous", "transposed", "stepped", "reversed"])

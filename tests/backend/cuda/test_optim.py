@@ -16,8 +16,8 @@ except RuntimeError:
 
 CPU = backend.named("cpu").kernels
 SIM = backend.named("sim").kernels
-FLOATS = ["float16", "float32", "float64"]
-TOLERANCE = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-13}
+FLOATS = ["float16", "bfloat16", "float32", "float64"]
+TOLERANCE = {"float16": 4e-3, "bfloat16": 3.2e-2, "float32": 2e-6, "float64": 1e-13}
 STEP = {"lr": 0.1, "maximize": False}
 BETAS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "step": 3}
 # op, which of its states are used, options
@@ -190,6 +190,7 @@ def test_states_of_another_dtype():
         ("fill_all_", [], {"value": 0}),
         ("scale_all_", [[np.asarray(0.5, np.float32)]], {}),
         ("clamp_all_", [], {"min": -0.5, "max": 0.25}),
+        ("unscale_all_", [[np.zeros(2, np.float32)], [np.array([4, 0], np.float32)]], {}),
     ],
 )
 def test_gradients_are_changed_in_place(name, more, options, dtypes):
@@ -204,7 +205,9 @@ def test_gradients_are_changed_in_place(name, more, options, dtypes):
         np.testing.assert_array_equal(a.get(), b)
 
 
-@pytest.mark.parametrize("dtypes", [["float16"] * 2, ["float32"] * 2, ["float32", "float64"]])
+@pytest.mark.parametrize(
+    "dtypes", [["float16"] * 2, ["bfloat16"] * 2, ["float32"] * 2, ["float32", "float64"]]
+)
 def test_sums_of_squares(dtypes):
     rng = np.random.default_rng(0)
     grads = [rng.normal(size=s).astype(d) for s, d in zip([(5, 70), ()], dtypes)]

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 import minitorch
-from minitorch import backend, nn, optim
+from minitorch import amp, backend, nn, optim
 from minitorch.backend.cuda_sources import SUFFIXES, files
 from minitorch.core.dispatch import REGISTRY
 from minitorch.nn import recurrence
@@ -68,6 +68,14 @@ def gradients(change):
     change([p])
 
 
+def scaled_step():
+    p = ones(3, requires_grad=True)
+    optimizer, scaler = optim.SGD([p], lr=0.1), amp.GradScaler("sim")
+    scaler.scale(p.sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+
+
 linear = partial(F.linear, weight=ones(2, 4), bias=ones(2, requires_grad=True))
 cross_entropy = partial(F.cross_entropy, target=rows())
 logistic = partial(F.binary_cross_entropy_with_logits, target=ones(3, 4))
@@ -97,6 +105,8 @@ WORK = {
     "clamp_all_": partial(gradients, lambda ps: nn.utils.clip_grad_value_(ps, 0.5)),
     "scale_all_": partial(gradients, lambda ps: nn.utils.clip_grad_norm_(ps, 0.5)),
     "fill_all_": partial(gradients, lambda ps: optim.SGD(ps).zero_grad(set_to_none=False)),
+    "unscale_all_": scaled_step,
+    "update_scale_": scaled_step,
     "max_dim": lambda: ones(3, 4).max(1),
     "min_dim": lambda: ones(3, 4).min(0),
     "copy_": lambda: ones(3).copy_(ones(3)),
