@@ -18,7 +18,7 @@ import numpy as np
 from minitorch.backend.cuda import installed
 from minitorch.backend.cuda.strides import batch_steps, merge
 from minitorch.backend.precision import get_float32_matmul_precision
-from minitorch.core.dtypes import FLOAT32, FLOAT64
+from minitorch.core.dtypes import ARRAY_DTYPES, FLOAT32, FLOAT64
 
 if TYPE_CHECKING:
     from minitorch.backend.cuda.gpu import Gpu
@@ -41,7 +41,8 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    np.dtype("float16"): Format(2, 68, FLOAT32),
+    ARRAY_DTYPES["float16"]: Format(2, 68, FLOAT32),
+    ARRAY_DTYPES["bfloat16"]: Format(14, 68, FLOAT32),
     FLOAT32: Format(0, 68, FLOAT32),
     FLOAT64: Format(1, 70, FLOAT64),
 }

@@ -20,6 +20,7 @@ from minitorch.backend.sim.cuda import memory
 from minitorch.backend.sim.cuda.stream import current_queue, get_current_stream
 from minitorch.backend.sim.driver import Record, SimError
 from minitorch.backend.sim.machine import current_device
+from minitorch.core.dtypes import ARRAY_DTYPES
 
 __all__ = [
     "Epilogue",
@@ -255,6 +256,7 @@ _TYPES: dict[int, tuple[np.dtype[Any], dict[int, int]]] = {
     0: (np.dtype(np.float32), {68: 0, _TF32: 0}),
     1: (np.dtype(np.float64), {70: 1}),
     2: (np.dtype(np.float16), {68: 0}),
+    14: (ARRAY_DTYPES["bfloat16"], {68: 0}),
 }
 
 

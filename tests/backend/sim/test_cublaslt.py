@@ -72,7 +72,8 @@ def test_nvidia_s_types_have_our_numbers(real):
 
     for dtype, form in cublaslt.FORMATS.items():
         bits = 8 * dtype.itemsize
-        assert CudaDataType(form.data).name == f"CUDA_R_{bits}F"
+        kind = "BF" if dtype == "bfloat16" else "F"
+        assert CudaDataType(form.data).name == f"CUDA_R_{bits}{kind}"
         assert ComputeType(form.compute).name == f"COMPUTE_{max(32, bits)}F"
         assert cublaslt.FORMATS[form.sums].data == (1 if bits == 64 else 0)
     assert ComputeType(cublaslt._TF32).name == "COMPUTE_32F_FAST_TF32"
