@@ -14,6 +14,7 @@ from tests.referee import (
     FLOATS,
     LAYOUTS,
     TOLERANCE,
+    array,
     compare,
     draw_array,
     is_floating,
@@ -80,6 +81,16 @@ def test_activations(name, dtype):
             a = np.where(np.isinf(a), 1, a).astype(dtype)
         compare(call, a, grad=not special)
     compare(call, np.array([-800.0, -30, 0, 19.9, 20.1, 800], dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "name", ["exp", "log1p", "rsqrt", "sigmoid", "softplus", "gelu", "erf", "tanh"]
+)
+def test_halves_are_computed_in_float32_and_rounded_once(name, dtype):
+    x = np.linspace(0.01, 6, 997).astype(dtype)
+    expected = getattr(minitorch, name)(ours(x).float()).to(ours(x).dtype)
+    np.testing.assert_array_equal(array(getattr(minitorch, name)(ours(x))), array(expected))
 
 
 def test_activations_with_options():
