@@ -1,5 +1,6 @@
 // Bias and activation of a linear layer, both ways; softmax cross-entropy with its gradient.
 #include "activation.cuh"
+#include "columns.cuh"
 #include "rows.cuh"
 #if MT_FLOATING
 
@@ -37,19 +38,6 @@ KERNEL(bias_activation)(T* x, T* out, const T* bias, i64 n, i64 columns, int act
 }
 
 // ------------------------------------------------------------------ linear, backward
-constexpr int WIDE = 32, HIGH = 16;  // a block's threads: columns and rows
-
-// The sum over a block's rows of threads, for its columns, in the first row; in a fixed order.
-__device__ __forceinline__ Acc sum_down(Acc value) {
-    __shared__ Acc values[HIGH][WIDE];
-    values[threadIdx.y][threadIdx.x] = value;
-    __syncthreads();
-    Acc total = 0;
-    if (threadIdx.y == 0)
-#pragma unroll
-        for (int i = 0; i < HIGH; i++) total += values[i][threadIdx.x];
-    return total;
-}
 // dz = g times the activation's derivative (not written where null), and its sums over the rows:
 // into sums, or (blockIdx.y of gridDim.y parts of the rows) into parts[blockIdx.y].
 KERNEL(activation_backward)(
@@ -77,82 +65,6 @@ KERNEL(sum_parts)(T* sums, const Acc* parts, i64 rows, i64 columns) {
         for (i64 row = threadIdx.y; row < rows; row += HIGH) total += parts[row * columns + column];
     total = sum_down(total);
     if (threadIdx.y == 0 && column < columns) sums[column] = T(total);
-}
-
-// ------------------------------------------------------------------ layer norm
-// A block for each row of `columns` elements: hat has mean 0 and variance 1, scale is the
-// 1 / deviation that it was multiplied by, out = hat * weight + bias.
-KERNEL(layer_norm)(
-    T* out, T* hat, C* scale, const T* x, const T* weight, const T* bias, i64 rows, i64 columns,
-    double eps
-) {
-    __shared__ C scratch[32];
-    for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {
-        const i64 start = row * columns;
-        C total = 0;
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) total += C(x[start + i]);
-        const C mean = block_reduce<Sum>(total, scratch) / C(columns);
-        C squares = 0, left = 0;
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C centred = C(x[start + i]) - mean;
-            squares += centred * centred;
-            left += centred;
-        }
-        const C rest = block_reduce<Sum>(left, scratch) / C(columns);  // of a mean that was rounded
-        const C variance = block_reduce<Sum>(squares, scratch) / C(columns) - rest * rest;
-        const C factor = 1 / M(sqrt)(variance + C(eps));
-        if (threadIdx.x == 0) scale[row] = factor;
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C value = (C(x[start + i]) - mean - rest) * factor;
-            hat[start + i] = T(value);
-            out[start + i] = T(value * C(weight[i]) + C(bias[i]));
-        }
-    }
-}
-// dx = (h - mean(h) - hat * mean(h * hat)) * scale with h = g * weight, means over a row.
-KERNEL(layer_norm_backward)(
-    T* dx, const T* g, const T* hat, const C* scale, const T* weight, i64 rows, i64 columns
-) {
-    __shared__ C scratch[32];
-    for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {
-        const i64 start = row * columns;
-        C total = 0, along = 0;
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C h = C(g[start + i]) * C(weight[i]);
-            total += h;
-            along += h * C(hat[start + i]);
-        }
-        total = block_reduce<Sum>(total, scratch) / C(columns);
-        along = block_reduce<Sum>(along, scratch) / C(columns);
-        const C factor = scale[row];
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C h = C(g[start + i]) * C(weight[i]);
-            dx[start + i] = T((h - total - C(hat[start + i]) * along) * factor);
-        }
-    }
-}
-// Sums over the rows of g * hat and of g: into dw and db (either may be null), or into parts as
-// `activation_backward` does.
-KERNEL(layer_norm_sums)(
-    T* dw, T* db, Acc* parts_w, Acc* parts_b, const T* g, const T* hat, i64 rows, i64 columns
-) {
-    const i64 column = (i64)blockIdx.x * WIDE + threadIdx.x;
-    Acc of_w = 0, of_b = 0;
-    if (column < columns)
-        for (i64 row = blockIdx.y * HIGH + threadIdx.y; row < rows; row += gridDim.y * HIGH) {
-            const C value = C(g[row * columns + column]);
-            of_w += value * C(hat[row * columns + column]);
-            of_b += value;
-        }
-    of_w = sum_down(of_w);
-    __syncthreads();  // the second sum goes through the same shared memory
-    of_b = sum_down(of_b);
-    if (threadIdx.y == 0 && column < columns) {
-        if (dw) dw[column] = T(of_w);
-        if (db) db[column] = T(of_b);
-        if (parts_w) parts_w[blockIdx.y * columns + column] = of_w;
-        if (parts_b) parts_b[blockIdx.y * columns + column] = of_b;
-    }
 }
 
 // ------------------------------------------------------------------ cross entropy

@@ -148,38 +148,110 @@ KERNEL(adam)(Table table, Adam rule, const Adam* dynamic, const float* skip) {
     change_all(table, chosen(rule, dynamic), skip);
 }
 
-// ------------------------------------------------------------------ scaled gradients
-// Gradients, of which the table has the addresses as parameters, divided by *scale; *found becomes 1
-// where an element is not finite.
-template <int G>
-__device__ __forceinline__ bool multiply(T* g, C factor) {
-    Group<T, G> values = load_group<G>(g);
-    bool finite = true;
-#pragma unroll
-    for (int j = 0; j < G; j++) {
-        const C value = C(values.v[j]) * factor;
-        finite = finite && value - value == 0;
-        values.v[j] = T(value);
-    }
-    store_group<G>(g, values);
-    return finite;
-}
-KERNEL(unscale)(Table table, float* found, const float* scale) {
-    const C factor = C(1.0 / *scale);
-    bool finite = true;
+// ------------------------------------------------------------------ gradients
+// f(x) for each element of the tensors of which the table has the addresses as parameters; writes:
+// it takes the place of x.
+template <bool writes, class F>
+__device__ __forceinline__ void each_element(const Table& table, const F& f) {
     for (int chunk = blockIdx.x; chunk < table.first[table.tensors]; chunk += gridDim.x) {
         int k = 0;
         while (chunk >= table.first[k + 1]) k++;
         const i64 begin = (i64)(chunk - table.first[k]) * CHUNK;
         const i64 end = begin + CHUNK < table.n[k] ? begin + CHUNK : table.n[k];
-        T* g = (T*)table.param[k];
-        const i64 middle = aligned(g) ? end - (end - begin) % PACK : begin;
-        for (i64 i = begin + threadIdx.x * PACK; i < middle; i += blockDim.x * PACK)
-            finite = multiply<PACK>(g + i, factor) && finite;
-        for (i64 i = middle + threadIdx.x; i < end; i += blockDim.x)
-            finite = multiply<1>(g + i, factor) && finite;
+        T* const x = (T*)table.param[k] + begin;
+        const int n = int(end - begin), packs = aligned(x) ? n / PACK : 0;
+        for (int p = threadIdx.x; p < packs; p += blockDim.x) {
+            Group<T, PACK> group = load_group<PACK>(x + p * PACK);
+#pragma unroll
+            for (int j = 0; j < PACK; j++) {
+                const C result = f(C(group.v[j]));
+                if (writes) group.v[j] = T(result);
+            }
+            if (writes) store_group<PACK>(x + p * PACK, group);
+        }
+        for (int i = packs * PACK + threadIdx.x; i < n; i += blockDim.x) {
+            const C result = f(C(x[i]));
+            if (writes) x[i] = T(result);
+        }
     }
+}
+KERNEL(fill_all)(Table table, C value) {
+    each_element<true>(table, [&](C) { return value; });
+}
+KERNEL(clamp_all)(Table table, C least, C most) {
+    each_element<true>(table, [&](C g) { return g < least ? least : g > most ? most : g; });  // nan stays
+}
+// Scales gradients of this norm to one of at most `limit`.
+KERNEL(clip_all)(Table table, const T* norm, C limit) {
+    C factor = limit / (C(*norm) + C(1e-6));
+    if (factor > 1) factor = 1;
+    each_element<true>(table, [&](C g) { return g * factor; });
+}
+// Divides by *scale; *found becomes 1 where an element is not finite.
+KERNEL(unscale)(Table table, float* found, const float* scale) {
+    const C factor = C(1.0 / *scale);
+    bool finite = true;
+    each_element<true>(table, [&](C g) {
+        const C value = g * factor;
+        finite = finite && value - value == 0;
+        return value;
+    });
     if (!finite) atomicExch(found, 1.0f);
+}
+// The norm of all elements, (sum |x|^p)^(1/p), the largest or the smallest |x|. Each block writes its
+// part; the last block of the last launch combines those of all launches.
+enum Order { POWER, ONE, TWO, LARGEST, SMALLEST };  // ORDERS in minitorch/backend/cuda/optim.py
+struct Norm {
+    u64 out, parts, tickets;  // T*, double*, u32*: zero between launches
+    double power;
+    int order, before, all, pad;  // parts of the launches before this one; of all, in the last one
+};
+struct Larger {
+    template <class V> static __device__ __forceinline__ V start() { return V(0); }
+    template <class V> static __device__ __forceinline__ V combine(V a, V b) { return b > a || b != b ? b : a; }
+};
+struct Smaller {
+    template <class V> static __device__ __forceinline__ V start() { return infinity(V()); }
+    template <class V> static __device__ __forceinline__ V combine(V a, V b) { return b < a || b != b ? b : a; }
+};
+template <class V> __device__ __forceinline__ V combined(int order, V a, V b) {
+    return order == LARGEST ? Larger::combine(a, b) : order == SMALLEST ? Smaller::combine(a, b) : a + b;
+}
+template <class V> __device__ __forceinline__ V reduced(int order, V v, V* scratch) {
+    if (order == LARGEST) return block_reduce<Larger>(v, scratch);
+    if (order == SMALLEST) return block_reduce<Smaller>(v, scratch);
+    return block_reduce<Sum>(v, scratch);
+}
+KERNEL(norm_all)(Table table, const Norm job) {
+    __shared__ C scratch[32];
+    __shared__ double wide[32];
+    __shared__ bool last;
+    C found = job.order == SMALLEST ? infinity(C()) : C(0);
+    each_element<false>(table, [&](C g) {
+        C x = g < 0 ? -g : g;
+        if (job.order == TWO) x *= x;
+        else if (job.order == POWER) x = C(pow(double(x), job.power));
+        found = combined(job.order, found, x);
+        return x;
+    });
+    found = reduced(job.order, found, scratch);
+    double* const parts = (double*)job.parts;
+    if (threadIdx.x == 0) {
+        parts[job.before + blockIdx.x] = double(found);
+        __threadfence();
+        last = atomicAdd((u32*)job.tickets, 1u) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (!last) return;
+    if (threadIdx.x == 0) *(u32*)job.tickets = 0;
+    if (!job.all) return;
+    __threadfence();
+    double total = job.order == SMALLEST ? infinity(double()) : 0.0;
+    for (int i = threadIdx.x; i < job.all; i += blockDim.x) total = combined(job.order, total, parts[i]);
+    total = reduced(job.order, total, wide);
+    if (job.order == TWO) total = sqrt(total);
+    else if (job.order == POWER) total = pow(total, 1 / job.power);
+    if (threadIdx.x == 0) *(T*)job.out = T(C(total));
 }
 #ifdef MT_f32  // no element type is needed: one will do
 // state: the scale, and the steps since it changed. The table has the addresses of `skip` of all

@@ -6,6 +6,7 @@ forward mode and higher order go through it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from minitorch import autocasting, random
@@ -13,6 +14,7 @@ from minitorch.backend.cpu.fused import ACTIVATIONS
 from minitorch.core import dispatch, families
 from minitorch.core.dtypes import FLOAT32, KINDS, Array
 from minitorch.core.grad_mode import enable_grad
+from minitorch.core.tape import count_change
 from minitorch.core.tensor import Node, Tensor, tensor_of
 from minitorch.operands import conversion, same_device
 from minitorch.ops import elementwise
@@ -20,7 +22,15 @@ from minitorch.ops.elementwise import bce_with_logits
 from minitorch.ops.linalg import matmul
 from minitorch.ops.reduce import centre
 
-__all__ = ["bce_with_logits_loss", "cross_entropy", "dropout", "layer_norm", "linear", "normalized"]
+__all__ = [
+    "batch_norm",
+    "bce_with_logits_loss",
+    "cross_entropy",
+    "dropout",
+    "layer_norm",
+    "linear",
+    "normalized",
+]
 
 _ACTIVATIONS: dict[str, Any] = {name: getattr(elementwise, name, None) for name in ACTIVATIONS}
 
@@ -49,28 +59,45 @@ def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reductio
     return total if reduction == "sum" else total / (~ignored).sum()
 
 
-def _linear_parts(node: Node) -> Node:
-    """A layer and its activation as two calls: the second one's node, with the first one's below.
+def _parts_of(name: str) -> Any:
+    """The `parts` of the op `name`, a layer with an activation and dropout behind it: their calls.
 
-    After backward only their names are left; a node whose tensors changed in place stays one node.
+    They give the last one's node, with the others below. After backward only their names are left;
+    a node whose tensors changed in place stays one node.
     """
-    activation = node.params["activation"]
-    function = _ACTIVATIONS[activation]
-    if function is None:
-        return node
-    if node.saved is None:
-        below = Node(node.op, node.parents, None, {"activation": "none"}, node.shape)
-        return Node(dispatch.REGISTRY[activation], (below,), None, None, node.shape)
-    try:
-        inputs = node.op.inputs(node)
-    except RuntimeError:
-        return node
-    with enable_grad():
-        last: Node = function(_linear(*inputs, activation="none")).node
-    return last
+
+    def parts(node: Node) -> Node:
+        given = node.params
+        behind = {given["activation"]: _ACTIVATIONS[given["activation"]]}
+        if given.get("p"):
+            drop = {key: given[key] for key in _NO_DROPOUT}
+            behind["dropout"] = partial(_dropout, **drop)
+        behind.pop("none", None)
+        if not behind:
+            return node
+        alone = {**given, "activation": "none"}
+        if "p" in alone:
+            alone["p"] = 0.0
+        if node.saved is None:
+            freed = Node(node.op, node.parents, None, alone, node.shape)
+            for op in behind:
+                freed = Node(dispatch.REGISTRY[op], (freed,), None, None, node.shape)
+            return freed
+        try:
+            inputs = node.op.inputs(node)
+        except RuntimeError:
+            return node
+        with enable_grad():
+            result = _LAYERS[name](*inputs, **alone)
+            for function in behind.values():
+                result = function(result)
+        assert result.node is not None
+        return result.node
+
+    return parts
 
 
-_linear = families.fused("linear", _linear_reference, 3, _linear_parts)
+_linear = families.fused("linear", _linear_reference, 3, _parts_of("linear"))
 _cross_entropy = families.fused("cross_entropy", _cross_entropy_reference, 1)
 
 
@@ -178,6 +205,109 @@ def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tenso
     """
     same_device("layer_norm", (input, weight, bias))
     return _layer_norm(input, weight, bias, eps=eps)
+
+
+# ---------------------------------------------------------------------- batch norm
+def _channels(values: Tensor, x: Tensor) -> Tensor:
+    """Values of the channels, (C,), for x of (N, C, *)."""
+    return values.reshape((1, -1) + (1,) * (x.ndim - 2))
+
+
+def _batch_norm_reference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    activation: str,
+    p: float,
+    seed: int,
+    offset: int,
+    memo: list[Any],
+    **running: Any,
+) -> Tensor:
+    dims = (0, *range(2, x.ndim))
+    centred = centre(x, dims)
+    hat = centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
+    result = _activate(hat * _channels(weight, x) + _channels(bias, x), activation)
+    return _dropout(result, p=p, seed=seed, offset=offset, memo=memo) if p else result
+
+
+def _batch_norm_eval_reference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    eps: float,
+    activation: str,
+) -> Tensor:
+    hat = (x - _channels(mean, x)) * (_channels(var, x) + eps).rsqrt()
+    return _activate(hat * _channels(weight, x) + _channels(bias, x), activation)
+
+
+_batch_norm = families.fused("batch_norm", _batch_norm_reference, 3, _parts_of("batch_norm"))
+_batch_norm_eval = families.fused(
+    "batch_norm_eval", _batch_norm_eval_reference, 5, _parts_of("batch_norm_eval")
+)
+_NO_DROPOUT: dict[str, Any] = {"p": 0.0, "seed": 0, "offset": 0, "memo": []}
+_AT_ONCE = 1 << 18  # elements; for more, drawing them thread by thread costs more than a launch
+_NO_RUNNING = {"mean": None, "var": None, "count": None, "momentum": 0.0}
+_LAYERS: dict[str, families.TensorFunction] = {
+    "linear": _linear,
+    "batch_norm": lambda *xs, **params: _batch_norm(*xs, **{**params, **_NO_RUNNING}),
+    "batch_norm_eval": _batch_norm_eval,
+}
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    training: bool,
+    momentum: float | None,
+    eps: float,
+    activation: str = "none",
+    count: Tensor | None = None,
+    p: float = 0.0,
+) -> Tensor:
+    """activation((x - mean) / sqrt(variance + eps) * weight + bias), by channel (N, C, *).
+
+    training: mean and variance are the input's, and the running ones, where given, move to them by
+    momentum; else they are the running ones. count, the number of batches, is counted up in
+    training, or read where momentum is None: it then moves them by 1 / count. All of one
+    floating-point dtype and on one device. p: of dropout behind it, in training.
+    """
+    running = [t for t in (running_mean, running_var, count) if t is not None]
+    same_device("batch_norm", (input, weight, bias, *running))
+    if not training:
+        assert running_mean is not None and running_var is not None
+        return _batch_norm_eval(
+            input, weight, bias, running_mean, running_var, eps=eps, activation=activation
+        )
+    drop = _NO_DROPOUT
+    if p and input.numel() <= _AT_ONCE:
+        drop = {"p": p, **random.reserve("dropout", input.shape, input.dtype), "memo": []}
+    arrays = [None if t is None else t.array for t in (running_mean, running_var, count)]
+    mean, var, batches = arrays
+    result = _batch_norm(
+        *(input, weight, bias),
+        mean=mean,
+        var=var,
+        count=batches,
+        momentum=momentum,
+        eps=eps,
+        activation=activation,
+        **drop,
+    )
+    if result.node is not None:  # the backward pass reads no running statistics
+        for name in _NO_RUNNING:
+            del result.node.params[name]
+    for t in running:
+        if t is not count or momentum is not None:
+            count_change(t)
+    return dropout(result, p) if p and not drop["p"] else result
 
 
 # ---------------------------------------------------------------------- dropout

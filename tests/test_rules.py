@@ -67,7 +67,7 @@ ARGUMENTS = {
     "check_unit": ((X,), {"what": "test"}),
     "searchsorted": ((X[0], Y), {}),
     "matmul": ((X, Y.T), {}),
-    "sum_squares": ((X, Y), {}),
+    "norm_all": ((X, Y), {"order": 2.0}),
     "dropout": ((X,), {"p": 0.3, "seed": 1, "offset": 2, "memo": []}),
 }  # fmt: skip
 # Kernels that do not allocate one result of their own: nothing to write into.

@@ -58,6 +58,9 @@ VECTORISED: dict[str, tuple[str, ...]] = {
     "*_packed_*": BOTH,
     "fused:bias_activation_*": BOTH,
     "optim:*_rows_*": NEITHER,
+    "optim:norm_all_*": LOADS,
+    "optim:fill_all_f64": NEITHER,  # sm_75: two stores of 64 bits
+    "optim:fill_all_*": STORES,
     "optim:update_scale_*": NEITHER,
     "optim:*": BOTH,
 }

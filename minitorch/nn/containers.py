@@ -11,7 +11,7 @@ from minitorch.core import dispatch
 from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
-from minitorch.nn.layers import Linear
+from minitorch.nn.layers import BatchNorm1d, Dropout, Linear
 from minitorch.nn.module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -115,37 +115,55 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         values = self.__dict__
-        fuses = not dispatch.observed and _functions(F) == _FUNCTIONS
-        linear: Any = None  # a Linear that waits for what comes after it
+        modules = []
         for name, kind in self._kinds.items():
-            if kind != "module":
-                continue
-            module = values[name]
-            if linear is not None:
-                activation = _ACTIVATIONS.get(type(module))
-                if activation is not None and _untouched(module):
-                    input = fused.linear(input, linear.weight, linear.bias, activation)
-                    linear = None
-                    continue
-                input = fused.linear(input, linear.weight, linear.bias)
-                linear = None
-            if (
+            if kind == "module":
+                modules.append(values[name])
+        fuses = not dispatch.observed and _functions(F) == _FUNCTIONS
+        behind = 0  # modules whose work the one before has done
+        for i, module in enumerate(modules):
+            if behind:
+                behind -= 1
+            elif (
                 fuses
-                and type(module) is Linear
+                and type(module) in _TAKE_ALONG
                 and isinstance(input, Tensor)
                 and _untouched(module)
             ):
-                linear = module
+                activation = _activation(modules, i + 1)
+                behind = int(activation != "none")
+                if type(module) is Linear:
+                    input = fused.linear(input, module.weight, module.bias, activation)
+                else:
+                    p = _dropped(modules, i + behind + 1) if module.training else 0.0
+                    behind += p > 0
+                    input = module.forward_with(input, activation, p)
             else:
                 input = module(input)
-        return input if linear is None else fused.linear(input, linear.weight, linear.bias)
+        return input
+
+
+def _activation(modules: list[Any], i: int) -> str:
+    """The name of modules[i], if it is an activation that another kernel can do; else "none"."""
+    if i == len(modules) or type(modules[i]) not in _ACTIVATIONS or not _untouched(modules[i]):
+        return "none"
+    return _ACTIVATIONS[type(modules[i])]
+
+
+def _dropped(modules: list[Any], i: int) -> float:
+    """The p of modules[i], if it is dropout that another kernel can do; else 0."""
+    module = modules[i] if i < len(modules) else None
+    if type(module) is not Dropout or not _untouched(module):
+        return 0.0
+    return module.p if module.training and not module.inplace and module.p < 1 else 0.0
 
 
 _ACTIVATIONS = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
+_TAKE_ALONG: tuple[Any, ...] = (Linear, BatchNorm1d)  # what is behind them
 _CALL = Module.__call__
-_FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (Linear, *_ACTIVATIONS)}
+_FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (*_TAKE_ALONG, *_ACTIVATIONS, Dropout)}
 # The functions that the forwards call, which a user may have replaced.
-_functions = attrgetter("linear", *_ACTIVATIONS.values())
+_functions = attrgetter("linear", "batch_norm", "dropout", *_ACTIVATIONS.values())
 _FUNCTIONS = _functions(F)
 
 

@@ -12,11 +12,9 @@ from minitorch import autocasting, fused, ops
 from minitorch.boundary import guard
 from minitorch.core.dtypes import HALVES, KINDS, Array, float32
 from minitorch.core.dtypes import dtype as DType
-from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import ones_like, zeros_like
-from minitorch.operands import same_device
-from minitorch.ops.reduce import centre
+from minitorch.operands import result_dtype, same_device
 from minitorch.random import check_probabilities
 
 __all__ = [
@@ -166,45 +164,46 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
+    *,
+    activation: str = "none",
+    count: Tensor | None = None,
+    p: float = 0.0,
 ) -> Tensor:
     """Give every channel of `input` (N, C, *) mean 0 and variance 1 (Ioffe and Szegedy, 2015).
 
     If `training`, statistics are the batch's, and the running ones (C,), where given, move
     towards them by `momentum` (the variance unbiased); else the running ones are used.
+    Beyond PyTorch's arguments: activation, what is done with the result in the same kernel
+    ("relu", "tanh", "sigmoid" or "gelu"); p, that of dropout behind it in training; and count,
+    the number of batches so far as an int64 tensor: it is counted up in training, or, if momentum
+    is None, it has been, and 1 / count is the momentum.
     """
-    if _is_mixed(input, running_mean, weight):
-        given = running_mean, running_var, weight, bias, training, momentum, eps
-        return batch_norm(input.float(), *given).to(input.dtype)
-    shape = (1, -1) + (1,) * (input.dim() - 2)
-    if training:
-        n = input.numel() // input.shape[1] if input.shape[1] else 0
-        if n <= 1:
-            raise ValueError(
-                "Expected more than 1 value per channel when training, "
-                f"got input size {tuple(input.shape)}"
-            )
-        dims = (0, *range(2, input.dim()))
-        centred = centre(input, dims)
-        var = (centred * centred).mean(dims, keepdim=True)
-        with no_grad():
-            if running_mean is not None:
-                running_mean.lerp_(input.mean(dims), momentum)
-            if running_var is not None:
-                running_var.lerp_(var.detach().reshape(-1) * (n / (n - 1)), momentum)
-    else:
-        if running_mean is None or running_var is None:
-            raise ValueError(
-                "Expected running_mean and running_var to be defined when training=False"
-            )
-        centred = input - running_mean.reshape(shape)
-        var = running_var.reshape(shape)
-    return _affine(
-        centred * (var + eps).rsqrt(),
-        None if weight is None else weight.reshape(shape),
-        None if bias is None else bias.reshape(shape),
+    n = input.numel() // input.shape[1] if input.shape[1] else 0
+    if training and n <= 1:
+        raise ValueError(
+            "Expected more than 1 value per channel when training, "
+            f"got input size {tuple(input.shape)}"
+        )
+    if not training and (running_mean is None or running_var is None):
+        raise ValueError("Expected running_mean and running_var to be defined when training=False")
+    given = [t for t in (input, weight, bias, running_mean, running_var) if t is not None]
+    dtype = input.dtype if _one_dtype(*given) else result_dtype(given)
+    x = input.to(dtype)
+    mean = None if running_mean is None else running_mean.to(dtype)
+    var = None if running_var is None else running_var.to(dtype)
+    scale = x.new_ones(x.shape[1]) if weight is None else weight.to(dtype)
+    shift = x.new_zeros(x.shape[1]) if bias is None else bias.to(dtype)
+    if momentum is None and count is None:
+        momentum = 0.0
+    result = fused.batch_norm(
+        x, mean, var, scale, shift, training, momentum, eps, activation, count, p
     )
+    for running, moved in ((running_mean, mean), (running_var, var)):
+        if running is not None and moved is not None and moved is not running:
+            running.copy_(moved)
+    return result.to(input.dtype) if input.element_size() == 2 else result
 
 
 # ------------------------------------------------------------------ activations

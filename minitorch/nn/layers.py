@@ -290,6 +290,10 @@ class BatchNorm1d(_Affine):
         super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
+        return self.forward_with(input, "none", 0.0)
+
+    def forward_with(self, input: Tensor, activation: str, p: float) -> Tensor:
+        """The layer with an activation and dropout of `p` behind it."""
         if input.dim() not in (2, 3):
             raise ValueError(f"expected 2D or 3D input (got {input.dim()}D input)")
         if input.shape[1] != self.num_features:
@@ -297,25 +301,17 @@ class BatchNorm1d(_Affine):
                 f"BatchNorm1d: expected {self.num_features} channels, "
                 f"got input of shape {tuple(input.shape)}"
             )
+        training = self.training or self.running_mean is None
+        count = self.num_batches_tracked if self.training else None
+        if count is not None and self.momentum is None:
+            count.add_(1)
         return F.batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or self.running_mean is None,
-            self._count_batch() if self.training else 0.0,
-            self.eps,
+            *(input, self.running_mean, self.running_var, self.weight, self.bias),
+            *(training, self.momentum, self.eps),
+            activation=activation,
+            count=count,
+            p=p,
         )
-
-    def _count_batch(self) -> float:
-        """Return the weight of the new batch in the running statistics."""
-        if self.num_batches_tracked is None:
-            return 0.0  # there are none
-        self.num_batches_tracked.add_(1)
-        if self.momentum is not None:
-            return self.momentum
-        return 1.0 / float(self.num_batches_tracked.item())
 
     def extra_repr(self) -> str:
         return (

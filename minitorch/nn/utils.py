@@ -11,13 +11,13 @@ from minitorch.core import families
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
-from minitorch.creation import tensor, zeros_like
+from minitorch.creation import tensor
 from minitorch.operands import same_device
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
-_sum_squares = families.constant("sum_squares")
-_scale_all_ = underived.update("scale_all_")
+_norm_all = families.constant("norm_all")
+_clip_all_ = underived.update("clip_all_")
 _clamp_all_ = underived.update("clamp_all_")
 
 
@@ -34,6 +34,44 @@ def _values(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 
 @no_grad()
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """The norm of the norms of all tensors.
+
+    For most orders `norm_type`, also ±inf for the largest and the smallest size of an element, this
+    is the norm of all tensors as if they were one vector; for 0 it counts the tensors that are not
+    all zeros, as PyTorch does. Raises RuntimeError if it is not finite and `error_if_nonfinite`.
+    """
+    given, order = [tensors] if isinstance(tensors, Tensor) else list(tensors), float(norm_type)
+    if not given:
+        return tensor(0.0)
+    same_device("get_total_norm", given)
+    if order == 0:
+        total = ops.stack([(g != 0).any().to(g.dtype) for g in given]).sum()
+    else:
+        total = _norm_all(*given, order=order)
+    if error_if_nonfinite and not math.isfinite(total.item()):
+        raise RuntimeError(
+            f"The total norm of order {order} for gradients is {total.item()}, so it cannot "
+            "be clipped; pass error_if_nonfinite=False to scale by it anyway"
+        )
+    return total
+
+
+@no_grad()
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor
+) -> None:
+    """Scale the gradients in place by max_norm / total_norm, where that is below 1."""
+    grads = _values(parameters)
+    if grads:
+        _clip_all_((grads,), ([total_norm],), limit=float(max_norm))
+
+
+@no_grad()
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
@@ -42,38 +80,12 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale the gradients in place so that their joint norm is at most `max_norm`.
 
-    The norm is that of the norms of the gradients, returned as it was before. For most orders
-    `norm_type`, also ±inf for the largest and the smallest size of an element, this is the norm of
-    all gradients as if they were one vector; for 0 it counts the gradients that are not all zeros,
-    as PyTorch does. Raises RuntimeError if it is not finite and `error_if_nonfinite`.
+    Returns the norm as it was before: see `get_total_norm`.
     """
-    max_norm, norm_type = float(max_norm), float(norm_type)
-    grads = _values(parameters)
-    if not grads:
-        return tensor(0.0)
-    same_device("clip_grad_norm_", grads)
-    total = _joint_norm(grads, norm_type)
-    if error_if_nonfinite and not math.isfinite(total.item()):
-        raise RuntimeError(
-            f"The total norm of order {norm_type} for gradients is {total.item()}, so it cannot "
-            "be clipped; pass error_if_nonfinite=False to scale by it anyway"
-        )
-    scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
-    _scale_all_((grads,), ([scale],))
-    return total
-
-
-def _joint_norm(grads: list[Tensor], order: float) -> Tensor:
-    if order == 2:
-        return _sum_squares(*grads).sqrt()
-    if order == 0:
-        return ops.stack([(g != 0).any().to(g.dtype) for g in grads]).sum()
-    if math.isinf(order):
-        sizes = [g.abs() for g in grads if g.numel()] or [zeros_like(grads[0].sum())]
-        ends = [size.max() if order > 0 else size.min() for size in sizes]
-        return ops.stack(ends).max() if order > 0 else ops.stack(ends).min()
-    powers = [(g.abs() ** order).sum() for g in grads]
-    total: Tensor = ops.stack(powers).sum() ** (1 / order)
+    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    max_norm = float(max_norm)
+    total = get_total_norm(_values(given), norm_type, error_if_nonfinite)
+    clip_grads_with_norm_(given, max_norm, total)
     return total
 
 

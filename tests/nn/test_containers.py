@@ -258,6 +258,7 @@ PATCHES = {
     "ReLU.forward": (nn.ReLU, "forward"),
     "F.linear": (nn.functional, "linear"),
     "F.relu": (nn.functional, "relu"),
+    "F.batch_norm": (nn.functional, "batch_norm"),
 }
 
 
@@ -273,10 +274,12 @@ def test_what_is_patched_is_called(name, layers, monkeypatch):
         seen.append(name)
         return plain(*args, **kwargs)
 
-    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())[:layers]
-    expected = model(minitorch.ones(1, 2))
+    first = nn.BatchNorm1d(2) if "norm" in name else nn.Linear(2, 2)
+    model = nn.Sequential(first, nn.ReLU())[:layers]
+    x = minitorch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    expected = model(x)
     monkeypatch.setattr(holder, attribute, spy)
-    assert model(minitorch.ones(1, 2)).tolist() == expected.tolist()
+    assert model(x).tolist() == expected.tolist()
     assert seen
 
 
@@ -288,10 +291,18 @@ def shown(node, depth=3):
     return node.name, node.shape, below
 
 
+LAYERS = {
+    "linear": lambda: nn.Linear(3, 5),
+    "batch_norm": lambda: nn.BatchNorm1d(3),
+    "batch_norm_eval": lambda: nn.BatchNorm1d(3).eval(),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("state", ["recorded", "freed", "no gradient of x"])
-def test_a_fused_node_shows_what_was_written(name, state):
-    first, second = nn.Linear(3, 5), ACTIVATIONS[name]()
+def test_a_fused_node_shows_what_was_written(layer, name, state):
+    first, second = LAYERS[layer](), ACTIVATIONS[name]()
     x = minitorch.randn(2, 3, requires_grad=state != "no gradient of x")
     fused_result, plain = nn.Sequential(first, second)(x), second(first(x))
     if state == "freed":

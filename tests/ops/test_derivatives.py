@@ -66,6 +66,14 @@ def _negative_sampling(x, y, w):
     return negative_sampling(x, y, w, 3)
 
 
+def _batch_norm(training, activation, x, weight, bias):
+    channels = np.linspace(0.5, 1.5, x.shape[1])
+    running = (None, None) if training else (ours(channels), ours(channels**2))
+    return fused.batch_norm(
+        x, *running, weight, bias, training, 0.1, eps=1e-3, activation=activation
+    )
+
+
 # op, function, the shapes of its arguments (several sets), the domain of their elements (None
 # where central differences cannot tell: float32 on the way)
 TABLE = [
@@ -216,6 +224,16 @@ TABLE = [
         ([(3, 4), (4,), (4,)], [(2, 3, 4), (3, 4), (3, 4)]),
         ANY,
     ),
+    *[
+        (
+            "batch_norm" if training else "batch_norm_eval",
+            partial(_batch_norm, training, activation),
+            ([(3, 2), (2,), (2,)], [(2, 3, 2), (3,), (3,)]),
+            ANY,
+        )
+        for training in (True, False)
+        for activation in ("none", "tanh", "gelu")
+    ],
     *[
         ("rnn", partial(recurrence.rnn, nonlinearity=f), ([(3, 2, 4), (1, 2, 4), (4, 4)],), ANY)
         for f in ("tanh", "relu")

@@ -33,7 +33,7 @@ from minitorch.backend.cpu.source import uniform
 
 
 @lru_cache(16)
-def _ones(n: int, dtype: np.dtype[Any]) -> Array:
+def ones(n: int, dtype: np.dtype[Any]) -> Array:
     """Ones: a product of BLAS with them is a sum, three times as fast as `np.add.reduce`."""
     return np.ones(n, dtype)
 
@@ -97,12 +97,12 @@ def _linear_backward(
     if needs[1]:
         dw = dot(g.T, x) if dw is None else dot(g.T, x, dw)
     if needs[2]:
-        db = _ones(len(g), g.dtype).dot(g, db)
+        db = ones(len(g), g.dtype).dot(g, db)
     return [dx if needs[0] else None, dw if needs[1] else None, db if needs[2] else None]
 
 
 # ------------------------------------------------------------------ dropout
-def _dropout(
+def dropout(
     x: Array, p: float, seed: int, offset: int, memo: list[Array], out: Array | None = None
 ) -> Array:
     if not memo:
@@ -142,7 +142,7 @@ def _cross_entropy(
         np.subtract(x, top[:, None], out=grad)
     picked = flat.take(offsets)
     np.exp(grad, out=grad)
-    total = grad.dot(_ones(classes, x.dtype))
+    total = grad.dot(ones(classes, x.dtype))
     every = np.log(total, out=loss if reduction == "none" else None)
     every -= picked
     if ignored is not None:
@@ -212,77 +212,13 @@ def _bce_with_logits_loss(
     return scalar(np.add.reduce(power, axis=None) / count, loss), grad
 
 
-# ------------------------------------------------------------------ layer norm
-def _layer_norm(
-    x: Array, weight: Array, bias: Array, eps: float, out: Out = None
-) -> tuple[Array, ...]:
-    """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
-    r, hat, scale, _ = out or NOTHING[:4]
-    shape = math.prod(x.shape[: x.ndim - weight.ndim]), weight.size
-    ones = _ones(weight.size, x.dtype)
-    rows = x.reshape(shape)
-    hat = np.empty(x.shape, x.dtype) if hat is None else hat
-    r = np.empty(x.shape, x.dtype) if r is None else r
-    flat, product = hat.reshape(shape), r.reshape(shape)
-    mean = rows.dot(ones)
-    mean /= weight.size
-    np.subtract(rows, mean[:, None], out=flat)
-    flat -= (flat.dot(ones) / weight.size)[:, None]  # what rounding left of a large mean
-    scale = np.vecdot(flat, flat, out=scale)
-    scale /= weight.size
-    scale += eps
-    np.sqrt(scale, out=scale)
-    np.reciprocal(scale, out=scale)
-    flat *= scale[:, None]
-    np.multiply(flat, weight.reshape(-1), out=product)
-    product += bias.reshape(-1)
-    return r, hat, scale, weight
-
-
-def _layer_norm_backward(
-    g: Array,
-    hat: Array,
-    scale: Array,
-    weight: Array,
-    needs: tuple[bool, ...],
-    eps: float,
-    out: Out = None,
-) -> list[Array | None]:
-    dx, dw, db = out or NOTHING[:3]
-    shape = len(scale), weight.size
-    rows, flat = g.reshape(shape), hat.reshape(shape)
-    if needs[0]:
-        dx = np.empty(g.shape, g.dtype) if dx is None else dx
-        through = np.multiply(rows, weight.reshape(-1), out=dx.reshape(shape))
-        along = np.vecdot(through, flat)
-        along /= weight.size
-        mean = through.dot(_ones(weight.size, g.dtype))
-        mean /= weight.size
-        through -= mean[:, None]
-        through -= flat * along[:, None]
-        through *= scale[:, None]
-    return [
-        dx if needs[0] else None,
-        _column_sums(rows * flat, weight.shape, dw) if needs[1] else None,
-        _column_sums(rows, weight.shape, db) if needs[2] else None,
-    ]
-
-
-def _column_sums(rows: Array, shape: tuple[int, ...], out: Array | None) -> Array:
-    out = np.empty(shape, rows.dtype) if out is None else out
-    _ones(len(rows), rows.dtype).dot(rows, out.reshape(-1))
-    return out
-
-
 FUSED: KernelTable = {
     "matmul": real(matmul),
     "linear": real(_linear),
     "linear_backward": real(_linear_backward),
-    "dropout": real(_dropout),
+    "dropout": real(dropout),
     "cross_entropy": real(_cross_entropy),
     "cross_entropy_backward": real(_cross_entropy_backward),
     "bce_with_logits_loss": real(_bce_with_logits_loss),
     "bce_with_logits_loss_backward": real(_loss_backward),
-    "layer_norm": real(_layer_norm, exact=[2]),
-    "layer_norm_backward": real(_layer_norm_backward),
 }

@@ -10,6 +10,7 @@ of `minitorch.optim` document the formulas and their sources.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from importlib.util import find_spec
@@ -372,12 +373,17 @@ def joint_dtype(arrays: Arrays) -> np.dtype[Any]:
     return reduce(promote_types, map(of_array, arrays)).array_dtype
 
 
-def _sum_squares(*grads: Array) -> Array:
-    """The sum over all elements of all arrays, as 0-d; halves are computed in float32."""
-    total = 0.0
-    for g in grads:
-        flat = (g.astype(FLOAT32) if is_half(g) else g).reshape(-1)
-        total += float(np.dot(flat, flat))
+def _norm_all(*grads: Array, order: float) -> Array:
+    """The norm of all elements of all arrays, as 0-d; of no elements 0."""
+    flat = [(g.astype(FLOAT32) if is_half(g) else g).reshape(-1) for g in grads if g.size]
+    if order == 2:
+        total = math.sqrt(sum(float(np.dot(g, g)) for g in flat))
+    elif math.isinf(order):
+        end = np.max if order > 0 else np.min
+        total = float(end([end(np.abs(g)) for g in flat] or [0.0]))
+    else:
+        powers = sum(float((np.abs(g) ** order).sum(dtype=np.float64)) for g in flat)
+        total = powers ** (1 / order) if flat else 0.0
     return np.asarray(total).astype(joint_dtype(grads))
 
 
@@ -386,10 +392,12 @@ def _fill_all_(grads: Arrays, *, value: float) -> None:
         g[...] = value
 
 
-def _scale_all_(grads: Arrays, factors: Arrays) -> None:
-    """factors: one 0-d array."""
+def _clip_all_(grads: Arrays, norms: Arrays, *, limit: float) -> None:
+    """Scale gradients of norm norms[0] (0-d) to one of at most `limit`."""
     for g in grads:
-        np.multiply(g, factors[0], out=g, casting="same_kind")
+        wide = np.result_type(g, FLOAT32).type
+        factor = np.minimum(wide(limit) / (norms[0].astype(wide) + wide(1e-6)), wide(1))
+        np.multiply(g, factor, out=g, casting="same_kind")
 
 
 def _clamp_all_(grads: Arrays, *, min: float, max: float) -> None:
@@ -425,9 +433,9 @@ def _update_scale_(
 OPTIMIZERS: KernelTable = {
     "unscale_all_": quiet(_unscale_all_),
     "update_scale_": quiet(_update_scale_),
-    "sum_squares": quiet(into(_sum_squares)),
+    "norm_all": quiet(into(_norm_all)),
     "fill_all_": quiet(_fill_all_),
-    "scale_all_": quiet(_scale_all_),
+    "clip_all_": quiet(_clip_all_),
     "clamp_all_": quiet(_clamp_all_),
     "sgd_": _dense(_sgd, 1),
     "adagrad_": _dense(_adagrad, 1),

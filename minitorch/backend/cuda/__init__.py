@@ -17,6 +17,7 @@ from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
 from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Gpu, KernelTable
 from minitorch.backend.cuda.index import INDEX, WRITES
+from minitorch.backend.cuda.norm import NORMS
 from minitorch.backend.cuda.optim import OPTIMIZERS
 from minitorch.backend.cuda.recurrent import RECURRENT
 from minitorch.backend.cuda.reduce import REDUCTIONS
@@ -30,6 +31,7 @@ TABLE: KernelTable = {
     **COPIES,
     **REDUCTIONS,
     **FUSED,
+    **NORMS,
     **RECURRENT,
     **OPTIMIZERS,
     **SOURCES,

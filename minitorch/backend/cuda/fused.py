@@ -144,9 +144,9 @@ _ACC = {  # of kernels/common.cuh
 
 # ---------------------------------------------------------------------- linear
 ACTIVATION_NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
-_WIDE, _HIGH = 32, 16  # as in kernels/fused.cu
-_PART = 1024  # rows that one thread block adds up, where there are several
-_ONE_STAGE = 4096  # rows
+COLUMNS, ROWS = 32, 16  # as in kernels/columns.cuh
+PART = 1024  # rows that one thread block adds up, where there are several
+ONE_STAGE = 4096  # rows
 EPILOGUES = {"none": "BIAS", "relu": "RELU_BIAS"}  # the library's gelu is the one of tanh
 
 
@@ -250,18 +250,18 @@ def _through_activation(
     sums = gpu.empty((columns,), g.dtype) if summed else None
     if not n:
         return dz, None if sums is None else fill(gpu, sums, 0)
-    parts = 1 if n <= _ONE_STAGE else min(64, -(-n // _PART))
+    parts = 1 if n <= ONE_STAGE else min(64, -(-n // PART))
     partial = NULL
     if sums is not None and parts > 1:
         partial = gpu.empty((parts, columns), FLOAT64 if g.dtype == FLOAT64 else np.float32)
-    across = -(-columns // _WIDE)
+    across = -(-columns // COLUMNS)
     args = (
         NULL if seen is None else dz,
         NULL if sums is None or parts > 1 else sums,
         *(partial, g, NULL if seen is None else seen),
         *(int64(n), int64(columns), _number(activation)),
     )
-    block = (_WIDE, _HIGH)
+    block = (COLUMNS, ROWS)
     gpu.launch("fused", "activation_backward", g.dtype, (across, parts), block, args)
     if partial is not NULL:
         sizes = (int64(parts), int64(columns))
@@ -365,76 +365,6 @@ def _bce_with_logits_loss(gpu: Gpu, x: Array, target: Array, reduction: str) -> 
     return loss, grad
 
 
-# ---------------------------------------------------------------------- layer norm
-def _layer_norm(gpu: Gpu, x: Array, weight: Array, bias: Array, eps: float) -> tuple[Array, ...]:
-    """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
-    x, weight, bias = (gpu.contiguous(a) for a in (x, weight, bias))
-    rows, columns = prod(x.shape[: x.ndim - weight.ndim]), weight.size
-    out, hat = gpu.empty(x.shape, x.dtype), gpu.empty(x.shape, x.dtype)
-    scale = gpu.empty((rows,), _wide(x.dtype))
-    if x.size:
-        args = (out, hat, scale, x, weight, bias, int64(rows), int64(columns))
-        grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
-        gpu.launch("fused", "layer_norm", x.dtype, grid, block, (*args, np.float64(eps)))
-    return out, hat, scale, weight
-
-
-def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which kernels compute and add up floating-point numbers."""
-    return FLOAT64 if dtype == FLOAT64 else np.dtype(np.float32)
-
-
-def _row_threads(columns: int) -> int:
-    """The number of threads that share a row: whole warps, as many as its elements need."""
-    return min(THREADS, -(-columns // 32) * 32)
-
-
-def _layer_norm_backward(
-    gpu: Gpu,
-    g: Array,
-    hat: Array,
-    scale: Array,
-    weight: Array,
-    needs: tuple[bool, ...],
-    eps: float,
-) -> list[Array | None]:
-    g = gpu.contiguous(g)
-    rows, columns = len(scale), weight.size
-    dx = gpu.empty(g.shape, g.dtype) if needs[0] else None
-    if needs[0] and g.size:
-        args = (dx, g, hat, scale, weight, int64(rows), int64(columns))
-        grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
-        gpu.launch("fused", "layer_norm_backward", g.dtype, grid, block, args)
-    return [dx, *_layer_norm_sums(gpu, g, hat, weight.shape, rows, needs[1:])]
-
-
-def _layer_norm_sums(
-    gpu: Gpu, g: Array, hat: Array, shape: tuple[int, ...], rows: int, needs: tuple[bool, ...]
-) -> list[Array | None]:
-    """The gradients of weight and bias: sums over the rows of g * hat, and of g."""
-    sums = [gpu.empty(shape, g.dtype) if needed else None for needed in needs]
-    if not g.size:
-        return [None if s is None else fill(gpu, s, 0) for s in sums]
-    if not any(needs):
-        return sums
-    columns = prod(shape)
-    parts = 1 if rows <= _ONE_STAGE else min(64, -(-rows // _PART))
-    partial = [
-        None if s is None or parts == 1 else gpu.empty((parts, columns), _wide(g.dtype))
-        for s in sums
-    ]
-    given = [None if parts > 1 else s for s in sums]
-    across, block = -(-columns // _WIDE), (_WIDE, _HIGH)
-    args = [NULL if a is None else a for a in (*given, *partial)]
-    args += [g, hat, int64(rows), int64(columns)]
-    gpu.launch("fused", "layer_norm_sums", g.dtype, (across, parts), block, tuple(args))
-    for total, part in zip(sums, partial, strict=True):
-        if part is not None:
-            sizes = (int64(parts), int64(columns))
-            gpu.launch("fused", "sum_parts", g.dtype, (across,), block, (total, part, *sizes))
-    return sums
-
-
 FUSED: KernelTable = {
     "matmul": _matmul,
     "linear": _linear,
@@ -443,6 +373,4 @@ FUSED: KernelTable = {
     "cross_entropy_backward": _cross_entropy_backward,
     "bce_with_logits_loss": _bce_with_logits_loss,
     "bce_with_logits_loss_backward": _loss_backward,
-    "layer_norm": _layer_norm,
-    "layer_norm_backward": _layer_norm_backward,
 }

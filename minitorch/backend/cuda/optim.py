@@ -19,12 +19,11 @@ import numpy as np
 
 from minitorch.backend.cpu.optim import adam_options, joint_dtype
 from minitorch.backend.cuda import errors
-from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill
+from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.gpu import KEPT, NULL, THREADS, Array, Dims, Gpu, KernelTable
-from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
-from minitorch.core.dtypes import FLOAT32, FLOAT64, HALVES
+from minitorch.core.dtypes import FLOAT32, FLOAT64
 
 Arrays = Sequence[Array]
 MAX_TENSORS, STATES, CHUNK = 64, 3, 2048  # as in kernels/optim.cu
@@ -161,13 +160,18 @@ def _change_some(
                 flat = _writable(gpu, a, dtype)
                 column.append(flat.data.ptr)
                 copies += [(flat, a)] if flat is not a else []
-    addresses = b"".join([array("Q", c).tobytes().ljust(8 * MAX_TENSORS, b"\0") for c in columns])
-    sizes, chunks = _sizes(tuple([g.size for _, g in rows]))
-    table = np.ndarray((), TABLE, addresses + sizes)[()]
+    table, chunks = _table(columns, tuple([g.size for _, g in rows]))
     grid = gpu.blocks(chunks, per_block=1)
     gpu.launch("optim", name, dtype, grid, (THREADS,), (table, *args))
     for copy, original in copies:
         gpu.copy(copy, original)
+
+
+def _table(columns: list[list[int]], sizes: Dims) -> tuple[Any, int]:
+    """A `Table` of addresses, and the number of its chunks."""
+    addresses = b"".join([array("Q", c).tobytes().ljust(8 * MAX_TENSORS, b"\0") for c in columns])
+    rest, chunks = _sizes(sizes)
+    return np.ndarray((), TABLE, addresses + rest)[()], chunks
 
 
 @lru_cache(KEPT)
@@ -235,48 +239,77 @@ def _change_rows_of(
 
 
 # ---------------------------------------------------------------------- gradients
-def _sum_squares(gpu: Gpu, *grads: Array, out: Array | None = None) -> Array:
+NORM = np.dtype(  # `Norm` of kernels/optim.cu
+    [(name, np.uint64) for name in ("out", "parts", "tickets")]
+    + [("power", np.float64)]
+    + [(name, np.int32) for name in ("order", "before", "all", "pad")],
+    align=True,
+)
+_ORDERS = {1.0: 1, 2.0: 2, inf: 3, -inf: 4}  # of kernels/optim.cu; 0 for any other
+
+
+def _norm_all(gpu: Gpu, *grads: Array, order: float, out: Array | None = None) -> Array:
     dtype = joint_dtype(grads)
-    wide = FLOAT32 if dtype in HALVES else dtype
-    parts = gpu.empty((len(grads),), wide)
-    for i, g in enumerate(grads):
-        if g.dtype in HALVES:  # a square would soon overflow
-            g = gpu.converted(g, FLOAT32)
-        square = ELEMENTWISE["mul"](gpu, g, g)
-        REDUCTIONS["sum"](gpu, square, None, out=parts[i : i + 1].reshape(()))
-    if wide == dtype:
-        return REDUCTIONS["sum"](gpu, parts, None, out=out)
-    return gpu.result(gpu.converted(REDUCTIONS["sum"](gpu, parts, None), dtype), out)
+    given = [gpu.contiguous(g) if g.dtype == dtype else gpu.converted(g, dtype) for g in grads]
+    given = [g for g in given if g.size]
+    total = gpu.empty((), dtype)
+    if not given:
+        return gpu.result(fill(gpu, total, 0), out)
+    some = [given[i : i + MAX_TENSORS] for i in range(0, len(given), MAX_TENSORS)]
+    unused: list[list[int]] = [[]] * (1 + STATES)
+    launches = [
+        _table([[g.data.ptr for g in gs], *unused], tuple([g.size for g in gs])) for gs in some
+    ]
+    grids = [gpu.blocks(chunks, per_block=1) for _, chunks in launches]
+    parts = gpu.empty((sum(grid[0] for grid in grids),), FLOAT64)
+    job = np.zeros((), NORM)
+    job["out"], job["parts"], job["tickets"] = (a.data.ptr for a in (total, parts, gpu.tickets()))
+    job["power"], job["order"] = order, _ORDERS.get(order, 0)
+    for i, ((table, _), grid) in enumerate(zip(launches, grids, strict=True)):
+        job["all"] = parts.size if i == len(grids) - 1 else 0
+        gpu.launch("optim", "norm_all", dtype, grid, (THREADS,), (table, job[()]))
+        job["before"] += grid[0]
+    return gpu.result(total, out)
 
 
-def _fill_all_(gpu: Gpu, grads: Arrays, *, value: float) -> None:
-    for g in grads:
-        fill(gpu, g, value)
-
-
-def _scale_all_(gpu: Gpu, grads: Arrays, factors: Arrays) -> None:
-    for g in grads:
-        _replace(gpu, "mul", g, gpu.converted(factors[0], g.dtype))
-
-
-def _clamp_all_(gpu: Gpu, grads: Arrays, *, min: float, max: float) -> None:
-    for g in grads:
-        _replace(gpu, "maximum", g, min)
-        _replace(gpu, "minimum", g, max)
-
-
-def _replace(gpu: Gpu, op: str, x: Array, y: Any) -> None:
-    check_writable(x)
-    ELEMENTWISE[op](gpu, x, y, out=x)
-
-
-def _unscale_all_(gpu: Gpu, grads: Arrays, found: Arrays, scale: Arrays) -> None:
+def _change_each(
+    gpu: Gpu, name: str, grads: Arrays, args: Callable[[np.dtype[Any]], tuple[Any, ...]]
+) -> None:
+    """Change all of many arrays, in a launch for each dtype. args(dtype): more arguments."""
     by_dtype: dict[Any, list[tuple[list[Array | None], Array]]] = {}
     for g in grads:
         if g.size:
             by_dtype.setdefault(g.dtype, []).append(([g], g))
-    for rows in by_dtype.values():
-        _change(gpu, "unscale", rows, (found[0], scale[0]))
+    for dtype, rows in by_dtype.items():
+        _change(gpu, name, rows, args(dtype))
+
+
+def _number(dtype: np.dtype[Any], value: float) -> Any:
+    """A number of the type that kernels for a dtype compute in."""
+    return np.float64(value) if dtype == FLOAT64 else np.float32(value)
+
+
+def _fill_all_(gpu: Gpu, grads: Arrays, *, value: float) -> None:
+    _change_each(gpu, "fill_all", grads, lambda dtype: (_number(dtype, value),))
+
+
+def _clamp_all_(gpu: Gpu, grads: Arrays, *, min: float, max: float) -> None:
+    limits = min, max
+    _change_each(gpu, "clamp_all", grads, lambda dtype: tuple(_number(dtype, n) for n in limits))
+
+
+def _clip_all_(gpu: Gpu, grads: Arrays, norms: Arrays, *, limit: float) -> None:
+    (norm,) = norms
+
+    def args(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        given = norm if norm.dtype == dtype else gpu.converted(norm, dtype)
+        return given, _number(dtype, limit)
+
+    _change_each(gpu, "clip_all", grads, args)
+
+
+def _unscale_all_(gpu: Gpu, grads: Arrays, found: Arrays, scale: Arrays) -> None:
+    _change_each(gpu, "unscale", grads, lambda dtype: (found[0], scale[0]))
 
 
 def _update_scale_(
@@ -294,9 +327,9 @@ def _update_scale_(
 OPTIMIZERS: KernelTable = {
     "unscale_all_": _unscale_all_,
     "update_scale_": _update_scale_,
-    "sum_squares": _sum_squares,
+    "norm_all": _norm_all,
     "fill_all_": _fill_all_,
-    "scale_all_": _scale_all_,
+    "clip_all_": _clip_all_,
     "clamp_all_": _clamp_all_,
     "sgd_": _dense("sgd", _sgd),
     "adagrad_": _dense("adagrad", _adagrad),

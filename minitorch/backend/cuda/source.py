@@ -56,19 +56,20 @@ def _draw(
     n: int,
     word: int,
     args: tuple[Any, ...],
-    position: tuple[int, int],
+    begin: tuple[int, int],
 ) -> Array:
     """Launch a kernel of n steps that reads words of `word` bytes from a position in a stream."""
     if n:
         grid = gpu.blocks(n, THREADS * (32 // word))
-        seed, offset = position
-        begin = gpu.numbers(_position, {"seed": seed, "offset": offset})
-        args = (*args, *begin, np.int64(out.size))
+        seed, offset = begin
+        chosen = gpu.numbers(position, {"seed": seed, "offset": offset})
+        args = (*args, *chosen, np.int64(out.size))
         gpu.launch("source", name, out.dtype, grid, (THREADS,), (out, *args))
     return out
 
 
-def _position(seed: int, offset: int) -> Any:
+def position(seed: int, offset: int) -> Any:
+    """A kernel's struct of a position in a random stream."""
     return np.array((seed, offset), POSITION)[()]
 
 

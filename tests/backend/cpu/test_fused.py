@@ -40,6 +40,20 @@ def layer_norm(dtype, shape, dims):
     return tuple(a.astype(dtype) for a in arrays), {"eps": 1e-5}
 
 
+def batch_norm(dtype, shape, activation, **params):
+    arrays = (a.astype(dtype) for a in (numbers(*shape), *(numbers(shape[1]) for _ in range(2))))
+    return tuple(arrays), {"eps": 1e-5, "activation": activation, **params}
+
+
+def by_running(dtype, shape, activation):
+    arrays, params = batch_norm(dtype, shape, activation)
+    return (*arrays, arrays[1], arrays[2] ** 2), params
+
+
+NO_RUNNING = {"mean": None, "var": None, "count": None, "momentum": 0.1}
+NO_RUNNING |= {"p": 0.0, "seed": 0, "offset": 0, "memo": []}
+
+
 def recurrent(gates, kinds, dtype, steps=4, n=3, size=2, **params):
     """Arguments of `rnn` (one gate), `gru` (three, and a bias) or `lstm` (four)."""
     shapes = [(steps, n, gates * size), (kinds, n, size), (gates * size, size)]
@@ -82,6 +96,26 @@ CASES = {
     "layer_norm": [
         *(lambda d=d: layer_norm(d, (4, 6), 1) for d in FLOATS),
         *(lambda s=s: layer_norm("float32", s, 2) for s in ((3, 2, 5), (2, 3, 2, 5), (0, 2, 5))),
+    ],
+    "batch_norm": [
+        *(lambda d=d: batch_norm(d, (5, 3), "none", **NO_RUNNING) for d in FLOATS),
+        *(
+            lambda a=a, s=s: batch_norm("float32", s, a, **NO_RUNNING)
+            for a in ("none", "relu", "tanh", "sigmoid", "gelu")
+            for s in ((6, 4), (2, 3, 5))
+        ),
+        *(
+            lambda a=a: batch_norm("float32", (6, 4), a, **NO_RUNNING | {"p": 0.3, "memo": []})
+            for a in ("none", "relu", "gelu")
+        ),
+    ],
+    "batch_norm_eval": [
+        *(lambda d=d: by_running(d, (5, 3), "none") for d in FLOATS),
+        *(
+            lambda a=a, s=s: by_running("float32", s, a)
+            for a in ("relu", "gelu")
+            for s in ((6, 4), (2, 3, 5), (0, 4))
+        ),
     ],
     "rnn": [
         lambda d=d, f=f: recurrent(1, 1, d, nonlinearity=f)

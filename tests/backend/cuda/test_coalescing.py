@@ -41,6 +41,11 @@ def normalized(x):
     F.layer_norm(x, SHAPE[1:], weight, bias).sum().backward()
 
 
+def batch_normalized(x):
+    weight, bias = (real(x.shape[1], requires_grad=True) for _ in range(2))
+    F.batch_norm(x, None, None, weight, bias, True).sum().backward()
+
+
 def step(make, sparse):
     """A step of an optimizer over a table that words are looked up in."""
     table = nn.Embedding(40, 32, sparse=sparse).to("sim")
@@ -112,6 +117,8 @@ WORK = {
     "linear": lambda: fused.linear(real(*SHAPE), real(32, 96), real(32), "gelu"),
     "cross_entropy": lambda: F.cross_entropy(real(64, 16, requires_grad=True), whole(64)),
     "layer_norm": lambda: normalized(real(64, 96, requires_grad=True)),
+    "batch_norm": lambda: batch_normalized(real(64, 96, requires_grad=True)),
+    "batch_norm of rows": lambda: batch_normalized(real(4, 6, 256, requires_grad=True)),
     **{kind: partial(through_time, kind) for kind in ("RNN", "GRU", "LSTM")},
     "bce": lambda: F.binary_cross_entropy_with_logits(real(*SHAPE), real(*SHAPE)),
     **{f"{name} dense": partial(step, make, sparse=False) for name, make in OPTIMIZERS.items()},

@@ -188,7 +188,8 @@ def test_states_of_another_dtype():
     ("name", "more", "options"),
     [
         ("fill_all_", [], {"value": 0}),
-        ("scale_all_", [[np.asarray(0.5, np.float32)]], {}),
+        ("clip_all_", [[np.asarray(2.0, np.float32)]], {"limit": 1.0}),
+        ("clip_all_", [[np.asarray(2.0, np.float32)]], {"limit": 3.0}),
         ("clamp_all_", [], {"min": -0.5, "max": 0.25}),
         ("unscale_all_", [[np.zeros(2, np.float32)], [np.array([4, 0], np.float32)]], {}),
     ],
@@ -205,19 +206,47 @@ def test_gradients_are_changed_in_place(name, more, options, dtypes):
         np.testing.assert_array_equal(a.get(), b)
 
 
+@pytest.mark.parametrize("order", [2.0, 1.0, 3.0, -1.0, float("inf"), -float("inf")])
 @pytest.mark.parametrize(
     "dtypes", [["float16"] * 2, ["bfloat16"] * 2, ["float32"] * 2, ["float32", "float64"]]
 )
-def test_sums_of_squares(dtypes):
+@pytest.mark.parametrize("count", [1, 70])
+def test_norms_of_many_arrays(dtypes, order, count):
     rng = np.random.default_rng(0)
-    grads = [rng.normal(size=s).astype(d) for s, d in zip([(5, 70), ()], dtypes)]
-    exact = sum((g.astype("float64") ** 2).sum() for g in grads)
-    for total in (
-        CPU["sum_squares"](grads[0].T, grads[1]),
-        SIM["sum_squares"](on_sim(grads[0]).T, on_sim(grads[1])).get(),
-    ):
+    grads = [rng.normal(size=s).astype(d) for s, d in zip([(5, 70), ()], dtypes)] * count
+    exact = np.linalg.norm(np.concatenate([g.astype("float64").ravel() for g in grads]), order)
+    theirs = [on_sim(grads[0]).T, *map(on_sim, grads[1:])]
+    with minitorch.sim.config(checked=True):
+        minitorch.sim.clear()
+        mine = SIM["norm_all"](*theirs, order=order)
+        names = [r.name for r in minitorch.sim.launches() if r.name.startswith("norm_all")]
+    assert len(names) == -(-2 * count // 64)
+    for total in (CPU["norm_all"](grads[0].T, *grads[1:], order=order), mine.get()):
         assert total.dtype == dtypes[1] and total.shape == ()
-        np.testing.assert_allclose(total, exact, rtol=TOLERANCE[dtypes[0]])
+        np.testing.assert_allclose(total, exact, rtol=2 * TOLERANCE[dtypes[0]])
+
+
+@pytest.mark.parametrize("order", [2.0, float("inf"), -float("inf")])
+def test_a_norm_of_nan_is_nan_and_of_nothing_zero(order):
+    a = np.array([1.0, np.nan, 2.0], np.float32)
+    for kernels, put in ((CPU, np.asarray), (SIM, on_sim)):
+        of_nan, of_nothing = (kernels["norm_all"](put(x), order=order) for x in (a, a[:0]))
+        of_nan, of_nothing = (x if kernels is CPU else x.get() for x in (of_nan, of_nothing))
+        assert np.isnan(of_nan) and of_nothing == 0
+
+
+def test_clipping_is_two_launches():
+    params = [nn.Parameter(minitorch.zeros(n, 3, device="sim")) for n in range(1, 20)]
+    for p in params:
+        p.grad = minitorch.ones(*p.shape, device="sim")
+    minitorch.sim.clear()
+    total = nn.utils.clip_grad_norm_(params, 1.0)
+    assert [r.kind for r in minitorch.sim.launches()] == ["kernel"] * 2
+    assert total.item() == pytest.approx((3 * 190) ** 0.5)
+    minitorch.sim.clear()
+    nn.utils.clip_grad_value_(params, 0.01)
+    optim.SGD(params).zero_grad(set_to_none=False)
+    assert [r.kind for r in minitorch.sim.launches()] == ["kernel"] * 2
 
 
 def test_an_expanded_parameter_is_refused():

@@ -82,6 +82,12 @@ logistic = partial(F.binary_cross_entropy_with_logits, target=ones(3, 4))
 layer_norm = partial(F.layer_norm, normalized_shape=(4,), weight=ones(4), bias=ones(4))
 
 
+def batch_norm(training):
+    running = [None, None] if training else [ones(4), ones(4)]
+    weights = ones(4), ones(4)
+    return lambda x: F.batch_norm(x, *running, *weights, training)
+
+
 def through_time(gates, call, *more):
     """Of an input (3, 4): one step, size 4 and what weights there are for so many gates."""
 
@@ -103,7 +109,7 @@ WORK = {
     "sgd_": partial(step, partial(optim.SGD, lr=0.1), sparse=False),
     "sgd_rows_": partial(step, partial(optim.SGD, lr=0.1), sparse=True),
     "clamp_all_": partial(gradients, lambda ps: nn.utils.clip_grad_value_(ps, 0.5)),
-    "scale_all_": partial(gradients, lambda ps: nn.utils.clip_grad_norm_(ps, 0.5)),
+    "clip_all_": partial(gradients, lambda ps: nn.utils.clip_grad_norm_(ps, 0.5)),
     "fill_all_": partial(gradients, lambda ps: optim.SGD(ps).zero_grad(set_to_none=False)),
     "unscale_all_": scaled_step,
     "update_scale_": scaled_step,
@@ -128,6 +134,10 @@ WORK = {
     "bce_with_logits_loss_backward": lambda: differentiated(logistic),
     "layer_norm": lambda: layer_norm(ones(3, 4)),
     "layer_norm_backward": lambda: differentiated(layer_norm),
+    "batch_norm": lambda: batch_norm(True)(ones(3, 4)),
+    "batch_norm_backward": lambda: differentiated(batch_norm(True)),
+    "batch_norm_eval": lambda: batch_norm(False)(ones(3, 4)),
+    "batch_norm_eval_backward": lambda: differentiated(batch_norm(False)),
     "rnn": lambda: rnn(ones(3, 4)),
     "rnn_backward": lambda: differentiated(rnn),
     "lstm": lambda: lstm(ones(3, 4)),

@@ -50,6 +50,7 @@ from survivors import SURVIVORS  # noqa: E402
 _LAYOUTS = "out or overlap or copy or cast or pack or grid or wide"
 COVERED_BY = {
     "common.cuh": ("elementwise fused errors reduce", ""),
+    "columns.cuh": ("fused norm", "linear or layer"),
     "convert.cu": ("elementwise source", f"{_LAYOUTS} or full"),
     "convert.cuh": ("elementwise source", "cast or copy or halves or full or arange or linspace"),
     "elementwise.cu": ("elementwise", "argument or where or integer or pack or negative"),
@@ -60,6 +61,7 @@ COVERED_BY = {
     "index.cu": ("index", ""),
     "logsum.cuh": ("reduce", "softmax or logsumexp or special or lengths"),
     "matmul.cu": ("fused", "own_matrix"),
+    "norm.cu": ("norm", ""),
     "optim.cu": ("optim", ""),
     "philox.cuh": ("source", "uniform or normal or randint or perm or words or dropout"),
     "recurrent.cu": ("recurrent", ""),

@@ -1,0 +1,275 @@
+// Layer norm; batch norm with the activation and the dropout behind it.
+#include "activation.cuh"
+#include "columns.cuh"
+#include "philox.cuh"
+#include "tile.cuh"
+#if MT_FLOATING
+
+// ------------------------------------------------------------------ layer norm
+// A block for each row of `columns` elements: hat has mean 0 and variance 1, scale is the
+// 1 / deviation that it was multiplied by, out = hat * weight + bias.
+KERNEL(layer_norm)(
+    T* out, T* hat, C* scale, const T* x, const T* weight, const T* bias, i64 rows, i64 columns,
+    double eps
+) {
+    __shared__ C scratch[32];
+    for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {
+        const i64 start = row * columns;
+        C total = 0;
+        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) total += C(x[start + i]);
+        const C mean = block_reduce<Sum>(total, scratch) / C(columns);
+        C squares = 0, left = 0;
+        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
+            const C centred = C(x[start + i]) - mean;
+            squares += centred * centred;
+            left += centred;
+        }
+        const C rest = block_reduce<Sum>(left, scratch) / C(columns);  // of a mean that was rounded
+        const C variance = block_reduce<Sum>(squares, scratch) / C(columns) - rest * rest;
+        const C factor = 1 / M(sqrt)(variance + C(eps));
+        if (threadIdx.x == 0) scale[row] = factor;
+        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
+            const C value = (C(x[start + i]) - mean - rest) * factor;
+            hat[start + i] = T(value);
+            out[start + i] = T(value * C(weight[i]) + C(bias[i]));
+        }
+    }
+}
+// dx = (h - mean(h) - hat * mean(h * hat)) * scale with h = g * weight, means over a row.
+KERNEL(layer_norm_backward)(
+    T* dx, const T* g, const T* hat, const C* scale, const T* weight, i64 rows, i64 columns
+) {
+    __shared__ C scratch[32];
+    for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {
+        const i64 start = row * columns;
+        C total = 0, along = 0;
+        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
+            const C h = C(g[start + i]) * C(weight[i]);
+            total += h;
+            along += h * C(hat[start + i]);
+        }
+        total = block_reduce<Sum>(total, scratch) / C(columns);
+        along = block_reduce<Sum>(along, scratch) / C(columns);
+        const C factor = scale[row];
+        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
+            const C h = C(g[start + i]) * C(weight[i]);
+            dx[start + i] = T((h - total - C(hat[start + i]) * along) * factor);
+        }
+    }
+}
+// Sums over the rows of g * hat and of g: into dw and db (either may be null), or into parts as
+// `activation_backward` does.
+KERNEL(layer_norm_sums)(
+    T* dw, T* db, Acc* parts_w, Acc* parts_b, const T* g, const T* hat, i64 rows, i64 columns
+) {
+    const i64 column = (i64)blockIdx.x * WIDE + threadIdx.x;
+    Acc of_w = 0, of_b = 0;
+    if (column < columns)
+        for (i64 row = blockIdx.y * HIGH + threadIdx.y; row < rows; row += gridDim.y * HIGH) {
+            const C value = C(g[row * columns + column]);
+            of_w += value * C(hat[row * columns + column]);
+            of_b += value;
+        }
+    of_w = sum_down(of_w);
+    __syncthreads();  // the second sum goes through the same shared memory
+    of_b = sum_down(of_b);
+    if (threadIdx.y == 0 && column < columns) {
+        if (dw) dw[column] = T(of_w);
+        if (db) db[column] = T(of_b);
+        if (parts_w) parts_w[blockIdx.y * columns + column] = of_w;
+        if (parts_b) parts_b[blockIdx.y * columns + column] = of_b;
+    }
+}
+
+// ------------------------------------------------------------------ batch norm
+// x is (batch, channels, length). A block has a tile of channels, and of these all elements, or the
+// part number blockIdx.y of them. PARTS gathers the part's sums in `partial`; REST adds those of all
+// parts up and goes on; ALL does both for a block that has all elements.
+enum Phase { ALL, PARTS, REST };  // PHASES in minitorch/backend/cuda/norm.py
+struct Batch {
+    u64 x, weight, bias, out;  // T*
+    u64 mean, var, count;      // T*, T*, i64*: the running ones, each may be null
+    u64 stats, partial;        // C*: (3, channels), mean, rest and factor; three or two of each part
+    u64 g, dx, dw, db;         // T*
+    i64 channels, length, n;   // n = batch * length
+    double eps, momentum;
+    double keep, scale;        // of dropout: a number of the stream below keep is one that stays
+    int lanes, phase, training, cumulative, activation, pad;
+};
+template <class V> __device__ __forceinline__ V* at(u64 address) { return reinterpret_cast<V*>(address); }
+
+struct Part {
+    Tile tile;
+    i64 channel, channels, length, begin, end;
+    bool inside;
+    __device__ __forceinline__ explicit Part(const Batch& job)
+        : tile(job.lanes), channel((i64)blockIdx.x * job.lanes + tile.lane), channels(job.channels),
+          length(job.length), inside(channel < channels) {
+        const i64 share = job.phase == ALL ? job.n : (job.n + gridDim.y - 1) / gridDim.y;
+        begin = blockIdx.y * share < job.n ? blockIdx.y * share : job.n;
+        end = begin + share < job.n ? begin + share : job.n;
+        if (!inside) end = begin;
+    }
+    // The offset of the channel's element number i.
+    __device__ __forceinline__ i64 offset(i64 i) const {
+        if (length == 1) return i * channels + channel;
+        return (i / length * channels + channel) * length + i % length;
+    }
+    // Whether this thread speaks for its channel, once in the grid.
+    __device__ __forceinline__ bool speaks() const { return inside && tile.row == 0 && blockIdx.y == 0; }
+};
+// What dropout multiplies element number i by. Each thread makes the words again that it needs: for
+// large arrays that takes longer than a launch.
+__device__ __forceinline__ C kept(const Batch& job, const Position& from, i64 i) {
+    constexpr int COUNT = 32 / sizeof(Draw);
+    if (job.keep == 0) return 1;
+    u64 c[4];
+    philox(from.seed, from.offset + i / COUNT, c);
+    const int j = int(i % COUNT), k = COUNT == 4 ? j : j / 2;
+    const u64 words = k == 0 ? c[0] : k == 1 ? c[1] : k == 2 ? c[2] : c[3];  // an index would need memory
+    const Draw word = Draw(COUNT == 4 ? words : words >> (32 * (j & 1)));
+    return unit(word) < C(job.keep) ? C(job.scale) : C(0);
+}
+// Of some of a channel's elements: mean + rest is their mean, squares the sum of the squares of their
+// distances from it.
+struct Moments { C mean, rest, squares; };
+
+__device__ __forceinline__ Moments moments_of(const Part& part, const T* x, C* scratch) {
+    const C n = C(part.end - part.begin);
+    C total = 0;
+    for (i64 i = part.begin + part.tile.row; i < part.end; i += part.tile.rows) total += C(x[part.offset(i)]);
+    const C mean = tile_reduce<Sum>(part.tile, total, scratch) / n;
+    C squares = 0, left = 0;
+    for (i64 i = part.begin + part.tile.row; i < part.end; i += part.tile.rows) {
+        const C centred = C(x[part.offset(i)]) - mean;
+        squares += centred * centred;
+        left += centred;
+    }
+    const C rest = tile_reduce<Sum>(part.tile, left, scratch) / n;  // of a mean that was rounded
+    squares = tile_reduce<Sum>(part.tile, squares, scratch);
+    return {mean, rest, squares - n * rest * rest};
+}
+// Those of all parts (Chan et al., 1983), from the mean of the first, so that a large one cancels.
+__device__ __forceinline__ Moments combined(const Batch& job, i64 channel) {
+    const C* const partial = at<const C>(job.partial);
+    const i64 share = (job.n + gridDim.y - 1) / gridDim.y;
+    const C mean = partial[channel];
+    C rest = 0, squares = 0;
+    for (int pass = 0; pass < 2; ++pass)
+        for (i64 p = 0; p < gridDim.y && p * share < job.n; ++p) {
+            const C* const found = partial + p * 3 * job.channels + channel;
+            const C n = C(p * share + share < job.n ? share : job.n - p * share);
+            const C distance = found[0] - mean + found[job.channels];
+            if (pass == 0) rest += n / C(job.n) * distance;
+            else squares += found[2 * job.channels] + n * (distance - rest) * (distance - rest);
+        }
+    return {mean, rest, squares};
+}
+__device__ __forceinline__ void move_running(const Batch& job, i64 channel, const Moments& found) {
+    const C by = job.cumulative ? C(1) / C(*at<const i64>(job.count)) : C(job.momentum);
+    if (job.mean) {
+        T* const mean = at<T>(job.mean) + channel;
+        *mean = T(C(*mean) + (found.mean + found.rest - C(*mean)) * by);
+    }
+    if (job.var) {
+        T* const var = at<T>(job.var) + channel;
+        *var = T(C(*var) + (found.squares / C(job.n - 1) - C(*var)) * by);
+    }
+    if (channel == 0 && job.count && !job.cumulative) *at<i64>(job.count) += 1;
+}
+KERNEL(batch_norm)(const Batch job, Position position, const Position* dynamic) {
+    __shared__ C scratch[THREADS];
+    const Part part(job);
+    const T* const x = at<const T>(job.x);
+    C* const stats = at<C>(job.stats);
+    Moments found = {0, 0, 0};
+    C variance = 0;
+    if (!job.training) {
+        if (part.inside) {
+            found.mean = C(at<const T>(job.mean)[part.channel]);
+            variance = C(at<const T>(job.var)[part.channel]);
+        }
+    } else {
+        if (job.phase != REST) found = moments_of(part, x, scratch);
+        if (job.phase == PARTS) {
+            C* const partial = at<C>(job.partial) + blockIdx.y * 3 * job.channels + part.channel;
+            if (part.inside && part.tile.row == 0) {
+                partial[0] = found.mean;
+                partial[job.channels] = found.rest;
+                partial[2 * job.channels] = found.squares;
+            }
+            return;
+        }
+        if (job.phase == REST && part.inside) found = combined(job, part.channel);
+        if (part.speaks()) move_running(job, part.channel, found);
+        variance = found.squares / C(job.n);
+    }
+    if (!part.inside) return;
+    const C factor = 1 / M(sqrt)(variance + C(job.eps));
+    if (part.speaks()) {
+        stats[part.channel] = found.mean;
+        stats[job.channels + part.channel] = found.rest;
+        stats[2 * job.channels + part.channel] = factor;
+    }
+    const C weight = C(at<const T>(job.weight)[part.channel]), bias = C(at<const T>(job.bias)[part.channel]);
+    const Position from = chosen(position, dynamic);
+    for (i64 i = part.begin + part.tile.row; i < part.end; i += part.tile.rows) {
+        const i64 o = part.offset(i);
+        const C hat = (C(x[o]) - found.mean - found.rest) * factor;
+        at<T>(job.out)[o] = T(activate(job.activation, hat * weight + bias) * kept(job, from, o));
+    }
+}
+// With h = g * weight, behind the activation's derivative: dx = (h - mean(h) - hat * mean(h * hat)) *
+// factor in training, else h * factor; dw and db are the sums of g * hat and of g.
+KERNEL(batch_norm_backward)(const Batch job, Position position, const Position* dynamic) {
+    __shared__ C scratch[THREADS];
+    const Part part(job);
+    const T *const x = at<const T>(job.x), *const g = at<const T>(job.g);
+    const Position from = chosen(position, dynamic);
+    const i64 channel = part.inside ? part.channel : 0;
+    const C* const stats = at<const C>(job.stats) + channel;
+    const C mean = stats[0], rest = stats[job.channels], factor = stats[2 * job.channels];
+    const C weight = C(at<const T>(job.weight)[channel]), bias = C(at<const T>(job.bias)[channel]);
+    const auto slope = [&](i64 o, C hat) {
+        const C before = hat * weight + bias;
+        const C seen = job.activation == GELU ? before : activate(job.activation, before);
+        return pull_back(job.activation, C(g[o]) * kept(job, from, o), seen);
+    };
+    C along = 0, total = 0;
+    C* const partial = at<C>(job.partial) + channel;
+    if (job.phase != REST) {
+        for (i64 i = part.begin + part.tile.row; i < part.end; i += part.tile.rows) {
+            const i64 o = part.offset(i);
+            const C hat = (C(x[o]) - mean - rest) * factor, s = slope(o, hat);
+            along += s * hat;
+            total += s;
+        }
+        along = tile_reduce<Sum>(part.tile, along, scratch);
+        total = tile_reduce<Sum>(part.tile, total, scratch);
+    } else {
+        for (int p = 0; p < gridDim.y; ++p) {
+            along += partial[p * 2 * job.channels];
+            total += partial[(p * 2 + 1) * job.channels];
+        }
+    }
+    if (!part.inside) return;
+    if (job.phase == PARTS) {
+        if (part.tile.row == 0) {
+            partial[blockIdx.y * 2 * job.channels] = along;
+            partial[(blockIdx.y * 2 + 1) * job.channels] = total;
+        }
+        return;
+    }
+    if (part.speaks()) {
+        if (job.dw) at<T>(job.dw)[channel] = T(along);
+        if (job.db) at<T>(job.db)[channel] = T(total);
+    }
+    if (!job.dx) return;
+    if (!job.training) along = total = 0;
+    for (i64 i = part.begin + part.tile.row; i < part.end; i += part.tile.rows) {
+        const i64 o = part.offset(i);
+        const C hat = (C(x[o]) - mean - rest) * factor;
+        at<T>(job.dx)[o] = T((slope(o, hat) - (total + hat * along) / C(job.n)) * factor * weight);
+    }
+}
+#endif

@@ -1,0 +1,241 @@
+"""Layer norm; batch norm with the activation and the dropout behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.cpu.fused import ACTIVATIONS, dropout, ones
+from minitorch.backend.cpu.kernel import NOTHING, Array, KernelTable, Out, real, result
+
+
+# ------------------------------------------------------------------ layer norm
+def _layer_norm(
+    x: Array, weight: Array, bias: Array, eps: float, out: Out = None
+) -> tuple[Array, ...]:
+    """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
+    r, hat, scale, _ = out or NOTHING[:4]
+    shape = math.prod(x.shape[: x.ndim - weight.ndim]), weight.size
+    units = ones(weight.size, x.dtype)
+    rows = x.reshape(shape)
+    hat = np.empty(x.shape, x.dtype) if hat is None else hat
+    r = np.empty(x.shape, x.dtype) if r is None else r
+    flat, product = hat.reshape(shape), r.reshape(shape)
+    mean = rows.dot(units)
+    mean /= weight.size
+    np.subtract(rows, mean[:, None], out=flat)
+    flat -= (flat.dot(units) / weight.size)[:, None]  # what rounding left of a large mean
+    scale = np.vecdot(flat, flat, out=scale)
+    scale /= weight.size
+    scale += eps
+    np.sqrt(scale, out=scale)
+    np.reciprocal(scale, out=scale)
+    flat *= scale[:, None]
+    np.multiply(flat, weight.reshape(-1), out=product)
+    product += bias.reshape(-1)
+    return r, hat, scale, weight
+
+
+def _layer_norm_backward(
+    g: Array,
+    hat: Array,
+    scale: Array,
+    weight: Array,
+    needs: tuple[bool, ...],
+    eps: float,
+    out: Out = None,
+) -> list[Array | None]:
+    dx, dw, db = out or NOTHING[:3]
+    shape = len(scale), weight.size
+    rows, flat = g.reshape(shape), hat.reshape(shape)
+    if needs[0]:
+        dx = np.empty(g.shape, g.dtype) if dx is None else dx
+        through = np.multiply(rows, weight.reshape(-1), out=dx.reshape(shape))
+        along = np.vecdot(through, flat)
+        along /= weight.size
+        mean = through.dot(ones(weight.size, g.dtype))
+        mean /= weight.size
+        through -= mean[:, None]
+        through -= flat * along[:, None]
+        through *= scale[:, None]
+    return [
+        dx if needs[0] else None,
+        _column_sums(rows * flat, weight.shape, dw) if needs[1] else None,
+        _column_sums(rows, weight.shape, db) if needs[2] else None,
+    ]
+
+
+def _column_sums(rows: Array, shape: tuple[int, ...], out: Array | None) -> Array:
+    out = np.empty(shape, rows.dtype) if out is None else out
+    ones(len(rows), rows.dtype).dot(rows, out.reshape(-1))
+    return out
+
+
+# ------------------------------------------------------------------ batch norm
+def _batch_norm(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    mean: Array | None,
+    var: Array | None,
+    count: Array | None,
+    momentum: float | None,
+    eps: float,
+    activation: str,
+    out: Out = None,
+    **drop: Any,
+) -> tuple[Array | None, ...]:
+    """The result, what backward needs, and the statistics (3, C): see `_normalised`.
+
+    The running mean and var move by momentum (None: 1 / count) to those of the batch, and count,
+    unless it is read, is counted up. drop: the parameters of `dropout`.
+    """
+    n = x.size // len(weight)
+    centre = _channel_sums(x) / n
+    hat = x - _by_channel(centre, x)
+    rest = _channel_sums(hat) / n  # what rounding left of a large mean
+    hat -= _by_channel(rest, x)
+    variance = _channel_sums(hat * hat) / n
+    if count is not None and momentum is not None:
+        count += 1
+    moved = 1 / float(count) if momentum is None and count is not None else momentum
+    for running, now in ((mean, centre + rest), (var, variance * (n / (n - 1)))):
+        if running is not None:
+            running += (now - running) * moved
+    factor = 1 / np.sqrt(variance + eps)
+    hat *= _by_channel(factor, x)
+    return _scaled(hat, x, weight, bias, (centre, rest, factor), activation, out, drop)
+
+
+def _batch_norm_eval(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    mean: Array,
+    var: Array,
+    eps: float,
+    activation: str,
+    out: Out = None,
+) -> tuple[Array | None, ...]:
+    """`_batch_norm` by the running statistics."""
+    statistics = mean, np.zeros_like(mean), 1 / np.sqrt(var + eps)
+    hat = _normalised(x, statistics)
+    return _scaled(hat, x, weight, bias, statistics, activation, out, {"p": 0})
+
+
+def _normalised(x: Array, statistics: Sequence[Array]) -> Array:
+    """(x - mean) * factor; the statistics of a channel are a mean, its rounding, and a factor."""
+    centre, rest, factor = (_by_channel(s, x) for s in statistics)
+    hat = x - centre
+    hat -= rest
+    hat *= factor
+    return hat
+
+
+def _scaled(
+    hat: Array,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    statistics: Sequence[Array],
+    activation: str,
+    out: Out,
+    drop: dict[str, Any],
+) -> tuple[Array | None, ...]:
+    r, *_, found, before = out or NOTHING[:6]
+    found = np.stack(statistics, out=found)
+    before = np.multiply(hat, _by_channel(weight, x), out=r if before is None else before)
+    before += _by_channel(bias, x)
+    seen = None
+    if activation != "none":
+        seen = before
+        before = ACTIVATIONS[activation][0](before, r)
+    if drop["p"]:
+        before = dropout(before, **drop, out=before if seen is None else r)
+    return before, x, weight, bias, found, seen
+
+
+def _batch_norm_backward(
+    g: Array,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    statistics: Array,
+    seen: Array | None,
+    needs: tuple[bool, ...],
+    activation: str,
+    p: float,
+    memo: list[Array],
+    out: Out = None,
+    **forward: Any,
+) -> list[Array | None]:
+    if p:
+        g = g * memo[0]
+    return _gradients(g, x, weight, statistics, seen, needs, activation, out, moves=True)
+
+
+def _batch_norm_eval_backward(
+    g: Array,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    statistics: Array,
+    seen: Array | None,
+    needs: tuple[bool, ...],
+    activation: str,
+    out: Out = None,
+    **forward: Any,
+) -> list[Array | None]:
+    found = _gradients(g, x, weight, statistics, seen, needs, activation, out, moves=False)
+    return [*found, None, None]
+
+
+def _gradients(
+    g: Array,
+    x: Array,
+    weight: Array,
+    statistics: Array,
+    seen: Array | None,
+    needs: tuple[bool, ...],
+    activation: str,
+    out: Out,
+    moves: bool,
+) -> list[Array | None]:
+    """moves: the statistics are those of x."""
+    slots = (out or NOTHING)[:3]
+    if seen is not None:
+        g = ACTIVATIONS[activation][1](g, seen)
+    hat = _normalised(x, statistics)
+    dw, db = _channel_sums(g * hat), _channel_sums(g)
+    if needs[0]:
+        if moves:
+            n = x.size // len(weight)
+            hat *= _by_channel(dw / n, x)
+            hat += _by_channel(db / n, x)
+            g = np.subtract(g, hat, out=hat)
+        dx = np.multiply(g, _by_channel(weight * statistics[2], x), out=slots[0])
+    found = (dx if needs[0] else None, dw if needs[1] else None, db if needs[2] else None)
+    return [None if a is None else result(a, slot) for a, slot in zip(found, slots, strict=True)]
+
+
+def _by_channel(values: Array, x: Array) -> Array:
+    return values if x.ndim == 2 else values.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _channel_sums(x: Array) -> Array:
+    if x.ndim == 2:
+        return ones(len(x), x.dtype).dot(x)
+    return np.add.reduce(x, (0, *range(2, x.ndim)))
+
+
+NORMS: KernelTable = {
+    "layer_norm": real(_layer_norm, exact=[2]),
+    "layer_norm_backward": real(_layer_norm_backward),
+    "batch_norm": real(_batch_norm, exact=[4]),
+    "batch_norm_backward": real(_batch_norm_backward),
+    "batch_norm_eval": real(_batch_norm_eval, exact=[4]),
+    "batch_norm_eval_backward": real(_batch_norm_eval_backward),
+}

@@ -1,0 +1,272 @@
+"""Layer norm; batch norm with the activation and dropout behind it. See kernels/norm.cu."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minitorch.backend.cuda.elementwise import fill
+from minitorch.backend.cuda.fused import (
+    ACTIVATION_NUMBERS,
+    COLUMNS,
+    ONE_STAGE,
+    PART,
+    ROWS,
+)
+from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Gpu, KernelTable, int64
+from minitorch.backend.cuda.source import position
+from minitorch.core.dtypes import FLOAT64
+
+
+# ---------------------------------------------------------------------- layer norm
+def _layer_norm(gpu: Gpu, x: Array, weight: Array, bias: Array, eps: float) -> tuple[Array, ...]:
+    """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
+    x, weight, bias = (gpu.contiguous(a) for a in (x, weight, bias))
+    rows, columns = prod(x.shape[: x.ndim - weight.ndim]), weight.size
+    out, hat = gpu.empty(x.shape, x.dtype), gpu.empty(x.shape, x.dtype)
+    scale = gpu.empty((rows,), _wide(x.dtype))
+    if x.size:
+        args = (out, hat, scale, x, weight, bias, int64(rows), int64(columns))
+        grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
+        gpu.launch("norm", "layer_norm", x.dtype, grid, block, (*args, np.float64(eps)))
+    return out, hat, scale, weight
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which kernels compute and add up floating-point numbers."""
+    return FLOAT64 if dtype == FLOAT64 else np.dtype(np.float32)
+
+
+def _row_threads(columns: int) -> int:
+    """The number of threads that share a row: whole warps, as many as its elements need."""
+    return min(THREADS, -(-columns // 32) * 32)
+
+
+def _layer_norm_backward(
+    gpu: Gpu,
+    g: Array,
+    hat: Array,
+    scale: Array,
+    weight: Array,
+    needs: tuple[bool, ...],
+    eps: float,
+) -> list[Array | None]:
+    g = gpu.contiguous(g)
+    rows, columns = len(scale), weight.size
+    dx = gpu.empty(g.shape, g.dtype) if needs[0] else None
+    if needs[0] and g.size:
+        args = (dx, g, hat, scale, weight, int64(rows), int64(columns))
+        grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
+        gpu.launch("norm", "layer_norm_backward", g.dtype, grid, block, args)
+    return [dx, *_layer_norm_sums(gpu, g, hat, weight.shape, rows, needs[1:])]
+
+
+def _layer_norm_sums(
+    gpu: Gpu, g: Array, hat: Array, shape: tuple[int, ...], rows: int, needs: tuple[bool, ...]
+) -> list[Array | None]:
+    """The gradients of weight and bias: sums over the rows of g * hat, and of g."""
+    sums = [gpu.empty(shape, g.dtype) if needed else None for needed in needs]
+    if not g.size:
+        return [None if s is None else fill(gpu, s, 0) for s in sums]
+    if not any(needs):
+        return sums
+    columns = prod(shape)
+    parts = 1 if rows <= ONE_STAGE else min(64, -(-rows // PART))
+    partial = [
+        None if s is None or parts == 1 else gpu.empty((parts, columns), _wide(g.dtype))
+        for s in sums
+    ]
+    given = [None if parts > 1 else s for s in sums]
+    across, block = -(-columns // COLUMNS), (COLUMNS, ROWS)
+    args = [NULL if a is None else a for a in (*given, *partial)]
+    args += [g, hat, int64(rows), int64(columns)]
+    gpu.launch("norm", "layer_norm_sums", g.dtype, (across, parts), block, tuple(args))
+    for total, part in zip(sums, partial, strict=True):
+        if part is not None:
+            sizes = (int64(parts), int64(columns))
+            gpu.launch("fused", "sum_parts", g.dtype, (across,), block, (total, part, *sizes))
+    return sums
+
+
+# ---------------------------------------------------------------------- batch norm
+_BATCH = np.dtype(  # `Batch` of kernels/norm.cu
+    [
+        (name, np.uint64)
+        for name in (
+            *("x", "weight", "bias", "out", "mean", "var", "count", "stats", "partial"),
+            *("g", "dx", "dw", "db"),
+        )
+    ]
+    + [(name, np.int64) for name in ("channels", "length", "n")]
+    + [(name, np.float64) for name in ("eps", "momentum", "keep", "scale")]
+    + [
+        (name, np.int32)
+        for name in ("lanes", "phase", "training", "cumulative", "activation", "pad")
+    ],
+    align=True,
+)
+_ALL, _PARTS, _REST = range(3)  # of kernels/norm.cu
+_SECTOR = 32  # bytes of memory that are read at once
+_NO_DROPOUT = 0.0, 0, 0
+_FILLED = 2  # blocks of a multiprocessor, below which a channel's elements are shared out
+
+
+def _batch_norm(
+    gpu: Gpu,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    mean: Array | None,
+    var: Array | None,
+    count: Array | None,
+    momentum: float | None,
+    eps: float,
+    activation: str,
+    p: float,
+    seed: int,
+    offset: int,
+    memo: list[Array],
+) -> tuple[Array | None, ...]:
+    """As on the CPU; where channels are few, two launches instead of one."""
+    running = {"mean": mean, "var": var, "count": count}
+    numbers = {"momentum": momentum or 0.0, "cumulative": momentum is None and count is not None}
+    numbers |= {"eps": eps, "training": True}
+    return _forward(gpu, x, weight, bias, running, activation, (p, seed, offset), numbers)
+
+
+def _batch_norm_eval(
+    gpu: Gpu,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    mean: Array,
+    var: Array,
+    eps: float,
+    activation: str,
+) -> tuple[Array | None, ...]:
+    running = {"mean": gpu.contiguous(mean), "var": gpu.contiguous(var)}
+    return _forward(gpu, x, weight, bias, running, activation, _NO_DROPOUT, {"eps": eps})
+
+
+def _forward(
+    gpu: Gpu,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running: dict[str, Array | None],
+    activation: str,
+    dropout: tuple[float, int, int],
+    numbers: dict[str, Any],
+) -> tuple[Array | None, ...]:
+    x, weight, bias = (gpu.contiguous(a) for a in (x, weight, bias))
+    out = gpu.empty(x.shape, x.dtype)
+    stats = gpu.empty((3, len(weight)), _wide(x.dtype))
+    arrays = {"x": x, "weight": weight, "bias": bias, "out": out, "stats": stats, **running}
+    numbers["activation"] = ACTIVATION_NUMBERS[activation]
+    phases = (_PARTS, _REST) if "training" in numbers else (_REST,)
+    _launch(gpu, "batch_norm", x, arrays, numbers, phases, 3, dropout)
+    return out, x, weight, bias, stats, None
+
+
+def _batch_norm_backward(
+    gpu: Gpu,
+    g: Array,
+    *saved: Any,
+    needs: tuple[bool, ...],
+    activation: str,
+    p: float,
+    seed: int,
+    offset: int,
+    **forward: Any,
+) -> list[Array | None]:
+    dropout = p, seed, offset
+    return _backward(gpu, g, *saved, needs=needs, activation=activation, dropout=dropout)
+
+
+def _batch_norm_eval_backward(
+    gpu: Gpu, g: Array, *saved: Any, needs: tuple[bool, ...], activation: str, **forward: Any
+) -> list[Array | None]:
+    found = _backward(gpu, g, *saved, needs=needs, activation=activation, dropout=None)
+    return [*found, None, None]
+
+
+def _backward(
+    gpu: Gpu,
+    g: Array,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    stats: Array,
+    seen: None,
+    *,
+    needs: tuple[bool, ...],
+    activation: str,
+    dropout: tuple[float, int, int] | None,
+) -> list[Array | None]:
+    """dropout: None where the statistics are the running ones."""
+    g = gpu.contiguous(g)
+    shapes = x.shape, weight.shape, bias.shape
+    results = [gpu.empty(s, g.dtype) if needed else None for s, needed in zip(shapes, needs)]
+    dx, dw, db = results
+    arrays = {"x": x, "weight": weight, "bias": bias, "stats": stats, "g": g}
+    arrays |= {"dx": dx, "dw": dw, "db": db}
+    numbers = {"training": dropout is not None, "activation": ACTIVATION_NUMBERS[activation]}
+    phases = _PARTS, _REST
+    _launch(gpu, "batch_norm_backward", g, arrays, numbers, phases, 2, dropout or _NO_DROPOUT)
+    return results
+
+
+def _launch(
+    gpu: Gpu,
+    name: str,
+    x: Array,
+    arrays: dict[str, Array | None],
+    numbers: dict[str, Any],
+    phases: tuple[int, ...],
+    sums: int,
+    dropout: tuple[float, int, int],
+) -> None:
+    """One launch where a block can have all of a channel's elements, else one for each phase.
+
+    sums: numbers that a part writes for a channel. dropout: its p, seed and offset.
+    """
+    channels, length = x.shape[1], prod(x.shape[2:])
+    n = x.shape[0] * length
+    if not x.size:
+        for result in ("dw", "db"):
+            if arrays.get(result) is not None:
+                fill(gpu, arrays[result], 0)
+        return
+    lanes = 1 if length > 1 else _SECTOR // x.itemsize
+    across = -(-channels // lanes)
+    most = max(1, -(-_FILLED * gpu.processors() // across))
+    parts = min(most, 64, -(-n * lanes // (4 * THREADS)))
+    if parts > 1 and len(phases) > 1:
+        arrays["partial"] = gpu.empty((parts, sums, channels), _wide(x.dtype))
+    job = np.zeros((), _BATCH)
+    for key, array in arrays.items():
+        job[key] = 0 if array is None else array.data.ptr
+    job["channels"], job["length"], job["n"], job["lanes"] = channels, length, n, lanes
+    p, seed, offset = dropout
+    if p:
+        numbers |= {"keep": 1 - p, "scale": 1 / (1 - p)}
+        stream = gpu.numbers(position, {"seed": seed, "offset": offset})
+    else:
+        stream = position(0, 0), NULL
+    for key, number in numbers.items():
+        job[key] = number
+    for phase in phases if parts > 1 else (_ALL,):
+        job["phase"] = phase
+        gpu.launch("norm", name, x.dtype, (across, parts), (THREADS,), (job[()], *stream))
+
+
+NORMS: KernelTable = {
+    "layer_norm": _layer_norm,
+    "layer_norm_backward": _layer_norm_backward,
+    "batch_norm": _batch_norm,
+    "batch_norm_backward": _batch_norm_backward,
+    "batch_norm_eval": _batch_norm_eval,
+    "batch_norm_eval_backward": _batch_norm_eval_backward,
+}
