@@ -105,6 +105,7 @@ def _linear_backward(
 def dropout(
     x: Array, p: float, seed: int, offset: int, memo: list[Array], out: Array | None = None
 ) -> Array:
+    """x times 1 / (1 - p) or 0; the factors are drawn once, and stay in memo."""
     if not memo:
         mask = uniform(x.shape, x.dtype, 0, seed, offset) < 1 - p
         memo.append(np.multiply(mask, 1 / (1 - p), dtype=x.dtype))
