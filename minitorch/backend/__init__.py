@@ -7,9 +7,10 @@ does not know Tensor. Above it, only data sources, text corpora and plots import
 from importlib import import_module
 from typing import Any
 
-from minitorch.backend import cpu, indexing, transfer
+from minitorch.backend import cpu, indexing, threads, transfer
 from minitorch.backend.half import HalfScalar
 from minitorch.backend.indexing import *
+from minitorch.backend.threads import *
 from minitorch.backend.transfer import *
 from minitorch.core import device
 from minitorch.core.device import *
@@ -23,6 +24,7 @@ __all__ = [
     "HalfScalar",
     *device.__all__,
     *indexing.__all__,
+    *threads.__all__,
     *transfer.__all__,
 ]
 

@@ -15,6 +15,7 @@ from minitorch.backend.cuda import strides
 from minitorch.backend.cuda.cublaslt import Library
 from minitorch.backend.cuda.errors import ErrorWord
 from minitorch.backend.cuda.graph import Graph
+from minitorch.backend.cuda.streams import PER_THREAD, Streams
 from minitorch.backend.cuda_sources import SUFFIXES, Kernels
 from minitorch.core.device import OutOfMemoryError
 
@@ -50,6 +51,7 @@ class Gpu:
         self.kernels = Kernels(xp)
         self._cublaslt = cublaslt
         self.captured = _Captured()
+        self.streams = Streams(self)
         self.capturing = (
             threading.RLock()
         )  # while it is held, no other thread may wait for the device

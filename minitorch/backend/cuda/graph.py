@@ -75,6 +75,7 @@ class Graph:
         self._fixed = fixed
         self._own: set[int] = set()  # addresses of memory that the pool gave
         self._held: dict[int, Array] = {}  # memory from outside that the work reads or writes
+        self.held: list[Any] = []  # the same of the host, and what another stream still used
         self._dynamic: list[_DynamicNumbers] = []
         self._open: _DynamicNumbers | None = None
         self._size = 0  # bytes of all slots so far

@@ -8,7 +8,6 @@ module keeps the memory itself alive.
 from __future__ import annotations
 
 import ctypes
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import numpy as np
 from minitorch.backend.cuda.gpu import Gpu
 
 Array = Any
-_in_flight: deque[tuple[Any, np.ndarray]] = deque()  # events, and the arrays of copies until then
 
 
 def from_host(gpu: Gpu, array: np.ndarray, index: int, non_blocking: bool = False) -> Array:
@@ -28,7 +26,7 @@ def from_host(gpu: Gpu, array: np.ndarray, index: int, non_blocking: bool = Fals
         if non_blocking and array.nbytes and array.flags.c_contiguous and is_pinned(array):
             result = gpu.empty(array.shape, array.dtype)
             result.data.copy_from_host_async(array.ctypes.data, array.nbytes)
-            _keep(gpu, array)
+            gpu.streams.hold(array, index)
             return result
         source = np.ascontiguousarray(array)  # never 0-d: CuPy fills those, and makes 0 of -0
         if source.dtype.kind == "V":  # CuPy takes no bfloat16 from the host
@@ -46,7 +44,7 @@ def to_host(gpu: Gpu, array: Array, non_blocking: bool = False) -> np.ndarray:
         if non_blocking and array.nbytes:
             out = pinned(gpu, array.shape, array.dtype)
             ordered.get(out=out, blocking=False)
-            _keep(gpu, out)
+            gpu.streams.hold(out, device)
             return out
         host: np.ndarray = ordered.get()
     gpu.check(device)
@@ -97,12 +95,3 @@ def is_pinned(array: np.ndarray) -> bool:
     while isinstance(base, np.ndarray):
         base = base.base
     return hasattr(base, "pinned_memory")
-
-
-def _keep(gpu: Gpu, array: np.ndarray) -> None:
-    """Hold on to the host's side of a copy until the copy is over."""
-    while _in_flight and _in_flight[0][0].done:
-        _in_flight.popleft()
-    event = gpu.xp.cuda.Event(disable_timing=True)
-    event.record()
-    _in_flight.append((event, array))

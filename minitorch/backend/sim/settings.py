@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from random import Random
 from typing import Any
 
 SCHEDULES = ("forward", "reverse", "random")
@@ -18,6 +19,9 @@ class Settings:
     seed: of the random schedule; the same seed gives the same order.
     devices: how many GPUs there are. memory: bytes of each.
     deferred: work waits in its stream until somebody synchronises.
+    interleaved: streams go on by turns, in a random order that events allow: between the moment
+        of the submission and that of a synchronisation. The same seed gives the same order, where
+        one thread of the host submits. It goes before `deferred`.
     processors: multiprocessors of a device, from which launchers choose their grids.
     blocks: (first, count) runs only that part of each grid, in the schedule's order; None: all.
     """
@@ -29,11 +33,13 @@ class Settings:
     devices: int = 2
     memory: int = 16 << 30
     deferred: bool = False
+    interleaved: bool = False
     processors: int = 4
     blocks: tuple[int, int] | None = None
 
 
 settings = Settings()
+dice = Random(settings.seed)  # of the order of interleaved streams
 _NAMES = tuple(f.name for f in fields(Settings))
 
 
@@ -59,6 +65,7 @@ class config:
         self._before = {name: getattr(settings, name) for name in changes}
         for name, value in changes.items():
             setattr(settings, name, value)
+        dice.seed(settings.seed)
 
     def __enter__(self) -> Settings:
         return settings

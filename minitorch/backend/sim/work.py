@@ -2,7 +2,8 @@
 
 Each device has queues, one for each stream. A piece of work waits for the one before it in its
 queue, for events, and across the legacy default stream as CUDA defines it. In the deferred mode
-nothing runs before somebody waits for it, which is the latest that CUDA allows.
+nothing runs before somebody waits for it, which is the latest that CUDA allows; in the interleaved
+mode, the work that waits for nothing more goes on at random.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Callable, Iterator
 
 from minitorch.backend.sim.driver import Record, record
 from minitorch.backend.sim.machine import CUDARuntimeError
-from minitorch.backend.sim.settings import settings
+from minitorch.backend.sim.settings import dice, settings
 
 Action = Callable[[], object]
 _turn = threading.RLock()  # threads of the host take turns: one work at a time
+_running: list[Work] = []  # at most one
+_PAUSE = 0.5  # the chance that interleaved streams pause, after each piece of work
 
 
 class Work:
@@ -36,17 +39,26 @@ class Work:
 
 
 def complete(work: Work | None, steps: int | None = None) -> None:
-    """Run a work and, before it, all that it comes after; at most `steps` of them."""
+    """Run a work and, before it, all that it comes after; at most `steps` of them.
+
+    Nothing where a work is running already: a finalizer has come here out of it.
+    """
     stack = [] if work is None else [work]
     with _turn:
-        while stack and steps != 0:
+        while stack and steps != 0 and not _running:
             waiting = [earlier for earlier in stack[-1].after if not earlier.done]
             if waiting:
+                if settings.interleaved:
+                    dice.shuffle(waiting)
                 stack += waiting
                 continue
             last = stack.pop()
             if not last.done:
-                last.run()
+                _running.append(last)
+                try:
+                    last.run()
+                finally:
+                    _running.clear()
                 steps = None if steps is None else steps - 1
 
 
@@ -55,6 +67,26 @@ def ask(work: Work | None) -> bool:
     answer = work is None or work.done
     complete(work, steps=1)
     return answer
+
+
+def go_on() -> None:
+    """Do some of all streams' work, in a random order that events allow."""
+    while dice.random() > _PAUSE:
+        lasts = [queue.last for queue in _queues.copy().values() if queue.recording is None]
+        ready = [first for last in lasts if (first := _ready(last)) is not None]
+        if not ready:
+            break
+        complete(dice.choice(ready))
+
+
+def _ready(work: Work | None) -> Work | None:
+    """A work that comes before this one, or this one, and itself waits for nothing more."""
+    while work is not None and not work.done:
+        waiting = [earlier for earlier in work.after if not earlier.done]
+        if not waiting:
+            return work
+        work = dice.choice(waiting)
+    return None
 
 
 class Queue:
@@ -77,8 +109,11 @@ class Queue:
                 if other.blocking and (self.pointer == 0) != (other.pointer == 0):
                     yield other.last
 
-    def submit(self, action: Action) -> Work:
-        """Add a piece of work; it runs now, later (deferred mode) or in a graph (capture)."""
+    def submit(self, action: Action, may_run: bool = True) -> Work:
+        """Add a piece of work; it runs now, later (deferred mode) or in a graph (capture).
+
+        may_run: not in a finalizer, whose errors nobody hears.
+        """
         with _turn:
             self._refuse_implicit_wait()
             after = tuple(w for w in self._before() if w is not None and not w.done)
@@ -86,6 +121,9 @@ class Queue:
             self.last, self.waits = work, ()
             if self.recording is not None:
                 self.recording.works.append(work)
+            elif settings.interleaved:
+                if may_run:
+                    go_on()
             elif not settings.deferred:
                 complete(work)
         return work
@@ -186,10 +224,21 @@ class Recording:
         return found
 
     def replay(self, queue: Queue) -> None:
-        """Submit all works to a queue, in order."""
-        for work in self.works:
+        """Submit all works to a queue, in order; interleaved: in a random one of theirs."""
+        for work in _shuffled(self.works) if settings.interleaved else self.works:
             assert work.action is not None
             queue.submit(work.action)
+
+
+def _shuffled(works: list[Work]) -> list[Work]:
+    """Works in a random order, each behind those that it comes after."""
+    rest, found, given = [*works], list[Work](), set[int]()
+    while rest:
+        ready = [work for work in rest if all(id(w) in given for w in work.after)]
+        found.append(dice.choice(ready))
+        given.add(id(found[-1]))
+        rest.remove(found[-1])
+    return found
 
 
 _queues: dict[tuple[int, int], Queue] = {}

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from minitorch.backend import inherited
 from minitorch.backend.cpu import settings
 from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.creation import from_numpy, tensor, zeros
+from minitorch.data.prefetch import Sent
 from minitorch.text.io.encoded import Encoded
 from minitorch.text.progress import Progress
 from minitorch.text.runs import CheckpointedRun
@@ -87,10 +89,14 @@ class Part(NamedTuple):
 def _early(items: Iterator[_T]) -> Iterator[_T]:
     """The same items, prefetched by a thread while the caller works on the one before."""
     end: Any = object()
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, items, end)
-        while (item := following.result()) is not end:
-            following = thread.submit(next, items, end)
+
+    def send() -> Sent:
+        return Sent(next(items, end))
+
+    with ThreadPoolExecutor(1, initializer=inherited()) as thread:
+        following = thread.submit(send)
+        while (item := following.result().received()) is not end:
+            following = thread.submit(send)
             yield item
 
 

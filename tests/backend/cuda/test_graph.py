@@ -39,13 +39,15 @@ class Under:
         return capture(self.gpu, 0)
 
 
-@pytest.fixture(params=["fast", "checked", "deferred"])
+@pytest.fixture(params=["fast", "checked", "deferred", "interleaved"])
 def under(request, device):
     name = "sim" if device == "cpu" else device.split(":")[0]
     if name == "cuda" and request.param != "fast":
         name = "sim"
     with minitorch.sim.config(
-        checked=request.param == "checked" or None, deferred=request.param == "deferred"
+        checked=request.param == "checked" or None,
+        deferred=request.param == "deferred",
+        interleaved=request.param == "interleaved",
     ):
         yield Under(name)
 

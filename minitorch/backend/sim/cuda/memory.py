@@ -250,8 +250,8 @@ class MemoryPool:
         share.free.setdefault(size, []).append(memory if self._reuses else None)
         MemoryHook._freed(memory.device_id, size, memory.ptr)
         if not self._reuses:
-            if settings.deferred and queue.recording is None:
-                queue.submit(memory._release)
+            if (settings.deferred or settings.interleaved) and queue.recording is None:
+                queue.submit(memory._release, may_run=False)
             else:
                 memory._release()
 
