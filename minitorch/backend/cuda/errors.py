@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import threading
 from typing import Any
 
 import numpy as np
 
+_numbering = threading.Lock()
 _KINDS: list[tuple[type[Exception], str]] = []
 _codes: dict[tuple[type[Exception], str], np.uint64] = {}
 
@@ -24,8 +26,10 @@ def code(error: type[Exception], message: str) -> np.uint64:
     """
     key = (error, message)
     if key not in _codes:
-        _KINDS.append(key)
-        _codes[key] = np.uint64(len(_KINDS))  # 0 means no error
+        with _numbering:
+            if key not in _codes:
+                _KINDS.append(key)
+                _codes[key] = np.uint64(len(_KINDS))  # 0 means no error
     return _codes[key]
 
 

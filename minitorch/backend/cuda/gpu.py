@@ -37,6 +37,9 @@ int64 = lru_cache(KEPT)(np.int64)
 class _Captured(threading.local):
     graph: Graph | None = None  # that this thread's launches go into
 
+    def __init__(self) -> None:
+        self.tickets: dict[tuple[int, int], Array] = {}  # of default streams that are its own
+
 
 class Gpu:
     """One kind of GPU: CuPy's, or the simulated one.
@@ -55,6 +58,7 @@ class Gpu:
         self.capturing = (
             threading.RLock()
         )  # while it is held, no other thread may wait for the device
+        self._making = threading.Lock()  # what is made once for all threads
         self._processors: dict[int, int] = {}
         self._error_words: dict[int, ErrorWord] = {}
         self._tickets: dict[tuple[int, int], Array] = {}  # by device and stream
@@ -116,8 +120,9 @@ class Gpu:
         try:
             function(grid, block, args, shared_mem=shared)
         except Exception:
-            self._tickets.clear()  # a launch that broke off leaves them non-zero
-            self._spare.clear()
+            with self._making:
+                self._tickets.clear()  # a launch that broke off leaves them non-zero
+                self.captured.tickets.clear()
             raise
 
     def capability(self) -> tuple[int, int]:
@@ -159,11 +164,13 @@ class Gpu:
             return self.captured.graph.tickets
         device = self.current()
         stream = (device, int(self.xp.cuda.get_current_stream().ptr))
-        found = self._tickets.get(stream)
+        known = self.captured.tickets if stream[1] == PER_THREAD else self._tickets
+        found = known.get(stream)
         if found is None:
-            if not self._spare.get(device):
-                self._spare[device] = self.zeros_for_tickets(STREAMS)
-            found = self._tickets[stream] = self._spare[device].pop()
+            with self._making:
+                if not self._spare.get(device):
+                    self._spare[device] = self.zeros_for_tickets(STREAMS)
+                found = known.setdefault(stream, self._spare[device].pop())
         return found
 
     def zeros_for_tickets(self, streams: int) -> list[Array]:
@@ -266,9 +273,13 @@ class Gpu:
     def error_word(self) -> np.uint64:
         """The address of the current device's error word, for a kernel's `ErrorWord*`."""
         device = self.current()
-        if device not in self._error_words:
-            self._error_words[device] = ErrorWord(self.xp)
-        return self._error_words[device].pointer
+        found = self._error_words.get(device)
+        if found is None:
+            with self._making:
+                found = self._error_words.get(device)
+                if found is None:
+                    found = self._error_words[device] = ErrorWord(self.xp)
+        return found.pointer
 
     def check(self, device: int) -> None:
         """Raise the error that a kernel found on a device, which the host has just waited for."""
