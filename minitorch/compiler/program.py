@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -25,6 +27,21 @@ class Problem:
     def __init__(self, text: str, lasting: bool = True) -> None:
         self.text = text
         self.lasting = lasting
+
+
+def _lacking(error: Exception) -> Problem:
+    return Problem(f"there is too little memory to record it: {error}")
+
+
+class TooLittleMemory(Exception):
+    """The comparison of a replay with the step, which is as if it had not begun.
+
+    Except for host callbacks: `context` has what the step is to run in.
+    """
+
+    def __init__(self, text: str, context: AbstractContextManager[Any]) -> None:
+        super().__init__(text)
+        self.context = context
 
 
 class Program:
@@ -56,7 +73,7 @@ class Program:
             except CannotRecord as error:
                 self.problem = Problem(str(error))
             except (backend.OutOfMemoryError, MemoryError) as error:
-                self.problem = Problem(f"there is too little memory to record it: {error}")
+                self.problem = _lacking(error)
 
     def _problem(self, recorder: Recorder) -> Problem | None:
         """The reason against a replay, or None."""
@@ -179,10 +196,18 @@ class Program:
         return self._output(self.results)
 
     def first(self) -> Any:
-        """The recorded call's result, released here; replays have results of their own."""
+        """The recorded call's result, released here; replays have results of their own.
+
+        None where there is a problem, which a lack of memory for the result is as well.
+        """
         tensors = self.output.tensors
         self.output.tensors = self.output.arrays = []
-        return self._output([t.array for t in tensors], tensors)
+        if self.problem is None:
+            try:
+                return self._output([t.array for t in tensors], tensors)
+            except (backend.OutOfMemoryError, MemoryError) as error:
+                self.problem = _lacking(error)
+        return None
 
     def _output(self, arrays: Sequence[Array], recorded: Sequence[Tensor] = ()) -> Any:
         """The step's result, with copies of these arrays."""
@@ -199,15 +224,41 @@ class Program:
         """Replay, then run the step from the same state: its result, and the first difference.
 
         Host callbacks run once: the step gets the replay's dynamic scalars. exact: to the bit.
+        Raises TooLittleMemory.
         """
         self.compared = True
-        before = [self.copy(a) for a in self.memory]
-        grads = [(n, None if n.grad is None else n.grad.clone()) for n, _ in self.leaves]
-        mine = self._state(self.replay(arrays))
+        try:
+            before = [self.copy(a) for a in self.memory]
+            grads = [(n, None if n.grad is None else n.grad.clone()) for n, _ in self.leaves]
+        except (backend.OutOfMemoryError, MemoryError) as error:
+            raise TooLittleMemory(str(error), nullcontext()) from None
+        try:
+            return self._compared(arrays, step, exact, partial(self._restore, before, grads))
+        except (backend.OutOfMemoryError, MemoryError) as error:
+            self._restore(before, grads)
+            repeater = recording.active(Repeater(self.callbacks))
+            raise TooLittleMemory(str(error), repeater) from None
+
+    def _restore(self, before: Sequence[Array], grads: Sequence[tuple[Any, Any]]) -> None:
+        """Write the memory that a step changes, and set the gradients."""
         for changed, array in zip(self.memory, before):
             self.write(changed, array)
         for node, grad in grads:
             node.grad = grad
+
+    def release(self) -> None:
+        """Let go of all arrays, also where somebody still holds the program."""
+        vars(self).clear()
+
+    def _compared(
+        self,
+        arrays: Sequence[Array],
+        step: Callable[[], Any],
+        exact: bool,
+        restore: Callable[[], None],
+    ) -> tuple[Any, str | None]:
+        mine = self._state(self.replay(arrays))
+        restore()
         with recording.lock, recording.active(Repeater(self.callbacks)):
             result = step()
         theirs = self._state(result)

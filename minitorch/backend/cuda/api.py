@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from minitorch.backend.cuda.graph import capture
+from minitorch.backend.cuda.graph import Pool, capture
+from minitorch.backend.cuda.streams import Streams
 from minitorch.core.device import (
     Backend,
     Device,
@@ -166,6 +167,8 @@ class DeviceApi:
 
     def empty_cache(self) -> None:
         """Give the memory that no tensor holds back to the devices."""
+        Streams.release()
+        Pool.sweep()
         for number in range(self.device_count()):
             with self._use(number):
                 self._xp.get_default_memory_pool().free_all_blocks()
@@ -222,7 +225,7 @@ class DeviceApi:
 
     def graph_pool_handle(self) -> Any:
         """A pool of memory for several graphs."""
-        return self._xp.cuda.MemoryPool()
+        return Pool(self._backend().gpu)
 
     # ------------------------------------------------------------------ streams
     def current_stream(self, device: DeviceLike = None) -> Stream:

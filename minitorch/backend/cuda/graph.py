@@ -18,9 +18,11 @@ device ahead of the graph, unless the device has the same ones already.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -58,6 +60,59 @@ def _padded(numbers: bytes) -> bytes:
     return numbers + bytes(-len(numbers) % _ALIGN)
 
 
+class Pool:
+    """Memory of graphs, which is reused among them only.
+
+    It goes back to the device when the last graph, and then the last of their results, is gone:
+    CuPy's pool would take the memory of results with it, or not free its split blocks at all.
+    """
+
+    _all: ClassVar[dict[int, tuple[Any, Any]]] = {}  # devices and CuPy's pools, by the pools' ids
+    _retired: ClassVar[list[int]] = []  # of those whose graphs are gone
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.sweep()
+        cuda = gpu.xp.cuda
+        pool = cuda.MemoryPool(partial(_fresh, gpu.xp))
+        self._id = id(pool)
+        self._all[self._id] = cuda.Device(), pool
+        self.malloc: Callable[[int], Any] = pool.malloc
+
+    @classmethod
+    def sweep(cls) -> None:
+        """Give back what pools have whose graphs are gone."""
+        retired, cls._retired[:] = cls._retired[:], []
+        for known in retired:
+            device, pool = cls._all[known]
+            with device:
+                pool.free_all_blocks()
+                if pool.used_bytes():  # results that live
+                    cls._retired.append(known)
+                else:
+                    del cls._all[known]
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not finalizing():
+            self._retired.append(self._id)
+            self.sweep()
+
+
+def _fresh(xp: Any, size: int) -> Any:
+    """Memory from the device, for a pool of graphs.
+
+    CUDA's error would let the pool give back its unused blocks, which captured work uses.
+    """
+    cuda, shared = xp.cuda, xp.get_default_memory_pool()
+    for last in (False, True):
+        try:
+            return cuda.MemoryPointer(cuda.Memory(size), 0)
+        except cuda.runtime.CUDARuntimeError as error:
+            if last:
+                raise cuda.memory.OutOfMemoryError(size, shared.total_bytes()) from error
+            shared.free_all_blocks()
+    raise AssertionError
+
+
 class Graph:
     """Captured work. The graph holds its memory, and all that the work reads and writes.
 
@@ -71,7 +126,7 @@ class Graph:
         self._gpu = gpu
         self._index = index
         self._graph: Any = None
-        self.pool = gpu.xp.cuda.MemoryPool() if pool is None else pool
+        self.pool: Pool = Pool(gpu) if pool is None else pool
         self._fixed = fixed
         self._own: set[int] = set()  # addresses of memory that the pool gave
         self._held: dict[int, Array] = {}  # memory from outside that the work reads or writes
@@ -84,6 +139,9 @@ class Graph:
         with gpu.xp.cuda.using_allocator(self.allocate):
             self._numbers = gpu.empty((CAPACITY,), np.uint8)
             self.tickets = gpu.zeros_for_tickets(1)[0]
+
+    def __del__(self) -> None:
+        self.__dict__.pop("_numbers", None), self.__dict__.pop("tickets", None)  # before the pool
 
     # ------------------------------------------------------------------ while capturing
     def allocate(self, size: int) -> Any:

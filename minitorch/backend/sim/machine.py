@@ -15,6 +15,7 @@ class CUDARuntimeError(RuntimeError):
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"{name}: {text}")
+        self.name = name
 
 
 class _Current(threading.local):
@@ -41,7 +42,7 @@ def checked_device(device: int) -> int:
     return device
 
 
-pools: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # by their ids
+pools: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # by number
 
 
 def memory_info(device: int) -> tuple[int, int]:

@@ -269,12 +269,16 @@ def queues(device: int) -> list[Queue]:
 def synchronize(device: int) -> None:
     """Let the host wait for all work of a device."""
     record(Record("sync", "device", device))
+    for queue in queues(device):
+        if queue.recording is not None:
+            queue.finish()  # which CUDA refuses
     finish(device)
 
 
 def finish(device: int) -> None:
-    """Do all work of a device."""
+    """Do all work of a device, but for what is being captured."""
     for queue in queues(device):
-        queue.finish()
+        if queue.recording is None:
+            queue.finish()
         if queue.closed:
             forget(device, queue.pointer)

@@ -432,6 +432,16 @@ def test_the_pool_s_books():
     del y
 
 
+def test_a_pool_that_dies_takes_its_arrays_memory():
+    """CuPy's arrays do not hold their pool."""
+    pool = cuda.MemoryPool()
+    with cuda.using_allocator(pool.malloc):
+        x = sim.empty(8, np.uint8)
+    del pool
+    with pytest.raises(sim.SimError, match="used after it was given back"):
+        x.get()
+
+
 @pytest.mark.parametrize("outside", [0, 4096])
 def test_out_of_memory_says_how_much_and_gives_everything_back(outside):
     """A device's memory is full of what pools have, rounded, and of what nobody's pool has."""

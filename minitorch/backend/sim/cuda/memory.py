@@ -2,13 +2,15 @@
 
 Every array gets memory of its own, fenced by the driver, and gives it back when it dies: a pool
 that handed the same bytes out again would hide their use after that. The pool keeps CuPy's books
-all the same. A pool made by hand does reuse its memory, as a captured graph needs it.
+all the same. A pool made by hand does reuse its memory, as a captured graph needs it; when the pool
+dies, so does all of its memory, also that of arrays.
 """
 
 from __future__ import annotations
 
 import bisect
 import ctypes
+import itertools
 import sys
 import threading
 from collections import deque
@@ -22,11 +24,17 @@ from minitorch.backend.sim.cuda.device import Device
 from minitorch.backend.sim.cuda.memory_hook import MemoryHook
 from minitorch.backend.sim.cuda.stream import Stream, current_queue
 from minitorch.backend.sim.driver import Record, SimError
-from minitorch.backend.sim.machine import current_device, memory_info, pools
+from minitorch.backend.sim.machine import (
+    CUDARuntimeError,
+    current_device,
+    memory_info,
+    pools,
+)
 from minitorch.backend.sim.settings import settings
 
 HOST = -1  # where a device's number would stand
 ROUND = 512  # CuPy allocates multiples of this
+_pool_numbers = itertools.count()
 
 
 class OutOfMemoryError(MemoryError):
@@ -81,12 +89,18 @@ def _allocate(size: int, label: str, device: int, counts: int | None) -> int:
     """The address of fresh memory; as on a GPU, a lack of it first waits for what is freed."""
     for last in (False, True):
         try:
+            if (counts or size) > memory_info(device)[0]:
+                raise driver.OutOfMemory
             return driver.allocate(size, label, device, counts)
         except driver.OutOfMemory:
             if last:
-                raise OutOfMemoryError(size, driver.allocated(device)) from None
+                raise _too_little() from None
             work.finish(device)
     raise AssertionError
+
+
+def _too_little() -> CUDARuntimeError:
+    return CUDARuntimeError("cudaErrorMemoryAllocation", "out of memory")
 
 
 class _Known:
@@ -139,6 +153,7 @@ class _Share:
         self.used = 0
         self.limit = 0
         self.free: dict[int, list[Memory | None]] = {}  # by size; None: only in the books
+        self.given: dict[int, Memory] = {}  # by address: what arrays of a pool made by hand have
 
     @property
     def free_bytes(self) -> int:
@@ -150,8 +165,11 @@ class _Share:
     def total(self) -> int:
         return self.used + self.free_bytes
 
-    def release(self) -> None:
-        """Give free memory back to the device."""
+    def release(self, of_arrays: bool = False) -> None:
+        """Give free memory back to the device; with a pool that dies, also that of arrays."""
+        if of_arrays:
+            for memory in self.given.values():
+                memory._release()
         free, self.free = self.free, {}
         for blocks in free.values():
             for memory in blocks:
@@ -163,7 +181,7 @@ class PooledMemory:
     """Memory that goes back to its pool when the last reference dies."""
 
     def __init__(self, pool: MemoryPool, memory: Memory, size: int) -> None:
-        self._pool, self._memory, self._size = pool, memory, size
+        self._pool, self._memory, self._size = pool._number, memory, size
         # Freed memory is reused in the order of the stream that asked for it.
         self._queue = current_queue(memory.device_id)
 
@@ -181,23 +199,26 @@ class PooledMemory:
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if finalizing():
             return
-        self._pool._take_back(self._memory, self._size, self._queue)
+        pool = pools.get(self._pool)  # in a cycle, a weak reference would be dead by now
+        if pool is not None:
+            pool._take_back(self._memory, self._size, self._queue)
 
 
 class MemoryPool:
     """Hands out device memory and keeps the books on it, for each device."""
 
-    def __init__(self, allocator: Any = None) -> None:
-        if allocator is not None:
-            raise NotImplementedError("the simulated GPU has one kind of memory")
+    def __init__(self, allocator: Allocator | None = None) -> None:
+        self._allocator = allocator
         self._shares: dict[int, _Share] = {}
         self._reuses = True
-        pools[id(self)] = self
+        self._number = next(_pool_numbers)
+        pools[self._number] = self
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not finalizing():
-            for share in self._shares.values():
-                share.release()
+            for device, share in self._shares.items():
+                work.finish(device)
+                share.release(of_arrays=True)
 
     def _share(self) -> _Share:
         return self._shares.setdefault(current_device(), _Share())
@@ -228,25 +249,34 @@ class MemoryPool:
 
     def _take(self, share: _Share, size: int, rounded: int, label: str) -> Memory:
         blocks = share.free.get(rounded)
-        is_booked = bool(blocks)
-        kept = blocks.pop() if blocks else None
-        if not is_booked and self._lacks(share, rounded):
-            self.free_all_blocks()  # another pool's may be a graph's
-            if self._lacks(share, rounded):
-                raise OutOfMemoryError(rounded, share.total, share.limit)
+        found = blocks.pop() if blocks else None
+        if found is None:
+            found = self._fresh(share, size, rounded, label)
         share.used += rounded
-        if kept is not None:
-            return kept
-        return Memory(rounded if self._reuses else size, label, counts=rounded)
+        if self._reuses:
+            share.given[found.ptr] = found
+        return found
 
-    def _lacks(self, share: _Share, size: int) -> bool:
-        if share.limit and share.total + size > share.limit:
-            return True
-        return size > memory_info(current_device())[0]
+    def _fresh(self, share: _Share, size: int, rounded: int, label: str) -> Memory:
+        """Memory from the device. A lack of it first takes the pool's unused blocks."""
+        for last in (False, True):
+            try:
+                if share.limit and share.total + rounded > share.limit:
+                    raise _too_little()
+                if self._allocator is not None:
+                    found: Memory = self._allocator(rounded).mem
+                    return found
+                return Memory(rounded if self._reuses else size, label, counts=rounded)
+            except CUDARuntimeError as error:
+                if last or error.name != "cudaErrorMemoryAllocation":
+                    raise OutOfMemoryError(rounded, share.total, share.limit) from None
+            self.free_all_blocks()
+        raise AssertionError
 
     def _take_back(self, memory: Memory, size: int, queue: work.Queue) -> None:
         share = self._shares[memory.device_id]
         share.used -= size
+        share.given.pop(memory.ptr, None)
         share.free.setdefault(size, []).append(memory if self._reuses else None)
         MemoryHook._freed(memory.device_id, size, memory.ptr)
         if not self._reuses:
@@ -256,7 +286,9 @@ class MemoryPool:
                 memory._release()
 
     def free_all_blocks(self, stream: Stream | None = None) -> None:
-        """Give free memory of the current device back to it."""
+        """Give free memory of the current device back to it, which waits for its work."""
+        if self._reuses:
+            work.finish(current_device())
         self._share().release()
 
     def n_free_blocks(self) -> int:
