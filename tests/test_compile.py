@@ -3,6 +3,7 @@
 import copy
 import importlib
 import pkgutil
+import shutil
 import threading
 import warnings
 from contextlib import nullcontext
@@ -1177,3 +1178,44 @@ def test_too_little_memory_to_record(when, error, monkeypatch):
     with pytest.warns(UserWarning, match="too little memory to record it: no memory") as seen:
         found, world = run(compiled, [4] * 6, False)
     assert found == expected and len(seen) == 1 and world.step.replays == 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+def test_a_small_device_applies_each_step_once():
+    """Whatever the memory that is left over by the eager step: recording and comparing need more."""
+
+    def trained(make, left=None):
+        minitorch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(64, 128), nn.Dropout(0.1), nn.Linear(128, 8))
+        optimizer = optim.Adam(model.parameters())
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = make(step)
+        minitorch.sim.empty_cache()
+        free, total = minitorch.sim.mem_get_info()
+        room = None if left is None else total - free + left
+        with minitorch.sim.config(memory=room), backend.named("sim").gpu.without_cublas():
+            found = [run(x) for _ in range(4)]
+        return [*map(bits, found), *map(bits, model.parameters())], run
+
+    with minitorch.device("sim"):
+        x = minitorch.rand(64, 64)
+        expected, _ = trained(lambda step: step)
+        reasons = set()
+        for left in range(340 << 10, 800 << 10, 20 << 10):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found, run = trained(minitorch.compile, left)
+            assert found == expected, f"{left} bytes: {run.reason}"
+            reasons.add(run.reason and run.reason.split(":")[0])
+    assert reasons == {
+        None,
+        "there is too little memory to record it",
+        "there is too little memory to compare a replay with it",
+    }

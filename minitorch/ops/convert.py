@@ -114,6 +114,22 @@ def pin_memory(input: Tensor, device: Any = None) -> Tensor:
     return tensor_of(backend.pin(input.array, device))
 
 
+def record_stream(input: Tensor, stream: Any) -> None:
+    """Let the tensor's memory be used again only after the stream's work of the time when it dies.
+
+    For a tensor that is used in another stream than that which made it. stream: of its device's
+    type, such as `minitorch.cuda.Stream`. A view that outlives the tensor needs a call of its own.
+    Raises RuntimeError for a tensor on the cpu, ValueError for a stream of another device.
+    """
+    if backend.of(input.array).gpu is None:
+        raise RuntimeError(f"record_stream: expected a tensor on a GPU, got {input.device}")
+    if stream.device != input.device:
+        raise ValueError(
+            f"record_stream: stream: expected one of {input.device}, got one of {stream.device}"
+        )
+    backend.record_stream(input.array, stream._stream)
+
+
 def is_pinned(input: Tensor, device: Any = None) -> bool:
     """Whether the tensor is in pinned host memory."""
     return backend.is_pinned(input.array)

@@ -21,7 +21,7 @@ FUNCTIONS_ONLY = {
 METHODS_ONLY: dict[Any, str] = {
     elementwise: """bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift
         bitwise_right_shift""",
-    convert: "to contiguous pin_memory is_pinned",
+    convert: "to contiguous pin_memory is_pinned record_stream",
     shape: "view view_as reshape_as expand expand_as repeat",
     random: "bernoulli multinomial",
     inplace: """add_ sub_ mul_ div_ pow_ floor_divide_ remainder_ bitwise_and_ bitwise_or_

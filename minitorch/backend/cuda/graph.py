@@ -141,7 +141,8 @@ class Graph:
             self.tickets = gpu.zeros_for_tickets(1)[0]
 
     def __del__(self) -> None:
-        self.__dict__.pop("_numbers", None), self.__dict__.pop("tickets", None)  # before the pool
+        for name in ("_numbers", "tickets"):  # go before their pool
+            self.__dict__.pop(name, None)
 
     # ------------------------------------------------------------------ while capturing
     def allocate(self, size: int) -> Any:

@@ -4,6 +4,8 @@ In the deferred mode work runs as late as CUDA allows, in the interleaved one at
 is missing shows in one of them.
 """
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -121,6 +123,53 @@ def test_word_vectors_in_a_stream(mode):
     expected = vectors()
     with minitorch.sim.config(**mode), GPU.Stream():
         assert vectors() == expected
+
+
+# ------------------------------------------------------------------ memory that crosses streams
+def used_elsewhere(records):
+    """What another stream finds in a tensor that dies before that stream's work is done."""
+    x, other = minitorch.ones(1000, device="sim"), GPU.Stream()
+    other.wait_stream(GPU.current_stream())
+    with other:
+        y = x * 2
+    if records:
+        x.record_stream(other)
+    with other:
+        y = y + x  # work after the call counts as well
+    del x
+    GPU.current_stream().synchronize()
+    other.synchronize()
+    return y.sum().item()
+
+
+@pytest.mark.usefixtures("_mode")
+def test_recorded_streams_are_waited_for():
+    assert used_elsewhere(True) == 3000
+
+
+def test_a_stream_that_is_not_recorded_shows():
+    with minitorch.sim.config(deferred=True):
+        assert used_elsewhere(False) != 3000
+
+
+def test_a_recorded_tensors_memory_goes_back():
+    x, other = minitorch.ones(1000, device="sim"), GPU.Stream()
+    x.record_stream(other)
+    gc.collect()
+    GPU.synchronize()
+    GPU.empty_cache()
+    before = GPU.memory_allocated()
+    del x
+    GPU.synchronize()
+    GPU.empty_cache()
+    assert GPU.memory_allocated() == before - 4096
+
+
+def test_record_stream_names_what_is_wrong():
+    with pytest.raises(RuntimeError, match="expected a tensor on a GPU, got cpu"):
+        minitorch.ones(1, device="cpu").record_stream(GPU.Stream())
+    with pytest.raises(ValueError, match="one of sim:0, got one of sim:1"):
+        minitorch.ones(1, device="sim").record_stream(GPU.Stream("sim:1"))
 
 
 # ------------------------------------------------------------------ transfers
