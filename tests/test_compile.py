@@ -1182,7 +1182,7 @@ def test_too_little_memory_to_record(when, error, monkeypatch):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 def test_a_small_device_applies_each_step_once():
-    """Whatever the memory that is left over by the eager step: recording and comparing need more."""
+    """Recording and comparing need more memory than the eager step, for which there is enough."""
 
     def trained(make, left=None):
         minitorch.manual_seed(1)

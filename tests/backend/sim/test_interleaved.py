@@ -148,8 +148,9 @@ def test_recorded_streams_are_waited_for():
 
 
 def test_a_stream_that_is_not_recorded_shows():
-    with minitorch.sim.config(deferred=True):
-        assert used_elsewhere(False) != 3000
+    mode = minitorch.sim.config(deferred=True, checked=True)
+    with mode, pytest.raises(RuntimeError):
+        used_elsewhere(False)
 
 
 def test_a_recorded_tensors_memory_goes_back():

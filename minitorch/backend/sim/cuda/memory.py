@@ -249,9 +249,8 @@ class MemoryPool:
 
     def _take(self, share: _Share, size: int, rounded: int, label: str) -> Memory:
         blocks = share.free.get(rounded)
-        found = blocks.pop() if blocks else None
-        if found is None:
-            found = self._fresh(share, size, rounded, label)
+        free = blocks.pop() if blocks else None
+        found = self._fresh(share, size, rounded, label) if free is None else free
         share.used += rounded
         if self._reuses:
             share.given[found.ptr] = found
