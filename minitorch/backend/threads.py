@@ -37,7 +37,7 @@ def fence() -> Callable[[], bool]:
     It returns whether that work is in another stream, which then uses memory of this one's.
     """
     waits = [streams.fence() for streams in _streams()]
-    return lambda: any([wait() for wait in waits])
+    return lambda: sum(wait() for wait in waits) > 0  # all of them
 
 
 def record_stream(array: Array, stream: Any = None) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -136,6 +137,7 @@ class Graph:
         self._size = 0  # bytes of all slots so far
         self._sent = b""
         self._staging = _Staging(gpu)
+        self._replaying = threading.RLock()  # numbers and launch belong together
         with gpu.xp.cuda.using_allocator(self.allocate):
             self._numbers = gpu.empty((CAPACITY,), np.uint8)
             self.tickets = gpu.zeros_for_tickets(1)[0]
@@ -193,7 +195,7 @@ class Graph:
     # ------------------------------------------------------------------ afterwards
     def replay(self) -> None:
         """Launch the work in the current stream; the host does not wait for it."""
-        with self._gpu.on(self._index):
+        with self._replaying, self._gpu.on(self._index):
             numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
             if numbers != self._sent:
                 self._staging.send(numbers, self._numbers)

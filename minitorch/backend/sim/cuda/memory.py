@@ -168,8 +168,8 @@ class _Share:
     def release(self, of_arrays: bool = False) -> None:
         """Give free memory back to the device; with a pool that dies, also that of arrays."""
         if of_arrays:
-            for memory in self.given.values():
-                memory._release()
+            for given in self.given.values():
+                given._release()
         free, self.free = self.free, {}
         for blocks in free.values():
             for memory in blocks:
