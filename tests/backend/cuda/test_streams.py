@@ -42,13 +42,13 @@ def slowly(call):
 
 
 def test_a_device_has_one_error_word(monkeypatch):
-    gpu = Gpu("sim", sim)
+    gpu = Gpu("sim", sim, lambda: None)
     monkeypatch.setattr(sim.cuda, "alloc_pinned_memory", slowly(sim.cuda.alloc_pinned_memory))
     assert len(set(in_threads(gpu.error_word))) == 1
 
 
 def test_a_stream_has_one_set_of_tickets_and_each_thread_one_on_its_own_default_stream(monkeypatch):
-    gpu = Gpu("sim", sim)
+    gpu = Gpu("sim", sim, lambda: None)
     gpu.zeros_for_tickets = slowly(gpu.zeros_for_tickets)
 
     def pair():
