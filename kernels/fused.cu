@@ -2,6 +2,7 @@
 #include "activation.cuh"
 #include "columns.cuh"
 #include "rows.cuh"
+#include "logsum.cuh"
 #if MT_FLOATING
 
 // ------------------------------------------------------------------ linear, forward
@@ -70,10 +71,6 @@ KERNEL(sum_parts)(T* sums, const Acc* parts, i64 rows, i64 columns) {
 // ------------------------------------------------------------------ cross entropy
 enum Reduction { EVERY, SUM, MEAN };  // REDUCTIONS in minitorch/backend/cuda/fused.py
 
-struct Largest {
-    template <class V> static __device__ __forceinline__ V start() { return -infinity(V()); }
-    template <class V> static __device__ __forceinline__ V combine(V a, V b) { return a > b ? a : b; }
-};
 struct Job {
     u64 x, target, grad, loss;  // const T*, const i64*, T*, T*
     u64 partial;                // double*: the loss of each block's rows
@@ -196,33 +193,35 @@ HOLDING(cross_entropy, CrossEntropy, 1)  // for two blocks other compilers spill
 HOLDING(cross_entropy, CrossEntropy, SHARING)
 #endif
 
-// A block for each row, which is read three times.
-KERNEL(cross_entropy_long)(Job job) {
-    __shared__ C scratch[32];
-    const i64 counted = divisor(job), classes = job.classes;
+// A block for each row, or for each of so many pieces of it; then `totals` has what `logsum_parts`
+// of softmax.cu makes of every piece.
+KERNEL(cross_entropy_long)(Job job, const LogSum* totals, int pieces) {
+    __shared__ LogSum scratch[THREADS];
+    const i64 counted = divisor(job), classes = job.classes, length = (classes + pieces - 1) / pieces;
     const C scale = C(1) / C(counted);
     double mine = 0;
-    for (i64 row = blockIdx.x; row < job.n; row += gridDim.x) {
+    for (i64 j = blockIdx.x; j < job.n * pieces; j += gridDim.x) {
+        const i64 row = j / pieces, begin = (j - row * pieces) * length;
+        const i64 end = begin + length < classes ? begin + length : classes;
         const T* x = pointer<const T>(job.x) + row * classes;
         T* grad = pointer<T>(job.grad) + row * classes;
-        const i64 target = target_of(job, row, threadIdx.x == 0);
-        C high = -infinity(C());
-        for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
-            high = Largest::combine(high, C(x[c]));
-        }
-        high = block_reduce<Largest>(high, scratch);
-        C total = 0;
-        for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
-            total += M(exp)(C(x[c]) - high);
-        }
-        total = block_reduce<Sum>(total, scratch);
-        if (threadIdx.x == 0) {
-            const C loss = target < 0 ? C(0) : M(log)(total) - (C(x[target]) - high);
+        const bool first = threadIdx.x == 0 && begin == 0;
+        const i64 target = target_of(job, row, first);
+        LogSum sum = LogSumExp::start();
+        if (totals)
+            for (int p = threadIdx.x; p < pieces; p += blockDim.x)
+                sum = LogSumExp::combine(sum, totals[row * pieces + p]);
+        else
+            for (i64 c = threadIdx.x; c < classes; c += blockDim.x) sum = LogSumExp::add(sum, C(x[c]));
+        sum = tile_reduce<LogSumExp>(Tile(1), sum, scratch);
+        const C total = is_finite(sum.top) ? sum.total : sum.top - sum.top;  // NaN where inf - inf is
+        if (first) {
+            const C loss = target < 0 ? C(0) : M(log)(total) - (C(x[target]) - sum.top);
             if (job.reduction == EVERY) pointer<T>(job.loss)[row] = T(loss);
             mine += loss;
         }
-        for (i64 c = threadIdx.x; c < classes; c += blockDim.x) {
-            const C power = M(exp)(C(x[c]) - high);
+        for (i64 c = begin + threadIdx.x; c < end; c += blockDim.x) {
+            const C power = M(exp)(C(x[c]) - sum.top);
             grad[c] = T(slope(power, total, target >= 0, c == target, scale));
         }
     }

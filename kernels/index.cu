@@ -96,7 +96,8 @@ KERNEL(take)(const Space space, const Lookup look, const Source x, const Target 
     }
 }
 
-// Rows of a matrix, columns in units of V. A row of threads (threadIdx.x) reads a row.
+// Rows of a matrix, columns in units of V. gridDim.y rows of threads (threadIdx.x) read a row.
+__device__ __forceinline__ i64 first_column() { return (i64)blockIdx.y * blockDim.x + threadIdx.x; }
 template <class V>
 __device__ __forceinline__ void copy_rows(const V* x, V* out, i64 rows, i64 columns, i64 row_step,
                                           const IndexArray& index, ErrorWord* word) {
@@ -105,7 +106,7 @@ __device__ __forceinline__ void copy_rows(const V* x, V* out, i64 rows, i64 colu
         const i64 raw = read_index(index.data, index.width, row * index.steps[0]);
         const i64 found = wrapped(raw, index.length, index.code, word);
         const V* from = x + (found < 0 ? 0 : found) * row_step;
-        for (i64 column = threadIdx.x; column < columns; column += blockDim.x)
+        for (i64 column = first_column(); column < columns; column += (i64)gridDim.y * blockDim.x)
             out[row * columns + column] = from[column];
     }
 }
@@ -163,7 +164,7 @@ KERNEL(add_rows)(T* x, const T* value, i64 rows, i64 columns, i64 row_step, cons
         const i64 raw = read_index(index.data, index.width, row * index.steps[0]);
         const i64 found = wrapped(raw, index.length, index.code, word);
         if (found < 0) continue;
-        for (i64 column = threadIdx.x; column < columns; column += blockDim.x)
+        for (i64 column = first_column(); column < columns; column += (i64)gridDim.y * blockDim.x)
             add_atomically(&x[found * row_step + column], factor * value[row * columns + column]);
     }
 }

@@ -290,10 +290,10 @@ __device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule)
         const i64 row = rows[order[i]];
         if (i > 0 && rows[order[i - 1]] == row) continue;
         if (row < 0 || row >= job.length) {
-            if (threadIdx.x == 0) report((ErrorWord*)job.word, job.code, row, job.length);
+            if (threadIdx.x == 0 && blockIdx.y == 0) report((ErrorWord*)job.word, job.code, row, job.length);
             continue;
         }
-        for (i64 c = threadIdx.x; c < job.width; c += blockDim.x) {
+        for (i64 c = (i64)blockIdx.y * blockDim.x + threadIdx.x; c < job.width; c += (i64)gridDim.y * blockDim.x) {
             Acc sum = 0;
             for (i64 j = i; j < job.n && rows[order[j]] == row; j++)
                 sum += C(values[order[j] * job.width + c]);

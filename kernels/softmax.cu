@@ -5,7 +5,8 @@
 //                (and OP_rows_packed, ... where 128 bits may be moved at a time)
 //   OP_tiles     a tile of columns per block; each thread keeps its elements in shared memory, so
 //                that they are read once
-//   OP_long      the same, or a row per block, where they do not fit: they are read twice
+//   OP_long      the same, or a row per block, where they do not fit: they are read twice. Where
+//                several blocks share a tile, each adds up a part ahead of it: OP_parts
 #include "rows.cuh"
 #include "logsum.cuh"
 #if MT_FLOATING
@@ -51,30 +52,93 @@ struct Forward {
     }
 };
 
-template <class Op, bool CACHED>
+template <class V>
+__device__ __forceinline__ V* scratch_of() {
+    __shared__ V scratch[THREADS];
+    return scratch;
+}
+
+// A part of a tile's elements along n: begin, begin + rows, ... before end, of the column at `start`.
+struct Part {
+    i64 tile, start, begin, end;
+    __device__ __forceinline__ Part(const Tile& here, i64 job, i64 n, i64 inner, int parts) : tile(job / parts) {
+        const i64 across = (inner + here.lanes - 1) / here.lanes, piece = (n + parts - 1) / parts;
+        const i64 o = tile / across, column = (tile - o * across) * here.lanes + here.lane;
+        const i64 from = (job - tile * parts) * piece, to = from + piece < n ? from + piece : n;
+        start = o * n * inner + column;
+        begin = from + here.row;
+        end = column < inner ? to : 0;
+    }
+};
+__device__ __forceinline__ i64 jobs(i64 outer, i64 inner, int lanes, int parts) {
+    return outer * ((inner + lanes - 1) / lanes) * parts;
+}
+// The combination of what all parts of a tile left in `totals`, in their order.
+template <class Op, class V>
+__device__ __forceinline__ V of_parts(const Tile& here, const V* totals, i64 tile, int parts, V start) {
+    for (int p = here.row; p < parts; p += here.rows)
+        start = Op::combine(start, totals[(tile * parts + p) * here.lanes + here.lane]);
+    return start;
+}
+
+__device__ __forceinline__ LogSum add_up(const Part& part, const Tile& here, const T* x, i64 inner) {
+    LogSum sum = LogSumExp::start();
+#pragma unroll 4
+    for (i64 i = part.begin; i < part.end; i += here.rows) sum = LogSumExp::add(sum, x[part.start + i * inner]);
+    return sum;
+}
+__device__ __forceinline__ C total_of(const LogSum& sum) {  // NaN where inf - inf is
+    return is_finite(sum.top) ? sum.total : sum.top - sum.top;
+}
+
+template <class Op>
 __device__ __forceinline__ void softmax_tiles(const T* x, T* out, i64 outer, i64 n, i64 inner, int lanes) {
     extern __shared__ __align__(16) unsigned char bytes[];
-    __shared__ LogSum scratch[THREADS];
+    LogSum* const scratch = scratch_of<LogSum>();
     C* cache = reinterpret_cast<C*>(bytes);
-    const Tile tile(lanes);
-    const i64 across = (inner + lanes - 1) / lanes;
-    for (i64 j = blockIdx.x; j < outer * across; j += gridDim.x) {
-        const i64 o = j / across, column = (j - o * across) * lanes + tile.lane;
-        const i64 start = o * n * inner + column, end = column < inner ? n : 0;
+    const Tile here(lanes);
+    for (i64 j = blockIdx.x; j < jobs(outer, inner, lanes, 1); j += gridDim.x) {
+        const Part part(here, j, n, inner, 1);
         LogSum sum = LogSumExp::start();
 #pragma unroll 4
-        for (i64 i = tile.row; i < end; i += tile.rows) {
-            const C v = x[start + i * inner];
-            if (CACHED) cache[i * lanes + tile.lane] = v;
+        for (i64 i = part.begin; i < part.end; i += here.rows) {
+            const C v = x[part.start + i * inner];
+            cache[i * lanes + here.lane] = v;
             sum = LogSumExp::add(sum, v);
         }
-        sum = tile_reduce<LogSumExp>(tile, sum, scratch);
-        // NaN where inf - inf is
-        const C total = Op::total(is_finite(sum.top) ? sum.total : sum.top - sum.top);
+        sum = tile_reduce<LogSumExp>(here, sum, scratch);
+        const C total = Op::total(total_of(sum));
 #pragma unroll 4
-        for (i64 i = tile.row; i < end; i += tile.rows) {
-            const C v = (CACHED ? cache[i * lanes + tile.lane] : C(x[start + i * inner])) - sum.top;
-            out[start + i * inner] = T(Op::value(Op::keep(v, exponential(v)), total));
+        for (i64 i = part.begin; i < part.end; i += here.rows) {
+            const C v = cache[i * lanes + here.lane] - sum.top;
+            out[part.start + i * inner] = T(Op::value(Op::keep(v, exponential(v)), total));
+        }
+    }
+}
+
+KERNEL(logsum_parts)(const T* x, LogSum* totals, i64 outer, i64 n, i64 inner, int lanes, int parts) {
+    LogSum* const scratch = scratch_of<LogSum>();
+    const Tile here(lanes);
+    for (i64 j = blockIdx.x; j < jobs(outer, inner, lanes, parts); j += gridDim.x) {
+        const LogSum sum = tile_reduce<LogSumExp>(here, add_up(Part(here, j, n, inner, parts), here, x, inner), scratch);
+        if (here.row == 0) totals[j * lanes + here.lane] = sum;
+    }
+}
+template <class Op>
+__device__ __forceinline__ void softmax_long(
+    const T* x, T* out, const LogSum* totals, i64 outer, i64 n, i64 inner, int lanes, int parts) {
+    LogSum* const scratch = scratch_of<LogSum>();
+    const Tile here(lanes);
+    for (i64 j = blockIdx.x; j < jobs(outer, inner, lanes, parts); j += gridDim.x) {
+        const Part part(here, j, n, inner, parts);
+        LogSum sum = totals ? of_parts<LogSumExp>(here, totals, part.tile, parts, LogSumExp::start())
+                            : add_up(part, here, x, inner);
+        sum = tile_reduce<LogSumExp>(here, sum, scratch);
+        const C total = Op::total(total_of(sum));
+#pragma unroll 4
+        for (i64 i = part.begin; i < part.end; i += here.rows) {
+            const C v = C(x[part.start + i * inner]) - sum.top;
+            out[part.start + i * inner] = T(Op::value(Op::keep(v, exponential(v)), total));
         }
     }
 }
@@ -114,36 +178,57 @@ struct Backward {
 };
 
 template <class Op>
-__device__ __forceinline__ void backward_tiles(
-    const T* g, const T* z, T* out, i64 outer, i64 n, i64 inner, int lanes) {
-    __shared__ C scratch[THREADS];
-    const Tile tile(lanes);
-    const i64 across = (inner + lanes - 1) / lanes;
-    for (i64 j = blockIdx.x; j < outer * across; j += gridDim.x) {
-        const i64 o = j / across, column = (j - o * across) * lanes + tile.lane;
-        const i64 start = o * n * inner + column, end = column < inner ? n : 0;
-        C s = 0;
+__device__ __forceinline__ C add_up(const Part& part, const Tile& here, const T* g, const T* z, i64 inner) {
+    C s = 0;
 #pragma unroll 4
-        for (i64 i = tile.row; i < end; i += tile.rows) s += Op::term(g[start + i * inner], z[start + i * inner]);
-        s = tile_reduce<Plus>(tile, s, scratch);
+    for (i64 i = part.begin; i < part.end; i += here.rows)
+        s += Op::term(g[part.start + i * inner], z[part.start + i * inner]);
+    return s;
+}
+template <class Op>
+__device__ __forceinline__ void backward_parts(
+    const T* g, const T* z, C* totals, i64 outer, i64 n, i64 inner, int lanes, int parts) {
+    C* const scratch = scratch_of<C>();
+    const Tile here(lanes);
+    for (i64 j = blockIdx.x; j < jobs(outer, inner, lanes, parts); j += gridDim.x) {
+        const Part part(here, j, n, inner, parts);
+        const C s = tile_reduce<Plus>(here, add_up<Op>(part, here, g, z, inner), scratch);
+        if (here.row == 0) totals[j * lanes + here.lane] = s;
+    }
+}
+template <class Op>
+__device__ __forceinline__ void backward_long(
+    const T* g, const T* z, T* out, const C* totals, i64 outer, i64 n, i64 inner, int lanes, int parts) {
+    C* const scratch = scratch_of<C>();
+    const Tile here(lanes);
+    for (i64 j = blockIdx.x; j < jobs(outer, inner, lanes, parts); j += gridDim.x) {
+        const Part part(here, j, n, inner, parts);
+        C s = totals ? of_parts<Plus>(here, totals, part.tile, parts, C(0)) : add_up<Op>(part, here, g, z, inner);
+        s = tile_reduce<Plus>(here, s, scratch);
 #pragma unroll 4
-        for (i64 i = tile.row; i < end; i += tile.rows)
-            out[start + i * inner] = T(Op::value(g[start + i * inner], z[start + i * inner], s));
+        for (i64 i = part.begin; i < part.end; i += here.rows) {
+            const i64 at = part.start + i * inner;
+            out[at] = T(Op::value(g[at], z[at], s));
+        }
     }
 }
 
+#define LENGTHS i64 outer, i64 n, i64 inner, int lanes
 #define SOFTMAX(op, Op)                                                                            \
-    HOLDING(op, Forward<Op>, SHARING)                                                            \
+    HOLDING(op, Forward<Op>, SHARING)                                                              \
     HOLDING(op##_backward, Backward<Op##Backward>, 1)                                              \
-    KERNEL(op##_tiles)(const T* x, T* out, i64 outer, i64 n, i64 inner, int lanes) {               \
-        softmax_tiles<Op, true>(x, out, outer, n, inner, lanes);                                   \
+    KERNEL(op##_tiles)(const T* x, T* out, LENGTHS) {                                              \
+        softmax_tiles<Op>(x, out, outer, n, inner, lanes);                                         \
     }                                                                                              \
-    KERNEL(op##_long)(const T* x, T* out, i64 outer, i64 n, i64 inner, int lanes) {                \
-        softmax_tiles<Op, false>(x, out, outer, n, inner, lanes);                                  \
+    KERNEL(op##_long)(const T* x, T* out, const LogSum* totals, LENGTHS, int parts) {              \
+        softmax_long<Op>(x, out, totals, outer, n, inner, lanes, parts);                           \
     }                                                                                              \
-    KERNEL(op##_backward_tiles)                                                                    \
-    (const T* g, const T* z, T* out, i64 outer, i64 n, i64 inner, int lanes) {                     \
-        backward_tiles<Op##Backward>(g, z, out, outer, n, inner, lanes);                           \
+    KERNEL(op##_backward_parts)(const T* g, const T* z, C* totals, LENGTHS, int parts) {           \
+        backward_parts<Op##Backward>(g, z, totals, outer, n, inner, lanes, parts);                 \
+    }                                                                                              \
+    KERNEL(op##_backward_long)                                                                     \
+    (const T* g, const T* z, T* out, const C* totals, LENGTHS, int parts) {                        \
+        backward_long<Op##Backward>(g, z, out, totals, outer, n, inner, lanes, parts);             \
     }
 
 SOFTMAX(softmax, Softmax)

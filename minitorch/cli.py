@@ -27,7 +27,7 @@ from minitorch.backend.cuda import driver, installed
 from minitorch.backend.determinism import use_deterministic_algorithms
 from minitorch.data import SOURCES
 from minitorch.devtools import commands as kernel_commands
-from minitorch.devtools import steps
+from minitorch.devtools import grids, steps
 from minitorch.text import Corpus, Word2Vec
 from minitorch.text.io.vector_files import FORMATS, read_vectors, write_vectors
 from minitorch.text.word2vec import counts
@@ -490,7 +490,11 @@ def _playground(args: argparse.Namespace) -> None:
 
 
 # ---------------------------------------------------------------------- the table
-COUNTED = {"mlp": steps.mlp_reports, "word2vec": counts.reports}
+COUNTED = {
+    "mlp": steps.mlp_reports,
+    "word2vec": counts.reports,
+    "sizes": grids.size_reports,
+}
 COMMANDS = {
     "info": Command("print versions, devices and what they lack, BLAS", _no_arguments, _info),
     "train mlp": Command(
@@ -527,7 +531,7 @@ COMMANDS = {
         kernel_commands.compile_ahead,
     ),
     "kernels count": Command(
-        "count launches, bytes and synchronisations of a training step on the simulated GPU",
+        "count launches, bytes, synchronisations and blocks of training steps, with no GPU there",
         partial(kernel_commands.count_arguments, COUNTED),
         partial(kernel_commands.count, COUNTED),
     ),

@@ -1,5 +1,6 @@
 """The benchmarks run, and their tables say what was measured; no test looks at a time."""
 
+import dis
 import importlib
 import json
 import math
@@ -31,7 +32,7 @@ def harness(monkeypatch):
 
 
 HARNESS = ["denormals", "fashion_epoch", "forward_backward", "growth", "import_time", "memory"]
-HARNESS += ["half_precision", "launch", "loader", "mlp_step", "overhead", "recurrent"]
+HARNESS += ["bytecodes", "half_precision", "launch", "loader", "mlp_step", "overhead", "recurrent"]
 
 
 @pytest.mark.parametrize("name", HARNESS)
@@ -40,6 +41,19 @@ def test_every_case_of_every_contestant_runs(name):
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "pytorch is left out" not in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+def test_bytecodes_are_counted_by_function_and_not_of_the_simulated_gpu():
+    bytecodes = importlib.import_module("benchmarks.bytecodes")
+    x = minitorch.zeros(3, device="sim")
+
+    def helper():
+        return None
+
+    code = [i for i in dis.get_instructions(helper) if i.opname not in ("CACHE", "RESUME")]
+    found = bytecodes.counted(lambda: [helper(), helper(), x.array.copy()])
+    assert found == {"test_benchmarks.helper": 2 * len(code)}
 
 
 def test_every_benchmark_is_run_by_the_command():

@@ -19,7 +19,8 @@ from minitorch.backend import cuda_sources, named, why_unavailable
 from minitorch.backend.sim import cost
 from minitorch.backend.sim.cost import Cost, Report
 from minitorch.core.dtypes import ARRAY_DTYPES
-from minitorch.devtools import static
+from minitorch.devtools import grids, static
+from minitorch.devtools.occupancy import CARDS
 
 
 # ---------------------------------------------------------------------- check
@@ -149,7 +150,7 @@ def count_arguments(steps: Steps, parser: argparse.ArgumentParser) -> None:
 
 
 def count(steps: Steps, args: argparse.Namespace) -> None:
-    """Print each launch of training steps on the checked simulator, and totals."""
+    """Print each launch of training steps on the checked simulator, totals, and their grids."""
     unknown = [name for name in args.steps if name not in steps]
     if unknown:
         raise ValueError(f"no step {unknown[0]!r}: there are {', '.join(steps)}")
@@ -157,7 +158,10 @@ def count(steps: Steps, args: argparse.Namespace) -> None:
     for name in args.steps or steps:
         for report in steps[name]():
             print(report.title)
-            _print_costs(report.costs, report.floors)
+            if report.costs:
+                _print_costs(report.costs, report.floors)
+            if report.step is not None:
+                _print_grids(report.step)
             print(*report.remarks, "", sep="\n")
 
 
@@ -185,6 +189,25 @@ def _print_costs(costs: Sequence[Cost], floors: Sequence[int]) -> None:
     least = sum(floor for c, floor in zip(work, floors) if c.kind == "kernel")
     against = f" ({moved * 1e6 / least:.3f} of their floor)" if least else ""
     print(f"{moved + inside:.1f} MB: {moved:.1f} of kernels/{against}, {inside:.1f} of cublasLt")
+
+
+def _print_grids(step: Callable[[], object]) -> None:
+    """Print the blocks of each launch against what GPUs hold of them at once."""
+    for card in CARDS:
+        with grids.recorded(card.processors) as (launches, _):
+            step()
+        try:
+            static.check_installed([card.arch])
+        except ImportError as missing:
+            print(f"the blocks that an {card.name} holds at once: {missing}")
+            continue
+        rows = [
+            (launch.name, f"{launch.blocks:,}", str(launch.threads), f"{held:,}", f"{waves:.2f}")
+            for launch, held in zip(launches, grids.held(launches, card))
+            for waves in [launch.blocks / held]
+        ]
+        head = f"{card.name}, {card.processors} multiprocessors"
+        _print_table((head, "blocks", "threads", "held at once", "waves"), rows)
 
 
 def _megabytes(costs: Iterable[Cost]) -> float:

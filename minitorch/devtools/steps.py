@@ -99,7 +99,8 @@ def mlp_reports() -> Iterator[Report]:
     """A step of the perceptron as many write it, and of the one whose layers are fused."""
     for title, fused in (("as written: layer(x).relu()", False), ("nn.Sequential", True)):
         model = sequential() if fused else AsWritten()
-        costs = cost.counted(mlp_step(model, "sim"))
+        step = mlp_step(model, "sim")
+        costs = cost.counted(step)
         kernels = len(cost.names(captured(mlp_step(model, "sim"), "sim")))
         yield Report(
             f"MLP {'-'.join(map(str, WIDTHS))}, batch {BATCH}, Adam, {title}",
@@ -110,4 +111,5 @@ def mlp_reports() -> Iterator[Report]:
                 *(f"PyTorch eager, {k}: {n} launches, {mb} MB" for k, (n, mb) in PYTORCH.items()),
                 f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB",
             ],
+            step,
         )

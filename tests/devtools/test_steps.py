@@ -12,7 +12,7 @@ import minitorch
 from minitorch import cli, nn, optim
 from minitorch.backend import named
 from minitorch.backend.sim import cost
-from minitorch.devtools import steps
+from minitorch.devtools import static, steps
 
 if shutil.which("g++") is None:
     pytest.skip("g++ is not installed", allow_module_level=True)
@@ -102,13 +102,24 @@ def test_sparse_embedding(make, words, sorts):
     assert sum(c.name.startswith("sort_") for c in costs) == sorts
 
 
-def test_command(capsys):
+@pytest.fixture
+def no_nvrtc(monkeypatch):
+    """Compile nothing."""
+
+    def missing(architectures):
+        raise ImportError("NVRTC is not installed")
+
+    monkeypatch.setattr(static, "check_installed", missing)
+
+
+def test_command(capsys, no_nvrtc):
     assert cli.main(["kernels", "count"]) == 0
     out = capsys.readouterr().out.splitlines()
     totals = [line for line in out if "synchronisations" in line]
     assert [line.split()[0] for line in totals] == ["14", "12", "12", "19"]
     assert all("0 synchronisations, 0 copies" in line for line in totals)
     assert [line.split()[-2] for line in out if line.startswith("captured")] == ["14", "12"]
+    assert out.count("the blocks that an H100 holds at once: NVRTC is not installed") == 7
     assert "PyTorch eager, Adam: 28 launches, 48.7 MB" in out
     assert any(line.startswith("0.30 launches a block, and 0.06 for making") for line in out)
     assert [line.split()[-2:] for line in out if line.startswith("FULL-W2V")] == [["5,600", "14.0"]]
@@ -116,4 +127,4 @@ def test_command(capsys):
 
 def test_command_refuses_another_step(capsys):
     assert cli.main(["kernels", "count", "cnn"]) == 2
-    assert "no step 'cnn': there are mlp, word2vec" in capsys.readouterr().err
+    assert "no step 'cnn': there are mlp, word2vec, sizes" in capsys.readouterr().err

@@ -123,14 +123,30 @@ def _unary(kernel: Kernel) -> Callable[..., Array]:
 
 
 def _binary(kernel: Kernel) -> Callable[..., Array]:
+    file, name, compares = kernel.file, kernel.name, kernel.compares
     kinds, checked = kernel.kinds, kernel.checked
     number_as = wide_number_of if kernel.name in ("add", "sub", "mul", "div") else number_of
     code = errors.code(RuntimeError, kernel.message) if checked else NULL
 
+    plain = set(kinds) - set(checked)
+
     def run(gpu: Gpu, x: Any, y: Any, out: Array | None = None) -> Array:
-        array = gpu.xp.ndarray
+        array = gpu.array_type
         if type(x) is array:
             dtype = x.dtype
+            if (
+                type(y) is array
+                and out is None
+                and y.dtype is dtype
+                and x.shape == y.shape
+                and x._c_contiguous
+                and y._c_contiguous
+                and dtype.kind in plain
+            ):  # the most common case first
+                out = gpu.empty(x.shape, BOOL if compares else dtype)
+                zero = _ZEROS[dtype]
+                gpu.launch_contiguous(file, name, out, (x, y, zero, zero), dtype)
+                return out
             a = b = _ZEROS[dtype]
             if type(y) is not array:
                 y, b = None, number_as(dtype, y)
@@ -217,7 +233,7 @@ def _copy_(gpu: Gpu, x: Array, source: Any) -> Array:
 # ------------------------------------------------------------------ the tables
 _ARITHMETIC, _REAL = "elementwise", "functions"
 _BY_ZERO = "integer division by zero"
-_UNARY = [
+UNARY = [
     Kernel(_ARITHMETIC, "neg", "iuf"),
     Kernel(_ARITHMETIC, "abs", "iuf", same="b"),
     Kernel(_ARITHMETIC, "sign", "iuf", same="b"),
@@ -232,7 +248,7 @@ _UNARY = [
         )
     ],
 ]
-_BINARY = [
+BINARY = [
     *[Kernel(_ARITHMETIC, name, "biuf") for name in ("add", "mul", "maximum", "minimum")],
     Kernel(_ARITHMETIC, "sub", "iuf"),
     Kernel(_ARITHMETIC, "div", "f"),
@@ -261,8 +277,8 @@ _BINARY = [
 ]
 
 ELEMENTWISE: KernelTable = {
-    **{kernel.name: _unary(kernel) for kernel in _UNARY},
-    **{kernel.name: _binary(kernel) for kernel in _BINARY},
+    **{kernel.name: _unary(kernel) for kernel in UNARY},
+    **{kernel.name: _binary(kernel) for kernel in BINARY},
     "clamp_min": _binary(Kernel(_ARITHMETIC, "maximum", "biuf")),
     "clamp_max": _binary(Kernel(_ARITHMETIC, "minimum", "biuf")),
     "where": _where,

@@ -23,7 +23,7 @@ from minitorch.backend.cuda.gpu import (
     int32,
     int64,
 )
-from minitorch.backend.cuda.reduce import holding
+from minitorch.backend.cuda.reduce import PER_BLOCK, RESIDENT, holding, part_totals, split
 from minitorch.backend.cuda.strides import batch_steps, broadcast_shape, merge, shared, struct_of
 from minitorch.core.dtypes import FLOAT64, HALVES
 
@@ -53,7 +53,7 @@ PRODUCT = np.dtype(  # `Product` of kernels/matmul.cu
     ],
     align=True,
 )
-_TILE, _WIDE_TILE, _SIDE = 64, 128, 16  # as in kernels/matmul.cu
+_TILE, COLUMNS_TILE, _SIDE = 64, 128, 16  # as in kernels/matmul.cu
 _SHORTEST = 64  # part of the inner dimension
 _RESIDENT = 2  # blocks on a multiprocessor
 
@@ -110,14 +110,14 @@ def _gemm(
         if value is not None:
             job[name] = value if isinstance(value, int) else value.data.ptr
     once = gpu.blocks(MOST_BLOCKS, waves=_RESIDENT)[0]
-    tile = _WIDE_TILE if _is_wide(out, kernel, once) else _TILE
+    tile = COLUMNS_TILE if _is_wide(out, kernel, once) else _TILE
     tiles = _tiles(out, tile)
     parts = job["parts"] = max(1, min(once // tiles, x.shape[-1] // _SHORTEST))
     if parts > 1:
         kind = _ACC.get(x.dtype, INT64)
         partials = gpu.empty((tiles * int(parts) * (tile + 1) * tile,), kind)
         job["partials"], job["tickets"] = partials.data.ptr, gpu.tickets().data.ptr
-    name = kernel + "_wide" * (tile == _WIDE_TILE)
+    name = kernel + "_wide" * (tile == COLUMNS_TILE)
     grid = gpu.blocks(tiles * int(parts), 1)
     gpu.launch("matmul", name, x.dtype, grid, (_SIDE, _SIDE), (out, job[()]))
 
@@ -130,7 +130,7 @@ def _tiles(out: Array, tile: int) -> int:
 def _is_wide(out: Array, kernel: str, once: int) -> bool:
     """Whether there is a kernel with wide tiles, and enough of these for half of the device."""
     wide = out.dtype in _ACC and out.dtype != FLOAT64 and kernel != "matmul_backward"
-    return wide and min(out.shape[-2:]) > _TILE and 2 * _tiles(out, _WIDE_TILE) >= once
+    return wide and min(out.shape[-2:]) > _TILE and 2 * _tiles(out, COLUMNS_TILE) >= once
 
 
 _ACC = {  # of kernels/common.cuh
@@ -145,8 +145,6 @@ _ACC = {  # of kernels/common.cuh
 # ---------------------------------------------------------------------- linear
 ACTIVATION_NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 COLUMNS, ROWS = 32, 16  # as in kernels/columns.cuh
-PART = 1024  # rows that one thread block adds up, where there are several
-ONE_STAGE = 4096  # rows
 EPILOGUES = {"none": "BIAS", "relu": "RELU_BIAS"}  # the library's gelu is the one of tanh
 
 
@@ -238,6 +236,11 @@ def _rows(gpu: Gpu, x: Array) -> Array:
     return x if x.ndim == 2 else gpu.contiguous(x).reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
+def row_parts(gpu: Gpu, rows: int, columns: int) -> int:
+    """The number of parts of a matrix' rows, whose sums make those over all rows."""
+    return split(-(-columns // COLUMNS), rows, PER_BLOCK // COLUMNS, 2 * gpu.processors())
+
+
 def _through_activation(
     gpu: Gpu, g: Array, seen: Array | None, summed: bool, activation: str
 ) -> tuple[Array, Array | None]:
@@ -250,7 +253,7 @@ def _through_activation(
     sums = gpu.empty((columns,), g.dtype) if summed else None
     if not n:
         return dz, None if sums is None else fill(gpu, sums, 0)
-    parts = 1 if n <= ONE_STAGE else min(64, -(-n // PART))
+    parts = row_parts(gpu, n, columns)
     partial = NULL
     if sums is not None and parts > 1:
         partial = gpu.empty((parts, columns), FLOAT64 if g.dtype == FLOAT64 else np.float32)
@@ -297,7 +300,8 @@ def _cross_entropy(
     if not n:
         return fill(gpu, loss, np.nan if reduction == "mean" else 0), grad
     held = holding(classes, x.dtype, x, grad)
-    grid = gpu.blocks(n, 1) if held is None else gpu.blocks(n, held.per_block, waves=4)
+    pieces = 1 if held else split(n, classes, PER_BLOCK, RESIDENT * gpu.processors())
+    grid = gpu.blocks(n, held.per_block, waves=4) if held else gpu.blocks(n * pieces, 1)
     partial = gpu.empty(grid, FLOAT64)
     counts = _count_targets(gpu, target, ignore_index) if reduction == "mean" else None
     pointers = [a.data.ptr for a in (x, target, grad, loss, partial, gpu.tickets())]
@@ -307,7 +311,9 @@ def _cross_entropy(
     numbers = _NUMBERS(n, classes, ignore_index, parts, REDUCTIONS.index(reduction))
     job = struct_of(JOB, pointers, numbers)
     if held is None:
-        gpu.launch("fused", "cross_entropy_long", x.dtype, grid, (THREADS,), (job,))
+        totals = part_totals(gpu, "logsum_parts", (x,), (n, classes, 1), 1, pieces)
+        whole = (job, totals, int32(pieces))
+        gpu.launch("fused", "cross_entropy_long", x.dtype, grid, (THREADS,), whole)
     else:
         args = (job, int64(n), int32(classes), int32(held.lanes))
         gpu.launch("fused", f"cross_entropy_{held.kernel}", x.dtype, grid, (THREADS,), args)

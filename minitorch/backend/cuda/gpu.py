@@ -28,6 +28,7 @@ STREAMS = 64  # that get tickets at once
 WAVES = 8  # blocks of THREADS that are launched for a multiprocessor, at most
 MOST_BLOCKS = 1 << 62  # asks `blocks` for as many as the device holds
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
+_BLOCK = (THREADS,)
 KEPT = 4096  # launches that are remembered
 # A kernel's arguments of these types. NumPy is slow to make one, and the same sizes recur.
 int32 = lru_cache(KEPT)(np.int32)
@@ -51,6 +52,8 @@ class Gpu:
     def __init__(self, name: str, xp: Any, cublaslt: Callable[[], Any]) -> None:
         self.name = name
         self.xp = xp
+        self.array_type = xp.ndarray
+        self.current: Callable[[], int] = xp.cuda.runtime.getDevice  # the current device's index
         self.kernels = Kernels(xp)
         self._cublaslt = cublaslt
         self.captured = _Captured()
@@ -64,10 +67,6 @@ class Gpu:
         self._tickets: dict[tuple[int, int], Array] = {}  # by device and stream
         self._spare: dict[int, list[Array]] = {}
         self._in_rows: dict[Any, Any] = {}  # see `launch_contiguous`
-
-    def current(self) -> int:
-        """The index of the current device."""
-        return int(self.xp.cuda.runtime.getDevice())
 
     def empty(self, shape: Dims, dtype: Any) -> Array:
         """Uninitialised memory on the current device."""
@@ -195,7 +194,7 @@ class Gpu:
     def converted(self, x: Array, dtype: np.dtype[Any]) -> Array:
         """A contiguous copy of x in this dtype."""
         out = self.empty(x.shape, dtype)
-        self.copy(x, out)
+        self._copy(x, out)
         return out
 
     def result(self, value: Array, out: Array | None) -> Array:
@@ -212,6 +211,9 @@ class Gpu:
         """
         if strides.overlap(source, out):
             source = self.converted(source, source.dtype)
+        self._copy(source, out)
+
+    def _copy(self, source: Array, out: Array) -> None:
         name = "from_" + SUFFIXES[source.dtype]
         same = source.shape == out.shape
         if same and source._c_contiguous and out._c_contiguous:
@@ -242,7 +244,7 @@ class Gpu:
             if found is None:
                 found = self._plan_in_rows(*key)
             function, grid, number = found
-            self._call(function, grid, (THREADS,), (out, *args, number))
+            self._call(function, grid, _BLOCK, (out, *args, number))
 
     def _plan_in_rows(
         self, file: str, name: str, dtype: np.dtype[Any], n: int, device: int

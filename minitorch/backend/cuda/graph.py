@@ -195,11 +195,16 @@ class Graph:
     # ------------------------------------------------------------------ afterwards
     def replay(self) -> None:
         """Launch the work in the current stream; the host does not wait for it."""
-        with self._replaying, self._gpu.on(self._index):
-            numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
-            if numbers != self._sent:
-                self._staging.send(numbers, self._numbers)
-                self._sent = numbers
+        if self._gpu.current() != self._index:
+            with self._gpu.on(self._index):
+                self.replay()
+            return
+        with self._replaying:
+            if self._dynamic:
+                numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
+                if numbers != self._sent:
+                    self._staging.send(numbers, self._numbers)
+                    self._sent = numbers
             self._graph.launch()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from minitorch.backend.cuda import errors, strides
 from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.gpu import MAX_DIMS, THREADS, Dims, Gpu, KernelTable, int64
+from minitorch.backend.cuda.reduce import PER_BLOCK, split
 from minitorch.backend.cuda.shape import slice_backward
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
@@ -260,11 +261,17 @@ class _Rows(NamedTuple):
     row_step: int
     index: Any  # `IndexArray` of kernels/index.cu
 
-    def blocks(self, gpu: Gpu, columns: int) -> tuple[Dims, Dims]:
-        """Grid and block: a row of threads for each row of the matrix."""
+    def blocks(self, gpu: Gpu, unit: int = 1) -> tuple[Dims, Dims]:
+        """Grid and block: a row of threads for a row of the matrix, or a part of it.
+
+        unit: elements that a thread moves at once.
+        """
+        columns = self.columns // unit
         wide = min(THREADS, 1 << max(columns - 1, 0).bit_length())
         high = THREADS // wide
-        return gpu.blocks(self.rows, high), (wide, high)
+        (down,) = gpu.blocks(self.rows, high)
+        across = split(down, columns, PER_BLOCK // unit, 2 * gpu.processors())
+        return (down, across), (wide, high)
 
 
 def _as_rows(iteration: _Iteration) -> _Rows | None:
@@ -289,14 +296,14 @@ def _take_rows(gpu: Gpu, iteration: _Iteration, rows: _Rows, out: Array) -> None
     sizes = int64(rows.rows), int64(columns), int64(rows.row_step // unit)
     args = (np.uint64(begin), out, *sizes, rows.index, gpu.error_word())
     name = "take_packs" if packed else "take_rows"
-    gpu.launch("index", name, out.dtype, *rows.blocks(gpu, columns), args)
+    gpu.launch("index", name, out.dtype, *rows.blocks(gpu, unit), args)
 
 
 def _add_rows(gpu: Gpu, iteration: _Iteration, rows: _Rows, value: Array, alpha: float) -> None:
     sizes = (int64(n) for n in (rows.rows, rows.columns, rows.row_step))
     scale = np.float64(alpha)
     args = (_pointer(iteration.x), value, *sizes, rows.index, gpu.error_word(), scale)
-    gpu.launch("index", "add_rows", iteration.x.dtype, *rows.blocks(gpu, rows.columns), args)
+    gpu.launch("index", "add_rows", iteration.x.dtype, *rows.blocks(gpu), args)
 
 
 def _pointer(x: Array) -> np.uint64:

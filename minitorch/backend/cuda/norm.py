@@ -11,9 +11,8 @@ from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.fused import (
     ACTIVATION_NUMBERS,
     COLUMNS,
-    ONE_STAGE,
-    PART,
     ROWS,
+    row_parts,
 )
 from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Gpu, KernelTable, int64
 from minitorch.backend.cuda.source import position
@@ -73,7 +72,7 @@ def _layer_norm_sums(
     if not any(needs):
         return sums
     columns = prod(shape)
-    parts = 1 if rows <= ONE_STAGE else min(64, -(-rows // PART))
+    parts = row_parts(gpu, rows, columns)
     partial = [
         None if s is None or parts == 1 else gpu.empty((parts, columns), _wide(g.dtype))
         for s in sums

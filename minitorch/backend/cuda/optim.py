@@ -21,6 +21,7 @@ from minitorch.backend.cpu.optim import adam_options, joint_dtype
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.gpu import KEPT, NULL, THREADS, Array, Dims, Gpu, KernelTable
+from minitorch.backend.cuda.reduce import PER_BLOCK, split
 from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import check_writable
 from minitorch.core.dtypes import FLOAT32, FLOAT64
@@ -231,7 +232,8 @@ def _change_rows_of(
     job["n"], job["length"], job["width"] = n, length, width
     across = min(32, 1 << (width - 1).bit_length())
     down = THREADS // across
-    grid = gpu.blocks(n, down)
+    (blocks,) = gpu.blocks(n, down)
+    grid = blocks, split(blocks, width, PER_BLOCK // down, 2 * gpu.processors())
     gpu.launch("optim", name, values.dtype, grid, (across, down), (job[()], *chosen))
     for copy, original in zip(flat, changed):
         if copy is not original:

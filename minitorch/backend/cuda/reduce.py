@@ -12,6 +12,7 @@ import numpy as np
 from minitorch.backend.cuda.elementwise import ELEMENTWISE
 from minitorch.backend.cuda.gpu import (
     MOST_BLOCKS,
+    NULL,
     THREADS,
     WAVES,
     Dims,
@@ -24,6 +25,7 @@ from minitorch.backend.cuda.sort import argsort
 from minitorch.backend.cuda.strides import merge, overlap, struct_of
 from minitorch.core.dtypes import KINDS, Array
 
+PER_BLOCK = 32 * THREADS  # elements, fewer of which are not worth a block of their own
 HELD = 2048  # bytes of a short row, in the type of computing, that a warp holds in registers
 CACHE = 32768  # bytes of shared memory for the elements of a tile
 
@@ -33,9 +35,11 @@ def _lanes(inner: int) -> int:
     return min(32, 1 << (inner - 1).bit_length()) if inner else 1
 
 
-def _parts(tiles: int, n: int, least: int, most: int) -> int:
-    """The number of pieces of a tile, each of at least `least` of its n rows: 1 where the tiles
-    alone keep the device's `most` blocks busy."""
+def split(tiles: int, n: int, least: int, most: int) -> int:
+    """The number of parts of each tile, with at least `least` of its n rows; a block takes a part.
+
+    1 where the tiles alone keep the device's `most` blocks busy.
+    """
     if 2 * tiles > most:
         return 1
     return max(1, min(most // tiles, -(-n // least)))
@@ -202,7 +206,7 @@ def plan(layout: Layout, processors: int, pack: int) -> Plan:
         lanes = _lanes(inner // group)
         across, least = -(-inner // (lanes * group)), THREADS // lanes
         tiles = outer * across
-        parts = _parts(tiles, n, 32 * least, resident)
+        parts = split(tiles, n, PER_BLOCK // THREADS // group * least, resident)
     else:
         if layout.reduced[0] == 1:
             group = _group(pack, layout.reduced, layout.reduced_steps, layout.kept_steps)
@@ -212,7 +216,7 @@ def plan(layout: Layout, processors: int, pack: int) -> Plan:
         else:
             kernel, lanes, tiles = "row", 1, rows
             least = 128  # whole sectors of 32 bytes
-            parts = _parts(tiles, n, 16 * THREADS, resident)
+            parts = split(tiles, n, 16 * THREADS, resident)
     piece = -(-n // (parts * least)) * least
     numbers = {"across": across, "jobs": tiles * parts, "piece": piece}
     numbers.update(parts=parts, lanes=lanes, group=group)
@@ -319,14 +323,43 @@ def _run_tiles(gpu: Gpu, op: str, arrays: tuple[Array, ...], sizes: tuple[int, i
     """Launch the kernels for a dimension that is not the last, or too long for registers."""
     outer, n, inner = sizes
     dtype = arrays[0].dtype
-    kernel, lanes, shared = "tiles", _lanes(inner), 0
-    if len(arrays) == 2:
-        shared = n * max(4, dtype.itemsize) * lanes
-        if shared > CACHE:
-            kernel, shared = "long", 0
-    grid = gpu.blocks(outer * -(-inner // lanes), 1)
-    args = (*arrays, int64(outer), int64(n), int64(inner), int32(lanes))
-    gpu.launch("softmax", f"{op}_{kernel}", dtype, grid, (THREADS,), args, shared)
+    lanes = _lanes(inner)
+    tiles = outer * -(-inner // lanes)
+    lengths = int64(outer), int64(n), int64(inner), int32(lanes)
+    shared = n * max(4, dtype.itemsize) * lanes
+    if len(arrays) == 2 and shared <= CACHE:
+        grid = gpu.blocks(tiles, 1)
+        gpu.launch("softmax", f"{op}_tiles", dtype, grid, (THREADS,), (*arrays, *lengths), shared)
+        return
+    parts = split(tiles, n, PER_BLOCK // lanes, RESIDENT * gpu.processors())
+    grid = gpu.blocks(tiles * parts, 1)
+    name = "logsum_parts" if len(arrays) == 2 else f"{op}_parts"
+    totals = part_totals(gpu, name, arrays[:-1], sizes, lanes, parts)
+    args = (*arrays, totals, *lengths, int32(parts))
+    gpu.launch("softmax", f"{op}_long", dtype, grid, (THREADS,), args)
+
+
+def part_totals(
+    gpu: Gpu,
+    kernel: str,
+    arrays: tuple[Array, ...],
+    sizes: tuple[int, int, int],
+    lanes: int,
+    parts: int,
+) -> Any:
+    """What a kernel of softmax.cu makes of each part of the tiles; NULL where there is one.
+
+    sizes: (outer, n, inner). The part of a tile has `lanes` results.
+    """
+    if parts == 1:
+        return NULL
+    outer, n, inner = sizes
+    jobs = outer * -(-inner // lanes) * parts
+    dtype = np.float64 if arrays[0].dtype == np.float64 else np.float32
+    totals = gpu.empty((jobs * lanes, 2), dtype)  # the derivatives need one number
+    args = (*arrays, totals, int64(outer), int64(n), int64(inner), int32(lanes), int32(parts))
+    gpu.launch("softmax", kernel, arrays[0].dtype, gpu.blocks(jobs, 1), (THREADS,), args)
+    return totals
 
 
 def _softmax(op: str, gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:
@@ -358,7 +391,7 @@ def _cumsum(gpu: Gpu, x: Array, dim: int, out: Array | None = None) -> Array:
         outer, n, inner = _along(x.shape, dim)
         lanes = _lanes(inner)
         tiles = outer * -(-inner // lanes)
-        parts = _parts(tiles, n, 64 * THREADS // lanes, gpu.blocks(MOST_BLOCKS)[0])
+        parts = split(tiles, n, PER_BLOCK // lanes, gpu.blocks(MOST_BLOCKS)[0])
         struct = np.zeros((), _SCAN)
         struct["x"], struct["out"] = x.data.ptr, result.data.ptr
         struct["outer"], struct["n"], struct["inner"] = outer, n, inner

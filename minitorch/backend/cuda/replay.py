@@ -18,8 +18,22 @@ class GraphTrace(Trace):
 
     def __init__(self, gpu: Gpu, kernels: dict[str, Callable[..., Any]], views: frozenset[str]):
         super().__init__(gpu.xp.ndarray, lambda array: array, views)
-        self.copy, self.write = kernels["clone"], kernels["copy_"]
+        self.copy, self._write = kernels["clone"], kernels["copy_"]
         self._gpu = gpu
+
+    def write(self, out: Array, x: Array) -> None:
+        """Write x into an array; by one copy of the device where both are contiguous there."""
+        to, source = out.data, x.data
+        if (
+            x._c_contiguous
+            and out._c_contiguous
+            and x.dtype is out.dtype
+            and x.shape == out.shape
+            and to.device_id == source.device_id == self._gpu.current()
+        ):
+            to.copy_from_device_async(source, x.nbytes)
+        else:
+            self._write(out, x)
 
     def memory(self, a: Array) -> Hashable:
         """A key that is equal for arrays of the same memory, while both live."""

@@ -53,12 +53,14 @@ class Report(NamedTuple):
     """The costs of a piece of work under a title.
 
     floors: the fewest bytes that each launch has to move, where they are known. remarks: lines.
+    step: makes the same launches again.
     """
 
     title: str
     costs: Sequence[Cost]
     floors: Sequence[int] = ()
     remarks: Sequence[str] = ()
+    step: Callable[[], Any] | None = None
 
 
 def counted(work: Callable[[], Any]) -> list[Cost]:

@@ -25,13 +25,15 @@ SAMPLED = 1 << 12  # words of the chunk whose blocks are counted: launches are t
 def reports() -> Iterator[Report]:
     """A step with autograd, and the steps of `Word2Vec` with their traffic beside others'."""
     about = f"of {BLOCKS * CENTRES} words, {DEPTH} dimensions, SGD"
-    yield Report(f"word2vec: a step {about}, autograd", cost.counted(autograd_step("sim")))
-    costs = cost.counted(steps("sim"))
+    step, some = autograd_step("sim"), steps("sim")
+    yield Report(f"word2vec: a step {about}, autograd", cost.counted(step), step=step)
+    costs = cost.counted(some)
     making = cost.counted(sampling("sim", SAMPLED))
     yield Report(
         f"word2vec: {STEPS} steps {about}, as Word2Vec makes them",
         costs,
         remarks=[_launches(costs, making), "", *_traffic(costs)],
+        step=some,
     )
 
 

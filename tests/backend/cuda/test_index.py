@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 import minitorch
 import minitorch.sim
+from minitorch.backend import named
 from minitorch.backend.indexing import indexed_shape
 from minitorch.backend.sim.settings import config
 from tests.backend.cuda.kernels import (
@@ -434,3 +435,17 @@ def test_a_step_with_embeddings_does_not_wait():
     assert not [kind for kind in kinds if kind == "sync" or "D2H" in kind]
     rows = np.bincount([3, 9, 3, 49, 0, 9], minlength=50)
     assert table.grad.cpu().numpy()[:, 0].tolist() == rows.tolist()
+
+
+def test_few_long_rows_are_shared_by_many_blocks(monkeypatch):
+    """Columns are cut into parts, of which none is left out, and none counts twice."""
+    monkeypatch.setattr(named("sim").gpu, "_processors", {0: 4})
+    x, index = (
+        np.random.default_rng(0).normal(size=(3, 20_001)).astype("float32"),
+        np.array([2, 0, 2]),
+    )
+    minitorch.sim.clear()
+    both("index", x, index=(index,))
+    both("index_backward", x, shape=x.shape, index=(index,))
+    grids = [r.grid[:2] for r in minitorch.sim.launches() if "_rows_" in r.name]
+    assert grids == [(3, 2), (3, 2)]

@@ -267,7 +267,7 @@ ROWS = [
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("maximize", [False, True])
-@pytest.mark.parametrize("shape", [(9, 3), (9,), (9, 2, 40), (9, 64)])
+@pytest.mark.parametrize("shape", [(9, 3), (9,), (9, 2, 40), (9, 64), (9, 2100)])
 @pytest.mark.parametrize(("name", "states", "options"), ROWS, ids=[r[0] for r in ROWS])
 def test_row_steps(name, states, options, shape, maximize, dtype):
     rng = np.random.default_rng(2)
