@@ -19,6 +19,7 @@ import numpy as np
 from minitorch.backend import named
 from minitorch.backend.cuda.elementwise import BINARY, UNARY
 from minitorch.backend.cuda.gpu import THREADS, Array, Dims, Gpu
+from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda_sources import SUFFIXES, Kernels
 from minitorch.backend.sim.cost import Report
 from minitorch.backend.sim.settings import config
@@ -210,6 +211,11 @@ _SGD = {"lr": 0.1, "momentum": 0.9}
 _ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 1, "weight_decay": 0.0}
 _ADAM |= {"decoupled": False, "maximize": False}
 _DRAWN = {"dtype": FLOAT, "index": 0, "seed": 0, "offset": 0}
+_ALONG_ONE = {  # arrays of kernels that take one dimension
+    **dict.fromkeys(("argmax", "argmin", "max_dim", "min_dim", "cumsum", "argsort"), 1),
+    **dict.fromkeys(("softmax", "log_softmax"), 1),
+    **dict.fromkeys(("softmax_backward", "log_softmax_backward"), 2),
+}
 WORKS: dict[str, Work] = {
     **{
         kernel.name: _of(kernel.name, operands, FLOAT if "f" in kernel.kinds else LONG)
@@ -224,19 +230,13 @@ WORKS: dict[str, Work] = {
     # ---- along dimensions
     **{
         f"{name} {dim}": _of(name, dim=dim)
-        for name in ["sum", "mean", "var", "std", "prod", "amax", "amin", "any", "all", "logsumexp"]
+        for name in REDUCTIONS
+        if name not in _ALONG_ONE and name != "centre"
         for dim in ((0,), (1,), (0, 1))
     },
     **{
         f"{name} {dim}": _of(name, arrays, dim=dim)
-        for name, arrays in (
-            *(
-                (name, 1)
-                for name in ["argmax", "argmin", "max_dim", "min_dim", "cumsum", "argsort"]
-            ),
-            *((name, 1) for name in ("softmax", "log_softmax")),
-            *((name, 2) for name in ("softmax_backward", "log_softmax_backward")),
-        )
+        for name, arrays in _ALONG_ONE.items()
         for dim in (0, 1)
     },
     "centre": _of("centre", dim=(0,)),
