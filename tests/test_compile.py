@@ -1208,7 +1208,7 @@ def test_a_small_device_applies_each_step_once():
         x = minitorch.rand(64, 64)
         expected, _ = trained(lambda step: step)
         reasons = set()
-        for left in range(340 << 10, 800 << 10, 20 << 10):
+        for left in range(340 << 10, 1400 << 10, 40 << 10):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found, run = trained(minitorch.compile, left)

@@ -130,7 +130,10 @@ class Sequential(_Numbered):
                 and isinstance(input, Tensor)
                 and _untouched(module)
             ):
-                activation = _activation(modules, i + 1)
+                following = modules[i + 1] if i + 1 < len(modules) else None
+                activation = _ACTIVATIONS.get(type(following), "none")
+                if activation != "none" and not _untouched(following):
+                    activation = "none"
                 behind = int(activation != "none")
                 if type(module) is Linear:
                     input = fused.linear(input, module.weight, module.bias, activation)
@@ -141,13 +144,6 @@ class Sequential(_Numbered):
             else:
                 input = module(input)
         return input
-
-
-def _activation(modules: list[Any], i: int) -> str:
-    """The name of modules[i], if it is an activation that another kernel can do; else "none"."""
-    if i == len(modules) or type(modules[i]) not in _ACTIVATIONS or not _untouched(modules[i]):
-        return "none"
-    return _ACTIVATIONS[type(modules[i])]
 
 
 def _dropped(modules: list[Any], i: int) -> float:

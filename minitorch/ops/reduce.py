@@ -257,14 +257,14 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
         (input,) = autocasting.casted("sum", input)
     ndim = input.array.ndim
     dims = tuple(range(ndim)) if dim is None else all_dims("sum", ndim, dim)
-    result = _sum(input, dim=dims, keepdim=keepdim)
+    result = _sum(input, dim=dims, keepdim=bool(keepdim))
     return result if dtype is None else result.to(dtype)
 
 
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over `dim` (all dimensions if left out); floats only."""
     input = _floating("mean", input, dtype)
-    return _mean(input, dim=all_dims("mean", input.array.ndim, dim), keepdim=keepdim)
+    return _mean(input, dim=all_dims("mean", input.array.ndim, dim), keepdim=bool(keepdim))
 
 
 def var(
@@ -280,7 +280,7 @@ def var(
     One pass with a running mean (Welford, 1962), so that a large mean costs no digits.
     """
     dims, factor = _moment("var", input, dim, unbiased, correction)
-    result = _var(input, dim=dims, keepdim=keepdim)
+    result = _var(input, dim=dims, keepdim=bool(keepdim))
     return result if factor == 1 else result * factor
 
 
@@ -294,7 +294,7 @@ def std(
 ) -> Tensor:
     """Square root of `var`, also where that overflows; the gradient where it is 0 is 0."""
     dims, factor = _moment("std", input, dim, unbiased, correction)
-    result = _std(input, dim=dims, keepdim=keepdim)
+    result = _std(input, dim=dims, keepdim=bool(keepdim))
     return result if factor == 1 else result * math.sqrt(factor)
 
 
@@ -330,7 +330,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor
         (input,) = autocasting.casted("prod", input)
     one = None if dim is None else one_dim("prod", input.ndim, dim)
     dims = all_dims("prod", input.ndim, one)
-    return _prod(input, dim=dims, keepdim=keepdim)
+    return _prod(input, dim=dims, keepdim=bool(keepdim))
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -380,14 +380,14 @@ def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Largest element over `dim`; equal ones share the gradient."""
     dims = all_dims("amax", input.ndim, dim)
     _not_empty("amax", input, dims)
-    return _amax(input, dim=dims, keepdim=keepdim)
+    return _amax(input, dim=dims, keepdim=bool(keepdim))
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Smallest element over `dim`; equal ones share the gradient."""
     dims = all_dims("amin", input.ndim, dim)
     _not_empty("amin", input, dims)
-    return _amin(input, dim=dims, keepdim=keepdim)
+    return _amin(input, dim=dims, keepdim=bool(keepdim))
 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -440,7 +440,7 @@ def _arg(name: str, op: TensorFunction, x: Tensor, dim: int | None, keepdim: boo
     if x.ndim == 0:
         d = None
     _not_empty(name, x, tuple(range(x.ndim)) if d is None else (d,))
-    return op(x, dim=d, keepdim=keepdim)
+    return op(x, dim=d, keepdim=bool(keepdim))
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -454,7 +454,7 @@ def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 
 def _truth(name: str, op: TensorFunction, x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
-    result = op(x, dim=named_dims(name, x.ndim, dim), keepdim=keepdim)
+    result = op(x, dim=named_dims(name, x.ndim, dim), keepdim=bool(keepdim))
     return result.to(dtypes.uint8) if x.dtype is dtypes.uint8 else result
 
 
@@ -488,7 +488,7 @@ def _floating(name: str, x: Tensor, dtype: Any = None) -> Tensor:
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(e^x)) over `dim`, with no overflow."""
     x = as_floating(input, "logsumexp")
-    return _logsumexp(x, dim=all_dims("logsumexp", x.ndim, dim), keepdim=keepdim)
+    return _logsumexp(x, dim=all_dims("logsumexp", x.ndim, dim), keepdim=bool(keepdim))
 
 
 # ---------------------------------------------------------------------- order

@@ -81,6 +81,7 @@ ELSEWHERE = {
     "random_",
     "bernoulli",
     "multinomial",
+    "record_stream",
 }
 
 

@@ -49,7 +49,7 @@ class Gpu:
     bindings of cublasLt or their look-alike; None where there are none.
     """
 
-    def __init__(self, name: str, xp: Any, cublaslt: Callable[[], Any]) -> None:
+    def __init__(self, name: str, xp: Any, cublaslt: Callable[[], Any] = lambda: None) -> None:
         self.name = name
         self.xp = xp
         self.array_type = xp.ndarray
