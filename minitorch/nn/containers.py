@@ -154,7 +154,7 @@ def _dropped(modules: list[Any], i: int) -> float:
     return module.p if module.training and not module.inplace and module.p < 1 else 0.0
 
 
-_ACTIVATIONS = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
+_ACTIVATIONS: dict[Any, str] = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
 _TAKE_ALONG: tuple[Any, ...] = (Linear, BatchNorm1d)  # what is behind them
 _CALL = Module.__call__
 _FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (*_TAKE_ALONG, *_ACTIVATIONS, Dropout)}
