@@ -72,9 +72,9 @@ class autocast:
     exist, and for bfloat16 on a GPU of compute capability below 8.0. Another dtype, or no GPU, is a
     warning, and autocast stays off.
 
-    >>> layer = nn.Linear(2, 3)
+    >>> layer = nn.Linear(2, 3, device="cpu")
     >>> with minitorch.autocast("cpu"):
-    ...     layer(minitorch.ones(1, 2)).dtype
+    ...     layer(minitorch.ones(1, 2, device="cpu")).dtype
     minitorch.bfloat16
     """
 

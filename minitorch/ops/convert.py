@@ -123,6 +123,8 @@ def record_stream(input: Tensor, stream: Any) -> None:
     """
     if backend.of(input.array).gpu is None:
         raise RuntimeError(f"record_stream: expected a tensor on a GPU, got {input.device}")
+    if not hasattr(stream, "_stream"):
+        raise TypeError(f"record_stream: stream: expected a Stream, got {type(stream).__name__}")
     if stream.device != input.device:
         raise ValueError(
             f"record_stream: stream: expected one of {input.device}, got one of {stream.device}"

@@ -101,7 +101,7 @@ LEARNED = {  # epochs, and the share of test points that must be right
     "circle": ({"hidden": [6], **ADAM}, 20, 0.97),
     "xor": ({"hidden": [4, 2], **ADAM}, 10, 0.97),
     "gauss": ({"hidden": []}, 5, 0.99),
-    "spiral": ({"hidden": [8, 8], "features": SINES, **ADAM}, 40, 0.95),
+    "spiral": ({"hidden": [8, 8], "features": SINES, **ADAM}, 50, 0.95),
 }
 
 
