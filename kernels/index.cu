@@ -67,7 +67,7 @@ __device__ __forceinline__ i64 wrapped(i64 index, i64 length, u64 code, ErrorWor
 // range (it counts as 0 then).
 __device__ __forceinline__ bool look_up(const Space& space, const Lookup& look, const Coordinates& at,
                                         const i64* by_index, i64* to,
-                                        const i64* by_index2, i64* place2) {
+                                        const i64* by_index2, i64* to2) {
     bool inside = true;
 #pragma unroll
     for (int k = 0; k < MAX_DIMS; k++) {
@@ -79,7 +79,7 @@ __device__ __forceinline__ bool look_up(const Space& space, const Lookup& look, 
                 inside = false;
             } else {
                 *to += index * by_index[k];
-                *place2 += index * by_index2[k];
+                *to2 += index * by_index2[k];
             }
         }
     }

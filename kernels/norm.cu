@@ -150,20 +150,23 @@ __device__ __forceinline__ Moments moments_of(const Part& part, const T* x, C* s
     return {mean, rest, squares - n * rest * rest};
 }
 // Those of all parts (Chan et al., 1983), from the mean of the first, so that a large one cancels.
-__device__ __forceinline__ Moments combined(const Batch& job, i64 channel) {
-    const C* const partial = at<const C>(job.partial);
+__device__ __forceinline__ Moments combined(const Batch& job, const Part& part, C* scratch) {
+    const C* const partial = at<const C>(job.partial) + (part.inside ? part.channel : 0);
     const i64 share = (job.n + gridDim.y - 1) / gridDim.y;
-    const C mean = partial[channel];
-    C rest = 0, squares = 0;
-    for (int pass = 0; pass < 2; ++pass)
-        for (i64 p = 0; p < gridDim.y && p * share < job.n; ++p) {
-            const C* const found = partial + p * 3 * job.channels + channel;
+    const C mean = partial[0];
+    C sums[2] = {0, 0};  // the mean's distance from that of the first part, the squares
+#pragma unroll
+    for (int pass = 0; pass < 2; ++pass) {
+        for (i64 p = part.tile.row; p < gridDim.y && p * share < job.n; p += part.tile.rows) {
+            const C* const found = partial + p * 3 * job.channels;
             const C n = C(p * share + share < job.n ? share : job.n - p * share);
             const C distance = found[0] - mean + found[job.channels];
-            if (pass == 0) rest += n / C(job.n) * distance;
-            else squares += found[2 * job.channels] + n * (distance - rest) * (distance - rest);
+            if (pass == 0) sums[0] += n / C(job.n) * distance;
+            else sums[1] += found[2 * job.channels] + n * (distance - sums[0]) * (distance - sums[0]);
         }
-    return {mean, rest, squares};
+        sums[pass] = tile_reduce<Sum>(part.tile, sums[pass], scratch);
+    }
+    return {mean, sums[0], sums[1]};
 }
 __device__ __forceinline__ void move_running(const Batch& job, i64 channel, const Moments& found) {
     const C by = job.cumulative ? C(1) / C(*at<const i64>(job.count)) : C(job.momentum);
@@ -200,7 +203,7 @@ KERNEL(batch_norm)(const Batch job, Position position, const Position* dynamic) 
             }
             return;
         }
-        if (job.phase == REST && part.inside) found = combined(job, part.channel);
+        if (job.phase == REST) found = combined(job, part, scratch);
         if (part.speaks()) move_running(job, part.channel, found);
         variance = found.squares / C(job.n);
     }
@@ -244,14 +247,14 @@ KERNEL(batch_norm_backward)(const Batch job, Position position, const Position* 
             along += s * hat;
             total += s;
         }
-        along = tile_reduce<Sum>(part.tile, along, scratch);
-        total = tile_reduce<Sum>(part.tile, total, scratch);
     } else {
-        for (int p = 0; p < gridDim.y; ++p) {
+        for (int p = part.tile.row; p < gridDim.y; p += part.tile.rows) {
             along += partial[p * 2 * job.channels];
             total += partial[(p * 2 + 1) * job.channels];
         }
     }
+    along = tile_reduce<Sum>(part.tile, along, scratch);
+    total = tile_reduce<Sum>(part.tile, total, scratch);
     if (!part.inside) return;
     if (job.phase == PARTS) {
         if (part.tile.row == 0) {

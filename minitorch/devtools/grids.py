@@ -203,10 +203,26 @@ def _linear_backward(activation: str) -> Work:
     return work
 
 
+def _batch_norm_backward(name: str, arguments: int) -> Work:
+    def work(k: dict[str, Any], x: Matrix) -> object:
+        saved = x(), x(x.m), x(x.m), x(3, x.m), None
+        return k[name](x(), *saved, needs=(True,) * arguments, activation="relu")
+
+    return work
+
+
 def _index(x: Matrix, *shape: int) -> Array:
     return x(*shape, dtype=LONG)
 
 
+_NORMALIZED: dict[str, Any] = {
+    "mean": None,
+    "var": None,
+    "count": None,
+    "momentum": 0.1,
+    "eps": 1e-5,
+}
+_NORMALIZED |= {"activation": "relu", "p": 0.0, "seed": 0, "offset": 0, "memo": []}
 _SGD = {"lr": 0.1, "momentum": 0.9}
 _ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 1, "weight_decay": 0.0}
 _ADAM |= {"decoupled": False, "maximize": False}
@@ -256,12 +272,22 @@ WORKS: dict[str, Work] = {
     "layer_norm_backward": lambda k, x: k["layer_norm_backward"](
         x(), x(), x(x.n), x(x.m), needs=_NEEDS[:3], eps=1e-5
     ),
+    "batch_norm": lambda k, x: k["batch_norm"](x(), x(x.m), x(x.m), **_NORMALIZED),
+    "batch_norm_backward": _batch_norm_backward("batch_norm_backward", 3),
+    "batch_norm_eval": lambda k, x: k["batch_norm_eval"](
+        x(), *[x(x.m) for _ in range(4)], eps=1e-5, activation="relu"
+    ),
+    "batch_norm_eval_backward": _batch_norm_backward("batch_norm_eval_backward", 5),
     **{name: _recurrent(name, False) for name in _GATES},
     **{f"{name}_backward": _recurrent(name, True) for name in _GATES},
     # ---- optimizers
     "fill_all_": lambda k, x: k["fill_all_"]([x()], value=0.0),
     "norm_all": _of("norm_all", 2, order=2.0),
     "clip_all_": lambda k, x: k["clip_all_"]([x()], [x(1)[0]], limit=1.0),
+    "unscale_all_": lambda k, x: k["unscale_all_"]([x()], [x(2)], [x(2)]),
+    "update_scale_": lambda k, x: k["update_scale_"](
+        [x(2)], [x(2)], growth=2.0, backoff=0.5, interval=9
+    ),
     "clamp_all_": lambda k, x: k["clamp_all_"]([x()], min=0.0, max=1.0),
     "sgd_": lambda k, x: k["sgd_"]([x()], [x()], [x()], **_SGD),
     "adagrad_": lambda k, x: k["adagrad_"]([x()], [x()], [x()], **_ADAM),

@@ -21,11 +21,6 @@ EXCEPTIONS = {
     "transfer": "copies",
     "empty": "launches nothing",
     "diagonal_backward": "writes as many elements as a matrix has rows",
-    **dict.fromkeys(
-        ("batch_norm", "batch_norm_backward", "batch_norm_eval", "batch_norm_eval_backward"),
-        "newer than this table",
-    ),
-    **dict.fromkeys(("unscale_all_", "update_scale_"), "newer than this table"),
     "nonzero": "the host reads a result in between",
 }
 # Kernels that may leave multiprocessors empty.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -167,58 +168,30 @@ def _batch_norm_backward(
     seen: Array | None,
     needs: tuple[bool, ...],
     activation: str,
-    p: float,
-    memo: list[Array],
+    p: float = 0.0,
+    memo: Sequence[Array] = (),
+    training: bool = True,
     out: Out = None,
     **forward: Any,
 ) -> list[Array | None]:
+    """training: the statistics are those of x."""
+    slots = (out or NOTHING)[:3]
     if p:
         g = g * memo[0]
-    return _gradients(g, x, weight, statistics, seen, needs, activation, out, moves=True)
-
-
-def _batch_norm_eval_backward(
-    g: Array,
-    x: Array,
-    weight: Array,
-    bias: Array,
-    statistics: Array,
-    seen: Array | None,
-    needs: tuple[bool, ...],
-    activation: str,
-    out: Out = None,
-    **forward: Any,
-) -> list[Array | None]:
-    found = _gradients(g, x, weight, statistics, seen, needs, activation, out, moves=False)
-    return [*found, None, None]
-
-
-def _gradients(
-    g: Array,
-    x: Array,
-    weight: Array,
-    statistics: Array,
-    seen: Array | None,
-    needs: tuple[bool, ...],
-    activation: str,
-    out: Out,
-    moves: bool,
-) -> list[Array | None]:
-    """moves: the statistics are those of x."""
-    slots = (out or NOTHING)[:3]
     if seen is not None:
         g = ACTIVATIONS[activation][1](g, seen)
     hat = _normalised(x, statistics)
     dw, db = _channel_sums(g * hat), _channel_sums(g)
     if needs[0]:
-        if moves:
+        if training:
             n = x.size // len(weight)
             hat *= _by_channel(dw / n, x)
             hat += _by_channel(db / n, x)
             g = np.subtract(g, hat, out=hat)
         dx = np.multiply(g, _by_channel(weight * statistics[2], x), out=slots[0])
     found = (dx if needs[0] else None, dw if needs[1] else None, db if needs[2] else None)
-    return [None if a is None else result(a, slot) for a, slot in zip(found, slots, strict=True)]
+    grads = [None if a is None else result(a, slot) for a, slot in zip(found, slots, strict=True)]
+    return [*grads, *[None] * (len(needs) - 3)]  # none for running statistics
 
 
 def _by_channel(values: Array, x: Array) -> Array:
@@ -237,5 +210,5 @@ NORMS: KernelTable = {
     "batch_norm": real(_batch_norm, exact=[4]),
     "batch_norm_backward": real(_batch_norm_backward),
     "batch_norm_eval": real(_batch_norm_eval, exact=[4]),
-    "batch_norm_eval_backward": real(_batch_norm_eval_backward),
+    "batch_norm_eval_backward": real(partial(_batch_norm_backward, training=False)),
 }

@@ -53,7 +53,7 @@ PRODUCT = np.dtype(  # `Product` of kernels/matmul.cu
     ],
     align=True,
 )
-_TILE, COLUMNS_TILE, _SIDE = 64, 128, 16  # as in kernels/matmul.cu
+_TILE, _WIDE_TILE, _SIDE = 64, 128, 16  # as in kernels/matmul.cu
 _SHORTEST = 64  # part of the inner dimension
 _RESIDENT = 2  # blocks on a multiprocessor
 
@@ -110,14 +110,14 @@ def _gemm(
         if value is not None:
             job[name] = value if isinstance(value, int) else value.data.ptr
     once = gpu.blocks(MOST_BLOCKS, waves=_RESIDENT)[0]
-    tile = COLUMNS_TILE if _is_wide(out, kernel, once) else _TILE
+    tile = _WIDE_TILE if _is_wide(out, kernel, once) else _TILE
     tiles = _tiles(out, tile)
     parts = job["parts"] = max(1, min(once // tiles, x.shape[-1] // _SHORTEST))
     if parts > 1:
         kind = _ACC.get(x.dtype, INT64)
         partials = gpu.empty((tiles * int(parts) * (tile + 1) * tile,), kind)
         job["partials"], job["tickets"] = partials.data.ptr, gpu.tickets().data.ptr
-    name = kernel + "_wide" * (tile == COLUMNS_TILE)
+    name = kernel + "_wide" * (tile == _WIDE_TILE)
     grid = gpu.blocks(tiles * int(parts), 1)
     gpu.launch("matmul", name, x.dtype, grid, (_SIDE, _SIDE), (out, job[()]))
 
@@ -130,7 +130,7 @@ def _tiles(out: Array, tile: int) -> int:
 def _is_wide(out: Array, kernel: str, once: int) -> bool:
     """Whether there is a kernel with wide tiles, and enough of these for half of the device."""
     wide = out.dtype in _ACC and out.dtype != FLOAT64 and kernel != "matmul_backward"
-    return wide and min(out.shape[-2:]) > _TILE and 2 * _tiles(out, COLUMNS_TILE) >= once
+    return wide and min(out.shape[-2:]) > _TILE and 2 * _tiles(out, _WIDE_TILE) >= once
 
 
 _ACC = {  # of kernels/common.cuh

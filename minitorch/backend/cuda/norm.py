@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -129,10 +130,16 @@ def _batch_norm(
     memo: list[Array],
 ) -> tuple[Array | None, ...]:
     """As on the CPU; where channels are few, two launches instead of one."""
-    running = {"mean": mean, "var": var, "count": count}
+    rows = {"mean": mean, "var": var}
+    running = {name: a if a is None else gpu.contiguous(a) for name, a in rows.items()}
     numbers = {"momentum": momentum or 0.0, "cumulative": momentum is None and count is not None}
     numbers |= {"eps": eps, "training": True}
-    return _forward(gpu, x, weight, bias, running, activation, (p, seed, offset), numbers)
+    given = {**running, "count": count}
+    found = _forward(gpu, x, weight, bias, given, activation, (p, seed, offset), numbers)
+    for name, a in rows.items():
+        if running[name] is not a:
+            gpu.copy(running[name], a)
+    return found
 
 
 def _batch_norm_eval(
@@ -172,49 +179,30 @@ def _forward(
 def _batch_norm_backward(
     gpu: Gpu,
     g: Array,
-    *saved: Any,
-    needs: tuple[bool, ...],
-    activation: str,
-    p: float,
-    seed: int,
-    offset: int,
-    **forward: Any,
-) -> list[Array | None]:
-    dropout = p, seed, offset
-    return _backward(gpu, g, *saved, needs=needs, activation=activation, dropout=dropout)
-
-
-def _batch_norm_eval_backward(
-    gpu: Gpu, g: Array, *saved: Any, needs: tuple[bool, ...], activation: str, **forward: Any
-) -> list[Array | None]:
-    found = _backward(gpu, g, *saved, needs=needs, activation=activation, dropout=None)
-    return [*found, None, None]
-
-
-def _backward(
-    gpu: Gpu,
-    g: Array,
     x: Array,
     weight: Array,
     bias: Array,
     stats: Array,
     seen: None,
-    *,
     needs: tuple[bool, ...],
     activation: str,
-    dropout: tuple[float, int, int] | None,
+    p: float = 0.0,
+    seed: int = 0,
+    offset: int = 0,
+    training: bool = True,
+    **forward: Any,
 ) -> list[Array | None]:
-    """dropout: None where the statistics are the running ones."""
+    """training: the statistics are those of x."""
     g = gpu.contiguous(g)
     shapes = x.shape, weight.shape, bias.shape
-    results = [gpu.empty(s, g.dtype) if needed else None for s, needed in zip(shapes, needs)]
-    dx, dw, db = results
+    grads = [gpu.empty(s, g.dtype) if needed else None for s, needed in zip(shapes, needs)]
+    dx, dw, db = grads
     arrays = {"x": x, "weight": weight, "bias": bias, "stats": stats, "g": g}
     arrays |= {"dx": dx, "dw": dw, "db": db}
-    numbers = {"training": dropout is not None, "activation": ACTIVATION_NUMBERS[activation]}
+    numbers = {"training": training, "activation": ACTIVATION_NUMBERS[activation]}
     phases = _PARTS, _REST
-    _launch(gpu, "batch_norm_backward", g, arrays, numbers, phases, 2, dropout or _NO_DROPOUT)
-    return results
+    _launch(gpu, "batch_norm_backward", g, arrays, numbers, phases, 2, (p, seed, offset))
+    return [*grads, *[None] * (len(needs) - 3)]  # none for running statistics
 
 
 def _launch(
@@ -238,10 +226,9 @@ def _launch(
             if arrays.get(result) is not None:
                 fill(gpu, arrays[result], 0)
         return
-    lanes = 1 if length > 1 else _SECTOR // x.itemsize
+    lanes = 1 if length > 1 else min(_SECTOR // x.itemsize, 1 << (channels - 1).bit_length())
     across = -(-channels // lanes)
-    most = max(1, -(-_FILLED * gpu.processors() // across))
-    parts = min(most, 64, -(-n * lanes // (4 * THREADS)))
+    parts = min(-(-_FILLED * gpu.processors() // across), -(-n * lanes // (4 * THREADS)))
     if parts > 1 and len(phases) > 1:
         arrays["partial"] = gpu.empty((parts, sums, channels), _wide(x.dtype))
     job = np.zeros((), _BATCH)
@@ -267,5 +254,5 @@ NORMS: KernelTable = {
     "batch_norm": _batch_norm,
     "batch_norm_backward": _batch_norm_backward,
     "batch_norm_eval": _batch_norm_eval,
-    "batch_norm_eval_backward": _batch_norm_eval_backward,
+    "batch_norm_eval_backward": partial(_batch_norm_backward, training=False),
 }

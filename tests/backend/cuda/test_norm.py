@@ -113,6 +113,20 @@ def test_the_activation_behind_it(activation, training):
         assert_close(both_ways(shape, "float32", activation, training), LIMITS["float32"])
 
 
+def test_running_statistics_may_lie_apart():
+    """Views of one array, every second element of which is another's."""
+    x = numbers((9, 3), "float32")
+    found = []
+    for library, device in ((minitorch, "sim"), (torch, "cpu")):
+        both = library.ones(3, 2, device=device)
+        mean, var = both[:, 0], both[:, 1]
+        weights = library.ones(3, device=device), library.zeros(3, device=device)
+        given = library.tensor(x, device=device)
+        library.nn.functional.batch_norm(given, mean, var, *weights, True, 0.3)
+        found.append(both.tolist())
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(30, 3), (900, 3)], ids=["one launch", "in parts"])
 def test_a_large_mean_is_not_lost(shape):
     assert_close(both_ways(shape, "float32", "none", True, 1024.0), 2e-3)
