@@ -193,9 +193,10 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
     dtypes.of_array(array)
     result = tensor_of(array)
     recording.constant(array)
-    if copy is False and device is not None and result.to(device).array is not array:
+    moved = result if device is None else result.to(device)
+    if copy is False and moved is not result:
         raise ValueError(f"from_dlpack: copy=False: to {device} is a copy from {result.device}")
-    return result.to(device=device, copy=bool(copy))
+    return moved.clone() if copy and moved is result else moved
 
 
 def as_tensor(data: Any, dtype: Any = None, device: DeviceLike = None) -> Tensor:

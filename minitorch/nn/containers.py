@@ -155,7 +155,7 @@ def _dropped(modules: list[Any], i: int) -> float:
 
 
 _ACTIVATIONS: dict[Any, str] = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
-_TAKE_ALONG: tuple[Any, ...] = (Linear, BatchNorm1d)  # what is behind them
+_TAKE_ALONG: tuple[Any, ...] = (Linear, BatchNorm1d)  # whose kernels do what is behind them
 _CALL = Module.__call__
 _FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (*_TAKE_ALONG, *_ACTIVATIONS, Dropout)}
 # The functions that the forwards call, which a user may have replaced.

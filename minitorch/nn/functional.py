@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Sequence
 
 from minitorch import autocasting, fused, ops
+from minitorch.backend.cpu.fused import ACTIVATIONS
 from minitorch.boundary import guard
-from minitorch.core.dtypes import HALVES, KINDS, Array, float32
+from minitorch.core.dtypes import HALVES, KINDS, Array, float32, int64
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.tensor import Tensor
 from minitorch.creation import ones_like, zeros_like
@@ -180,6 +181,9 @@ def batch_norm(
     the number of batches so far as an int64 tensor: it is counted up in training, or, if momentum
     is None, it has been, and 1 / count is the momentum.
     """
+    by_channel = {"running_mean": running_mean, "running_var": running_var}
+    _check_channels(input, by_channel | {"weight": weight, "bias": bias})
+    _check_behind(activation, p, count)
     n = input.numel() // input.shape[1] if input.shape[1] else 0
     if training and n <= 1:
         raise ValueError(
@@ -204,6 +208,37 @@ def batch_norm(
         if running is not None and moved is not None and moved is not running:
             running.copy_(moved)
     return result.to(input.dtype) if input.element_size() == 2 else result
+
+
+def _check_channels(input: Tensor, by_channel: dict[str, Tensor | None]) -> None:
+    """Raise where input is not floating-point (N, C, *), or another tensor not (C,)."""
+    if input.dim() < 2:
+        raise IndexError(f"batch_norm: input: expected (N, C, *), got shape {tuple(input.shape)}")
+    if not input.is_floating_point():
+        raise NotImplementedError(
+            f"batch_norm: input: expected a floating-point dtype, got {input.dtype}"
+        )
+    channels = input.shape[1]
+    for name, t in by_channel.items():
+        if t is not None and tuple(t.shape) != (channels,):
+            raise RuntimeError(
+                f"batch_norm: {name} should contain {channels} elements, one for each channel; "
+                f"got shape {tuple(t.shape)}"
+            )
+
+
+def _check_behind(activation: str, p: float, count: Tensor | None) -> None:
+    """Raise for arguments of `batch_norm` that its kernels do not take."""
+    if activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ValueError(f"batch_norm: activation: expected one of {known}, got {activation!r}")
+    if not 0 <= p < 1:
+        raise ValueError(f"batch_norm: p: expected a probability in [0, 1), got {p}")
+    if count is not None and (count.dtype is not int64 or count.dim()):
+        raise ValueError(
+            f"batch_norm: count: expected one number of minitorch.int64, got {count.dtype} of "
+            f"shape {tuple(count.shape)}"
+        )
 
 
 # ------------------------------------------------------------------ activations

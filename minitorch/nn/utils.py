@@ -49,6 +49,11 @@ def get_total_norm(
     if not given:
         return tensor(0.0)
     same_device("get_total_norm", given)
+    wrong = next((t.dtype for t in given if not t.is_floating_point()), None)
+    if wrong is not None:
+        raise RuntimeError(
+            f"get_total_norm: tensors: expected a floating-point dtype, got one of {wrong}"
+        )
     if order == 0:
         total = ops.stack([(g != 0).any().to(g.dtype) for g in given]).sum()
     else:
@@ -66,8 +71,13 @@ def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor
 ) -> None:
     """Scale the gradients in place by max_norm / total_norm, where that is below 1."""
+    if not isinstance(total_norm, Tensor) or total_norm.numel() != 1:
+        raise TypeError(
+            f"clip_grads_with_norm_: total_norm: expected a tensor of one number, got {total_norm}"
+        )
     grads = _values(parameters)
     if grads:
+        same_device("clip_grads_with_norm_", [*grads, total_norm])
         _clip_all_((grads,), ([total_norm],), limit=float(max_norm))
 
 

@@ -85,6 +85,26 @@ def test_dropout_draws_as_bernoulli_does():
 def test_bad_input():
     with pytest.raises(ValueError, match="running_mean"):
         F.batch_norm(minitorch.zeros(2, 3), None, None)
+    x, of = minitorch.ones(4, 3), minitorch.ones
+    for given, error, text in (
+        ((of(5), of(3), of(3), of(3)), RuntimeError, r"running_mean should contain 3 elements"),
+        ((None, of(3, 1), of(3), of(3)), RuntimeError, r"running_var .* got shape \(3, 1\)"),
+        ((None, None, of(1), of(3)), RuntimeError, r"weight should contain 3 elements"),
+        ((None, None, None, of(2)), RuntimeError, r"bias should contain 3 elements"),
+    ):
+        with pytest.raises(error, match=text):
+            F.batch_norm(x, *given, True)
+    with pytest.raises(IndexError, match=r"expected \(N, C, \*\), got shape \(3,\)"):
+        F.batch_norm(of(3), None, None, training=True)
+    with pytest.raises(NotImplementedError, match=r"a floating-point dtype, got minitorch\.int64"):
+        F.batch_norm(x.long(), None, None, training=True)
+    for given, text in (
+        ({"activation": "swish"}, r"expected one of none, relu, .*, got 'swish'"),
+        ({"p": 1.0}, r"p: expected a probability in \[0, 1\), got 1.0"),
+        ({"count": of(1)}, "count: expected one number of minitorch.int64"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            F.batch_norm(x, None, None, training=True, **given)
     with pytest.raises(RuntimeError, match=r"expected input of shape \(\*, 2, 3\), got \(4, 3\)"):
         F.layer_norm(minitorch.zeros(4, 3), (2, 3))
     with pytest.raises(ValueError, match="padding_idx 3 is out of range for 3 rows"):

@@ -6,7 +6,12 @@ import torch
 
 import minitorch
 from minitorch import nn
-from minitorch.nn.utils import clip_grad_norm_, clip_grad_value_
+from minitorch.nn.utils import (
+    clip_grad_norm_,
+    clip_grad_value_,
+    clip_grads_with_norm_,
+    get_total_norm,
+)
 
 GRADS = [np.array([[3.0, -4.0], [0.5, 0.0]]), np.array([12.0, -0.1]), np.array(2.0)]
 
@@ -93,3 +98,14 @@ def test_row_sparse_gradients_count_as_their_sum():
     np.testing.assert_allclose(
         dense.weight.grad.cpu().numpy(), rows.weight.grad.to_dense().cpu().numpy(), rtol=1e-5
     )
+
+
+def test_bad_arguments_of_norms():
+    p = nn.Parameter(minitorch.zeros(2))
+    p.grad = minitorch.ones(2)
+    with pytest.raises(TypeError, match=r"total_norm: expected a tensor of one number, got 2\.0"):
+        clip_grads_with_norm_([p], 1.0, 2.0)
+    with pytest.raises(RuntimeError, match="expected a floating-point dtype, got one of"):
+        get_total_norm([minitorch.ones(2, dtype=minitorch.int64)])
+    clip_grads_with_norm_([p], 1.0, get_total_norm([p.grad]) * 2)
+    np.testing.assert_allclose(p.grad.tolist(), [0.5 / 2**0.5] * 2, rtol=1e-5)
