@@ -88,6 +88,15 @@ def test_time_of_the_device():
     assert "Self device time total" in prof.key_averages().table()
 
 
+def test_roofs_of_devices():
+    """An H200's 4.8 TB/s and 67 TFLOP/s in float32, by its data sheet, from what CUDA tells of it."""
+    of = minitorch.backend.named("sim").gpu._roofs_of
+    h200 = {"MemoryClockRate": 3_201_000, "GlobalMemoryBusWidth": 6144, "ClockRate": 1_980_000}
+    h200 |= {"ComputeCapabilityMajor": 9, "ComputeCapabilityMinor": 0, "MultiProcessorCount": 132}
+    assert of(h200) == pytest.approx((4.9e12, 67e12), rel=0.01)
+    assert of(h200 | {"MemoryClockRate": 0, "ClockRate": 0}) == (float("inf"), float("inf"))
+
+
 def test_an_expanded_operand_is_read_once():
     x = minitorch.ones(1, 4).expand(100, 4)
     with profile() as prof:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -63,6 +64,7 @@ class Gpu:
         )  # while it is held, no other thread may wait for the device
         self._making = threading.Lock()  # what is made once for all threads
         self._processors: dict[int, int] = {}
+        self._roofs: dict[int, tuple[float, float]] = {}
         self._error_words: dict[int, ErrorWord] = {}
         self._tickets: dict[tuple[int, int], Array] = {}  # by device and stream
         self._spare: dict[int, list[Array]] = {}
@@ -141,13 +143,20 @@ class Gpu:
         """The most that the current device can do: bytes of memory and float32 operations a second.
 
         From its clocks: double data rate, and a fused multiply-add of each core in each cycle (64
-        of a multiprocessor up to capability 8.0, 128 from 8.6 on). Tensor cores do more.
+        of a multiprocessor up to capability 8.0, 128 from 8.6 on). Tensor cores do more. Infinite
+        where the driver tells no clock.
         """
-        found = self.xp.cuda.Device(self.current()).attributes
+        device = self.current()
+        if device not in self._roofs:
+            self._roofs[device] = self._roofs_of(self.xp.cuda.Device(device).attributes)
+        return self._roofs[device]
+
+    @staticmethod
+    def _roofs_of(found: dict[str, int]) -> tuple[float, float]:
         capability = found["ComputeCapabilityMajor"], found["ComputeCapabilityMinor"]
         cores = found["MultiProcessorCount"] * (64 if capability < (8, 6) else 128)
         bandwidth = 2e3 * found["MemoryClockRate"] * found["GlobalMemoryBusWidth"] / 8
-        return bandwidth, 2e3 * found["ClockRate"] * cores
+        return bandwidth or math.inf, 2e3 * found["ClockRate"] * cores or math.inf
 
     def blocks(self, n: int, per_block: int = THREADS, waves: int = WAVES) -> Dims:
         """A grid for a grid-stride loop over n: at most as many blocks as the device holds."""
