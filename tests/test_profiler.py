@@ -89,7 +89,7 @@ def test_time_of_the_device():
 
 
 def test_roofs_of_devices():
-    """3 GHz on 6,144 bits, twice a cycle, are 4.6 TB/s; 132 times 128 cores at 2 GHz 67.6 TFLOP/s."""
+    """3 GHz, twice a cycle, on 6,144 bits are 4.6 TB/s; 132 x 128 cores at 2 GHz 68 TFLOP/s."""
     of = minitorch.backend.named("sim").gpu._roofs_of
     told = {"MemoryClockRate": 3_000_000, "GlobalMemoryBusWidth": 6144, "ClockRate": 2_000_000}
     told |= {"ComputeCapabilityMajor": 9, "ComputeCapabilityMinor": 0, "MultiProcessorCount": 132}
