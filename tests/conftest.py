@@ -15,7 +15,7 @@ from minitorch.core import dispatch
 
 # What CI installs: a test that is skipped for want of one of these has not been run at all.
 REFEREES = re.compile(
-    r"\b(torch|pytorch|gensim|sympy|sklearn|scikit-learn|matplotlib|graphviz|chromium|debian|cupy|nvrtc|nvdisasm)\b|g\+\+",
+    r"\b(torch|pytorch|gensim|sympy|sklearn|scikit-learn|matplotlib|graphviz|chromium|debian|cupy|nvrtc|nvdisasm|nvmath|pdoc|uv)\b|g\+\+",
     re.IGNORECASE,
 )
 
