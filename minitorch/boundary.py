@@ -12,9 +12,9 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from functools import wraps
+from functools import cache, wraps
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from minitorch.backend import OutOfMemoryError
 
@@ -48,6 +48,11 @@ def guarded(function: Any, module: str | None = None) -> Any:
                 raise
             raise better from error
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            trace = error.__traceback__
+            if kwargs and type(error) is TypeError and trace is not None and trace.tb_next is None:
+                plan = _respelling(function, tuple(kwargs))  # the function did not begin
+                if plan is not None:
+                    return _respelled(call, plan, args, kwargs)
             if not _called_by_subclass(call, args):
                 _name(error, function, args, kwargs)
             raise
@@ -73,6 +78,73 @@ def guard(namespace: MutableMapping[str, Any], names: list[str] | None = None) -
 def _is_ours(kind: type) -> bool:
     # An exception is made in the midst of an error, and a tuple's fields are its own.
     return kind.__module__.startswith("minitorch") and not issubclass(kind, (Exception, tuple))
+
+
+# ---------------------------------------------------------------------- other spellings
+# NumPy's names of arguments, which PyTorch takes as well, and what they may be called here.
+_OTHER_NAMES = {
+    "axis": ("dim", "dims"),
+    "axes": ("dim", "dims"),
+    "keepdims": ("keepdim",),
+    "x": ("input",),
+    "x1": ("input",),
+    "x2": ("other",),
+    "self": ("input",),
+}
+
+
+class _Respelling(NamedTuple):
+    """How given keywords become those of a function."""
+
+    names: dict[str, str]
+    spread: str | None  # the keyword whose elements the function takes one by one, as `*dims`
+    out: bool
+
+
+@cache
+def _respelling(function: Callable[..., Any], given: tuple[str, ...]) -> _Respelling | None:
+    """What to call the keywords that a function does not know; None: one is not known at all."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    star = next((n for n, p in parameters.items() if p.kind is p.VAR_POSITIONAL), None)
+    names, spread, out = {}, None, False
+    for name in given:
+        targets = (name, *_OTHER_NAMES.get(name, ()))
+        target = next((t for t in targets if t in parameters), None)
+        if target is None and name == "out":
+            out = True
+        elif target is None:
+            return None
+        elif target == star:
+            spread = name
+        else:
+            names[name] = target
+    return _Respelling(names, spread, out)
+
+
+def _respelled(
+    call: Callable[..., Any], plan: _Respelling, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    if plan.spread is not None:
+        args = (*args, kwargs[plan.spread])
+    renamed = {target: kwargs[name] for name, target in plan.names.items()}
+    if not plan.out or kwargs["out"] is None:
+        return call(*args, **renamed)
+    return writer.into(call.__name__, kwargs["out"], call, *args, **renamed)
+
+
+class Writer:
+    """What `out=` does: into(name, out, function, *args, **kwargs) writes a result into `out`.
+
+    `ops.inplace` fills it in, which knows tensors.
+    """
+
+    into: Callable[..., Any]
+
+
+writer = Writer()
 
 
 # ---------------------------------------------------------------------- what went wrong

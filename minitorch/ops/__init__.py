@@ -2,27 +2,55 @@
 
 One module per theme: `elementwise`, `reduce`, `shape`, `index`, `linalg`, `convert`, `inplace`.
 In each stands the part of the op table that belongs to the theme, then PyTorch's functions.
+Functions made of others stand in `functions` (elementwise), `statistics` (reductions), `arrange`
+(shapes), `positions` (by index) and `products`; other names of functions in `aliases`.
 """
 
 from minitorch.boundary import guard
-from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
+from minitorch.ops import (
+    aliases,
+    arrange,
+    convert,
+    elementwise,
+    functions,
+    index,
+    inplace,
+    linalg,
+    products,
+    reduce,
+    positions,
+    shape,
+    statistics,
+)
 from minitorch.ops import methods as methods
+from minitorch.ops.aliases import *
+from minitorch.ops.arrange import *
 from minitorch.ops.convert import *
 from minitorch.ops.elementwise import *
+from minitorch.ops.functions import *
 from minitorch.ops.index import *
 from minitorch.ops.inplace import *
 from minitorch.ops.linalg import *
+from minitorch.ops.products import *
 from minitorch.ops.reduce import *
+from minitorch.ops.positions import *
 from minitorch.ops.shape import *
+from minitorch.ops.statistics import *
 
 __all__ = [
+    *aliases.__all__,
+    *arrange.__all__,
     *convert.__all__,
     *elementwise.__all__,
+    *functions.__all__,
     *index.__all__,
     *inplace.__all__,
     *linalg.__all__,
+    *products.__all__,
     *reduce.__all__,
+    *positions.__all__,
     *shape.__all__,
+    *statistics.__all__,
 ]
 
 guard(globals())

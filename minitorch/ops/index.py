@@ -230,6 +230,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     need_indices("index_select", "index", index, input.array.shape[d] if input.ndim else 1)
     if index.ndim > 1:
         raise IndexError(f"index_select: index: expected 1 dimension, got {index.ndim}")
+    if input.ndim == 0:
+        return getitem(input.reshape(1), index.reshape(-1)).reshape(())
     return getitem(input, (slice(None),) * d + (index.reshape(-1),))
 
 
@@ -241,8 +243,13 @@ def rows_in_range(input: Tensor, index: Tensor) -> Tensor:
     return version_checked(_index(input, index=(index.array,)), index)
 
 
-def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """`gather`, for an input and indices that broadcast in all dimensions but `dim`."""
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """`gather`, for an input and indices that broadcast in all dimensions but `dim`.
+
+    Without `dim`, of both flattened.
+    """
+    if dim is None:
+        return take_along_dim(input.reshape(-1), indices.reshape(-1), 0)
     d = one_dim("take_along_dim", input.ndim, dim)
     if indices.ndim != input.ndim:
         raise RuntimeError(
@@ -269,16 +276,57 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return tuple(found[:, i].contiguous() for i in range(found.array.shape[1]))
 
 
-def searchsorted(sorted_sequence: Tensor, values: Any, *, right: bool = False) -> Tensor:
-    """The index of each value in a sorted 1-D tensor (behind equal ones with `right`)."""
-    if sorted_sequence.ndim != 1:
-        raise RuntimeError(
-            f"searchsorted: sorted_sequence: expected 1 dimension, got {sorted_sequence.ndim}"
-        )
+def searchsorted(
+    sorted_sequence: Tensor,
+    values: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """The index of each value in sorted numbers (behind equal ones with `right`, side="right").
+
+    sorted_sequence: one dimension, or the leading dimensions of values: each row for its own.
+    sorter: int64 indices that sort it. The result is int64, or int32 with out_int32.
+    """
+    right = _side("searchsorted", right, side)
+    if sorter is not None:
+        if tuple(sorter.shape) != tuple(sorted_sequence.shape):
+            raise RuntimeError(
+                f"searchsorted: sorter has shape {tuple(sorter.shape)}, expected "
+                f"{tuple(sorted_sequence.shape)}"
+            )
+        if sorter.dtype is not dtypes.int64:
+            raise RuntimeError(f"searchsorted: sorter: expected int64, got {sorter.dtype}")
+        sorted_sequence = gather(sorted_sequence, -1, sorter)
     if not isinstance(values, Tensor):
         values = creation.tensor(values, device=sorted_sequence.device)
     same_device("searchsorted", (sorted_sequence, values))
-    return _searchsorted(sorted_sequence, values, right=right)
+    found = _positions(sorted_sequence, values, right)
+    return found.int() if out_int32 else found
+
+
+def _side(name: str, right: bool, side: str | None) -> bool:
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"{name}: side: expected 'left' or 'right', got {side!r}")
+    if side == "left" and right:
+        raise RuntimeError(f"{name}: side and right disagree")
+    return right or side == "right"
+
+
+def _positions(rows: Tensor, values: Tensor, right: bool) -> Tensor:
+    if rows.ndim == 1:
+        return _searchsorted(rows, values, right=right)
+    if rows.ndim != values.ndim or rows.shape[:-1] != values.shape[:-1]:
+        raise RuntimeError(
+            f"searchsorted: sorted_sequence {tuple(rows.shape)} and values {tuple(values.shape)}: "
+            "expected one dimension, or equal leading dimensions"
+        )
+    below = rows.unsqueeze(-2) <= values.unsqueeze(-1)
+    if not right:  # a nan is behind all numbers
+        below = rows.unsqueeze(-2) < values.unsqueeze(-1)
+    return (below | (values != values).unsqueeze(-1)).sum(-1)
 
 
 # ---------------------------------------------------------------------- embedding

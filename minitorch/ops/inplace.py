@@ -12,6 +12,7 @@ from functools import update_wrapper
 from typing import Any
 
 from minitorch import autocasting, backend, creation, random, underived
+from minitorch.boundary import writer
 from minitorch.core import dispatch, dtypes, families, tape
 from minitorch.core.families import general
 from minitorch.core.grad_mode import grad_mode, no_grad
@@ -53,7 +54,8 @@ _scatter_ = underived.write("scatter_")
 
 
 # ---------------------------------------------------------------------- the tape
-def _check_leaf(name: str, x: Tensor) -> None:
+def check_leaf(name: str, x: Tensor) -> None:
+    """RuntimeError where x is a leaf that requires grad, or a view of one."""
     node = x.node
     if node is not None and grad_mode.enabled:
         if node.op is None:
@@ -165,6 +167,53 @@ def _put_node(base: Tensor, member: Member, value: Tensor) -> Node:
     return whole.node
 
 
+def overwritten(name: str, x: Tensor, result: Tensor) -> Tensor:
+    """x, whose elements become those of `result`, on the tape too."""
+    check_leaf(name, x)
+    return _overwrite(name, x, result)
+
+
+def _into(name: str, out: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`out=`: the result written into a tensor, or into a tuple of tensors, which is returned.
+
+    A tensor of another shape takes over the result's memory.
+    """
+    several = isinstance(out, (tuple, list))
+    targets = list(out) if several else [out]
+    for target in targets:
+        need_tensor(name, "out", target)
+        if _tracked(target, *args):
+            raise RuntimeError(
+                f"{name}: out: functions with out=... do not support automatic differentiation, "
+                "but one of the arguments requires grad"
+            )
+    result = function(*args, **kwargs)
+    values = list(result) if several or isinstance(result, tuple) else [result]
+    if len(values) != len(targets):
+        raise TypeError(f"{name}: out: expected {len(values)} tensors, got {len(targets)}")
+    for target, value in zip(targets, values):
+        _put_into(name, target, value)
+    return type(result)(*targets) if hasattr(result, "_fields") else out
+
+
+def _put_into(name: str, target: Tensor, value: Tensor) -> None:
+    if value.dtype.category > target.dtype.category:
+        raise RuntimeError(
+            f"{name}: out: result type {value.dtype} can't be cast to the desired output type "
+            f"{target.dtype}"
+        )
+    if target.device != value.device:
+        raise RuntimeError(f"{name}: out is on {target.device}, the result on {value.device}")
+    if target.array.shape == value.array.shape:
+        _copy_(target, value)
+    else:
+        target.data = value.to(target.dtype, copy=True)
+        tape.count_change(target)
+
+
+writer.into = _into
+
+
 def _before(x: Tensor, *others: Any) -> Tensor:
     """A copy of x that backward can rely on; x itself where nothing is tracked."""
     if not _tracked(x, *others):
@@ -185,7 +234,7 @@ def _direct(x: Tensor, other: Any) -> bool:
 
 def _binary(name: str, function: Callable[..., Tensor], op: dispatch.Op) -> Callable[..., Tensor]:
     def f(input: Tensor, other: Any) -> Tensor:
-        _check_leaf(name, input)
+        check_leaf(name, input)
         if not _tracked(input, other) and _direct(input, other):
             a = input.array
             b = other.array if isinstance(other, Tensor) else float(other)
@@ -203,9 +252,11 @@ def _binary(name: str, function: Callable[..., Tensor], op: dispatch.Op) -> Call
     return f
 
 
-def _unary(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The form of a function that changes its first argument."""
+
     def f(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        _check_leaf(name, input)
+        check_leaf(name, input)
         return _overwrite(name, input, function(_before(input, *args), *args, **kwargs))
 
     update_wrapper(f, function)  # the signature
@@ -226,11 +277,11 @@ _ARITHMETIC = {
     )
 }
 mul_, maximum_, minimum_ = (_ARITHMETIC[n] for n in ("mul_", "maximum_", "minimum_"))
-pow_ = _unary("pow_", elementwise.pow)
-floor_divide_ = _unary("floor_divide_", elementwise.floor_divide)
-remainder_ = _unary("remainder_", elementwise.remainder)
+pow_ = in_place("pow_", elementwise.pow)
+floor_divide_ = in_place("floor_divide_", elementwise.floor_divide)
+remainder_ = in_place("remainder_", elementwise.remainder)
 bitwise_and_, bitwise_or_, bitwise_xor_, bitwise_left_shift_, bitwise_right_shift_ = (
-    _unary(f"{function.__name__}_", function)
+    in_place(f"{function.__name__}_", function)
     for function in (
         elementwise.bitwise_and,
         elementwise.bitwise_or,
@@ -239,13 +290,7 @@ bitwise_and_, bitwise_or_, bitwise_xor_, bitwise_left_shift_, bitwise_right_shif
         elementwise.bitwise_right_shift,
     )
 )
-clamp_ = _unary("clamp_", elementwise.clamp)
-_UNARY_NAMES = """neg abs exp log log1p sqrt rsqrt reciprocal sin cos tanh sigmoid relu floor ceil
-    round trunc square erf"""
-UNARY = {
-    name + "_": _unary(name + "_", getattr(elementwise, name)) for name in _UNARY_NAMES.split()
-}
-globals().update(UNARY)
+clamp_ = in_place("clamp_", elementwise.clamp)
 
 
 def add_(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
@@ -262,7 +307,7 @@ def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tens
     """input /= other."""
     if rounding_mode is None:
         return _ARITHMETIC["div_"](input, other)
-    _check_leaf("div_", input)
+    check_leaf("div_", input)
     return _overwrite("div_", input, elementwise.div(input, other, rounding_mode=rounding_mode))
 
 
@@ -316,7 +361,7 @@ def _fitted(name: str, value: Tensor, target: tuple[int, ...]) -> Tensor:
 
 def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Take over src's elements: broadcast, converted to this dtype, from whatever device."""
-    _check_leaf("copy_", input)
+    check_leaf("copy_", input)
     if not isinstance(src, Tensor):
         src = creation.tensor(src, device=input.device)
     src = src.to(device=input.device)
@@ -331,7 +376,7 @@ def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def fill_(input: Tensor, value: Any) -> Tensor:
     """Make every element `value`, a number or a 0-d tensor."""
-    _check_leaf("fill_", input)
+    check_leaf("fill_", input)
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(f"fill_: value: expected a number, got shape {tuple(value.shape)}")
@@ -391,7 +436,7 @@ def random_(input: Tensor, low: int, high: int, *, generator: Any = None) -> Ten
 # ---------------------------------------------------------------------- by position
 def setitem(input: Tensor, key: Any, value: Any) -> None:
     """input[key] = value; differentiable in both."""
-    _check_leaf("setitem", input)
+    check_leaf("setitem", input)
     if indexing.is_flag(key):
         setitem(input.unsqueeze(0), indexing.as_mask(input, key), value)
         return
@@ -449,7 +494,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     return elementwise.where(mask, value, input)
 
 
-masked_fill_ = _unary("masked_fill_", masked_fill)
+masked_fill_ = in_place("masked_fill_", masked_fill)
 
 
 def _rows(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor) -> int:
@@ -457,12 +502,17 @@ def _rows(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor) -> int:
     need_indices(name, "index", index, x.array.shape[d] if x.ndim else 1)
     need_tensor(name, "source", source)
     same_device(name, (x, index, source))
-    expected = (*x.shape[:d], index.numel(), *x.shape[d + 1 :])
-    if tuple(source.shape) != expected:
+    expected = (*x.shape[:d], index.numel(), *x.shape[d + 1 :]) if x.ndim else ()
+    if tuple(source.shape) != expected and not (x.ndim <= 1 and source.numel() == index.numel() == 1):
         raise RuntimeError(f"{name}: source has shape {tuple(source.shape)}, expected {expected}")
     if source.dtype is not x.dtype:
         raise RuntimeError(f"{name}: source is {source.dtype}, expected {x.dtype}")
     return d
+
+
+def _at_one(x: Tensor, d: int) -> tuple[int, ...]:
+    """The shape of a slice of x of length 1 along a dimension."""
+    return (*x.shape[:d], 1, *x.shape[d + 1 :])
 
 
 def _at(dim: int, index: Tensor) -> tuple[Any, ...]:
@@ -474,7 +524,11 @@ def index_add(
 ) -> Tensor:
     """input with alpha * source added at the positions `index` along `dim`; duplicates add up."""
     d = _rows("index_add", input, dim, index, source)
-    scaled = source if alpha == 1 else source * alpha
+    if input.ndim == 0:
+        return elementwise.add(input, source.reshape(()), alpha=alpha)
+    if index.ndim == 0:
+        index, source = index.reshape(1), source.reshape(_at_one(input, d))
+    scaled = source if alpha == 1 else (source * alpha).to(source.dtype)
     added = indexing._index_backward(scaled, shape=input.array.shape, index=_at(d, index))
     return input + tape.version_checked(added, index)
 
@@ -483,9 +537,9 @@ def index_add_(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
     """`index_add`, in place."""
-    _check_leaf("index_add_", input)
+    check_leaf("index_add_", input)
     d = _rows("index_add_", input, dim, index, source)
-    if _tracked(input, source):
+    if _tracked(input, source) or input.ndim == 0 or index.ndim == 0:
         return _overwrite("index_add_", input, index_add(input, d, index, source, alpha=alpha))
     return _index_add_(input, index, source, dim=d, alpha=alpha)
 
@@ -493,6 +547,10 @@ def index_add_(
 def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """Copy source to the positions `index` along `dim`."""
     d = _rows("index_copy_", input, dim, index, source)
+    if input.ndim == 0:
+        return copy_(input, source.reshape(()))
+    if index.ndim == 0:
+        index, source = index.reshape(1), source.reshape(_at_one(input, d))
     setitem(input, (slice(None),) * d + (index,), source)
     return input
 
@@ -500,7 +558,11 @@ def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tenso
 def index_fill_(input: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
     """Fill the positions `index` along `dim` with a number."""
     d = one_dim("index_fill_", input.ndim, dim)
-    need_indices("index_fill_", "index", index, input.array.shape[d])
+    need_indices("index_fill_", "index", index, input.array.shape[d] if input.ndim else 1)
+    if index.ndim > 1:
+        raise IndexError(f"index_fill_: index: expected 1 dimension, got {index.ndim}")
+    if input.ndim == 0:
+        return fill_(input, value)
     if _tracked(value):  # its gradient counts a position once
         index = index.unique()
     setitem(input, (slice(None),) * d + (index,), value)
@@ -535,7 +597,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """`scatter_add`, in place."""
-    _check_leaf("scatter_add_", input)
+    check_leaf("scatter_add_", input)
     if _tracked(input, src):
         return _overwrite("scatter_add_", input, scatter_add(input, dim, index, src))
     d = indexing._check_gather("scatter_add_", input, dim, index)
@@ -543,14 +605,41 @@ def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return _scatter_(input, index, part, dim=d, accumulate=True)
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
-    """input with src[i][j] (or a number) at [index[i][j]][j] for dim 0, and so on."""
-    return scatter_(input.clone(), dim, index, src)
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: float | None = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """input with src[i][j] (or a number) at [index[i][j]][j] for dim 0, and so on.
+
+    reduce: "add" and "multiply" combine it with what is there; see `scatter_reduce` for more.
+    """
+    return scatter_(input.clone(), dim, index, src, value=value, reduce=reduce)
 
 
-def scatter_(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
+def scatter_(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: float | None = None,
+    reduce: str | None = None,
+) -> Tensor:
     """`scatter`, in place."""
-    _check_leaf("scatter_", input)
+    check_leaf("scatter_", input)
+    src = value if src is None else src
+    if reduce is not None:
+        if reduce not in ("add", "multiply"):
+            raise RuntimeError(f"scatter_: reduce: expected 'add' or 'multiply', got {reduce!r}")
+        d = indexing._check_gather("scatter_", input, dim, index)
+        part = _source_of("scatter_", input, d, index, src)
+        kind = {"add": "sum", "multiply": "prod"}[reduce]
+        return _overwrite("scatter_", input, input.scatter_reduce(d, index, part, kind))
     d = indexing._check_gather("scatter_", input, dim, index)
     part = _source_of("scatter_", input, d, index, src)
     if not _tracked(input, part):

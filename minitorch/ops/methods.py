@@ -11,12 +11,31 @@ from minitorch.boundary import guarded
 from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.operands import is_number
-from minitorch.ops import convert, elementwise, index, inplace, linalg, reduce, shape
+from minitorch.ops import (
+    aliases,
+    arrange,
+    convert,
+    elementwise,
+    forms,
+    functions,
+    index,
+    inplace,
+    linalg,
+    positions,
+    products,
+    reduce,
+    shape,
+    statistics,
+)
 
 # What stands in the `__all__` of a theme is a method, too, except for these; and so are others.
 FUNCTIONS_ONLY = {
     *("bce_with_logits", "broadcast_tensors", "cat", "einsum", "embedding", "gelu", "hstack"),
     *("logsigmoid", "meshgrid", "one_hot", "silu", "softplus", "stack", "vstack", "where"),
+    *("atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "cartesian_prod"),
+    *("column_stack", "combinations", "concat", "concatenate", "constant_pad_nd", "dstack"),
+    *("row_stack", "tril_indices", "triu_indices", "trapz", "trapezoid", "vander", "cdist"),
+    *("cumulative_trapezoid", "std_mean", "var_mean", "tensordot", "rsub", "nonzero_static"),
 }
 METHODS_ONLY: dict[Any, str] = {
     elementwise: """bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift
@@ -27,8 +46,8 @@ METHODS_ONLY: dict[Any, str] = {
     inplace: """add_ sub_ mul_ div_ pow_ floor_divide_ remainder_ bitwise_and_ bitwise_or_
         bitwise_xor_ bitwise_left_shift_ bitwise_right_shift_ maximum_ minimum_ clamp_
         masked_fill_ addcmul_ addcdiv_ lerp_ copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_
-        index_add_ index_copy_ index_fill_ scatter_add_ scatter_ """
-    + " ".join(inplace.UNARY),
+        index_add_ index_copy_ index_fill_ scatter_add_ scatter_""",
+    positions: "put_ index_put_",
 }
 
 
@@ -81,12 +100,6 @@ OPERATORS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 }
 
 OTHER_NAME: dict[str, Callable[..., Any]] = {
-    "multiply": elementwise.mul,
-    "divide": elementwise.div,
-    "subtract": elementwise.sub,
-    "negative": elementwise.neg,
-    "absolute": elementwise.abs,
-    "permute_dims": shape.permute,
     "where": _where,
     "type_as": _type_as,
     "cpu": _cpu,
@@ -140,22 +153,33 @@ def _caster(dtype: dtypes.dtype) -> Callable[[Tensor], Tensor]:
     return f
 
 
-# Methods that take another tensor, or more, and do not look at it themselves.
-GUARDED = """isclose allclose equal view_as reshape_as expand_as type_as where gather index_select
+# Methods that take another tensor, or more, and do not look at it themselves; those of the themes
+# in GUARDED_THEMES, too, so that they know NumPy's names of arguments.
+GUARDED_THEMES = (functions, reduce, statistics, arrange, positions, products)
+GUARDED = """flip movedim isclose allclose equal view_as reshape_as expand_as type_as where gather index_select
     masked_select take_along_dim searchsorted mm mv bmm dot outer addcmul addcdiv lerp addcmul_
     addcdiv_ lerp_ copy_ masked_fill masked_fill_ index_add index_add_ index_copy_ index_fill_
     scatter scatter_ scatter_add scatter_add_ bincount multinomial normal_ uniform_ bernoulli_
     random_ triu tril diag diagonal repeat repeat_interleave roll topk round"""
 
 
+THEMES = (
+    *(elementwise, functions, convert, reduce, statistics, shape, arrange, index, positions),
+    *(linalg, products, inplace, aliases),
+)
+
+
 def _install() -> None:
-    for theme in (elementwise, convert, reduce, shape, index, linalg, inplace):
+    for theme in THEMES:
         for name in theme.__all__:
             if name not in FUNCTIONS_ONLY:
-                setattr(Tensor, name, getattr(theme, name))
+                method = getattr(theme, name)
+                setattr(Tensor, name, guarded(method) if theme in GUARDED_THEMES else method)
     for module, names in METHODS_ONLY.items():
         for name in names.split():
             setattr(Tensor, name, getattr(module, name))
+    for name, form in forms.FORMS.items():
+        setattr(Tensor, name, form)
     for name, (function, in_place) in OPERATORS.items():
         setattr(Tensor, f"__{name}__", function)
         setattr(Tensor, f"__r{name}__", _reflected(function))

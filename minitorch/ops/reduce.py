@@ -279,6 +279,7 @@ def var(
 
     One pass with a running mean (Welford, 1962), so that a large mean costs no digits.
     """
+    dim, unbiased = dim_or_flag(dim, unbiased)
     dims, factor = _moment("var", input, dim, unbiased, correction)
     result = _var(input, dim=dims, keepdim=bool(keepdim))
     return result if factor == 1 else result * factor
@@ -293,9 +294,15 @@ def std(
     correction: float | None = None,
 ) -> Tensor:
     """Square root of `var`, also where that overflows; the gradient where it is 0 is 0."""
+    dim, unbiased = dim_or_flag(dim, unbiased)
     dims, factor = _moment("std", input, dim, unbiased, correction)
     result = _std(input, dim=dims, keepdim=bool(keepdim))
     return result if factor == 1 else result * math.sqrt(factor)
+
+
+def dim_or_flag(dim: Any, unbiased: bool | None) -> tuple[Any, bool | None]:
+    """`dim` and `unbiased`, where the latter may have come first: `x.var(False)`."""
+    return (None, dim) if isinstance(dim, bool) else (dim, unbiased)
 
 
 def _moment(
@@ -321,16 +328,21 @@ def centre(input: Tensor, dim: Dims = None) -> Tensor:
     return _centre(x, dim=all_dims("centre", x.array.ndim, dim))
 
 
-def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """Product over `dim` (all elements if left out); integers and bools are multiplied in int64.
 
     All derivatives are right at zeros too.
     """
-    if autocasting.state.dtypes:
+    if dtype is not None:
+        input = input.to(dtype)
+    elif autocasting.state.dtypes:
         (input,) = autocasting.casted("prod", input)
     one = None if dim is None else one_dim("prod", input.ndim, dim)
     dims = all_dims("prod", input.ndim, one)
-    return _prod(input, dim=dims, keepdim=bool(keepdim))
+    result = _prod(input, dim=dims, keepdim=bool(keepdim))
+    return result if dtype is None else result.to(dtype)
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -549,25 +561,53 @@ def _topk_of_long_rows(x: Tensor, k: int) -> Tensor:
 
 
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
-    """The distinct elements in ascending order; on request also the index of each element of the
-    input among them, and the count of each in the input (both int64)."""
-    flat = input.detach().reshape(-1)
-    order = argsort(flat)
-    ordered = flat[order]
-    first = ordered.new_ones(ordered.shape, dtype=dtypes.bool_)
-    first[1:] = ordered[1:] != ordered[:-1]
-    values = ordered[first]
+    """The distinct elements in ascending order; with `dim`, the distinct slices along it.
+
+    On request also the index of each element (or slice) of the input among them, and the count of
+    each in the input (both int64).
+    """
+    x = input.detach()
+    rows = x.reshape(-1, 1) if dim is None else _as_rows(x, one_dim("unique", x.ndim, dim))
+    order = _lexicographic(rows)
+    ordered = rows[order]
+    first = ordered.new_ones(len(ordered), dtype=dtypes.bool_)
+    first[1:] = (ordered[1:] != ordered[:-1]).any(1)
+    if dim is None:
+        values = ordered[first].reshape(-1)
+    else:
+        values = x.index_select(dim, order[first])
     if not (return_inverse or return_counts):
         return values
     group = cumsum(first, 0) - 1
-    inverse = group.new_zeros(group.shape).scatter_(0, order, group).reshape(input.shape)
-    counts = group.new_zeros(values.shape).scatter_add_(0, group, group.new_ones(group.shape))
+    inverse = group.new_zeros(group.shape).scatter_(0, order, group)
+    inverse = inverse.reshape(input.shape) if dim is None else inverse
+    counts = bincount(group, minlength=int(sum(first)))
     result = Unique(values, inverse, counts)
     if return_inverse and return_counts:
         return tuple(result)
     return (values, inverse) if return_inverse else (values, counts)
+
+
+def _as_rows(x: Tensor, dim: int) -> Tensor:
+    """The slices along a dimension as the rows of a matrix."""
+    if x.ndim == 0:
+        return x.reshape(1, 1)
+    order = [dim, *[d for d in range(x.ndim) if d != dim]]
+    return x.permute(order).reshape(x.shape[dim], _count(x.shape, tuple(order[1:])))
+
+
+def _lexicographic(rows: Tensor) -> Tensor:
+    """The order of a matrix' rows, by the first column, then by the second, and so on."""
+    order = argsort(rows[:, -1]) if rows.shape[1] else rows.new_zeros(0, dtype=dtypes.int64)
+    for column in range(rows.shape[1] - 2, -1, -1):
+        order = order[argsort(rows[:, column][order])]
+    return order
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:

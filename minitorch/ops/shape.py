@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from minitorch import creation
+from minitorch.core import dtypes
 from minitorch.core.families import TensorFunction, general, linear, sum_to
 from minitorch.core.tensor import Tensor
 from minitorch.operands import result_dtype, same_device
 from minitorch.ops.arguments import (
-    all_dims,
     is_whole,
     named_dims,
     need_tensor,
@@ -241,16 +242,56 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return reshape(clone(expand(reshape(input, split), wide)), final)
 
 
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Each element repeated in a row along `dim` (of the flattened tensor if left out)."""
+def repeat_interleave(
+    input: Tensor,
+    repeats: Any = None,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
+) -> Tensor:
+    """Each element repeated in a row along `dim` (of the flattened tensor if left out).
+
+    repeats: a number, or a tensor with one for each position along `dim`; alone, the positions
+    themselves are repeated. output_size is accepted and means nothing.
+    """
+    if repeats is None:
+        return repeat_interleave(creation.arange(len(input), device=input.device), input)
     if dim is None:
         input, dim = flatten(input), 0
+    if not is_whole(repeats) or isinstance(repeats, Tensor):
+        return _repeated(input, need_tensor("repeat_interleave", "repeats", repeats), dim)
     if repeats < 0:
         raise RuntimeError(f"repeat_interleave: repeats: expected a number >= 0, got {repeats}")
     d = one_dim("repeat_interleave", input.ndim, dim) + 1
+    if input.ndim == 0:
+        input = reshape(input, (1,))
     shape = tuple(input.array.shape)
     wide = expand(unsqueeze(input, d), (*shape[:d], repeats, *shape[d:]))
     return flatten(clone(wide), d - 1, d)
+
+
+def _repeated(input: Tensor, repeats: Tensor, dim: int) -> Tensor:
+    """Slices along `dim`, each as often as `repeats` says."""
+    if repeats.ndim > 1:
+        raise RuntimeError(f"repeat_interleave: repeats: expected 1 dimension, got {repeats.ndim}")
+    if repeats.dtype.name not in ("int64", "int32"):
+        raise RuntimeError(f"repeat_interleave: repeats: expected int64, got {repeats.dtype}")
+    d = one_dim("repeat_interleave", input.ndim, dim)
+    length = input.array.shape[d] if input.ndim else 1
+    counts = repeats.reshape(-1).tolist()
+    if len(counts) == 1:
+        counts *= length
+    if len(counts) != length:
+        raise RuntimeError(
+            f"repeat_interleave: repeats has {len(counts)} elements, expected {length}"
+        )
+    if min(counts, default=0) < 0:
+        raise RuntimeError("repeat_interleave: repeats: expected numbers >= 0")
+    positions = [i for i, n in enumerate(counts) for _ in range(n)]
+    index = creation.tensor(positions, dtype=dtypes.int64, device=input.device)
+    if input.ndim == 0:
+        input = reshape(input, (1,))
+    return input[(slice(None),) * d + (index,)]
 
 
 # ---------------------------------------------------------------------- order of dimensions
@@ -295,20 +336,29 @@ def matrix_transpose(input: Tensor) -> Tensor:
     return _permute(input, dims=order)
 
 
-def movedim(input: Tensor, source: int, destination: int) -> Tensor:
-    """One dimension moved to another position, the others in their order."""
-    s = one_dim("movedim", input.ndim, source)
-    d = one_dim("movedim", input.ndim, destination)
-    order = [i for i in range(input.ndim) if i != s]
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """Dimensions (one or several) moved to other positions, the others in their order."""
+    given = [(x,) if is_whole(x) else tuple(x) for x in (source, destination)]
+    if len(given[0]) != len(given[1]):
+        raise RuntimeError(
+            f"movedim: expected as many in source as in destination, got {source} and {destination}"
+        )
+    for argument, dims in zip(("source", "destination"), given):
+        numbers = [one_dim("movedim", input.ndim, d) for d in dims]
+        if len(set(numbers)) < len(numbers):
+            raise RuntimeError(f"movedim: {argument}: a dimension appears twice in {dims}")
+    sources, destinations = ([one_dim("movedim", input.ndim, d) for d in dims] for dims in given)
+    order = [i for i in range(input.ndim) if i not in sources]
     if input.ndim:
-        order.insert(d, s)
+        for d, s in sorted(zip(destinations, sources)):
+            order.insert(d, s)
     return permute(input, order)
 
 
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """The order of elements reversed along `dims`, as a copy."""
-    given = spread(dims)
-    return _flip(input, dims=all_dims("flip", input.ndim, given)) if given else clone(input)
+    numbers = named_dims("flip", input.ndim, spread(dims))
+    return _flip(input, dims=numbers) if numbers else clone(input)
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:

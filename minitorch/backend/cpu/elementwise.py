@@ -49,10 +49,28 @@ def softplus(x: Array, out: Array | None = None) -> Array:
     return out
 
 
+def _special(name: str) -> Callable[..., Any]:
+    """A function of SciPy, which is imported late: that takes longer than all of minitorch."""
+
+    def kernel(x: Array, *others: Array, out: Array | None = None) -> Array:
+        import scipy.special
+
+        function = getattr(scipy.special, name)
+        given = [np.asarray(a, x.dtype) if np.isscalar(a) else a for a in others]
+        return np.asarray(function(x, *given) if out is None else function(x, *given, out=out))
+
+    return kernel
+
+
 def _erf(x: Array, out: Array | None = None) -> Array:
-    from scipy.special import erf  # imported late: it takes longer than all of minitorch
+    from scipy.special import erf
 
     return erf(x, out=np.empty(x.shape, x.dtype) if out is None else out)
+
+
+def _zeta(x: Array, q: Array, out: Array | None = None) -> Array:
+    dtype = next(a.dtype for a in (x, q) if hasattr(a, "dtype"))
+    return _special("zeta")(np.asarray(x, dtype), q, out=out)
 
 
 def normal_below(x: Array, out: Array | None = None) -> Array:
@@ -232,6 +250,28 @@ ELEMENTWISE: KernelTable = {
     "erf": real(_erf),
     "softplus": real(softplus),
     "gelu": real(gelu),
+    "asin": quiet(np.arcsin),
+    "acos": quiet(np.arccos),
+    "atan": quiet(np.arctan),
+    "sinh": quiet(np.sinh),
+    "cosh": quiet(np.cosh),
+    "asinh": quiet(np.arcsinh),
+    "acosh": quiet(np.arccosh),
+    "atanh": quiet(np.arctanh),
+    "log2": quiet(np.log2),
+    "log10": quiet(np.log10),
+    "erfc": real(_special("erfc")),
+    "erfinv": real(_special("erfinv")),
+    "lgamma": real(_special("gammaln")),
+    "digamma": real(_special("psi")),
+    "i0": real(_special("i0")),
+    "i1": real(_special("i1")),
+    "atan2": quiet(np.arctan2),
+    "hypot": quiet(np.hypot),
+    "fmod": quiet(np.fmod),
+    "copysign": quiet(np.copysign),
+    "nextafter": quiet(np.nextafter),
+    "zeta": real(_zeta),
     "relu_backward": quiet(relu_backward),
     "tanh_backward": real(tanh_backward),
     "sigmoid_backward": real(sigmoid_backward),

@@ -38,7 +38,8 @@ class Kernel(NamedTuple):
     """One op's kernels: their file and name, and the kinds of dtype ("biuf") that have one.
 
     compares: the result is bool. same: the kinds that the op leaves unchanged. checked: the kinds
-    whose kernels report operands without a result; message: the text of that error.
+    whose kernels report operands without a result; message: the text of that error. chosen: the
+    number of the function, of a kernel that has several.
     """
 
     file: str
@@ -48,6 +49,7 @@ class Kernel(NamedTuple):
     same: str = ""
     checked: str = ""
     message: str = ""
+    chosen: tuple[Any, ...] = ()
 
 
 # ------------------------------------------------------------------ launches
@@ -117,14 +119,14 @@ def _unary(kernel: Kernel) -> Callable[..., Array]:
             return _clone(gpu, x, out)
         if kind not in kernel.kinds:
             raise _refuse(kernel, dtype)
-        return _run(gpu, kernel, dtype, (x,), (), out)
+        return _run(gpu, kernel, dtype, (x,), kernel.chosen, out)
 
     return run
 
 
 def _binary(kernel: Kernel) -> Callable[..., Array]:
     file, name, compares = kernel.file, kernel.name, kernel.compares
-    kinds, checked = kernel.kinds, kernel.checked
+    kinds, checked, chosen = kernel.kinds, kernel.checked, kernel.chosen
     number_as = wide_number_of if kernel.name in ("add", "sub", "mul", "div") else number_of
     code = errors.code(RuntimeError, kernel.message) if checked else NULL
 
@@ -145,7 +147,7 @@ def _binary(kernel: Kernel) -> Callable[..., Array]:
             ):  # the most common case first
                 out = gpu.empty(x.shape, BOOL if compares else dtype)
                 zero = _ZEROS[dtype]
-                gpu.launch_contiguous(file, name, out, (x, y, zero, zero), dtype)
+                gpu.launch_contiguous(file, name, out, (x, y, zero, zero, *chosen), dtype)
                 return out
             a = b = _ZEROS[dtype]
             if type(y) is not array:
@@ -161,7 +163,7 @@ def _binary(kernel: Kernel) -> Callable[..., Array]:
         if kind in checked:
             _check_number(kernel, x if y is None else y, y is None, b)
             return _run(gpu, kernel, dtype, (x, y), (a, b, gpu.error_word(), code), out)
-        return _run(gpu, kernel, dtype, (x, y), (a, b), out)
+        return _run(gpu, kernel, dtype, (x, y), (a, b, *chosen), out)
 
     return run
 
@@ -275,10 +277,23 @@ BINARY = [
         for name in ("bce_with_logits", "tanh_backward", "sigmoid_backward", "gelu_backward")
     ],
 ]
+# In the order of the numbers in rare.cu, which has two kernels for all of them.
+RARE = [
+    *("asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "log2", "log10"),
+    *("erfc", "erfinv", "lgamma", "digamma", "i0", "i1"),
+]
+RARE_BINARY = ["atan2", "hypot", "fmod", "copysign", "nextafter", "zeta"]
+
+
+def _rare(kernel: str, names: list[str]) -> dict[str, Kernel]:
+    return {n: Kernel("rare", kernel, "f", chosen=(np.int32(i),)) for i, n in enumerate(names)}
+
 
 ELEMENTWISE: KernelTable = {
     **{kernel.name: _unary(kernel) for kernel in UNARY},
     **{kernel.name: _binary(kernel) for kernel in BINARY},
+    **{name: _unary(kernel) for name, kernel in _rare("rare", RARE).items()},
+    **{name: _binary(kernel) for name, kernel in _rare("rare_binary", RARE_BINARY).items()},
     "clamp_min": _binary(Kernel(_ARITHMETIC, "maximum", "biuf")),
     "clamp_max": _binary(Kernel(_ARITHMETIC, "minimum", "biuf")),
     "where": _where,
