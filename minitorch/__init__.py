@@ -91,10 +91,15 @@ _guard(globals(), [n for n in __all__ if not isinstance(globals().get(n), type)]
 if typing.TYPE_CHECKING:
     from minitorch import cuda as cuda
     from minitorch import library as library
+    from minitorch import linalg as linalg
     from minitorch import profiler as profiler
     from minitorch import sim as sim
+    from minitorch import special as special
     from minitorch import symbolic as symbolic
     from minitorch import testing as testing
+
+
+_LATE = ("cuda", "library", "linalg", "profiler", "sim", "special", "symbolic", "testing")
 
 
 def __getattr__(name: str) -> typing.Any:
@@ -104,7 +109,7 @@ def __getattr__(name: str) -> typing.Any:
     """
     if name in _dtypes.ALIASES:
         return _dtypes.ALIASES[name]
-    if name in ("cuda", "library", "profiler", "sim", "symbolic", "testing"):
+    if name in _LATE:
         return importlib.import_module(f"minitorch.{name}")
     raise AttributeError(f"module 'minitorch' has no attribute {name!r}")
 

@@ -4,6 +4,7 @@ One module per theme: `elementwise`, `reduce`, `shape`, `index`, `linalg`, `conv
 In each stands the part of the op table that belongs to the theme, then PyTorch's functions.
 Functions made of others stand in `functions` (elementwise), `statistics` (reductions), `arrange`
 (shapes), `positions` (by index) and `products`; other names of functions in `aliases`.
+`decompositions` are the ops of `minitorch.linalg`.
 """
 
 from minitorch.boundary import guard
@@ -22,6 +23,7 @@ from minitorch.ops import (
     shape,
     statistics,
 )
+from minitorch.ops import decompositions as decompositions
 from minitorch.ops import methods as methods
 from minitorch.ops.aliases import *
 from minitorch.ops.arrange import *

@@ -309,12 +309,12 @@ def xlogy(input: Any, other: Any) -> Tensor:
     return _times_log(input, other, elementwise.log)
 
 
-def _times_log(x: Any, y: Any, log: Any) -> Tensor:
+def _times_log(x: Any, y: Any, log: Any, safe: float = 1.0) -> Tensor:
     if not isinstance(y, Tensor):
         y = x.new_full((), y, dtype=None if is_number(y) else x.dtype)
     y = as_floating(y)
     zero = (x == 0) & (y == y)
-    return x * log(where(zero, 1.0, y)) if isinstance(zero, Tensor) else x * log(y)
+    return x * log(where(zero, safe, y)) if isinstance(zero, Tensor) else x * log(y)
 
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:

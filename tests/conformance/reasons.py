@@ -7,8 +7,8 @@ NAMED = {
     "uniform": "uniform_",
     "normal": "normal",
     "bernoulli": "bernoulli",
-    "__getitem__": "__getitem__",
-    "slice": "__getitem__",
+    
+    
     "__rdiv__": "__rtruediv__",
     "zero_": "zero_",
 }

@@ -10,6 +10,7 @@ from minitorch.backend.cpu.elementwise import ELEMENTWISE
 from minitorch.backend.cpu.fused import FUSED
 from minitorch.backend.cpu.index import INDEX, WRITES
 from minitorch.backend.cpu.kernel import quiet
+from minitorch.backend.cpu.linalg import LINALG
 from minitorch.backend.cpu.norm import NORMS
 from minitorch.backend.cpu.optim import OPTIMIZERS
 from minitorch.backend.cpu.recurrent import RECURRENT
@@ -29,6 +30,7 @@ BACKEND = Backend(
         **SHAPE,
         **INDEX,
         **FUSED,
+        **LINALG,
         **NORMS,
         **RECURRENT,
         **WRITES,

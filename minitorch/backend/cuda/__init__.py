@@ -17,6 +17,7 @@ from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
 from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Gpu, KernelTable
 from minitorch.backend.cuda.index import INDEX, WRITES
+from minitorch.backend.cuda.linalg import LINALG
 from minitorch.backend.cuda.norm import NORMS
 from minitorch.backend.cuda.optim import OPTIMIZERS
 from minitorch.backend.cuda.recurrent import RECURRENT
@@ -31,6 +32,7 @@ TABLE: KernelTable = {
     **COPIES,
     **REDUCTIONS,
     **FUSED,
+    **LINALG,
     **NORMS,
     **RECURRENT,
     **OPTIMIZERS,

@@ -5,7 +5,7 @@ meaning (`SimError` and `check_compiler` aside), and it is stricter wherever CuP
 `cublaslt` looks like NVIDIA's bindings of cublasLt.
 """
 
-from minitorch.backend.sim import cublaslt, cuda
+from minitorch.backend.sim import cublaslt, cuda, linalg
 from minitorch.backend.sim.array import asarray, empty, ndarray
 from minitorch.backend.sim.build import check_compiler
 from minitorch.backend.sim.cuda.memory import get_default_memory_pool
@@ -22,5 +22,6 @@ __all__ = [
     "cuda",
     "empty",
     "get_default_memory_pool",
+    "linalg",
     "ndarray",
 ]
