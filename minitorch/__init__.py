@@ -16,6 +16,7 @@ from minitorch import (
     amp,
     autograd,
     creation,
+    formats,
     func,
     fused,
     nn,
@@ -48,6 +49,7 @@ from minitorch.core.grad_mode import *
 from minitorch.core.sparse import *
 from minitorch.core.tensor import *
 from minitorch.creation import *
+from minitorch.formats import *
 from minitorch.ops import *
 from minitorch.printing import *
 from minitorch.random import *
@@ -81,6 +83,7 @@ __all__ = [
     *_sparse.__all__,
     *_tensor.__all__,
     *creation.__all__,
+    *formats.__all__,
     *ops.__all__,
     *printing.__all__,
     *random.__all__,

@@ -93,6 +93,9 @@ _OTHER_NAMES = {
 }
 
 
+_MEANINGLESS = ("memory_format", "layout", "pin_memory")  # see `formats`
+
+
 class _Respelling(NamedTuple):
     """How given keywords become those of a function."""
 
@@ -115,6 +118,8 @@ def _respelling(function: Callable[..., Any], given: tuple[str, ...]) -> _Respel
         target = next((t for t in targets if t in parameters), None)
         if target is None and name == "out":
             out = True
+        elif target is None and name in _MEANINGLESS:
+            continue
         elif target is None:
             return None
         elif target == star:

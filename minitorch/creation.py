@@ -21,14 +21,18 @@ __all__ = [
     "as_tensor",
     "empty",
     "empty_like",
+    "empty_permuted",
+    "empty_strided",
     "eye",
     "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
     "linspace",
+    "logspace",
     "ones",
     "ones_like",
+    "scalar_tensor",
     "tensor",
     "zeros",
     "zeros_like",
@@ -218,6 +222,28 @@ def empty(
     return _finish(x, requires_grad)
 
 
+def empty_strided(size: Sequence[int], stride: Sequence[int], **options: Any) -> Tensor:
+    """`empty`; the elements lie in the order of their indices, whatever the strides."""
+    if len(size) != len(stride):
+        raise RuntimeError(f"empty_strided: {len(size)} lengths and {len(stride)} strides")
+    return empty(size, **options)
+
+
+def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **options: Any) -> Tensor:
+    """`empty`; the elements lie in the order of their indices, whatever the layout."""
+    if sorted(physical_layout) != list(range(len(size))):
+        raise RuntimeError(
+            f"empty_permuted: physical_layout: expected the dimensions of {tuple(size)} in some "
+            f"order, got {tuple(physical_layout)}"
+        )
+    return empty(size, **options)
+
+
+def scalar_tensor(s: float, **options: Any) -> Tensor:
+    """A 0-d tensor of a number, in the default dtype."""
+    return full((), s, **{"dtype": dtypes.get_default_dtype(), **options})
+
+
 def full(
     size: Sequence[int],
     fill_value: float | Tensor,
@@ -368,6 +394,25 @@ def linspace(
     start, end = (fitting("linspace", _number("linspace", v), counted) for v in (start, end))
     x = _linspace(device, n=n, dtype=chosen.array_dtype, start=start, end=end)
     return _finish(x, requires_grad)
+
+
+def logspace(
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The powers of `base` with exponents evenly spaced from start to end, both included."""
+    chosen = _dtype(dtype)
+    start, end = (_number("logspace", v) for v in (start, end))
+    if chosen.category == dtypes.INT:
+        start, end = int(start), int(end)
+    exponents = linspace(start, end, steps, dtype=dtypes.float64, device=device)
+    return _finish((base**exponents).to(chosen), requires_grad)
 
 
 def eye(

@@ -160,10 +160,15 @@ def pinv(
     if plain and not hermitian:
         limit = max(x.shape[-2:]) * dtypes.finfo(x.dtype).eps
         return decompositions.pinv(x, rcond=limit)
-    u, s, vh = svd(x, full_matrices=False)
-    least = _least(x, s, atol, rcond if rtol is None else rtol).unsqueeze(-1)
-    inverse = where(s > least, 1 / where(s > least, s, 1.0), 0.0)
-    return (vh.mT * inverse.unsqueeze(-2)) @ u.mT
+    if hermitian:
+        s, u = eigh(_matrix("pinv", A))
+        v = u
+    else:
+        u, s, vh = svd(x, full_matrices=False)
+        v = vh.mT
+    large = s.abs() > _least(x, s.abs(), atol, rcond if rtol is None else rtol).unsqueeze(-1)
+    inverse = where(large, 1 / where(large, s, 1.0), 0.0)
+    return (v * inverse.unsqueeze(-2)) @ u.mT
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
@@ -250,7 +255,11 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     s = svdvals(a) if driver in ("gelsd", "gelss") else a.new_zeros(0)
     has_rank = driver in (None, "gelsy", "gelsd", "gelss")
     rank = matrix_rank(a) if has_rank else a.new_zeros(0, dtype=dtypes.int64)
-    tall = a.shape[-2] > a.shape[-1] and driver != "gelsy" and bool((matrix_rank(a) == a.shape[-1]).all())
+    tall = (
+        a.shape[-2] > a.shape[-1]
+        and driver != "gelsy"
+        and bool((matrix_rank(a) == a.shape[-1]).all())
+    )
     residuals = ((a @ x - b) ** 2).sum(-2) if tall else a.new_zeros(0)
     return _Lstsq(x.squeeze(-1) if is_vector else x, residuals, rank, s)
 
@@ -531,9 +540,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers 0, 1, ... of the elements along a new last dimension."""
-    if x.ndim < 1:
-        raise RuntimeError("linalg.vander: Expected dim greater than 0")
-    n = x.shape[-1] if N is None else N
+    n = (x.shape[-1] if x.ndim else 1) if N is None else N
     if n <= 1:
         raise RuntimeError(f"linalg.vander: N must be greater than 1, got {n}")
     x = x if x.dtype.is_floating_point else x.long()
@@ -569,7 +576,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         ends = i in (0, len(tensors) - 1)
         if x.ndim != 2 and not (ends and x.ndim == 1):
             raise RuntimeError(
-                f"linalg.multi_dot: tensor {i} must be {'1D or ' if ends else ''}2D but got {x.ndim}D"
+                f"linalg.multi_dot: tensor {i} must be {'1D or ' * ends}2D but got {x.ndim}D"
             )
     first, last = tensors[0].ndim == 1, tensors[-1].ndim == 1
     chain = list(tensors)

@@ -82,6 +82,8 @@ def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, 
             if dtype is FLOAT32 or dtype is FLOAT64:
                 return x, Number(float(y)), type(x.array)
         elif y_is_tensor and (type(x) is float or type(x) is int):
+            if name in _TENSOR_FIRST:
+                raise TypeError(f"{name}: input: expected a tensor, got {kind(x)}")
             dtype = y.array.dtype
             if dtype is FLOAT32 or dtype is FLOAT64:
                 return Number(float(x)), y, type(y.array)
@@ -105,6 +107,12 @@ def promote(name: str, x: Any, y: Any, floating: bool = False) -> tuple[Tensor, 
     x = x.to(common) if x_is_tensor else _as_number(name, x, common)
     y = y.to(common) if y_is_tensor else _as_number(name, y, common)
     return x, y, type(x.array if x_is_tensor else y.array)
+
+
+_TENSOR_FIRST = {
+    *("eq", "ne", "lt", "le", "gt", "ge", "fmod", "copysign", "clamp_min", "clamp_max"),
+    *("maximum", "minimum", "atan2", "hypot", "nextafter"),
+}
 
 
 def _autocast_dtype(name: str, tensor: Tensor, dtype: dtypes.dtype) -> dtypes.dtype:

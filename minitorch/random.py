@@ -243,18 +243,32 @@ def randint_like(
 
 
 def normal(
-    mean: float,
-    std: float,
-    size: Any,
+    mean: Tensor | float = 0.0,
+    std: Tensor | float = 1.0,
+    size: Any = None,
     *,
     generator: Generator | None = None,
     dtype: Any = None,
     device: DeviceLike = None,
 ) -> Tensor:
-    """Numbers drawn from the normal distribution with this mean and standard deviation."""
+    """Numbers drawn from the normal distribution with this mean and standard deviation.
+
+    Either may be a tensor, with one for each element; then there is no size.
+    """
+    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+        return _normal_of_each(mean, std, generator)
+    if size is None:
+        raise TypeError("normal: size: expected lengths, where neither mean nor std is a tensor")
     if std < 0:
         raise RuntimeError(f"normal: std must be non-negative, got {std}")
     return randn(size, generator=generator, dtype=dtype, device=device).mul_(std).add_(mean)
+
+
+def _normal_of_each(mean: Any, std: Any, generator: Generator | None) -> Tensor:
+    if bool((std < 0).any()) if isinstance(std, Tensor) else std < 0:
+        raise RuntimeError("normal: std: expected all elements to be >= 0")
+    like_both = (mean + std).detach()
+    return randn(like_both.shape, generator=generator, **like(like_both)) * std + mean
 
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:

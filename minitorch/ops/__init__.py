@@ -17,14 +17,16 @@ from minitorch.ops import (
     index,
     inplace,
     linalg,
-    products,
-    reduce,
     positions,
+    products,
+    queries,
+    reduce,
     shape,
     statistics,
 )
 from minitorch.ops import decompositions as decompositions
 from minitorch.ops import methods as methods
+from minitorch.ops import out as out
 from minitorch.ops.aliases import *
 from minitorch.ops.arrange import *
 from minitorch.ops.convert import *
@@ -33,9 +35,11 @@ from minitorch.ops.functions import *
 from minitorch.ops.index import *
 from minitorch.ops.inplace import *
 from minitorch.ops.linalg import *
-from minitorch.ops.products import *
-from minitorch.ops.reduce import *
+from minitorch.ops.order import *
 from minitorch.ops.positions import *
+from minitorch.ops.products import *
+from minitorch.ops.queries import *
+from minitorch.ops.reduce import *
 from minitorch.ops.shape import *
 from minitorch.ops.statistics import *
 
@@ -49,7 +53,9 @@ __all__ = [
     *inplace.__all__,
     *linalg.__all__,
     *products.__all__,
+    *queries.__all__,
     *reduce.__all__,
+    *order.__all__,
     *positions.__all__,
     *shape.__all__,
     *statistics.__all__,

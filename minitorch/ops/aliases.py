@@ -6,8 +6,6 @@ from minitorch.ops import (
     arrange,
     elementwise,
     functions,
-    linalg,
-    reduce,
     shape,
     statistics,
 )

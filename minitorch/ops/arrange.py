@@ -15,7 +15,14 @@ from minitorch.core.dtypes import Size
 from minitorch.core.families import sum_to
 from minitorch.core.tensor import Tensor
 from minitorch.ops import shape
-from minitorch.ops.arguments import is_whole, need_indices, need_tensor, one_dim, spread, whole_number
+from minitorch.ops.arguments import (
+    is_whole,
+    need_indices,
+    need_tensor,
+    one_dim,
+    spread,
+    whole_number,
+)
 from minitorch.ops.convert import clone
 from minitorch.ops.inplace import copy_
 
@@ -127,6 +134,8 @@ def _splitting(name: str, least: int, dim_of: Callable[[int], int], text: str) -
         if input.ndim < least:
             raise RuntimeError(f"{name}: expected {least} dimensions or more, got {input.ndim}")
         d, sections = dim_of(input.ndim), indices_or_sections
+        if isinstance(sections, str):
+            raise TypeError(f"{name}: expected a number of parts or indices, got {sections!r}")
         if is_whole(sections) and (sections < 1 or input.shape[d] % sections):
             raise RuntimeError(
                 f"{name}: dimension {d} of length {input.shape[d]} cannot be split into {sections}"
@@ -138,7 +147,9 @@ def _splitting(name: str, least: int, dim_of: Callable[[int], int], text: str) -
     return f
 
 
-hsplit = _splitting("hsplit", 1, lambda n: min(n - 1, 1), "the second dimension, of vectors the first")
+hsplit = _splitting(
+    "hsplit", 1, lambda n: min(n - 1, 1), "the second dimension, of vectors the first"
+)
 vsplit = _splitting("vsplit", 2, lambda n: 0, "the first dimension")
 dsplit = _splitting("dsplit", 3, lambda n: 2, "the third dimension")
 
@@ -199,9 +210,7 @@ def diagonal_scatter(
     input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Tensor:
     """A copy of input, with src in place of `diagonal(offset, dim1, dim2)`."""
-    return _written(
-        "diagonal_scatter", input, src, lambda x: shape.diagonal(x, offset, dim1, dim2)
-    )
+    return _written("diagonal_scatter", input, src, lambda x: shape.diagonal(x, offset, dim1, dim2))
 
 
 def slice_scatter(
@@ -258,7 +267,9 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
 
 def block_diag(*tensors: Tensor) -> Tensor:
     """A matrix with these matrices (vectors are rows) on its diagonal, the rest 0."""
-    blocks = [atleast_2d(need_tensor("block_diag", f"tensors[{i}]", x)) for i, x in enumerate(tensors)]
+    blocks = [
+        atleast_2d(need_tensor("block_diag", f"tensors[{i}]", x)) for i, x in enumerate(tensors)
+    ]
     if any(x.ndim > 2 for x in blocks):
         raise RuntimeError("block_diag: expected tensors of two dimensions or fewer")
     width = sum(x.shape[1] for x in blocks)
@@ -298,7 +309,9 @@ def _padded(x: Tensor, pad: Sequence[int], value: float) -> Tensor:
     for d, (before, after) in enumerate(sides):
         cut = [max(-before, 0), x.shape[d] - max(-after, 0)]
         if cut[0] > cut[1] or x.shape[d] + before + after < 0:
-            raise RuntimeError(f"pad: {before} and {after} leave nothing of dimension {d}: {x.shape[d]}")
+            raise RuntimeError(
+                f"pad: {before} and {after} leave nothing of dimension {d}: {x.shape[d]}"
+            )
         x = shape.narrow(x, d, cut[0], cut[1] - cut[0])
         lengths = [(*x.shape[:d], max(n, 0), *x.shape[d + 1 :]) for n in (before, after)]
         ends = [x.new_full(n, value, dtype=x.dtype) for n in lengths]

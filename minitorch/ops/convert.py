@@ -50,6 +50,7 @@ def to(
     device: Any = None,
     copy: bool = False,
     non_blocking: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """The tensor in another dtype or on another device: `to(dtype)`, `to(device)`, `to(other)`.
 
@@ -92,12 +93,12 @@ def cast(input: Tensor, dtype: dtypes.dtype) -> Tensor:
     return _cast(input, dtype=dtype.array_dtype, source=source)
 
 
-def clone(input: Tensor) -> Tensor:
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A contiguous copy in memory of its own; differentiable."""
     return _clone(input)
 
 
-def contiguous(input: Tensor) -> Tensor:
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if its elements lie in order in memory, else a copy for which they do."""
     return input if input.is_contiguous() else clone(input)
 

@@ -461,6 +461,11 @@ def isclose(
     equal_nan: bool = False,
 ) -> Tensor:
     """Where |input - other| <= atol + rtol * |other|."""
+    for name, given in (("rtol", rtol), ("atol", atol)):
+        if given < 0:
+            raise RuntimeError(
+                f"isclose: {name} must be greater than or equal to zero, got {given}"
+            )
     input, other = (x if x.dtype.is_floating_point else x.double() for x in (input, other))
     near = le(abs(input - other), abs(other) * rtol + atol) & isfinite(input) & isfinite(other)
     result = near | eq(input, other)

@@ -23,8 +23,8 @@ _NAMES: dict[Any, str] = {
     elementwise: """neg abs exp log log1p sqrt rsqrt reciprocal sin cos tanh sigmoid relu floor ceil
         round trunc square erf expm1 tan sign clamp_min clamp_max eq ne lt le gt ge
         logical_and logical_or logical_xor logical_not bitwise_not""",
-    functions: """acos acosh asin asinh atan atan2 atanh copysign cosh deg2rad digamma erfc erfinv exp2
-        float_power fmod frac gcd heaviside hypot i0 lcm ldexp lgamma log2 log10 logit mvlgamma
+    functions: """acos acosh asin asinh atan atan2 atanh copysign cosh deg2rad digamma erfc erfinv
+        exp2 float_power fmod frac gcd heaviside hypot i0 lcm ldexp lgamma log2 log10 logit mvlgamma
         nan_to_num nextafter polygamma rad2deg sgn sinc sinh xlogy""",
     aliases: """absolute arccos arccosh arcsin arcsinh arctan arctan2 arctanh clip fix greater
         greater_equal less less_equal multiply negative not_equal subtract divide true_divide""",

@@ -34,6 +34,7 @@ __all__ = [
     "fmin",
     "fmod",
     "frac",
+    "frexp",
     "gcd",
     "heaviside",
     "hypot",
@@ -165,6 +166,19 @@ def frac(input: Tensor) -> Tensor:
     return input - input.trunc().detach()
 
 
+def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
+    """(mantissa, exponent): input is mantissa * 2^exponent, |mantissa| in [0.5, 1), int32."""
+    x = input.detach()
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(f"frexp: expected a floating-point dtype, got {x.dtype}")
+    plain = (x != 0) & elementwise.isfinite(x)
+    size = where(plain, x.abs(), 1.0)
+    exponent = log2(size).floor() + 1
+    exponent = exponent + (size / exp2(exponent) >= 1) - (size / exp2(exponent) < 0.5)
+    exponent = where(plain, exponent, 0.0)
+    return input / exp2(exponent), exponent.int()
+
+
 def positive(input: Tensor) -> Tensor:
     """input itself."""
     if input.dtype is dtypes.bool_:
@@ -203,7 +217,10 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 
 def nan_to_num(
-    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+    input: Tensor,
+    nan: float | None = None,
+    posinf: float | None = None,
+    neginf: float | None = None,
 ) -> Tensor:
     """nan as a number (0), infinities as others (the dtype's largest and smallest ones)."""
     if not input.dtype.is_floating_point:
@@ -255,6 +272,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 # ---------------------------------------------------------------------- of two arguments
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(input^2 + other^2), with no overflow on the way."""
+    need_tensor("hypot", "other", other)
     return hypot_(input, other)
 
 
@@ -263,8 +281,9 @@ def copysign(input: Any, other: Any) -> Tensor:
     return copysign_(input, other)
 
 
-def fmod(input: Any, other: Any) -> Tensor:
+def fmod(input: Tensor, other: Any) -> Tensor:
     """The remainder of a division that is cut to an integer; it has the sign of input."""
+    need_tensor("fmod", "input", input)
     if result_dtype((input, other)).is_floating_point:
         return fmod_(input, other)
     return input - elementwise.div(input, other, rounding_mode="trunc") * other
@@ -288,6 +307,7 @@ def fmin(input: Tensor, other: Tensor) -> Tensor:
 
 def rsub(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """other - alpha * input."""
+    need_tensor("rsub", "input", input)
     scaled = elementwise.scaled("rsub", other, input, alpha)
     result: Tensor = elementwise.sub_(other, scaled)
     return result
@@ -301,6 +321,7 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 
 def ldexp(input: Tensor, other: Any) -> Tensor:
     """input * 2^other."""
+    need_tensor("ldexp", "input", input)
     return input * exp2(other)
 
 

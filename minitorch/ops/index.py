@@ -187,7 +187,7 @@ def getitem(input: Tensor, key: Any) -> Tensor:
 def _check_gather(name: str, x: Tensor, dim: int, index: Tensor) -> int:
     d = one_dim(name, x.ndim, dim)
     length = x.array.shape[d] if x.ndim else 1
-    need_indices(name, "index", index, length)
+    need_tensor(name, "index", index)
     same_device(name, (x, index))
     if index.ndim != x.ndim and not (index.ndim <= 1 and x.ndim <= 1):
         raise RuntimeError(
@@ -199,6 +199,7 @@ def _check_gather(name: str, x: Tensor, dim: int, index: Tensor) -> int:
                 f"{name}: index of shape {tuple(index.shape)} is larger than the input's "
                 f"{tuple(x.shape)} in dimension {i}"
             )
+    need_indices(name, "index", index, length)
     return d
 
 
@@ -210,6 +211,9 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     tensor([[2],
             [3]])
     """
+    if not index.numel() and isinstance(input, Tensor):
+        one_dim("gather", input.ndim, dim)
+        return input.new_empty(index.shape)
     d = _check_gather("gather", input, dim, index)
     return version_checked(_gather(input, index=index.array, dim=d), index)
 
@@ -256,6 +260,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
             f"take_along_dim: indices has {indices.ndim} dimensions, expected {input.ndim}"
         )
     same_device("take_along_dim", (input, indices))
+    length = input.array.shape[d] if input.ndim else 1
+    indices = indices + (indices < 0) * length  # which PyTorch takes here alone
     lengths = [max(n, m) for n, m in zip(input.array.shape, indices.array.shape, strict=True)]
     lengths[d : d + 1] = [-1] * len(lengths[d : d + 1])
     return gather(input.expand(lengths), d, indices.expand(lengths))

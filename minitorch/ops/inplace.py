@@ -11,8 +11,7 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-from minitorch import autocasting, backend, creation, random, underived
-from minitorch.boundary import writer
+from minitorch import autocasting, backend, creation, underived
 from minitorch.core import dispatch, dtypes, families, tape
 from minitorch.core.families import general
 from minitorch.core.grad_mode import grad_mode, no_grad
@@ -24,7 +23,16 @@ from minitorch.ops import index as indexing
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.recording import edited
 
-__all__ = ["addcdiv", "addcmul", "index_add", "lerp", "masked_fill", "scatter", "scatter_add"]
+__all__ = [
+    "addcdiv",
+    "addcmul",
+    "fill",
+    "index_add",
+    "lerp",
+    "masked_fill",
+    "scatter",
+    "scatter_add",
+]
 
 
 # ---------------------------------------------------------------------- the table
@@ -171,47 +179,6 @@ def overwritten(name: str, x: Tensor, result: Tensor) -> Tensor:
     """x, whose elements become those of `result`, on the tape too."""
     check_leaf(name, x)
     return _overwrite(name, x, result)
-
-
-def _into(name: str, out: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """`out=`: the result written into a tensor, or into a tuple of tensors, which is returned.
-
-    A tensor of another shape takes over the result's memory.
-    """
-    several = isinstance(out, (tuple, list))
-    targets = list(out) if several else [out]
-    for target in targets:
-        need_tensor(name, "out", target)
-        if _tracked(target, *args):
-            raise RuntimeError(
-                f"{name}: out: functions with out=... do not support automatic differentiation, "
-                "but one of the arguments requires grad"
-            )
-    result = function(*args, **kwargs)
-    values = list(result) if several or isinstance(result, tuple) else [result]
-    if len(values) != len(targets):
-        raise TypeError(f"{name}: out: expected {len(values)} tensors, got {len(targets)}")
-    for target, value in zip(targets, values):
-        _put_into(name, target, value)
-    return type(result)(*targets) if hasattr(result, "_fields") else out
-
-
-def _put_into(name: str, target: Tensor, value: Tensor) -> None:
-    if value.dtype.category > target.dtype.category:
-        raise RuntimeError(
-            f"{name}: out: result type {value.dtype} can't be cast to the desired output type "
-            f"{target.dtype}"
-        )
-    if target.device != value.device:
-        raise RuntimeError(f"{name}: out is on {target.device}, the result on {value.device}")
-    if target.array.shape == value.array.shape:
-        _copy_(target, value)
-    else:
-        target.data = value.to(target.dtype, copy=True)
-        tape.count_change(target)
-
-
-writer.into = _into
 
 
 def _before(x: Tensor, *others: Any) -> Tensor:
@@ -389,48 +356,14 @@ def fill_(input: Tensor, value: Any) -> Tensor:
     return _copy_(input, value)
 
 
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of this shape and dtype, every element `value`, a number or a 0-d tensor."""
+    return fill_(input.clone(), value)
+
+
 def zero_(input: Tensor) -> Tensor:
     """Make every element 0."""
     return fill_(input, 0)
-
-
-def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
-    """Fill with numbers from the normal distribution."""
-    like = creation.like(input)
-    values = random.normal(mean, std, input.shape, generator=generator, **like)
-    return copy_(input, values)
-
-
-def uniform_(
-    input: Tensor,
-    a: float = 0,
-    b: float = 1,
-    *,
-    generator: Any = None,
-    **ends: float,
-) -> Tensor:
-    """Fill with numbers drawn evenly from [a, b) (PyTorch's names `from` and `to` work too)."""
-    a, b = ends.pop("from", a), ends.pop("to", b)
-    if ends:
-        raise TypeError(f"uniform_: unexpected argument {next(iter(ends))!r}")
-    if a > b:
-        raise RuntimeError(f"uniform_: expected a <= b, got {a} and {b}")
-    values = random.rand(input.shape, generator=generator, **creation.like(input))
-    return copy_(input, values.mul_(b - a).add_(a))
-
-
-def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
-    """Fill with 1 (probability p, a number or a tensor that broadcasts) and 0."""
-    random.check_probabilities("bernoulli_: p", p)
-    dtype = input.dtype if input.dtype.is_floating_point else dtypes.float32
-    draws = random.rand(input.shape, generator=generator, dtype=dtype, device=input.device)
-    return copy_(input, (draws < p).to(input.dtype))
-
-
-def random_(input: Tensor, low: int, high: int, *, generator: Any = None) -> Tensor:
-    """Fill with integers drawn evenly from low to high - 1."""
-    values = random.randint(low, high, input.shape, generator=generator, device=input.device)
-    return copy_(input, values.to(input.dtype))
 
 
 # ---------------------------------------------------------------------- by position
@@ -503,7 +436,9 @@ def _rows(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor) -> int:
     need_tensor(name, "source", source)
     same_device(name, (x, index, source))
     expected = (*x.shape[:d], index.numel(), *x.shape[d + 1 :]) if x.ndim else ()
-    if tuple(source.shape) != expected and not (x.ndim <= 1 and source.numel() == index.numel() == 1):
+    if tuple(source.shape) != expected and not (
+        x.ndim <= 1 and source.numel() == index.numel() == 1
+    ):
         raise RuntimeError(f"{name}: source has shape {tuple(source.shape)}, expected {expected}")
     if source.dtype is not x.dtype:
         raise RuntimeError(f"{name}: source is {source.dtype}, expected {x.dtype}")

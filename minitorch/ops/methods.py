@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +16,17 @@ from minitorch.ops import (
     aliases,
     arrange,
     convert,
+    draws,
     elementwise,
     forms,
     functions,
     index,
     inplace,
     linalg,
+    order,
     positions,
     products,
+    queries,
     reduce,
     shape,
     statistics,
@@ -35,6 +39,7 @@ FUNCTIONS_ONLY = {
     *("atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "cartesian_prod"),
     *("column_stack", "combinations", "concat", "concatenate", "constant_pad_nd", "dstack"),
     *("row_stack", "tril_indices", "triu_indices", "trapz", "trapezoid", "vander", "cdist"),
+    *("is_tensor", "numel", "is_floating_point", "real", "result_type"),
     *("cumulative_trapezoid", "std_mean", "var_mean", "tensordot", "rsub", "nonzero_static"),
 }
 METHODS_ONLY: dict[Any, str] = {
@@ -45,9 +50,10 @@ METHODS_ONLY: dict[Any, str] = {
     random: "bernoulli multinomial",
     inplace: """add_ sub_ mul_ div_ pow_ floor_divide_ remainder_ bitwise_and_ bitwise_or_
         bitwise_xor_ bitwise_left_shift_ bitwise_right_shift_ maximum_ minimum_ clamp_
-        masked_fill_ addcmul_ addcdiv_ lerp_ copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_
+        masked_fill_ addcmul_ addcdiv_ lerp_ copy_ fill_ zero_
         index_add_ index_copy_ index_fill_ scatter_add_ scatter_""",
     positions: "put_ index_put_",
+    draws: "normal_ uniform_ bernoulli_ random_ cauchy_ exponential_ geometric_ log_normal_",
 }
 
 
@@ -129,7 +135,11 @@ TO_DTYPE = {
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "T": shape.reverse_dims,
+    "H": shape.t,
     "mT": shape.matrix_transpose,
+    "mH": shape.matrix_transpose,
+    "real": queries.real,
+    "itemsize": lambda x: x.element_size(),
 }
 
 
@@ -145,6 +155,18 @@ def _new(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return f
 
 
+def _late(name: str) -> Callable[..., Any]:
+    """A method whose module is imported when it is called first."""
+
+    def f(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        matrices = importlib.import_module("minitorch.matrices")
+        return getattr(matrices, name)(input, *args, **kwargs)
+
+    f.__name__ = name
+    f.__doc__ = f"`minitorch.{name}`."
+    return f
+
+
 def _caster(dtype: dtypes.dtype) -> Callable[[Tensor], Tensor]:
     def f(input: Tensor) -> Tensor:
         return convert.cast(input, dtype)
@@ -155,18 +177,20 @@ def _caster(dtype: dtypes.dtype) -> Callable[[Tensor], Tensor]:
 
 # Methods that take another tensor, or more, and do not look at it themselves; those of the themes
 # in GUARDED_THEMES, too, so that they know NumPy's names of arguments.
-GUARDED_THEMES = (functions, reduce, statistics, arrange, positions, products)
-GUARDED = """flip movedim isclose allclose equal view_as reshape_as expand_as type_as where gather index_select
-    masked_select take_along_dim searchsorted mm mv bmm dot outer addcmul addcdiv lerp addcmul_
+GUARDED_THEMES = (functions, reduce, order, statistics, arrange, positions, products)
+GUARDED = """flip movedim isclose allclose equal view_as reshape_as expand_as type_as where gather
+    index_select masked_select take_along_dim searchsorted mm mv bmm dot outer addcmul addcdiv lerp addcmul_
     addcdiv_ lerp_ copy_ masked_fill masked_fill_ index_add index_add_ index_copy_ index_fill_
     scatter scatter_ scatter_add scatter_add_ bincount multinomial normal_ uniform_ bernoulli_
     random_ triu tril diag diagonal repeat repeat_interleave roll topk round"""
 
 
 THEMES = (
-    *(elementwise, functions, convert, reduce, statistics, shape, arrange, index, positions),
-    *(linalg, products, inplace, aliases),
+    *(elementwise, functions, convert, reduce, order, statistics, shape, arrange, index, positions),
+    *(linalg, products, inplace, aliases, queries),
 )
+LATE = """cholesky cholesky_inverse cholesky_solve det inverse logdet matrix_exp matrix_power
+    pinverse qr slogdet svd triangular_solve"""
 
 
 def _install() -> None:
@@ -192,7 +216,9 @@ def _install() -> None:
         setattr(Tensor, name, _caster(dtype))
     for name, function in PROPERTIES.items():
         setattr(Tensor, name, property(function))
-    for name in ("zeros", "ones", "full", "empty", "tensor"):
+    for name in LATE.split():
+        setattr(Tensor, name, _late(name))
+    for name in ("zeros", "ones", "full", "empty", "empty_strided", "tensor"):
         setattr(Tensor, f"new_{name}", _new(getattr(creation, name)))
 
 

@@ -11,7 +11,7 @@ from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.operands import same_device
 from minitorch.ops import index as indexing
-from minitorch.ops import inplace, reduce, shape
+from minitorch.ops import inplace, order, reduce, shape
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.elementwise import where
 
@@ -135,12 +135,12 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         if bool(flat.any()):
             raise RuntimeError("masked_scatter: source has no elements for the mask")
         return input.clone()
-    order = (reduce.cumsum(flat, 0) - 1).clamp(min=0)
+    numbers = (reduce.cumsum(flat, 0) - 1).clamp(min=0)
     if flat.numel() and int(reduce.sum(flat)) > source.numel():
         raise RuntimeError(
             f"masked_scatter: source has {source.numel()} elements, the mask wants more"
         )
-    picked = source.reshape(-1)[order.clamp(max=source.numel() - 1)].reshape(mask.shape)
+    picked = source.reshape(-1)[numbers.clamp(max=source.numel() - 1)].reshape(mask.shape)
     return where(mask, picked, input)
 
 
@@ -167,7 +167,12 @@ def scatter_reduce(
     where others come. Equal extremes share the gradient.
     """
     if reduce not in _NEUTRAL:
-        raise RuntimeError(f"scatter_reduce: reduce: expected one of {list(_NEUTRAL)}, got {reduce!r}")
+        raise RuntimeError(
+            f"scatter_reduce: reduce: expected one of {list(_NEUTRAL)}, got {reduce!r}"
+        )
+    if input.dtype is dtypes.bool_:
+        given = (input.long(), dim, index, src.long(), reduce)
+        return scatter_reduce(*given, include_self=include_self).bool()
     d = indexing._check_gather("scatter_reduce", input, dim, index)
     part = inplace._source_of("scatter_reduce", input, d, index, src)
     if not index.numel():
@@ -218,8 +223,8 @@ def _extreme(smallest: bool) -> Callable[..., Tensor]:
 
 def _best(start: Tensor, d: int, index: Tensor, src: Tensor, smallest: bool) -> Tensor:
     """Sources written in the order of their values: the last one written is the best."""
-    order = reduce.argsort(src, d, descending=smallest)
-    ranked, targets = src.gather(d, order), index.gather(d, order)
+    ranks = order.argsort(src, d, descending=smallest)
+    ranked, targets = src.gather(d, ranks), index.gather(d, ranks)
     last = _last_of_equal(targets, d)
     where_to = targets.gather(d, last)
     written = inplace.scatter(start, d, where_to, ranked.gather(d, last))
@@ -280,5 +285,3 @@ def index_reduce(
     else:
         index = index.reshape((-1,) + (1,) * (input.ndim - 1 - d)).expand(source.shape)
     return scatter_reduce(input, d, index, source, reduce, include_self=include_self)
-
-

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.operands import is_number, result_dtype
 from minitorch.ops import linalg, reduce, shape
@@ -31,9 +30,8 @@ __all__ = [
 def _added(name: str, x: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     if x.dtype is not product.dtype:
         raise RuntimeError(f"{name}: input is {x.dtype}, expected {product.dtype} as the factors")
-    for argument, number in (("beta", beta), ("alpha", alpha)):
-        if isinstance(number, float) and not x.dtype.is_floating_point and x.dtype is not dtypes.bool_:
-            raise RuntimeError(f"{name}: {argument}: expected an integer for {x.dtype}, got {number}")
+    if not x.dtype.is_floating_point:
+        beta, alpha = int(beta), int(alpha)
     scaled = product if alpha == 1 else (product * alpha).to(product.dtype)
     if beta == 0:
         return scaled
@@ -101,9 +99,7 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
     return linalg.dot(input, other)
 
 
-def tensordot(
-    a: Tensor, b: Tensor, dims: int | Sequence[Any] = 2
-) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Any] = 2) -> Tensor:
     """Sums of products over dimensions of both: the last and first so many, or two lists."""
     if isinstance(dims, Tensor):
         dims = dims.tolist()
@@ -118,7 +114,11 @@ def tensordot(
     if len(first) != len(second):
         raise RuntimeError(f"tensordot: got {len(first)} and {len(second)} dimensions to sum over")
     for i, j in zip(first, second):
-        if a.shape[i] != b.shape[j]:
+        if a.shape[i] == 1 != b.shape[j]:
+            b = b.sum(j, keepdim=True).to(b.dtype)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = a.sum(i, keepdim=True).to(a.dtype)
+        elif a.shape[i] != b.shape[j]:
             raise RuntimeError(
                 f"tensordot: dimension {i} of {tuple(a.shape)} and {j} of {tuple(b.shape)} differ"
             )
@@ -150,9 +150,11 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     if input.ndim != other.ndim:
         raise RuntimeError(f"cross: expected equal dimensions, got {input.ndim} and {other.ndim}")
     d = one_dim("cross", input.ndim, dim)
+    if input.shape[d] != 3 or other.shape[d] != 3:
+        raise RuntimeError(
+            f"cross: dimension {d} has length {input.shape[d]} and {other.shape[d]}, expected 3"
+        )
     x, y = shape.broadcast_tensors(input, other)
-    if x.shape[d] != 3:
-        raise RuntimeError(f"cross: dimension {d} has length {x.shape[d]}, expected 3")
     return x.roll(-1, d) * y.roll(-2, d) - x.roll(-2, d) * y.roll(-1, d)
 
 

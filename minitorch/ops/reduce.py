@@ -11,11 +11,11 @@ from minitorch import autocasting
 from minitorch.core import dtypes
 from minitorch.core.families import TensorFunction, constant, general, linear
 from minitorch.core.tensor import Tensor
-from minitorch.operands import as_floating, is_number, same_device
-from minitorch.ops import elementwise
+from minitorch.operands import as_floating, is_number
+from minitorch.ops import decompositions, elementwise
 from minitorch.ops.arguments import Dims, all_dims, named_dims, one_dim
 from minitorch.ops.index import gathered
-from minitorch.ops.shape import cat, expanded, reshaped
+from minitorch.ops.shape import expanded, reshaped
 from minitorch.underived import several
 
 __all__ = [
@@ -25,8 +25,6 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
-    "argsort",
-    "bincount",
     "cumsum",
     "log_softmax",
     "logsumexp",
@@ -36,11 +34,8 @@ __all__ = [
     "norm",
     "prod",
     "softmax",
-    "sort",
     "std",
     "sum",
-    "topk",
-    "unique",
     "var",
 ]
 
@@ -50,14 +45,6 @@ class Reduced(NamedTuple):
 
     values: Tensor
     indices: Tensor
-
-
-class Unique(NamedTuple):
-    """The result of `unique` with inverse indices or counts."""
-
-    values: Tensor
-    inverse: Tensor
-    counts: Tensor
 
 
 # ---------------------------------------------------------------------- helpers
@@ -72,9 +59,9 @@ def _count(shape: tuple[int, ...], dim: tuple[int, ...]) -> int:
     return math.prod(shape[d] for d in dim)
 
 
-def _not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
+def _not_empty(name: str, x: Tensor, dims: tuple[int, ...], whole: bool = False) -> None:
     if 0 in [x.array.shape[d] for d in dims]:
-        raise IndexError(
+        raise (RuntimeError if whole else IndexError)(
             f"{name}: cannot reduce shape {tuple(x.shape)} over dimension(s) {dims} of length 0"
         )
 
@@ -245,7 +232,6 @@ _argmax = constant("argmax")
 _argmin = constant("argmin")
 _max_dim = several("max_dim")
 _min_dim = several("min_dim")
-_argsort = constant("argsort")
 
 
 # ---------------------------------------------------------------------- sums
@@ -357,9 +343,11 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """(sum |x|^p)^(1/p) over `dim`; p = inf, -inf, 0 as limits; for p = 2 the slope at 0 is 0."""
+    if p == "nuc":
+        return _nuclear(input, dim, keepdim)
     if isinstance(p, str):
         if p != "fro":
-            raise RuntimeError(f"norm: p: expected a number or 'fro', got {p!r}")
+            raise RuntimeError(f"norm: p: expected a number, 'fro' or 'nuc', got {p!r}")
         p = 2
     dims = all_dims("norm", input.ndim, dim)
     input = as_floating(input, "norm")
@@ -379,6 +367,18 @@ def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = Fa
     return (root.sqrt() if p == 2 else root ** (1 / p)).masked_fill(zero, 0)
 
 
+def _nuclear(x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
+    """The sum of the singular values of matrices, which are the dimensions `dim`, two of them."""
+    dims = all_dims("norm", x.ndim, dim)
+    if len(dims) != 2:
+        raise RuntimeError(f"norm: the nuclear norm is of two dimensions, got {dims}")
+    order = [d for d in range(x.ndim) if d not in dims]
+    matrices = x.permute([*order, *dims])
+    packed = decompositions.svd(matrices)
+    total = packed.narrow(-2, matrices.shape[-2], 1).sum((-2, -1))
+    return keep_dims(total, tuple(x.shape), dims, False) if keepdim else total
+
+
 def _powers(x: Tensor, p: float) -> Tensor:
     """x ** p for x >= 0, with the slope 0 at 0, where it is infinite for p < 1."""
     if p > 1:
@@ -391,14 +391,14 @@ def _powers(x: Tensor, p: float) -> Tensor:
 def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Largest element over `dim`; equal ones share the gradient."""
     dims = all_dims("amax", input.ndim, dim)
-    _not_empty("amax", input, dims)
+    _not_empty("amax", input, dims, whole=dim is None or dim == ())
     return _amax(input, dim=dims, keepdim=bool(keepdim))
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Smallest element over `dim`; equal ones share the gradient."""
     dims = all_dims("amin", input.ndim, dim)
-    _not_empty("amin", input, dims)
+    _not_empty("amin", input, dims, whole=dim is None or dim == ())
     return _amin(input, dim=dims, keepdim=bool(keepdim))
 
 
@@ -501,132 +501,3 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(e^x)) over `dim`, with no overflow."""
     x = as_floating(input, "logsumexp")
     return _logsumexp(x, dim=all_dims("logsumexp", x.ndim, dim), keepdim=bool(keepdim))
-
-
-# ---------------------------------------------------------------------- order
-def argsort(
-    input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
-) -> Tensor:
-    """Indices that sort along `dim`; the order is always stable, nan comes as the largest."""
-    return _argsort(input, dim=one_dim("argsort", input.ndim, dim), descending=descending)
-
-
-def sort(
-    input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
-) -> Reduced:
-    """(values, indices) in order along `dim`; see `argsort`."""
-    indices = _argsort(input, dim=one_dim("sort", input.ndim, dim), descending=descending)
-    return Reduced(input.gather(dim, indices), indices)
-
-
-def topk(
-    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> Reduced:
-    """(values, indices) of the k largest (or smallest) along `dim`, in order.
-
-    >>> values, indices = minitorch.tensor([3.0, 9.0, 5.0]).topk(2)
-    >>> values, indices
-    (tensor([9., 5.]), tensor([1, 2]))
-    """
-    d = one_dim("topk", input.ndim, dim)
-    length = input.array.shape[d] if input.ndim else 1
-    if not is_number(k) or not 0 <= k <= length:
-        raise RuntimeError(f"topk: k: expected 0 to {length} (length of dim {dim}), got {k}")
-    if largest and input.ndim and d == input.ndim - 1 and length >= builtins.max(4096, 64 * k):
-        indices = _topk_of_long_rows(input.detach(), builtins.max(k, 1))
-    else:
-        indices = argsort(input, d, largest)
-    if input.ndim:
-        indices = indices.narrow(d, 0, k).contiguous()
-    return Reduced(input.gather(d, indices), indices)
-
-
-def _topk_of_long_rows(x: Tensor, k: int) -> Tensor:
-    """Indices of the largest elements along the last dimension, k or more, as argsort has them.
-
-    The k pieces with the largest maxima hold them. With pieces of sqrt(n / k) elements about
-    2 sqrt(n k) are sorted instead of n.
-    """
-    *rows, length = x.shape
-    piece = math.isqrt(length // k)
-    count = length // piece
-    best = amax(x.narrow(-1, 0, count * piece).reshape(*rows, count, piece), -1)
-    chosen = argsort(best, -1, descending=True).narrow(-1, 0, k)
-    chosen = chosen.gather(-1, argsort(chosen, -1))  # equal elements stay in order
-    within = chosen.new_ones(piece).cumsum(0) - 1
-    positions = (chosen.unsqueeze(-1) * piece + within).reshape(*rows, k * piece)
-    rest = chosen.new_ones(length - count * piece).cumsum(0) + (count * piece - 1)
-    positions = cat([positions, rest.expand(*rows, len(rest))], -1)
-    return positions.gather(-1, argsort(x.gather(-1, positions), -1, descending=True))
-
-
-def unique(
-    input: Tensor,
-    sorted: bool = True,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    dim: int | None = None,
-) -> Any:
-    """The distinct elements in ascending order; with `dim`, the distinct slices along it.
-
-    On request also the index of each element (or slice) of the input among them, and the count of
-    each in the input (both int64).
-    """
-    x = input.detach()
-    rows = x.reshape(-1, 1) if dim is None else _as_rows(x, one_dim("unique", x.ndim, dim))
-    order = _lexicographic(rows)
-    ordered = rows[order]
-    first = ordered.new_ones(len(ordered), dtype=dtypes.bool_)
-    first[1:] = (ordered[1:] != ordered[:-1]).any(1)
-    if dim is None:
-        values = ordered[first].reshape(-1)
-    else:
-        values = x.index_select(dim, order[first])
-    if not (return_inverse or return_counts):
-        return values
-    group = cumsum(first, 0) - 1
-    inverse = group.new_zeros(group.shape).scatter_(0, order, group)
-    inverse = inverse.reshape(input.shape) if dim is None else inverse
-    counts = bincount(group, minlength=int(sum(first)))
-    result = Unique(values, inverse, counts)
-    if return_inverse and return_counts:
-        return tuple(result)
-    return (values, inverse) if return_inverse else (values, counts)
-
-
-def _as_rows(x: Tensor, dim: int) -> Tensor:
-    """The slices along a dimension as the rows of a matrix."""
-    if x.ndim == 0:
-        return x.reshape(1, 1)
-    order = [dim, *[d for d in range(x.ndim) if d != dim]]
-    return x.permute(order).reshape(x.shape[dim], _count(x.shape, tuple(order[1:])))
-
-
-def _lexicographic(rows: Tensor) -> Tensor:
-    """The order of a matrix' rows, by the first column, then by the second, and so on."""
-    order = argsort(rows[:, -1]) if rows.shape[1] else rows.new_zeros(0, dtype=dtypes.int64)
-    for column in range(rows.shape[1] - 2, -1, -1):
-        order = order[argsort(rows[:, column][order])]
-    return order
-
-
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """The count (or total weight) of each of 0, 1, ... in a 1-D integer tensor."""
-    if input.ndim != 1 or input.dtype.is_floating_point:
-        raise RuntimeError(
-            f"bincount: expected a 1-D tensor of non-negative integers, got {input.dtype}, "
-            f"shape {tuple(input.shape)}"
-        )
-    if input.numel() and int(input.min()) < 0:
-        raise RuntimeError(f"bincount: expected non-negative integers, got {int(input.min())}")
-    n = builtins.max(minlength, int(input.max()) + 1 if input.numel() else 0)
-    if weights is None:
-        weights = input.new_ones(input.shape, dtype=dtypes.int64)
-    elif tuple(weights.shape) != tuple(input.shape):
-        raise RuntimeError(
-            f"bincount: weights has shape {tuple(weights.shape)}, expected {tuple(input.shape)}"
-        )
-    elif weights.dtype is not dtypes.float32:
-        weights = weights.double()
-    same_device("bincount", (input, weights))
-    return weights.new_zeros(n).scatter_add_(0, input.long(), weights)

@@ -434,8 +434,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     >>> minitorch.cat([minitorch.zeros(2), minitorch.ones(1)])
     tensor([0., 0., 1.])
     """
-    if hasattr(tensors, "array") or len(tensors) == 0:
-        raise RuntimeError("cat: tensors: expected a non-empty list of tensors")
+    if hasattr(tensors, "array"):
+        raise TypeError("cat: tensors: expected a list of tensors, got a tensor")
+    if len(tensors) == 0:
+        raise ValueError("cat: tensors: expected a non-empty list of tensors")
     for i, x in enumerate(tensors):
         need_tensor("cat", f"tensors[{i}]", x)
     same_device("cat", tensors)
@@ -479,6 +481,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors joined side by side: along dimension 1, of vectors along 0."""
     parts = [reshape(x, (1,)) if x.ndim == 0 else x for x in tensors]
+    if not parts:
+        raise RuntimeError("hstack: tensors: expected a non-empty list of tensors")
     return cat(parts, 0 if parts[0].ndim == 1 else 1)
 
 
@@ -489,8 +493,15 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 
 def narrow(input: Tensor, dim: int, start: int, length: int | None) -> Tensor:
     """A view of `length` (None: all the rest) positions along `dim` from `start` on."""
+    if input.ndim == 0:
+        raise RuntimeError("narrow: a 0-d tensor cannot be narrowed")
     d = one_dim("narrow", input.ndim, dim)
     n = input.array.shape[d]
+    if isinstance(start, Tensor) and (start.ndim or start.dtype.category != dtypes.INT):
+        raise RuntimeError("narrow: start: expected an integer or a 0-d tensor of integers")
+    start = whole_number("narrow", "start", start)
+    if not -n <= start <= n:
+        raise IndexError(f"narrow: start: expected to be in range of [{-n}, {n}], got {start}")
     start = start + n if start < 0 else start
     length = n - start if length is None else length
     if not 0 <= start <= start + length <= n:

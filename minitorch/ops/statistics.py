@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from minitorch import creation
 from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.operands import as_floating, is_number
-from minitorch.ops import elementwise, functions, reduce, shape
-from minitorch.ops.arguments import Dims, all_dims, named_dims, need_tensor, one_dim, whole_number
+from minitorch.ops import functions, order, reduce, shape
+from minitorch.ops.arguments import Dims, one_dim, whole_number
 from minitorch.ops.elementwise import where
 from minitorch.ops.reduce import Reduced
 
@@ -131,7 +131,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 # ---------------------------------------------------------------------- order
 def msort(input: Tensor) -> Tensor:
     """The values in order along the first dimension."""
-    return reduce.sort(input, 0).values
+    return order.sort(input, 0).values
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Reduced:
@@ -140,24 +140,24 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Red
     length = input.shape[d] if input.ndim else 1
     if not 1 <= k <= length:
         raise _beyond("kthvalue", input, f"k: expected 1 to {length} (length of dim {d}), got {k}")
-    return _at_rank(input, reduce.argsort(input, d), k - 1, d, keepdim)
+    return _at_rank(input, order.argsort(input, d), k - 1, d, keepdim)
 
 
 def _beyond(name: str, x: Tensor, message: str) -> Exception:
     return (RuntimeError if x.numel() or "k:" in message else IndexError)(f"{name}: {message}")
 
 
-def _at_rank(x: Tensor, order: Tensor, rank: Any, d: int, keepdim: bool) -> Reduced:
+def _at_rank(x: Tensor, ranks: Tensor, rank: Any, d: int, keepdim: bool) -> Reduced:
     """What stands at a position of the order (a number, or a tensor with the dimension 1)."""
     if x.ndim == 0:
-        return Reduced(x.clone(), order)
-    index = order.narrow(d, rank, 1) if is_number(rank) else order.gather(d, rank)
+        return Reduced(x.clone(), ranks)
+    index = ranks.narrow(d, rank, 1) if is_number(rank) else ranks.gather(d, rank)
     values = x.gather(d, index)
     return Reduced(values, index) if keepdim else Reduced(values.squeeze(d), index.squeeze(d))
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle element (of an even number the lower), nan where one is; with `dim` and indices."""
+    """The middle element (of an even number the lower), nan where one is; with `dim`, indices too."""
     return _median("median", input, dim, keepdim, False)
 
 
@@ -174,14 +174,14 @@ def _median(name: str, x: Tensor, dim: int | None, keepdim: bool, skip: bool) ->
     d = one_dim(name, x.ndim, dim)
     if x.ndim and not x.shape[d]:
         raise IndexError(f"{name}: expected elements in dimension {d}, which has length 0")
-    order = reduce.argsort(x, d)
+    ranks = order.argsort(x, d)
     length = x.shape[d] if x.ndim else 1
     if not x.dtype.is_floating_point:
-        return _at_rank(x, order, (length - 1) // 2, d, keepdim)
+        return _at_rank(x, ranks, (length - 1) // 2, d, keepdim)
     numbers = reduce.sum(x == x, d, keepdim=True)
     middle = (numbers - 1).clamp(min=0) // 2
     rank = middle if skip else where(numbers == length, middle, numbers)
-    return _at_rank(x, order, rank, d, keepdim)
+    return _at_rank(x, ranks, rank, d, keepdim)
 
 
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Reduced:
@@ -192,14 +192,25 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Reduced:
     n = input.shape[d]
     if not n:
         raise IndexError(f"mode: expected elements in dimension {d}, which has length 0")
-    order = reduce.argsort(input, d)
-    ordered = input.detach().gather(d, order)
+    ranks = order.argsort(input, d)
+    ordered = input.detach().gather(d, ranks)
     positions = creation.arange(n, device=input.device).reshape((-1,) + (1,) * (input.ndim - 1 - d))
     fresh = ordered.narrow(d, 1, n - 1) != ordered.narrow(d, 0, n - 1)
     starts = where(fresh, positions.narrow(0, 1, n - 1).expand(fresh.shape), 0)
-    starts = cummax(shape.cat([positions.narrow(0, 0, 1).expand(starts.narrow(d, 0, 1).shape if n > 1 else _one(input, d)), starts], d), d).values
+    starts = cummax(
+        shape.cat(
+            [
+                positions.narrow(0, 0, 1).expand(
+                    starts.narrow(d, 0, 1).shape if n > 1 else _one(input, d)
+                ),
+                starts,
+            ],
+            d,
+        ),
+        d,
+    ).values
     last = reduce.argmax(positions - starts, d, keepdim=True)
-    return _at_rank(input, order, last, d, keepdim)
+    return _at_rank(input, ranks, last, d, keepdim)
 
 
 def _one(x: Tensor, d: int) -> tuple[int, ...]:
@@ -251,7 +262,9 @@ def _quantile(
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"{name}: expected a floating-point dtype, got {x.dtype}")
     if between not in _BETWEEN:
-        raise RuntimeError(f"{name}: interpolation: expected one of {list(_BETWEEN)}, got {between!r}")
+        raise RuntimeError(
+            f"{name}: interpolation: expected one of {list(_BETWEEN)}, got {between!r}"
+        )
     shares = q if isinstance(q, Tensor) else x.new_full((), q, dtype=x.dtype)
     if shares.ndim > 1:
         raise RuntimeError(f"{name}: q: expected a number or 1 dimension, got {shares.ndim}")
@@ -263,8 +276,11 @@ def _quantile(
         rows, kept = x.reshape(-1), (1,) * x.ndim
     else:
         d = one_dim(name, x.ndim, dim)
-        rows, kept = shape.movedim(x, d, -1) if x.ndim else x.reshape(1), _one(x, d) if x.ndim else ()
-    ordered = reduce.sort(rows, -1).values
+        rows, kept = (
+            shape.movedim(x, d, -1) if x.ndim else x.reshape(1),
+            _one(x, d) if x.ndim else (),
+        )
+    ordered = order.sort(rows, -1).values
     numbers = reduce.sum(rows == rows, -1, keepdim=True)
     last = (numbers if skip else rows.shape[-1]) - 1
     rank = shares.reshape(-1) * last  # (..., number of shares)
@@ -370,10 +386,10 @@ def diff(
     n = whole_number("diff", "n", n)
     if n < 0:
         raise RuntimeError(f"diff: n: expected a number >= 0, got {n}")
+    if n == 0:
+        return input.clone()
     parts = [x for x in (prepend, input, append) if x is not None]
     x = shape.cat(parts, d) if len(parts) > 1 else input
-    if n == 0:
-        return x.clone()
     for _ in range(builtins.min(n, x.shape[d])):
         length = builtins.max(x.shape[d] - 1, 0)
         left, right = shape.narrow(x, d, 0, length), shape.narrow(x, d, x.shape[d] - length, length)
@@ -381,7 +397,9 @@ def diff(
     return x
 
 
-def _trapezoids(name: str, y: Tensor, x: Tensor | None, dx: float | None, dim: int) -> tuple[Tensor, int]:
+def _trapezoids(
+    name: str, y: Tensor, x: Tensor | None, dx: float | None, dim: int
+) -> tuple[Tensor, int]:
     d = one_dim(name, y.ndim, dim)
     if x is not None and dx is not None:
         raise TypeError(f"{name}: give x or dx, not both")
@@ -397,7 +415,9 @@ def _trapezoids(name: str, y: Tensor, x: Tensor | None, dx: float | None, dim: i
     return between * width, d
 
 
-def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1) -> Tensor:
+def trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
+) -> Tensor:
     """The integral along `dim` by the trapezoidal rule, over points x or steps dx (1)."""
     areas, d = _trapezoids("trapezoid", y, x, dx, dim)
     return reduce.sum(areas, d - y.ndim)
@@ -430,7 +450,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise RuntimeError(f"histc: max: expected a number above min, got {high} and {low}")
     x = x[(x >= low) & (x <= high)]
     numbers = ((x - low) / (high - low) * bins).floor().clamp(max=bins - 1).long()
-    return reduce.bincount(numbers, minlength=bins).to(input.dtype)
+    return order.bincount(numbers, minlength=bins).to(input.dtype)
 
 
 def cov(
@@ -464,7 +484,7 @@ def cov(
         weighted = centred * weight
     freedom = total - correction * (1 if aweights is None else squares)
     result = weighted.matmul(centred.mT) / freedom.clamp(min=0)
-    return result.squeeze() if input.ndim < 2 else result
+    return result.squeeze()
 
 
 def _check_weights(name: str, weights: Tensor, x: Tensor) -> None:
@@ -501,12 +521,22 @@ def unique_consecutive(
     On request also the index of each element among them, and how often each came in a row.
     """
     x = input.detach()
-    rows = x.reshape(-1, 1) if dim is None else shape.movedim(x, dim, 0).flatten(1) if x.ndim > 1 else x.reshape(-1, 1)
+    rows = (
+        x.reshape(-1, 1)
+        if dim is None
+        else shape.movedim(x, dim, 0).flatten(1)
+        if x.ndim > 1
+        else x.reshape(-1, 1)
+    )
     first = rows.new_ones(len(rows), dtype=dtypes.bool_)
     first[1:] = (rows[1:] != rows[:-1]).any(1)
-    values = x.reshape(-1)[first] if dim is None else shape.movedim(shape.movedim(x, dim, 0)[first], 0, dim)
+    values = (
+        x.reshape(-1)[first]
+        if dim is None
+        else shape.movedim(shape.movedim(x, dim, 0)[first], 0, dim)
+    )
     group = reduce.cumsum(first, 0) - 1
-    counts = reduce.bincount(group, minlength=int(first.sum()))
+    counts = order.bincount(group, minlength=int(first.sum()))
     inverse = group.reshape(input.shape) if dim is None else group
     result = (values, *[inverse] * return_inverse, *[counts] * return_counts)
     return result if len(result) > 1 else values
