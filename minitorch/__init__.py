@@ -31,12 +31,14 @@ from minitorch.amp import autocast, get_autocast_dtype, is_autocast_enabled
 from minitorch.backend import Device as device
 from minitorch.backend import determinism as _determinism
 from minitorch.backend import get_default_device, set_default_device
+from minitorch.backend import limits as _limits
 from minitorch.backend import precision as _precision
 from minitorch.backend.cpu import blas as _blas
 from minitorch.backend.cpu import settings as _settings
 from minitorch.backend.cpu.blas import *
 from minitorch.backend.cpu.settings import *
 from minitorch.backend.determinism import *
+from minitorch.backend.limits import *
 from minitorch.backend.precision import *
 from minitorch.boundary import guard as _guard
 from minitorch.compiler import compile
@@ -51,6 +53,7 @@ from minitorch.core.tensor import *
 from minitorch.creation import *
 from minitorch.formats import *
 from minitorch.ops import *
+from minitorch.ops import methods as _methods
 from minitorch.printing import *
 from minitorch.random import *
 from minitorch.serialization import *
@@ -76,6 +79,7 @@ __all__ = [
     "utils",
     *_blas.__all__,
     *_determinism.__all__,
+    *_limits.__all__,
     *_precision.__all__,
     *_settings.__all__,
     *_dtypes.__all__,
@@ -114,6 +118,8 @@ def __getattr__(name: str) -> typing.Any:
         return _dtypes.ALIASES[name]
     if name in _LATE:
         return importlib.import_module(f"minitorch.{name}")
+    if name in _methods.LATE.split() or name == "chain_matmul":
+        return getattr(importlib.import_module("minitorch.matrices"), name)
     raise AttributeError(f"module 'minitorch' has no attribute {name!r}")
 
 

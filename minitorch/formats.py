@@ -7,15 +7,8 @@ have no effect; these are the values that they take.
 
 from __future__ import annotations
 
-__all__ = [
-    "channels_last",
-    "channels_last_3d",
-    "contiguous_format",
-    "layout",
-    "memory_format",
-    "preserve_format",
-    "strided",
-]
+__all__ = ["channels_last", "channels_last_3d", "contiguous_format", "layout", "memory_format"]
+__all__ += ["preserve_format", "strided"]
 
 
 class _Name:

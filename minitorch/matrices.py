@@ -11,22 +11,9 @@ from minitorch.core.tensor import Tensor
 from minitorch.ops.arrange import broadcast_shapes
 from minitorch.ops.elementwise import where
 
-__all__ = [
-    "chain_matmul",
-    "cholesky",
-    "cholesky_inverse",
-    "cholesky_solve",
-    "det",
-    "inverse",
-    "logdet",
-    "matrix_exp",
-    "matrix_power",
-    "pinverse",
-    "qr",
-    "slogdet",
-    "svd",
-    "triangular_solve",
-]
+__all__ = ["chain_matmul", "cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse"]
+__all__ += ["logdet", "matrix_exp", "matrix_power", "pinverse", "qr", "slogdet", "svd"]
+__all__ += ["triangular_solve"]
 
 det = linalg.det
 inverse = linalg.inv

@@ -256,7 +256,8 @@ def normal(
     Either may be a tensor, with one for each element; then there is no size.
     """
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
-        return _normal_of_each(mean, std, generator)
+        each: Tensor = _normal_of_each(mean, std, generator)
+        return each
     if size is None:
         raise TypeError("normal: size: expected lengths, where neither mean nor std is a tensor")
     if std < 0:
@@ -264,11 +265,12 @@ def normal(
     return randn(size, generator=generator, dtype=dtype, device=device).mul_(std).add_(mean)
 
 
-def _normal_of_each(mean: Any, std: Any, generator: Generator | None) -> Tensor:
+def _normal_of_each(mean: Any, std: Any, generator: Generator | None) -> Any:
     if bool((std < 0).any()) if isinstance(std, Tensor) else std < 0:
         raise RuntimeError("normal: std: expected all elements to be >= 0")
     like_both = (mean + std).detach()
-    return randn(like_both.shape, generator=generator, **like(like_both)) * std + mean
+    drawn = randn(like_both.shape, generator=generator, **like(like_both))
+    return drawn * std + mean
 
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:

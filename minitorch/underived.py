@@ -47,7 +47,7 @@ def comparison(name: str) -> TensorFunction:
 
     def f(input: Any, other: Any, *, out: Any = None) -> Tensor:
         if out is not None:
-            return writer.into(name, out, f, input, other)
+            return writer.into(name, out, f, input, other)  # type: ignore[no-any-return]
         x, y, _ = promote(name, input, other)
         return apply(x, y)
 

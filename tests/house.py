@@ -33,7 +33,9 @@ LONG_FILES = {
 CHOICES = {
     "autocasting.py": "the functions that autocast gives float32",
     "backend/cuda/elementwise.py": "the functions that have a kernel in functions.cu",
-    "ops/inplace.py": "the functions that have a form that changes its argument",
+    "operands.py": "the functions whose first argument is no number",
+    "ops/forms.py": "the functions that have a form that changes its argument",
+    "ops/methods.py": "the functions that are methods, and the themes that they come from",
 }
 _NO_CODE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),

@@ -36,6 +36,7 @@ from minitorch.core.dtypes import Array, Size
 from minitorch.core.dtypes import dtype as Dtype
 from minitorch.core.sparse import RowGrad
 from minitorch.ops.reduce import Reduced
+from minitorch.ops.statistics import Extremes
 from minitorch.random import Generator
 
 __all__ = ["Tensor"]
@@ -77,6 +78,7 @@ ATTRIBUTES = {
 ANY = {
     **dict.fromkeys(("other", "exponent", "value", "values", "src"), "_Operand"),
     **dict.fromkeys(("min", "max"), "_Operand | None"),
+    **dict.fromkeys(("histc.min", "histc.max"), "_float"),
     **dict.fromkeys(("dim", "dims"), "_Dims"),
     **dict.fromkeys(("shifts", "split_size_or_sections"), "_int | Sequence[_int]"),
     "to.args": "Tensor | Dtype | Device | type | str | _bool",
@@ -108,9 +110,9 @@ OVERLOADS = {
     ],
     "unique": [
         "(self, sorted: _bool = True, return_inverse: Literal[False] = False, "
-        "return_counts: Literal[False] = False) -> Tensor",
+        "return_counts: Literal[False] = False, dim: _int | None = None) -> Tensor",
         "(self, sorted: _bool = True, return_inverse: _bool = False, "
-        "return_counts: _bool = False) -> Any",
+        "return_counts: _bool = False, dim: _int | None = None) -> Any",
     ],
     "max": EXTREME,
     "min": EXTREME,
@@ -139,6 +141,7 @@ def parameters_of(method: str, function: Any) -> list[str]:
         found = list(given.values())
     else:
         found = list(inspect.signature(function).parameters.values())[1:]
+        found = [p for p in found if p.name != "out"]  # which functions alone take
     texts: list[str] = []
     starred = False
     for p in found:
@@ -159,7 +162,7 @@ def quoted(default: Any) -> str:
 
 def operator(name: str, function: Any) -> tuple[list[str], str]:
     """Parameters and result of an operator, whose arguments come by position."""
-    count = len(inspect.signature(function).parameters) - 1
+    count = len(inspect.signature(function).parameters.keys() - {"out"}) - 1
     other = "_Operand"
     if re.match(r"__r(?!shift)\w+__", name):
         other = "_int" if name in BITWISE else "_float"

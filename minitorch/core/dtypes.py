@@ -18,14 +18,11 @@ from minitorch.recording import edited
 __all__ = [
     "Size",
     "bfloat16",
-    "can_cast",
     "dtype",
-    "finfo",
     "float16",
     "float32",
     "float64",
     "get_default_dtype",
-    "iinfo",
     "int8",
     "int16",
     "int32",
@@ -170,50 +167,6 @@ def promote_all(dimensioned: list[dtype], zero_dim: list[dtype], numbers: list[d
     if result is None:
         raise TypeError("result_type: expected at least one operand")
     return result
-
-
-def can_cast(from_: dtype, to: dtype) -> bool:
-    """Whether a result of one dtype may be written into another: not from floats to integers."""
-    return as_dtype(from_).category <= as_dtype(to).category
-
-
-class _Limits:
-    """What is common to `finfo` and `iinfo`: min, max, bits, dtype (a name)."""
-
-    def __init__(self, type: dtype | None = None) -> None:
-        d = _default if type is None else as_dtype(type)
-        self._describe(d)
-        self.bits = 8 * d.itemsize
-        self.dtype = d.name
-
-    def _describe(self, d: dtype) -> None:
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{k}={v}" for k, v in vars(self).items())
-        return f"{self.__class__.__name__}({fields})"
-
-
-class finfo(_Limits):
-    """Limits of a floating-point dtype: min, max, eps, tiny, smallest_normal, resolution."""
-
-    def _describe(self, d: dtype) -> None:
-        if not d.is_floating_point:
-            raise TypeError(f"finfo: type: expected a floating-point dtype, got {d}; use iinfo")
-        found = ml_dtypes.finfo(d.array_dtype)
-        self.min, self.max, self.eps = (float(v) for v in (found.min, found.max, found.eps))
-        self.tiny = self.smallest_normal = float(found.tiny)
-        self.resolution = float(found.resolution)
-
-
-class iinfo(_Limits):
-    """Limits of an integer dtype: min and max."""
-
-    def _describe(self, d: dtype) -> None:
-        if d.category != INT:
-            raise TypeError(f"iinfo: type: expected an integer dtype, got {d}; use finfo")
-        found = np.iinfo(d.array_dtype)
-        self.min, self.max = int(found.min), int(found.max)
 
 
 class Size(tuple[int, ...]):

@@ -132,7 +132,7 @@ def _unary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFuncti
 
     def f(input: Tensor, *, out: Any = None) -> Tensor:
         if out is not None:
-            return writer.into(op.name, out, f, input)
+            return writer.into(op.name, out, f, input)  # type: ignore[no-any-return]
         if not isinstance(input, Tensor):
             raise TypeError(f"{op.name}: expected a tensor, got {kind(input)}")
         a = input.array
@@ -166,7 +166,7 @@ def _binary(op: Op, reads: list[tuple[str, ...]], floating: bool) -> TensorFunct
 
     def f(input: Any, other: Any, *, out: Any = None) -> Tensor:
         if out is not None:
-            return writer.into(op.name, out, f, input, other)
+            return writer.into(op.name, out, f, input, other)  # type: ignore[no-any-return]
         number = None
         if isinstance(input, Tensor) and isinstance(other, Tensor):
             a = input.array

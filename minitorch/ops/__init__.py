@@ -17,6 +17,7 @@ from minitorch.ops import (
     index,
     inplace,
     linalg,
+    order,
     positions,
     products,
     queries,

@@ -10,41 +10,11 @@ from minitorch.ops import (
     statistics,
 )
 
-__all__ = [
-    "absolute",
-    "adjoint",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
-    "clip",
-    "concat",
-    "concatenate",
-    "divide",
-    "expand_as",
-    "fix",
-    "greater",
-    "greater_equal",
-    "less",
-    "less_equal",
-    "moveaxis",
-    "multiply",
-    "negative",
-    "not_equal",
-    "permute_dims",
-    "row_stack",
-    "subtract",
-    "swapaxes",
-    "swapdims",
-    "trapz",
-    "true_divide",
-    "unsafe_chunk",
-    "unsafe_split",
-    "unsafe_split_with_sizes",
-]
+__all__ = ["absolute", "adjoint", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2"]
+__all__ += ["arctanh", "clip", "concat", "concatenate", "divide", "expand_as", "fix", "greater"]
+__all__ += ["greater_equal", "less", "less_equal", "moveaxis", "multiply", "negative", "not_equal"]
+__all__ += ["permute_dims", "row_stack", "subtract", "swapaxes", "swapdims", "trapz", "true_divide"]
+__all__ += ["unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes"]
 
 absolute = elementwise.abs
 adjoint = shape.matrix_transpose

@@ -26,54 +26,14 @@ from minitorch.ops.arguments import (
 from minitorch.ops.convert import clone
 from minitorch.ops.inplace import copy_
 
-__all__ = [
-    "alias_copy",
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
-    "block_diag",
-    "broadcast_shapes",
-    "cartesian_prod",
-    "column_stack",
-    "combinations",
-    "constant_pad_nd",
-    "diag_embed",
-    "diagflat",
-    "diagonal_copy",
-    "diagonal_scatter",
-    "dsplit",
-    "dstack",
-    "expand_copy",
-    "fliplr",
-    "flipud",
-    "hsplit",
-    "narrow_copy",
-    "permute_copy",
-    "ravel",
-    "rot90",
-    "select",
-    "select_copy",
-    "select_scatter",
-    "slice_scatter",
-    "split_with_sizes",
-    "split_with_sizes_copy",
-    "squeeze_copy",
-    "sum_to_size",
-    "t_copy",
-    "tensor_split",
-    "tile",
-    "transpose_copy",
-    "tril_indices",
-    "triu_indices",
-    "unbind_copy",
-    "unfold",
-    "unfold_copy",
-    "unravel_index",
-    "unsqueeze_copy",
-    "vander",
-    "view_copy",
-    "vsplit",
-]
+__all__ = ["alias_copy", "atleast_1d", "atleast_2d", "atleast_3d", "block_diag"]
+__all__ += ["broadcast_shapes", "cartesian_prod", "column_stack", "combinations", "constant_pad_nd"]
+__all__ += ["diag_embed", "diagflat", "diagonal_copy", "diagonal_scatter", "dsplit", "dstack"]
+__all__ += ["expand_copy", "fliplr", "flipud", "hsplit", "narrow_copy", "permute_copy", "ravel"]
+__all__ += ["rot90", "select", "select_copy", "select_scatter", "slice_scatter", "split_with_sizes"]
+__all__ += ["split_with_sizes_copy", "squeeze_copy", "sum_to_size", "t_copy", "tensor_split"]
+__all__ += ["tile", "transpose_copy", "tril_indices", "triu_indices", "unbind_copy", "unfold"]
+__all__ += ["unfold_copy", "unravel_index", "unsqueeze_copy", "vander", "view_copy", "vsplit"]
 
 
 # ---------------------------------------------------------------------- parts
@@ -262,6 +222,8 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors of three dimensions, see `atleast_3d`, joined along the third."""
+    if not tensors:
+        raise RuntimeError("dstack: tensors: expected a non-empty list of tensors")
     return shape.cat([atleast_3d(x) for x in tensors], 2)
 
 

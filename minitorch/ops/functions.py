@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from minitorch.backend.limits import finfo
 from minitorch.core import dtypes
+from minitorch.core.families import TensorFunction
 from minitorch.core.families import elementwise as _elementwise
 from minitorch.core.tensor import Tensor
 from minitorch.operands import as_floating, is_number, result_dtype
@@ -14,55 +16,12 @@ from minitorch.ops.arguments import need_tensor, whole_number
 from minitorch.ops.elementwise import where
 from minitorch.ops.shape import broadcast_tensors, stack
 
-__all__ = [
-    "acos",
-    "acosh",
-    "asin",
-    "asinh",
-    "atan",
-    "atan2",
-    "atanh",
-    "copysign",
-    "cosh",
-    "deg2rad",
-    "digamma",
-    "erfc",
-    "erfinv",
-    "exp2",
-    "float_power",
-    "fmax",
-    "fmin",
-    "fmod",
-    "frac",
-    "frexp",
-    "gcd",
-    "heaviside",
-    "hypot",
-    "i0",
-    "isneginf",
-    "isposinf",
-    "isreal",
-    "lcm",
-    "ldexp",
-    "lgamma",
-    "log2",
-    "log10",
-    "logaddexp",
-    "logaddexp2",
-    "logit",
-    "mvlgamma",
-    "nan_to_num",
-    "nextafter",
-    "polygamma",
-    "positive",
-    "rad2deg",
-    "rsub",
-    "sgn",
-    "signbit",
-    "sinc",
-    "sinh",
-    "xlogy",
-]
+__all__ = ["acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "copysign", "cosh"]
+__all__ += ["deg2rad", "digamma", "erfc", "erfinv", "exp2", "float_power", "fmax", "fmin", "fmod"]
+__all__ += ["frac", "frexp", "gcd", "heaviside", "hypot", "i0", "isneginf", "isposinf", "isreal"]
+__all__ += ["lcm", "ldexp", "lgamma", "log2", "log10", "logaddexp", "logaddexp2", "logit"]
+__all__ += ["mvlgamma", "nan_to_num", "nextafter", "polygamma", "positive", "rad2deg", "rsub"]
+__all__ += ["sgn", "signbit", "sinc", "sinh", "xlogy"]
 
 
 # ---------------------------------------------------------------------- the table
@@ -78,8 +37,8 @@ def _flat(x: Tensor) -> Tensor:
 asin = _elementwise("asin", lambda x: (1 - x * x).rsqrt(), floating=True)
 acos = _elementwise("acos", lambda x: -(1 - x * x).rsqrt(), floating=True)
 atan = _elementwise("atan", lambda x: (x * x + 1).reciprocal(), floating=True)
-sinh = _elementwise("sinh", lambda x: cosh(x), floating=True)
-cosh = _elementwise("cosh", lambda x: sinh(x), floating=True)
+sinh: TensorFunction = _elementwise("sinh", lambda x: cosh(x), floating=True)
+cosh: TensorFunction = _elementwise("cosh", lambda x: sinh(x), floating=True)
 asinh = _elementwise("asinh", lambda x: (x * x + 1).rsqrt(), floating=True)
 acosh = _elementwise("acosh", lambda x: (x - 1).rsqrt() * (x + 1).rsqrt(), floating=True)
 atanh = _elementwise("atanh", lambda x: (1 - x * x).reciprocal(), floating=True)
@@ -88,9 +47,9 @@ log10 = _elementwise("log10", lambda x: 1 / (x * math.log(10)), floating=True)
 erfc = _elementwise("erfc", lambda x: (-x * x).exp() * (-2 / math.sqrt(math.pi)), floating=True)
 erfinv = _elementwise("erfinv", lambda z: (z * z).exp() * (math.sqrt(math.pi) / 2), floating=True)
 lgamma = _elementwise("lgamma", lambda x: digamma(x), floating=True)
-digamma = _elementwise("digamma", lambda x: zeta(2.0, x), floating=True)
+digamma: TensorFunction = _elementwise("digamma", lambda x: zeta(2.0, x), floating=True)
 i0 = _elementwise("i0", lambda x: i1(x), floating=True)
-i1 = _elementwise("i1", _i1_slope, floating=True)
+i1: TensorFunction = _elementwise("i1", _i1_slope, floating=True)
 
 atan2 = _elementwise(
     "atan2",
@@ -107,7 +66,7 @@ copysign_ = _elementwise(
     floating=True,
 )
 nextafter = _elementwise("nextafter", "1", lambda g: _flat(g))
-zeta = _elementwise(  # by its first argument it has no derivative here
+zeta: TensorFunction = _elementwise(  # by its first argument it has no derivative here
     "zeta", lambda g: g * math.nan, lambda x, y: -x * zeta(x + 1, y), floating=True
 )
 
@@ -225,7 +184,7 @@ def nan_to_num(
     """nan as a number (0), infinities as others (the dtype's largest and smallest ones)."""
     if not input.dtype.is_floating_point:
         return input.clone()
-    largest = dtypes.finfo(input.dtype).max
+    largest = finfo(input.dtype).max
     result = where(elementwise.isnan(input), 0.0 if nan is None else nan, input)
     result = where(input == math.inf, largest if posinf is None else posinf, result)
     return where(input == -math.inf, -largest if neginf is None else neginf, result)
@@ -246,19 +205,20 @@ def isreal(input: Tensor) -> Tensor:
     return need_tensor("isreal", "input", input).new_ones(input.shape, dtype=dtypes.bool_)
 
 
-def polygamma(n: int, input: Tensor) -> Tensor:
+def polygamma(n: Any, input: Any) -> Tensor:
     """The n-th derivative of `digamma`."""
     if isinstance(n, Tensor):  # the method has the tensor in front
-        n, input = input, n  # type: ignore[assignment]
+        n, input = input, n
     n = whole_number("polygamma", "n", n)
     if n < 0:
         raise RuntimeError(f"polygamma: n: expected a number >= 0, got {n}")
     if n == 0:
         return digamma(input)
-    return zeta(float(n + 1), input) * ((-1) ** (n + 1) * math.factorial(n))
+    factor: float = (-1) ** (n + 1) * math.factorial(n)
+    return zeta(float(n + 1), input) * factor
 
 
-def mvlgamma(input: Tensor, p: int) -> Tensor:
+def mvlgamma(input: Tensor, p: int) -> Any:
     """The logarithm of the multivariate gamma function of dimension p."""
     if p < 1:
         raise RuntimeError(f"mvlgamma: p: expected a number >= 1, got {p}")
@@ -286,7 +246,8 @@ def fmod(input: Tensor, other: Any) -> Tensor:
     need_tensor("fmod", "input", input)
     if result_dtype((input, other)).is_floating_point:
         return fmod_(input, other)
-    return input - elementwise.div(input, other, rounding_mode="trunc") * other
+    multiple: Tensor = elementwise.div(input, other, rounding_mode="trunc") * other
+    return input - multiple
 
 
 def _not_nan(extreme: Any, x: Any, y: Any) -> Tensor:
@@ -325,12 +286,12 @@ def ldexp(input: Tensor, other: Any) -> Tensor:
     return input * exp2(other)
 
 
-def xlogy(input: Any, other: Any) -> Tensor:
+def xlogy(input: Any, other: Any) -> Any:
     """input * log(other), and 0 where input is 0 and other is not nan."""
     return _times_log(input, other, elementwise.log)
 
 
-def _times_log(x: Any, y: Any, log: Any, safe: float = 1.0) -> Tensor:
+def _times_log(x: Any, y: Any, log: Any, safe: float = 1.0) -> Any:
     if not isinstance(y, Tensor):
         y = x.new_full((), y, dtype=None if is_number(y) else x.dtype)
     y = as_floating(y)
@@ -338,18 +299,18 @@ def _times_log(x: Any, y: Any, log: Any, safe: float = 1.0) -> Tensor:
     return x * log(where(zero, safe, y)) if isinstance(zero, Tensor) else x * log(y)
 
 
-def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+def logaddexp(input: Tensor, other: Tensor) -> Any:
     """log(e^input + e^other), with no overflow."""
     return _added_exponentials("logaddexp", input, other)
 
 
-def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
+def logaddexp2(input: Tensor, other: Tensor) -> Any:
     """log2(2^input + 2^other), with no overflow."""
     base = math.log(2)
     return _added_exponentials("logaddexp2", input * base, other * base) / base
 
 
-def _added_exponentials(name: str, x: Tensor, y: Tensor) -> Tensor:
+def _added_exponentials(name: str, x: Tensor, y: Tensor) -> Any:
     for argument, value in (("input", x), ("other", y)):
         need_tensor(name, argument, value)
     if not result_dtype((x, y)).is_floating_point:

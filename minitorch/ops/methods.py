@@ -39,7 +39,7 @@ FUNCTIONS_ONLY = {
     *("atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "cartesian_prod"),
     *("column_stack", "combinations", "concat", "concatenate", "constant_pad_nd", "dstack"),
     *("row_stack", "tril_indices", "triu_indices", "trapz", "trapezoid", "vander", "cdist"),
-    *("is_tensor", "numel", "is_floating_point", "real", "result_type"),
+    *("can_cast", "is_tensor", "numel", "is_floating_point", "real", "result_type"),
     *("cumulative_trapezoid", "std_mean", "var_mean", "tensordot", "rsub", "nonzero_static"),
 }
 METHODS_ONLY: dict[Any, str] = {
@@ -75,6 +75,11 @@ def _cpu(input: Tensor) -> Tensor:
 def _cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """The tensor on the GPU, given by number or name; None: the current one."""
     return convert.to(input, device=Device.cuda(device), non_blocking=non_blocking)
+
+
+def _itemsize(input: Tensor) -> int:
+    """Bytes of one element."""
+    return input.element_size()
 
 
 def _equal(input: Tensor, other: Any) -> Any:
@@ -139,7 +144,7 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "mT": shape.matrix_transpose,
     "mH": shape.matrix_transpose,
     "real": queries.real,
-    "itemsize": lambda x: x.element_size(),
+    "itemsize": _itemsize,
 }
 
 
@@ -168,7 +173,7 @@ def _late(name: str) -> Callable[..., Any]:
 
 
 def _caster(dtype: dtypes.dtype) -> Callable[[Tensor], Tensor]:
-    def f(input: Tensor) -> Tensor:
+    def f(input: Tensor, memory_format: Any = None) -> Tensor:
         return convert.cast(input, dtype)
 
     f.__doc__ = f"The tensor in {dtype}."
@@ -179,10 +184,10 @@ def _caster(dtype: dtypes.dtype) -> Callable[[Tensor], Tensor]:
 # in GUARDED_THEMES, too, so that they know NumPy's names of arguments.
 GUARDED_THEMES = (functions, reduce, order, statistics, arrange, positions, products)
 GUARDED = """flip movedim isclose allclose equal view_as reshape_as expand_as type_as where gather
-    index_select masked_select take_along_dim searchsorted mm mv bmm dot outer addcmul addcdiv lerp addcmul_
-    addcdiv_ lerp_ copy_ masked_fill masked_fill_ index_add index_add_ index_copy_ index_fill_
-    scatter scatter_ scatter_add scatter_add_ bincount multinomial normal_ uniform_ bernoulli_
-    random_ triu tril diag diagonal repeat repeat_interleave roll topk round"""
+    index_select masked_select take_along_dim searchsorted mm mv bmm dot outer addcmul addcdiv lerp
+    addcmul_ addcdiv_ lerp_ copy_ masked_fill masked_fill_ index_add index_add_ index_copy_
+    index_fill_ scatter scatter_ scatter_add scatter_add_ bincount multinomial normal_ uniform_
+    bernoulli_ random_ triu tril diag diagonal repeat repeat_interleave roll topk round"""
 
 
 THEMES = (

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minitorch import creation
+from minitorch.backend.limits import iinfo
 from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.operands import same_device
@@ -15,25 +16,14 @@ from minitorch.ops import inplace, order, reduce, shape
 from minitorch.ops.arguments import need_indices, need_tensor, one_dim
 from minitorch.ops.elementwise import where
 
-__all__ = [
-    "argwhere",
-    "bucketize",
-    "index_copy",
-    "index_fill",
-    "index_put",
-    "index_reduce",
-    "isin",
-    "masked_scatter",
-    "nonzero_static",
-    "put",
-    "scatter_reduce",
-    "take",
-]
+__all__ = ["argwhere", "bucketize", "index_copy", "index_fill", "index_put", "index_reduce"]
+__all__ += ["isin", "masked_scatter", "nonzero_static", "put", "scatter_reduce", "take"]
 
 
 def argwhere(input: Tensor) -> Tensor:
     """Indices of the nonzero elements: int64 (n, ndim)."""
-    return indexing.nonzero(input)
+    found: Tensor = indexing.nonzero(input)
+    return found
 
 
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
@@ -199,7 +189,7 @@ def _neutral(reduction: str, dtype: dtypes.dtype) -> Any:
         return value if dtype.is_floating_point else int(value)
     if dtype is dtypes.bool_:
         return value > 0
-    limits = dtypes.iinfo(dtype)
+    limits = iinfo(dtype)
     return limits.max if value > 0 else limits.min
 
 

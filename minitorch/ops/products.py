@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from minitorch.core.tensor import Tensor
@@ -11,19 +10,8 @@ from minitorch.operands import is_number, result_dtype
 from minitorch.ops import linalg, reduce, shape
 from minitorch.ops.arguments import one_dim
 
-__all__ = [
-    "addbmm",
-    "addmm",
-    "addmv",
-    "addr",
-    "baddbmm",
-    "cdist",
-    "cross",
-    "inner",
-    "kron",
-    "tensordot",
-    "vdot",
-]
+__all__ = ["addbmm", "addmm", "addmv", "addr", "baddbmm", "cdist", "cross", "inner", "kron"]
+__all__ += ["tensordot", "vdot"]
 
 
 # ---------------------------------------------------------------------- beta * x + alpha * product
@@ -99,17 +87,17 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
     return linalg.dot(input, other)
 
 
-def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Any] = 2) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Sums of products over dimensions of both: the last and first so many, or two lists."""
     if isinstance(dims, Tensor):
         dims = dims.tolist()
     if is_number(dims):
-        n = int(dims)  # type: ignore[arg-type]
+        n = int(dims)
         if n < 0:
             raise RuntimeError(f"tensordot: dims: expected a number >= 0, got {n}")
         lists: Any = (range(a.ndim - n, a.ndim), range(n))
     else:
-        lists = [[d] if is_number(d) else list(d) for d in dims]  # type: ignore[union-attr]
+        lists = [[d] if is_number(d) else list(d) for d in dims]
     first, second = ([one_dim("tensordot", x.ndim, d) for d in ds] for x, ds in zip((a, b), lists))
     if len(first) != len(second):
         raise RuntimeError(f"tensordot: got {len(first)} and {len(second)} dimensions to sum over")

@@ -9,20 +9,9 @@ from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.ops.arguments import need_tensor
 
-__all__ = [
-    "conj",
-    "conj_physical",
-    "is_complex",
-    "is_floating_point",
-    "is_nonzero",
-    "is_same_size",
-    "is_tensor",
-    "numel",
-    "real",
-    "resolve_conj",
-    "resolve_neg",
-    "result_type",
-]
+__all__ = ["can_cast", "conj", "conj_physical", "is_complex", "is_floating_point", "is_nonzero"]
+__all__ += ["is_same_size", "is_tensor", "numel", "real", "resolve_conj", "resolve_neg"]
+__all__ += ["result_type"]
 
 
 def is_tensor(obj: Any) -> bool:
@@ -61,6 +50,11 @@ def numel(input: Tensor) -> int:
 def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
     """The dtype of a result of arithmetic with these two tensors or numbers."""
     return operands.result_dtype((tensor1, tensor2))
+
+
+def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
+    """Whether a result of one dtype may be written into another: not from floats to integers."""
+    return dtypes.as_dtype(from_).category <= dtypes.as_dtype(to).category
 
 
 def conj(input: Tensor) -> Tensor:

@@ -491,7 +491,7 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
     return cat([reshape(x, (1, -1)) if x.ndim < 2 else x for x in tensors], 0)
 
 
-def narrow(input: Tensor, dim: int, start: int, length: int | None) -> Tensor:
+def narrow(input: Tensor, dim: int, start: Any, length: int | None) -> Tensor:
     """A view of `length` (None: all the rest) positions along `dim` from `start` on."""
     if input.ndim == 0:
         raise RuntimeError("narrow: a 0-d tensor cannot be narrowed")

@@ -16,34 +16,10 @@ from minitorch.ops.arguments import Dims, one_dim, whole_number
 from minitorch.ops.elementwise import where
 from minitorch.ops.reduce import Reduced
 
-__all__ = [
-    "aminmax",
-    "corrcoef",
-    "count_nonzero",
-    "cov",
-    "cummax",
-    "cummin",
-    "cumprod",
-    "cumulative_trapezoid",
-    "diff",
-    "dist",
-    "histc",
-    "kthvalue",
-    "logcumsumexp",
-    "median",
-    "mode",
-    "msort",
-    "nanmean",
-    "nanmedian",
-    "nanquantile",
-    "nansum",
-    "quantile",
-    "renorm",
-    "std_mean",
-    "trapezoid",
-    "unique_consecutive",
-    "var_mean",
-]
+__all__ = ["aminmax", "corrcoef", "count_nonzero", "cov", "cummax", "cummin", "cumprod"]
+__all__ += ["cumulative_trapezoid", "diff", "dist", "histc", "kthvalue", "logcumsumexp", "median"]
+__all__ += ["mode", "msort", "nanmean", "nanmedian", "nanquantile", "nansum", "quantile", "renorm"]
+__all__ += ["std_mean", "trapezoid", "unique_consecutive", "var_mean"]
 
 
 class Extremes(NamedTuple):
@@ -157,7 +133,7 @@ def _at_rank(x: Tensor, ranks: Tensor, rank: Any, d: int, keepdim: bool) -> Redu
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle element (of an even number the lower), nan where one is; with `dim`, indices too."""
+    """The middle element (the lower of two), nan where one is; with `dim`, (values, indices)."""
     return _median("median", input, dim, keepdim, False)
 
 
@@ -195,20 +171,10 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Reduced:
     ranks = order.argsort(input, d)
     ordered = input.detach().gather(d, ranks)
     positions = creation.arange(n, device=input.device).reshape((-1,) + (1,) * (input.ndim - 1 - d))
-    fresh = ordered.narrow(d, 1, n - 1) != ordered.narrow(d, 0, n - 1)
-    starts = where(fresh, positions.narrow(0, 1, n - 1).expand(fresh.shape), 0)
-    starts = cummax(
-        shape.cat(
-            [
-                positions.narrow(0, 0, 1).expand(
-                    starts.narrow(d, 0, 1).shape if n > 1 else _one(input, d)
-                ),
-                starts,
-            ],
-            d,
-        ),
-        d,
-    ).values
+    fresh = diff(ordered, dim=d) != 0
+    starts = where(fresh, positions.narrow(0, 1, n - 1), 0)
+    starts = shape.cat([starts.new_zeros(_one(input, d)), starts], d)
+    starts = cummax(starts, d).values
     last = reduce.argmax(positions - starts, d, keepdim=True)
     return _at_rank(input, ranks, last, d, keepdim)
 
@@ -521,20 +487,12 @@ def unique_consecutive(
     On request also the index of each element among them, and how often each came in a row.
     """
     x = input.detach()
-    rows = (
-        x.reshape(-1, 1)
-        if dim is None
-        else shape.movedim(x, dim, 0).flatten(1)
-        if x.ndim > 1
-        else x.reshape(-1, 1)
-    )
+    d = 0 if dim is None else one_dim("unique_consecutive", x.ndim, dim)
+    x = x.reshape(-1) if dim is None or x.ndim == 0 else shape.movedim(x, d, 0)
+    rows = x.reshape(len(x), -1) if x.numel() else x.reshape(len(x), 0)
     first = rows.new_ones(len(rows), dtype=dtypes.bool_)
     first[1:] = (rows[1:] != rows[:-1]).any(1)
-    values = (
-        x.reshape(-1)[first]
-        if dim is None
-        else shape.movedim(shape.movedim(x, dim, 0)[first], 0, dim)
-    )
+    values = shape.movedim(x[first], 0, d)
     group = reduce.cumsum(first, 0) - 1
     counts = order.bincount(group, minlength=int(first.sum()))
     inverse = group.reshape(input.shape) if dim is None else group

@@ -20,9 +20,8 @@ def main(arguments: list[str]) -> None:
             print(f"{r.name:50} missing")
             continue
         state = "whole" if r.passed == r.samples and r.typed == r.errors else ""
-        print(
-            f"{r.name:50} {r.passed:5}/{r.samples:<5} {r.raised:3}/{r.typed:3}/{r.errors:<3} {state}"
-        )
+        errors = f"{r.raised:3}/{r.typed:3}/{r.errors:<3}"
+        print(f"{r.name:50} {r.passed:5}/{r.samples:<5} {errors} {state}")
         if "-v" in options:
             for failure in (*r.failures, *r.error_failures):
                 print("   ", failure[:300])
@@ -30,8 +29,8 @@ def main(arguments: list[str]) -> None:
     passed, samples = sum(r.passed for r in covered), sum(r.samples for r in covered)
     print(f"names {len(covered)} of {len(results)}")
     print(f"samples {passed} of {samples} ({100 * passed / max(samples, 1):.2f}%)")
-    raised, typed, errors = (
-        sum(getattr(r, n) for r in covered) for n in ("raised", "typed", "errors")
+    errors, raised, typed = (
+        sum(getattr(r, n) for r in covered) for n in ("errors", "raised", "typed")
     )
     print(f"error inputs {errors}, raised {raised}, with PyTorch's type {typed}")
 

@@ -20,7 +20,7 @@ def _joined(gpu: Gpu, arrays: Any, dim: int) -> Array:
 
 def _run(gpu: Gpu, name: str, arrays: tuple[Array, ...], params: dict[str, Any]) -> Array:
     given = [gpu.converted(a, a.dtype) for a in arrays]
-    if name in ("eigh", "svd", "qr"):
+    if name in DECOMPOSITIONS:
         return _joined(gpu, parts(name, gpu.xp.linalg, *given, **params), arrays[0].ndim - 2)
     found = getattr(gpu.xp.linalg, name)(*given, **params)
     if name == "slogdet":
@@ -37,5 +37,6 @@ def _solver(name: str) -> Callable[..., Array]:
     return kernel
 
 
-NAMES = ("inv", "solve", "cholesky", "pinv", "slogdet", "eigh", "svd", "qr")
-LINALG: KernelTable = {name: _solver(name) for name in NAMES}
+SOLVERS = ("inv", "solve", "cholesky", "pinv", "slogdet")
+DECOMPOSITIONS = ("eigh", "svd", "qr")
+LINALG: KernelTable = {name: _solver(name) for name in (*SOLVERS, *DECOMPOSITIONS)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from minitorch.backend.sim.machine import current_device
 def _solved(name: str, function: Callable[..., Any], *arrays: ndarray) -> Any:
     """New arrays with the results, whose shapes are those of matrices of ones and zeros."""
     device = current_device()
-    samples = [np.broadcast_to(np.eye(*a.shape[-2:], dtype=a.dtype), a.shape) for a in arrays]
+    ones = [np.eye(a.shape[-2], a.shape[-1], dtype=a.dtype) for a in arrays]
+    samples = [np.broadcast_to(one, a.shape) for one, a in zip(ones, arrays)]
     like = function(*samples)
     several = isinstance(like, tuple)
     outs = [empty(a.shape, a.dtype) for a in (like if several else (like,))]
@@ -32,7 +33,7 @@ def _work(name: str, function: Any, arrays: Any, outs: list[ndarray], device: in
     for out, value in zip(outs, found if isinstance(found, tuple) else (found,)):
         out._array[...] = value
         if out._array.nbytes:
-            driver.mark_written(out._address(), out._array.nbytes)
+            driver.mark_written(out._address, out._array.nbytes)
     driver.record(Record("solver", name, device))
 
 
@@ -61,7 +62,7 @@ def slogdet(a: ndarray) -> Any:
     return _solved("slogdet", lambda x: tuple(np.linalg.slogdet(x)), a)
 
 
-def eigh(a: ndarray, UPLO: str = "L") -> Any:
+def eigh(a: ndarray, UPLO: Literal["L", "U"] = "L") -> Any:
     """Eigenvalues and eigenvectors of symmetric matrices, of which one triangle is read."""
     return _solved("eigh", lambda x: tuple(np.linalg.eigh(x, UPLO)), a)
 
