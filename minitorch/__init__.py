@@ -123,6 +123,10 @@ def __getattr__(name: str) -> typing.Any:
     raise AttributeError(f"module 'minitorch' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE, *_methods.LATE.split(), "chain_matmul"})
+
+
 def _checks_of_testing(name: str) -> typing.Any:
     if name in ("gradcheck", "gradgradcheck"):
         return getattr(importlib.import_module("minitorch.testing"), name)

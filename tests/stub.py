@@ -35,8 +35,7 @@ from minitorch.core.device import Device
 from minitorch.core.dtypes import Array, Size
 from minitorch.core.dtypes import dtype as Dtype
 from minitorch.core.sparse import RowGrad
-from minitorch.ops.reduce import Reduced
-from minitorch.ops.statistics import Extremes
+from minitorch.ops.reduce import Extremes, Reduced
 from minitorch.random import Generator
 
 __all__ = ["Tensor"]
@@ -94,6 +93,7 @@ ANY = {
     **dict.fromkeys(("flip.dims", "permute.dims", "permute_dims.dims"), "Any"),
     "cuda.device": "_Device | _int",
     "lerp.weight": "_Operand",
+    **dict.fromkeys(("scatter.src", "scatter_.src"), "_Operand | None"),
 }
 # Types that go by another name here than where they are used.
 TYPES = {"Dims": "_Dims", "DeviceLike": "_Device", "dtype": "Dtype", "dtypes.dtype": "Dtype"}

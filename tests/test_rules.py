@@ -8,6 +8,7 @@ import pytest
 import minitorch
 import minitorch.text  # which has ops of its own
 from minitorch import backend
+from minitorch.backend.cuda.elementwise import RARE, RARE_BINARY
 from minitorch.core import dispatch
 from minitorch.core.dispatch import REGISTRY
 
@@ -18,6 +19,7 @@ FAMILIES = {
 X = np.linspace(0.1, 0.9, 12).reshape(3, 4)
 Y = np.linspace(0.2, 1.7, 12).reshape(3, 4)
 BITS = X > 0.5
+SQUARE = X @ X.T + np.eye(3)
 ROWS = np.array([2, 0, 2])
 PLACES = np.array([[0, 1, 2, 3], [1, 1, 0, 0]])
 
@@ -26,12 +28,12 @@ ARGUMENTS = {
     **{name: ((X,), {}) for name in (
         "neg", "abs", "sign", "floor", "ceil", "trunc", "round", "relu", "exp", "log", "log1p",
         "expm1", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "tanh", "sigmoid", "erf",
-        "softplus", "gelu", "clone", "nonzero",
+        "softplus", "gelu", "clone", "nonzero", *RARE,
     )},
     **{name: ((X, Y), {}) for name in (
         "add", "sub", "mul", "div", "pow", "maximum", "minimum", "floor_divide", "remainder",
         "clamp_min", "clamp_max", "bce_with_logits",
-        "relu_backward", "tanh_backward", "sigmoid_backward", "gelu_backward",
+        *RARE_BINARY, "relu_backward", "tanh_backward", "sigmoid_backward", "gelu_backward",
         "eq", "ne", "lt", "le", "gt", "ge",
     )},
     **{name: ((BITS, ~BITS), {}) for name in ("bitwise_and", "bitwise_or", "bitwise_xor")},
@@ -67,6 +69,9 @@ ARGUMENTS = {
     "check_unit": ((X,), {"what": "test"}),
     "searchsorted": ((X[0], Y), {}),
     "matmul": ((X, Y.T), {}),
+    **{name: ((SQUARE,), {}) for name in ("inv", "cholesky", "pinv", "slogdet", "svd", "qr")},
+    "eigh": ((SQUARE,), {"upper": False}),
+    "solve": ((SQUARE, X[:, :2]), {}),
     "norm_all": ((X, Y), {"order": 2.0}),
     "dropout": ((X,), {"p": 0.3, "seed": 1, "offset": 2, "memo": []}),
 }  # fmt: skip

@@ -10,8 +10,7 @@ from minitorch.core.device import Device
 from minitorch.core.dtypes import Array, Size
 from minitorch.core.dtypes import dtype as Dtype
 from minitorch.core.sparse import RowGrad
-from minitorch.ops.reduce import Reduced
-from minitorch.ops.statistics import Extremes
+from minitorch.ops.reduce import Extremes, Reduced
 from minitorch.random import Generator
 
 __all__ = ["Tensor"]
@@ -515,7 +514,7 @@ class Tensor:
         self,
         dim: _int,
         index: Tensor,
-        src: _Operand = None,
+        src: _Operand | None = None,
         *,
         value: _float | None = None,
         reduce: str | None = None,
@@ -621,7 +620,7 @@ class Tensor:
         self,
         dim: _int,
         index: Tensor,
-        src: _Operand = None,
+        src: _Operand | None = None,
         *,
         value: _float | None = None,
         reduce: str | None = None,

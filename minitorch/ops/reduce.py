@@ -47,6 +47,13 @@ class Reduced(NamedTuple):
     indices: Tensor
 
 
+class Extremes(NamedTuple):
+    """The result of `aminmax`."""
+
+    min: Tensor
+    max: Tensor
+
+
 # ---------------------------------------------------------------------- helpers
 def keep_dims(x: Tensor, shape: tuple[int, ...], dim: tuple[int, ...], keepdim: bool) -> Tensor:
     """A reduced tensor with the lost dimensions as 1, so that it broadcasts against `shape`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from minitorch import creation
 from minitorch.core import dtypes
@@ -14,19 +14,12 @@ from minitorch.operands import as_floating, is_number
 from minitorch.ops import functions, order, reduce, shape
 from minitorch.ops.arguments import Dims, one_dim, whole_number
 from minitorch.ops.elementwise import where
-from minitorch.ops.reduce import Reduced
+from minitorch.ops.reduce import Extremes, Reduced
 
 __all__ = ["aminmax", "corrcoef", "count_nonzero", "cov", "cummax", "cummin", "cumprod"]
 __all__ += ["cumulative_trapezoid", "diff", "dist", "histc", "kthvalue", "logcumsumexp", "median"]
 __all__ += ["mode", "msort", "nanmean", "nanmedian", "nanquantile", "nansum", "quantile", "renorm"]
 __all__ += ["std_mean", "trapezoid", "unique_consecutive", "var_mean"]
-
-
-class Extremes(NamedTuple):
-    """The result of `aminmax`."""
-
-    min: Tensor
-    max: Tensor
 
 
 # ---------------------------------------------------------------------- reductions

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minitorch
-from minitorch import fused, ops
+from minitorch import fused, linalg, ops
 from minitorch.autograd import topological
 from minitorch.core.dispatch import REGISTRY
 from minitorch.nn import recurrence
@@ -24,6 +24,8 @@ DIFFERENTIABLE = {"elementwise", "linear", "bilinear", "general", "fused"}
 ANY, POSITIVE, SMALL, APART = (-2.0, 2.0), (0.5, 2.5), (-1.0, 1.0), (0.1, 0.9)
 VECTOR = [(4,)]
 UNARY = [(3, 4)], [()], [(0, 3)]
+SQUARE, OBLONG = ([(3, 3)], [(2, 3, 3)]), ([(4, 3)], [(2, 3, 4)])
+SOLVED = [(3, 3), (3, 2)], [(2, 3, 3), (3, 1)]
 BINARY = [(3, 4), (3, 4)], [(3, 1), (4,)], [(), (2, 3)], [(2, 1), ()], [(0, 3), (1, 3)]
 
 
@@ -60,6 +62,18 @@ def _set(x, v, key):
 
 def _slice_backward(x):
     return minitorch.ops.index._slice_backward(x, shape=(5, 3), index=(slice(1, 5, 2), slice(0, 2)))
+
+
+def _regular(x):
+    """A matrix of full rank, whose singular values differ."""
+    m, n = x.shape[-2:]
+    scale = minitorch.arange(1, n + 1, dtype=minitorch.float64) + 1
+    return x + minitorch.eye(m, n, dtype=minitorch.float64) * scale
+
+
+def _sizes(parts):
+    """What does not depend on the signs that a decomposition has chosen."""
+    return minitorch.cat([x.abs().flatten() for x in parts])
 
 
 def _negative_sampling(x, y, w):
@@ -124,6 +138,28 @@ TABLE = [
     ("tanh", ops.tanh, UNARY, ANY),
     ("sigmoid", ops.sigmoid, UNARY, ANY),
     ("erf", ops.erf, UNARY, ANY),
+    ("asin", ops.asin, UNARY, APART),
+    ("acos", ops.acos, UNARY, APART),
+    ("atan", ops.atan, UNARY, ANY),
+    ("sinh", ops.sinh, UNARY, ANY),
+    ("cosh", ops.cosh, UNARY, ANY),
+    ("asinh", ops.asinh, UNARY, ANY),
+    ("acosh", ops.acosh, UNARY, (1.5, 3.0)),
+    ("atanh", ops.atanh, UNARY, APART),
+    ("log2", ops.log2, UNARY, POSITIVE),
+    ("log10", ops.log10, UNARY, POSITIVE),
+    ("erfc", ops.erfc, UNARY, ANY),
+    ("erfinv", ops.erfinv, UNARY, APART),
+    ("lgamma", ops.lgamma, UNARY, POSITIVE),
+    ("digamma", ops.digamma, UNARY, POSITIVE),
+    ("i0", ops.i0, UNARY, ANY),
+    ("i1", ops.functions.i1, UNARY, POSITIVE),
+    ("atan2", ops.atan2, BINARY, POSITIVE),
+    ("hypot", ops.hypot, BINARY, POSITIVE),
+    ("fmod", ops.fmod, ([(3, 4), (3, 4)], [(3, 1), (4,)]), POSITIVE),
+    ("copysign", ops.copysign, BINARY, POSITIVE),
+    ("zeta", lambda x: ops.functions.zeta(3.0, x), UNARY, POSITIVE),
+    ("nextafter", ops.nextafter, BINARY, None),
     ("softplus", ops.softplus, UNARY, ANY),
     ("softplus", lambda x: ops.softplus(x, beta=2.0, threshold=1.0), UNARY, ANY),
     ("gelu", ops.gelu, UNARY, ANY),
@@ -196,6 +232,14 @@ TABLE = [
     ("put", lambda x, v: _set(x, v, (slice(None), ids()[0])), ([(3, 4), (3, 2)],), ANY),
     ("put", lambda x, v: _set(x, v, mask()), ([(3, 4), ()],), ANY),
     ("put", lambda x, v: x.scatter(0, ids(), v), ([(3, 2), (2, 2)],), ANY),
+    ("inv", lambda x: linalg.inv(_regular(x)), SQUARE, SMALL),
+    ("solve", lambda x, y: linalg.solve(_regular(x), y), SOLVED, SMALL),
+    ("cholesky", lambda x: linalg.cholesky(_regular(x @ x.mT)), SQUARE, ANY),
+    ("pinv", lambda x: linalg.pinv(_regular(x)), OBLONG, SMALL),
+    ("slogdet", lambda x: linalg.slogdet(_regular(x)).logabsdet, SQUARE, SMALL),
+    ("eigh", lambda x: _sizes(linalg.eigh(_regular(x + x.mT))), SQUARE, SMALL),
+    ("svd", lambda x: _sizes(linalg.svd(_regular(x), False)), OBLONG, SMALL),
+    ("qr", lambda x: _sizes(linalg.qr(_regular(x))), OBLONG, SMALL),
     ("matmul", ops.matmul, ([(3, 4), (4, 2)], [(4,), (4, 2)], [(3, 4), (4,)], [(4,), (4,)]), ANY),
     ("matmul", ops.matmul, ([(2, 3, 4), (4, 2)], [(2, 1, 3, 4), (3, 4, 2)]), ANY),
     ("matmul", ops.matmul, ([(0, 4), (4, 2)], [(3, 0), (0, 2)]), ANY),
