@@ -259,7 +259,13 @@ class Tensor:
     @overload
     def max(self, dim: _int, keepdim: _bool = False) -> Reduced: ...
     def mean(
-        self, dim: _Dims = None, keepdim: _bool = False, *, dtype: _DtypeLike = None
+        self,
+        dim: _Dims = None,
+        keepdim: _bool = False,
+        *,
+        dtype: _DtypeLike = None,
+        axis: _Dims = None,
+        keepdims: _bool = False,
     ) -> Tensor: ...
     @overload
     def min(self, dim: Tensor | None = None) -> Tensor: ...
@@ -279,7 +285,13 @@ class Tensor:
         correction: _float | None = None,
     ) -> Tensor: ...
     def sum(
-        self, dim: _Dims = None, keepdim: _bool = False, *, dtype: _DtypeLike = None
+        self,
+        dim: _Dims = None,
+        keepdim: _bool = False,
+        *,
+        dtype: _DtypeLike = None,
+        axis: _Dims = None,
+        keepdims: _bool = False,
     ) -> Tensor: ...
     def var(
         self,

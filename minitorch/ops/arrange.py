@@ -254,8 +254,8 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     """All choices of r elements of a vector, in rows."""
     if input.ndim != 1:
         raise RuntimeError(f"combinations: expected 1 dimension, got {input.ndim}")
-    if r < 0:
-        raise RuntimeError(f"combinations: r: expected a number >= 0, got {r}")
+    if not 0 <= r < 2**10:
+        raise RuntimeError(f"combinations: r: expected a number from 0 to {2**10}, got {r}")
     choose = combinations_with_replacement if with_replacement else _combinations
     rows = list(choose(range(len(input)), r))
     if not rows or r == 0:
@@ -396,8 +396,8 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     if x.ndim != 1:
         raise RuntimeError(f"vander: x: expected 1 dimension, got {x.ndim}")
     n = len(x) if N is None else N
-    if n < 0:
-        raise RuntimeError(f"vander: N: expected a number >= 0, got {N}")
+    if not 0 <= n < 2**20:
+        raise RuntimeError(f"vander: N: expected a number from 0 to {2**20}, got {N}")
     x = x.long() if not x.dtype.is_floating_point else x
     powers: list[Tensor] = [x.new_ones(x.shape)]
     while len(powers) < n:

@@ -53,6 +53,7 @@ def _reshaped_in_place(name: str, view: Callable[..., Tensor]) -> Callable[..., 
     return f
 
 
+OF_ONE = _NAMES[elementwise].partition("clamp_min")[0].split()  # whose only argument is the tensor
 FORMS = {
     f"{name}_": made(f"{name}_", getattr(module, name))
     for table, made in ((_NAMES, inplace.in_place), (_RESHAPING, _reshaped_in_place))

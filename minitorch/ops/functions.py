@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from minitorch import creation
 from minitorch.backend.limits import finfo
 from minitorch.core import dtypes
 from minitorch.core.families import TensorFunction
@@ -214,7 +215,7 @@ def polygamma(n: Any, input: Any) -> Tensor:
         raise RuntimeError(f"polygamma: n: expected a number >= 0, got {n}")
     if n == 0:
         return digamma(input)
-    factor: float = (-1) ** (n + 1) * math.factorial(n)
+    factor: float = math.gamma(n + 1) * (1 if n % 2 else -1)
     return zeta(float(n + 1), input) * factor
 
 
@@ -223,10 +224,8 @@ def mvlgamma(input: Tensor, p: int) -> Any:
     if p < 1:
         raise RuntimeError(f"mvlgamma: p: expected a number >= 1, got {p}")
     x = as_floating(input, "mvlgamma")
-    total = lgamma(x)
-    for j in range(1, p):
-        total = total + lgamma(x - j / 2)
-    return total + p * (p - 1) / 4 * math.log(math.pi)
+    halves = creation.arange(p, dtype=x.dtype, device=x.device) / 2
+    return lgamma(x.unsqueeze(-1) - halves).sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
 
 
 # ---------------------------------------------------------------------- of two arguments

@@ -182,7 +182,10 @@ def _caster(dtype: dtypes.dtype) -> Callable[[Tensor], Tensor]:
 
 # Methods that take another tensor, or more, and do not look at it themselves; those of the themes
 # in GUARDED_THEMES, too, so that they know NumPy's names of arguments.
-GUARDED_THEMES = (functions, reduce, order, statistics, arrange, positions, products)
+GUARDED_THEMES = (
+    *(functions, reduce, order, statistics, arrange, positions, products, aliases, queries, draws),
+)
+BARE = {"sum", "mean"}  # called in every step of a training
 GUARDED = """flip movedim isclose allclose equal view_as reshape_as expand_as type_as where gather
     index_select masked_select take_along_dim searchsorted mm mv bmm dot outer addcmul addcdiv lerp
     addcmul_ addcdiv_ lerp_ copy_ masked_fill masked_fill_ index_add index_add_ index_copy_
@@ -203,12 +206,15 @@ def _install() -> None:
         for name in theme.__all__:
             if name not in FUNCTIONS_ONLY:
                 method = getattr(theme, name)
-                setattr(Tensor, name, guarded(method) if theme in GUARDED_THEMES else method)
+                guards = theme in GUARDED_THEMES and name not in BARE
+                setattr(Tensor, name, guarded(method) if guards else method)
     for module, names in METHODS_ONLY.items():
         for name in names.split():
-            setattr(Tensor, name, getattr(module, name))
+            method = getattr(module, name)
+            setattr(Tensor, name, guarded(method) if module in GUARDED_THEMES else method)
     for name, form in forms.FORMS.items():
-        setattr(Tensor, name, form)
+        of_one = name.removesuffix("_") in forms.OF_ONE
+        setattr(Tensor, name, form if of_one else guarded(form))
     for name, (function, in_place) in OPERATORS.items():
         setattr(Tensor, f"__{name}__", function)
         setattr(Tensor, f"__r{name}__", _reflected(function))
@@ -222,7 +228,7 @@ def _install() -> None:
     for name, function in PROPERTIES.items():
         setattr(Tensor, name, property(function))
     for name in LATE.split():
-        setattr(Tensor, name, _late(name))
+        setattr(Tensor, name, guarded(_late(name)))
     for name in ("zeros", "ones", "full", "empty", "empty_strided", "tensor"):
         setattr(Tensor, f"new_{name}", _new(getattr(creation, name)))
 

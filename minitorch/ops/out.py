@@ -28,7 +28,7 @@ def _into(name: str, out: Any, function: Callable[..., Any], *args: Any, **kwarg
             )
         _check_memory(name, target, function, args)
     result = function(*args, **kwargs)
-    values = list(result) if several or isinstance(result, tuple) else [result]
+    values = list(result) if isinstance(result, tuple) else [result]
     if len(values) != len(targets):
         raise TypeError(f"{name}: out: expected {len(values)} tensors, got {len(targets)}")
     for target, value in zip(targets, values):

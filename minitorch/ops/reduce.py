@@ -242,8 +242,19 @@ _min_dim = several("min_dim")
 
 
 # ---------------------------------------------------------------------- sums
-def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+# As methods these two are called too often for a guard, which knows NumPy's names of arguments.
+def sum(
+    input: Tensor,
+    dim: Dims = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Dims = None,
+    keepdims: bool = False,
+) -> Tensor:
     """Sum over `dim` (all dimensions if left out); integers and bools are summed in int64."""
+    if axis is not None or keepdims:
+        return sum(input, axis, keepdims, dtype=dtype)
     if dtype is not None:
         input = input.to(dtype)
     elif autocasting.state.dtypes:
@@ -254,8 +265,18 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     return result if dtype is None else result.to(dtype)
 
 
-def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def mean(
+    input: Tensor,
+    dim: Dims = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Dims = None,
+    keepdims: bool = False,
+) -> Tensor:
     """Mean over `dim` (all dimensions if left out); floats only."""
+    if axis is not None or keepdims:
+        return mean(input, axis, keepdims, dtype=dtype)
     input = _floating("mean", input, dtype)
     return _mean(input, dim=all_dims("mean", input.array.ndim, dim), keepdim=bool(keepdim))
 

@@ -278,17 +278,18 @@ def _repeated(input: Tensor, repeats: Tensor, dim: int) -> Tensor:
         raise RuntimeError(f"repeat_interleave: repeats: expected int64, got {repeats.dtype}")
     d = one_dim("repeat_interleave", input.ndim, dim)
     length = input.array.shape[d] if input.ndim else 1
-    counts = repeats.reshape(-1).tolist()
+    counts = reshape(repeats, (-1,))
     if len(counts) == 1:
-        counts *= length
+        counts = expand(counts, length)
     if len(counts) != length:
         raise RuntimeError(
             f"repeat_interleave: repeats has {len(counts)} elements, expected {length}"
         )
-    if min(counts, default=0) < 0:
+    if bool((counts < 0).any()):
         raise RuntimeError("repeat_interleave: repeats: expected numbers >= 0")
-    positions = [i for i, n in enumerate(counts) for _ in range(n)]
-    index = creation.tensor(positions, dtype=dtypes.int64, device=input.device)
+    ends = counts.cumsum(0)
+    total = int(ends[-1]) if length else 0
+    index = ends.searchsorted(creation.arange(total, device=input.device), right=True)
     if input.ndim == 0:
         input = reshape(input, (1,))
     return input[(slice(None),) * d + (index,)]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 
 import minitorch
-from tests.conformance.operators import database, run
+from tests.conformance.operators import COVERED, covered, database, run
 
 
 def main(arguments: list[str]) -> None:
     """Run the names given, or all, and print a line for each."""
     options = {a for a in arguments if a.startswith("-")}
+    if "--write" in options:
+        COVERED.write_text("\n".join(covered()) + "\n")
+        return
     names = [a for a in arguments if a not in options] or sorted(database())
     device = next((o[9:] for o in options if o.startswith("--device=")), "cpu")
     minitorch.set_default_device(device)
@@ -25,12 +28,12 @@ def main(arguments: list[str]) -> None:
         if "-v" in options:
             for failure in (*r.failures, *r.error_failures):
                 print("   ", failure[:300])
-    covered = [r for r in results if r.covered]
-    passed, samples = sum(r.passed for r in covered), sum(r.samples for r in covered)
-    print(f"names {len(covered)} of {len(results)}")
+    found = [r for r in results if r.covered]
+    passed, samples = sum(r.passed for r in found), sum(r.samples for r in found)
+    print(f"names {len(found)} of {len(results)}")
     print(f"samples {passed} of {samples} ({100 * passed / max(samples, 1):.2f}%)")
     errors, raised, typed = (
-        sum(getattr(r, n) for r in covered) for n in ("errors", "raised", "typed")
+        sum(getattr(r, n) for r in found) for n in ("errors", "raised", "typed")
     )
     print(f"error inputs {errors}, raised {raised}, with PyTorch's type {typed}")
 

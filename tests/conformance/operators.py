@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,17 @@ def database() -> dict[str, list[Any]]:
     for op in op_db:
         found.setdefault(op.name, []).append(op)
     return found
+
+
+COVERED = Path(__file__).with_name("covered.txt")
+
+
+def covered() -> list[str]:
+    """The names of the database, and their aliases, that minitorch has."""
+    variants = [op for name in database() for op in database()[name]]
+    names = {op.name for op in variants if counterpart(op) is not None}
+    aliases = {a.name for op in variants for a in op.aliases or () if lookup(a.name) is not None}
+    return sorted(names | aliases)
 
 
 # ---------------------------------------------------------------------- finding the counterpart

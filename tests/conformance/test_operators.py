@@ -1,0 +1,41 @@
+"""A sample of PyTorch's database of operators; all of it: python -m tests.conformance."""
+
+import pytest
+
+from minitorch import backend
+from tests.conformance import reasons
+from tests.conformance.operators import COVERED, covered, database, difference, run
+from tests.referee import ours, require_newest, theirs
+
+SHARDS = 4  # which processes share
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _newest():
+    pytest.importorskip("expecttest", reason="PyTorch's database of operators wants expecttest")
+    require_newest()
+
+
+def test_the_names_are_those_of_the_list():
+    """Run `python -m tests.conformance --write` after a change."""
+    assert COVERED.read_text().split() == covered()
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_sample_of_each_name(shard, device):
+    failures = []
+    for name in sorted(set(COVERED.read_text().split()) & set(database()))[shard::SHARDS]:
+        result = run(name, limit=1, device=device)
+        if name not in reasons.REASONS:
+            failures += [f"{name}: {failure}" for failure in result.failures]
+    assert failures == []
+    backend.resolve(device)[0].synchronize(0)
+
+
+def test_a_difference_is_found():
+    one = ours([1.0, 2.0]), theirs([1.0, 2.0])
+    assert difference(*one, 1e-5) == ""
+    assert "not np.float64(3.0) at (1,)" in difference(one[0], theirs([1.0, 3.0]), 1e-5)
+    assert difference(one[0], theirs([[1.0, 2.0]]), 1e-5) == "shape (2,), not (1, 2)"
+    assert "dtype" in difference(one[0], one[1].float(), 1e-5)
+    assert "True, not False" in difference(True, False, 1e-5)
