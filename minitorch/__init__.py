@@ -9,6 +9,7 @@ In short:
 tensor([2., 4.])
 """
 
+import difflib
 import importlib
 import typing
 
@@ -120,7 +121,11 @@ def __getattr__(name: str) -> typing.Any:
         return importlib.import_module(f"minitorch.{name}")
     if name in _methods.LATE.split() or name == "chain_matmul":
         return getattr(importlib.import_module("minitorch.matrices"), name)
-    raise AttributeError(f"module 'minitorch' has no attribute {name!r}")
+    message = f"module 'minitorch' has no attribute {name!r}"
+    if not name.startswith("_"):  # which tools ask for
+        close = difflib.get_close_matches(name, __dir__(), 3)
+        message += f"; close to it are {', '.join(close)}" * bool(close)
+    raise AttributeError(message)
 
 
 def __dir__() -> list[str]:
