@@ -190,21 +190,24 @@ def normalized(input: Tensor, ndim: int, eps: float) -> Tensor:
     return centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
 
 
-def _layer_norm_reference(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return normalized(x, weight.ndim, eps) * weight + bias
+def _layer_norm_reference(x: Tensor, *affine: Tensor, dims: int, eps: float) -> Tensor:
+    result = normalized(x, dims, eps)
+    if affine:
+        result = result * affine[0]
+    return result + affine[1] if affine[1:] else result
 
 
-_layer_norm = families.fused("layer_norm", _layer_norm_reference, 3)
+_layer_norm = families.fused("layer_norm", _layer_norm_reference, None)
 
 
-def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def layer_norm(input: Tensor, *affine: Tensor, dims: int, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias (Ba et al., 2016).
 
-    Mean and variance are those over the last dimensions, which are weight's and bias's. All of
-    one floating-point dtype and on one device.
+    Mean and variance are those over the last `dims` dimensions. affine: nothing, the weight, or
+    weight and bias, of these dimensions' shape. All of one floating-point dtype and on one device.
     """
-    same_device("layer_norm", (input, weight, bias))
-    return _layer_norm(input, weight, bias, eps=eps)
+    same_device("layer_norm", (input, *affine))
+    return _layer_norm(input, *affine, dims=dims, eps=eps)
 
 
 # ---------------------------------------------------------------------- batch norm

@@ -268,9 +268,9 @@ WORKS: dict[str, Work] = {
     "bce_with_logits_loss_backward": lambda k, x: k["bce_with_logits_loss_backward"](
         x(1)[0], x(), needs=_NEEDS
     ),
-    "layer_norm": lambda k, x: k["layer_norm"](x(), x(x.m), x(x.m), eps=1e-5),
+    "layer_norm": lambda k, x: k["layer_norm"](x(), x(x.m), x(x.m), dims=1, eps=1e-5),
     "layer_norm_backward": lambda k, x: k["layer_norm_backward"](
-        x(), x(), x(x.n), x(x.m), needs=_NEEDS[:3], eps=1e-5
+        x(), x(), x(3, x.n), x(x.m), needs=_NEEDS[:3], dims=1, eps=1e-5
     ),
     "batch_norm": lambda k, x: k["batch_norm"](x(), x(x.m), x(x.m), **_NORMALIZED),
     "batch_norm_backward": _batch_norm_backward("batch_norm_backward", 3),

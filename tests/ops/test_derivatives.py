@@ -218,12 +218,13 @@ TABLE = [
         ([(3, 4)],),
         ANY,
     ),
-    (
-        "layer_norm",
-        partial(fused.layer_norm, eps=1e-3),
-        ([(3, 4), (4,), (4,)], [(2, 3, 4), (3, 4), (3, 4)]),
-        ANY,
-    ),
+    *[
+        ("layer_norm", partial(fused.layer_norm, dims=dims, eps=1e-3), shapes, ANY)
+        for dims, shapes in (
+            (1, ([(3, 4), (4,), (4,)], [(3, 4), (4,)], [(3, 4)])),
+            (2, ([(2, 3, 4), (3, 4), (3, 4)],)),
+        )
+    ],
     *[
         (
             "batch_norm" if training else "batch_norm_eval",

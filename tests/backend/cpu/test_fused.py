@@ -35,9 +35,9 @@ def bce_with_logits_loss(dtype, scale, reduction):
     return (x.astype(dtype),), {"target": target.astype(dtype), "reduction": reduction}
 
 
-def layer_norm(dtype, shape, dims):
+def layer_norm(dtype, shape, dims, given=3):
     arrays = numbers(*shape), numbers(*shape[-dims:]), numbers(*shape[-dims:])
-    return tuple(a.astype(dtype) for a in arrays), {"eps": 1e-5}
+    return tuple(a.astype(dtype) for a in arrays[:given]), {"dims": dims, "eps": 1e-5}
 
 
 def batch_norm(dtype, shape, activation, **params):
@@ -96,6 +96,7 @@ CASES = {
     "layer_norm": [
         *(lambda d=d: layer_norm(d, (4, 6), 1) for d in FLOATS),
         *(lambda s=s: layer_norm("float32", s, 2) for s in ((3, 2, 5), (2, 3, 2, 5), (0, 2, 5))),
+        *(lambda n=n: layer_norm("float32", (4, 6), 1, n) for n in (1, 2)),
     ],
     "batch_norm": [
         *(lambda d=d: batch_norm(d, (5, 3), "none", **NO_RUNNING) for d in FLOATS),
