@@ -24,4 +24,8 @@ __device__ __forceinline__ C pull_back(int activation, C g, C y) {
     default: return g;
     }
 }
+// The same from the activation's argument x.
+__device__ __forceinline__ C slope_at(int activation, C g, C x) {
+    return pull_back(activation, g, activation == GELU ? x : activate(activation, x));
+}
 #endif

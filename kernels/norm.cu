@@ -284,9 +284,7 @@ KERNEL(batch_norm_backward)(const Batch job, Position position, const Position* 
     const C mean = stats[0], rest = stats[job.channels], factor = stats[2 * job.channels];
     const C weight = C(at<const T>(job.weight)[channel]), bias = C(at<const T>(job.bias)[channel]);
     const auto slope = [&](i64 o, C hat) {
-        const C before = hat * weight + bias;
-        const C seen = job.activation == GELU ? before : activate(job.activation, before);
-        return pull_back(job.activation, C(g[o]) * kept(job, from, o), seen);
+        return slope_at(job.activation, C(g[o]) * kept(job, from, o), hat * weight + bias);
     };
     C along = 0, total = 0;
     C* const partial = at<C>(job.partial) + channel;

@@ -23,6 +23,7 @@ from minitorch.ops.linalg import matmul
 from minitorch.ops.reduce import centre
 
 __all__ = [
+    "activation_dropout",
     "batch_norm",
     "bce_with_logits_loss",
     "cross_entropy",
@@ -60,7 +61,7 @@ def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reductio
 
 
 def _parts_of(name: str) -> Any:
-    """The `parts` of the op `name`, a layer with an activation and dropout behind it: their calls.
+    """The `parts` of the op `name`: its calls, of a layer (if any), an activation and dropout.
 
     They give the last one's node, with the others below. After backward only their names are left;
     a node whose tensors changed in place stays one node.
@@ -75,11 +76,14 @@ def _parts_of(name: str) -> Any:
         behind.pop("none", None)
         if not behind:
             return node
+        layer = _LAYERS.get(name)
         alone = {**given, "activation": "none"}
         if "p" in alone:
             alone["p"] = 0.0
         if node.saved is None:
-            freed = Node(node.op, node.parents, None, alone, node.shape)
+            freed = node.parents[0]
+            if layer is not None:
+                freed = Node(node.op, node.parents, None, alone, node.shape)
             for op in behind:
                 freed = Node(dispatch.REGISTRY[op], (freed,), None, None, node.shape)
             return freed
@@ -88,7 +92,7 @@ def _parts_of(name: str) -> Any:
         except RuntimeError:
             return node
         with enable_grad():
-            result = _LAYERS[name](*inputs, **alone)
+            result = inputs[0] if layer is None else layer(*inputs, **alone)
             for function in behind.values():
                 result = function(result)
         assert result.node is not None
@@ -329,3 +333,21 @@ def dropout(input: Tensor, p: float) -> Tensor:
     """
     words = random.reserve("dropout", input.shape, input.dtype)
     return _dropout(input, p=p, memo=[], **words)
+
+
+def _activation_dropout_reference(x: Tensor, activation: str, **drop: Any) -> Tensor:
+    return _dropout(_activate(x, activation), **drop)
+
+
+_activation_dropout = families.fused(
+    "activation_dropout",
+    _activation_dropout_reference,
+    1,
+    _parts_of("activation_dropout"),
+)
+
+
+def activation_dropout(input: Tensor, activation: str, p: float) -> Tensor:
+    """`dropout` of activation(input): "relu", "tanh", "sigmoid" or "gelu"."""
+    words = random.reserve("dropout", input.shape, input.dtype)
+    return _activation_dropout(input, activation=activation, p=p, memo=[], **words)

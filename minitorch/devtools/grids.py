@@ -227,6 +227,7 @@ _SGD = {"lr": 0.1, "momentum": 0.9}
 _ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 1, "weight_decay": 0.0}
 _ADAM |= {"decoupled": False, "maximize": False}
 _DRAWN = {"dtype": FLOAT, "index": 0, "seed": 0, "offset": 0}
+_DROPPED = {"p": 0.5, "seed": 0, "offset": 0, "memo": []}
 _ALONG_ONE = {  # arrays of kernels that take one dimension
     **dict.fromkeys(("argmax", "argmin", "max_dim", "min_dim", "cumsum", "argsort"), 1),
     **dict.fromkeys(("softmax", "log_softmax"), 1),
@@ -308,7 +309,11 @@ WORKS: dict[str, Work] = {
     "normal": lambda k, x: k["normal"]((x.n, x.m), **_DRAWN),
     "randint": lambda k, x: k["randint"]((x.n, x.m), **_DRAWN | {"dtype": LONG}, low=0, high=9),
     "randperm": lambda k, x: k["randperm"](x.n * x.m, **_DRAWN | {"dtype": LONG}),
-    "dropout": _of("dropout", p=0.5, seed=0, offset=0, memo=[]),
+    "dropout": _of("dropout", **_DROPPED),
+    "activation_dropout": _of("activation_dropout", activation="relu", **_DROPPED),
+    "activation_dropout_backward": _of(
+        "activation_dropout_backward", 2, needs=_NEEDS[:1], activation="relu", **_DROPPED
+    ),
     # ---- shapes and indices
     "cat": lambda k, x: k["cat"](x(), x(), dim=0, lengths=(x.n, x.n)),
     "flip": _of("flip", dims=(0, 1)),

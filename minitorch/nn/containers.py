@@ -11,7 +11,7 @@ from minitorch.core import dispatch
 from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
-from minitorch.nn.layers import BatchNorm1d, Dropout, Linear
+from minitorch.nn.layers import BatchNorm1d, Dropout, LayerNorm, Linear
 from minitorch.nn.module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -130,20 +130,46 @@ class Sequential(_Numbered):
                 and isinstance(input, Tensor)
                 and _untouched(module)
             ):
-                following = modules[i + 1] if i + 1 < len(modules) else None
-                activation = _ACTIVATIONS.get(type(following), "none")
-                if activation != "none" and not _untouched(following):
-                    activation = "none"
-                behind = int(activation != "none")
-                if type(module) is Linear:
-                    input = fused.linear(input, module.weight, module.bias, activation)
-                else:
-                    p = _dropped(modules, i + behind + 1) if module.training else 0.0
-                    behind += p > 0
-                    input = module.forward_with(input, activation, p)
+                activation = _activation(modules, i + 1)
+                p = _dropped(modules, i + 1 + (activation != "none"))
+                input, behind = _TAKE_ALONG[type(module)](module, input, activation, p)
             else:
                 input = module(input)
         return input
+
+
+# Each calls a layer and what its kernels can do of the activation and the dropout behind it; the
+# number of modules done.
+def _linear(layer: Linear, input: Tensor, activation: str, p: float) -> tuple[Tensor, int]:
+    both = p > 0 and activation != "none"
+    result = fused.linear(input, layer.weight, layer.bias, "none" if both else activation)
+    return _behind(result, activation, p) if both else (result, int(activation != "none"))
+
+
+def _batch_norm(layer: BatchNorm1d, input: Tensor, activation: str, p: float) -> tuple[Tensor, int]:
+    p = p if layer.training else 0.0
+    return layer.forward_with(input, activation, p), (activation != "none") + (p > 0)
+
+
+def _layer_norm(layer: LayerNorm, input: Tensor, activation: str, p: float) -> tuple[Tensor, int]:
+    return _behind(layer.forward(input), activation, p)
+
+
+def _behind(input: Tensor, activation: str, p: float) -> tuple[Tensor, int]:
+    """Activation and dropout in one kernel, where there are both.
+
+    It saves its input, which has to be a tensor that no one else can change.
+    """
+    if not p or activation == "none":
+        return input, 0
+    return fused.activation_dropout(input, activation, p), 2
+
+
+def _activation(modules: list[Any], i: int) -> str:
+    """The name of modules[i], if it is an activation that another kernel can do; else "none"."""
+    module = modules[i] if i < len(modules) else None
+    name = _ACTIVATIONS.get(type(module), "none")
+    return name if name != "none" and _untouched(module) else "none"
 
 
 def _dropped(modules: list[Any], i: int) -> float:
@@ -155,7 +181,11 @@ def _dropped(modules: list[Any], i: int) -> float:
 
 
 _ACTIVATIONS: dict[Any, str] = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
-_TAKE_ALONG: tuple[Any, ...] = (Linear, BatchNorm1d)  # whose kernels do what is behind them
+_TAKE_ALONG: dict[Any, Any] = {
+    Linear: _linear,
+    BatchNorm1d: _batch_norm,
+    LayerNorm: _layer_norm,
+}
 _CALL = Module.__call__
 _FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (*_TAKE_ALONG, *_ACTIVATIONS, Dropout)}
 # The functions that the forwards call, which a user may have replaced.

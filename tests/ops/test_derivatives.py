@@ -212,6 +212,17 @@ TABLE = [
         for name in ("relu", "tanh", "sigmoid", "gelu")
     ],
     ("dropout", lambda x: fused._dropout(x, p=0.4, seed=3, offset=1, memo=[]), UNARY, ANY),
+    *[
+        (
+            "activation_dropout",
+            lambda x, a=a: fused._activation_dropout(
+                x, activation=a, p=0.4, seed=3, offset=1, memo=[]
+            ),
+            UNARY,
+            ANY,
+        )
+        for a in ("relu", "tanh", "sigmoid", "gelu")
+    ],
     (
         "bce_with_logits_loss",
         lambda x: fused.bce_with_logits_loss(x, ours(np.linspace(0, 1, 12).reshape(3, 4))),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.fused import ACTIVATIONS, dropout, ones
+from minitorch.backend.cpu.fused import ACTIVATIONS, activate, dropout, ones
 from minitorch.backend.cpu.kernel import NOTHING, Array, KernelTable, Out, real, result
 
 
@@ -170,7 +170,7 @@ def _scaled(
     seen = None
     if activation != "none":
         seen = before
-        before = ACTIVATIONS[activation][0](before, r)
+        before = activate(activation, before, r)
     if drop["p"]:
         before = dropout(before, **drop, out=before if seen is None else r)
     return before, x, weight, bias, found, seen

@@ -50,6 +50,11 @@ def by_running(dtype, shape, activation):
     return (*arrays, arrays[1], arrays[2] ** 2), params
 
 
+def dropped(dtype, activation):
+    params = {"activation": activation, "p": 0.3, "seed": 1, "offset": 0, "memo": []}
+    return (numbers(4, 6).astype(dtype),), params
+
+
 NO_RUNNING = {"mean": None, "var": None, "count": None, "momentum": 0.1}
 NO_RUNNING |= {"p": 0.0, "seed": 0, "offset": 0, "memo": []}
 
@@ -117,6 +122,10 @@ CASES = {
             for a in ("relu", "gelu")
             for s in ((6, 4), (2, 3, 5), (0, 4))
         ),
+    ],
+    "activation_dropout": [
+        *(lambda d=d: dropped(d, "relu") for d in FLOATS),
+        *(lambda a=a: dropped("float32", a) for a in ("tanh", "sigmoid", "gelu")),
     ],
     "rnn": [
         lambda d=d, f=f: recurrent(1, 1, d, nonlinearity=f)
