@@ -81,12 +81,13 @@ def _parts_of(name: str) -> Any:
         if "p" in alone:
             alone["p"] = 0.0
         if node.saved is None:
-            freed = node.parents[0]
+            (below, *_) = node.parents
             if layer is not None:
-                freed = Node(node.op, node.parents, None, alone, node.shape)
+                below = Node(node.op, node.parents, None, alone, node.shape)
             for op in behind:
-                freed = Node(dispatch.REGISTRY[op], (freed,), None, None, node.shape)
-            return freed
+                below = Node(dispatch.REGISTRY[op], (below,), None, None, node.shape)
+            assert below is not None
+            return below
         try:
             inputs = node.op.inputs(node)
         except RuntimeError:

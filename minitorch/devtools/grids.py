@@ -227,7 +227,7 @@ _SGD = {"lr": 0.1, "momentum": 0.9}
 _ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 1, "weight_decay": 0.0}
 _ADAM |= {"decoupled": False, "maximize": False}
 _DRAWN = {"dtype": FLOAT, "index": 0, "seed": 0, "offset": 0}
-_DROPPED = {"p": 0.5, "seed": 0, "offset": 0, "memo": []}
+_DROPPED: dict[str, Any] = {"p": 0.5, "seed": 0, "offset": 0, "memo": []}
 _ALONG_ONE = {  # arrays of kernels that take one dimension
     **dict.fromkeys(("argmax", "argmin", "max_dim", "min_dim", "cumsum", "argsort"), 1),
     **dict.fromkeys(("softmax", "log_softmax"), 1),

@@ -97,7 +97,7 @@ def mlp_floors(fused: bool, batch: int = BATCH) -> Iterator[tuple[str, int]]:
 
 def mlp_reports() -> Iterator[Report]:
     """A step of the perceptron as many write it, and of those whose layers are fused."""
-    models = (
+    models: tuple[tuple[str, nn.Module, list[tuple[str, int]]], ...] = (
         ("as written: layer(x).relu()", AsWritten(), list(mlp_floors(False))),
         ("nn.Sequential", sequential(), list(mlp_floors(True))),
         ("nn.Sequential, dropout 0.2", sequential(dropout=0.2), []),
