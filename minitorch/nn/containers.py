@@ -120,6 +120,7 @@ class Sequential(_Numbered):
             if kind == "module":
                 modules.append(values[name])
         fuses = not dispatch.observed and _functions(F) == _FUNCTIONS
+        padded = [*modules, None, None]
         behind = 0  # modules whose work the one before has done
         for i, module in enumerate(modules):
             if behind:
@@ -130,62 +131,43 @@ class Sequential(_Numbered):
                 and isinstance(input, Tensor)
                 and _untouched(module)
             ):
-                activation = _activation(modules, i + 1)
-                p = _dropped(modules, i + 1 + (activation != "none"))
-                input, behind = _TAKE_ALONG[type(module)](module, input, activation, p)
+                activation = _ACTIVATIONS.get(type(padded[i + 1]), "none")
+                if activation != "none" and not _untouched(padded[i + 1]):
+                    activation = "none"
+                behind = int(activation != "none")
+                last = padded[i + 1 + behind]
+                p = _dropped(last) if type(last) is Dropout else 0.0
+                if type(module) is Linear and not (p and behind):
+                    input = fused.linear(input, module.weight, module.bias, activation)
+                else:
+                    input, behind = _together(module, input, activation, p)
             else:
                 input = module(input)
         return input
 
 
-# Each calls a layer and what its kernels can do of the activation and the dropout behind it; the
-# number of modules done.
-def _linear(layer: Linear, input: Tensor, activation: str, p: float) -> tuple[Tensor, int]:
-    both = p > 0 and activation != "none"
-    result = fused.linear(input, layer.weight, layer.bias, "none" if both else activation)
-    return _behind(result, activation, p) if both else (result, int(activation != "none"))
-
-
-def _batch_norm(layer: BatchNorm1d, input: Tensor, activation: str, p: float) -> tuple[Tensor, int]:
-    p = p if layer.training else 0.0
-    return layer.forward_with(input, activation, p), (activation != "none") + (p > 0)
-
-
-def _layer_norm(layer: LayerNorm, input: Tensor, activation: str, p: float) -> tuple[Tensor, int]:
-    return _behind(layer.forward(input), activation, p)
-
-
-def _behind(input: Tensor, activation: str, p: float) -> tuple[Tensor, int]:
-    """Activation and dropout in one kernel, where there are both.
-
-    It saves its input, which has to be a tensor that no one else can change.
-    """
+def _together(
+    layer: Linear | BatchNorm1d | LayerNorm, input: Tensor, activation: str, p: float
+) -> tuple[Tensor, int]:
+    """The layer with what kernels can do at once behind it, and the number of modules done."""
+    if isinstance(layer, BatchNorm1d):
+        p = p if layer.training else 0.0
+        return layer.forward_with(input, activation, p), (activation != "none") + (p > 0)
+    result = layer.forward(input)
     if not p or activation == "none":
-        return input, 0
-    return fused.activation_dropout(input, activation, p), 2
+        return result, 0
+    # The kernel saves `result`, which no one else can change.
+    return fused.activation_dropout(result, activation, p), 2
 
 
-def _activation(modules: list[Any], i: int) -> str:
-    """The name of modules[i], if it is an activation that another kernel can do; else "none"."""
-    module = modules[i] if i < len(modules) else None
-    name = _ACTIVATIONS.get(type(module), "none")
-    return name if name != "none" and _untouched(module) else "none"
-
-
-def _dropped(modules: list[Any], i: int) -> float:
-    """The p of modules[i], if it is dropout that another kernel can do; else 0."""
-    module = modules[i] if i < len(modules) else None
-    if type(module) is not Dropout or not _untouched(module):
-        return 0.0
-    return module.p if module.training and not module.inplace and module.p < 1 else 0.0
+def _dropped(module: Any) -> float:
+    """The p of dropout that another kernel can do; else 0."""
+    done = module.training and not module.inplace and module.p < 1 and _untouched(module)
+    return module.p if done else 0.0
 
 
 _ACTIVATIONS: dict[Any, str] = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
-_TAKE_ALONG: dict[Any, Any] = {
-    Linear: _linear,
-    BatchNorm1d: _batch_norm,
-    LayerNorm: _layer_norm,
-}
+_TAKE_ALONG: tuple[Any, ...] = (Linear, BatchNorm1d, LayerNorm)  # and what is behind them
 _CALL = Module.__call__
 _FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (*_TAKE_ALONG, *_ACTIVATIONS, Dropout)}
 # The functions that the forwards call, which a user may have replaced.
