@@ -42,7 +42,7 @@ def no_gxx(monkeypatch):
 
 
 def test_every_kernel_passes_on_one_architecture():
-    """The architecture is the one that `.ci/run` has compiled just before, so it is in the cache."""
+    """For the architecture that `.ci/run` has compiled just before: it is in the cache."""
     compiled = static.compile_all(static.units(cuda_sources.files(), ["sm_75"]))
     assert static.violations(compiled) == []
     assert {kernel.file for kernel in compiled} == set(cuda_sources.files())
