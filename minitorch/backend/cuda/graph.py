@@ -11,8 +11,9 @@ learning rate, a step's number, an offset in a random stream) from device memory
         with graph.dynamic(lambda: {"lr": group["lr"], "step": next(steps)}):
             kernels["adam_"](params, means, squares, [], grads, lr=0.1, step=1, ...)
 
-Each replay asks once for the numbers, makes the launch's arguments of them, and copies these to the
-device ahead of the graph, unless the device has the same ones already.
+Each replay asks once for the numbers. If the device has others, they are made into the launches'
+arguments and copied there ahead of the graph. A number called `step` is counted up on the device: its
+kernel adds one at every replay, for the next one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -41,15 +42,32 @@ class CaptureError(RuntimeError):
     """The work cannot be part of a graph, because it needs the host in between."""
 
 
-class _DynamicNumbers(NamedTuple):
-    """A function that gives dynamic numbers, and the slots that they fill."""
+class _DynamicNumbers:
+    """A function that gives dynamic numbers, and the slots that they fill.
 
-    numbers: Numbers
-    slots: list[tuple[Make, dict[str, Any]]]
+    known: the numbers of which the device has made the last replay; None where it has none.
+    """
+
+    def __init__(self, numbers: Numbers) -> None:
+        self.numbers = numbers
+        self.slots: list[tuple[Make, dict[str, Any]]] = []
+        self.now: Mapping[str, Any] = {}
+        self.known: dict[str, Any] | None = None
+
+    def changed(self) -> bool:
+        """Ask for the numbers of a replay; whether the device has others."""
+        self.now = self.numbers()
+        known = self.known
+        if known is None:
+            return True
+        if "step" in known:
+            known["step"] += 1  # as the kernel does
+        return self.now != known
 
     def bytes(self) -> bytes:
         """The contents of all slots, each padded."""
-        now = self.numbers()
+        now = self.now
+        self.known = dict(now)
         found = []
         for make, given in self.slots:
             chosen = {name: now.get(name, value) for name, value in given.items()}
@@ -81,16 +99,24 @@ class Pool:
 
     @classmethod
     def sweep(cls) -> None:
-        """Give back what pools have whose graphs are gone."""
-        retired, cls._retired[:] = cls._retired[:], []
-        for known in retired:
+        """Give back what pools have whose graphs are gone.
+
+        Threads and finalizers may come here at once: whoever looks at a pool has it alone.
+        """
+        used = []
+        while cls._retired:
+            try:
+                known = cls._retired.pop()
+            except IndexError:
+                break
             device, pool = cls._all[known]
             with device:
                 pool.free_all_blocks()
                 if pool.used_bytes():  # results that live
-                    cls._retired.append(known)
+                    used.append(known)
                 else:
                     del cls._all[known]
+        cls._retired += used
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not finalizing():
@@ -135,7 +161,6 @@ class Graph:
         self._dynamic: list[_DynamicNumbers] = []
         self._open: _DynamicNumbers | None = None
         self._size = 0  # bytes of all slots so far
-        self._sent = b""
         self._staging = _Staging(gpu)
         self._replaying = threading.RLock()  # numbers and launch belong together
         with gpu.xp.cuda.using_allocator(self.allocate):
@@ -163,10 +188,10 @@ class Graph:
     def dynamic(self, numbers: Numbers) -> Iterator[None]:
         """Within the block, kernels take their dynamic numbers from `numbers()`.
 
-        It returns them by the names of the kernel's parameters. Each replay calls it once, in the
-        order of the blocks; the capture does not call it.
+        It returns them by the names of the kernel's parameters, `step` among them where the kernel
+        has one. Each replay calls it once, in the order of the blocks; the capture does not call it.
         """
-        self._open = _DynamicNumbers(numbers, [])
+        self._open = _DynamicNumbers(numbers)
         self._dynamic.append(self._open)
         try:
             yield
@@ -200,12 +225,15 @@ class Graph:
                 self.replay()
             return
         with self._replaying:
-            if self._dynamic:
+            if any([dynamic.changed() for dynamic in self._dynamic]):
                 numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
-                if numbers != self._sent:
-                    self._staging.send(numbers, self._numbers)
-                    self._sent = numbers
-            self._graph.launch()
+                self._staging.send(numbers, self._numbers)
+            try:
+                self._graph.launch()
+            except BaseException:
+                for dynamic in self._dynamic:
+                    dynamic.known = None  # the device may have counted a step, or not
+                raise
 
 
 class _Staging:
