@@ -8,18 +8,13 @@ from typing import Any
 from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
-from minitorch.optim.optimizer import Optimizer, count, given, options, refuse_weight_decay
-from minitorch.optim.plan import Group, State, UpdateRule
+from minitorch.optim.optimizer import Optimizer, count, given, refuse_weight_decay
+from minitorch.optim.plan import Group, State, UpdateRule, options
 
 __all__ = ["Adagrad"]
 
 _adagrad_rows_ = underived.update("adagrad_rows_")
 OF_ROWS = ("lr", "lr_decay", "eps", "maximize")
-OPTIONS = (*OF_ROWS, "weight_decay")
-
-
-def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
-    return {"step": step, **options(group, OPTIONS)}
 
 
 class Adagrad(Optimizer):
@@ -28,7 +23,9 @@ class Adagrad(Optimizer):
     Duchi et al. (2011). Row-sparse gradients change only their rows.
     """
 
-    _rule = UpdateRule(underived.update("adagrad_"), ("sum",), _numbers)
+    _rule = UpdateRule(
+        underived.update("adagrad_"), ("sum",), (*OF_ROWS, "weight_decay"), varying=("step",)
+    )
 
     def __init__(
         self,
