@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
+from operator import attrgetter
 from typing import Any
 
 from minitorch import backend, recording
@@ -16,9 +17,13 @@ from minitorch.compiler.recorder import Recorder, Repeater
 from minitorch.compiler.values import Values, finished, tensors_of
 from minitorch.core import engine
 from minitorch.core.dtypes import Array
+from minitorch.core.pytree import exhaust
 from minitorch.core.sparse import RowGrad
+from minitorch.core.tape import count_changes
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.recording import CannotRecord
+
+_array = attrgetter("array")
 
 
 class Problem:
@@ -122,12 +127,17 @@ class Program:
     def _build(self, recorder: Recorder) -> None:
         """Build the replay, and the lists of gradients and versions to set after it."""
         trace = recorder.trace
-        self.plain = self.given.all_positional
+        self._kind_of = attrgetter(
+            "node", *[f"array.{name}" for name in ("__class__", *trace.properties)]
+        )
+        self.kinds = None
+        if self.given.all_positional:
+            self.kinds = list(map(self._kind_of, self.given.tensors))
         self.alone = self.output.is_tensor and self.backward is None
         self.carried = [(n, g.array) for n, g in self.guards.entered if isinstance(g, Tensor)]
         grads = [g for _, g in self.leaves if g is not None]
         outputs = [*self.results, *chain.from_iterable(map(arrays_of, grads))]
-        self.versions = _versions(recorder)
+        versions = _versions(recorder)
         self.callbacks = trace.callbacks()
         self.memory = [a for call in trace.calls() for a in call.written if not trace.made(a)]
         carried = [array for _, array in self.carried]
@@ -136,41 +146,33 @@ class Program:
         self.write = trace.write
         if self.backward is None:
             replay, left = trace.build(outputs, self.inputs)
-            self._bind = replay.bind
         else:
             replay, left = self.backward.build(trace, outputs, self.inputs, self.held)
-            self._bind = lambda i, array: False  # the backward pass reads the inputs as well
         self._run = replay.run
+        # Whether all guards hold, and no backward pass is outstanding; arguments apart.
+        self.holds = self.guards.hold if self.backward is None else self._holds
         arrays = iter(left)
         self.results = [next(arrays) for _ in self.results]
         self.leaves = [(node, of_next(grad, arrays)) for node, grad in self.leaves]
-        self.versions += [(_version(grad), 1) for _, grad in self.leaves if grad is not None]
+        versions += [(_version(grad), 1) for _, grad in self.leaves if grad is not None]
+        self.versions = [version for version, _ in versions]
+        self.changes = [n for _, n in versions]  # of these versions in a replay
+        self.nodes = [node for node, _ in self.leaves]
+        self.grads = [grad for _, grad in self.leaves]
 
     # ---- guards
 
     def take(self, args: tuple[Any, ...]) -> list[Array] | None:
-        """The arrays of tensor arguments that fit; None where that needs a closer look."""
-        if not self.plain or len(args) != len(self.given.kinds):
+        """The arrays of tensor arguments that fit, if guards hold; None: look closer."""
+        try:
+            if list(map(self._kind_of, args)) != self.kinds or not self.holds():
+                return None
+        except AttributeError:  # of what is not a tensor
             return None
-        arrays = []
-        for x, (array_type, shape, dtype, strides, index) in zip(args, self.given.kinds):
-            if not isinstance(x, Tensor) or x.node is not None:
-                return None
-            a = x.array
-            if (
-                type(a) is not array_type
-                or a.shape != shape
-                or a.dtype is not dtype
-                or a.strides != strides
-                or (index is not None and backend.of(a).index(a) != index)
-            ):
-                return None
-            arrays.append(a)
-        return arrays
+        return list(map(_array, args))
 
-    def holds(self) -> bool:
-        """Whether all guards hold, and no backward pass is outstanding; arguments apart."""
-        return self.guards.hold() and not self.is_open()
+    def _holds(self) -> bool:
+        return not self.is_open() and self.guards.hold()
 
     def is_open(self) -> bool:
         """Whether the backward pass of the last call is still to come."""
@@ -180,17 +182,12 @@ class Program:
 
     def replay(self, arrays: Sequence[Array]) -> Any:
         """Run the program with other arguments."""
-        for i, array in enumerate(arrays):
-            if not self._bind(i, array):
-                self.write(self.inputs[i], array)
         for node, array in self.carried:
             if node.grad.array is not array:
                 self.write(array, node.grad.array)
-        self._run()
-        for node, grad in self.leaves:
-            node.grad = grad
-        for version, n in self.versions:
-            version[0] += n
+        self._run(arrays)
+        exhaust(map(setattr, self.nodes, repeat("grad"), self.grads))
+        count_changes(self.versions, self.changes)
         if self.alone:  # the most common case
             return tensor_of(self.copy(self.results[0]))
         return self._output(self.results)

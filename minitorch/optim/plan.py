@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from operator import attrgetter, itemgetter, setitem
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 from minitorch import backend, recording, underived
 from minitorch.core.dtypes import Array
+from minitorch.core.pytree import exhaust
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.optim.flat import GRAD, PARAM, Slot
@@ -231,7 +231,6 @@ def options(group: Group, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-exhaust = deque[Any](maxlen=0).extend  # calls what a `map` calls, in C
 _arrays_of, _grad_of, _step = attrgetter("array"), attrgetter("node.grad"), itemgetter("step")
 
 

@@ -32,9 +32,7 @@ class SGD(Optimizer):
     tensor([0.8000, 1.6000])
     """
 
-    _rule = UpdateRule(
-        underived.update("sgd_"), BUFFER, OPTIONS, counts=False, varying=("first",)
-    )
+    _rule = UpdateRule(underived.update("sgd_"), BUFFER, OPTIONS, counts=False, varying=("first",))
 
     def __init__(
         self,

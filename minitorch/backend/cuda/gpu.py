@@ -55,6 +55,7 @@ class Gpu:
         self.xp = xp
         self.array_type = xp.ndarray
         self.current: Callable[[], int] = xp.cuda.runtime.getDevice  # the current device's index
+        self.copy_on_device = xp.cuda.MemoryPointer.copy_from_device_async  # (to, source, bytes)
         self.kernels = Kernels(xp)
         self._cublaslt = cublaslt
         self.captured = _Captured()

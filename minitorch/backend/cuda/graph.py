@@ -12,8 +12,8 @@ learning rate, a step's number, an offset in a random stream) from device memory
             kernels["adam_"](params, means, squares, [], grads, lr=0.1, step=1, ...)
 
 Each replay asks once for the numbers. If the device has others, they are made into the launches'
-arguments and copied there ahead of the graph. A number called `step` is counted up on the device: its
-kernel adds one at every replay, for the next one.
+arguments and copied there ahead of the graph. A number called `step` is counted up on the device:
+its kernel adds one at every replay, for the next one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import numpy as np
 if TYPE_CHECKING:
     from minitorch.backend.cuda.gpu import Array, Gpu
 
-Numbers = Callable[[], Mapping[str, Any]]
+Numbers = Callable[[], dict[str, Any]]
 Make = Callable[..., Any]
 CAPACITY = 1 << 14  # bytes of dynamic numbers that a graph has room for
 SLOTS = 16  # replays whose numbers may still be on their way
@@ -45,19 +45,18 @@ class CaptureError(RuntimeError):
 class _DynamicNumbers:
     """A function that gives dynamic numbers, and the slots that they fill.
 
-    known: the numbers of which the device has made the last replay; None where it has none.
+    known: those of the last replay, as the device has them; None where it has none.
     """
 
     def __init__(self, numbers: Numbers) -> None:
         self.numbers = numbers
         self.slots: list[tuple[Make, dict[str, Any]]] = []
-        self.now: Mapping[str, Any] = {}
         self.known: dict[str, Any] | None = None
+        self.now: dict[str, Any] = {}
 
     def changed(self) -> bool:
         """Ask for the numbers of a replay; whether the device has others."""
-        self.now = self.numbers()
-        known = self.known
+        self.now, known = self.numbers(), self.known
         if known is None:
             return True
         if "step" in known:
@@ -66,8 +65,7 @@ class _DynamicNumbers:
 
     def bytes(self) -> bytes:
         """The contents of all slots, each padded."""
-        now = self.now
-        self.known = dict(now)
+        self.known = now = self.now
         found = []
         for make, given in self.slots:
             chosen = {name: now.get(name, value) for name, value in given.items()}
@@ -151,7 +149,7 @@ class Graph:
 
     def __init__(self, gpu: Gpu, index: int, pool: Any = None, fixed: bool = False) -> None:
         self._gpu = gpu
-        self._index = index
+        self.index = index
         self._graph: Any = None
         self.pool: Pool = Pool(gpu) if pool is None else pool
         self._fixed = fixed
@@ -188,8 +186,9 @@ class Graph:
     def dynamic(self, numbers: Numbers) -> Iterator[None]:
         """Within the block, kernels take their dynamic numbers from `numbers()`.
 
-        It returns them by the names of the kernel's parameters, `step` among them where the kernel
-        has one. Each replay calls it once, in the order of the blocks; the capture does not call it.
+        It returns them in a new dict by the names of the kernel's parameters, `step` among them
+        where the kernel has one. Each replay calls it once, in the order of the blocks; the capture
+        does not call it.
         """
         self._open = _DynamicNumbers(numbers)
         self._dynamic.append(self._open)
@@ -220,20 +219,23 @@ class Graph:
     # ------------------------------------------------------------------ afterwards
     def replay(self) -> None:
         """Launch the work in the current stream; the host does not wait for it."""
-        if self._gpu.current() != self._index:
-            with self._gpu.on(self._index):
-                self.replay()
-            return
-        with self._replaying:
-            if any([dynamic.changed() for dynamic in self._dynamic]):
-                numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
-                self._staging.send(numbers, self._numbers)
-            try:
-                self._graph.launch()
-            except BaseException:
-                for dynamic in self._dynamic:
-                    dynamic.known = None  # the device may have counted a step, or not
-                raise
+        with self._gpu.on(self.index), self._replaying:
+            self.launch()
+
+    def launch(self) -> None:
+        """As `replay`; the graph's device is the current one, and no other thread replays it."""
+        changed = False
+        for dynamic in self._dynamic:
+            changed |= dynamic.changed()
+        if changed:
+            numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
+            self._staging.send(numbers, self._numbers)
+        try:
+            self._graph.launch()
+        except BaseException:
+            for dynamic in self._dynamic:
+                dynamic.known = None  # the device may have counted a step, or not
+            raise
 
 
 class _Staging:

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
+from operator import attrgetter
 from typing import Any
 
 from minitorch.backend.cuda.gpu import Array, Gpu
 from minitorch.backend.cuda.graph import CaptureError, Graph, capture
 from minitorch.backend.replay import Call, DynamicScalar, HostCallback, Replay, Trace, now
 from minitorch.core import pytree
+from minitorch.core.pytree import exhaust
 from minitorch.recording import CannotRecord
 
 
 class GraphTrace(Trace):
     """Calls of a GPU's kernels, and the graph that replays them."""
 
+    properties = (*Trace.properties, "data.device_id")
+
     def __init__(self, gpu: Gpu, kernels: dict[str, Callable[..., Any]], views: frozenset[str]):
         super().__init__(gpu.xp.ndarray, lambda array: array, views)
-        self.copy, self._write = kernels["clone"], kernels["copy_"]
+        self.write, self._clone = kernels["copy_"], kernels["clone"]
         self._gpu = gpu
 
-    def write(self, out: Array, x: Array) -> None:
-        """Write x into an array; by one copy of the device where both are contiguous there."""
-        to, source = out.data, x.data
-        if (
-            x._c_contiguous
-            and out._c_contiguous
-            and x.dtype is out.dtype
-            and x.shape == out.shape
-            and to.device_id == source.device_id == self._gpu.current()
-        ):
-            to.copy_from_device_async(source, x.nbytes)
-        else:
-            self._write(out, x)
+    def copy(self, a: Array) -> Array:
+        """A copy of an array; by one copy of the device where it is contiguous there."""
+        if not a._c_contiguous or a.data.device_id != self._gpu.current():
+            return self._clone(a)
+        try:
+            return a.copy()
+        except self._gpu.xp.cuda.memory.OutOfMemoryError as error:
+            raise self._gpu.out_of_memory(error, a.data.device_id) from None
 
     def memory(self, a: Array) -> Hashable:
         """A key that is equal for arrays of the same memory, while both live."""
@@ -48,9 +47,10 @@ class GraphTrace(Trace):
         """A replay of `items`, and the arrays in which it leaves those of `results`."""
         items = self.needed(results)
         calls = [item for item in items if isinstance(item, Call)]
-        callbacks = [item.run for item in items if isinstance(item, HostCallback)]
+        callbacks = [item for item in items if isinstance(item, HostCallback)]
         if not calls:
-            return Replay(_in_order(callbacks)), [(known or {}).get(id(a), a) for a in results]
+            left = [(known or {}).get(id(a), a) for a in results]
+            return GraphReplay(self, None, callbacks, inputs), left
         index = int(next(self.arrays((calls[0].args, calls[0].params, calls[0].result))).device.id)
         try:
             with capture(self._gpu, index) as graph:
@@ -59,16 +59,47 @@ class GraphTrace(Trace):
                     repetition.make(i, call)
         except CaptureError as error:
             raise CannotRecord(str(error)) from error
-        launch = graph.replay
-        return Replay(_in_order([*callbacks, launch])), [repetition.stands_for(a) for a in results]
+        left = [repetition.stands_for(a) for a in results]
+        return GraphReplay(self, graph, callbacks, inputs), left
 
 
-def _in_order(works: Sequence[Callable[[], Any]]) -> Callable[[], None]:
-    def run() -> None:
-        for work in works:
-            work()
+class GraphReplay(Replay):
+    """Copies of arguments, host callbacks, then a graph (None: no kernel is called)."""
 
-    return run
+    def __init__(
+        self,
+        trace: GraphTrace,
+        graph: Graph | None,
+        callbacks: Sequence[HostCallback],
+        inputs: Sequence[Array],
+    ) -> None:
+        self._gpu, self._write = trace._gpu, trace.write
+        self._graph, self._inputs = graph, inputs
+        self._callbacks = [(item.cell.update, item.work) for item in callbacks]
+        self._to = [x.data for x in inputs]
+        self._sizes = [x.nbytes for x in inputs]
+        devices = [graph.index] if graph else [p.device_id for p in self._to]
+        self._index = devices[0] if devices else trace._gpu.current()
+        self._near = all(p.device_id == self._index for p in self._to)
+
+    def run(self, inputs: Sequence[Array] = ()) -> None:
+        """Launch all that in the current stream of the graph's device."""
+        gpu = self._gpu
+        if gpu.current() != self._index:
+            with gpu.on(self._index):
+                return self.run(inputs)
+        if self._near and all(map(_is_contiguous, inputs)):
+            exhaust(map(gpu.copy_on_device, self._to, map(_pointer, inputs), self._sizes))
+        else:
+            exhaust(map(self._write, self._inputs, inputs))
+        for update, work in self._callbacks:
+            update(work() or ())
+        if self._graph is not None:
+            self._graph.launch()
+        return None
+
+
+_is_contiguous, _pointer = attrgetter("_c_contiguous"), attrgetter("data")
 
 
 class _Repetition:
@@ -122,4 +153,9 @@ class _Repetition:
 def _numbers(call: Call) -> Callable[[], dict[str, Any]] | None:
     """A function that gives a call's dynamic scalars at a replay; None where it has none."""
     dynamic = {k: v for k, v in call.params.items() if type(v) is DynamicScalar}
-    return (lambda: {k: v.value() for k, v in dynamic.items()}) if dynamic else None
+    if not dynamic:
+        return None
+    cell = next(iter(dynamic.values())).cell
+    if all(v.cell is cell and v.key == k for k, v in dynamic.items()):
+        return cell.copy
+    return lambda: {k: v.value() for k, v in dynamic.items()}
