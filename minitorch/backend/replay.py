@@ -64,10 +64,11 @@ class Call:
 class Replay(ABC):
     """A recorded step that can be repeated.
 
-    binds: whether it may read its arguments where they are, instead of copying them.
+    binds: whether it may read its arguments where they are, instead of copying them. alike: whether
+    these lie in memory as the arrays do in which it reads them.
     """
 
-    binds = True
+    binds, alike = True, False
 
     @abstractmethod
     def run(self, inputs: Sequence[Array] = ()) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter, is_, methodcaller
 from typing import Any
 
-from minitorch import backend, recording
+from minitorch import autocasting, backend, recording
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
-from minitorch.compiler.recorder import Recorder, modes
+from minitorch.compiler.recorder import Recorder
 from minitorch.compiler.values import alike, kind_of
 from minitorch.core import dtypes
+from minitorch.core.grad_mode import grad_mode
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Node, Tensor
 
@@ -59,7 +60,8 @@ class Guards:
     def hold(self) -> bool:
         """Whether all guarded objects are as they were."""
         try:
-            if self._modes != modes() or self._seen != list(map(_call, self._options)):
+            now = grad_mode.enabled, autocasting.state.dtypes
+            if self._modes != now or self._seen != list(map(_call, self._options)):
                 return False
         except (RuntimeError, ValueError):  # unequal tensors or arrays
             return False

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import chain, repeat
-from operator import attrgetter
+from itertools import chain, repeat, starmap
+from operator import add, attrgetter, itemgetter, setitem
 from typing import Any
 
 from minitorch import backend, recording
@@ -14,16 +14,16 @@ from minitorch.compiler.backward import Backward, arrays_of, of_next
 from minitorch.compiler.guards import Guards
 from minitorch.compiler.holders import holders
 from minitorch.compiler.recorder import Recorder, Repeater
-from minitorch.compiler.values import Values, finished, tensors_of
+from minitorch.compiler.values import Values, finished, kind_of, tensors_of
 from minitorch.core import engine
 from minitorch.core.dtypes import Array
 from minitorch.core.pytree import exhaust
 from minitorch.core.sparse import RowGrad
-from minitorch.core.tape import count_changes
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.recording import CannotRecord
 
 _array = attrgetter("array")
+_count = itemgetter(0)  # of a version
 
 
 class Problem:
@@ -148,6 +148,7 @@ class Program:
             replay, left = trace.build(outputs, self.inputs)
         else:
             replay, left = self.backward.build(trace, outputs, self.inputs, self.held)
+        replay.alike = list(map(kind_of, self.inputs)) == self.given.kinds
         self._run = replay.run
         # Whether all guards hold, and no backward pass is outstanding; arguments apart.
         self.holds = self.guards.hold if self.backward is None else self._holds
@@ -157,8 +158,7 @@ class Program:
         versions += [(_version(grad), 1) for _, grad in self.leaves if grad is not None]
         self.versions = [version for version, _ in versions]
         self.changes = [n for _, n in versions]  # of these versions in a replay
-        self.nodes = [node for node, _ in self.leaves]
-        self.grads = [grad for _, grad in self.leaves]
+        self.grads = [(node, "grad", grad) for node, grad in self.leaves]
 
     # ---- guards
 
@@ -186,8 +186,9 @@ class Program:
             if node.grad.array is not array:
                 self.write(array, node.grad.array)
         self._run(arrays)
-        exhaust(map(setattr, self.nodes, repeat("grad"), self.grads))
-        count_changes(self.versions, self.changes)
+        exhaust(starmap(setattr, self.grads))
+        counts = map(add, map(_count, self.versions), self.changes)
+        exhaust(map(setitem, self.versions, repeat(0), counts))
         if self.alone:  # the most common case
             return tensor_of(self.copy(self.results[0]))
         return self._output(self.results)

@@ -9,13 +9,10 @@ a saved array has changed since.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
-from itertools import repeat
-from operator import add, itemgetter, setitem
+from collections.abc import Callable
 from typing import Any
 
 from minitorch import recording
-from minitorch.core.pytree import exhaust
 from minitorch.core.tensor import Node, Tensor, save
 
 
@@ -37,14 +34,6 @@ def count_change(x: Tensor) -> None:
     x.version[0] += 1
     if recording.recorder:
         recording.changed(x.array, x.version)
-
-
-_count = itemgetter(0)  # of a version
-
-
-def count_changes(versions: Iterable[list[Any]], changes: Iterable[int]) -> None:
-    """Count up many versions, each by its number of changes, which no recorder needs to know."""
-    exhaust(map(setitem, versions, repeat(0), map(add, map(_count, versions), changes)))
 
 
 # ---------------------------------------------------------------------- views

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import repeat
 from operator import attrgetter, itemgetter, setitem
 from typing import Any, NamedTuple
@@ -76,7 +77,7 @@ class Bucket:
         for run in _runs(members):
             self._append(run, used)
         self.kernels = getattr(rule.op, "kernels", None)
-        self.read = itemgetter(*rule.options)
+        self.read = partial(itemgetter(*rule.options), group)
         self.given: tuple[Any, ...] = ()  # the options of the last step
         self.numbers: dict[str, Any] = {}  # made of them
         self.arrays = [_arrays(column) for column in self.columns]
@@ -148,21 +149,21 @@ class Bucket:
 
         A replay calls it: `map` of a setter runs no Python code for each parameter.
         """
-        rule, given = self.rule, self.read(self.group)
+        rule, given, numbers = self.rule, self.read(), self.numbers
         if type(given[0]) is not float or given != self.given:
             self.given = given
-            self.numbers = rule.numbers(options(self.group, rule.options))
+            self.numbers = numbers = rule.numbers(options(self.group, rule.options))
         if rule.counts:
             step = self.states[0]["step"] + 1
             exhaust(map(setitem, self.states, repeat("step"), repeat(step)))
             if rule.varying:
-                self.numbers["step"] = step
+                numbers["step"] = step
         elif rule.varying:
-            self.numbers["first"], self.first = self.first, False
+            numbers["first"], self.first = self.first, False
         if self.buffered:
             for p in self.buffered:
                 p.version[0] += 1
-        return self.numbers
+        return numbers
 
 
 def _runs(members: list[Member]) -> list[list[Member]]:

@@ -31,7 +31,7 @@ import numpy as np
 if TYPE_CHECKING:
     from minitorch.backend.cuda.gpu import Array, Gpu
 
-Numbers = Callable[[], dict[str, Any]]
+Numbers = Callable[[], Mapping[str, Any]]
 Make = Callable[..., Any]
 CAPACITY = 1 << 14  # bytes of dynamic numbers that a graph has room for
 SLOTS = 16  # replays whose numbers may still be on their way
@@ -43,34 +43,16 @@ class CaptureError(RuntimeError):
 
 
 class _DynamicNumbers:
-    """A function that gives dynamic numbers, and the slots that they fill.
+    """A function that gives dynamic numbers; `read` says whether kernels read them.
 
-    known: those of the last replay, as the device has them; None where it has none.
+    now: the numbers of this replay. known: those that the device has for it.
     """
 
     def __init__(self, numbers: Numbers) -> None:
         self.numbers = numbers
-        self.slots: list[tuple[Make, dict[str, Any]]] = []
-        self.known: dict[str, Any] | None = None
-        self.now: dict[str, Any] = {}
-
-    def changed(self) -> bool:
-        """Ask for the numbers of a replay; whether the device has others."""
-        self.now, known = self.numbers(), self.known
-        if known is None:
-            return True
-        if "step" in known:
-            known["step"] += 1  # as the kernel does
-        return self.now != known
-
-    def bytes(self) -> bytes:
-        """The contents of all slots, each padded."""
-        self.known = now = self.now
-        found = []
-        for make, given in self.slots:
-            chosen = {name: now.get(name, value) for name, value in given.items()}
-            found.append(_padded(make(**chosen).tobytes()))
-        return b"".join(found)
+        self.read = False
+        self.now: Mapping[str, Any] = {}
+        self.known: dict[str, Any] = {}
 
 
 def _padded(numbers: bytes) -> bytes:
@@ -158,7 +140,9 @@ class Graph:
         self.held: list[Any] = []  # the same of the host, and what another stream still used
         self._dynamic: list[_DynamicNumbers] = []
         self._open: _DynamicNumbers | None = None
+        self._slots: list[tuple[_DynamicNumbers, Make, dict[str, Any]]] = []
         self._size = 0  # bytes of all slots so far
+        self._fresh = False  # whether the device has not got its numbers
         self._staging = _Staging(gpu)
         self._replaying = threading.RLock()  # numbers and launch belong together
         with gpu.xp.cuda.using_allocator(self.allocate):
@@ -186,12 +170,14 @@ class Graph:
     def dynamic(self, numbers: Numbers) -> Iterator[None]:
         """Within the block, kernels take their dynamic numbers from `numbers()`.
 
-        It returns them in a new dict by the names of the kernel's parameters, `step` among them
-        where the kernel has one. Each replay calls it once, in the order of the blocks; the capture
-        does not call it.
+        It returns them by the names of the kernel's parameters, `step` among them where the kernel
+        has one. Each replay calls it once, in the order of the first blocks; the capture does not.
         """
-        self._open = _DynamicNumbers(numbers)
-        self._dynamic.append(self._open)
+        known = [dynamic for dynamic in self._dynamic if dynamic.numbers == numbers]
+        if not known:
+            known = [_DynamicNumbers(numbers)]
+            self._dynamic += known
+        self._open = known[0]
         try:
             yield
         finally:
@@ -213,7 +199,8 @@ class Graph:
         self._size += len(_padded(make(**given).tobytes()))
         if self._size > CAPACITY:
             raise CaptureError(f"a graph has room for {CAPACITY} bytes of changing numbers")
-        self._open.slots.append((make, dict(given)))
+        self._slots.append((self._open, make, dict(given)))
+        self._open.read = self._fresh = True
         return np.uint64(self._numbers.data.ptr + offset)
 
     # ------------------------------------------------------------------ afterwards
@@ -224,18 +211,32 @@ class Graph:
 
     def launch(self) -> None:
         """As `replay`; the graph's device is the current one, and no other thread replays it."""
-        changed = False
-        for dynamic in self._dynamic:
-            changed |= dynamic.changed()
-        if changed:
-            numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
-            self._staging.send(numbers, self._numbers)
         try:
+            changed = self._fresh
+            for dynamic in self._dynamic:
+                dynamic.now = now = dynamic.numbers()
+                known = dynamic.known
+                if "step" in known:
+                    known["step"] += 1  # as the kernel did
+                if now != known and dynamic.read:
+                    changed = True
+            if changed:
+                self._staging.send(self._contents(), self._numbers)
+                self._fresh = False
             self._graph.launch()
         except BaseException:
-            for dynamic in self._dynamic:
-                dynamic.known = None  # the device may have counted a step, or not
+            self._fresh = self._size > 0  # the device may have counted a step, or not
             raise
+
+    def _contents(self) -> bytes:
+        """The contents of all slots, which the device is to have."""
+        found = []
+        for dynamic, make, given in self._slots:
+            chosen = {name: dynamic.now.get(name, value) for name, value in given.items()}
+            found.append(_padded(make(**chosen).tobytes()))
+        for dynamic in self._dynamic:
+            dynamic.known = dict(dynamic.now)
+        return b"".join(found)
 
 
 class _Staging:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -47,59 +48,65 @@ class GraphTrace(Trace):
         """A replay of `items`, and the arrays in which it leaves those of `results`."""
         items = self.needed(results)
         calls = [item for item in items if isinstance(item, Call)]
-        callbacks = [item for item in items if isinstance(item, HostCallback)]
         if not calls:
             left = [(known or {}).get(id(a), a) for a in results]
-            return GraphReplay(self, None, callbacks, inputs), left
+            works = [item.run for item in items if isinstance(item, HostCallback)]
+            return GraphReplay(self, partial(_run_all, works), inputs), left
         index = int(next(self.arrays((calls[0].args, calls[0].params, calls[0].result))).device.id)
         try:
             with capture(self._gpu, index) as graph:
                 repetition = _Repetition(self, graph, calls, results, known or {})
-                for i, call in enumerate(calls):
-                    repetition.make(i, call)
+                for item in items:
+                    if isinstance(item, HostCallback):
+                        repetition.ask(item)
+                    else:
+                        repetition.make(item)
         except CaptureError as error:
             raise CannotRecord(str(error)) from error
         left = [repetition.stands_for(a) for a in results]
-        return GraphReplay(self, graph, callbacks, inputs), left
+        return GraphReplay(self, graph.launch, inputs, index), left
+
+
+def _run_all(works: Sequence[Callable[[], Any]]) -> None:
+    for work in works:
+        work()
 
 
 class GraphReplay(Replay):
-    """Copies of arguments, host callbacks, then a graph (None: no kernel is called)."""
+    """Copies of arguments, then the launch of a graph, which asks the host callbacks.
+
+    index: the device of the graph; None: there is none, and work for the host only.
+    """
 
     def __init__(
         self,
         trace: GraphTrace,
-        graph: Graph | None,
-        callbacks: Sequence[HostCallback],
+        launch: Callable[[], None],
         inputs: Sequence[Array],
+        index: int | None = None,
     ) -> None:
-        self._gpu, self._write = trace._gpu, trace.write
-        self._graph, self._inputs = graph, inputs
-        self._callbacks = [(item.cell.update, item.work) for item in callbacks]
+        self._gpu, self._write, self._launch = trace._gpu, trace.write, launch
+        self._index = trace._gpu.current() if index is None else index
+        self._inputs = inputs
         self._to = [x.data for x in inputs]
         self._sizes = [x.nbytes for x in inputs]
-        devices = [graph.index] if graph else [p.device_id for p in self._to]
-        self._index = devices[0] if devices else trace._gpu.current()
-        self._near = all(p.device_id == self._index for p in self._to)
+        self._here = all(p.device_id == self._index for p in self._to)
 
     def run(self, inputs: Sequence[Array] = ()) -> None:
-        """Launch all that in the current stream of the graph's device."""
+        """Do that in the current stream of the graph's device."""
         gpu = self._gpu
         if gpu.current() != self._index:
             with gpu.on(self._index):
-                return self.run(inputs)
-        if self._near and all(map(_is_contiguous, inputs)):
+                self.run(inputs)
+                return
+        if self.alike and self._here:
             exhaust(map(gpu.copy_on_device, self._to, map(_pointer, inputs), self._sizes))
         else:
             exhaust(map(self._write, self._inputs, inputs))
-        for update, work in self._callbacks:
-            update(work() or ())
-        if self._graph is not None:
-            self._graph.launch()
-        return None
+        self._launch()
 
 
-_is_contiguous, _pointer = attrgetter("_c_contiguous"), attrgetter("data")
+_pointer = attrgetter("data")
 
 
 class _Repetition:
@@ -116,7 +123,9 @@ class _Repetition:
         self._trace = trace
         self._graph = graph
         self._new = dict(known)  # by the id of the recorded array
+        self._asked: dict[int, HostCallback] = {}  # by the id of their cells
         self._last: dict[int, int] = {}  # the last call that takes an array, by id
+        self._made = 0  # calls so far
         for i, call in enumerate(calls):
             for a in trace.arrays((call.args, call.params)):
                 self._last[id(a)] = i
@@ -126,12 +135,30 @@ class _Repetition:
         """The array that a replay uses instead of `a`."""
         return self._new.get(id(a), a)
 
-    def make(self, i: int, call: Call) -> None:
-        """Make the i-th call."""
+    def ask(self, callback: HostCallback) -> None:
+        """Let replays run the callback at this point."""
+        self._asked[id(callback.cell)] = callback
+        with self._graph.dynamic(callback.run):
+            pass
+
+    def _numbers(self, call: Call) -> AbstractContextManager[None]:
+        """The block of a call whose dynamic scalars a callback gives."""
+        dynamic = {k: v for k, v in call.params.items() if type(v) is DynamicScalar}
+        if not dynamic:
+            return nullcontext()
+        cell = next(iter(dynamic.values())).cell
+        if not all(v.cell is cell and v.key == k for k, v in dynamic.items()):
+            return self._graph.dynamic(lambda: {k: v.value() for k, v in dynamic.items()})
+        callback = self._asked.get(id(cell))  # None: that of an earlier graph has the numbers
+        return self._graph.dynamic(cell.copy if callback is None else callback.run)
+
+    def make(self, call: Call) -> None:
+        """Make the next call."""
+        i = self._made
+        self._made += 1
         params = {k: self._all(now(v)) for k, v in call.params.items()}
         lists = {k: list(v) for k, v in params.items() if type(v) is list}
-        numbers = _numbers(call)
-        with nullcontext() if numbers is None else self._graph.dynamic(numbers):
+        with self._numbers(call):
             result = call.kernel(*self._all(call.args), **{**params, **lists})
         appended = {k: lists[k][len(params[k]) :] for k in call.appended}
         arrays = self._trace.arrays
@@ -148,14 +175,3 @@ class _Repetition:
         """A pytree with its arrays replaced."""
         kind = self._trace.array_type
         return pytree.tree_map(lambda x: self.stands_for(x) if type(x) is kind else x, tree)
-
-
-def _numbers(call: Call) -> Callable[[], dict[str, Any]] | None:
-    """A function that gives a call's dynamic scalars at a replay; None where it has none."""
-    dynamic = {k: v for k, v in call.params.items() if type(v) is DynamicScalar}
-    if not dynamic:
-        return None
-    cell = next(iter(dynamic.values())).cell
-    if all(v.cell is cell and v.key == k for k, v in dynamic.items()):
-        return cell.copy
-    return lambda: {k: v.value() for k, v in dynamic.items()}
