@@ -23,7 +23,7 @@ from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.recording import CannotRecord
 
 _array = attrgetter("array")
-_count = itemgetter(0)  # of a version
+_count, _FIRST = itemgetter(0), repeat(0)  # a version's count, and where it stands
 
 
 class Problem:
@@ -150,8 +150,7 @@ class Program:
             replay, left = self.backward.build(trace, outputs, self.inputs, self.held)
         replay.alike = list(map(kind_of, self.inputs)) == self.given.kinds
         self._run = replay.run
-        # Whether all guards hold, and no backward pass is outstanding; arguments apart.
-        self.holds = self.guards.hold if self.backward is None else self._holds
+        self.holds = _condition(self.guards, self.backward)
         arrays = iter(left)
         self.results = [next(arrays) for _ in self.results]
         self.leaves = [(node, of_next(grad, arrays)) for node, grad in self.leaves]
@@ -171,9 +170,6 @@ class Program:
             return None
         return list(map(_array, args))
 
-    def _holds(self) -> bool:
-        return not self.is_open() and self.guards.hold()
-
     def is_open(self) -> bool:
         """Whether the backward pass of the last call is still to come."""
         return self.backward is not None and self.backward.call() is not None
@@ -188,7 +184,7 @@ class Program:
         self._run(arrays)
         exhaust(starmap(setattr, self.grads))
         counts = map(add, map(_count, self.versions), self.changes)
-        exhaust(map(setitem, self.versions, repeat(0), counts))
+        exhaust(map(setitem, self.versions, _FIRST, counts))
         if self.alone:  # the most common case
             return tensor_of(self.copy(self.results[0]))
         return self._output(self.results)
@@ -284,6 +280,13 @@ class Program:
             if node.grad is not None:
                 state += [("a gradient", a) for a in arrays_of(node.grad)]
         return [(what, self.copy(a)) for what, a in state]
+
+
+def _condition(guards: Guards, backward: Backward | None) -> Callable[[], bool]:
+    """Whether all guards hold, and no backward pass is outstanding; arguments apart."""
+    if backward is None:
+        return guards.hold
+    return lambda: backward.call() is None and guards.hold()
 
 
 def _close(a: Array, b: Array) -> bool:

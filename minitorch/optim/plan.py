@@ -155,7 +155,7 @@ class Bucket:
             self.numbers = numbers = rule.numbers(options(self.group, rule.options))
         if rule.counts:
             step = self.states[0]["step"] + 1
-            exhaust(map(setitem, self.states, repeat("step"), repeat(step)))
+            exhaust(map(setitem, self.states, _STEPS, repeat(step)))
             if rule.varying:
                 numbers["step"] = step
         elif rule.varying:
@@ -232,6 +232,7 @@ def options(group: Group, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+_STEPS = repeat("step")
 _arrays_of, _grad_of, _step = attrgetter("array"), attrgetter("node.grad"), itemgetter("step")
 
 
