@@ -355,7 +355,7 @@ OPTIMIZERS = {
     "Adam": {"lr": 0.1, "amsgrad": True},
     "AdamW": {"lr": 0.1, "weight_decay": 0.1},
     "RMSprop": {"lr": 0.01, "centered": True},
-    "Adagrad": {"lr": 0.1},
+    "Adagrad": {"lr": 0.1, "lr_decay": 0.3},
 }
 BAD_STEPS = {0: np.inf, 4: np.nan, 5: -np.inf}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import partial
 from numbers import Real
@@ -18,7 +18,7 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import full_like
 from minitorch.nn.module import zero_grads
 from minitorch.optim.flat import FlatBuffers
-from minitorch.optim.plan import Bucket, Group, Member, Plan, State, UpdateRule
+from minitorch.optim.plan import Bucket, Group, Member, Plan, State, UpdateRule, number
 
 __all__ = ["Optimizer"]
 
@@ -324,23 +324,8 @@ def count(states: Iterable[State]) -> int:
     return step
 
 
-def number(value: Any) -> Any:
-    """The value of a number or a tensor of one element; a recorder does not see the read."""
-    if not isinstance(value, Tensor):
-        return value
-    return backend.of(value.array).to_host(value.array).item()
-
-
 def _plain(value: Any) -> Any:
     return tuple(map(number, value)) if isinstance(value, (tuple, list)) else number(value)
-
-
-def options(group: Group, names: Sequence[str]) -> dict[str, Any]:
-    """The options of these names, as an op takes them."""
-    found = dict(zip(names, map(group.__getitem__, names)))
-    if isinstance(found.get("lr"), Tensor):
-        found["lr"] = number(found["lr"])
-    return found
 
 
 def refuse_weight_decay(group: Group, name: str) -> None:
