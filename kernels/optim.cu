@@ -34,9 +34,13 @@ struct Sgd : AnyStep {
         p -= lr * g;
     }
 };
-struct Adagrad : AnyStep {
+struct Adagrad {
+    double plain_lr, lr_decay, step;
     C lr, eps, weight_decay;
     int maximize;
+    __device__ __forceinline__ void later(float skipped) {
+        lr = C(plain_lr / (1 + (step - skipped - 1) * lr_decay));
+    }
     __device__ __forceinline__ bool reads_states() const { return true; }
     __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
         g = direction(p, g, weight_decay, maximize);
@@ -65,11 +69,11 @@ struct RmsProp : AnyStep {  // a: running mean of g², b: of g, c: of the steps
 struct Adam {  // a: running mean of g, b: of g², c: the largest b
     double lr, plain_eps, step, log_beta1, log_beta2;
     C size, eps, beta2, fresh1, fresh2, keep, weight_decay;
-    int amsgrad, maximize, pad;
+    int amsgrad, maximize, sparse;
     __device__ __forceinline__ void later(float skipped) {
         const double unbias = sqrt(-expm1((step - skipped) * log_beta2));
         size = C(lr * unbias / -expm1((step - skipped) * log_beta1));
-        eps = C(plain_eps * unbias);
+        eps = C(sparse ? plain_eps : plain_eps * unbias);
     }
     __device__ __forceinline__ bool reads_states() const { return true; }
     __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
@@ -114,11 +118,14 @@ __device__ __forceinline__ void change(
     if (b) store_group<G>(b + i, bs);
     if (c) store_group<G>(c + i, cs);
 }
-// skip, if given: whether to change nothing, and how many steps have changed nothing.
+// Whether to change nothing in this step. skip, if given: that, and how many steps have changed nothing.
+template <class Rule> __device__ __forceinline__ bool skips(Rule& rule, const float* skip) {
+    if (skip && skip[1] != 0) rule.later(skip[1]);
+    return skip && skip[0] != 0;
+}
 template <class Rule>
 __device__ __forceinline__ void change_all(const Table& table, Rule rule, const float* skip) {
-    if (skip && skip[0] != 0) return;
-    if (skip && skip[1] != 0) rule.later(skip[1]);
+    if (skips(rule, skip)) return;
     for (int chunk = blockIdx.x; chunk < table.first[table.tensors]; chunk += gridDim.x) {
         int k = 0;
         while (chunk >= table.first[k + 1]) k++;
@@ -281,7 +288,8 @@ struct Sparse {
     i64 n, length, width;
 };
 template <class Rule>
-__device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule) {
+__device__ __forceinline__ void change_rows(const Sparse& job, Rule rule, const float* skip) {
+    if (skips(rule, skip)) return;
     const i64 *rows = (const i64*)job.rows, *order = (const i64*)job.order;
     const T* values = (const T*)job.values;
     T *p = (T*)job.param, *a = (T*)job.state[0], *b = (T*)job.state[1];
@@ -306,7 +314,13 @@ __device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule)
         }
     }
 }
-KERNEL(sgd_rows)(Sparse job, Sgd rule, const Sgd* dynamic) { change_rows(job, chosen(rule, dynamic)); }
-KERNEL(adagrad_rows)(Sparse job, Adagrad rule, const Adagrad* dynamic) { change_rows(job, chosen(rule, dynamic)); }
-KERNEL(adam_rows)(Sparse job, Adam rule, const Adam* dynamic) { change_rows(job, chosen(rule, dynamic)); }
+KERNEL(sgd_rows)(Sparse job, Sgd rule, const Sgd* dynamic, const float* skip) {
+    change_rows(job, chosen(rule, dynamic), skip);
+}
+KERNEL(adagrad_rows)(Sparse job, Adagrad rule, const Adagrad* dynamic, const float* skip) {
+    change_rows(job, chosen(rule, dynamic), skip);
+}
+KERNEL(adam_rows)(Sparse job, Adam rule, const Adam* dynamic, const float* skip) {
+    change_rows(job, chosen(rule, dynamic), skip);
+}
 #endif

@@ -231,7 +231,7 @@ class GradScaler:
     growth_factor. The check, the step that may be skipped and the new scale happen on the device,
     for which the host does not wait, in compiled steps too; an optimizer's `state_dict` counts the
     steps that were not skipped. device: "cuda", "cpu" or "sim"; a warning, and no scaling, where
-    it does not work. Parameters are on one device, with dense gradients.
+    it does not work. Parameters are on one device; of row-sparse gradients the values are scaled.
     """
 
     def __init__(
@@ -410,12 +410,9 @@ class GradScaler:
 def _grads(optimizer: Optimizer) -> list[Tensor]:
     """The gradients of an optimizer's parameters, which a scaler can change."""
     grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
-    for g in grads:
-        if isinstance(g, RowGrad):
-            raise RuntimeError("GradScaler: row-sparse gradients cannot be scaled; use bfloat16")
-        if g is not None and g.dtype is float16:
-            raise ValueError("Attempting to unscale FP16 gradients.")
-    return [g for g in grads if g is not None]
+    if any(g is not None and g.dtype is float16 for g in grads):
+        raise ValueError("Attempting to unscale FP16 gradients.")
+    return [g.values if isinstance(g, RowGrad) else g for g in grads if g is not None]
 
 
 guard(globals())

@@ -3,6 +3,7 @@
 import copy
 import threading
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -355,7 +356,7 @@ OPTIMIZERS = {
     "Adam": {"lr": 0.1, "amsgrad": True},
     "AdamW": {"lr": 0.1, "weight_decay": 0.1},
     "RMSprop": {"lr": 0.01, "centered": True},
-    "Adagrad": {"lr": 0.1},
+    "Adagrad": {"lr": 0.1, "lr_decay": 0.5},
 }
 BAD_STEPS = {0: np.inf, 4: np.nan, 5: -np.inf}
 
@@ -404,6 +405,25 @@ def test_steps_with_infinities_are_skipped_as_in_pytorch(kind, compiled):
     assert again.state_dict() == state
 
 
+def test_a_skipped_step_counts_for_those_that_had_a_gradient():
+    found = []
+    for m, make in ((minitorch, ours), (torch, theirs)):
+        p, q = (make(numbers(3, seed=i), requires_grad=True) for i in range(2))
+        optimizer = m.optim.Adam([{"params": [p]}, {"params": [q]}], lr=0.1)
+        scales = scaler(m)
+        for i, of_q in enumerate([0, 0, 1, 1, 0, 1]):
+            optimizer.zero_grad()
+            loss = (p * (np.inf if i in (1, 3) else i + 1)).sum()
+            scales.scale(loss + q.square().sum() if of_q else loss).backward()
+            scales.step(optimizer)
+            scales.update()
+        states = optimizer.state_dict()["state"].values()
+        found.append([*[int(s["step"]) for s in states], array(p.detach()), array(q.detach())])
+    assert found[0][:2] == found[1][:2] == [4, 2]
+    for mine, other in zip(found[0][2:], found[1][2:], strict=True):
+        assert_close(mine, other, tolerance=1e-6)
+
+
 def test_two_optimizers_share_a_scale():
     p, q = (ours(numbers(3, seed=i), requires_grad=True) for i in range(2))
     first, second = (optim.SGD([x], lr=0.1) for x in (p, q))
@@ -433,13 +453,59 @@ def test_a_scaler_that_is_off():
     assert_close(array(p), numbers(3) - np.float32(0.1))
 
 
-def test_row_sparse_gradients_are_refused():
-    layer = nn.Embedding(4, 2, sparse=True)
-    optimizer = optim.SGD(layer.parameters(), lr=0.1)
-    scales = amp.GradScaler(HERE)
-    scales.scale(layer(ours(np.array([1]))).sum()).backward()
-    with pytest.raises(RuntimeError, match="row-sparse gradients cannot be scaled"):
+SPARSE = {
+    "SGD": {"lr": 0.1},
+    "Adagrad": {"lr": 0.1, "lr_decay": 0.5},
+    "SparseAdam": {"lr": 0.1, "eps": 1e-3},
+}
+
+
+def sparse_training(m, make, kind, wrap=lambda step: step):
+    """The scale after each step, the table and the step counts of a row-sparse embedding."""
+    layer = m.nn.Embedding(6, 3, sparse=True)
+    layer.load_state_dict({"weight": make(numbers(6, 3))})
+    optimizer = getattr(m.optim, kind)(layer.parameters(), **SPARSE[kind])
+    scales = m.amp.GradScaler(on(m), init_scale=2.0**8, growth_interval=3)
+
+    def step(rows, x):
+        optimizer.zero_grad()
+        loss = (layer(rows).square() * x).sum()
+        scales.scale(loss).backward()
         scales.step(optimizer)
+        scales.update()
+        return loss
+
+    step, found = wrap(step), []
+    for i in range(8):
+        x = numbers(4, 3, seed=i)
+        x[1] = BAD_STEPS.get(i, x[1])
+        step(make(np.array([1, i % 6, 1, 4])), make(x))
+        found.append(scales.get_scale())
+    states = optimizer.state_dict()["state"].values()
+    return found, layer.weight.detach(), [int(s["step"]) for s in states if "step" in s]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kind", SPARSE)
+def test_row_sparse_gradients_are_scaled_as_in_pytorch(kind, compiled):
+    wrap = partial(minitorch.compile, fullgraph=True) if compiled else lambda step: step
+    mine = sparse_training(minitorch, ours, kind, wrap)
+    with torch.sparse.check_sparse_tensor_invariants():
+        other = sparse_training(torch, theirs, kind)
+    assert mine[::2] == other[::2]
+    assert_close(array(mine[1]), array(other[1]), tolerance=1e-5)
+
+
+@BOTH
+def test_a_scale_divides_the_values_of_row_sparse_gradients(m):
+    layer = m.nn.Embedding(4, 2, sparse=True)
+    optimizer = m.optim.SGD(layer.parameters(), lr=0.1)
+    scales = scaler(m, init_scale=4.0)
+    scales.scale(layer(m.tensor([1, 3, 1])).sum()).backward()
+    scales.unscale_(optimizer)
+    grad = layer.weight.grad
+    values = grad.values if m is minitorch else grad._values()
+    np.testing.assert_array_equal(array(values), np.ones((3, 2)))  # duplicates stay
 
 
 # ---------------------------------------------------------------------- training

@@ -9,7 +9,7 @@ from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, given, options
-from minitorch.optim.plan import Group, State, UpdateRule
+from minitorch.optim.plan import Group, State, UpdateRule, skipping
 
 __all__ = ["Adam", "AdamW", "SparseAdam"]
 
@@ -105,4 +105,5 @@ class SparseAdam(Optimizer):
             return _numbers(group, count([state]))
 
         columns = ([p], *[[state[name]] for name in MOMENTS])
-        _adam_rows_(columns, ([grad.indices], [grad.values]), dynamic=dynamic)
+        rows = [grad.indices], [grad.values]
+        _adam_rows_(columns, rows, dynamic=dynamic, **skipping(self._skip))

@@ -165,6 +165,14 @@ def _adam(
     p -= b
 
 
+def adagrad_options(
+    *, lr: float, lr_decay: float = 0.0, step: int = 1, weight_decay: float = 0.0, **options: Any
+) -> dict[str, Any]:
+    """The update's options, on every device, at step t, from 1 on."""
+    rate = lr / (1 + (step - 1) * lr_decay)
+    return {"lr": rate, "weight_decay": weight_decay, **options}
+
+
 def adam_options(
     *,
     lr: float,
@@ -277,16 +285,25 @@ def _dense(rule: Rule, states: int, prepare: Callable[..., dict[str, Any]] = dic
     converts the optimizer's options to those of the rule.
     """
 
-    def kernel(*columns: Arrays, skip: Array | None = None, **options: Any) -> None:
+    def kernel(*columns: Arrays, **options: Any) -> None:
+        homes, parts = columns[states + 2 :] or ((), ())
+        _run(rule, columns[: states + 2], homes, parts, prepare(**options))
+
+    return _skippable(kernel)
+
+
+def _skippable(kernel: Rule) -> Rule:
+    """The kernel, with `skip`: whether to change nothing, and how many steps changed nothing."""
+
+    def run(*columns: Arrays, skip: Array | None = None, **options: Any) -> None:
         if skip is not None:
             if skip[0]:
                 return
             if "step" in options:
                 options["step"] -= int(skip[1])
-        homes, parts = columns[states + 2 :] or ((), ())
-        _run(rule, columns[: states + 2], homes, parts, prepare(**options))
+        kernel(*columns, **options)
 
-    return quiet(kernel)
+    return quiet(run)
 
 
 def _run(
@@ -358,7 +375,7 @@ def _sparse(
             for a, part in zip(whole, parts, strict=True):
                 a[distinct] = part
 
-    return quiet(kernel)
+    return _skippable(kernel)
 
 
 def _sgd_rows_(params: Arrays, rows: Arrays, values: Arrays, *, lr: float, maximize: bool) -> None:
@@ -438,10 +455,10 @@ OPTIMIZERS: KernelTable = {
     "clip_all_": quiet(_clip_all_),
     "clamp_all_": quiet(_clamp_all_),
     "sgd_": _dense(_sgd, 1),
-    "adagrad_": _dense(_adagrad, 1),
+    "adagrad_": _dense(_adagrad, 1, adagrad_options),
     "rmsprop_": _dense(_rmsprop, 3),
     "adam_": _dense(_adam, 3, adam_options),
-    "sgd_rows_": quiet(_sgd_rows_),
-    "adagrad_rows_": _sparse("adagrad_rows_", _adagrad, 1, partial(dict, weight_decay=0)),
+    "sgd_rows_": _skippable(_sgd_rows_),
+    "adagrad_rows_": _sparse("adagrad_rows_", _adagrad, 1, adagrad_options),
     "adam_rows_": _sparse("adam_rows_", _adam, 3, partial(adam_options, sparse=True)),
 }

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.optim import adam_options, joint_dtype
+from minitorch.backend.cpu.optim import adagrad_options, adam_options, joint_dtype
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.gpu import KEPT, NULL, THREADS, Array, Dims, Gpu, KernelTable
@@ -84,7 +84,8 @@ def _sgd(o: Options, used: Used) -> Fields:
 
 
 def _adagrad(o: Options, used: Used) -> Fields:
-    return (o["lr"], o["eps"], o["weight_decay"]), (o["maximize"],)
+    of_step = o["plain_lr"], o["lr_decay"], o["step"]
+    return (o["lr"], o["eps"], o["weight_decay"]), (o["maximize"],), of_step
 
 
 def _rmsprop(o: Options, used: Used) -> Fields:
@@ -97,13 +98,22 @@ def _adam(o: Options, used: Used) -> Fields:
     of_means = o["beta2"], 1 - o["beta1"], 1 - o["beta2"]
     numbers = o["size"], o["eps"], *of_means, o["keep"], o["weight_decay"]
     of_step = o["lr"], o["plain_eps"], o["step"], _log(o["beta1"]), _log(o["beta2"])
-    return numbers, (used[2], o["maximize"], False), of_step
+    return numbers, (used[2], o["maximize"], o["sparse"]), of_step
+
+
+# The options of the CPU, and what they were made of: for a step before which some were skipped.
+def _adagrad_options(**options: Any) -> dict[str, Any]:
+    made_of = {"plain_lr": options["lr"], **_chosen(options, "lr_decay", "step")}
+    return adagrad_options(**options) | made_of
 
 
 def _adam_options(**options: Any) -> dict[str, Any]:
-    """Those of the CPU, and what they were made of: for a step before which some were skipped."""
-    made_of = {"lr": options["lr"], "plain_eps": options["eps"], "step": options["step"]}
+    made_of = {"plain_eps": options["eps"], **_chosen(options, "lr", "step", "sparse")}
     return adam_options(**options) | made_of
+
+
+def _chosen(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: options[name] for name in names if name in options}
 
 
 def _log(x: float) -> float:
@@ -195,7 +205,7 @@ def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
 def _sparse(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., None]:
     """The launch of a rule for the rows that have a gradient: parameters, states, rows, values."""
 
-    def launch(gpu: Gpu, *columns: Arrays, **options: Any) -> None:
+    def launch(gpu: Gpu, *columns: Arrays, skip: Array | None = None, **options: Any) -> None:
         *written, rows, values = columns
         used = (True,) * (len(written) - 1) + (False,) * STATES
         chosen = gpu.numbers(partial(_struct, rule, written[0][0].dtype, used, prepare), options)
@@ -207,7 +217,8 @@ def _sparse(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., Non
                 else:
                     index = gpu.converted(index, INT64)
                 grad = _gradient(gpu, values[i], changed[0])
-                _change_rows_of(gpu, name, changed, index, grad, chosen)
+                args = *chosen, NULL if skip is None else skip
+                _change_rows_of(gpu, name, changed, index, grad, args)
 
     return launch
 
@@ -218,7 +229,7 @@ def _change_rows_of(
     changed: Arrays,
     rows: Array,
     values: Array,
-    chosen: tuple[Any, np.uint64],
+    args: tuple[Any, ...],
 ) -> None:
     flat = [_writable(gpu, a, values.dtype) for a in changed]
     n, length = rows.size, flat[0].shape[0]
@@ -234,7 +245,7 @@ def _change_rows_of(
     down = THREADS // across
     (blocks,) = gpu.blocks(n, down)
     grid = blocks, split(blocks, width, PER_BLOCK // down, 2 * gpu.processors())
-    gpu.launch("optim", name, values.dtype, grid, (across, down), (job[()], *chosen))
+    gpu.launch("optim", name, values.dtype, grid, (across, down), (job[()], *args))
     for copy, original in zip(flat, changed):
         if copy is not original:
             gpu.copy(copy, original)
@@ -334,10 +345,10 @@ OPTIMIZERS: KernelTable = {
     "clip_all_": _clip_all_,
     "clamp_all_": _clamp_all_,
     "sgd_": _dense("sgd", _sgd),
-    "adagrad_": _dense("adagrad", _adagrad),
+    "adagrad_": _dense("adagrad", _adagrad, _adagrad_options),
     "rmsprop_": _dense("rmsprop", _rmsprop),
     "adam_": _dense("adam", _adam, _adam_options),
     "sgd_rows_": _sparse("sgd_rows", _sgd),
-    "adagrad_rows_": _sparse("adagrad_rows", _adagrad),
-    "adam_rows_": _sparse("adam_rows", _adam, partial(adam_options, sparse=True)),
+    "adagrad_rows_": _sparse("adagrad_rows", _adagrad, _adagrad_options),
+    "adam_rows_": _sparse("adam_rows", _adam, partial(_adam_options, sparse=True)),
 }
