@@ -289,6 +289,10 @@ ASSERTION = AssertionError
 MISUSE = {
     "no string": (lambda m: m.autocast(3), ValueError, "`device_type` of type `str`"),
     "no device": (lambda m: m.autocast("abacus"), RuntimeError, "abacus"),
+    "no dtype": (lambda m: entered(m, dtype="half", enabled=False), TypeError, "dtype"),
+    "no bool": (lambda m: entered(m, enabled="no"), TypeError, "bool"),
+    "asked for no device": (lambda m: m.is_autocast_enabled("abacus"), RuntimeError, "xpected one"),
+    "asked for a number": (lambda m: m.get_autocast_dtype(3), TypeError, "str"),
     "no function": (lambda m: m.autocast("cpu")(3), TypeError, "requires a callable, but got int"),
     "custom_fwd": (lambda m: m.amp.custom_fwd(device_type=3), ValueError, "of type `str`"),
     "growth": (lambda m: scaler(m, growth_factor=1.0), ASSERTION, "growth factor must be > 1"),
@@ -304,6 +308,13 @@ MISUSE = {
     "halves": (lambda m: train(m, "step", "float16"), ValueError, "Attempting to unscale FP16"),
     "closure": (
         lambda m: scaler(m).step(None, closure=int), RuntimeError, "Closure use is not"
+    ),
+    "two scales": (lambda m: rescale(m, m.ones(2)), ASSERTION, "new_scale should be a float"),
+    "scale with a gradient": (
+        lambda m: rescale(m, m.ones(1, requires_grad=True)), ASSERTION, "new_scale should be"
+    ),
+    "copied too soon": (
+        lambda m: copy.deepcopy(train(m, "unscale_")), ASSERTION, "GradScaler instance may only be"
     ),
     "empty state": (lambda m: scaler(m).load_state_dict({}), RuntimeError, "state dict is empty"),
 }  # fmt: skip
@@ -323,6 +334,23 @@ def train(m, calls, dtype="float32"):
             optimizer.zero_grad()
         else:
             getattr(scales, call)(*[optimizer] * (call != "update"))
+    return scales
+
+
+def rescale(m, new_scale):
+    train(m, "step").update(new_scale)
+
+
+def entered(m, *blocks, **options):
+    """The dtype of a product inside of blocks with these options, and what autocast says of it."""
+    if options:
+        blocks = (options,)
+    if not blocks:
+        x = m.ones(2, 2)
+        asked = m.is_autocast_enabled(on(m)), m.get_autocast_dtype(on(m))
+        return [dtype_name(x @ x), asked[0], str(asked[1]).partition(".")[2]]
+    with m.autocast(on(m), **blocks[0]):
+        return entered(m, *blocks[1:])
 
 
 @BOTH
@@ -331,6 +359,33 @@ def test_misuse(m, name):
     call, error, message = MISUSE[name]
     with pytest.raises(error, match=message):
         call(m)
+
+
+NESTED = {
+    "off": [{"dtype": "float16"}, {"enabled": False}],
+    "on again": [{"dtype": "float16"}, {"enabled": False}, {}],
+    "off with a dtype": [{"dtype": "float64", "enabled": False}],
+    "two": [{"dtype": "float16"}, {"dtype": "bfloat16"}, {}],
+    "no half inside": [{"dtype": "bfloat16"}, {"dtype": "float64"}, {"enabled": False}],
+}
+
+
+@pytest.mark.filterwarnings("ignore:In:UserWarning")
+@pytest.mark.parametrize("name", NESTED)
+def test_nested_blocks_take_over_dtypes_as_in_pytorch(name):
+    mine, other = (
+        entered(
+            m, *[{k: getattr(m, v) if k == "dtype" else v for k, v in o.items()} for o in blocks]
+        )
+        for m, blocks in ((minitorch, NESTED[name]), (torch, NESTED[name]))
+    )
+    assert mine == other
+    assert not autocasting.state.chosen
+
+
+def test_a_device_with_a_number_is_of_its_kind():
+    with amp.autocast(f"{HERE}:0", minitorch.bfloat16):
+        assert minitorch.is_autocast_enabled(HERE) and minitorch.is_autocast_enabled(f"{HERE}:0")
 
 
 @BOTH
@@ -437,6 +492,36 @@ def test_two_optimizers_share_a_scale():
     assert scales.get_scale() == 4.0
     np.testing.assert_array_equal(array(p), before[0])  # its gradients are infinite
     assert_close(array(q), before[1] - np.float32(0.1))
+
+
+@BOTH
+def test_a_scale_that_is_given_leaves_the_steps_until_the_next_growth(m):
+    p = m.ones(2, requires_grad=True)
+    optimizer, scales = m.optim.SGD([p], lr=0.1), scaler(m, init_scale=4.0, growth_interval=3)
+    for new_scale in (None, 16.0, None, m.tensor(8.0), None):
+        optimizer.zero_grad()
+        scales.scale(p.sum()).backward()
+        scales.step(optimizer)
+        scales.update(new_scale)
+    assert (scales.get_scale(), scales.state_dict()["_growth_tracker"]) == (16.0, 0)
+
+
+@BOTH
+def test_a_copy_of_a_scaler_has_a_scale_of_its_own(m):
+    scales = train(m, "step update")
+    twin = copy.deepcopy(scales)
+    p = m.ones(2, requires_grad=True)
+    optimizer = m.optim.SGD([p], lr=0.1)
+    twin.scale(p.sum()).backward()
+    twin.step(optimizer)
+    twin.update(8.0)
+    assert (scales.get_scale(), twin.get_scale()) == (4.0, 8.0)
+    assert twin.scale(m.ones(1)).item() == 8.0
+
+
+@BOTH
+def test_a_scaler_that_is_off_takes_any_factor(m):
+    assert not scaler(m, growth_factor=1.0, backoff_factor=2.0, enabled=False).is_enabled()
 
 
 def test_a_scaler_that_is_off():
