@@ -244,7 +244,8 @@ class GradScaler:
     growth_factor. The check, the step that may be skipped and the new scale happen on the device,
     for which the host does not wait, in compiled steps too; an optimizer's `state_dict` counts the
     steps that were not skipped. device: "cuda", "cpu" or "sim"; a warning, and no scaling, where
-    it does not work. Factors of 1 are an AssertionError. Parameters are on one device; of row-sparse gradients the values are scaled.
+    it does not work. Factors of 1 are an AssertionError. Parameters are on one device; of
+    row-sparse gradients the values are scaled.
     """
 
     def __init__(

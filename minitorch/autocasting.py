@@ -37,8 +37,8 @@ class _State(threading.local):
     """dtypes: the half of each device type for which autocast is on.
 
     chosen: the dtype that the innermost block of a device type has, on or off; the next block's
-    default. depth: how many blocks are open. caches: whether casts of weights are kept until the outermost
-    one ends. casts: these, by the weight's id, with what they were made of.
+    default. depth: how many blocks are open. caches: whether casts of weights are kept until the
+    outermost one ends. casts: these, by the weight's id, with what they were made of.
     """
 
     dtypes: dict[str, dtype] = {}  # noqa: RUF012  (replaced, never changed)
