@@ -235,7 +235,7 @@ KERNEL(batch_norm_backward)(const Batch job, Position position, const Position* 
     const C weight = C(at<const T>(job.weight)[channel]), bias = C(at<const T>(job.bias)[channel]);
     const auto slope = [&](i64 o, C hat) {
         const C before = hat * weight + bias;
-        const C seen = job.activation == GELU ? before : activate(job.activation, before);
+        const C seen = job.activation >= GELU ? before : activate(job.activation, before);
         return pull_back(job.activation, C(g[o]) * kept(job, from, o), seen);
     };
     C along = 0, total = 0;

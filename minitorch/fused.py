@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _ACTIVATIONS: dict[str, Any] = {name: getattr(elementwise, name, None) for name in ACTIVATIONS}
+_ACTIVATIONS["gelu_tanh"] = partial(elementwise.gelu, approximate="tanh")
 
 
 def _linear_reference(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -81,7 +82,8 @@ def _parts_of(name: str) -> Any:
         if node.saved is None:
             freed = Node(node.op, node.parents, None, alone, node.shape)
             for op in behind:
-                freed = Node(dispatch.REGISTRY[op], (freed,), None, None, node.shape)
+                named = dispatch.REGISTRY[op.removesuffix("_tanh")]  # that formula is no op
+                freed = Node(named, (freed,), None, None, node.shape)
             return freed
         try:
             inputs = node.op.inputs(node)
@@ -106,7 +108,7 @@ def linear(
 ) -> Tensor:
     """activation(input @ weight.T + bias): (*, in), (out, in), (out,) -> (*, out).
 
-    activation: "none", "relu", "tanh", "sigmoid" or "gelu".
+    activation: "none", "relu", "tanh", "sigmoid", "gelu" or "gelu_tanh".
     """
     if autocasting.state.dtypes:
         input, weight, bias = autocasting.casted("linear", input, weight, bias)

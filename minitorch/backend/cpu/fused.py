@@ -13,6 +13,8 @@ from minitorch.backend.cpu.blas import dot, matmul
 from minitorch.backend.cpu.elementwise import (
     gelu,
     gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
     relu_backward,
     sigmoid,
     sigmoid_backward,
@@ -39,7 +41,7 @@ def ones(n: int, dtype: np.dtype[Any]) -> Array:
 
 
 # ------------------------------------------------------------------ linear
-# An activation in place (gelu: in new memory), and g times its derivative. The order is that of the
+# An activation in place (those of gelu: in new memory), and g times its derivative. The order is that of the
 # numbers in kernels/activation.cuh.
 ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Array]]] = {
     "none": (lambda x, out: x, lambda g, y: g),
@@ -47,7 +49,9 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Arra
     "tanh": (lambda x, out: np.tanh(x, out=x), tanh_backward),
     "sigmoid": (lambda x, out: sigmoid(x, out=x), sigmoid_backward),
     "gelu": (gelu, gelu_backward),
+    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
 }
+BY_ARGUMENT = ("gelu", "gelu_tanh")  # whose derivative reads the argument, not the result
 
 
 def _linear(
@@ -59,7 +63,7 @@ def _linear(
     if activation == "none":
         return before, x, weight, None
     r = ACTIVATIONS[activation][0](before, r)
-    return r, x, weight, before  # the backward pass reads `before`, which is `r` except for gelu
+    return r, x, weight, before  # the backward pass reads `before`, which is `r` except BY_ARGUMENT
 
 
 _NO_OUT = NOTHING[:4]
