@@ -41,8 +41,8 @@ def ones(n: int, dtype: np.dtype[Any]) -> Array:
 
 
 # ------------------------------------------------------------------ linear
-# An activation in place (those of gelu: in new memory), and g times its derivative. The order is that of the
-# numbers in kernels/activation.cuh.
+# An activation in place (those of gelu: in new memory), and g times its derivative. The order is
+# that of the numbers in kernels/activation.cuh.
 ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Array]]] = {
     "none": (lambda x, out: x, lambda g, y: g),
     "relu": (lambda x, out: np.maximum(x, ZERO[x.dtype], out=x), relu_backward),

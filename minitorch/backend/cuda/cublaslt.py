@@ -277,8 +277,8 @@ class Library:
 
         x, y: stacks of matrices of one of FORMATS; one that the library cannot read where it lies
         is copied. epilogue: the library's name of what else is done: BIAS and RELU_BIAS add `bias`
-        to each row, BGRADB fills it with x.sum(-1). GELU_AUX_BIAS, the gelu of tanh, puts what it is
-        taken of into `aux`, which is contiguous and has a multiple of 8 columns.
+        to each row, BGRADB fills it with x.sum(-1). GELU_AUX_BIAS, the gelu of tanh, puts its
+        argument into `aux`, which is contiguous and has a multiple of 8 columns.
         """
         gpu, plans = self._gpu, self._local.plans
         a, b, d = y.data.ptr, x.data.ptr, out.data.ptr
