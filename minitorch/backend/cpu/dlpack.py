@@ -58,6 +58,6 @@ def _rename(capsule: Any, old: tuple[int, int], new: tuple[int, int]) -> bool:
         if _is_valid(capsule, name):
             kind = (ctypes.c_uint8 * 2).from_address(_pointer(capsule, name) + offset)
             if tuple(kind) == old:
-                kind[:] = new
+                kind[:] = list(new)
                 return True
     return False

@@ -560,7 +560,7 @@ class Word2Vec(Predictions):
         blocks = self._blocks_at_once(schedule.high)
         sampler = self._sampler()
         self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
-        self.model.half = self._half()
+        self.model.rounds_to = self._half()
         locks = self._locks()
         return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing, locks)
 

@@ -39,9 +39,9 @@ class SkipGram(Module):
     negative: learn by negative sampling. others: softmaxes that are learnt as well,
     `HierarchicalSoftmax` or `FullSoftmax`; losses are added.
     compiled: whether `sgd_steps_` is Numba's machine code, on the CPU; set it to change that.
-    half: "bfloat16" or "float16": `sgd_steps_` rounds rows to it before products, which are taken
-    in float32, not by machine code. Its tables and steps stay in float32; autocast does nothing
-    there. Of `forward`'s ops it casts what it lists, and takes the loss as it is given.
+    rounds_to: "bfloat16" or "float16", to which `sgd_steps_` rounds rows before products. It
+    multiplies in float32, not by machine code, and its tables stay in float32; autocast does
+    nothing there. Of `forward`'s ops autocast casts what it lists; the loss is as it is given.
     """
 
     mean: bool | None = None  # a vector alone predicts
@@ -61,7 +61,7 @@ class SkipGram(Module):
         super().__init__()
         self.window = window
         self.compiled = False
-        self.half: str | None = None
+        self.rounds_to: str | None = None
         shape = num_words, vector_size
         start = rand(shape, generator=generator, dtype=dtype, device=device)
         start.sub_(0.5).div_(vector_size)
@@ -112,7 +112,7 @@ class SkipGram(Module):
             size=size,
             lr=lr,
             compiled=self.compiled,
-            half=self.half,
+            half=self.rounds_to,
         )
 
     def _predict_step_(self, other: Any, blocks: Blocks, rate: float, loss: Tensor) -> None:
@@ -125,13 +125,13 @@ class SkipGram(Module):
 
     def _word_by_word(self) -> bool:
         """Whether machine code that goes word by word takes the tables."""
-        wide = self.input.weight.dtype is dtypes.float32 and self.half is None
+        wide = self.input.weight.dtype is dtypes.float32 and self.rounds_to is None
         return self.compiled and wide
 
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
         """The result of `predicted`, with the rows that its vectors are made of."""
         halo, _ = blocks.halves(self.window)
-        rows = Rows(self.input.weight.detach(), halo, self.half)
+        rows = Rows(self.input.weight.detach(), halo, self.rounds_to)
         return rows, blocks.centres, blocks.weights[:, : 2 * self.window + 1]
 
     def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -196,13 +196,13 @@ class CBOW(SkipGram):
             size=size,
             lr=lr,
             windows=(into, back),
-            half=self.half,
+            half=self.rounds_to,
         )
 
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
         """See SkipGram."""
         into, back, halo, (_, counted) = self._matrices(blocks)
-        rows = Windows(self.input.weight.detach(), halo, into, back, self.half)
+        rows = Windows(self.input.weight.detach(), halo, into, back, self.rounds_to)
         return rows, blocks.centres, counted[:, :1]
 
     def _matrices(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:

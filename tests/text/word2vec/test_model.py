@@ -116,7 +116,7 @@ def test_words_under_autocast_are_those_of_float32_but_for_rounding(options):
     narrow.build_vocab(SENTENCES[:30])
     with minitorch.autocast(narrow.wv.tensor.device.type, minitorch.bfloat16):
         narrow.train(SENTENCES[:30], total_examples=narrow.corpus_count, epochs=1)
-    assert narrow.model.half == "bfloat16" and wide.model.half is None
+    assert narrow.model.rounds_to == "bfloat16" and wide.model.rounds_to is None
     a, b = (array(model.wv.tensor) for model in (wide, narrow))
     assert a.dtype == b.dtype == np.float32
     assert_allclose(b, a, atol=0.01 * abs(a).max())

@@ -383,7 +383,7 @@ def test_steps_are_damped_where_rows_come_too_often(make, mean, rate, dtype, siz
 def test_a_step_reads_rows_rounded_to_a_half_and_changes_them_in_float32(rate, half):
     _, blocks = toy_blocks(num_words=12)
     model, loss = random_tables(), minitorch.zeros((), dtype=F64)
-    model.half = half
+    model.rounds_to = half
     before = [p.detach().clone() for p in model.parameters()]
     read = [array(p.to(getattr(minitorch, half)).double()) for p in before]
     moved = [table.copy() for table in read]
