@@ -131,7 +131,11 @@ class Sequential(_Numbered):
                 and _untouched(module)
             ):
                 following = modules[i + 1] if i + 1 < len(modules) else None
-                activation = _activation(following)
+                activation = _ACTIVATIONS.get(type(following), "none")
+                if activation != "none" and not _untouched(following):
+                    activation = "none"
+                elif activation == "gelu" and getattr(following, "approximate", "") == "tanh":
+                    activation = "gelu_tanh"
                 behind = int(activation != "none")
                 if type(module) is Linear:
                     input = fused.linear(input, module.weight, module.bias, activation)
@@ -142,14 +146,6 @@ class Sequential(_Numbered):
             else:
                 input = module(input)
         return input
-
-
-def _activation(module: Any) -> str:
-    """What a module does, if it is an activation that another kernel can do; else "none"."""
-    name = _ACTIVATIONS.get(type(module), "none")
-    if name == "none" or not _untouched(module):
-        return "none"
-    return "gelu_tanh" if module.__dict__.get("approximate") == "tanh" else name
 
 
 def _dropped(modules: list[Any], i: int) -> float:

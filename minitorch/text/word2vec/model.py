@@ -13,7 +13,7 @@ from math import log
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
-from minitorch.amp import get_autocast_dtype, is_autocast_enabled
+from minitorch import autocasting
 from minitorch.backend import Device
 from minitorch.core import dtypes
 from minitorch.core.grad_mode import no_grad
@@ -566,10 +566,9 @@ class Word2Vec(Predictions):
 
     def _half(self) -> str | None:
         """The half to which autocast rounds words on this device; None: it is off here."""
-        kind = cast(Device, self.device).type
+        half = autocasting.state.dtypes.get(cast(Device, self.device).type)
         wide = self.model.input.weight.dtype is dtypes.float32
-        on = wide and is_autocast_enabled(kind)
-        return get_autocast_dtype(kind).name if on else None
+        return half.name if wide and half is not None else None
 
     def _is_compiled(self, numbered: Numbered, epochs: int) -> bool:
         """Whether Numba's machine code is to be used."""

@@ -93,7 +93,11 @@ class SkipGram(Module):
 
         lr: the rate of each step. The losses are added to `loss`, a float64 scalar.
         """
-        with no_grad(), autocasting.off():
+        if autocasting.state.dtypes:
+            with autocasting.off():
+                self.sgd_steps_(blocks, size, lr, loss)
+            return
+        with no_grad():
             if not self.pairs:
                 self._sample_steps_(blocks, size, lr, loss)
                 return
