@@ -176,7 +176,7 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
     """A tensor that shares memory with another library's array, by the protocol DLPack.
 
     ext_tensor: an array of NumPy, CuPy, PyTorch, JAX…, on the CPU or an NVIDIA GPU; the tensor is
-    on the same device, and keeps the memory alive (of bfloat16 too). device: another one to copy it to. copy: True
+    on the same device, and keeps the memory alive. device: another one to copy it to. copy: True
     copies at any rate; False refuses to, with a ValueError.
     """
     if not hasattr(ext_tensor, "__dlpack_device__"):
