@@ -316,9 +316,10 @@ struct Sparse {
 };
 template <class Rule>
 __device__ __forceinline__ void change_rows(
-    const Sparse& job, const Rule& given, Rule* dynamic, u32* tickets
+    const Sparse& job, const Rule& given, Rule* dynamic, u32* tickets, const float* skip
 ) {
-    const Rule rule = begun<Rule>(given, dynamic, tickets, nullptr);
+    const Rule rule = begun(given, dynamic, tickets, skip);
+    if (skip && skip[0] != 0) return;
     const i64 *rows = (const i64*)job.rows, *order = (const i64*)job.order;
     const T* values = (const T*)job.values;
     T *p = (T*)job.param, *a = (T*)job.state[0], *b = (T*)job.state[1];
@@ -343,13 +344,13 @@ __device__ __forceinline__ void change_rows(
         }
     }
 }
-KERNEL(sgd_rows)(Sparse job, Sgd rule, Sgd* dynamic, u32* tickets) {
-    change_rows(job, rule, dynamic, tickets);
+KERNEL(sgd_rows)(Sparse job, Sgd rule, Sgd* dynamic, u32* tickets, const float* skip) {
+    change_rows(job, rule, dynamic, tickets, skip);
 }
-KERNEL(adagrad_rows)(Sparse job, Adagrad rule, Adagrad* dynamic, u32* tickets) {
-    change_rows(job, rule, dynamic, tickets);
+KERNEL(adagrad_rows)(Sparse job, Adagrad rule, Adagrad* dynamic, u32* tickets, const float* skip) {
+    change_rows(job, rule, dynamic, tickets, skip);
 }
-KERNEL(adam_rows)(Sparse job, Adam rule, Adam* dynamic, u32* tickets) {
-    change_rows(job, rule, dynamic, tickets);
+KERNEL(adam_rows)(Sparse job, Adam rule, Adam* dynamic, u32* tickets, const float* skip) {
+    change_rows(job, rule, dynamic, tickets, skip);
 }
 #endif

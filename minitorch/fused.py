@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _ACTIVATIONS: dict[str, Any] = {name: getattr(elementwise, name, None) for name in ACTIVATIONS}
+_ACTIVATIONS["gelu_tanh"] = partial(elementwise.gelu, approximate="tanh")
 
 
 def _linear_reference(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -85,7 +86,8 @@ def _parts_of(name: str) -> Any:
             if layer is not None:
                 below = Node(node.op, node.parents, None, alone, node.shape)
             for op in behind:
-                below = Node(dispatch.REGISTRY[op], (below,), None, None, node.shape)
+                named = dispatch.REGISTRY[op.removesuffix("_tanh")]  # that formula is no op
+                below = Node(named, (below,), None, None, node.shape)
             assert below is not None
             return below
         try:
@@ -111,7 +113,7 @@ def linear(
 ) -> Tensor:
     """activation(input @ weight.T + bias): (*, in), (out, in), (out,) -> (*, out).
 
-    activation: "none", "relu", "tanh", "sigmoid" or "gelu".
+    activation: "none", "relu", "tanh", "sigmoid", "gelu" or "gelu_tanh".
     """
     if autocasting.state.dtypes:
         input, weight, bias = autocasting.casted("linear", input, weight, bias)
@@ -349,6 +351,6 @@ _activation_dropout = families.fused(
 
 
 def activation_dropout(input: Tensor, activation: str, p: float) -> Tensor:
-    """`dropout` of activation(input): "relu", "tanh", "sigmoid" or "gelu"."""
+    """`dropout` of activation(input): an activation of `linear`."""
     words = random.reserve("dropout", input.shape, input.dtype)
     return _activation_dropout(input, activation=activation, p=p, memo=[], **words)

@@ -134,6 +134,8 @@ class Sequential(_Numbered):
                 activation = _ACTIVATIONS.get(type(padded[i + 1]), "none")
                 if activation != "none" and not _untouched(padded[i + 1]):
                     activation = "none"
+                elif activation == "gelu" and getattr(padded[i + 1], "approximate", "") == "tanh":
+                    activation = "gelu_tanh"
                 behind = int(activation != "none")
                 last = padded[i + 1 + behind]
                 p = _dropped(last) if type(last) is Dropout else 0.0
@@ -185,7 +187,7 @@ def _untouched(module: Any) -> bool:
             values["_forward_hooks"]
             or values["_forward_pre_hooks"]
             or "forward" in values
-            or values.get("approximate", "none") != "none"
+            or values.get("approximate", "none") not in ("none", "tanh")
         )
     )
 

@@ -175,9 +175,9 @@ def batch_norm(
     If `training`, statistics are the batch's, and the running ones (C,), where given, move
     towards them by `momentum` (the variance unbiased); else the running ones are used.
     Beyond PyTorch's arguments: activation, what is done with the result in the same kernel
-    ("relu", "tanh", "sigmoid" or "gelu"); p, that of dropout behind it in training; and count,
-    the number of batches so far as an int64 tensor: it is counted up in training, or, if momentum
-    is None, it has been, and 1 / count is the momentum.
+    ("relu", "tanh", "sigmoid", "gelu" or "gelu_tanh"); p, that of dropout behind it in training;
+    and count, the number of batches so far as an int64 tensor: it is counted up in training, or, if
+    momentum is None, it has been, and 1 / count is the momentum.
     """
     by_channel = {"running_mean": running_mean, "running_var": running_var}
     _check_channels(input, by_channel | {"weight": weight, "bias": bias})

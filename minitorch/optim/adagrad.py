@@ -9,7 +9,7 @@ from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, given, refuse_weight_decay
-from minitorch.optim.plan import Group, State, UpdateRule, options
+from minitorch.optim.plan import Group, State, UpdateRule, options, skipping
 
 __all__ = ["Adagrad"]
 
@@ -51,4 +51,5 @@ class Adagrad(Optimizer):
         def dynamic() -> dict[str, Any]:
             return {"step": count([state]), **options(group, OF_ROWS)}
 
-        _adagrad_rows_(([p], [state["sum"]]), ([grad.indices], [grad.values]), dynamic=dynamic)
+        columns = ([p], [state["sum"]]), ([grad.indices], [grad.values])
+        _adagrad_rows_(*columns, dynamic=dynamic, **skipping(self._skip))

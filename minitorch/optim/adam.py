@@ -9,7 +9,7 @@ from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, count, given
-from minitorch.optim.plan import Group, State, UpdateRule, options
+from minitorch.optim.plan import Group, State, UpdateRule, options, skipping
 
 __all__ = ["Adam", "AdamW", "SparseAdam"]
 
@@ -111,4 +111,5 @@ class SparseAdam(Optimizer):
             return {"step": count([state]), **_by_moment(options(group, OF_ROWS))}
 
         columns = ([p], *[[state[name]] for name in MOMENTS])
-        _adam_rows_(columns, ([grad.indices], [grad.values]), dynamic=dynamic)
+        rows = [grad.indices], [grad.values]
+        _adam_rows_(columns, rows, dynamic=dynamic, **skipping(self._skip))

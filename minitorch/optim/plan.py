@@ -128,8 +128,8 @@ class Bucket:
         return not ages or ages.count(ages[0]) == len(ages)
 
     def run(self, grads: Sequence[Tensor], skip: Tensor | None = None) -> None:
-        """Change the parameters. skip: for kernels, see `backend.cpu.optim`."""
-        static = self.rule.static if skip is None else {**self.rule.static, "skip": skip.array}
+        """Change the parameters. skip: see `skipping`."""
+        static = {**self.rule.static, **skipping(skip)}
         given = [s if isinstance(s, Tensor) else grads[s] for s in self.sources]
         copied = [grads[i] for i in self.copied]
         if recording.recorder or self.kernels is None:
@@ -164,6 +164,11 @@ class Bucket:
             for p in self.buffered:
                 p.version[0] += 1
         return numbers
+
+
+def skipping(skip: Tensor | None) -> dict[str, Any]:
+    """The option of an update for a step that the device may skip: see `backend.cpu.optim`."""
+    return {} if skip is None else {"skip": skip.array}
 
 
 def _runs(members: list[Member]) -> list[list[Member]]:

@@ -9,7 +9,7 @@ from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.optim.optimizer import Optimizer, given, refuse_weight_decay
-from minitorch.optim.plan import Group, State, UpdateRule, options
+from minitorch.optim.plan import Group, State, UpdateRule, options, skipping
 
 __all__ = ["SGD"]
 
@@ -66,4 +66,5 @@ class SGD(Optimizer):
         def dynamic() -> dict[str, Any]:
             return options(group, ("lr", "maximize"))
 
-        _sgd_rows_(([p],), ([grad.indices], [grad.values]), dynamic=dynamic)
+        columns = ([p],), ([grad.indices], [grad.values])
+        _sgd_rows_(*columns, dynamic=dynamic, **skipping(self._skip))

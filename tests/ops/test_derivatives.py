@@ -209,7 +209,7 @@ TABLE = [
     ("linear", fused.linear, ([(3, 4), (2, 4), (2,)], [(2, 3, 4), (5, 4), (5,)]), ANY),
     *[
         ("linear", partial(fused.linear, activation=name), ([(2, 3, 4), (5, 4), (5,)],), ANY)
-        for name in ("relu", "tanh", "sigmoid", "gelu")
+        for name in ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh")
     ],
     ("dropout", lambda x: fused._dropout(x, p=0.4, seed=3, offset=1, memo=[]), UNARY, ANY),
     *[
@@ -244,7 +244,7 @@ TABLE = [
             ANY,
         )
         for training in (True, False)
-        for activation in ("none", "tanh", "gelu")
+        for activation in ("none", "tanh", "gelu", "gelu_tanh")
     ],
     *[
         ("rnn", partial(recurrence.rnn, nonlinearity=f), ([(3, 2, 4), (1, 2, 4), (4, 4)],), ANY)

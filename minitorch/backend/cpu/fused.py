@@ -13,6 +13,8 @@ from minitorch.backend.cpu.blas import dot, matmul
 from minitorch.backend.cpu.elementwise import (
     gelu,
     gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
     relu_backward,
     sigmoid,
     sigmoid_backward,
@@ -39,20 +41,22 @@ def ones(n: int, dtype: np.dtype[Any]) -> Array:
 
 
 # ------------------------------------------------------------------ linear
-# An activation, and g times its derivative by the result (gelu: by the argument). The order is that
-# of the numbers in kernels/activation.cuh.
+# An activation, and g times its derivative by the result (those of gelu: by the argument). The order
+# is that of the numbers in kernels/activation.cuh.
 ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "none": (lambda x, out: x, lambda g, y: g),
     "relu": (lambda x, out: np.maximum(x, ZERO[x.dtype], out=out), relu_backward),
     "tanh": (np.tanh, tanh_backward),
     "sigmoid": (sigmoid, sigmoid_backward),
     "gelu": (gelu, gelu_backward),
+    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
 }
+BY_ARGUMENT = ("gelu", "gelu_tanh")  # whose derivative reads the argument, not the result
 
 
 def activate(activation: str, x: Array, out: Array | None) -> Array:
-    """The activation in place; gelu, whose derivative needs x, in `out` or in new memory."""
-    return ACTIVATIONS[activation][0](x, out if activation == "gelu" else x)
+    """The activation in place; one whose derivative needs x in `out` or in new memory."""
+    return ACTIVATIONS[activation][0](x, out if activation in BY_ARGUMENT else x)
 
 
 def _linear(
@@ -64,7 +68,7 @@ def _linear(
     if activation == "none":
         return before, x, weight, None
     r = activate(activation, before, r)
-    return r, x, weight, before  # the backward pass reads `before`, which is `r` except for gelu
+    return r, x, weight, before  # the backward pass reads `before`, which is `r` except BY_ARGUMENT
 
 
 _NO_OUT = NOTHING[:4]
@@ -125,7 +129,7 @@ def _activation_dropout(
     drop: the parameters of `dropout`.
     """
     r, _, seen = out or NOTHING[:3]
-    again = activation in ("relu", "gelu")
+    again = activation in ("relu", *BY_ARGUMENT)
     before = np.asarray(ACTIVATIONS[activation][0](x, r if again else seen))
     r = dropout(before, **drop, out=before if again else r)
     return r, x, None if again else before

@@ -284,16 +284,25 @@ def _dense(rule: Rule, states: int, prepare: Callable[..., dict[str, Any]] = dic
     converts the optimizer's options to those of the rule.
     """
 
-    def kernel(*columns: Arrays, skip: Array | None = None, **options: Any) -> None:
+    def kernel(*columns: Arrays, **options: Any) -> None:
+        homes, parts = columns[states + 2 :] or ((), ())
+        _run(rule, columns[: states + 2], homes, parts, prepare(**options))
+
+    return _skippable(kernel)
+
+
+def _skippable(kernel: Rule) -> Rule:
+    """The kernel, with `skip`: whether to change nothing, and how many steps changed nothing."""
+
+    def run(*columns: Arrays, skip: Array | None = None, **options: Any) -> None:
         if skip is not None:
             if skip[0]:
                 return
             if "step" in options:
                 options["step"] -= int(skip[1])
-        homes, parts = columns[states + 2 :] or ((), ())
-        _run(rule, columns[: states + 2], homes, parts, prepare(**options))
+        kernel(*columns, **options)
 
-    return quiet(kernel)
+    return quiet(run)
 
 
 def _run(
@@ -365,7 +374,7 @@ def _sparse(
             for a, part in zip(whole, parts, strict=True):
                 a[distinct] = part
 
-    return quiet(kernel)
+    return _skippable(kernel)
 
 
 def _sgd_rows_(params: Arrays, rows: Arrays, values: Arrays, *, lr: float, maximize: bool) -> None:
@@ -448,7 +457,7 @@ OPTIMIZERS: KernelTable = {
     "adagrad_": _dense(_adagrad, 1, _adagrad_options),
     "rmsprop_": _dense(_rmsprop, 3),
     "adam_": _dense(_adam, 3, _adam_options),
-    "sgd_rows_": quiet(_sgd_rows_),
+    "sgd_rows_": _skippable(_sgd_rows_),
     "adagrad_rows_": _sparse(
         "adagrad_rows_", _adagrad, 1, partial(_adagrad_options, weight_decay=0)
     ),

@@ -200,7 +200,7 @@ def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
 def _sparse(name: str, rule: Rule, **fixed: Any) -> Callable[..., None]:
     """The launch of a rule for the rows that have a gradient: parameters, states, rows, values."""
 
-    def launch(gpu: Gpu, *columns: Arrays, **options: Any) -> None:
+    def launch(gpu: Gpu, *columns: Arrays, skip: Array | None = None, **options: Any) -> None:
         *written, rows, values = columns
         used = (True,) * (len(written) - 1) + (False,) * STATES
         make = partial(_struct, rule, written[0][0].dtype, used, **fixed)
@@ -212,7 +212,8 @@ def _sparse(name: str, rule: Rule, **fixed: Any) -> Callable[..., None]:
                 else:
                     index = gpu.converted(index, INT64)
                 grad = _gradient(gpu, values[i], changed[0])
-                _change_rows_of(gpu, name, changed, index, grad, _chosen(gpu, make, options))
+                args = *_chosen(gpu, make, options), NULL if skip is None else skip
+                _change_rows_of(gpu, name, changed, index, grad, args)
 
     return launch
 
@@ -223,7 +224,7 @@ def _change_rows_of(
     changed: Arrays,
     rows: Array,
     values: Array,
-    chosen: tuple[Any, ...],
+    args: tuple[Any, ...],
 ) -> None:
     flat = [_writable(gpu, a, values.dtype) for a in changed]
     n, length = rows.size, flat[0].shape[0]
@@ -239,7 +240,7 @@ def _change_rows_of(
     down = THREADS // across
     (blocks,) = gpu.blocks(n, down)
     grid = blocks, split(blocks, width, PER_BLOCK // down, 2 * gpu.processors())
-    gpu.launch("optim", name, values.dtype, grid, (across, down), (job[()], *chosen))
+    gpu.launch("optim", name, values.dtype, grid, (across, down), (job[()], *args))
     for copy, original in zip(flat, changed):
         if copy is not original:
             gpu.copy(copy, original)

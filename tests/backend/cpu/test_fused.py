@@ -73,7 +73,7 @@ CASES = {
         *(lambda d=d: linear(d, 7, activation="relu") for d in FLOATS),
         *(
             lambda a=a, lead=lead: linear("float32", *lead, activation=a)
-            for a in ("none", "relu", "tanh", "sigmoid", "gelu")
+            for a in ("none", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh")
             for lead in ((7,), (2, 3), (0,))
         ),
     ],
@@ -112,7 +112,7 @@ CASES = {
         ),
         *(
             lambda a=a: batch_norm("float32", (6, 4), a, **NO_RUNNING | {"p": 0.3, "memo": []})
-            for a in ("none", "relu", "gelu")
+            for a in ("none", "relu", "gelu", "gelu_tanh")
         ),
     ],
     "batch_norm_eval": [

@@ -1,5 +1,7 @@
 """Layer norm and batch norm on the simulated GPU, against the CPU's kernels and PyTorch."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +92,7 @@ def test_launches_of_layer_norm(shape, given, forward, backward):
 SHAPES = [(5, 3), (40, 17), (3, 2, 7), (900, 3), (2, 3, 400)]  # the last two in parts
 TORCH = {"none": lambda x: x, "relu": torch.relu, "gelu": torch.nn.functional.gelu}
 TORCH |= {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
+TORCH["gelu_tanh"] = partial(torch.nn.functional.gelu, approximate="tanh")
 
 
 def both_ways(shape, dtype, activation, training, shift=0.0):
