@@ -41,7 +41,7 @@ def ones(n: int, dtype: np.dtype[Any]) -> Array:
 
 
 # ------------------------------------------------------------------ linear
-# An activation, and g times its derivative by the result (those of gelu: by the argument). The order
+# An activation, and g times its derivative by the result (of gelu: by the argument). The order
 # is that of the numbers in kernels/activation.cuh.
 ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "none": (lambda x, out: x, lambda g, y: g),
