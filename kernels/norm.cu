@@ -5,69 +5,159 @@
 #include "tile.cuh"
 #if MT_FLOATING
 
+// PARTS gathers sums of the parts of a row, or of a channel, in `partial`; REST adds those of all parts
+// up and goes on; ALL does both for a block that has all elements.
+enum Phase { ALL, PARTS, REST };  // as in minitorch/backend/cuda/norm.py
+
+// ------------------------------------------------------------------ mean and variance
+// Of some numbers: mean + rest is their mean, squares the sum of the squares of their distances from it.
+struct Moments { C mean, rest, squares; };
+
+// Of n numbers: value(i) for a thread's i from `first` on by `step`; reduce gives a sum over the threads.
+template <class Value, class Reduce>
+__device__ __forceinline__ Moments moments_of(
+    i64 n, i64 first, i64 end, int step, const Value& value, const Reduce& reduce
+) {
+    C total = 0;
+    for (i64 i = first; i < end; i += step) total += value(i);
+    const C mean = reduce(total) / C(n);
+    C squares = 0, left = 0;
+    for (i64 i = first; i < end; i += step) {
+        const C centred = value(i) - mean;
+        squares += centred * centred;
+        left += centred;
+    }
+    const C rest = reduce(left) / C(n);  // of a mean that was rounded
+    return {mean, rest, reduce(squares) - C(n) * rest * rest};
+}
+// In `partial` the three numbers of part p are at (3 * p + 0, 1, 2) * apart.
+__device__ __forceinline__ void keep(C* partial, i64 part, i64 apart, const Moments& found) {
+    partial += part * 3 * apart;
+    partial[0] = found.mean;
+    partial[apart] = found.rest;
+    partial[2 * apart] = found.squares;
+}
+// Of all n numbers in so many parts (Chan et al., 1983), from the mean of the first part, so that a
+// large one cancels.
+template <class Reduce>
+__device__ __forceinline__ Moments combined(
+    const C* partial, i64 apart, i64 n, int parts, int first, int step, const Reduce& reduce
+) {
+    const i64 share = (n + parts - 1) / parts;
+    const C mean = partial[0];
+    C sums[2] = {0, 0};  // the mean's distance from that of the first part, the squares
+#pragma unroll
+    for (int pass = 0; pass < 2; ++pass) {
+        for (i64 p = first; p < parts && p * share < n; p += step) {
+            const C* const found = partial + p * 3 * apart;
+            const C count = C(p * share + share < n ? share : n - p * share);
+            const C distance = found[0] - mean + found[apart];
+            if (pass == 0) sums[0] += count / C(n) * distance;
+            else sums[1] += found[2 * apart] + count * (distance - sums[0]) * (distance - sums[0]);
+        }
+        sums[pass] = reduce(sums[pass]);
+    }
+    return {mean, sums[0], sums[1]};
+}
+
 // ------------------------------------------------------------------ layer norm
-// A block for each row of `columns` elements: hat has mean 0 and variance 1, scale is the
-// 1 / deviation that it was multiplied by, out = hat * weight + bias.
+// x is (rows, columns); a block has a row, or one of so many parts of it. With a row's stats, mean,
+// rest and factor, hat = (x - mean - rest) * factor has mean 0 and variance 1.
+struct Stretch {
+    i64 row, part, begin, end;
+    __device__ __forceinline__ Stretch(i64 job, i64 columns, int parts) : row(job / parts), part(job % parts) {
+        const i64 share = (columns + parts - 1) / parts;
+        begin = part * share < columns ? part * share : columns;
+        end = begin + share < columns ? begin + share : columns;
+    }
+};
+struct Stats {
+    C mean, rest, factor;
+    __device__ __forceinline__ Stats(const C* stats, i64 row, i64 rows)
+        : mean(stats[row]), rest(stats[rows + row]), factor(stats[2 * rows + row]) {}
+    __device__ __forceinline__ C hat(T x) const { return (C(x) - mean - rest) * factor; }
+};
+// out = hat * weight + bias; weight and bias may be null.
 KERNEL(layer_norm)(
-    T* out, T* hat, C* scale, const T* x, const T* weight, const T* bias, i64 rows, i64 columns,
-    double eps
+    T* out, C* stats, C* partial, const T* x, const T* weight, const T* bias, i64 rows, i64 columns,
+    int parts, int phase, double eps
 ) {
     __shared__ C scratch[32];
-    for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {
-        const i64 start = row * columns;
-        C total = 0;
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) total += C(x[start + i]);
-        const C mean = block_reduce<Sum>(total, scratch) / C(columns);
-        C squares = 0, left = 0;
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C centred = C(x[start + i]) - mean;
-            squares += centred * centred;
-            left += centred;
+    const auto reduce = [&](C v) { return block_reduce<Sum>(v, scratch); };
+    for (i64 j = blockIdx.x; j < rows * parts; j += gridDim.x) {
+        const Stretch here(j, columns, parts);
+        const i64 row = here.row, start = row * columns, begin = here.begin + threadIdx.x;
+        const Moments found = phase == REST
+            ? combined(partial + row, rows, columns, parts, threadIdx.x, blockDim.x, reduce)
+            : moments_of(here.end - here.begin, begin, here.end, blockDim.x,
+                         [&](i64 i) { return C(x[start + i]); }, reduce);
+        if (phase == PARTS) {
+            if (threadIdx.x == 0) keep(partial + row, here.part, rows, found);
+            continue;
         }
-        const C rest = block_reduce<Sum>(left, scratch) / C(columns);  // of a mean that was rounded
-        const C variance = block_reduce<Sum>(squares, scratch) / C(columns) - rest * rest;
-        const C factor = 1 / M(sqrt)(variance + C(eps));
-        if (threadIdx.x == 0) scale[row] = factor;
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C value = (C(x[start + i]) - mean - rest) * factor;
-            hat[start + i] = T(value);
-            out[start + i] = T(value * C(weight[i]) + C(bias[i]));
+        const C factor = 1 / M(sqrt)(found.squares / C(columns) + C(eps));
+        if (threadIdx.x == 0 && here.part == 0) {
+            stats[row] = found.mean;
+            stats[rows + row] = found.rest;
+            stats[2 * rows + row] = factor;
+        }
+        for (i64 i = begin; i < here.end; i += blockDim.x) {
+            const C hat = (C(x[start + i]) - found.mean - found.rest) * factor;
+            out[start + i] = T(hat * (weight ? C(weight[i]) : C(1)) + (bias ? C(bias[i]) : C(0)));
         }
     }
 }
-// dx = (h - mean(h) - hat * mean(h * hat)) * scale with h = g * weight, means over a row.
+// dx = (h - mean(h) - hat * mean(h * hat)) * factor with h = g * weight, means over a row.
 KERNEL(layer_norm_backward)(
-    T* dx, const T* g, const T* hat, const C* scale, const T* weight, i64 rows, i64 columns
+    T* dx, C* partial, const T* g, const T* x, const C* stats, const T* weight, i64 rows, i64 columns,
+    int parts, int phase
 ) {
     __shared__ C scratch[32];
-    for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {
-        const i64 start = row * columns;
+    for (i64 j = blockIdx.x; j < rows * parts; j += gridDim.x) {
+        const Stretch here(j, columns, parts);
+        const i64 row = here.row, start = row * columns, begin = here.begin + threadIdx.x;
+        const Stats of(stats, row, rows);
+        const auto slope = [&](i64 i) { return C(g[start + i]) * (weight ? C(weight[i]) : C(1)); };
+        C* const sums = partial + row;
         C total = 0, along = 0;
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C h = C(g[start + i]) * C(weight[i]);
-            total += h;
-            along += h * C(hat[start + i]);
+        if (phase == REST)
+            for (int p = threadIdx.x; p < parts; p += blockDim.x) {
+                total += sums[2 * p * rows];
+                along += sums[(2 * p + 1) * rows];
+            }
+        else
+            for (i64 i = begin; i < here.end; i += blockDim.x) {
+                const C h = slope(i);
+                total += h;
+                along += h * of.hat(x[start + i]);
+            }
+        total = block_reduce<Sum>(total, scratch);
+        along = block_reduce<Sum>(along, scratch);
+        if (phase == PARTS) {
+            if (threadIdx.x == 0) {
+                sums[2 * here.part * rows] = total;
+                sums[(2 * here.part + 1) * rows] = along;
+            }
+            continue;
         }
-        total = block_reduce<Sum>(total, scratch) / C(columns);
-        along = block_reduce<Sum>(along, scratch) / C(columns);
-        const C factor = scale[row];
-        for (i64 i = threadIdx.x; i < columns; i += blockDim.x) {
-            const C h = C(g[start + i]) * C(weight[i]);
-            dx[start + i] = T((h - total - C(hat[start + i]) * along) * factor);
+        for (i64 i = begin; i < here.end; i += blockDim.x) {
+            const C hat = of.hat(x[start + i]);
+            dx[start + i] = T((slope(i) - (total + hat * along) / C(columns)) * of.factor);
         }
     }
 }
 // Sums over the rows of g * hat and of g: into dw and db (either may be null), or into parts as
 // `activation_backward` does.
 KERNEL(layer_norm_sums)(
-    T* dw, T* db, Acc* parts_w, Acc* parts_b, const T* g, const T* hat, i64 rows, i64 columns
+    T* dw, T* db, Acc* parts_w, Acc* parts_b, const T* g, const T* x, const C* stats, i64 rows,
+    i64 columns
 ) {
     const i64 column = (i64)blockIdx.x * WIDE + threadIdx.x;
     Acc of_w = 0, of_b = 0;
     if (column < columns)
         for (i64 row = blockIdx.y * HIGH + threadIdx.y; row < rows; row += gridDim.y * HIGH) {
             const C value = C(g[row * columns + column]);
-            of_w += value * C(hat[row * columns + column]);
+            of_w += value * Stats(stats, row, rows).hat(x[row * columns + column]);
             of_b += value;
         }
     of_w = sum_down(of_w);
@@ -83,9 +173,7 @@ KERNEL(layer_norm_sums)(
 
 // ------------------------------------------------------------------ batch norm
 // x is (batch, channels, length). A block has a tile of channels, and of these all elements, or the
-// part number blockIdx.y of them. PARTS gathers the part's sums in `partial`; REST adds those of all
-// parts up and goes on; ALL does both for a block that has all elements.
-enum Phase { ALL, PARTS, REST };  // PHASES in minitorch/backend/cuda/norm.py
+// part number blockIdx.y of them.
 struct Batch {
     u64 x, weight, bias, out;  // T*
     u64 mean, var, count;      // T*, T*, i64*: the running ones, each may be null
@@ -130,44 +218,6 @@ __device__ __forceinline__ C kept(const Batch& job, const Position& from, i64 i)
     const Draw word = Draw(COUNT == 4 ? words : words >> (32 * (j & 1)));
     return unit(word) < C(job.keep) ? C(job.scale) : C(0);
 }
-// Of some of a channel's elements: mean + rest is their mean, squares the sum of the squares of their
-// distances from it.
-struct Moments { C mean, rest, squares; };
-
-__device__ __forceinline__ Moments moments_of(const Part& part, const T* x, C* scratch) {
-    const C n = C(part.end - part.begin);
-    C total = 0;
-    for (i64 i = part.begin + part.tile.row; i < part.end; i += part.tile.rows) total += C(x[part.offset(i)]);
-    const C mean = tile_reduce<Sum>(part.tile, total, scratch) / n;
-    C squares = 0, left = 0;
-    for (i64 i = part.begin + part.tile.row; i < part.end; i += part.tile.rows) {
-        const C centred = C(x[part.offset(i)]) - mean;
-        squares += centred * centred;
-        left += centred;
-    }
-    const C rest = tile_reduce<Sum>(part.tile, left, scratch) / n;  // of a mean that was rounded
-    squares = tile_reduce<Sum>(part.tile, squares, scratch);
-    return {mean, rest, squares - n * rest * rest};
-}
-// Those of all parts (Chan et al., 1983), from the mean of the first, so that a large one cancels.
-__device__ __forceinline__ Moments combined(const Batch& job, const Part& part, C* scratch) {
-    const C* const partial = at<const C>(job.partial) + (part.inside ? part.channel : 0);
-    const i64 share = (job.n + gridDim.y - 1) / gridDim.y;
-    const C mean = partial[0];
-    C sums[2] = {0, 0};  // the mean's distance from that of the first part, the squares
-#pragma unroll
-    for (int pass = 0; pass < 2; ++pass) {
-        for (i64 p = part.tile.row; p < gridDim.y && p * share < job.n; p += part.tile.rows) {
-            const C* const found = partial + p * 3 * job.channels;
-            const C n = C(p * share + share < job.n ? share : job.n - p * share);
-            const C distance = found[0] - mean + found[job.channels];
-            if (pass == 0) sums[0] += n / C(job.n) * distance;
-            else sums[1] += found[2 * job.channels] + n * (distance - sums[0]) * (distance - sums[0]);
-        }
-        sums[pass] = tile_reduce<Sum>(part.tile, sums[pass], scratch);
-    }
-    return {mean, sums[0], sums[1]};
-}
 __device__ __forceinline__ void move_running(const Batch& job, i64 channel, const Moments& found) {
     const C by = job.cumulative ? C(1) / C(*at<const i64>(job.count)) : C(job.momentum);
     if (job.mean) {
@@ -185,6 +235,7 @@ KERNEL(batch_norm)(const Batch job, Position position, const Position* dynamic) 
     const Part part(job);
     const T* const x = at<const T>(job.x);
     C* const stats = at<C>(job.stats);
+    const auto reduce = [&](C v) { return tile_reduce<Sum>(part.tile, v, scratch); };
     Moments found = {0, 0, 0};
     C variance = 0;
     if (!job.training) {
@@ -193,17 +244,16 @@ KERNEL(batch_norm)(const Batch job, Position position, const Position* dynamic) 
             variance = C(at<const T>(job.var)[part.channel]);
         }
     } else {
-        if (job.phase != REST) found = moments_of(part, x, scratch);
+        C* const partial = at<C>(job.partial) + (part.inside ? part.channel : 0);
+        if (job.phase == REST)
+            found = combined(partial, job.channels, job.n, gridDim.y, part.tile.row, part.tile.rows, reduce);
+        else
+            found = moments_of(part.end - part.begin, part.begin + part.tile.row, part.end, part.tile.rows,
+                               [&](i64 i) { return C(x[part.offset(i)]); }, reduce);
         if (job.phase == PARTS) {
-            C* const partial = at<C>(job.partial) + blockIdx.y * 3 * job.channels + part.channel;
-            if (part.inside && part.tile.row == 0) {
-                partial[0] = found.mean;
-                partial[job.channels] = found.rest;
-                partial[2 * job.channels] = found.squares;
-            }
+            if (part.inside && part.tile.row == 0) keep(partial, blockIdx.y, job.channels, found);
             return;
         }
-        if (job.phase == REST) found = combined(job, part, scratch);
         if (part.speaks()) move_running(job, part.channel, found);
         variance = found.squares / C(job.n);
     }
@@ -234,9 +284,7 @@ KERNEL(batch_norm_backward)(const Batch job, Position position, const Position* 
     const C mean = stats[0], rest = stats[job.channels], factor = stats[2 * job.channels];
     const C weight = C(at<const T>(job.weight)[channel]), bias = C(at<const T>(job.bias)[channel]);
     const auto slope = [&](i64 o, C hat) {
-        const C before = hat * weight + bias;
-        const C seen = job.activation == GELU ? before : activate(job.activation, before);
-        return pull_back(job.activation, C(g[o]) * kept(job, from, o), seen);
+        return slope_at(job.activation, C(g[o]) * kept(job, from, o), hat * weight + bias);
     };
     C along = 0, total = 0;
     C* const partial = at<C>(job.partial) + channel;

@@ -13,15 +13,14 @@
 // Each changes one element p and its states a, b, c by its gradient g; a state that the options
 // do not use is not stored. The formulas stand at the classes of minitorch/optim; options are
 // filled by minitorch/backend/cuda/optim.py. `dynamic` has them instead, if given: a captured launch
-// is made again with other numbers.
+// is made again with other numbers. What follows from the number of a step is computed here, so that
+// a replay needs no numbers of the host: see `begun`.
 __device__ __forceinline__ C direction(C p, C g, C weight_decay, int maximize) {
     return (maximize ? -g : g) + (weight_decay != 0 ? weight_decay * p : C(0));
 }
-// later(skipped): the rule for a step before which so many were skipped, which do not count.
-struct AnyStep {
-    __device__ __forceinline__ void later(float) {}
-};
-struct Sgd : AnyStep {
+struct Scales { C size, eps; };
+struct Sgd {
+    static constexpr bool counts = false;
     C lr, momentum, fresh, weight_decay;
     int nesterov, maximize, begins, pad;
     __device__ __forceinline__ bool reads_states() const { return !begins; }
@@ -34,17 +33,23 @@ struct Sgd : AnyStep {
         p -= lr * g;
     }
 };
-struct Adagrad : AnyStep {
-    C lr, eps, weight_decay;
-    int maximize;
+struct Adagrad {
+    static constexpr bool counts = true;
+    double step, lr, lr_decay;
+    C size, eps, weight_decay;
+    int maximize, pad;
+    __device__ __forceinline__ Scales scales(double step) const {
+        return {C(lr / (1 + (step - 1) * lr_decay)), eps};
+    }
     __device__ __forceinline__ bool reads_states() const { return true; }
     __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
         g = direction(p, g, weight_decay, maximize);
         a += g * g;
-        p -= lr * (g / (SQRT(a) + eps));
+        p -= size * (g / (SQRT(a) + eps));
     }
 };
-struct RmsProp : AnyStep {  // a: running mean of g², b: of g, c: of the steps
+struct RmsProp {  // a: running mean of g², b: of g, c: of the steps
+    static constexpr bool counts = false;
     C lr, alpha, fresh, eps, weight_decay, momentum;
     int centered, maximize;
     __device__ __forceinline__ bool reads_states() const { return true; }
@@ -62,14 +67,16 @@ struct RmsProp : AnyStep {  // a: running mean of g², b: of g, c: of the steps
         p -= lr * move;
     }
 };
+// With v̂ = v / u², u = √(1 - β₂ᵗ), √v̂ + eps is (√v + eps · u) / u: one operation less. sparse: eps is
+// not scaled by u, as in PyTorch's SparseAdam.
 struct Adam {  // a: running mean of g, b: of g², c: the largest b
-    double lr, plain_eps, step, log_beta1, log_beta2;
+    static constexpr bool counts = true;
+    double step, lr, plain_eps, log_beta1, log_beta2;
     C size, eps, beta2, fresh1, fresh2, keep, weight_decay;
-    int amsgrad, maximize, pad;
-    __device__ __forceinline__ void later(float skipped) {
-        const double unbias = sqrt(-expm1((step - skipped) * log_beta2));
-        size = C(lr * unbias / -expm1((step - skipped) * log_beta1));
-        eps = C(plain_eps * unbias);
+    int amsgrad, maximize, sparse, pad;
+    __device__ __forceinline__ Scales scales(double step) const {
+        const double unbias = sqrt(-expm1(step * log_beta2));
+        return {C(lr * unbias / -expm1(step * log_beta1)), C(sparse ? plain_eps : plain_eps * unbias)};
     }
     __device__ __forceinline__ bool reads_states() const { return true; }
     __device__ __forceinline__ void operator()(C& p, C g, C& a, C& b, C& c) const {
@@ -81,6 +88,31 @@ struct Adam {  // a: running mean of g, b: of g², c: the largest b
         p -= size * (a / (SQRT(amsgrad ? c : b) + eps));
     }
 };
+
+// The rule of a launch. Of those that count steps one thread of each block computes the scales, and
+// the last block counts the step in `dynamic`, for the next replay. tickets: zero between launches.
+// skip, if given: whether to change nothing, and how many steps changed nothing, which do not count.
+template <class Rule>
+__device__ __forceinline__ Rule begun(
+    const Rule& given, Rule* dynamic, u32* tickets, const float* skip
+) {
+    Rule rule = chosen(given, dynamic);
+    if constexpr (Rule::counts) {
+        __shared__ Scales scales;
+        const bool first = threadIdx.x == 0 && threadIdx.y == 0;
+        if (first) scales = rule.scales(skip ? rule.step - skip[1] : rule.step);
+        __syncthreads();
+        rule.size = scales.size, rule.eps = scales.eps;
+        if (first && dynamic) {
+            __threadfence();
+            if (atomicAdd(tickets, 1u) == gridDim.x * gridDim.y - 1) {
+                *tickets = 0;
+                dynamic->step += 1;
+            }
+        }
+    }
+    return rule;
+}
 
 // ------------------------------------------------------------------ many tensors
 constexpr int MAX_TENSORS = 64, STATES = 3;
@@ -114,11 +146,13 @@ __device__ __forceinline__ void change(
     if (b) store_group<G>(b + i, bs);
     if (c) store_group<G>(c + i, cs);
 }
-// skip, if given: whether to change nothing, and how many steps have changed nothing.
+
 template <class Rule>
-__device__ __forceinline__ void change_all(const Table& table, Rule rule, const float* skip) {
+__device__ __forceinline__ void change_all(
+    const Table& table, const Rule& given, Rule* dynamic, u32* tickets, const float* skip
+) {
+    const Rule rule = begun(given, dynamic, tickets, skip);
     if (skip && skip[0] != 0) return;
-    if (skip && skip[1] != 0) rule.later(skip[1]);
     for (int chunk = blockIdx.x; chunk < table.first[table.tensors]; chunk += gridDim.x) {
         int k = 0;
         while (chunk >= table.first[k + 1]) k++;
@@ -135,17 +169,17 @@ __device__ __forceinline__ void change_all(const Table& table, Rule rule, const 
             change<1>(rule, p, g, a, b, c, i);
     }
 }
-KERNEL(sgd)(Table table, Sgd rule, const Sgd* dynamic, const float* skip) {
-    change_all(table, chosen(rule, dynamic), skip);
+KERNEL(sgd)(Table table, Sgd rule, Sgd* dynamic, u32* tickets, const float* skip) {
+    change_all(table, rule, dynamic, tickets, skip);
 }
-KERNEL(adagrad)(Table table, Adagrad rule, const Adagrad* dynamic, const float* skip) {
-    change_all(table, chosen(rule, dynamic), skip);
+KERNEL(adagrad)(Table table, Adagrad rule, Adagrad* dynamic, u32* tickets, const float* skip) {
+    change_all(table, rule, dynamic, tickets, skip);
 }
-KERNEL(rmsprop)(Table table, RmsProp rule, const RmsProp* dynamic, const float* skip) {
-    change_all(table, chosen(rule, dynamic), skip);
+KERNEL(rmsprop)(Table table, RmsProp rule, RmsProp* dynamic, u32* tickets, const float* skip) {
+    change_all(table, rule, dynamic, tickets, skip);
 }
-KERNEL(adam)(Table table, Adam rule, const Adam* dynamic, const float* skip) {
-    change_all(table, chosen(rule, dynamic), skip);
+KERNEL(adam)(Table table, Adam rule, Adam* dynamic, u32* tickets, const float* skip) {
+    change_all(table, rule, dynamic, tickets, skip);
 }
 
 // ------------------------------------------------------------------ gradients
@@ -281,7 +315,11 @@ struct Sparse {
     i64 n, length, width;
 };
 template <class Rule>
-__device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule) {
+__device__ __forceinline__ void change_rows(
+    const Sparse& job, const Rule& given, Rule* dynamic, u32* tickets, const float* skip
+) {
+    const Rule rule = begun(given, dynamic, tickets, skip);
+    if (skip && skip[0] != 0) return;
     const i64 *rows = (const i64*)job.rows, *order = (const i64*)job.order;
     const T* values = (const T*)job.values;
     T *p = (T*)job.param, *a = (T*)job.state[0], *b = (T*)job.state[1];
@@ -306,7 +344,13 @@ __device__ __forceinline__ void change_rows(const Sparse& job, const Rule& rule)
         }
     }
 }
-KERNEL(sgd_rows)(Sparse job, Sgd rule, const Sgd* dynamic) { change_rows(job, chosen(rule, dynamic)); }
-KERNEL(adagrad_rows)(Sparse job, Adagrad rule, const Adagrad* dynamic) { change_rows(job, chosen(rule, dynamic)); }
-KERNEL(adam_rows)(Sparse job, Adam rule, const Adam* dynamic) { change_rows(job, chosen(rule, dynamic)); }
+KERNEL(sgd_rows)(Sparse job, Sgd rule, Sgd* dynamic, u32* tickets, const float* skip) {
+    change_rows(job, rule, dynamic, tickets, skip);
+}
+KERNEL(adagrad_rows)(Sparse job, Adagrad rule, Adagrad* dynamic, u32* tickets, const float* skip) {
+    change_rows(job, rule, dynamic, tickets, skip);
+}
+KERNEL(adam_rows)(Sparse job, Adam rule, Adam* dynamic, u32* tickets, const float* skip) {
+    change_rows(job, rule, dynamic, tickets, skip);
+}
 #endif

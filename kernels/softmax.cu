@@ -10,13 +10,20 @@
 #include "rows.cuh"
 #include "logsum.cuh"
 #if MT_FLOATING
-// What is kept of each element (its distance from the largest, or e to that), and the result.
+// What is kept of each element (its distance from the largest, or e to that), and the result. BLOCKS:
+// of `HOLDING`.
 struct Softmax {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ / 100 == 8
+    static constexpr int BLOCKS = 1;  // for two blocks these compilers spill a register
+#else
+    static constexpr int BLOCKS = SHARING;
+#endif
     static __device__ __forceinline__ C keep(C, C exp) { return exp; }
     static __device__ __forceinline__ C total(C sum) { return C(1) / sum; }
     static __device__ __forceinline__ C value(C exp, C total) { return exp * total; }
 };
 struct LogSoftmax {
+    static constexpr int BLOCKS = SHARING;
     static __device__ __forceinline__ C keep(C below, C) { return below; }
     static __device__ __forceinline__ C total(C sum) { return logarithm(sum); }
     static __device__ __forceinline__ C value(C below, C total) { return below - total; }
@@ -215,7 +222,7 @@ __device__ __forceinline__ void backward_long(
 
 #define LENGTHS i64 outer, i64 n, i64 inner, int lanes
 #define SOFTMAX(op, Op)                                                                            \
-    HOLDING(op, Forward<Op>, SHARING)                                                              \
+    HOLDING(op, Forward<Op>, Op::BLOCKS)                                                           \
     HOLDING(op##_backward, Backward<Op##Backward>, 1)                                              \
     KERNEL(op##_tiles)(const T* x, T* out, LENGTHS) {                                              \
         softmax_tiles<Op>(x, out, outer, n, inner, lanes);                                         \

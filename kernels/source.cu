@@ -1,4 +1,5 @@
-// Arrays made of numbers.
+// Arrays made of numbers; dropout, and the activation before it.
+#include "activation.cuh"
 #include "convert.cuh"
 #include "philox.cuh"
 
@@ -95,6 +96,24 @@ KERNEL(dropout)(T* out, const T* x, C keep, C scale, Position position, const Po
     __shared__ Chunk<Draw> chunk;
     for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, Draw word) {
         out[i] = T(C(x[i]) * (unit(word) < keep ? scale : C(0)));
+    });
+}
+// The same with activation(x), and its derivative times g.
+KERNEL(activation_dropout)(
+    T* out, const T* x, int activation, C keep, C scale, Position position, const Position* dynamic, i64 n
+) {
+    __shared__ Chunk<Draw> chunk;
+    for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, Draw word) {
+        out[i] = T(activate(activation, C(x[i])) * (unit(word) < keep ? scale : C(0)));
+    });
+}
+KERNEL(activation_dropout_backward)(
+    T* dx, const T* g, const T* x, int activation, C keep, C scale, Position position,
+    const Position* dynamic, i64 n
+) {
+    __shared__ Chunk<Draw> chunk;
+    for_each_word(chunk, chosen(position, dynamic), n, [&](i64 i, Draw word) {
+        dx[i] = T(slope_at(activation, C(g[i]) * (unit(word) < keep ? scale : C(0)), C(x[i])));
     });
 }
 #endif

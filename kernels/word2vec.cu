@@ -29,7 +29,9 @@ struct Rows {
     i64 length;
     ErrorWord* word;
     u64 code;  // what is reported for an index out of range; its row is read as row 0
+    int half;  // what the numbers are rounded to when they are read
 };
+enum Half { NONE, BFLOAT16, FLOAT16 };  // _HALVES in minitorch/text/word2vec/kernels/cuda.py
 
 __device__ __forceinline__ i64 number_of(const Rows& rows, i64 i) {
     if (!rows.index) return i;
@@ -91,6 +93,18 @@ template <int W> __device__ __forceinline__ void store_piece(T* p, const Piece<W
     }
 }
 
+template <int W> __device__ __forceinline__ Piece<W> load_rounded(const Rows& rows, const T* from) {
+    Piece<W> piece = load_piece<W>(from);
+    if (rows.half != NONE) {
+#pragma unroll
+        for (int i = 0; i < W; ++i) {
+            const float x = (float)piece.v[i];
+            piece.v[i] = rows.half == BFLOAT16 ? (float)bf16(x) : (float)f16(x);
+        }
+    }
+    return piece;
+}
+
 // `count` rows from number `first_row` on, `depth` of each from `begin` on, into rows that lie
 // `stride` apart. length: of a whole row.
 template <int W>
@@ -100,7 +114,7 @@ __device__ __forceinline__ void load_rows(T* to, const Rows& rows, i64 first_row
     for (int i = threadIdx.x; i < count * pieces; i += blockDim.x) {
         const int row = i / pieces, at = (i - row * pieces) * W;
         const T* from = row_of(rows, first_row + row, length) + begin;
-        store_piece<W>(to + row * stride + at, load_piece<W>(from + at));
+        store_piece<W>(to + row * stride + at, load_rounded<W>(rows, from + at));
     }
 }
 
@@ -334,7 +348,7 @@ __device__ __forceinline__ void coherent_squares(C* to, const Rows& rows, i64 fi
             for (int k = 0; k < SIDE; ++k) {
                 const T* from = row_of(rows, first_row + min(row + k * WARPS, count - 1), length);
                 if (row + k * WARPS >= count || d >= length) continue;
-                const Piece<W> piece = load_piece<W>(from + d);
+                const Piece<W> piece = load_rounded<W>(rows, from + d);
 #pragma unroll
                 for (int w = 0; w < W; ++w) {
                     sum[w] += piece.v[w];

@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import partial, wraps
+from numbers import Real
 from typing import Any
 
 from minitorch import backend, underived
 from minitorch.autocasting import default_dtype, state
 from minitorch.boundary import guard
 from minitorch.contexts import decorated
-from minitorch.core.dtypes import bfloat16, dtype, float16
+from minitorch.core.dtypes import as_dtype, bfloat16, dtype, float16
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.pytree import tree_map
 from minitorch.core.sparse import RowGrad
@@ -34,7 +35,6 @@ __all__ = [
 # ---------------------------------------------------------------------- autocast
 def is_autocast_available(device_type: str) -> bool:
     """Whether there is a kind of device of this name, which autocast can be asked for."""
-    _check_type(device_type)
     try:
         backend.Device(device_type)
     except (RuntimeError, ValueError):
@@ -43,13 +43,19 @@ def is_autocast_available(device_type: str) -> bool:
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether autocast is on in this thread, for a kind of device."""
-    return device_type in state.dtypes
+    """Whether autocast is on in this thread, for a kind of device.
+
+    Raises RuntimeError for a device that does not exist, TypeError for what is no string.
+    """
+    return backend.Device(device_type).type in state.dtypes
 
 
 def get_autocast_dtype(device_type: str) -> dtype:
-    """The half that autocast takes on a kind of device: the one in use, or the default."""
-    return state.dtypes.get(device_type) or default_dtype(device_type)
+    """The dtype of the innermost block for a kind of device, on or off, or else the default.
+
+    Raises RuntimeError for a device that does not exist, TypeError for what is no string.
+    """
+    return default_dtype(backend.Device(device_type).type)
 
 
 def _check_type(device_type: Any) -> None:
@@ -68,9 +74,12 @@ class autocast:
     until it changes, unless `cache_enabled` is False. Its gradient has its own dtype. `backward`
     computes in the dtypes of the forward pass, inside of the block or outside.
 
+    Blocks nest; one without a dtype takes that of the block around it, even if that is off.
+
     Raises ValueError for a device_type that is no string, RuntimeError for one that does not
-    exist, and for bfloat16 on a GPU of compute capability below 8.0. Another dtype, or no GPU, is a
-    warning, and autocast stays off.
+    exist, and for bfloat16 on a GPU of compute capability below 8.0, TypeError for a dtype that is
+    none and for an `enabled` that is no bool. Another dtype, or no GPU, is a warning, and autocast
+    stays off.
 
     >>> layer = nn.Linear(2, 3, device="cpu")
     >>> with minitorch.autocast("cpu"):
@@ -85,15 +94,18 @@ class autocast:
         enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:
+        _check_type(device_type)
         if not is_autocast_available(device_type):
             raise RuntimeError(
                 f"User specified an unsupported autocast device_type '{device_type}'"
             )
-        self.device = device_type
-        self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
+        if not isinstance(enabled, bool):
+            raise TypeError(f"enabled: expected a bool, got {enabled!r}")
+        self.device = backend.Device(device_type).type
+        self.fast_dtype = default_dtype(self.device) if dtype is None else as_dtype(dtype)
         self._caches = state.caches if cache_enabled is None else cache_enabled
-        self._enabled = bool(enabled) and self._works()
-        self._before: list[tuple[Any, bool]] = []
+        self._enabled = enabled and self._works()
+        self._before: list[tuple[Any, Any, bool]] = []
 
     def _works(self) -> bool:
         """Whether autocast can be on; a warning says why not."""
@@ -115,8 +127,9 @@ class autocast:
         return True
 
     def __enter__(self) -> autocast:
-        self._before.append((state.dtypes, state.caches))
+        self._before.append((state.dtypes, state.chosen, state.caches))
         others = {kind: half for kind, half in state.dtypes.items() if kind != self.device}
+        state.chosen = state.chosen | {self.device: self.fast_dtype}
         state.dtypes = others | ({self.device: self.fast_dtype} if self._enabled else {})
         state.caches = self._caches
         state.depth += 1
@@ -126,7 +139,7 @@ class autocast:
         state.depth -= 1
         if not state.depth:
             state.casts.clear()
-        state.dtypes, state.caches = self._before.pop()
+        state.dtypes, state.chosen, state.caches = self._before.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(function):
@@ -231,7 +244,8 @@ class GradScaler:
     growth_factor. The check, the step that may be skipped and the new scale happen on the device,
     for which the host does not wait, in compiled steps too; an optimizer's `state_dict` counts the
     steps that were not skipped. device: "cuda", "cpu" or "sim"; a warning, and no scaling, where
-    it does not work. Parameters are on one device, with dense gradients.
+    it does not work. Factors of 1 are an AssertionError. Parameters are on one device; of
+    row-sparse gradients the values are scaled.
     """
 
     def __init__(
@@ -243,13 +257,14 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        reason = backend.why_unavailable(device) if enabled else None
+        self._device = backend.Device(device).type
+        reason = backend.why_unavailable(self._device) if enabled else None
         if reason is not None:
             warnings.warn(f"GradScaler: {reason}. Disabling.", UserWarning, stacklevel=3)
         self._enabled = bool(enabled) and reason is None
-        if growth_factor <= 1.0:
+        if self._enabled and growth_factor <= 1.0:
             raise AssertionError(f"The growth factor must be > 1.0, got {growth_factor}.")
-        if backoff_factor >= 1.0:
+        if self._enabled and backoff_factor >= 1.0:
             raise AssertionError(f"The backoff factor must be < 1.0, got {backoff_factor}.")
         self._initial = [float(init_scale), 0.0]
         self._state: Tensor | None = None  # (2,): the scale, and the steps since it changed
@@ -322,15 +337,24 @@ class GradScaler:
 
     @no_grad()
     def update(self, new_scale: float | Tensor | None = None) -> None:
-        """Set the scale for the next step: by what the last one found, or to `new_scale`."""
+        """Set the scale for the next step: by what the last one found, or to `new_scale`.
+
+        new_scale: a number, or a tensor of one on the scaler's kind of device.
+        """
         if not self._enabled:
             return
         begun = self._begun("update")
         if new_scale is None and not self._checked:
             raise AssertionError("No inf checks were recorded prior to update.")
+        if new_scale is not None and not self._is_scale(new_scale):
+            raise AssertionError(
+                f"new_scale should be a float or a 1-element tensor on {self._device} with "
+                f"requires_grad=False, got {new_scale!r}"
+            )
         skips = [found._skip for found in self._checked.values() if found._skip is not None]
+        # A given scale leaves the steps that count for the next growth as they are.
         _update_scale_(
-            ([begun], skips),
+            ([begun if new_scale is None else begun.clone()], skips),
             (),
             growth=self._growth_factor,
             backoff=self._backoff_factor,
@@ -341,7 +365,25 @@ class GradScaler:
         self._stages.clear()
         self._checked.clear()
 
+    def _is_scale(self, value: Any) -> bool:
+        if not isinstance(value, Tensor):
+            return isinstance(value, Real)
+        return (value.device.type, value.numel(), value.requires_grad) == (self._device, 1, False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes of a copy, which begins with the numbers of this scaler."""
+        if self._stages:
+            raise AssertionError(
+                "A GradScaler instance may only be copied at the beginning of an iteration, or at "
+                "the end after scaler.update()."
+            )
+        return {**self.__dict__, "_initial": self._numbers(), "_state": None, "_scale": None}
+
     # ------------------------------------------------------------------ its numbers
+    def _numbers(self) -> list[float]:
+        """The scale, and the steps since it changed."""
+        return self._initial if self._state is None else self._state.tolist()
+
     def get_scale(self) -> float:
         """The scale; the host waits for the device. 1.0 where the scaler is not enabled."""
         if not self._enabled:
@@ -380,7 +422,7 @@ class GradScaler:
         """The scale, its factors and counts; empty where the scaler is not enabled."""
         if not self._enabled:
             return {}
-        scale, tracker = self._initial if self._state is None else self._state.tolist()
+        scale, tracker = self._numbers()
         return {
             "scale": scale,
             "growth_factor": self._growth_factor,
@@ -410,12 +452,9 @@ class GradScaler:
 def _grads(optimizer: Optimizer) -> list[Tensor]:
     """The gradients of an optimizer's parameters, which a scaler can change."""
     grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
-    for g in grads:
-        if isinstance(g, RowGrad):
-            raise RuntimeError("GradScaler: row-sparse gradients cannot be scaled; use bfloat16")
-        if g is not None and g.dtype is float16:
-            raise ValueError("Attempting to unscale FP16 gradients.")
-    return [g for g in grads if g is not None]
+    if any(g is not None and g.dtype is float16 for g in grads):
+        raise ValueError("Attempting to unscale FP16 gradients.")
+    return [g.values if isinstance(g, RowGrad) else g for g in grads if g is not None]
 
 
 guard(globals())

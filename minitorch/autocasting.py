@@ -36,11 +36,13 @@ _DEFAULTS = {"cpu": bfloat16}  # on a GPU float16
 class _State(threading.local):
     """dtypes: the half of each device type for which autocast is on.
 
-    depth: how many blocks are open. caches: whether casts of weights are kept until the outermost
-    one ends. casts: these, by the weight's id, with what they were made of.
+    chosen: the dtype that the innermost block of a device type has, on or off; the next block's
+    default. depth: how many blocks are open. caches: whether casts of weights are kept until the
+    outermost one ends. casts: these, by the weight's id, with what they were made of.
     """
 
     dtypes: dict[str, dtype] = {}  # noqa: RUF012  (replaced, never changed)
+    chosen: dict[str, dtype] = {}  # noqa: RUF012
     depth = 0
     caches = True
 
@@ -52,8 +54,8 @@ state = _State()
 
 
 def default_dtype(device_type: str) -> dtype:
-    """The half that autocast takes on a device where none is given."""
-    return _DEFAULTS.get(device_type, float16)
+    """The dtype that autocast takes on a device where none is given."""
+    return state.chosen.get(device_type) or _DEFAULTS.get(device_type, float16)
 
 
 def casted(name: str, *tensors: Any) -> list[Any]:

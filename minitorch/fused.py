@@ -23,6 +23,7 @@ from minitorch.ops.linalg import matmul
 from minitorch.ops.reduce import centre
 
 __all__ = [
+    "activation_dropout",
     "batch_norm",
     "bce_with_logits_loss",
     "cross_entropy",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _ACTIVATIONS: dict[str, Any] = {name: getattr(elementwise, name, None) for name in ACTIVATIONS}
+_ACTIVATIONS["gelu_tanh"] = partial(elementwise.gelu, approximate="tanh")
 
 
 def _linear_reference(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -60,7 +62,7 @@ def _cross_entropy_reference(x: Tensor, target: Any, ignore_index: int, reductio
 
 
 def _parts_of(name: str) -> Any:
-    """The `parts` of the op `name`, a layer with an activation and dropout behind it: their calls.
+    """The `parts` of the op `name`: its calls, of a layer (if any), an activation and dropout.
 
     They give the last one's node, with the others below. After backward only their names are left;
     a node whose tensors changed in place stays one node.
@@ -75,20 +77,25 @@ def _parts_of(name: str) -> Any:
         behind.pop("none", None)
         if not behind:
             return node
+        layer = _LAYERS.get(name)
         alone = {**given, "activation": "none"}
         if "p" in alone:
             alone["p"] = 0.0
         if node.saved is None:
-            freed = Node(node.op, node.parents, None, alone, node.shape)
+            (below, *_) = node.parents
+            if layer is not None:
+                below = Node(node.op, node.parents, None, alone, node.shape)
             for op in behind:
-                freed = Node(dispatch.REGISTRY[op], (freed,), None, None, node.shape)
-            return freed
+                named = dispatch.REGISTRY[op.removesuffix("_tanh")]  # that formula is no op
+                below = Node(named, (below,), None, None, node.shape)
+            assert below is not None
+            return below
         try:
             inputs = node.op.inputs(node)
         except RuntimeError:
             return node
         with enable_grad():
-            result = _LAYERS[name](*inputs, **alone)
+            result = inputs[0] if layer is None else layer(*inputs, **alone)
             for function in behind.values():
                 result = function(result)
         assert result.node is not None
@@ -106,7 +113,7 @@ def linear(
 ) -> Tensor:
     """activation(input @ weight.T + bias): (*, in), (out, in), (out,) -> (*, out).
 
-    activation: "none", "relu", "tanh", "sigmoid" or "gelu".
+    activation: "none", "relu", "tanh", "sigmoid", "gelu" or "gelu_tanh".
     """
     if autocasting.state.dtypes:
         input, weight, bias = autocasting.casted("linear", input, weight, bias)
@@ -190,21 +197,24 @@ def normalized(input: Tensor, ndim: int, eps: float) -> Tensor:
     return centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
 
 
-def _layer_norm_reference(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return normalized(x, weight.ndim, eps) * weight + bias
+def _layer_norm_reference(x: Tensor, *affine: Tensor, dims: int, eps: float) -> Tensor:
+    result = normalized(x, dims, eps)
+    if affine:
+        result = result * affine[0]
+    return result + affine[1] if affine[1:] else result
 
 
-_layer_norm = families.fused("layer_norm", _layer_norm_reference, 3)
+_layer_norm = families.fused("layer_norm", _layer_norm_reference, None)
 
 
-def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def layer_norm(input: Tensor, *affine: Tensor, dims: int, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias (Ba et al., 2016).
 
-    Mean and variance are those over the last dimensions, which are weight's and bias's. All of
-    one floating-point dtype and on one device.
+    Mean and variance are those over the last `dims` dimensions. affine: nothing, the weight, or
+    weight and bias, of these dimensions' shape. All of one floating-point dtype and on one device.
     """
-    same_device("layer_norm", (input, weight, bias))
-    return _layer_norm(input, weight, bias, eps=eps)
+    same_device("layer_norm", (input, *affine))
+    return _layer_norm(input, *affine, dims=dims, eps=eps)
 
 
 # ---------------------------------------------------------------------- batch norm
@@ -326,3 +336,21 @@ def dropout(input: Tensor, p: float) -> Tensor:
     """
     words = random.reserve("dropout", input.shape, input.dtype)
     return _dropout(input, p=p, memo=[], **words)
+
+
+def _activation_dropout_reference(x: Tensor, activation: str, **drop: Any) -> Tensor:
+    return _dropout(_activate(x, activation), **drop)
+
+
+_activation_dropout = families.fused(
+    "activation_dropout",
+    _activation_dropout_reference,
+    1,
+    _parts_of("activation_dropout"),
+)
+
+
+def activation_dropout(input: Tensor, activation: str, p: float) -> Tensor:
+    """`dropout` of activation(input): an activation of `linear`."""
+    words = random.reserve("dropout", input.shape, input.dtype)
+    return _activation_dropout(input, activation=activation, p=p, memo=[], **words)

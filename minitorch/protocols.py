@@ -166,7 +166,7 @@ class Protocols:
         options: stream, max_version, dl_device, copy, as the array API standard has them.
         Raises BufferError for a tensor that requires grad, and on the simulated GPU.
         """
-        return self._shared("__dlpack__").__dlpack__(**options)
+        return backend.of(self.array).to_dlpack(self._shared("__dlpack__"), **options)
 
     def __dlpack_device__(self: Any) -> tuple[int, int]:
         """DLPack's device type and number."""

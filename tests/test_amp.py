@@ -3,6 +3,7 @@
 import copy
 import threading
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -288,6 +289,10 @@ ASSERTION = AssertionError
 MISUSE = {
     "no string": (lambda m: m.autocast(3), ValueError, "`device_type` of type `str`"),
     "no device": (lambda m: m.autocast("abacus"), RuntimeError, "abacus"),
+    "no dtype": (lambda m: entered(m, dtype="half", enabled=False), TypeError, "dtype"),
+    "no bool": (lambda m: entered(m, enabled="no"), TypeError, "bool"),
+    "asked for no device": (lambda m: m.is_autocast_enabled("abacus"), RuntimeError, "xpected one"),
+    "asked for a number": (lambda m: m.get_autocast_dtype(3), TypeError, "str"),
     "no function": (lambda m: m.autocast("cpu")(3), TypeError, "requires a callable, but got int"),
     "custom_fwd": (lambda m: m.amp.custom_fwd(device_type=3), ValueError, "of type `str`"),
     "growth": (lambda m: scaler(m, growth_factor=1.0), ASSERTION, "growth factor must be > 1"),
@@ -303,6 +308,13 @@ MISUSE = {
     "halves": (lambda m: train(m, "step", "float16"), ValueError, "Attempting to unscale FP16"),
     "closure": (
         lambda m: scaler(m).step(None, closure=int), RuntimeError, "Closure use is not"
+    ),
+    "two scales": (lambda m: rescale(m, m.ones(2)), ASSERTION, "new_scale should be a float"),
+    "scale with a gradient": (
+        lambda m: rescale(m, m.ones(1, requires_grad=True)), ASSERTION, "new_scale should be"
+    ),
+    "copied too soon": (
+        lambda m: copy.deepcopy(train(m, "unscale_")), ASSERTION, "GradScaler instance may only be"
     ),
     "empty state": (lambda m: scaler(m).load_state_dict({}), RuntimeError, "state dict is empty"),
 }  # fmt: skip
@@ -322,6 +334,23 @@ def train(m, calls, dtype="float32"):
             optimizer.zero_grad()
         else:
             getattr(scales, call)(*[optimizer] * (call != "update"))
+    return scales
+
+
+def rescale(m, new_scale):
+    train(m, "step").update(new_scale)
+
+
+def entered(m, *blocks, **options):
+    """The dtype of a product inside of blocks with these options, and what autocast says of it."""
+    if options:
+        blocks = (options,)
+    if not blocks:
+        x = m.ones(2, 2)
+        asked = m.is_autocast_enabled(on(m)), m.get_autocast_dtype(on(m))
+        return [dtype_name(x @ x), asked[0], str(asked[1]).partition(".")[2]]
+    with m.autocast(on(m), **blocks[0]):
+        return entered(m, *blocks[1:])
 
 
 @BOTH
@@ -330,6 +359,33 @@ def test_misuse(m, name):
     call, error, message = MISUSE[name]
     with pytest.raises(error, match=message):
         call(m)
+
+
+NESTED = {
+    "off": [{"dtype": "float16"}, {"enabled": False}],
+    "on again": [{"dtype": "float16"}, {"enabled": False}, {}],
+    "off with a dtype": [{"dtype": "float64", "enabled": False}],
+    "two": [{"dtype": "float16"}, {"dtype": "bfloat16"}, {}],
+    "no half inside": [{"dtype": "bfloat16"}, {"dtype": "float64"}, {"enabled": False}],
+}
+
+
+@pytest.mark.filterwarnings("ignore:In:UserWarning")
+@pytest.mark.parametrize("name", NESTED)
+def test_nested_blocks_take_over_dtypes_as_in_pytorch(name):
+    mine, other = (
+        entered(
+            m, *[{k: getattr(m, v) if k == "dtype" else v for k, v in o.items()} for o in blocks]
+        )
+        for m, blocks in ((minitorch, NESTED[name]), (torch, NESTED[name]))
+    )
+    assert mine == other
+    assert not autocasting.state.chosen
+
+
+def test_a_device_with_a_number_is_of_its_kind():
+    with amp.autocast(f"{HERE}:0", minitorch.bfloat16):
+        assert minitorch.is_autocast_enabled(HERE) and minitorch.is_autocast_enabled(f"{HERE}:0")
 
 
 @BOTH
@@ -355,7 +411,7 @@ OPTIMIZERS = {
     "Adam": {"lr": 0.1, "amsgrad": True},
     "AdamW": {"lr": 0.1, "weight_decay": 0.1},
     "RMSprop": {"lr": 0.01, "centered": True},
-    "Adagrad": {"lr": 0.1},
+    "Adagrad": {"lr": 0.1, "lr_decay": 0.5},
 }
 BAD_STEPS = {0: np.inf, 4: np.nan, 5: -np.inf}
 
@@ -404,6 +460,25 @@ def test_steps_with_infinities_are_skipped_as_in_pytorch(kind, compiled):
     assert again.state_dict() == state
 
 
+def test_a_skipped_step_counts_for_those_that_had_a_gradient():
+    found = []
+    for m, make in ((minitorch, ours), (torch, theirs)):
+        p, q = (make(numbers(3, seed=i), requires_grad=True) for i in range(2))
+        optimizer = m.optim.Adam([{"params": [p]}, {"params": [q]}], lr=0.1)
+        scales = scaler(m)
+        for i, of_q in enumerate([0, 0, 1, 1, 0, 1]):
+            optimizer.zero_grad()
+            loss = (p * (np.inf if i in (1, 3) else i + 1)).sum()
+            scales.scale(loss + q.square().sum() if of_q else loss).backward()
+            scales.step(optimizer)
+            scales.update()
+        states = optimizer.state_dict()["state"].values()
+        found.append([*[int(s["step"]) for s in states], array(p.detach()), array(q.detach())])
+    assert found[0][:2] == found[1][:2] == [4, 2]
+    for mine, other in zip(found[0][2:], found[1][2:], strict=True):
+        assert_close(mine, other, tolerance=1e-6)
+
+
 def test_two_optimizers_share_a_scale():
     p, q = (ours(numbers(3, seed=i), requires_grad=True) for i in range(2))
     first, second = (optim.SGD([x], lr=0.1) for x in (p, q))
@@ -417,6 +492,36 @@ def test_two_optimizers_share_a_scale():
     assert scales.get_scale() == 4.0
     np.testing.assert_array_equal(array(p), before[0])  # its gradients are infinite
     assert_close(array(q), before[1] - np.float32(0.1))
+
+
+@BOTH
+def test_a_scale_that_is_given_leaves_the_steps_until_the_next_growth(m):
+    p = m.ones(2, requires_grad=True)
+    optimizer, scales = m.optim.SGD([p], lr=0.1), scaler(m, init_scale=4.0, growth_interval=3)
+    for new_scale in (None, 16.0, None, m.tensor(8.0), None):
+        optimizer.zero_grad()
+        scales.scale(p.sum()).backward()
+        scales.step(optimizer)
+        scales.update(new_scale)
+    assert (scales.get_scale(), scales.state_dict()["_growth_tracker"]) == (16.0, 0)
+
+
+@BOTH
+def test_a_copy_of_a_scaler_has_a_scale_of_its_own(m):
+    scales = train(m, "step update")
+    twin = copy.deepcopy(scales)
+    p = m.ones(2, requires_grad=True)
+    optimizer = m.optim.SGD([p], lr=0.1)
+    twin.scale(p.sum()).backward()
+    twin.step(optimizer)
+    twin.update(8.0)
+    assert (scales.get_scale(), twin.get_scale()) == (4.0, 8.0)
+    assert twin.scale(m.ones(1)).item() == 8.0
+
+
+@BOTH
+def test_a_scaler_that_is_off_takes_any_factor(m):
+    assert not scaler(m, growth_factor=1.0, backoff_factor=2.0, enabled=False).is_enabled()
 
 
 def test_a_scaler_that_is_off():
@@ -433,13 +538,59 @@ def test_a_scaler_that_is_off():
     assert_close(array(p), numbers(3) - np.float32(0.1))
 
 
-def test_row_sparse_gradients_are_refused():
-    layer = nn.Embedding(4, 2, sparse=True)
-    optimizer = optim.SGD(layer.parameters(), lr=0.1)
-    scales = amp.GradScaler(HERE)
-    scales.scale(layer(ours(np.array([1]))).sum()).backward()
-    with pytest.raises(RuntimeError, match="row-sparse gradients cannot be scaled"):
+SPARSE = {
+    "SGD": {"lr": 0.1},
+    "Adagrad": {"lr": 0.1, "lr_decay": 0.5},
+    "SparseAdam": {"lr": 0.1, "eps": 1e-3},
+}
+
+
+def sparse_training(m, make, kind, wrap=lambda step: step):
+    """The scale after each step, the table and the step counts of a row-sparse embedding."""
+    layer = m.nn.Embedding(6, 3, sparse=True)
+    layer.load_state_dict({"weight": make(numbers(6, 3))})
+    optimizer = getattr(m.optim, kind)(layer.parameters(), **SPARSE[kind])
+    scales = m.amp.GradScaler(on(m), init_scale=2.0**8, growth_interval=3)
+
+    def step(rows, x):
+        optimizer.zero_grad()
+        loss = (layer(rows).square() * x).sum()
+        scales.scale(loss).backward()
         scales.step(optimizer)
+        scales.update()
+        return loss
+
+    step, found = wrap(step), []
+    for i in range(8):
+        x = numbers(4, 3, seed=i)
+        x[1] = BAD_STEPS.get(i, x[1])
+        step(make(np.array([1, i % 6, 1, 4])), make(x))
+        found.append(scales.get_scale())
+    states = optimizer.state_dict()["state"].values()
+    return found, layer.weight.detach(), [int(s["step"]) for s in states if "step" in s]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kind", SPARSE)
+def test_row_sparse_gradients_are_scaled_as_in_pytorch(kind, compiled):
+    wrap = partial(minitorch.compile, fullgraph=True) if compiled else lambda step: step
+    mine = sparse_training(minitorch, ours, kind, wrap)
+    with torch.sparse.check_sparse_tensor_invariants():
+        other = sparse_training(torch, theirs, kind)
+    assert mine[::2] == other[::2]
+    assert_close(array(mine[1]), array(other[1]), tolerance=1e-5)
+
+
+@BOTH
+def test_a_scale_divides_the_values_of_row_sparse_gradients(m):
+    layer = m.nn.Embedding(4, 2, sparse=True)
+    optimizer = m.optim.SGD(layer.parameters(), lr=0.1)
+    scales = scaler(m, init_scale=4.0)
+    scales.scale(layer(m.tensor([1, 3, 1])).sum()).backward()
+    scales.unscale_(optimizer)
+    grad = layer.weight.grad
+    values = grad.values if m is minitorch else grad._values()
+    np.testing.assert_array_equal(array(values), np.ones((3, 2)))  # duplicates stay
 
 
 # ---------------------------------------------------------------------- training

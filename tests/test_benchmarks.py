@@ -56,6 +56,15 @@ def test_bytecodes_are_counted_by_function_and_not_of_the_simulated_gpu():
     assert found == {"test_benchmarks.helper": 2 * len(code)}
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="bytecodes are those of one Python")
+def test_launches_and_replays_stay_within_their_bytecodes():
+    bytecodes = importlib.import_module("benchmarks.bytecodes")
+    found = bytecodes.count_all(bytecodes.LIMITS)
+    over = {case: n.total() for case, n in found.items() if n.total() > bytecodes.LIMITS[case]}
+    assert over == {}
+
+
 def test_every_benchmark_is_run_by_the_command():
     command = [sys.executable, "-m", "benchmarks", "--help"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)

@@ -134,6 +134,42 @@ def test_replays_equal_the_step():
     assert (world.run.recordings, world.run.replays) == (1, 4)
 
 
+COUNTING = {
+    "AdamW": partial(optim.AdamW, lr=0.01),
+    "Adagrad": partial(optim.Adagrad, lr=0.01, lr_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_steps_count_whoever_makes_them(name):
+    """Programs of two batch sizes, the plain step and a scheduler take turns."""
+
+    def make():
+        model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, CLASSES))
+        groups = [{"params": [p], "lr": 0.01 * i} for i, p in enumerate(model.parameters(), 1)]
+        optimizer = COUNTING[name](groups)
+        scheduler = StepLR(optimizer, 3)
+
+        def step(x, y, words):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            return loss
+
+        return {"model": model, "optimizer": optimizer, "step": step}
+
+    def between(i, world):
+        if i in (4, 6):
+            world.step(*next(batches([5], seed=i)))
+        if i == 8:
+            world.optimizer.load_state_dict(world.optimizer.state_dict())
+
+    world = assert_equal_runs(make, [5, 5, 5, 5, 5, 4, 4, 5, 4, 5, 5, 5], between)
+    assert (world.run.recordings, world.run.replays) == (3, 7)
+
+
 def test_a_program_for_each_batch_size():
     world = assert_equal_runs(mlp, [5, 5, 4, 5, 4, 3, 5, 3])
     assert (world.run.recordings, world.run.replays) == (3, 4)

@@ -447,6 +447,8 @@ def test_memory_is_counted():
 
 def test_out_of_memory():
     gc.collect()
+    w = minitorch.ones(2048, device="sim")
+    assert (w + w).tolist()[0] == 2  # a plan is made
     GPU.empty_cache()
     used = minitorch.sim.settings.memory - GPU.mem_get_info()[0]
     with minitorch.sim.config(memory=used + 8192):
@@ -455,6 +457,7 @@ def test_out_of_memory():
         for ask in (
             lambda: minitorch.empty(2048, device="sim"),
             lambda: x.repeat(2),
+            lambda: w + w,
             lambda: minitorch.from_numpy(np.ones(2048, np.float32)).to("sim"),
         ):
             with pytest.raises(minitorch.cuda.OutOfMemoryError) as error:

@@ -61,15 +61,18 @@ class Call:
         self.appended: dict[str, list[Array]] = {}  # arrays that it appended to lists in params
 
 
-class Replay:
-    """A recorded step that can be repeated."""
+class Replay(ABC):
+    """A recorded step that can be repeated.
 
-    def __init__(self, run: Callable[[], None]) -> None:
-        self.run = run
+    binds: whether it may read its arguments where they are, instead of copying them. alike: whether
+    these lie in memory as the arrays do in which it reads them.
+    """
 
-    def bind(self, i: int, array: Array) -> bool:
-        """Let replays read the i-th input from this array; return whether that is possible."""
-        return False
+    binds, alike = True, False
+
+    @abstractmethod
+    def run(self, inputs: Sequence[Array] = ()) -> None:
+        """Repeat the step. inputs: arrays whose elements, and layout, its arguments have now."""
 
 
 CONSTANT_SOURCES = ("full", "arange", "linspace")  # ops whose result is the same at every replay
@@ -96,6 +99,7 @@ class Trace(ABC):
     def memory(self, a: Array) -> Hashable:
         """A key that is equal for arrays of the same memory, while both live."""
 
+    properties: tuple[str, ...] = ("shape", "dtype", "strides")  # of an array, as kernels see it
     copy: Callable[[Array], Array]  # copies an array, in its layout where results depend on it
     write: Callable[[Array, Array], None]  # writes the elements of the second into the first
 

@@ -86,6 +86,7 @@ class Backward(AnyOp):
         self.versions = [t.version for t in held if trace.memory(t.array) in memories]
         trace.items = forward
         replay, left = trace.build([*outputs, *crossing], inputs)
+        replay.binds = False  # the backward pass reads the inputs as well
         trace.items = items[self.start :]
         known = {id(a): array for a, array in zip(crossing, left[len(outputs) :])}
         pull, found = trace.build(grads, self.seeds, known)

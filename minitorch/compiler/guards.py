@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter, is_
+from operator import attrgetter, is_, methodcaller
 from typing import Any
 
-from minitorch import backend, recording
+from minitorch import autocasting, backend, recording
 from minitorch.backend.determinism import are_deterministic_algorithms_enabled
-from minitorch.compiler.recorder import Recorder, modes
+from minitorch.compiler.recorder import Recorder
 from minitorch.compiler.values import alike, kind_of
 from minitorch.core import dtypes
+from minitorch.core.grad_mode import grad_mode
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Node, Tensor
 
 _array, _node, _stamp = attrgetter("array"), attrgetter("node"), attrgetter("_stamp")
+_grad = attrgetter("grad")  # of a node
+_call = methodcaller("__call__")
 
 
 class Guards:
@@ -29,10 +32,12 @@ class Guards:
         self._values = [owner._guarded() for owner in self._owners]
         self._stamps = list(map(_stamp, self._owners))
         self._options = [read for owner in self._owners for read in _options_of(owner)]
-        self._seen = [read() for read in self._options]
+        self._seen = list(map(_call, self._options))
         self.entered: list[tuple[Node, Any]] = [
             (node, before) for node, reads, before in recorder.leaves.values() if reads
         ]
+        self._entered = [node for node, _ in self.entered]
+        self._before_step = [before for _, before in self.entered]
         self.guard([x for values in self._values for x in values if isinstance(x, Tensor)])
 
     def guard(self, tensors: Iterable[Tensor]) -> None:
@@ -54,11 +59,15 @@ class Guards:
 
     def hold(self) -> bool:
         """Whether all guarded objects are as they were."""
-        return (
-            self._modes == modes()
-            and _equal([read() for read in self._options], self._seen)
-            and (recording.epoch == self._epoch or self._unedited())
-            and all(_enters(node, before) for node, before in self.entered)
+        try:
+            now = grad_mode.enabled, autocasting.state.dtypes
+            if self._modes != now or self._seen != list(map(_call, self._options)):
+                return False
+        except (RuntimeError, ValueError):  # unequal tensors or arrays
+            return False
+        return (recording.epoch == self._epoch or self._unedited()) and (
+            all(map(is_, map(_grad, self._entered), self._before_step))  # no Python code for each
+            or all(map(_enters, self._entered, self._before_step))
         )
 
     def _unedited(self) -> bool:
@@ -90,13 +99,6 @@ def _options_of(owner: Any) -> list[Callable[[], Any]]:
     """Readers of an owner's values without a stamp, which plain dicts hold."""
     options: list[Callable[[], Any]] = getattr(owner, "_guarded_options", list)()
     return options
-
-
-def _equal(a: list[Any], b: list[Any]) -> bool:
-    try:
-        return a == b
-    except (RuntimeError, ValueError):  # unequal tensors or arrays
-        return False
 
 
 def _same(a: list[Any], b: list[Any]) -> bool:

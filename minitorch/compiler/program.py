@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat, starmap
+from operator import add, attrgetter, itemgetter, setitem
 from typing import Any
 
 from minitorch import backend, recording
@@ -13,12 +14,16 @@ from minitorch.compiler.backward import Backward, arrays_of, of_next
 from minitorch.compiler.guards import Guards
 from minitorch.compiler.holders import holders
 from minitorch.compiler.recorder import Recorder, Repeater
-from minitorch.compiler.values import Values, finished, tensors_of
+from minitorch.compiler.values import Values, finished, kind_of, tensors_of
 from minitorch.core import engine
 from minitorch.core.dtypes import Array
+from minitorch.core.pytree import exhaust
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.recording import CannotRecord
+
+_array = attrgetter("array")
+_count, _FIRST = itemgetter(0), repeat(0)  # a version's count, and where it stands
 
 
 class Problem:
@@ -122,12 +127,17 @@ class Program:
     def _build(self, recorder: Recorder) -> None:
         """Build the replay, and the lists of gradients and versions to set after it."""
         trace = recorder.trace
-        self.plain = self.given.all_positional
+        self._kind_of = attrgetter(
+            "node", *[f"array.{name}" for name in ("__class__", *trace.properties)]
+        )
+        self.kinds = None
+        if self.given.all_positional:
+            self.kinds = list(map(self._kind_of, self.given.tensors))
         self.alone = self.output.is_tensor and self.backward is None
         self.carried = [(n, g.array) for n, g in self.guards.entered if isinstance(g, Tensor)]
         grads = [g for _, g in self.leaves if g is not None]
         outputs = [*self.results, *chain.from_iterable(map(arrays_of, grads))]
-        self.versions = _versions(recorder)
+        versions = _versions(recorder)
         self.callbacks = trace.callbacks()
         self.memory = [a for call in trace.calls() for a in call.written if not trace.made(a)]
         carried = [array for _, array in self.carried]
@@ -136,41 +146,29 @@ class Program:
         self.write = trace.write
         if self.backward is None:
             replay, left = trace.build(outputs, self.inputs)
-            self._bind = replay.bind
         else:
             replay, left = self.backward.build(trace, outputs, self.inputs, self.held)
-            self._bind = lambda i, array: False  # the backward pass reads the inputs as well
+        replay.alike = list(map(kind_of, self.inputs)) == self.given.kinds
         self._run = replay.run
+        self.holds = _condition(self.guards, self.backward)
         arrays = iter(left)
         self.results = [next(arrays) for _ in self.results]
         self.leaves = [(node, of_next(grad, arrays)) for node, grad in self.leaves]
-        self.versions += [(_version(grad), 1) for _, grad in self.leaves if grad is not None]
+        versions += [(_version(grad), 1) for _, grad in self.leaves if grad is not None]
+        self.versions = [version for version, _ in versions]
+        self.changes = [n for _, n in versions]  # of these versions in a replay
+        self.grads = [(node, "grad", grad) for node, grad in self.leaves]
 
     # ---- guards
 
     def take(self, args: tuple[Any, ...]) -> list[Array] | None:
-        """The arrays of tensor arguments that fit; None where that needs a closer look."""
-        if not self.plain or len(args) != len(self.given.kinds):
+        """The arrays of tensor arguments that fit, if guards hold; None: look closer."""
+        try:
+            if list(map(self._kind_of, args)) != self.kinds or not self.holds():
+                return None
+        except AttributeError:  # of what is not a tensor
             return None
-        arrays = []
-        for x, (array_type, shape, dtype, strides, index) in zip(args, self.given.kinds):
-            if not isinstance(x, Tensor) or x.node is not None:
-                return None
-            a = x.array
-            if (
-                type(a) is not array_type
-                or a.shape != shape
-                or a.dtype is not dtype
-                or a.strides != strides
-                or (index is not None and backend.of(a).index(a) != index)
-            ):
-                return None
-            arrays.append(a)
-        return arrays
-
-    def holds(self) -> bool:
-        """Whether all guards hold, and no backward pass is outstanding; arguments apart."""
-        return self.guards.hold() and not self.is_open()
+        return list(map(_array, args))
 
     def is_open(self) -> bool:
         """Whether the backward pass of the last call is still to come."""
@@ -180,17 +178,13 @@ class Program:
 
     def replay(self, arrays: Sequence[Array]) -> Any:
         """Run the program with other arguments."""
-        for i, array in enumerate(arrays):
-            if not self._bind(i, array):
-                self.write(self.inputs[i], array)
         for node, array in self.carried:
             if node.grad.array is not array:
                 self.write(array, node.grad.array)
-        self._run()
-        for node, grad in self.leaves:
-            node.grad = grad
-        for version, n in self.versions:
-            version[0] += n
+        self._run(arrays)
+        exhaust(starmap(setattr, self.grads))
+        counts = map(add, map(_count, self.versions), self.changes)
+        exhaust(map(setitem, self.versions, _FIRST, counts))
         if self.alone:  # the most common case
             return tensor_of(self.copy(self.results[0]))
         return self._output(self.results)
@@ -286,6 +280,13 @@ class Program:
             if node.grad is not None:
                 state += [("a gradient", a) for a in arrays_of(node.grad)]
         return [(what, self.copy(a)) for what, a in state]
+
+
+def _condition(guards: Guards, backward: Backward | None) -> Callable[[], bool]:
+    """Whether all guards hold, and no backward pass is outstanding; arguments apart."""
+    if backward is None:
+        return guards.hold
+    return lambda: backward.call() is None and guards.hold()
 
 
 def _close(a: Array, b: Array) -> bool:

@@ -18,11 +18,6 @@ from minitorch.recording import CannotRecord, Work
 Kernel = Callable[..., Any]
 
 
-def modes() -> tuple[bool, dict[str, Any]]:
-    """Grad mode and autocast of this thread."""
-    return grad_mode.enabled, autocasting.state.dtypes
-
-
 DATA_DEPENDENT = ("nonzero",)  # ops whose result's shape depends on data
 
 
@@ -37,7 +32,7 @@ class Recorder(recording.Recorder):
         self.trace = trace
         self.step = step
         self.strict = strict
-        self.modes = modes()
+        self.modes = grad_mode.enabled, autocasting.state.dtypes
         self.reason: str | None = None  # against a replay
         self.constants: list[Array] = []
         self.versions: list[tuple[Array, list[Any]]] = []

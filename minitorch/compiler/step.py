@@ -122,6 +122,7 @@ class CompiledStep:
         self._fullgraph = fullgraph
         self._verify = verify
         self._programs: list[Program] = []
+        self._proven: Program | None = None  # the last one replayed, if that needs no comparison
         self._failures = 0  # useless recordings in a row
         self._warm = False  # whether the step has been run
         self._fresh = False  # whether the last call ran eagerly, so that the next one records
@@ -142,14 +143,12 @@ class CompiledStep:
         if dispatch.observed:
             return finished(self._step(*args, **kwargs))
         with self._lock:
-            if self._programs and not kwargs:  # the most common case first
-                program = self._programs[0]
+            program = self._proven
+            if program is not None and not kwargs:  # the most common case first
                 arrays = program.take(args)
-                if arrays is not None and program.holds():
-                    if program.compared and self.replays >= self._verify:
-                        self.replays += 1
-                        return program.replay(arrays)
-                    return self._replay(program, arrays, args, kwargs)
+                if arrays is not None:
+                    self.replays += 1
+                    return program.replay(arrays)
             given = Values((args, kwargs), "an argument is")
             if given.problem is not None:
                 return self._give_up(given.problem, args, kwargs)
@@ -171,6 +170,7 @@ class CompiledStep:
         self.replays += 1
         exact = self.replays <= self._verify
         if not exact and program.compared:
+            self._proven = program
             return program.replay(arrays)
         context = None
         try:
@@ -219,6 +219,7 @@ class CompiledStep:
             given.tensors = given.arrays = []  # replays have arrays of their own
             self._programs.insert(0, program)
             del self._programs[PROGRAMS:]
+            self._proven = None
             self._failures = 0
         else:
             self._failures += 1
@@ -232,7 +233,7 @@ class CompiledStep:
         if self._fullgraph:
             raise CannotRecord(reason)
         self.reason = reason
-        self._programs = []
+        self._programs, self._proven = [], None
         name = getattr(self._step, "__qualname__", type(self._step).__qualname__)
         warnings.warn(
             f"minitorch.compile: {name} runs without being compiled: {reason}",

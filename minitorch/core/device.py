@@ -49,8 +49,9 @@ class Backend:
     `across` its own devices. `current` is the device that a name without a number means.
     `as_array` converts a result that is not of `array_type` (NumPy returns scalars for 0-d arrays).
     `address` is that of the first element. `from_dlpack` makes an array of another library's; None
-    where its memory is of no other library. Arrays of up to `small` elements are better changed by
-    one call on a buffer that holds them all than by a call each.
+    where its memory is of no other library. `to_dlpack` gives the capsule for one. Arrays of up to
+    `small` elements are better changed by one call on a buffer that holds them all than by a call
+    each.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Backend:
     as_array: Callable[[Any], Array]
     address: Callable[[Array], int]
     from_dlpack: Callable[[Any], Array] | None = None
+    to_dlpack: Callable[..., Any] = field(default=lambda array, **o: array.__dlpack__(**o))
     small: int = 0
     index: Callable[[Array], int | None] = field(default=lambda array: None)
     count: Callable[[], int] = field(default=lambda: 1)

@@ -362,12 +362,12 @@ def general(
 
 
 def fused(
-    name: str, reference: Function, arity: int, parts: Function | None = None
+    name: str, reference: Function, arity: int | None, parts: Function | None = None
 ) -> TensorFunction:
     """An op with kernels for both directions, specified by a reference in ordinary ops.
 
-    arity: the number of its tensors. With one, tensors among the params may be passed again
-    behind it, to be version-checked.
+    arity: the number of its tensors, None where it varies. With one, tensors among the params may
+    be passed again behind it, to be version-checked.
     The kernel `name` gives (result, *saved arrays), where the result is an array, and may be among
     the saved ones. The kernel `name_backward` takes the gradient, the saved arrays and the params,
     and gives a gradient (or None) for each argument. For the implicit gradient of a scalar's
@@ -435,7 +435,8 @@ def fused(
         versions = tuple([x.version for x in xs])
         return _recorded(op, r, parents, arrays, versions, to_save, needs, params)
 
-    return named({1: unary, 3: ternary}.get(arity, several), op)
+    by_arity: dict[int | None, TensorFunction] = {1: unary, 3: ternary}
+    return named(by_arity.get(arity, several), op)
 
 
 _ONE_NEEDED = (True,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -80,3 +80,6 @@ def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
     """A new pytree of the same treedef, with `function` of each leaf."""
     found, treedef = flatten(tree)
     return unflatten([function(leaf) for leaf in found], treedef)
+
+
+exhaust = deque[Any](maxlen=0).extend  # runs a `map` to its end, with no Python code for each item

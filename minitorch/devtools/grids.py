@@ -227,6 +227,7 @@ _SGD = {"lr": 0.1, "momentum": 0.9}
 _ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 1, "weight_decay": 0.0}
 _ADAM |= {"decoupled": False, "maximize": False}
 _DRAWN = {"dtype": FLOAT, "index": 0, "seed": 0, "offset": 0}
+_DROPPED: dict[str, Any] = {"p": 0.5, "seed": 0, "offset": 0, "memo": []}
 _ALONG_ONE = {  # arrays of kernels that take one dimension
     **dict.fromkeys(("argmax", "argmin", "max_dim", "min_dim", "cumsum", "argsort"), 1),
     **dict.fromkeys(("softmax", "log_softmax"), 1),
@@ -268,9 +269,9 @@ WORKS: dict[str, Work] = {
     "bce_with_logits_loss_backward": lambda k, x: k["bce_with_logits_loss_backward"](
         x(1)[0], x(), needs=_NEEDS
     ),
-    "layer_norm": lambda k, x: k["layer_norm"](x(), x(x.m), x(x.m), eps=1e-5),
+    "layer_norm": lambda k, x: k["layer_norm"](x(), x(x.m), x(x.m), dims=1, eps=1e-5),
     "layer_norm_backward": lambda k, x: k["layer_norm_backward"](
-        x(), x(), x(x.n), x(x.m), needs=_NEEDS[:3], eps=1e-5
+        x(), x(), x(3, x.n), x(x.m), needs=_NEEDS[:3], dims=1, eps=1e-5
     ),
     "batch_norm": lambda k, x: k["batch_norm"](x(), x(x.m), x(x.m), **_NORMALIZED),
     "batch_norm_backward": _batch_norm_backward("batch_norm_backward", 3),
@@ -308,7 +309,11 @@ WORKS: dict[str, Work] = {
     "normal": lambda k, x: k["normal"]((x.n, x.m), **_DRAWN),
     "randint": lambda k, x: k["randint"]((x.n, x.m), **_DRAWN | {"dtype": LONG}, low=0, high=9),
     "randperm": lambda k, x: k["randperm"](x.n * x.m, **_DRAWN | {"dtype": LONG}),
-    "dropout": _of("dropout", p=0.5, seed=0, offset=0, memo=[]),
+    "dropout": _of("dropout", **_DROPPED),
+    "activation_dropout": _of("activation_dropout", activation="relu", **_DROPPED),
+    "activation_dropout_backward": _of(
+        "activation_dropout_backward", 2, needs=_NEEDS[:1], activation="relu", **_DROPPED
+    ),
     # ---- shapes and indices
     "cat": lambda k, x: k["cat"](x(), x(), dim=0, lengths=(x.n, x.n)),
     "flip": _of("flip", dims=(0, 1)),

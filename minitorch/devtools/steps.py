@@ -37,12 +37,12 @@ class AsWritten(nn.Module):
         return scores
 
 
-def sequential(widths: tuple[int, ...] = WIDTHS) -> nn.Sequential:
-    """The same perceptron as nn.Sequential, which fuses a layer with its activation."""
+def sequential(widths: tuple[int, ...] = WIDTHS, dropout: float = 0.0) -> nn.Sequential:
+    """The same perceptron as nn.Sequential, which fuses a layer, its activation and dropout."""
     layers: list[nn.Module] = []
     for n, m in pairwise(widths):
-        layers += [nn.Linear(n, m), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+        layers += [nn.Linear(n, m), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers[:-2])
 
 
 def mlp_step(model: nn.Module, device: str, batch: int = BATCH) -> Callable[[], None]:
@@ -96,20 +96,25 @@ def mlp_floors(fused: bool, batch: int = BATCH) -> Iterator[tuple[str, int]]:
 
 
 def mlp_reports() -> Iterator[Report]:
-    """A step of the perceptron as many write it, and of the one whose layers are fused."""
-    for title, fused in (("as written: layer(x).relu()", False), ("nn.Sequential", True)):
-        model = sequential() if fused else AsWritten()
+    """A step of the perceptron as many write it, and of those whose layers are fused."""
+    models: tuple[tuple[str, nn.Module, list[tuple[str, int]]], ...] = (
+        ("as written: layer(x).relu()", AsWritten(), list(mlp_floors(False))),
+        ("nn.Sequential", sequential(), list(mlp_floors(True))),
+        ("nn.Sequential, dropout 0.2", sequential(dropout=0.2), []),
+    )
+    pytorch = [f"PyTorch eager, {k}: {n} launches, {mb} MB" for k, (n, mb) in PYTORCH.items()]
+    pytorch.append(f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB")
+    for title, model, floors in models:
         step = mlp_step(model, "sim")
         costs = cost.counted(step)
         kernels = len(cost.names(captured(mlp_step(model, "sim"), "sim")))
         yield Report(
             f"MLP {'-'.join(map(str, WIDTHS))}, batch {BATCH}, Adam, {title}",
             costs,
-            [floor for _, floor in mlp_floors(fused)],
+            [floor for _, floor in floors],
             [
                 f"captured: 1 launch by the host, of a graph of {kernels} kernels",
-                *(f"PyTorch eager, {k}: {n} launches, {mb} MB" for k, (n, mb) in PYTORCH.items()),
-                f"with all elementwise work inside the products: {FLOOR_MEGABYTES} MB",
+                *(pytorch if floors else ()),  # counted without dropout
             ],
             step,
         )

@@ -11,7 +11,7 @@ from minitorch.core import dispatch
 from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
-from minitorch.nn.layers import BatchNorm1d, Dropout, Linear
+from minitorch.nn.layers import BatchNorm1d, Dropout, LayerNorm, Linear
 from minitorch.nn.module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -120,6 +120,7 @@ class Sequential(_Numbered):
             if kind == "module":
                 modules.append(values[name])
         fuses = not dispatch.observed and _functions(F) == _FUNCTIONS
+        padded = [*modules, None, None]
         behind = 0  # modules whose work the one before has done
         for i, module in enumerate(modules):
             if behind:
@@ -130,32 +131,45 @@ class Sequential(_Numbered):
                 and isinstance(input, Tensor)
                 and _untouched(module)
             ):
-                following = modules[i + 1] if i + 1 < len(modules) else None
-                activation = _ACTIVATIONS.get(type(following), "none")
-                if activation != "none" and not _untouched(following):
+                activation = _ACTIVATIONS.get(type(padded[i + 1]), "none")
+                if activation != "none" and not _untouched(padded[i + 1]):
                     activation = "none"
+                elif activation == "gelu" and getattr(padded[i + 1], "approximate", "") == "tanh":
+                    activation = "gelu_tanh"
                 behind = int(activation != "none")
-                if type(module) is Linear:
+                last = padded[i + 1 + behind]
+                p = _dropped(last) if type(last) is Dropout else 0.0
+                if type(module) is Linear and not (p and behind):
                     input = fused.linear(input, module.weight, module.bias, activation)
                 else:
-                    p = _dropped(modules, i + behind + 1) if module.training else 0.0
-                    behind += p > 0
-                    input = module.forward_with(input, activation, p)
+                    input, behind = _together(module, input, activation, p)
             else:
                 input = module(input)
         return input
 
 
-def _dropped(modules: list[Any], i: int) -> float:
-    """The p of modules[i], if it is dropout that another kernel can do; else 0."""
-    module = modules[i] if i < len(modules) else None
-    if type(module) is not Dropout or not _untouched(module):
-        return 0.0
-    return module.p if module.training and not module.inplace and module.p < 1 else 0.0
+def _together(
+    layer: Linear | BatchNorm1d | LayerNorm, input: Tensor, activation: str, p: float
+) -> tuple[Tensor, int]:
+    """The layer with what kernels can do at once behind it, and the number of modules done."""
+    if isinstance(layer, BatchNorm1d):
+        p = p if layer.training else 0.0
+        return layer.forward_with(input, activation, p), (activation != "none") + (p > 0)
+    result = layer.forward(input)
+    if not p or activation == "none":
+        return result, 0
+    # The kernel saves `result`, which no one else can change.
+    return fused.activation_dropout(result, activation, p), 2
+
+
+def _dropped(module: Any) -> float:
+    """The p of dropout that another kernel can do; else 0."""
+    done = module.training and not module.inplace and module.p < 1 and _untouched(module)
+    return module.p if done else 0.0
 
 
 _ACTIVATIONS: dict[Any, str] = {kind: kind.__name__.lower() for kind in (ReLU, Tanh, Sigmoid, GELU)}
-_TAKE_ALONG: tuple[Any, ...] = (Linear, BatchNorm1d)  # whose kernels do what is behind them
+_TAKE_ALONG: tuple[Any, ...] = (Linear, BatchNorm1d, LayerNorm)  # and what is behind them
 _CALL = Module.__call__
 _FORWARDS: dict[type, Any] = {kind: kind.forward for kind in (*_TAKE_ALONG, *_ACTIVATIONS, Dropout)}
 # The functions that the forwards call, which a user may have replaced.
@@ -173,7 +187,7 @@ def _untouched(module: Any) -> bool:
             values["_forward_hooks"]
             or values["_forward_pre_hooks"]
             or "forward" in values
-            or values.get("approximate", "none") != "none"
+            or values.get("approximate", "none") not in ("none", "tanh")
         )
     )
 

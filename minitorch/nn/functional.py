@@ -130,14 +130,12 @@ def layer_norm(
     if _is_mixed(input, weight):
         wide = layer_norm(input.float(), normalized_shape, weight, bias, eps)
         return wide.to(input.dtype)
-    if (
-        weight is not None
-        and bias is not None
-        and weight.array.shape == bias.array.shape == shape
-        and _one_dtype(input, weight, bias)
-    ):
-        return fused.layer_norm(input, weight, bias, eps)
-    return _affine(fused.normalized(input, len(shape), eps), weight, bias)
+    given = [t for t in (weight, bias) if t is not None]
+    if not _one_dtype(input, *given) or any(t.array.shape != shape for t in given):
+        return _affine(fused.normalized(input, len(shape), eps), weight, bias)
+    if weight is None:
+        return _affine(fused.layer_norm(input, dims=len(shape), eps=eps), None, bias)
+    return fused.layer_norm(input, *given, dims=len(shape), eps=eps)
 
 
 def _one_dtype(*tensors: Tensor) -> bool:
@@ -177,9 +175,9 @@ def batch_norm(
     If `training`, statistics are the batch's, and the running ones (C,), where given, move
     towards them by `momentum` (the variance unbiased); else the running ones are used.
     Beyond PyTorch's arguments: activation, what is done with the result in the same kernel
-    ("relu", "tanh", "sigmoid" or "gelu"); p, that of dropout behind it in training; and count,
-    the number of batches so far as an int64 tensor: it is counted up in training, or, if momentum
-    is None, it has been, and 1 / count is the momentum.
+    ("relu", "tanh", "sigmoid", "gelu" or "gelu_tanh"); p, that of dropout behind it in training;
+    and count, the number of batches so far as an int64 tensor: it is counted up in training, or, if
+    momentum is None, it has been, and 1 / count is the momentum.
     """
     by_channel = {"running_mean": running_mean, "running_var": running_var}
     _check_channels(input, by_channel | {"weight": weight, "bias": bias})

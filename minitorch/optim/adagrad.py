@@ -8,17 +8,13 @@ from typing import Any
 from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
-from minitorch.optim.optimizer import Optimizer, count, given, number, options, refuse_weight_decay
-from minitorch.optim.plan import Group, State, UpdateRule
+from minitorch.optim.optimizer import Optimizer, count, given, refuse_weight_decay
+from minitorch.optim.plan import Group, State, UpdateRule, options, skipping
 
 __all__ = ["Adagrad"]
 
 _adagrad_rows_ = underived.update("adagrad_rows_")
-OPTIONS = ("weight_decay", "eps", "maximize")
-
-
-def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
-    return {"lr": _rate(group, step), **options(group, OPTIONS)}
+OF_ROWS = ("lr", "lr_decay", "eps", "maximize")
 
 
 class Adagrad(Optimizer):
@@ -27,7 +23,9 @@ class Adagrad(Optimizer):
     Duchi et al. (2011). Row-sparse gradients change only their rows.
     """
 
-    _rule = UpdateRule(underived.update("adagrad_"), ("sum",), _numbers)
+    _rule = UpdateRule(
+        underived.update("adagrad_"), ("sum",), (*OF_ROWS, "weight_decay"), varying=("step",)
+    )
 
     def __init__(
         self,
@@ -51,12 +49,7 @@ class Adagrad(Optimizer):
         self._begin(p, group, state)
 
         def dynamic() -> dict[str, Any]:
-            return {"lr": _rate(group, count([state])), **options(group, ("eps", "maximize"))}
+            return {"step": count([state]), **options(group, OF_ROWS)}
 
-        _adagrad_rows_(([p], [state["sum"]]), ([grad.indices], [grad.values]), dynamic=dynamic)
-
-
-def _rate(group: Group, step: int) -> float:
-    """The learning rate of a step."""
-    rate: float = number(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
-    return rate
+        columns = ([p], [state["sum"]]), ([grad.indices], [grad.values])
+        _adagrad_rows_(*columns, dynamic=dynamic, **skipping(self._skip))

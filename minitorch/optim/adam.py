@@ -8,8 +8,8 @@ from typing import Any
 from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
-from minitorch.optim.optimizer import Optimizer, count, given, options
-from minitorch.optim.plan import Group, State, UpdateRule
+from minitorch.optim.optimizer import Optimizer, count, given
+from minitorch.optim.plan import Group, State, UpdateRule, options, skipping
 
 __all__ = ["Adam", "AdamW", "SparseAdam"]
 
@@ -19,14 +19,13 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 LARGEST = "max_exp_avg_sq"
 
 
-def _numbers(group: Group, step: int) -> dict[str, Any]:
-    beta1, beta2 = group["betas"]
-    given = options(group, ("lr", "eps", "maximize"))
-    return {"step": step, "beta1": beta1, "beta2": beta2, **given}
+OF_ROWS = ("lr", "betas", "eps", "maximize")
 
 
-def _dense_numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
-    return {"weight_decay": group["weight_decay"], **_numbers(group, step)}
+def _by_moment(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with a number for each beta."""
+    beta1, beta2 = options.pop("betas")
+    return {"beta1": beta1, "beta2": beta2, **options}
 
 
 class Adam(Optimizer):
@@ -35,7 +34,14 @@ class Adam(Optimizer):
     Kingma and Ba (2015). `amsgrad` takes the largest v so far (Reddi et al., 2018).
     """
 
-    _rule = UpdateRule(_adam_, (*MOMENTS, LARGEST), _dense_numbers, static={"decoupled": False})
+    _rule = UpdateRule(
+        _adam_,
+        (*MOMENTS, LARGEST),
+        (*OF_ROWS, "weight_decay"),
+        _by_moment,
+        varying=("step",),
+        static={"decoupled": False},
+    )
 
     def __init__(
         self,
@@ -86,7 +92,7 @@ class SparseAdam(Optimizer):
     Raises RuntimeError for dense gradients.
     """
 
-    _rule = UpdateRule(_refuse, MOMENTS, _dense_numbers)
+    _rule = UpdateRule(_refuse, MOMENTS, OF_ROWS)
 
     def __init__(
         self,
@@ -102,7 +108,8 @@ class SparseAdam(Optimizer):
         self._begin(p, group, state)
 
         def dynamic() -> dict[str, Any]:
-            return _numbers(group, count([state]))
+            return {"step": count([state]), **_by_moment(options(group, OF_ROWS))}
 
         columns = ([p], *[[state[name]] for name in MOMENTS])
-        _adam_rows_(columns, ([grad.indices], [grad.values]), dynamic=dynamic)
+        rows = [grad.indices], [grad.values]
+        _adam_rows_(columns, rows, dynamic=dynamic, **skipping(self._skip))

@@ -14,8 +14,8 @@ from typing import Any
 
 from minitorch import recording
 from minitorch.boundary import guard
-from minitorch.optim.optimizer import Optimizer, number
-from minitorch.optim.plan import Group
+from minitorch.optim.optimizer import Optimizer
+from minitorch.optim.plan import Group, number
 
 __all__ = [
     "CosineAnnealingLR",

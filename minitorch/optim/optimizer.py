@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import partial
 from numbers import Real
@@ -18,7 +18,7 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import full_like
 from minitorch.nn.module import zero_grads
 from minitorch.optim.flat import FlatBuffers
-from minitorch.optim.plan import Bucket, Group, Member, Plan, State, UpdateRule
+from minitorch.optim.plan import Bucket, Group, Member, Plan, State, UpdateRule, number
 
 __all__ = ["Optimizer"]
 
@@ -37,6 +37,7 @@ class Optimizer:
     _rule: UpdateRule
     _stamp = 0  # the version stamp of the last change, for compiled steps
     _skip: Tensor | None = None  # (2,), of `amp.GradScaler`: whether to skip, how many were skipped
+    _skips = 0  # how many of these steps the counts in `state` allow for: see `_settle`
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, set)):
@@ -141,18 +142,33 @@ class Optimizer:
         used, plan = self._used(group), self._plans.get(id(group))
         found = None if plan is None else plan.grads(group, used, self.state)
         if plan is None or found is None:
+            self._settle()
             plan = None  # its references would keep arrays from being uniquely referenced
             self._plans.pop(id(group), None)
             plan = self._planned(group, used)
             found = plan.grads(group, used, self.state)
             assert found is not None
         dense, rows = found
-        if rows and self._skip is not None:
-            raise RuntimeError("step: row-sparse gradients cannot be skipped by a GradScaler")
         for p, grad in rows:
             self._update_rows(p, grad, group, self.state[p])
         for bucket in plan.buckets:
             bucket.run(dense, self._skip)
+
+    def _settle(self) -> None:
+        """Count skipped steps also for parameters that had no gradient in them.
+
+        Kernels take the number of all skipped steps off each count.
+        """
+        if self._skip is None or not self._rule.counts:
+            return
+        skips = int(number(self._skip[1]))
+        taking = [
+            id(plan.params[i]) for plan in self._plans.values() for i in (*plan.dense, *plan.rows)
+        ]
+        for p, state in self.state.items():
+            if "step" in state and id(p) not in taking:
+                state["step"] += skips - self._skips
+        self._skips = skips
 
     def _planned(self, group: Group, used: tuple[str, ...]) -> Plan:
         """Buckets of the parameters with a dense gradient and one dtype, device and step count."""
@@ -178,7 +194,7 @@ class Optimizer:
     def _begin(self, p: Tensor, group: Group, state: State) -> bool:
         """Make the missing states of a parameter; returns whether any was missing."""
         if self._rule.counts:
-            state.setdefault("step", 0)
+            state.setdefault("step", self._skips)
         missing = [name for name in self._used(group) if state.get(name) is None]
         for name in missing:
             state[name] = full_like(p, self._initial(group, name))
@@ -225,14 +241,14 @@ class Optimizer:
 
         Parameters are named by their position over all groups. Tensors are the optimizer's own.
         """
+        self._settle()
         index = {p: i for i, p in enumerate(self._params())}
         groups = [
             {**group, "params": [index[p] for p in group["params"]]} for group in self.param_groups
         ]
         state = {index[p]: dict(values) for p, values in self.state.items() if values}
-        if self._skip is not None and self._rule.counts:
-            skipped = int(number(self._skip[1]))
-            state = {i: {**values, "step": values["step"] - skipped} for i, values in state.items()}
+        if self._skips:
+            state = {i: {**s, "step": s["step"] - self._skips} for i, s in state.items()}
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -261,7 +277,7 @@ class Optimizer:
                 raise ValueError(f"loaded state dict has state for parameter {name}, in no group")
             state[params[name]] = {k: _adopt(k, v, params[name]) for k, v in values.items()}
         self.state = state
-        self._skip = None
+        self._skip, self._skips = None, 0
         self._stamp = recording.edited()
         for old, new in zip(self.param_groups, saved):
             old.update({k: deepcopy(v) for k, v in new.items() if k != "params"})
@@ -324,23 +340,8 @@ def count(states: Iterable[State]) -> int:
     return step
 
 
-def number(value: Any) -> Any:
-    """The value of a number or a tensor of one element; a recorder does not see the read."""
-    if not isinstance(value, Tensor):
-        return value
-    return backend.of(value.array).to_host(value.array).item()
-
-
 def _plain(value: Any) -> Any:
     return tuple(map(number, value)) if isinstance(value, (tuple, list)) else number(value)
-
-
-def options(group: Group, names: Sequence[str]) -> dict[str, Any]:
-    """The options of these names, as an op takes them."""
-    found = dict(zip(names, map(group.__getitem__, names)))
-    if isinstance(found.get("lr"), Tensor):
-        found["lr"] = number(found["lr"])
-    return found
 
 
 def refuse_weight_decay(group: Group, name: str) -> None:

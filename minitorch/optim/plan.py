@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter, itemgetter
+from functools import partial
+from itertools import repeat
+from operator import attrgetter, itemgetter, setitem
 from typing import Any, NamedTuple
 
-from minitorch import recording, underived
+from minitorch import backend, recording, underived
 from minitorch.core.dtypes import Array
+from minitorch.core.pytree import exhaust
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor, tensor_of
 from minitorch.optim.flat import GRAD, PARAM, Slot
@@ -20,16 +23,18 @@ class UpdateRule(NamedTuple):
     """An optimizer's update rule for dense gradients.
 
     op: made by `underived.update`; its columns are parameters and states, its options are
-    `static` and the result of `numbers(group, step, first)`, where `step` is the number of the step
-    and `first` says that the states are new.
-    states: the names of all columns; those that a group does not use are empty. counts: whether
-    the steps of a parameter are counted in its state.
+    `static` and `numbers` of the group's `options`, among which "lr" is the first.
+    states: the names of all columns; those that a group does not use are empty.
+    counts: whether the steps of a parameter are counted in its state. varying: the op's options
+    that differ from step to step: "step", its number, and "first", whether the states are new.
     """
 
     op: Callable[..., None]
     states: tuple[str, ...]
-    numbers: Callable[[Group, int, bool], dict[str, Any]]
+    options: tuple[str, ...]
+    numbers: Callable[[dict[str, Any]], dict[str, Any]] = dict
     counts: bool = True
+    varying: tuple[str, ...] = ()
     static: dict[str, Any] = {}  # noqa: RUF012  (never changed)
 
 
@@ -72,6 +77,9 @@ class Bucket:
         for run in _runs(members):
             self._append(run, used)
         self.kernels = getattr(rule.op, "kernels", None)
+        self.read = partial(itemgetter(*rule.options), group)
+        self.given: tuple[Any, ...] = ()  # the options of the last step
+        self.numbers: dict[str, Any] = {}  # made of them
         self.arrays = [_arrays(column) for column in self.columns]
         self.home_arrays = _arrays(self.homes)
         self.written = [x for column in self.columns for x in column]
@@ -120,8 +128,8 @@ class Bucket:
         return not ages or ages.count(ages[0]) == len(ages)
 
     def run(self, grads: Sequence[Tensor], skip: Tensor | None = None) -> None:
-        """Change the parameters. skip: for kernels, see `backend.cpu.optim`."""
-        static = self.rule.static if skip is None else {**self.rule.static, "skip": skip.array}
+        """Change the parameters. skip: see `skipping`."""
+        static = {**self.rule.static, **skipping(skip)}
         given = [s if isinstance(s, Tensor) else grads[s] for s in self.sources]
         copied = [grads[i] for i in self.copied]
         if recording.recorder or self.kernels is None:
@@ -137,16 +145,30 @@ class Bucket:
             x.version[0] += 1
 
     def dynamic(self) -> dict[str, Any]:
-        """Count the step, also in the versions of buffered parameters; returns its numbers."""
-        step = self.states[0]["step"] + 1 if self.rule.counts else 0
-        numbers = self.rule.numbers(self.group, step, self.first)
-        self.first = False
-        for p in self.buffered:
-            p.version[0] += 1
-        if self.rule.counts:
-            for state in self.states:
-                state["step"] = step
+        """Count the step, also in the versions of buffered parameters; returns its numbers.
+
+        A replay calls it: `map` of a setter runs no Python code for each parameter.
+        """
+        rule, given, numbers = self.rule, self.read(), self.numbers
+        if type(given[0]) is not float or given != self.given:
+            self.given = given
+            self.numbers = numbers = rule.numbers(options(self.group, rule.options))
+        if rule.counts:
+            step = self.states[0]["step"] + 1
+            exhaust(map(setitem, self.states, _STEPS, repeat(step)))
+            if rule.varying:
+                numbers["step"] = step
+        elif rule.varying:
+            numbers["first"], self.first = self.first, False
+        if self.buffered:
+            for p in self.buffered:
+                p.version[0] += 1
         return numbers
+
+
+def skipping(skip: Tensor | None) -> dict[str, Any]:
+    """The option of an update for a step that the device may skip: see `backend.cpu.optim`."""
+    return {} if skip is None else {"skip": skip.array}
 
 
 def _runs(members: list[Member]) -> list[list[Member]]:
@@ -200,6 +222,22 @@ class Plan:
         return grads if len(self.dense) == len(grads) else [grads[i] for i in self.dense], rows
 
 
+def number(value: Any) -> Any:
+    """The value of a number or a tensor of one element; a recorder does not see the read."""
+    if not isinstance(value, Tensor):
+        return value
+    return backend.of(value.array).to_host(value.array).item()
+
+
+def options(group: Group, names: Sequence[str]) -> dict[str, Any]:
+    """The options of these names, as an op takes them."""
+    found = dict(zip(names, map(group.__getitem__, names)))
+    if isinstance(found.get("lr"), Tensor):
+        found["lr"] = number(found["lr"])
+    return found
+
+
+_STEPS = repeat("step")
 _arrays_of, _grad_of, _step = attrgetter("array"), attrgetter("node.grad"), itemgetter("step")
 
 

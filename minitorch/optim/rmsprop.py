@@ -6,17 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from minitorch import underived
-from minitorch.optim.optimizer import Optimizer, given, options
+from minitorch.optim.optimizer import Optimizer, given
 from minitorch.optim.plan import Group, UpdateRule
 
 __all__ = ["RMSprop"]
 
 OPTIONS = ("lr", "alpha", "eps", "weight_decay", "momentum", "maximize")
 SQUARE, MEAN, BUFFER = STATES = ("square_avg", "grad_avg", "momentum_buffer")
-
-
-def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
-    return options(group, OPTIONS)
 
 
 class RMSprop(Optimizer):
@@ -26,7 +22,7 @@ class RMSprop(Optimizer):
     (Graves, 2013); `momentum` accumulates the steps before lr is applied.
     """
 
-    _rule = UpdateRule(underived.update("rmsprop_"), STATES, _numbers)
+    _rule = UpdateRule(underived.update("rmsprop_"), STATES, OPTIONS)
 
     def __init__(
         self,

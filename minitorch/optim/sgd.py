@@ -8,18 +8,14 @@ from typing import Any
 from minitorch import underived
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
-from minitorch.optim.optimizer import Optimizer, given, options, refuse_weight_decay
-from minitorch.optim.plan import Group, State, UpdateRule
+from minitorch.optim.optimizer import Optimizer, given, refuse_weight_decay
+from minitorch.optim.plan import Group, State, UpdateRule, options, skipping
 
 __all__ = ["SGD"]
 
 _sgd_rows_ = underived.update("sgd_rows_")
 OPTIONS = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
 BUFFER = ("momentum_buffer",)
-
-
-def _numbers(group: Group, step: int, first: bool) -> dict[str, Any]:
-    return {"first": first, **options(group, OPTIONS)}
 
 
 class SGD(Optimizer):
@@ -36,7 +32,7 @@ class SGD(Optimizer):
     tensor([0.8000, 1.6000])
     """
 
-    _rule = UpdateRule(underived.update("sgd_"), BUFFER, _numbers, counts=False)
+    _rule = UpdateRule(underived.update("sgd_"), BUFFER, OPTIONS, counts=False, varying=("first",))
 
     def __init__(
         self,
@@ -70,4 +66,5 @@ class SGD(Optimizer):
         def dynamic() -> dict[str, Any]:
             return options(group, ("lr", "maximize"))
 
-        _sgd_rows_(([p],), ([grad.indices], [grad.values]), dynamic=dynamic)
+        columns = ([p],), ([grad.indices], [grad.values])
+        _sgd_rows_(*columns, dynamic=dynamic, **skipping(self._skip))

@@ -23,11 +23,6 @@ EXCEPTIONS = {
     "diagonal_backward": "writes as many elements as a matrix has rows",
     "nonzero": "the host reads a result in between",
 }
-# Kernels that may leave multiprocessors empty.
-OPEN = {
-    "layer_norm": "has a block for each row, and so for few long rows few blocks",
-    "layer_norm_backward": "as layer_norm",
-}
 # Rows and columns: many short rows, few long ones, hardly above the threshold, one row.
 SIZES = [(1 << 18, 8), (33, 1 << 16), (1100, 1000), (4096, 1024), (1, 1 << 21), (1 << 21, 1)]
 
@@ -72,10 +67,6 @@ def _call(work, size):
     work(device.kernels, grids.Matrix(device.gpu, *size))
 
 
-def _is_open(name):
-    return name.split()[0] in OPEN
-
-
 def _square(name):
     """Whether a call has a matrix of as many rows as its size has columns."""
     return name.split("_")[0] in ("rnn", "lstm", "gru")
@@ -85,7 +76,6 @@ def test_every_kernel_is_looked_at():
     looked_at = {name.split()[0] for name in grids.WORKS}
     assert looked_at | set(EXCEPTIONS) == set(TABLE)
     assert looked_at.isdisjoint(EXCEPTIONS)
-    assert set(OPEN) <= looked_at
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
@@ -94,7 +84,7 @@ def test_large_launches_fill_the_device(size, card):
     least = grids.threshold(card.processors)
     large, empty = 0, []
     for name, work in grids.WORKS.items():
-        if _is_open(name) or (_square(name) and size[1] > 2000):
+        if _square(name) and size[1] > 2000:
             continue
         for launch in _launches(work, size, card.processors):
             large += launch.elements > least
@@ -102,13 +92,6 @@ def test_large_launches_fill_the_device(size, card):
                 empty.append((name, launch.name, launch.grid))
     assert empty == []
     assert large > len(grids.WORKS) / 2
-
-
-def test_open_cases_are_open():
-    for name in OPEN:
-        launches = [f for s in SIZES for f in _launches(grids.WORKS[name], s, H100.processors)]
-        large = [f for f in launches if f.elements > grids.threshold(H100.processors)]
-        assert any(f.blocks < H100.processors for f in large), name
 
 
 def test_nothing_is_left_behind():

@@ -42,7 +42,8 @@ def no_gxx(monkeypatch):
 
 
 def test_every_kernel_passes_on_one_architecture():
-    compiled = static.compile_all(static.units(cuda_sources.files(), ["sm_90"]))
+    """For the architecture that `.ci/run` has compiled just before: it is in the cache."""
+    compiled = static.compile_all(static.units(cuda_sources.files(), ["sm_75"]))
     assert static.violations(compiled) == []
     assert {kernel.file for kernel in compiled} == set(cuda_sources.files())
     assert {kernel.name.rpartition("_")[2] for kernel in compiled} == set(

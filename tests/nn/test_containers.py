@@ -1,4 +1,5 @@
 from collections import OrderedDict
+from functools import partial
 
 import pytest
 import torch
@@ -94,6 +95,7 @@ def test_bad_access(library):
 
 # ---------------------------------------------------------------------- fused layers
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
+ACTIVATIONS["gelu_tanh"] = partial(nn.GELU, approximate="tanh")
 
 
 def ops_of(model, x):
@@ -134,7 +136,7 @@ def test_what_is_not_fused():
 
     assert fuses(nn.Sequential(linear(), nn.ReLU(), nn.Flatten()))
     assert fuses(nn.Sequential(linear(), nn.ReLU(inplace=True)))
-    assert not fuses(nn.Sequential(linear(), nn.GELU(approximate="tanh")))
+    assert fuses(nn.Sequential(linear(), nn.GELU(approximate="tanh")))
     assert not fuses(nn.Sequential(linear(), Louder()))
     assert not fuses(nn.Sequential(Wider(3, 3), nn.ReLU()))
     seen = []
@@ -299,7 +301,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "gelu"])
 @pytest.mark.parametrize("state", ["recorded", "freed", "no gradient of x"])
 def test_a_fused_node_shows_what_was_written(layer, name, state):
     first, second = LAYERS[layer](), ACTIVATIONS[name]()
@@ -313,6 +315,60 @@ def test_a_fused_node_shows_what_was_written(layer, name, state):
     assert name in repr(fused_result)
     further = fused_result * 2
     assert further.grad_fn.next_functions[0][0] is fused_result.grad_fn
+
+
+@pytest.mark.parametrize("layer", [lambda: nn.Linear(3, 40), lambda: nn.LayerNorm(3)])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("state", ["recorded", "freed"])
+def test_activation_and_dropout_are_one_op_with_the_same_numbers(layer, name, state):
+    parts = [layer(), ACTIVATIONS[name](), nn.Dropout(0.4)]
+    model = nn.Sequential(*parts)
+    found = []
+    for apart in (False, True):
+        minitorch.manual_seed(3)
+        x = minitorch.linspace(-2, 2, 96).reshape(32, 3).requires_grad_()
+        y = parts[2](parts[1](parts[0](x))) if apart else model(x)
+        assert ({"activation_dropout"} <= {n.name for n in topological([y.node])}) != apart
+        if state == "freed":
+            (y + y * y).sum().backward()
+        assert y.grad_fn.name == "dropout"
+        grads = [x.grad, *[p.grad for p in model.parameters()]] if state == "freed" else []
+        hidden = name == "gelu_tanh" and state == "freed"  # then it is one op with another name
+        found.append([None if hidden else shown(y.grad_fn), (y == 0).tolist(), y, *grads])
+        model.zero_grad()
+    assert found[0][:2] == found[1][:2]
+    for mine, theirs in zip(found[0][2:], found[1][2:], strict=True):
+        assert minitorch.allclose(mine, theirs, rtol=2e-6, atol=1e-6)
+
+
+def test_dropout_is_done_at_once_only_where_nothing_else_is_asked_for():
+    def ops(*layers):
+        names = {n.name for n in topological([nn.Sequential(*layers)(minitorch.ones(2, 3)).node])}
+        return names & {"activation_dropout", "dropout"}
+
+    linear, relu, dropout = nn.Linear(3, 3), nn.ReLU(), nn.Dropout()
+    assert ops(linear, relu, dropout) == {"activation_dropout"}
+    assert ops(linear, dropout) == ops(nn.LayerNorm(3), dropout) == {"dropout"}
+    assert ops(linear, nn.Flatten(), relu, dropout) == {"dropout"}
+    assert ops(linear, relu, nn.Dropout().eval()) == set()
+    assert ops(linear, relu, nn.Dropout(1.0)) == set()
+    for part in (linear, relu, dropout):
+        handle = part.register_forward_hook(lambda *args: None)
+        assert ops(linear, relu, dropout) == {"dropout"}
+        handle.remove()
+    y = nn.Sequential(linear, relu, dropout)(minitorch.ones(2, 3))
+    (2 * y).mul_(2).sum().backward()
+    nn.Sequential(linear, relu, dropout)(minitorch.ones(2, 3)).mul_(2).sum().backward()
+
+
+def test_a_fused_gelu_of_tanh_shows_its_formula_until_backward():
+    first, second = nn.Linear(3, 5), nn.GELU(approximate="tanh")
+    x = minitorch.ones(2, 3)
+    fused_result, plain = nn.Sequential(first, second)(x), second(first(x))
+    assert shown(fused_result.grad_fn) == shown(plain.grad_fn)
+    freed = nn.Sequential(first, second)(x)
+    freed.sum().backward()
+    assert shown(freed.grad_fn, 1)[0] == "gelu"
 
 
 def test_looking_changes_no_gradient():

@@ -163,6 +163,19 @@ def test_norms_of_data_far_from_zero():
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_what_layer_norm_returns_may_change_in_place(given):
+    arrays = [np.random.default_rng(i).normal(size=(4,) * (i == 0) + (3,)) for i in range(3)]
+    grads = []
+    for library in (minitorch, torch):
+        tensors = [library.tensor(a, requires_grad=True) for a in arrays[: 1 + given]]
+        functions = library.nn.functional
+        functions.layer_norm(tensors[0], (3,), *tensors[1:]).relu_().square().sum().backward()
+        grads.append([t.grad.cpu().numpy() for t in tensors])
+    for mine, theirs in zip(*grads, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+
+
 def test_uint8_classes_may_be_ignored_classes_of_other_dtypes():
     x = minitorch.ones(2, 200, 3)
     target = minitorch.full((2, 3), 156, dtype=minitorch.uint8)

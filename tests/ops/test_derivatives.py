@@ -253,21 +253,33 @@ TABLE = [
     ("linear", fused.linear, ([(3, 4), (2, 4), (2,)], [(2, 3, 4), (5, 4), (5,)]), ANY),
     *[
         ("linear", partial(fused.linear, activation=name), ([(2, 3, 4), (5, 4), (5,)],), ANY)
-        for name in ("relu", "tanh", "sigmoid", "gelu")
+        for name in ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh")
     ],
     ("dropout", lambda x: fused._dropout(x, p=0.4, seed=3, offset=1, memo=[]), UNARY, ANY),
+    *[
+        (
+            "activation_dropout",
+            lambda x, a=a: fused._activation_dropout(
+                x, activation=a, p=0.4, seed=3, offset=1, memo=[]
+            ),
+            UNARY,
+            ANY,
+        )
+        for a in ("relu", "tanh", "sigmoid", "gelu")
+    ],
     (
         "bce_with_logits_loss",
         lambda x: fused.bce_with_logits_loss(x, ours(np.linspace(0, 1, 12).reshape(3, 4))),
         ([(3, 4)],),
         ANY,
     ),
-    (
-        "layer_norm",
-        partial(fused.layer_norm, eps=1e-3),
-        ([(3, 4), (4,), (4,)], [(2, 3, 4), (3, 4), (3, 4)]),
-        ANY,
-    ),
+    *[
+        ("layer_norm", partial(fused.layer_norm, dims=dims, eps=1e-3), shapes, ANY)
+        for dims, shapes in (
+            (1, ([(3, 4), (4,), (4,)], [(3, 4), (4,)], [(3, 4)])),
+            (2, ([(2, 3, 4), (3, 4), (3, 4)],)),
+        )
+    ],
     *[
         (
             "batch_norm" if training else "batch_norm_eval",
@@ -276,7 +288,7 @@ TABLE = [
             ANY,
         )
         for training in (True, False)
-        for activation in ("none", "tanh", "gelu")
+        for activation in ("none", "tanh", "gelu", "gelu_tanh")
     ],
     *[
         ("rnn", partial(recurrence.rnn, nonlinearity=f), ([(3, 2, 4), (1, 2, 4), (4, 4)],), ANY)

@@ -6,6 +6,7 @@ kernel one of the two arguments may be a Python number, which never widens the o
 
 import numpy as np
 
+from minitorch.backend.cpu.dlpack import from_dlpack, to_dlpack
 from minitorch.backend.cpu.elementwise import ELEMENTWISE
 from minitorch.backend.cpu.fused import FUSED
 from minitorch.backend.cpu.index import INDEX, WRITES
@@ -43,7 +44,8 @@ BACKEND = Backend(
     as_array=np.asarray,
     trace=NumpyTrace,
     address=lambda array: int(array.ctypes.data),
-    from_dlpack=np.from_dlpack,
+    from_dlpack=from_dlpack,
+    to_dlpack=to_dlpack,
     small=1 << 13,
     kernel_of=lambda op, kernel: quiet(kernel),
 )

@@ -89,6 +89,26 @@ def gelu(x: Array, out: Array | None = None) -> Array:
     return out
 
 
+_CUBIC, _ROOT = 0.044715, math.sqrt(2 / math.pi)  # of the formula of tanh
+
+
+def _tanh_of_cubic(x: Array, out: Array | None) -> Array:
+    out = np.multiply(x, x, out=out)
+    out *= _CUBIC * _ROOT
+    out += _ROOT
+    out *= x
+    return np.tanh(out, out=out)
+
+
+def gelu_tanh(x: Array, out: Array | None = None) -> Array:
+    """x * (1 + tanh(u)) / 2 with u = sqrt(2 / pi) * (x + 0.044715 * x^3)."""
+    out = _tanh_of_cubic(x, out)
+    out += 1
+    out *= x
+    out *= 0.5
+    return out
+
+
 def _rsqrt(x: Array, out: Array | None = None) -> Array:
     out = np.asarray(np.sqrt(x, out=out))
     return np.reciprocal(out, out=out)
@@ -188,6 +208,20 @@ def gelu_backward(g: Array, x: Array, out: Array | None = None) -> Array:
     slope *= x
     slope *= (2 * math.pi) ** -0.5
     slope += normal_below(x)
+    return _times(slope, g, out)
+
+
+def gelu_tanh_backward(g: Array, x: Array, out: Array | None = None) -> Array:
+    """g * (1 + t + x * (1 - t^2) * u') / 2, with t = tanh(u)."""
+    t = _tanh_of_cubic(x, None)
+    slope = np.asarray(np.multiply(x, x, out=out))
+    slope *= 3 * _CUBIC * _ROOT
+    slope += _ROOT
+    slope *= x
+    slope *= 1 - t * t
+    slope += t
+    slope += 1
+    slope *= 0.5
     return _times(slope, g, out)
 
 

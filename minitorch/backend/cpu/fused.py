@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,8 @@ from minitorch.backend.cpu.blas import dot, matmul
 from minitorch.backend.cpu.elementwise import (
     gelu,
     gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
     relu_backward,
     sigmoid,
     sigmoid_backward,
@@ -39,15 +41,22 @@ def ones(n: int, dtype: np.dtype[Any]) -> Array:
 
 
 # ------------------------------------------------------------------ linear
-# An activation in place (gelu: in new memory), and g times its derivative. The order is that of the
-# numbers in kernels/activation.cuh.
-ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[[Array, Array], Array]]] = {
+# An activation, and g times its derivative by the result (of gelu: by the argument). The order
+# is that of the numbers in kernels/activation.cuh.
+ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "none": (lambda x, out: x, lambda g, y: g),
-    "relu": (lambda x, out: np.maximum(x, ZERO[x.dtype], out=x), relu_backward),
-    "tanh": (lambda x, out: np.tanh(x, out=x), tanh_backward),
-    "sigmoid": (lambda x, out: sigmoid(x, out=x), sigmoid_backward),
+    "relu": (lambda x, out: np.maximum(x, ZERO[x.dtype], out=out), relu_backward),
+    "tanh": (np.tanh, tanh_backward),
+    "sigmoid": (sigmoid, sigmoid_backward),
     "gelu": (gelu, gelu_backward),
+    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
 }
+BY_ARGUMENT = ("gelu", "gelu_tanh")  # whose derivative reads the argument, not the result
+
+
+def activate(activation: str, x: Array, out: Array | None) -> Array:
+    """The activation in place; one whose derivative needs x in `out` or in new memory."""
+    return ACTIVATIONS[activation][0](x, out if activation in BY_ARGUMENT else x)
 
 
 def _linear(
@@ -58,8 +67,8 @@ def _linear(
     before += bias
     if activation == "none":
         return before, x, weight, None
-    r = ACTIVATIONS[activation][0](before, r)
-    return r, x, weight, before  # the backward pass reads `before`, which is `r` except for gelu
+    r = activate(activation, before, r)
+    return r, x, weight, before  # the backward pass reads `before`, which is `r` except BY_ARGUMENT
 
 
 _NO_OUT = NOTHING[:4]
@@ -110,6 +119,37 @@ def dropout(
         mask = uniform(x.shape, x.dtype, 0, seed, offset) < 1 - p
         memo.append(np.multiply(mask, 1 / (1 - p), dtype=x.dtype))
     return np.multiply(x, memo[0], out=out)
+
+
+def _activation_dropout(
+    x: Array, activation: str, out: Out = None, **drop: Any
+) -> tuple[Array | None, ...]:
+    """The result, x, and activation(x) where backward would take long to compute it again.
+
+    drop: the parameters of `dropout`.
+    """
+    r, _, seen = out or NOTHING[:3]
+    again = activation in ("relu", *BY_ARGUMENT)
+    before = np.asarray(ACTIVATIONS[activation][0](x, r if again else seen))
+    r = dropout(before, **drop, out=before if again else r)
+    return r, x, None if again else before
+
+
+def _activation_dropout_backward(
+    g: Array,
+    x: Array,
+    seen: Array | None,
+    needs: tuple[bool, ...],
+    activation: str,
+    memo: Sequence[Array],
+    out: Out = None,
+    **drop: Any,
+) -> list[Array]:
+    slot = None if out is None else out[0]
+    through = g * memo[0]
+    if activation == "relu":  # the maximum again would take longer; nan passes
+        return [np.multiply(through, ~(x <= 0), out=slot)]
+    return [ACTIVATIONS[activation][1](through, x if seen is None else seen, slot)]
 
 
 # ------------------------------------------------------------------ cross entropy
@@ -218,6 +258,8 @@ FUSED: KernelTable = {
     "linear": real(_linear),
     "linear_backward": real(_linear_backward),
     "dropout": real(dropout),
+    "activation_dropout": real(_activation_dropout),
+    "activation_dropout_backward": real(_activation_dropout_backward),
     "cross_entropy": real(_cross_entropy),
     "cross_entropy_backward": real(_cross_entropy_backward),
     "bce_with_logits_loss": real(_bce_with_logits_loss),

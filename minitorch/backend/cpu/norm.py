@@ -9,34 +9,46 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.fused import ACTIVATIONS, dropout, ones
+from minitorch.backend.cpu.fused import ACTIVATIONS, activate, dropout, ones
 from minitorch.backend.cpu.kernel import NOTHING, Array, KernelTable, Out, real, result
 
 
 # ------------------------------------------------------------------ layer norm
 def _layer_norm(
-    x: Array, weight: Array, bias: Array, eps: float, out: Out = None
-) -> tuple[Array, ...]:
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    dims: int,
+    eps: float,
+    out: Out = None,
+) -> tuple[Array | None, ...]:
     """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
     r, hat, scale, _ = out or NOTHING[:4]
-    shape = math.prod(x.shape[: x.ndim - weight.ndim]), weight.size
-    units = ones(weight.size, x.dtype)
+    split = x.ndim - dims
+    n = math.prod(x.shape[split:])
+    shape = math.prod(x.shape[:split]), n
+    units = ones(n, x.dtype)
     rows = x.reshape(shape)
     hat = np.empty(x.shape, x.dtype) if hat is None else hat
     r = np.empty(x.shape, x.dtype) if r is None else r
     flat, product = hat.reshape(shape), r.reshape(shape)
     mean = rows.dot(units)
-    mean /= weight.size
+    mean /= n
     np.subtract(rows, mean[:, None], out=flat)
-    flat -= (flat.dot(units) / weight.size)[:, None]  # what rounding left of a large mean
+    flat -= (flat.dot(units) / n)[:, None]  # what rounding left of a large mean
     scale = np.vecdot(flat, flat, out=scale)
-    scale /= weight.size
+    scale /= n
     scale += eps
     np.sqrt(scale, out=scale)
     np.reciprocal(scale, out=scale)
     flat *= scale[:, None]
-    np.multiply(flat, weight.reshape(-1), out=product)
-    product += bias.reshape(-1)
+    if weight is None:
+        np.copyto(product, flat)
+    else:
+        np.multiply(flat, weight.reshape(-1), out=product)
+    if bias is not None:
+        product += bias.reshape(-1)
     return r, hat, scale, weight
 
 
@@ -44,29 +56,34 @@ def _layer_norm_backward(
     g: Array,
     hat: Array,
     scale: Array,
-    weight: Array,
+    weight: Array | None,
     needs: tuple[bool, ...],
+    dims: int,
     eps: float,
     out: Out = None,
 ) -> list[Array | None]:
-    dx, dw, db = out or NOTHING[:3]
-    shape = len(scale), weight.size
-    rows, flat = g.reshape(shape), hat.reshape(shape)
+    slots = out or NOTHING[: len(needs)]
+    normal = g.shape[g.ndim - dims :]
+    n = math.prod(normal)
+    rows, flat = g.reshape(len(scale), n), hat.reshape(len(scale), n)
+    grads: list[Array | None] = [None] * len(needs)
     if needs[0]:
-        dx = np.empty(g.shape, g.dtype) if dx is None else dx
-        through = np.multiply(rows, weight.reshape(-1), out=dx.reshape(shape))
+        dx = np.empty(g.shape, g.dtype) if slots[0] is None else slots[0]
+        factor = 1 if weight is None else weight.reshape(-1)
+        through = np.multiply(rows, factor, out=dx.reshape(len(scale), n))
         along = np.vecdot(through, flat)
-        along /= weight.size
-        mean = through.dot(ones(weight.size, g.dtype))
-        mean /= weight.size
+        along /= n
+        mean = through.dot(ones(n, g.dtype))
+        mean /= n
         through -= mean[:, None]
         through -= flat * along[:, None]
         through *= scale[:, None]
-    return [
-        dx if needs[0] else None,
-        _column_sums(rows * flat, weight.shape, dw) if needs[1] else None,
-        _column_sums(rows, weight.shape, db) if needs[2] else None,
-    ]
+        grads[0] = dx
+    if any(needs[1:2]):
+        grads[1] = _column_sums(rows * flat, normal, slots[1])
+    if any(needs[2:]):
+        grads[2] = _column_sums(rows, normal, slots[2])
+    return grads
 
 
 def _column_sums(rows: Array, shape: tuple[int, ...], out: Array | None) -> Array:
@@ -153,7 +170,7 @@ def _scaled(
     seen = None
     if activation != "none":
         seen = before
-        before = ACTIVATIONS[activation][0](before, r)
+        before = activate(activation, before, r)
     if drop["p"]:
         before = dropout(before, **drop, out=before if seen is None else r)
     return before, x, weight, bias, found, seen

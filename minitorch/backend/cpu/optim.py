@@ -165,7 +165,7 @@ def _adam(
     p -= b
 
 
-def adam_options(
+def _adam_options(
     *,
     lr: float,
     beta1: float,
@@ -177,7 +177,7 @@ def adam_options(
     decoupled: bool = False,
     sparse: bool = False,
 ) -> dict[str, Any]:
-    """The update's options, on every device, at step t, from 1 on.
+    """The update's options at step t, from 1 on.
 
     The factors 1 - β₁ᵗ and u = √(1 - β₂ᵗ) correct the bias of moments that start at zero. With
     v̂ = v / u², √v̂ + eps is (√v + eps · u) / u: one operation less. decoupled: the weight decay of
@@ -193,6 +193,13 @@ def adam_options(
         "weight_decay": 0.0 if decoupled else weight_decay,
         "maximize": maximize,
     }
+
+
+def _adagrad_options(
+    *, lr: float, lr_decay: float = 0.0, step: int = 1, **others: Any
+) -> dict[str, Any]:
+    """The options of the update at step t, from 1 on."""
+    return {"lr": lr / (1 + (step - 1) * lr_decay), **others}
 
 
 # ------------------------------------------------------------------ the rules by Numba
@@ -277,16 +284,25 @@ def _dense(rule: Rule, states: int, prepare: Callable[..., dict[str, Any]] = dic
     converts the optimizer's options to those of the rule.
     """
 
-    def kernel(*columns: Arrays, skip: Array | None = None, **options: Any) -> None:
+    def kernel(*columns: Arrays, **options: Any) -> None:
+        homes, parts = columns[states + 2 :] or ((), ())
+        _run(rule, columns[: states + 2], homes, parts, prepare(**options))
+
+    return _skippable(kernel)
+
+
+def _skippable(kernel: Rule) -> Rule:
+    """The kernel, with `skip`: whether to change nothing, and how many steps changed nothing."""
+
+    def run(*columns: Arrays, skip: Array | None = None, **options: Any) -> None:
         if skip is not None:
             if skip[0]:
                 return
             if "step" in options:
                 options["step"] -= int(skip[1])
-        homes, parts = columns[states + 2 :] or ((), ())
-        _run(rule, columns[: states + 2], homes, parts, prepare(**options))
+        kernel(*columns, **options)
 
-    return quiet(kernel)
+    return quiet(run)
 
 
 def _run(
@@ -358,7 +374,7 @@ def _sparse(
             for a, part in zip(whole, parts, strict=True):
                 a[distinct] = part
 
-    return quiet(kernel)
+    return _skippable(kernel)
 
 
 def _sgd_rows_(params: Arrays, rows: Arrays, values: Arrays, *, lr: float, maximize: bool) -> None:
@@ -438,10 +454,12 @@ OPTIMIZERS: KernelTable = {
     "clip_all_": quiet(_clip_all_),
     "clamp_all_": quiet(_clamp_all_),
     "sgd_": _dense(_sgd, 1),
-    "adagrad_": _dense(_adagrad, 1),
+    "adagrad_": _dense(_adagrad, 1, _adagrad_options),
     "rmsprop_": _dense(_rmsprop, 3),
-    "adam_": _dense(_adam, 3, adam_options),
-    "sgd_rows_": quiet(_sgd_rows_),
-    "adagrad_rows_": _sparse("adagrad_rows_", _adagrad, 1, partial(dict, weight_decay=0)),
-    "adam_rows_": _sparse("adam_rows_", _adam, 3, partial(adam_options, sparse=True)),
+    "adam_": _dense(_adam, 3, _adam_options),
+    "sgd_rows_": _skippable(_sgd_rows_),
+    "adagrad_rows_": _sparse(
+        "adagrad_rows_", _adagrad, 1, partial(_adagrad_options, weight_decay=0)
+    ),
+    "adam_rows_": _sparse("adam_rows_", _adam, 3, partial(_adam_options, sparse=True)),
 }

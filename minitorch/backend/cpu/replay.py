@@ -165,7 +165,13 @@ class NumpyReplay(Replay):
         self.inputs = inputs
         self._bound: dict[int, Array] = {}  # the array bound to an input, by the input's id
         self._readers: list[list[Any]] = [[] for _ in inputs]
-        super().__init__(partial(_run, self.calls))
+
+    def run(self, inputs: Sequence[Array] = ()) -> None:
+        """Call them all."""
+        for i, array in enumerate(inputs):
+            if not self._bind(i, array):
+                self.inputs[i][...] = array
+        _run(self.calls)
 
     def append(self, call: Call, makes: set[int], temps: Sequence[Array]) -> None:
         """Add a call of a kernel."""
@@ -176,10 +182,14 @@ class NumpyReplay(Replay):
                 readers.append((len(self.calls), call, makes, temps))
         self.calls += _lower(call, makes, temps)
 
-    def bind(self, i: int, array: Array) -> bool:
+    def _bind(self, i: int, array: Array) -> bool:
         """Let replays read the i-th input from this array; return whether that is possible."""
         x = self.inputs[i]
-        if x.nbytes < LARGE or not (x.flags.c_contiguous and array.flags.c_contiguous):
+        if (
+            x.nbytes < LARGE
+            or not self.binds
+            or not (x.flags.c_contiguous and array.flags.c_contiguous)
+        ):
             return False
         if self._bound.get(id(x)) is not array:
             self._bound[id(x)] = array

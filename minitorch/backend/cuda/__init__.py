@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cuda import cublaslt, installed, transfer
-from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE
+from minitorch.backend.cuda.elementwise import COPIES, ELEMENTWISE, PLANNED, planned
 from minitorch.backend.cuda.fused import FUSED
 from minitorch.backend.cuda.gpu import Gpu, KernelTable
 from minitorch.backend.cuda.index import INDEX, WRITES
@@ -76,6 +76,7 @@ def build(name: str, xp: Any, bindings: Callable[[], Any]) -> Backend:
     """The backend of a device type on CuPy or a module that looks like it; bindings: see `Gpu`."""
     gpu = Gpu(name, xp, bindings)
     kernels = {op: _on_device(gpu, op, partial(kernel, gpu)) for op, kernel in TABLE.items()}
+    kernels.update({op: planned(gpu, kernel, kernels[op]) for op, kernel in PLANNED.items()})
     kernels.update({op: partial(kernel, gpu) for op, kernel in VIEWS.items()})
     return Backend(
         name=name,

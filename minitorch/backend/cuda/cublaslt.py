@@ -152,13 +152,15 @@ class _Descriptor(_Owned):
 class _Problem(NamedTuple):
     """A product to plan. layouts: of the library's a, b and d (our y, x and out).
 
-    bias: an address that the epilogue reads or writes, or 0. aligned: the alignments of a, b, d.
+    bias: an address that the epilogue reads or writes, or 0. aux: one of d's shape that it writes,
+    or 0. aligned: the alignments of a, b, d.
     """
 
     dtype: np.dtype[Any]
     tf32: bool
     epilogue: str
     bias: int
+    aux: int
     aligned: tuple[int, int, int]
     batch: int
     layouts: list[_Layout]
@@ -173,24 +175,32 @@ class _Plan:
         self._product = self._describe(form, problem)
         self._layouts = [self._layout(form, problem.batch, x) for x in problem.layouts]
         self._scales = np.array([1, 0], form.sums)
-        self._bias = np.array([problem.bias])
+        self._bias, self._aux = np.array([problem.bias]), np.array([problem.aux])
         self._choice = lt.MatmulHeuristicResult(1)
         self._choose(handle, problem)
         self.workspace = int(self._choice.workspace_size)
         alpha, (a, b, d) = self._scales.ctypes.data, (x.number for x in self._layouts)
         beta, algorithm = alpha + form.sums.itemsize, self._choice.ptr  # its first field
         self._given = self._product.number, alpha, a, b, beta, d, algorithm
-        attribute = lt.MatmulDescAttribute.BIAS_POINTER
-        self._pointer = self._product.number, attribute, self._bias.ctypes.data, self._bias.nbytes
+        names = lt.MatmulDescAttribute
+        self._to_bias, self._to_aux = (
+            (self._product.number, name, pointer.ctypes.data, pointer.nbytes)
+            for name, pointer in (
+                (names.BIAS_POINTER, self._bias),
+                (names.EPILOGUE_AUX_POINTER, self._aux),
+            )
+        )
 
     def _describe(self, form: Format, problem: _Problem) -> _Descriptor:
         names, compute = self._lt.MatmulDescAttribute, _TF32 if problem.tf32 else form.compute
         found = _Descriptor(self._lt, "matmul_desc", names, compute, FORMATS[form.sums].data)
-        a, b, _ = problem.layouts
+        a, b, d = problem.layouts
         found.set(TRANSA=a.transposed, TRANSB=b.transposed)
         found.set(EPILOGUE=self._lt.Epilogue[problem.epilogue])
         if problem.bias:
             found.set(BIAS_POINTER=problem.bias)
+        if problem.aux:
+            found.set(EPILOGUE_AUX_POINTER=problem.aux, EPILOGUE_AUX_LD=d.rows)
         return found
 
     def _layout(self, form: Format, count: int, x: _Layout) -> _Descriptor:
@@ -215,12 +225,15 @@ class _Plan:
             raise lt.cuBLASLtError(_NOT_SUPPORTED)
 
     def run(
-        self, handle: int, a: int, b: int, d: int, bias: int, workspace: int, stream: int
+        self, handle: int, a: int, b: int, d: int, bias: int, aux: int, workspace: int, stream: int
     ) -> None:
         """Multiply matrices at these addresses."""
         if bias != self._bias[0]:
             self._bias[0] = bias
-            self._lt.matmul_desc_set_attribute(*self._pointer)
+            self._lt.matmul_desc_set_attribute(*self._to_bias)
+        if aux != self._aux[0]:
+            self._aux[0] = aux
+            self._lt.matmul_desc_set_attribute(*self._to_aux)
         product, alpha, of_a, of_b, beta, of_d, algorithm = self._given
         self._lt.matmul(
             *(handle, product, alpha, a, of_a, b, of_b, beta, d, of_d, d, of_d),
@@ -252,17 +265,25 @@ class Library:
         self._local = _Local()
 
     def multiply(
-        self, x: Array, y: Array, out: Array, epilogue: str = "DEFAULT", bias: Array | None = None
+        self,
+        x: Array,
+        y: Array,
+        out: Array,
+        epilogue: str = "DEFAULT",
+        bias: Array | None = None,
+        aux: Array | None = None,
     ) -> bool:
         """x @ y into a contiguous out, in the current stream; False where it has no algorithm.
 
         x, y: stacks of matrices of one of FORMATS; one that the library cannot read where it lies
         is copied. epilogue: the library's name of what else is done: BIAS and RELU_BIAS add `bias`
-        to each row, BGRADB fills it with x.sum(-1).
+        to each row, BGRADB fills it with x.sum(-1). GELU_AUX_BIAS, the gelu of tanh, puts its
+        argument into `aux`, which is contiguous and has a multiple of 8 columns.
         """
         gpu, plans = self._gpu, self._local.plans
         a, b, d = y.data.ptr, x.data.ptr, out.data.ptr
         extra = 0 if bias is None else bias.data.ptr
+        behind = 0 if aux is None else aux.data.ptr
         aligned = _alignment(a), _alignment(b), _alignment(d)
         tf32 = x.dtype == FLOAT32 and get_float32_matmul_precision() != "highest"
         key = (
@@ -272,18 +293,18 @@ class Library:
         if key not in plans:
             if len(plans) >= _KEPT:
                 plans.clear()
-            what = x.dtype, tf32, epilogue, extra, aligned
+            what = x.dtype, tf32, epilogue, extra, behind, aligned
             plans[key] = self._plan(what, x, y, out)
         plan = plans[key]
         if isinstance(plan, tuple):
             x, y = (gpu.contiguous(a) if copied else a for a, copied in zip((x, y), plan))
-            return self.multiply(x, y, out, epilogue, bias)
+            return self.multiply(x, y, out, epilogue, bias, aux)
         if plan is None:
             return False
         scratch = gpu.empty((plan.workspace,), np.uint8) if plan.workspace else None
         workspace = 0 if scratch is None else scratch.data.ptr
         stream = gpu.xp.cuda.get_current_stream().ptr
-        plan.run(self.handle(), a, b, d, extra, workspace, stream)
+        plan.run(self.handle(), a, b, d, extra, behind, workspace, stream)
         return True
 
     def handle(self) -> int:

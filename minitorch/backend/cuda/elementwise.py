@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minitorch.backend.cuda import errors
-from minitorch.backend.cuda.gpu import NULL, Array, Dims, Gpu, KernelTable
+from minitorch.backend.cuda.gpu import BLOCK, KEPT, NULL, Array, Dims, Gpu, KernelTable
 from minitorch.backend.cuda.strides import broadcast_shape, check_writable, overlap
 from minitorch.backend.transfer import transfer
 from minitorch.core.device import Device
@@ -125,30 +127,14 @@ def _unary(kernel: Kernel) -> Callable[..., Array]:
 
 
 def _binary(kernel: Kernel) -> Callable[..., Array]:
-    file, name, compares = kernel.file, kernel.name, kernel.compares
     kinds, checked, chosen = kernel.kinds, kernel.checked, kernel.chosen
     number_as = wide_number_of if kernel.name in ("add", "sub", "mul", "div") else number_of
     code = errors.code(RuntimeError, kernel.message) if checked else NULL
-
-    plain = set(kinds) - set(checked)
 
     def run(gpu: Gpu, x: Any, y: Any, out: Array | None = None) -> Array:
         array = gpu.array_type
         if type(x) is array:
             dtype = x.dtype
-            if (
-                type(y) is array
-                and out is None
-                and y.dtype is dtype
-                and x.shape == y.shape
-                and x._c_contiguous
-                and y._c_contiguous
-                and dtype.kind in plain
-            ):  # the most common case first
-                out = gpu.empty(x.shape, BOOL if compares else dtype)
-                zero = _ZEROS[dtype]
-                gpu.launch_contiguous(file, name, out, (x, y, zero, zero, *chosen), dtype)
-                return out
             a = b = _ZEROS[dtype]
             if type(y) is not array:
                 y, b = None, number_as(dtype, y)
@@ -173,6 +159,75 @@ def _check_number(kernel: Kernel, array: Array, given: bool, number: Any) -> Non
     wrong = number < 0 if kernel.name == "pow" else number == 0
     if given and wrong and array.size:
         raise RuntimeError(kernel.message)
+
+
+# ------------------------------------------------------------------ plans
+_properties = attrgetter("shape", "dtype", "_c_contiguous", "data.device_id")
+
+
+class _Plan(NamedTuple):
+    """A launch over contiguous arrays, but for these: what makes its result, and its arguments."""
+
+    empty: Callable[[], Array]
+    launch: Callable[[tuple[Any, ...]], None]
+    numbers: tuple[Any, ...]  # arguments behind the arrays
+
+
+def _plan(gpu: Gpu, kernel: Kernel, arrays: Sequence[Any]) -> _Plan | None:
+    """The plan for such operands; None where it takes more than a launch."""
+    x = arrays[0]
+    shape, dtype, contiguous, device = kind = _properties(x)
+    if (
+        KINDS[dtype] not in kernel.kinds
+        or KINDS[dtype] in kernel.checked + kernel.same
+        or any(_properties(other) != kind for other in arrays)
+        or not (x.size and contiguous and device == gpu.current())
+    ):
+        return None
+    function, grid, n = gpu.plan_in_rows(kernel.file, kernel.name, dtype, x.size, device)
+    zeros = (_ZEROS[dtype],) * 2 if len(arrays) == 2 else ()
+    to = BOOL if kernel.compares else dtype
+    return _Plan(partial(gpu.xp.empty, shape, to), partial(function, grid, BLOCK), (*zeros, n))
+
+
+def planned(gpu: Gpu, kernel: Kernel, unplanned: Callable[..., Array]) -> Callable[..., Array]:
+    """A kernel that makes a plan when it first meets operands of a kind, and follows it later.
+
+    unplanned: the kernel for everything else, and while a graph is captured.
+    """
+    plans: dict[Any, _Plan | None] = {}
+    current, captured, properties = gpu.current, gpu.captured, _properties
+    too_little = gpu.xp.cuda.memory.OutOfMemoryError
+
+    def make(arrays: Sequence[Array]) -> None:
+        if captured.graph is None:
+            if len(plans) >= KEPT:
+                plans.clear()
+            plans[tuple(map(properties, arrays)), current(), None] = _plan(gpu, kernel, arrays)
+
+    def run(*arrays: Any, **params: Any) -> Array:
+        try:
+            plan = plans[tuple(map(properties, arrays)), current(), captured.graph]
+        except AttributeError:  # a number is among them
+            return unplanned(*arrays, **params)
+        except KeyError:
+            made = unplanned(*arrays, **params)
+            make(arrays)
+            return made
+        if plan is None or params:
+            return unplanned(*arrays, **params)
+        empty, launch, numbers = plan
+        try:
+            out = empty()
+            launch((out, *arrays, *numbers))
+        except too_little as error:
+            raise gpu.out_of_memory(error, current()) from None
+        except Exception:
+            gpu.broke_off()
+            raise
+        return out
+
+    return run
 
 
 _WHERE = Kernel("elementwise", "where", "biuf")
@@ -289,6 +344,7 @@ def _rare(kernel: str, names: list[str]) -> dict[str, Kernel]:
     return {n: Kernel("rare", kernel, "f", chosen=(np.int32(i),)) for i, n in enumerate(names)}
 
 
+PLANNED = {kernel.name: kernel for kernel in (*UNARY, *BINARY)}
 ELEMENTWISE: KernelTable = {
     **{kernel.name: _unary(kernel) for kernel in UNARY},
     **{kernel.name: _binary(kernel) for kernel in BINARY},

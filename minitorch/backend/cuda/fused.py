@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.fused import ACTIVATIONS
+from minitorch.backend.cpu.fused import ACTIVATIONS, BY_ARGUMENT
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.cublaslt import FORMATS
 from minitorch.backend.cuda.elementwise import ELEMENTWISE, fill, mul_nonzero
@@ -77,7 +77,13 @@ def _fits(out: Any, shape: tuple[int, ...], x: Array, y: Array) -> bool:
 
 
 def _by_library(
-    gpu: Gpu, x: Array, y: Array, out: Array, epilogue: str = "DEFAULT", bias: Array | None = None
+    gpu: Gpu,
+    x: Array,
+    y: Array,
+    out: Array,
+    epilogue: str = "DEFAULT",
+    bias: Array | None = None,
+    aux: Array | None = None,
 ) -> bool:
     """x @ y into a contiguous out by cublasLt, which may decline: see `cublaslt.Library`.
 
@@ -87,7 +93,7 @@ def _by_library(
         return False
     if y.ndim == 2 and x.ndim > 2 and x._c_contiguous:
         x, out = _rows(gpu, x), _rows(gpu, out)
-    return gpu.products.multiply(x, y, out, epilogue, bias)
+    return gpu.products.multiply(x, y, out, epilogue, bias, aux)
 
 
 def _gemm(
@@ -145,7 +151,8 @@ _ACC = {  # of kernels/common.cuh
 # ---------------------------------------------------------------------- linear
 ACTIVATION_NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 COLUMNS, ROWS = 32, 16  # as in kernels/columns.cuh
-EPILOGUES = {"none": "BIAS", "relu": "RELU_BIAS"}  # the library's gelu is the one of tanh
+EPILOGUES = {"none": "BIAS", "relu": "RELU_BIAS", "gelu_tanh": "GELU_AUX_BIAS"}
+_AUX_COLUMNS = 8  # what the columns of an auxiliary output are a multiple of
 
 
 def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> tuple[Any, ...]:
@@ -153,13 +160,16 @@ def _linear(gpu: Gpu, x: Array, weight: Array, bias: Array, activation: str) -> 
     if x.size and weight.size:
         if gpu.products is None:
             return _linear_at_once(gpu, x, weight, bias, activation)
-        if activation in EPILOGUES:
+        keeps = activation in BY_ARGUMENT
+        if activation in EPILOGUES and not (keeps and len(weight) % _AUX_COLUMNS):
             out = gpu.empty((*x.shape[:-1], len(weight)), x.dtype)
+            before = gpu.empty(out.shape, out.dtype) if keeps else None
             rows = _rows(gpu, x), weight.T, _rows(gpu, out)
-            if _by_library(gpu, *rows, EPILOGUES[activation], bias):
-                return out, x, weight, None if activation == "none" else out
+            if _by_library(gpu, *rows, EPILOGUES[activation], bias, before):
+                seen = out if before is None else before
+                return out, x, weight, None if activation == "none" else seen
     before = _matmul(gpu, x, weight.T)
-    out = gpu.empty(before.shape, before.dtype) if activation == "gelu" else before
+    out = gpu.empty(before.shape, before.dtype) if activation in BY_ARGUMENT else before
     if before.size:
         args = (
             *(before, NULL if out is before else out, bias),
@@ -175,7 +185,7 @@ def _linear_at_once(
 ) -> tuple[Any, ...]:
     """`_linear` in one launch."""
     out = gpu.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
-    before = gpu.empty(out.shape, out.dtype) if activation == "gelu" else None
+    before = gpu.empty(out.shape, out.dtype) if activation in BY_ARGUMENT else None
     number = ACTIVATION_NUMBERS[activation]
     more: dict[str, Any] = {"bias": bias, "before": before, "activation": number}
     _gemm(gpu, _rows(gpu, x), weight.T, _rows(gpu, out), "matmul_linear", **more)

@@ -29,7 +29,7 @@ STREAMS = 64  # that get tickets at once
 WAVES = 8  # blocks of THREADS that are launched for a multiprocessor, at most
 MOST_BLOCKS = 1 << 62  # asks `blocks` for as many as the device holds
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
-_BLOCK = (THREADS,)
+BLOCK = (THREADS,)
 KEPT = 4096  # launches that are remembered
 # A kernel's arguments of these types. NumPy is slow to make one, and the same sizes recur.
 int32 = lru_cache(KEPT)(np.int32)
@@ -55,6 +55,7 @@ class Gpu:
         self.xp = xp
         self.array_type = xp.ndarray
         self.current: Callable[[], int] = xp.cuda.runtime.getDevice  # the current device's index
+        self.copy_on_device = xp.cuda.MemoryPointer.copy_from_device_async  # (to, source, bytes)
         self.kernels = Kernels(xp)
         self._cublaslt = cublaslt
         self.captured = _Captured()
@@ -121,10 +122,14 @@ class Gpu:
         try:
             function(grid, block, args, shared_mem=shared)
         except Exception:
-            with self._making:
-                self._tickets.clear()  # a launch that broke off leaves them non-zero
-                self.captured.tickets.clear()
+            self.broke_off()
             raise
+
+    def broke_off(self) -> None:
+        """Take new tickets after an error, as a launch that breaks off leaves them non-zero."""
+        with self._making:
+            self._tickets.clear()
+            self.captured.tickets.clear()
 
     def capability(self) -> tuple[int, int]:
         """Major and minor compute capability of the current device."""
@@ -251,11 +256,11 @@ class Gpu:
             key = (file, name, out.dtype if dtype is None else dtype, n, self.current())
             found = self._in_rows.get(key)
             if found is None:
-                found = self._plan_in_rows(*key)
+                found = self.plan_in_rows(*key)
             function, grid, number = found
-            self._call(function, grid, _BLOCK, (out, *args, number))
+            self._call(function, grid, BLOCK, (out, *args, number))
 
-    def _plan_in_rows(
+    def plan_in_rows(
         self, file: str, name: str, dtype: np.dtype[Any], n: int, device: int
     ) -> tuple[Any, Dims, np.int64]:
         """The function, the grid and n for `launch_contiguous`, which a cache keeps."""

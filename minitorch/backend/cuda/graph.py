@@ -11,8 +11,9 @@ learning rate, a step's number, an offset in a random stream) from device memory
         with graph.dynamic(lambda: {"lr": group["lr"], "step": next(steps)}):
             kernels["adam_"](params, means, squares, [], grads, lr=0.1, step=1, ...)
 
-Each replay asks once for the numbers, makes the launch's arguments of them, and copies these to the
-device ahead of the graph, unless the device has the same ones already.
+Each replay asks once for the numbers. If the device has others, they are made into the launches'
+arguments and copied there ahead of the graph. A number called `step` is counted up on the device:
+its kernel adds one at every replay, for the next one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -41,20 +42,17 @@ class CaptureError(RuntimeError):
     """The work cannot be part of a graph, because it needs the host in between."""
 
 
-class _DynamicNumbers(NamedTuple):
-    """A function that gives dynamic numbers, and the slots that they fill."""
+class _DynamicNumbers:
+    """A function that gives dynamic numbers; `read` says whether kernels read them.
 
-    numbers: Numbers
-    slots: list[tuple[Make, dict[str, Any]]]
+    now: the numbers of this replay. known: those that the device has for it.
+    """
 
-    def bytes(self) -> bytes:
-        """The contents of all slots, each padded."""
-        now = self.numbers()
-        found = []
-        for make, given in self.slots:
-            chosen = {name: now.get(name, value) for name, value in given.items()}
-            found.append(_padded(make(**chosen).tobytes()))
-        return b"".join(found)
+    def __init__(self, numbers: Numbers) -> None:
+        self.numbers = numbers
+        self.read = False
+        self.now: Mapping[str, Any] = {}
+        self.known: dict[str, Any] = {}
 
 
 def _padded(numbers: bytes) -> bytes:
@@ -81,16 +79,24 @@ class Pool:
 
     @classmethod
     def sweep(cls) -> None:
-        """Give back what pools have whose graphs are gone."""
-        retired, cls._retired[:] = cls._retired[:], []
-        for known in retired:
+        """Give back what pools have whose graphs are gone.
+
+        Threads and finalizers may come here at once: whoever looks at a pool has it alone.
+        """
+        used = []
+        while cls._retired:
+            try:
+                known = cls._retired.pop()
+            except IndexError:
+                break
             device, pool = cls._all[known]
             with device:
                 pool.free_all_blocks()
                 if pool.used_bytes():  # results that live
-                    cls._retired.append(known)
+                    used.append(known)
                 else:
                     del cls._all[known]
+        cls._retired += used
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not finalizing():
@@ -125,7 +131,7 @@ class Graph:
 
     def __init__(self, gpu: Gpu, index: int, pool: Any = None, fixed: bool = False) -> None:
         self._gpu = gpu
-        self._index = index
+        self.index = index
         self._graph: Any = None
         self.pool: Pool = Pool(gpu) if pool is None else pool
         self._fixed = fixed
@@ -134,8 +140,9 @@ class Graph:
         self.held: list[Any] = []  # the same of the host, and what another stream still used
         self._dynamic: list[_DynamicNumbers] = []
         self._open: _DynamicNumbers | None = None
+        self._slots: list[tuple[_DynamicNumbers, Make, dict[str, Any]]] = []
         self._size = 0  # bytes of all slots so far
-        self._sent = b""
+        self._fresh = False  # whether the device has not got its numbers
         self._staging = _Staging(gpu)
         self._replaying = threading.RLock()  # numbers and launch belong together
         with gpu.xp.cuda.using_allocator(self.allocate):
@@ -163,11 +170,14 @@ class Graph:
     def dynamic(self, numbers: Numbers) -> Iterator[None]:
         """Within the block, kernels take their dynamic numbers from `numbers()`.
 
-        It returns them by the names of the kernel's parameters. Each replay calls it once, in the
-        order of the blocks; the capture does not call it.
+        It returns them by the names of the kernel's parameters, `step` among them where the kernel
+        has one. Each replay calls it once, in the order of the first blocks; the capture does not.
         """
-        self._open = _DynamicNumbers(numbers, [])
-        self._dynamic.append(self._open)
+        known = [dynamic for dynamic in self._dynamic if dynamic.numbers == numbers]
+        if not known:
+            known = [_DynamicNumbers(numbers)]
+            self._dynamic += known
+        self._open = known[0]
         try:
             yield
         finally:
@@ -189,23 +199,44 @@ class Graph:
         self._size += len(_padded(make(**given).tobytes()))
         if self._size > CAPACITY:
             raise CaptureError(f"a graph has room for {CAPACITY} bytes of changing numbers")
-        self._open.slots.append((make, dict(given)))
+        self._slots.append((self._open, make, dict(given)))
+        self._open.read = self._fresh = True
         return np.uint64(self._numbers.data.ptr + offset)
 
     # ------------------------------------------------------------------ afterwards
     def replay(self) -> None:
         """Launch the work in the current stream; the host does not wait for it."""
-        if self._gpu.current() != self._index:
-            with self._gpu.on(self._index):
-                self.replay()
-            return
-        with self._replaying:
-            if self._dynamic:
-                numbers = b"".join([dynamic.bytes() for dynamic in self._dynamic])
-                if numbers != self._sent:
-                    self._staging.send(numbers, self._numbers)
-                    self._sent = numbers
+        with self._gpu.on(self.index), self._replaying:
+            self.launch()
+
+    def launch(self) -> None:
+        """As `replay`; the graph's device is the current one, and no other thread replays it."""
+        try:
+            changed = self._fresh
+            for dynamic in self._dynamic:
+                dynamic.now = now = dynamic.numbers()
+                known = dynamic.known
+                if "step" in known:
+                    known["step"] += 1  # as the kernel did
+                if now != known and dynamic.read:
+                    changed = True
+            if changed:
+                self._staging.send(self._contents(), self._numbers)
+                self._fresh = False
             self._graph.launch()
+        except BaseException:
+            self._fresh = self._size > 0  # the device may have counted a step, or not
+            raise
+
+    def _contents(self) -> bytes:
+        """The contents of all slots, which the device is to have."""
+        found = []
+        for dynamic, make, given in self._slots:
+            chosen = {name: dynamic.now.get(name, value) for name, value in given.items()}
+            found.append(_padded(make(**chosen).tobytes()))
+        for dynamic in self._dynamic:
+            dynamic.known = dict(dynamic.now)
+        return b"".join(found)
 
 
 class _Staging:

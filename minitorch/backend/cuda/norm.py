@@ -15,23 +15,63 @@ from minitorch.backend.cuda.fused import (
     ROWS,
     row_parts,
 )
-from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Gpu, KernelTable, int64
+from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Gpu, KernelTable, int32, int64
+from minitorch.backend.cuda.reduce import PER_BLOCK, RESIDENT, split
 from minitorch.backend.cuda.source import position
 from minitorch.core.dtypes import FLOAT64
 
+_ALL, _PARTS, _REST = range(3)  # phases of kernels/norm.cu
+
 
 # ---------------------------------------------------------------------- layer norm
-def _layer_norm(gpu: Gpu, x: Array, weight: Array, bias: Array, eps: float) -> tuple[Array, ...]:
-    """The result, x with mean 0 and variance 1, the 1 / deviation of each row, and weight."""
-    x, weight, bias = (gpu.contiguous(a) for a in (x, weight, bias))
-    rows, columns = prod(x.shape[: x.ndim - weight.ndim]), weight.size
-    out, hat = gpu.empty(x.shape, x.dtype), gpu.empty(x.shape, x.dtype)
-    scale = gpu.empty((rows,), _wide(x.dtype))
-    if x.size:
-        args = (out, hat, scale, x, weight, bias, int64(rows), int64(columns))
-        grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
-        gpu.launch("norm", "layer_norm", x.dtype, grid, block, (*args, np.float64(eps)))
-    return out, hat, scale, weight
+def _layer_norm(
+    gpu: Gpu,
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    dims: int,
+    eps: float,
+) -> tuple[Array | None, ...]:
+    """The result, x, (3, rows) of statistics as of `_batch_norm`, and weight.
+
+    One launch; where rows are few and long, two.
+    """
+    x, weight, bias = (a if a is None else gpu.contiguous(a) for a in (x, weight, bias))
+    rows = prod(x.shape[: x.ndim - dims])
+    out, stats = gpu.empty(x.shape, x.dtype), gpu.empty((3, rows), _wide(x.dtype))
+    given = (x, _or_null(weight), _or_null(bias))
+    _launch_rows(gpu, "layer_norm", (out, stats), given, rows, 3, (np.float64(eps),))
+    return out, x, stats, weight
+
+
+def _launch_rows(
+    gpu: Gpu,
+    name: str,
+    results: tuple[Array, ...],
+    given: tuple[Any, ...],
+    rows: int,
+    sums: int,
+    numbers: tuple[Any, ...] = (),
+) -> None:
+    """One launch, or one for each phase where rows are shared out among blocks.
+
+    sums: numbers that a part writes for a row.
+    """
+    out = results[0]
+    if not out.size:
+        return
+    columns = out.size // rows
+    parts = split(rows, columns, PER_BLOCK, RESIDENT * gpu.processors())
+    partial = NULL if parts == 1 else gpu.empty((parts, sums, rows), _wide(out.dtype))
+    args = (*results, partial, *given, int64(rows), int64(columns), int32(parts))
+    grid, block = gpu.blocks(rows * parts, 1), (_row_threads(columns),)
+    for phase in (_ALL,) if parts == 1 else (_PARTS, _REST):
+        gpu.launch("norm", name, out.dtype, grid, block, (*args, int32(phase), *numbers))
+
+
+def _or_null(array: Array | None) -> Any:
+    return NULL if array is None else array
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -47,24 +87,23 @@ def _row_threads(columns: int) -> int:
 def _layer_norm_backward(
     gpu: Gpu,
     g: Array,
-    hat: Array,
-    scale: Array,
-    weight: Array,
+    x: Array,
+    stats: Array,
+    weight: Array | None,
     needs: tuple[bool, ...],
+    dims: int,
     eps: float,
 ) -> list[Array | None]:
     g = gpu.contiguous(g)
-    rows, columns = len(scale), weight.size
     dx = gpu.empty(g.shape, g.dtype) if needs[0] else None
-    if needs[0] and g.size:
-        args = (dx, g, hat, scale, weight, int64(rows), int64(columns))
-        grid, block = gpu.blocks(rows, 1), (_row_threads(columns),)
-        gpu.launch("norm", "layer_norm_backward", g.dtype, grid, block, args)
-    return [dx, *_layer_norm_sums(gpu, g, hat, weight.shape, rows, needs[1:])]
+    if dx is not None:
+        given = (g, x, stats, _or_null(weight))
+        _launch_rows(gpu, "layer_norm_backward", (dx,), given, stats.shape[1], 2)
+    return [dx, *_layer_norm_sums(gpu, g, x, stats, g.shape[g.ndim - dims :], needs[1:])]
 
 
 def _layer_norm_sums(
-    gpu: Gpu, g: Array, hat: Array, shape: tuple[int, ...], rows: int, needs: tuple[bool, ...]
+    gpu: Gpu, g: Array, x: Array, stats: Array, shape: tuple[int, ...], needs: tuple[bool, ...]
 ) -> list[Array | None]:
     """The gradients of weight and bias: sums over the rows of g * hat, and of g."""
     sums = [gpu.empty(shape, g.dtype) if needed else None for needed in needs]
@@ -72,18 +111,18 @@ def _layer_norm_sums(
         return [None if s is None else fill(gpu, s, 0) for s in sums]
     if not any(needs):
         return sums
-    columns = prod(shape)
+    rows, columns = stats.shape[1], prod(shape)
     parts = row_parts(gpu, rows, columns)
+    pair = [*sums, None][:2]  # there may be no bias
     partial = [
         None if s is None or parts == 1 else gpu.empty((parts, columns), _wide(g.dtype))
-        for s in sums
+        for s in pair
     ]
-    given = [None if parts > 1 else s for s in sums]
+    given = [None if parts > 1 else s for s in pair]
     across, block = -(-columns // COLUMNS), (COLUMNS, ROWS)
-    args = [NULL if a is None else a for a in (*given, *partial)]
-    args += [g, hat, int64(rows), int64(columns)]
-    gpu.launch("norm", "layer_norm_sums", g.dtype, (across, parts), block, tuple(args))
-    for total, part in zip(sums, partial, strict=True):
+    args = (*map(_or_null, (*given, *partial)), g, x, stats, int64(rows), int64(columns))
+    gpu.launch("norm", "layer_norm_sums", g.dtype, (across, parts), block, args)
+    for total, part in zip(pair, partial, strict=True):
         if part is not None:
             sizes = (int64(parts), int64(columns))
             gpu.launch("fused", "sum_parts", g.dtype, (across,), block, (total, part, *sizes))
@@ -107,7 +146,6 @@ _BATCH = np.dtype(  # `Batch` of kernels/norm.cu
     ],
     align=True,
 )
-_ALL, _PARTS, _REST = range(3)  # of kernels/norm.cu
 _SECTOR = 32  # bytes of memory that are read at once
 _NO_DROPOUT = 0.0, 0, 0
 _FILLED = 2  # blocks of a multiprocessor, below which a channel's elements are shared out

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch.backend.cpu.optim import adam_options, joint_dtype
+from minitorch.backend.cpu.optim import joint_dtype
 from minitorch.backend.cuda import errors
 from minitorch.backend.cuda.elementwise import fill
 from minitorch.backend.cuda.gpu import KEPT, NULL, THREADS, Array, Dims, Gpu, KernelTable
@@ -53,7 +53,6 @@ Options = Mapping[str, Any]
 Used = tuple[bool, ...]  # whether a parameter has each of its states
 Fields = tuple[tuple[float, ...], ...]  # numbers, flags and, if any, numbers in double
 Rule = Callable[[Options, Used], Fields]
-Prepare = Callable[..., dict[str, Any]]
 
 
 # ---------------------------------------------------------------------- rules
@@ -67,24 +66,24 @@ def _rule_type(dtype: np.dtype[Any], exact: int, numbers: int, flags: int) -> np
     return np.dtype([(f"field{i}", kind) for i, kind in enumerate(kinds)], align=True)
 
 
-def _struct(
-    rule: Rule, dtype: np.dtype[Any], used: Used, prepare: Prepare = dict, **options: Any
-) -> Any:
+def _struct(rule: Rule, dtype: np.dtype[Any], used: Used, **options: Any) -> Any:
     """The options as the struct that a rule's kernels of a dtype take; what is left out is 0."""
-    numbers, flags, *rest = rule(defaultdict(float, prepare(**options)), used)
+    numbers, flags, *rest = rule(defaultdict(float, options), used)
     exact = rest[0] if rest else ()
     kind = _rule_type(dtype, len(exact), len(numbers), len(flags))
     return np.array((*exact, *numbers, *flags), kind)[()]
 
 
-# The fields of the structs in kernels/optim.cu.
+# The fields of the structs in kernels/optim.cu. The number of the step is the first of those that
+# have one.
 def _sgd(o: Options, used: Used) -> Fields:
     numbers = o["lr"], o["momentum"], 1 - o["dampening"], o["weight_decay"]
     return numbers, (o["nesterov"], o["maximize"], o["first"], False)
 
 
 def _adagrad(o: Options, used: Used) -> Fields:
-    return (o["lr"], o["eps"], o["weight_decay"]), (o["maximize"],)
+    of_step = o["step"], o["lr"], o["lr_decay"]
+    return (0, o["eps"], o["weight_decay"]), (o["maximize"], 0), of_step
 
 
 def _rmsprop(o: Options, used: Used) -> Fields:
@@ -95,23 +94,24 @@ def _rmsprop(o: Options, used: Used) -> Fields:
 
 def _adam(o: Options, used: Used) -> Fields:
     of_means = o["beta2"], 1 - o["beta1"], 1 - o["beta2"]
-    numbers = o["size"], o["eps"], *of_means, o["keep"], o["weight_decay"]
-    of_step = o["lr"], o["plain_eps"], o["step"], _log(o["beta1"]), _log(o["beta2"])
-    return numbers, (used[2], o["maximize"], False), of_step
-
-
-def _adam_options(**options: Any) -> dict[str, Any]:
-    """Those of the CPU, and what they were made of: for a step before which some were skipped."""
-    made_of = {"lr": options["lr"], "plain_eps": options["eps"], "step": options["step"]}
-    return adam_options(**options) | made_of
+    decay = o["weight_decay"]
+    keep, decay = (1 - o["lr"] * decay, 0) if o["decoupled"] else (1, decay)
+    of_step = o["step"], o["lr"], o["eps"], _log(o["beta1"]), _log(o["beta2"])
+    return (0, 0, *of_means, keep, decay), (used[2], o["maximize"], o["sparse"], 0), of_step
 
 
 def _log(x: float) -> float:
     return log(x) if x else -inf
 
 
+def _chosen(gpu: Gpu, make: Callable[..., Any], options: dict[str, Any]) -> tuple[Any, ...]:
+    """For a launch: its rule, where the rule of a replay lies, and tickets to count its steps."""
+    graph = gpu.captured.graph
+    return (*gpu.numbers(make, options), NULL if graph is None else graph.tickets)
+
+
 # ---------------------------------------------------------------------- whole parameters
-def _dense(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., None]:
+def _dense(name: str, rule: Rule) -> Callable[..., None]:
     """The launch of a rule for whole parameters. Its columns: parameters, states, gradients."""
 
     def launch(gpu: Gpu, *columns: Arrays, skip: Array | None = None, **options: Any) -> None:
@@ -122,17 +122,22 @@ def _dense(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., None
             if g.size:
                 rows.append((changed, _gradient(gpu, g, changed[0])))
         used = tuple([len(column) > 0 for column in written[1:]])
-        chosen = gpu.numbers(partial(_struct, rule, written[0][0].dtype, used, prepare), options)
-        _change(gpu, name, rows, (*chosen, NULL if skip is None else skip))
+        make = partial(_struct, rule, written[0][0].dtype, used)
+        skipped = NULL if skip is None else skip
+        _change(gpu, name, rows, lambda: (*_chosen(gpu, make, options), skipped))
 
     return launch
 
 
 def _change(
-    gpu: Gpu, name: str, rows: list[tuple[list[Array | None], Array]], args: tuple[Any, ...]
+    gpu: Gpu,
+    name: str,
+    rows: list[tuple[list[Array | None], Array]],
+    args: Callable[[], tuple[Any, ...]],
 ) -> None:
+    """Launch a kernel as often as so many rows take; args(): its other arguments for a launch."""
     for i in range(0, len(rows), MAX_TENSORS):
-        _change_some(gpu, name, rows[i : i + MAX_TENSORS], args)
+        _change_some(gpu, name, rows[i : i + MAX_TENSORS], args())
 
 
 def _gradient(gpu: Gpu, g: Array, p: Any) -> Array:
@@ -192,13 +197,13 @@ def _writable(gpu: Gpu, a: Array, dtype: np.dtype[Any]) -> Array:
 
 
 # ---------------------------------------------------------------------- some rows
-def _sparse(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., None]:
+def _sparse(name: str, rule: Rule, **fixed: Any) -> Callable[..., None]:
     """The launch of a rule for the rows that have a gradient: parameters, states, rows, values."""
 
-    def launch(gpu: Gpu, *columns: Arrays, **options: Any) -> None:
+    def launch(gpu: Gpu, *columns: Arrays, skip: Array | None = None, **options: Any) -> None:
         *written, rows, values = columns
         used = (True,) * (len(written) - 1) + (False,) * STATES
-        chosen = gpu.numbers(partial(_struct, rule, written[0][0].dtype, used, prepare), options)
+        make = partial(_struct, rule, written[0][0].dtype, used, **fixed)
         for i, index in enumerate(rows):
             if values[i].size:
                 changed = [column[i] for column in written]
@@ -207,7 +212,8 @@ def _sparse(name: str, rule: Rule, prepare: Prepare = dict) -> Callable[..., Non
                 else:
                     index = gpu.converted(index, INT64)
                 grad = _gradient(gpu, values[i], changed[0])
-                _change_rows_of(gpu, name, changed, index, grad, chosen)
+                args = *_chosen(gpu, make, options), NULL if skip is None else skip
+                _change_rows_of(gpu, name, changed, index, grad, args)
 
     return launch
 
@@ -218,7 +224,7 @@ def _change_rows_of(
     changed: Arrays,
     rows: Array,
     values: Array,
-    chosen: tuple[Any, np.uint64],
+    args: tuple[Any, ...],
 ) -> None:
     flat = [_writable(gpu, a, values.dtype) for a in changed]
     n, length = rows.size, flat[0].shape[0]
@@ -234,7 +240,7 @@ def _change_rows_of(
     down = THREADS // across
     (blocks,) = gpu.blocks(n, down)
     grid = blocks, split(blocks, width, PER_BLOCK // down, 2 * gpu.processors())
-    gpu.launch("optim", name, values.dtype, grid, (across, down), (job[()], *chosen))
+    gpu.launch("optim", name, values.dtype, grid, (across, down), (job[()], *args))
     for copy, original in zip(flat, changed):
         if copy is not original:
             gpu.copy(copy, original)
@@ -283,7 +289,7 @@ def _change_each(
         if g.size:
             by_dtype.setdefault(g.dtype, []).append(([g], g))
     for dtype, rows in by_dtype.items():
-        _change(gpu, name, rows, args(dtype))
+        _change(gpu, name, rows, partial(args, dtype))
 
 
 def _number(dtype: np.dtype[Any], value: float) -> Any:
@@ -336,8 +342,8 @@ OPTIMIZERS: KernelTable = {
     "sgd_": _dense("sgd", _sgd),
     "adagrad_": _dense("adagrad", _adagrad),
     "rmsprop_": _dense("rmsprop", _rmsprop),
-    "adam_": _dense("adam", _adam, _adam_options),
+    "adam_": _dense("adam", _adam),
     "sgd_rows_": _sparse("sgd_rows", _sgd),
     "adagrad_rows_": _sparse("adagrad_rows", _adagrad),
-    "adam_rows_": _sparse("adam_rows", _adam, partial(adam_options, sparse=True)),
+    "adam_rows_": _sparse("adam_rows", _adam, sparse=True),
 }

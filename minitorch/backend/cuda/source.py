@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from minitorch.backend.cuda.elementwise import fill, wide_number_of
-from minitorch.backend.cuda.gpu import Array, Dims, Gpu, KernelTable
+from minitorch.backend.cuda.fused import ACTIVATION_NUMBERS
+from minitorch.backend.cuda.gpu import Array, Dims, Gpu, KernelTable, int32
 from minitorch.backend.cuda.sort import argsort
 from minitorch.core.dtypes import FLOAT64
 
@@ -111,11 +112,46 @@ def _dropout(
     memo: list[Array],
     out: Array | None = None,
 ) -> Array:
-    x = gpu.contiguous(x)
-    y = gpu.empty(x.shape, x.dtype)
-    factors = (wide_number_of(x.dtype, 1 - p), wide_number_of(x.dtype, 1 / (1 - p)))
-    _draw(gpu, "dropout", y, y.size, _word(x.dtype), (x, *factors), (seed, offset))
-    return gpu.result(y, out)
+    return gpu.result(_dropped(gpu, "dropout", (x,), (), p, (seed, offset)), out)
+
+
+def _dropped(
+    gpu: Gpu,
+    name: str,
+    given: tuple[Array, ...],
+    more: tuple[Any, ...],
+    p: float,
+    begin: tuple[int, int],
+) -> Array:
+    """What a kernel of dropout makes of arrays of one shape, and of more arguments."""
+    given = tuple([gpu.contiguous(a) for a in given])
+    made = gpu.empty(given[0].shape, given[0].dtype)
+    factors = (wide_number_of(made.dtype, 1 - p), wide_number_of(made.dtype, 1 / (1 - p)))
+    return _draw(gpu, name, made, made.size, _word(made.dtype), (*given, *more, *factors), begin)
+
+
+def _activation_dropout(
+    gpu: Gpu, x: Array, activation: str, p: float, seed: int, offset: int, memo: list[Array]
+) -> tuple[Array, Array]:
+    """The result, and x."""
+    number = (int32(ACTIVATION_NUMBERS[activation]),)
+    return _dropped(gpu, "activation_dropout", (x,), number, p, (seed, offset)), x
+
+
+def _activation_dropout_backward(
+    gpu: Gpu,
+    g: Array,
+    x: Array,
+    needs: tuple[bool, ...],
+    activation: str,
+    p: float,
+    seed: int,
+    offset: int,
+    memo: list[Array],
+) -> list[Array]:
+    number = (int32(ACTIVATION_NUMBERS[activation]),)
+    name = "activation_dropout_backward"
+    return [_dropped(gpu, name, (g, x), number, p, (seed, offset))]
 
 
 SOURCES: KernelTable = {
@@ -128,4 +164,6 @@ SOURCES: KernelTable = {
     "randint": _randint,
     "randperm": _randperm,
     "dropout": _dropout,
+    "activation_dropout": _activation_dropout,
+    "activation_dropout_backward": _activation_dropout_backward,
 }

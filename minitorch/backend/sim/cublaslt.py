@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minitorch.backend.cpu.elementwise import gelu_tanh
 from minitorch.backend.sim import driver
 from minitorch.backend.sim.cuda import memory
 from minitorch.backend.sim.cuda.stream import current_queue, get_current_stream
@@ -65,6 +66,7 @@ class Epilogue(IntEnum):
     DEFAULT = 1
     BIAS = 4
     RELU_BIAS = 6
+    GELU_AUX_BIAS = 164
     BGRADB = 512
 
 
@@ -75,6 +77,8 @@ class MatmulDescAttribute(IntEnum):
     TRANSB = 4
     EPILOGUE = 7
     BIAS_POINTER = 8
+    EPILOGUE_AUX_POINTER = 11
+    EPILOGUE_AUX_LD = 12
 
 
 class MatrixLayoutAttribute(IntEnum):
@@ -99,6 +103,8 @@ _DESC = {
     MatmulDescAttribute.TRANSB: np.int32,
     MatmulDescAttribute.EPILOGUE: np.uint32,
     MatmulDescAttribute.BIAS_POINTER: np.int64,
+    MatmulDescAttribute.EPILOGUE_AUX_POINTER: np.int64,
+    MatmulDescAttribute.EPILOGUE_AUX_LD: np.int64,
 }
 _LAYOUT = {
     MatrixLayoutAttribute.BATCH_COUNT: np.int32,
@@ -250,6 +256,7 @@ def matmul_preference_destroy(pref: int) -> None:
 
 
 # ---------------------------------------------------------------------- problems
+_AUX_POINTER = MatmulDescAttribute.EPILOGUE_AUX_POINTER
 # By cudaDataType: the dtype, the compute types, and the cudaDataType of alpha and beta.
 _TF32 = 77
 _TYPES: dict[int, tuple[np.dtype[Any], dict[int, int]]] = {
@@ -270,6 +277,8 @@ class _Problem:
         self.transposed = get(MatmulDescAttribute.TRANSA), get(MatmulDescAttribute.TRANSB)
         self.epilogue = Epilogue(get(MatmulDescAttribute.EPILOGUE))
         self.bias = get(MatmulDescAttribute.BIAS_POINTER)
+        self.aux, step = get(_AUX_POINTER), get(MatmulDescAttribute.EPILOGUE_AUX_LD)
+        self.of_aux = _Layout(self.d.type, self.d.rows, self.d.columns, step)
         self.rows, self.inner = self._sides(self.a, self.transposed[0])
         inner, self.columns = self._sides(self.b, self.transposed[1])
         self.dtype, computes = _TYPES[self.d.type]
@@ -283,6 +292,7 @@ class _Problem:
             and all(x.step >= x.rows > 0 and x.columns > 0 for x in given)
             and computes.get(self.product.compute) == self.product.scale
             and (self.epilogue is Epilogue.DEFAULT or self.bias)
+            and (not self.keeps or (self.aux and step >= self.rows and step % 8 == 0))
         )
         if not agree:
             raise SimError(f"cublasLt: {self.product} and the layouts {given} do not agree")
@@ -292,19 +302,24 @@ class _Problem:
         return (x.columns, x.rows) if transposed else (x.rows, x.columns)
 
     @property
+    def keeps(self) -> bool:
+        """Whether what the activation is taken of is written too."""
+        return self.epilogue is Epilogue.GELU_AUX_BIAS
+
+    @property
     def biases(self) -> int:
         """The length of the bias, or of its gradient; 0 where there is none."""
         lengths = {Epilogue.DEFAULT: 0, Epilogue.BGRADB: self.columns}
         return int(lengths.get(self.epilogue, self.rows))
 
     def written(self, blocks: list[_Block]) -> list[_Block]:
-        """Those of a, b, d, bias and workspace that are written."""
-        _, _, d, bias, scratch = blocks
-        return [d, scratch, bias] if self.epilogue is Epilogue.BGRADB else [d, scratch]
+        """Those of a, b, d, bias, aux and workspace that are written."""
+        _, _, d, bias, aux, scratch = blocks
+        return [d, aux, scratch] + [bias] * (self.epilogue is Epilogue.BGRADB)
 
     def supported(self) -> bool:
-        """Whether there is an algorithm: sums of a stack have no room in one bias."""
-        return self.epilogue is not Epilogue.BGRADB or self.d.count == 1
+        """Whether there is an algorithm: what else is written has no room for a stack."""
+        return not (self.keeps or self.epilogue is Epilogue.BGRADB) or self.d.count == 1
 
     def workspace(self) -> int:
         """Bytes for parts of a long inner dimension that are added up later."""
@@ -451,6 +466,8 @@ def matmul(
     given = (("a", a, problem.a), ("b", b, problem.b), ("d", d, problem.d))
     blocks = [_Block(name, address, size * x.extent()) for name, address, x in given]
     blocks.append(_Block("the bias", problem.bias, size * problem.biases))
+    kept = size * problem.of_aux.extent() if problem.keeps else 0
+    blocks.append(_Block("the auxiliary output", problem.aux, kept))
     blocks.append(_Block("the workspace", workspace, workspace_size_in_bytes))
     if any(x is not y and x.overlaps(y) for x in problem.written(blocks) for y in blocks):
         raise SimError("cublasLt: memory that is written overlaps with other memory")
@@ -483,7 +500,7 @@ def _multiply(problem: _Problem, blocks: list[_Block], device: int) -> None:
 
     The workspace is left full of 0xFF. Factors that may be rounded to TF32 are not.
     """
-    a, b, d, bias, scratch = blocks
+    a, b, d, bias, aux, scratch = blocks
     dtype, wide = problem.dtype, _TYPES[problem.product.scale][0]
     left = a.matrices(dtype, problem.a, problem.transposed[0]).astype(wide, copy=False)
     right = b.matrices(dtype, problem.b, problem.transposed[1]).astype(wide, copy=False)
@@ -497,6 +514,9 @@ def _multiply(problem: _Problem, blocks: list[_Block], device: int) -> None:
             product += ends[:, None]
         if problem.epilogue is Epilogue.RELU_BIAS:
             np.maximum(product, 0, out=product)
+        if problem.keeps:
+            aux.matrices(dtype, problem.of_aux)[...] = product
+            product = gelu_tanh(product)
         d.matrices(dtype, problem.d)[...] = product
     if scratch.nbytes:
         scratch.array(np.uint8, (scratch.nbytes,), (1,))[:] = 0xFF
@@ -517,6 +537,6 @@ def _record(problem: _Problem, device: int) -> None:
     size, ends = problem.dtype.itemsize, problem.biases
     summed = problem.epilogue is Epilogue.BGRADB
     read = size * (sum(elements[:2]) + (0 if summed else ends))
-    written = size * (elements[2] + (ends if summed else 0))
+    written = size * (elements[2] * (1 + problem.keeps) + (ends if summed else 0))
     name = f"gemm_{problem.dtype}{mode} {sizes}"
     driver.record(Record("gemm", name, device, read=read, written=written))

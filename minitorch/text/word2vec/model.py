@@ -13,6 +13,7 @@ from math import log
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
+from minitorch import autocasting
 from minitorch.backend import Device
 from minitorch.core import dtypes
 from minitorch.core.grad_mode import no_grad
@@ -145,6 +146,9 @@ class Word2Vec(Predictions):
     after `step_words` words; of its block's noise words a centre of CBOW takes `negative` in turn.
     What is promised about equal vectors holds between runs of one setting. A checkpoint can go on
     with another.
+
+    Under `minitorch.autocast`, `train` rounds the vectors that it multiplies to a half; it
+    multiplies in float32, without `compiled`, and the vectors that it changes stay in float32.
 
     As in gensim: `wv` (KeyedVectors, the same object as long as the model lives, but for
     `reset_from`), whose words have the attributes "count", "sample_int" and (hs=1) "code" and
@@ -556,8 +560,15 @@ class Word2Vec(Predictions):
         blocks = self._blocks_at_once(schedule.high)
         sampler = self._sampler()
         self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
+        self.model.rounds_to = self._half()
         locks = self._locks()
         return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing, locks)
+
+    def _half(self) -> str | None:
+        """The half to which autocast rounds words on this device; None: it is off here."""
+        half = autocasting.state.dtypes.get(cast(Device, self.device).type)
+        wide = self.model.input.weight.dtype is dtypes.float32
+        return half.name if wide and half is not None else None
 
     def _is_compiled(self, numbered: Numbered, epochs: int) -> bool:
         """Whether Numba's machine code is to be used."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minitorch import ops
+from minitorch import autocasting, ops
 from minitorch.backend import Device
 from minitorch.core import dtypes
 from minitorch.core.dtypes import dtype as DType
@@ -39,6 +39,9 @@ class SkipGram(Module):
     negative: learn by negative sampling. others: softmaxes that are learnt as well,
     `HierarchicalSoftmax` or `FullSoftmax`; losses are added.
     compiled: whether `sgd_steps_` is Numba's machine code, on the CPU; set it to change that.
+    rounds_to: "bfloat16" or "float16", to which `sgd_steps_` rounds rows before products. It
+    multiplies in float32, not by machine code, and its tables stay in float32; autocast does
+    nothing there. Of `forward`'s ops autocast casts what it lists; the loss is as it is given.
     """
 
     mean: bool | None = None  # a vector alone predicts
@@ -58,6 +61,7 @@ class SkipGram(Module):
         super().__init__()
         self.window = window
         self.compiled = False
+        self.rounds_to: str | None = None
         shape = num_words, vector_size
         start = rand(shape, generator=generator, dtype=dtype, device=device)
         start.sub_(0.5).div_(vector_size)
@@ -89,6 +93,10 @@ class SkipGram(Module):
 
         lr: the rate of each step. The losses are added to `loss`, a float64 scalar.
         """
+        if autocasting.state.dtypes:
+            with autocasting.off():
+                self.sgd_steps_(blocks, size, lr, loss)
+            return
         with no_grad():
             if not self.pairs:
                 self._sample_steps_(blocks, size, lr, loss)
@@ -108,20 +116,26 @@ class SkipGram(Module):
             size=size,
             lr=lr,
             compiled=self.compiled,
+            half=self.rounds_to,
         )
 
     def _predict_step_(self, other: Any, blocks: Blocks, rate: float, loss: Tensor) -> None:
         """A step of one of `others`."""
         table = self.input.weight
-        if self.compiled and hasattr(other, "word_by_word_") and table.dtype is dtypes.float32:
+        if self._word_by_word() and hasattr(other, "word_by_word_"):
             loss += other.word_by_word_(table, blocks, self.window, rate, self.mean)
         else:
             other.sgd_step_(*self._predicting(blocks), rate, loss)
 
+    def _word_by_word(self) -> bool:
+        """Whether machine code that goes word by word takes the tables."""
+        wide = self.input.weight.dtype is dtypes.float32 and self.rounds_to is None
+        return self.compiled and wide
+
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
         """The result of `predicted`, with the rows that its vectors are made of."""
         halo, _ = blocks.halves(self.window)
-        rows = Rows(self.input.weight.detach(), halo)
+        rows = Rows(self.input.weight.detach(), halo, self.rounds_to)
         return rows, blocks.centres, blocks.weights[:, : 2 * self.window + 1]
 
     def _pairs(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -173,7 +187,7 @@ class CBOW(SkipGram):
         """See SkipGram."""
         assert self.output is not None
         tables = self.input.weight, self.output.weight
-        if self.compiled and tables[0].dtype is dtypes.float32:
+        if self._word_by_word():
             arrays = [table.array for table in tables], [part.array for part in blocks]
             loss += cbow_sgd_(*arrays, self.window, size, lr, bool(self.mean))
             for table in tables:
@@ -181,13 +195,18 @@ class CBOW(SkipGram):
             return
         into, back, halo, targets = self._matrices(blocks)
         negative_sampling_sgd_(
-            *(*tables, loss, halo, *targets), width=1, size=size, lr=lr, windows=(into, back)
+            *(*tables, loss, halo, *targets),
+            width=1,
+            size=size,
+            lr=lr,
+            windows=(into, back),
+            half=self.rounds_to,
         )
 
     def _predicting(self, blocks: Blocks) -> tuple[Rows, Tensor, Tensor]:
         """See SkipGram."""
         into, back, halo, (_, counted) = self._matrices(blocks)
-        rows = Windows(self.input.weight.detach(), halo, into, back)
+        rows = Windows(self.input.weight.detach(), halo, into, back, self.rounds_to)
         return rows, blocks.centres, counted[:, :1]
 
     def _matrices(self, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:

@@ -65,6 +65,7 @@ def negative_sampling_sgd_(
     lr: Sequence[float],
     windows: tuple[Tensor, Tensor] | tuple[()] = (),
     compiled: bool = False,
+    half: str | None = None,
 ) -> None:
     """Steps of SGD on `negative_sampling` of x = input[centres] and y = output[others].
 
@@ -76,7 +77,8 @@ def negative_sampling_sgd_(
     windows: two stacks of matrices (n, L, M), for CBOW. centres is then (n, M), and x is
     windows[0] @ input[centres]; those rows change by windows[1]ᵀ times the gradient by x.
     compiled: on the CPU, in float32 and without windows let Numba's machine code do it, which
-    differs by rounding.
+    differs by rounding. half: "bfloat16" or "float16", for tables in float32 and without
+    `compiled`: x and y are rounded to it, and multiplied in float32; tables stay as they are.
     Raises RuntimeError for shapes that do not fit, IndexError for a row that there is not.
     """
     (n, rows), length = centres.shape, weights.shape[-1]
@@ -108,7 +110,9 @@ def negative_sampling_sgd_(
     written = [input], [output], [loss]
     read = [centres], [others], [weights], *([window] for window in windows)
     params: dict[str, Any] = {"width": width, "size": size, "lr": lr}
-    if compiled and input.device.type == "cpu":
+    if half is not None:
+        params["half"] = half
+    elif compiled and input.device.type == "cpu":
         params["compiled"] = True
     _negative_sampling_sgd_(written, read, **params)
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from minitorch import ops
+from minitorch.core import dtypes
 from minitorch.core.tensor import Tensor
 from minitorch.text.word2vec.damping import SOFTMAX_LIMIT
 
 
-class Rows:
-    """Rows of a table (V, D), int64 (*): their vectors (*, D), and how a step moves them."""
+def rounded(x: Tensor, half: str | None) -> Tensor:
+    """The numbers of x, rounded to a half ("bfloat16" or "float16"), in x's dtype."""
+    return x if half is None else x.to(getattr(dtypes, half)).to(x.dtype)
 
-    def __init__(self, table: Tensor, rows: Tensor) -> None:
-        self.table, self.rows, self.vectors = table, rows, table[rows]
+
+class Rows:
+    """Rows of a table (V, D), int64 (*): their vectors (*, D), and how a step moves them.
+
+    half: what the vectors are rounded to.
+    """
+
+    def __init__(self, table: Tensor, rows: Tensor, half: str | None = None) -> None:
+        self.table, self.rows, self.half = table, rows, half
+        self.vectors = rounded(table[rows], half)
 
     def curvature(self, bounds: Tensor) -> Tensor:
         """H of each row, (*): see `damping`. bounds: what each occurrence adds to it."""
@@ -29,9 +39,11 @@ class Rows:
 class Windows(Rows):
     """Vectors of windows, into (n, L, M) @ rows (n, M), which move by backᵀ times the gradient."""
 
-    def __init__(self, table: Tensor, rows: Tensor, into: Tensor, back: Tensor) -> None:
+    def __init__(
+        self, table: Tensor, rows: Tensor, into: Tensor, back: Tensor, half: str | None = None
+    ) -> None:
         super().__init__(table, rows)
-        self.vectors, self.back = into @ self.vectors, back
+        self.vectors, self.back, self.half = rounded(into @ self.vectors, half), back, half
         self.gain = into.sum(2)  # the step of a vector where each of its words moves by 1
 
     def curvature(self, bounds: Tensor) -> Tensor:

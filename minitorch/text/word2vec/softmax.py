@@ -19,7 +19,7 @@ from minitorch.nn import Embedding, Module, Parameter
 from minitorch.ops import logsigmoid
 from minitorch.text.word2vec.huffman import huffman
 from minitorch.text.word2vec.kernels.machine_code import hierarchical_softmax_sgd_
-from minitorch.text.word2vec.rows import Rows, factors
+from minitorch.text.word2vec.rows import Rows, factors, rounded
 
 
 class HierarchicalSoftmax(Module):
@@ -75,7 +75,7 @@ class HierarchicalSoftmax(Module):
         x: whose vectors are (n, L + width - 1, D); the rest as `forward` takes it.
         """
         rows, signs = self._paths_to(words)
-        nodes, passed = Rows(self.nodes.weight, rows), signs.abs()
+        nodes, passed = Rows(self.nodes.weight, rows, x.half), signs.abs()
         near, paths = _around(x.vectors, words.shape[1]), nodes.vectors
         pairs = dense(weights)
         steep = pairs @ (paths.square().sum(3) * passed).sum(2, keepdim=True)
@@ -145,7 +145,8 @@ class FullSoftmax(Module):
         every word as much of one as its probability is: negatives, of which nothing is sampled.
         """
         table, vectors = self.weight, x.vectors
-        scores = vectors @ table.mT
+        read = rounded(table, x.half)
+        scores = vectors @ read.mT
         gains = scores.log_softmax(2)
         pairs = dense(weights)
         chosen = words.unsqueeze(1).expand(*pairs.shape)
@@ -158,7 +159,7 @@ class FullSoftmax(Module):
         steep = (counted * vectors.square().sum(2, keepdim=True)).sum((0, 1))
         of_table = rows.curvature(steep * rate)
         slopes = (negative - positive) * factors(of_x.unsqueeze(2), of_table)
-        change = slopes @ table
+        change = slopes @ read
         table.sub_((slopes.mT @ vectors).sum(0), alpha=rate)
         x.move_(change, rate)
 

@@ -35,9 +35,9 @@ def bce_with_logits_loss(dtype, scale, reduction):
     return (x.astype(dtype),), {"target": target.astype(dtype), "reduction": reduction}
 
 
-def layer_norm(dtype, shape, dims):
+def layer_norm(dtype, shape, dims, given=3):
     arrays = numbers(*shape), numbers(*shape[-dims:]), numbers(*shape[-dims:])
-    return tuple(a.astype(dtype) for a in arrays), {"eps": 1e-5}
+    return tuple(a.astype(dtype) for a in arrays[:given]), {"dims": dims, "eps": 1e-5}
 
 
 def batch_norm(dtype, shape, activation, **params):
@@ -48,6 +48,11 @@ def batch_norm(dtype, shape, activation, **params):
 def by_running(dtype, shape, activation):
     arrays, params = batch_norm(dtype, shape, activation)
     return (*arrays, arrays[1], arrays[2] ** 2), params
+
+
+def dropped(dtype, activation):
+    params = {"activation": activation, "p": 0.3, "seed": 1, "offset": 0, "memo": []}
+    return (numbers(4, 6).astype(dtype),), params
 
 
 NO_RUNNING = {"mean": None, "var": None, "count": None, "momentum": 0.1}
@@ -68,7 +73,7 @@ CASES = {
         *(lambda d=d: linear(d, 7, activation="relu") for d in FLOATS),
         *(
             lambda a=a, lead=lead: linear("float32", *lead, activation=a)
-            for a in ("none", "relu", "tanh", "sigmoid", "gelu")
+            for a in ("none", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh")
             for lead in ((7,), (2, 3), (0,))
         ),
     ],
@@ -96,6 +101,7 @@ CASES = {
     "layer_norm": [
         *(lambda d=d: layer_norm(d, (4, 6), 1) for d in FLOATS),
         *(lambda s=s: layer_norm("float32", s, 2) for s in ((3, 2, 5), (2, 3, 2, 5), (0, 2, 5))),
+        *(lambda n=n: layer_norm("float32", (4, 6), 1, n) for n in (1, 2)),
     ],
     "batch_norm": [
         *(lambda d=d: batch_norm(d, (5, 3), "none", **NO_RUNNING) for d in FLOATS),
@@ -106,7 +112,7 @@ CASES = {
         ),
         *(
             lambda a=a: batch_norm("float32", (6, 4), a, **NO_RUNNING | {"p": 0.3, "memo": []})
-            for a in ("none", "relu", "gelu")
+            for a in ("none", "relu", "gelu", "gelu_tanh")
         ),
     ],
     "batch_norm_eval": [
@@ -116,6 +122,10 @@ CASES = {
             for a in ("relu", "gelu")
             for s in ((6, 4), (2, 3, 5), (0, 4))
         ),
+    ],
+    "activation_dropout": [
+        *(lambda d=d: dropped(d, "relu") for d in FLOATS),
+        *(lambda a=a: dropped("float32", a) for a in ("tanh", "sigmoid", "gelu")),
     ],
     "rnn": [
         lambda d=d, f=f: recurrent(1, 1, d, nonlinearity=f)

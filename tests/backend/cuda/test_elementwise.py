@@ -257,6 +257,40 @@ def test_integer_division_by_zero(name, dtype):
     assert SIM[name](x[:0].array, 0).shape == (0,)
 
 
+@pytest.mark.parametrize("name", ["add", "lt", "exp"])
+def test_a_plan_serves_operands_of_its_kind(name, monkeypatch):
+    """The second launch takes no look at its operands' layout; others take theirs."""
+    gpu, made = backend.named("sim").gpu, []
+
+    def note(launch):
+        run = getattr(gpu, launch)
+        monkeypatch.setattr(gpu, launch, lambda *args: made.append(launch) or run(*args))
+
+    note("launch_contiguous")
+    note("launch_strided")
+    rng = np.random.default_rng(0)
+    n = 1 if name == "exp" else 2
+    for layout, dtype, expected in (
+        (lambda a: a, "float32", ["launch_contiguous"]),
+        (lambda a: a, "float32", []),
+        (lambda a: a.T, "float32", ["launch_strided"]),
+        (lambda a: a.T, "float32", ["launch_strided"]),
+        (lambda a: a, "float64", ["launch_contiguous"]),
+        (lambda a: a, "float32", []),
+    ):
+        arrays = [rng.random((17, 17)).astype(dtype) for _ in range(n)]
+        on_sim = [backend.named("sim").from_host(a, 0) for a in arrays]
+        made.clear()
+        result = SIM[name](*map(layout, on_sim))
+        assert made == expected
+        np.testing.assert_allclose(
+            backend.named("sim").to_host(result), CPU[name](*map(layout, arrays)), rtol=1e-6
+        )
+        out = backend.named("sim").from_host(np.zeros_like(CPU[name](*arrays)), 0)
+        assert SIM[name](*on_sim, out=out) is out
+        np.testing.assert_allclose(backend.named("sim").to_host(out), CPU[name](*arrays), rtol=1e-6)
+
+
 def test_negative_powers_of_integers():
     x = minitorch.tensor([2, 3], device="sim")
     result = x ** minitorch.tensor([1, -1], device="sim")

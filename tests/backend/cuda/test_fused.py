@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import minitorch
 import minitorch.sim
@@ -314,6 +315,22 @@ def test_bias_gradients_of_many_rows_in_one_or_two_stages(rows, activation, dtyp
     np.testing.assert_allclose(grads[2].get(), expected, rtol=rtol, atol=atol)
     again = SIM["linear_backward"](*args)
     assert again[2].get().tolist() == grads[2].get().tolist()
+
+
+@pytest.mark.parametrize(("columns", "products"), [(8, ["gelu_aux_bias"]), (7, ["", "own"])])
+def test_a_layer_with_the_gelu_of_tanh_is_one_product_that_keeps_its_argument(columns, products):
+    """What is kept has a multiple of 8 columns, or else the activation is a launch of its own."""
+    x, weight, bias = numbers((5, 3), "float32"), numbers((columns, 3), "float32", 1), None
+    bias = numbers((columns,), "float32", 2)
+    for _ in range(2):  # the second time with memory at other addresses
+        minitorch.sim.clear()
+        out, *_, before = SIM["linear"](*map(on_sim, (x, weight, bias)), activation="gelu_tanh")
+        names = kernels()
+        exact = torch.tensor(x @ weight.T + bias)
+        close(before, exact.numpy(), "float32")
+        close(out, torch.nn.functional.gelu(exact, approximate="tanh").numpy(), "float32")
+    ends = {"": "gemm_float32", "own": "bias_activation_f32"}
+    assert names == [ends.get(name, f"gemm_float32_{name}") for name in products]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -261,6 +261,32 @@ def test_a_replay_is_one_launch_of_the_host(under):
     assert found == [["copy H2D", *kernels], kernels, ["copy H2D", *kernels]]
 
 
+@pytest.mark.parametrize("name", ["adam_", "adagrad_"])
+def test_steps_are_counted_on_the_device(name, under):
+    """The host sends numbers where a rate or a step is not what the device expects."""
+    states, options = OPTIONS[name]
+    options = {**options, "weight_decay": 0.01, "maximize": False}
+    options |= {"lr_decay": 0.5} if name == "adagrad_" else {}
+    columns = [[np.ones(5000, "float32")], *[[np.zeros(5000, "float32")]] * states]
+    columns += [[rng().random(5000, "float32")]]
+    mine, plain = ([[under.put(a) for a in column] for column in columns] for _ in range(2))
+    given = [(0.1, 1), (0.1, 2), (0.1, 3), (0.2, 4), (0.2, 5), (0.2, 9), (0.2, 10)]
+    numbers = ({"lr": lr, "step": step} for lr, step in given)
+    with under.capture() as graph, graph.dynamic(lambda: next(numbers)):
+        under.kernels[name](*mine, **options, lr=9.0, step=1)
+    sent = []
+    for lr, step in given:
+        minitorch.sim.clear()
+        graph.replay()
+        under.serving.synchronize(0)
+        sent.append(any(r.kind == "copy H2D" for r in minitorch.sim.launches()))
+        under.kernels[name](*plain, **options, lr=lr, step=step)
+        for (a,), (b,) in zip(mine, plain, strict=True):
+            np.testing.assert_array_equal(under.get(a), under.get(b))
+    if under.on_sim:
+        assert sent == [True, False, False, True, False, True, False]
+
+
 # ---------------------------------------------------------------------- memory
 def test_temporary_memory_is_the_graphs(under):
     """It is used again within the graph, and by nobody else."""
@@ -306,6 +332,41 @@ def test_a_graph_that_is_gone_gives_its_memory_back(under):
         del y
         graphs.Pool.sweep()
         assert driver.allocated(0) == held - 12288  # the numbers of y, rounded
+
+
+class Interrupted(list):
+    """A list of retired pools, which are swept once more while somebody sweeps them."""
+
+    def __getitem__(self, i):
+        found = super().__getitem__(i)
+        self.interrupt()
+        return found
+
+    def pop(self):
+        self.interrupt()
+        return super().pop()
+
+    def interrupt(self):
+        if not vars(self).get("done"):
+            self.done = True
+            graphs.Pool.sweep()
+
+
+def test_pools_may_be_swept_by_a_finalizer_or_thread_in_between(device, monkeypatch):
+    gpu = backend.named("sim" if device == "cpu" else device.split(":")[0]).gpu
+    with gpu.on(0):
+        pool = graphs.Pool(gpu)
+        memory, known = pool.malloc(512), pool._id
+        del pool
+    waiting = graphs.Pool._retired
+    assert known in waiting
+    del memory
+    monkeypatch.setattr(graphs.Pool, "_retired", Interrupted(waiting))
+    waiting.clear()
+    graphs.Pool.sweep()
+    waiting += graphs.Pool._retired
+    assert known not in waiting
+    assert known not in graphs.Pool._all
 
 
 def test_a_capture_with_too_little_memory(under):

@@ -1,5 +1,7 @@
 """Layer norm and batch norm on the simulated GPU, against the CPU's kernels and PyTorch."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ import minitorch
 import minitorch.sim
 from minitorch import nn
 from minitorch.backend import sim
-from tests.backend.cuda.test_fused import CPU, FLOATS, SIM, close, kernels, numbers, on_sim
+from tests.backend.cuda.test_fused import FLOATS, SIM, kernels, numbers, on_sim
 
 try:
     sim.check_compiler()
@@ -24,51 +26,73 @@ def build(request):
 
 # ---------------------------------------------------------------------- layer norm
 NORMS = [((4, 6), 1), ((3, 2, 5), 2), ((2, 3, 33), 1), ((3, 700), 1), ((4100, 3), 1), ((0, 3), 1)]
+LONG = (3, 20000)  # in parts, with fewer multiprocessors than a GPU has
+LIMITS = {"float16": 2e-2, "bfloat16": 0.16, "float32": 2e-4, "float64": 1e-11}
 
 
-def norm_arguments(shape, dims, dtype):
-    x, g = (numbers(shape, dtype, seed) for seed in (0, 1))
-    weight, bias = (numbers(shape[-dims:], dtype, seed) for seed in (2, 3))
-    return g, (x, weight, bias)
+def layer_norm_both_ways(shape, dims, dtype, given=3, shift=0.0):
+    """Compare results and gradients with PyTorch's in float64; given: x, weight, bias."""
+    g, x = (numbers(shape, dtype, seed) for seed in (0, 1))
+    x += (shift * np.linspace(1, 1.001, shape[-1])).astype(dtype)  # parts differ in their means
+    arrays = [x, *(numbers(shape[-dims:], dtype, seed) for seed in (2, 3))][:given]
+    exact = [torch.tensor(a.astype("float64"), requires_grad=True) for a in arrays]
+    expected = torch.nn.functional.layer_norm(exact[0], shape[-dims:], *exact[1:], eps=1e-3)
+    expected.backward(torch.tensor(g.astype("float64")))
+    got, *saved = SIM["layer_norm"](*map(on_sim, arrays), dims=dims, eps=1e-3)
+    np.testing.assert_allclose(got.get(), expected.detach(), rtol=LIMITS[dtype], atol=LIMITS[dtype])
+    for n in range(given + 1):  # every gradient alone, and all
+        needs = tuple(n in (i, given) for i in range(given))
+        grads = SIM["layer_norm_backward"](on_sim(g), *saved, needs=needs, dims=dims, eps=1e-3)
+        for mine, theirs, needed in zip(grads, exact, needs, strict=True):
+            assert (mine is not None) == needed
+            if needed:
+                limit = LIMITS[dtype] * (2 if theirs is exact[0] else 1)
+                np.testing.assert_allclose(mine.get(), theirs.grad, rtol=limit, atol=limit)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(("shape", "dims"), NORMS)
 def test_layer_norm_both_ways(shape, dims, dtype, build):
-    g, arguments = norm_arguments(shape, dims, dtype)
-    got = SIM["layer_norm"](*map(on_sim, arguments), eps=1e-3)
-    expected = CPU["layer_norm"](*arguments, eps=1e-3)
-    for mine, theirs in zip(got, expected, strict=True):
-        close(mine, theirs, "float32" if theirs.dtype == "float32" != dtype else dtype)
-    for n in range(4):  # every gradient alone, and all
-        needs = tuple(n in (i, 3) for i in range(3))
-        options = {"needs": needs, "eps": 1e-3}
-        got = SIM["layer_norm_backward"](on_sim(g), *map(on_sim, expected[1:]), **options)
-        exact = [a.astype("float64") for a in (g, *expected[1:])]
-        wanted = CPU["layer_norm_backward"](*exact, **options)
-        for mine, theirs in zip(got, wanted, strict=True):
-            assert (mine is None) == (theirs is None)
-            if mine is not None:
-                limit = {"float16": 2e-2, "bfloat16": 0.16, "float32": 2e-4, "float64": 1e-11}[
-                    dtype
-                ]
-                np.testing.assert_allclose(mine.get(), theirs, rtol=limit, atol=limit)
+    layer_norm_both_ways(shape, dims, dtype)
 
 
-def test_layer_norm_is_one_launch_and_its_backward_two():
-    g, arguments = norm_arguments((8, 16), 1, "float32")
+@pytest.mark.parametrize("given", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(4, 6), LONG], ids=str)
+def test_layer_norm_with_part_of_its_weights(shape, given, build):
+    layer_norm_both_ways(shape, 1, "float32", given)
+
+
+@pytest.mark.parametrize("shape", [(3, 700), LONG], ids=str)
+def test_layer_norm_of_numbers_far_from_zero(shape):
+    layer_norm_both_ways(shape, 1, "float32", shift=1e4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "forward", "backward"),
+    [
+        ((8, 16), 1, ["layer_norm"], ["layer_norm_backward"]),
+        ((8, 16), 2, ["layer_norm"], ["layer_norm_backward", "layer_norm_sums"]),
+        ((8, 16), 3, ["layer_norm"], ["layer_norm_backward", "layer_norm_sums"]),
+        (LONG, 1, ["layer_norm"] * 2, ["layer_norm_backward"] * 2),
+    ],
+)
+def test_launches_of_layer_norm(shape, given, forward, backward):
+    shapes = (shape, shape[1:], shape[1:])[:given]
+    x, *affine = (minitorch.ones(s, device="sim", requires_grad=True) for s in shapes)
     minitorch.sim.clear()
-    _, *kept = SIM["layer_norm"](*map(on_sim, arguments), eps=1e-3)
-    assert kernels() == ["layer_norm_f32"]
+    result = nn.functional.layer_norm(x, shape[1:], *affine)
+    assert kernels() == [name + "_f32" for name in forward]
+    g = minitorch.ones_like(result)
     minitorch.sim.clear()
-    SIM["layer_norm_backward"](on_sim(g), *kept, needs=(True,) * 3, eps=1e-3)
-    assert kernels() == ["layer_norm_backward_f32", "layer_norm_sums_f32"]
+    result.backward(g)
+    assert kernels() == [name + "_f32" for name in backward]
 
 
 # ---------------------------------------------------------------------- batch norm
 SHAPES = [(5, 3), (40, 17), (3, 2, 7), (900, 3), (2, 3, 400)]  # the last two in parts
 TORCH = {"none": lambda x: x, "relu": torch.relu, "gelu": torch.nn.functional.gelu}
 TORCH |= {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
+TORCH["gelu_tanh"] = partial(torch.nn.functional.gelu, approximate="tanh")
 
 
 def both_ways(shape, dtype, activation, training, shift=0.0):

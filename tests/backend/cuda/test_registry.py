@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 import minitorch
-from minitorch import amp, backend, nn, optim
+from minitorch import amp, backend, fused, nn, optim
 from minitorch.backend.cuda.linalg import LINALG
 from minitorch.backend.cuda_sources import SUFFIXES, files
 from minitorch.core.dispatch import REGISTRY
@@ -84,6 +84,9 @@ logistic = partial(F.binary_cross_entropy_with_logits, target=ones(3, 4))
 layer_norm = partial(F.layer_norm, normalized_shape=(4,), weight=ones(4), bias=ones(4))
 
 
+dropped = partial(fused.activation_dropout, activation="relu", p=0.5)
+
+
 def batch_norm(training):
     running = [None, None] if training else [ones(4), ones(4)]
     weights = ones(4), ones(4)
@@ -134,6 +137,8 @@ WORK = {
     "cross_entropy_backward": lambda: differentiated(cross_entropy),
     "bce_with_logits_loss": lambda: logistic(ones(3, 4)),
     "bce_with_logits_loss_backward": lambda: differentiated(logistic),
+    "activation_dropout": lambda: dropped(ones(3, 4)),
+    "activation_dropout_backward": lambda: differentiated(dropped),
     "layer_norm": lambda: layer_norm(ones(3, 4)),
     "layer_norm_backward": lambda: differentiated(layer_norm),
     "batch_norm": lambda: batch_norm(True)(ones(3, 4)),

@@ -166,6 +166,28 @@ def test_dropout_is_one_launch_each_way():
     assert x.grad.tolist() == y.tolist()
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
+def test_an_activation_and_its_dropout_are_one_kernel_each_way(activation, dtype):
+    """The CPU's values to rounding, zeros in the same positions."""
+    params = {"activation": activation, "p": 0.3, "seed": 7, "offset": 2}
+    x, g = np.random.default_rng(0).normal(size=(2, 700, 3)).astype(dtype)
+    x[:3] = 0, np.nan, np.inf
+    memo = []
+    on_sim = [backend.named("sim").from_host(a, 0) for a in (x, g)]
+    expected, *saved = CPU["activation_dropout"](x, **params, memo=memo)
+    wanted = CPU["activation_dropout_backward"](g, *saved, needs=(True,), **params, memo=memo)
+    before = len(launches())
+    given, *kept = SIM["activation_dropout"](on_sim[0], **params, memo=[])
+    found = SIM["activation_dropout_backward"](on_sim[1], *kept, needs=(True,), **params, memo=[])
+    assert len(launches()) == before + 2
+    limit = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 2e-6, "float64": 1e-13}[dtype]
+    for mine, theirs in zip((given, *found), (expected, *wanted), strict=True):
+        mine, theirs = (a.astype(np.float64) for a in (mine.get(), theirs))
+        np.testing.assert_allclose(mine, theirs, rtol=limit, atol=limit)
+    assert (given.get() == 0).tolist() == (expected == 0).tolist()
+
+
 def test_a_seed_means_the_same_on_every_device():
     def draw(device):
         minitorch.manual_seed(3)

@@ -108,6 +108,21 @@ def test_same_seed_same_vectors(trained):
     assert minitorch.get_rng_state().equal(before)
 
 
+@pytest.mark.parametrize("options", [{}, {"sg": 0}, {"hs": 1, "negative": 0}, {"sg": 0, "hs": 1}])
+def test_words_under_autocast_are_those_of_float32_but_for_rounding(options):
+    options = {**SMALL, "epochs": 1, **options}
+    wide = Word2Vec(SENTENCES[:30], **options)
+    narrow = Word2Vec(**options)
+    narrow.build_vocab(SENTENCES[:30])
+    with minitorch.autocast(narrow.wv.tensor.device.type, minitorch.bfloat16):
+        narrow.train(SENTENCES[:30], total_examples=narrow.corpus_count, epochs=1)
+    assert narrow.model.rounds_to == "bfloat16" and wide.model.rounds_to is None
+    a, b = (array(model.wv.tensor) for model in (wide, narrow))
+    assert a.dtype == b.dtype == np.float32
+    assert_allclose(b, a, atol=0.01 * abs(a).max())
+    assert (a != b).mean() > 0.5  # neither float32 nor numbers of a half
+
+
 def test_loss_is_the_true_mean_per_pair():
     """With a learning rate of nothing the loss of an epoch is that of the vectors as they are."""
     options = SMALL | {"alpha": 0.0, "min_alpha": 0.0, "negative": 2, "epochs": 1}
@@ -271,13 +286,13 @@ def test_a_real_corpus_in_a_few_seconds(tmp_path):
 
 
 def test_progress_shows_words_and_loss(capsys):
-    Word2Vec(SENTENCES[:100], **SMALL, progress=True)
+    Word2Vec(SENTENCES[:30], **SMALL, progress=True)
     shown = capsys.readouterr().err
     assert "reading" in shown
     assert "epoch 4/4" in shown
     assert "word/s" in shown
     assert "loss=" in shown
-    Word2Vec(SENTENCES[:100], **SMALL, progress=False)
+    Word2Vec(SENTENCES[:30], **SMALL, progress=False)
     assert capsys.readouterr().err == ""
 
 

@@ -378,6 +378,23 @@ def test_steps_are_damped_where_rows_come_too_often(make, mean, rate, dtype, siz
     assert all(p._version > v for p, v in zip(model.parameters(), versions))
 
 
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+@pytest.mark.parametrize("rate", [0.003, 30.0])
+def test_a_step_reads_rows_rounded_to_a_half_and_changes_them_in_float32(rate, half):
+    _, blocks = toy_blocks(num_words=12)
+    model, loss = random_tables(), minitorch.zeros((), dtype=F64)
+    model.rounds_to = half
+    before = [p.detach().clone() for p in model.parameters()]
+    read = [array(p.to(getattr(minitorch, half)).double()) for p in before]
+    moved = [table.copy() for table in read]
+    total, damped = damped_steps(moved, blocks, 100, [rate])
+    model.sgd_steps_(blocks, 100, [rate], loss)
+    assert loss.item() == pytest.approx(total, rel=2e-5) and (damped > 0) == (rate > 1)
+    for p, table, start, end in zip(model.parameters(), before, read, moved, strict=True):
+        expected = array(table) + (end - start)
+        assert_allclose(array(p), expected, rtol=2e-5, atol=2e-5 * (1 + abs(expected).max()))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -20,6 +20,7 @@ from minitorch.backend.cpu.kernel import (
     result,
     scalar,
 )
+from minitorch.core.dtypes import ARRAY_DTYPES
 from minitorch.library import register_kernel
 from minitorch.text.word2vec.damping import CURVATURE_LIMIT, TINY
 from minitorch.text.word2vec.kernels.machine_code import blockwise
@@ -144,6 +145,7 @@ def _sgd_steps(
     width: int,
     size: int,
     lr: Sequence[float],
+    half: str | None = None,
 ) -> None:
     pairs = _Pairs if width == 1 else _Band
     depth = vectors.shape[1]
@@ -155,6 +157,8 @@ def _sgd_steps(
         if windows:
             into, back = windows[0][now], windows[1][now]
             x = np.matmul(into, x)
+        if half is not None:
+            x, y = (rows.astype(ARRAY_DTYPES[half]).astype(rows.dtype) for rows in (x, y))
         step = pairs(x, y, weights[now], width)
         by_x, by_y = step.curvature(rate)
         if windows:

@@ -30,7 +30,7 @@ BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
 ROWS = np.dtype(  # `Rows` there
     [
         *(("data", np.uint64), ("index", np.uint64), ("length", np.int64)),
-        *(("word", np.uint64), ("code", np.uint64)),
+        *(("word", np.uint64), ("code", np.uint64), ("half", np.int32)),
     ],
     align=True,
 )
@@ -43,6 +43,7 @@ CURVATURE = np.dtype(  # `Curvature` there
     ],
     align=True,
 )
+_HALVES = {None: 0, "bfloat16": 1, "float16": 2}  # `Half` there
 _UNDAMPED = np.zeros((), CURVATURE)[()]
 _MOST_UNITS = 2.0**63  # of H, so that it and what is rounded fit into 64 bits
 _PACK_BYTES = 16
@@ -109,13 +110,13 @@ class _Rows(NamedTuple):
     struct: Any
 
 
-def _rows(data: Array) -> _Rows:
-    return _Rows(data, data.shape, _struct(data, NULL, 0, NULL, NULL))
+def _rows(data: Array, half: str | None = None) -> _Rows:
+    return _Rows(data, data.shape, _struct(data, NULL, 0, NULL, NULL, _HALVES[half]))
 
 
-def _picked(gpu: Gpu, table: Array, index: Array, what: str) -> _Rows:
+def _picked(gpu: Gpu, table: Array, index: Array, what: str, half: str | None) -> _Rows:
     code = errors.out_of_range(f"negative_sampling_sgd_: {what}")
-    struct = _struct(table, index.data.ptr, len(table), gpu.error_word(), code)
+    struct = _struct(table, index.data.ptr, len(table), gpu.error_word(), code, _HALVES[half])
     return _Rows(table, (*index.shape, table.shape[1]), struct)
 
 
@@ -243,6 +244,7 @@ def _sgd_steps(
     width: int,
     size: int,
     lr: Sequence[float],
+    half: str | None = None,
 ) -> None:
     """Four launches a step: H of each row, the gradients of its blocks, and their rows added to
     each table. With windows three more, since their sums are not rows of a table.
@@ -255,12 +257,12 @@ def _sgd_steps(
     for i, rate in enumerate(lr):
         now = slice(i * size, (i + 1) * size)
         rows, columns = centres[now], others[now]
-        words = x = _picked(gpu, vectors, rows, "centres")
-        y = _picked(gpu, contexts, columns, "others")
+        words = x = _picked(gpu, vectors, rows, "centres", half)
+        y = _picked(gpu, contexts, columns, "others", half)
         here = [window[now] for window in windows]
         if windows:
             taken = INDEX["index"](gpu, vectors, index=(rows,))
-            x = _rows(FUSED["matmul"](gpu, here[0], taken))
+            x = _rows(FUSED["matmul"](gpu, here[0], taken), half)
         bound = curvature.of_step(i, size, rate, words, x, y, here)
         dx, dy = _loss_and_gradients(gpu, x, y, weights[now], width, losses[i], curvature=bound)
         if windows:
