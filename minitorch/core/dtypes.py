@@ -15,22 +15,8 @@ import numpy as np
 
 from minitorch.recording import edited
 
-__all__ = [
-    "Size",
-    "bfloat16",
-    "dtype",
-    "float16",
-    "float32",
-    "float64",
-    "get_default_dtype",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "promote_types",
-    "set_default_dtype",
-    "uint8",
-]
+__all__ = ["Size", "bfloat16", "dtype", "float16", "float32", "float64", "get_default_dtype"]
+__all__ += ["int8", "int16", "int32", "int64", "promote_types", "set_default_dtype", "uint8"]
 
 Array = Any  # an array of whatever type the backend uses
 FLOAT32 = np.dtype("float32")
