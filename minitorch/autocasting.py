@@ -17,7 +17,9 @@ _PRODUCTS = {"matmul", "linear", "rnn", "lstm", "gru"}
 _LOWER = {"cpu": _PRODUCTS, "cuda": {*_PRODUCTS, "mv"}}
 _LOSSES = {
     *("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "l1_loss"),
-    *("mse_loss", "nll_loss", "smooth_l1_loss"),
+    *("mse_loss", "nll_loss", "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss"),
+    *("cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "soft_margin_loss"),
+    *("multi_margin_loss", "multilabel_margin_loss", "triplet_margin_loss"),
 }
 _ON_GPU = {
     *("exp", "expm1", "log", "log1p", "pow", "reciprocal", "rsqrt", "softplus", "tan"),

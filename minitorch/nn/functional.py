@@ -15,6 +15,11 @@ from minitorch.core.dtypes import HALVES, KINDS, Array, float32, int64
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.tensor import Tensor
 from minitorch.creation import ones_like, zeros_like
+from minitorch.nn import activation_functions, loss_functions
+from minitorch.nn.activation_functions import *
+from minitorch.nn.activation_functions import before, maybe_inplace
+from minitorch.nn.loss_functions import *
+from minitorch.nn.loss_functions import check_reduction, check_same_shape, reduced
 from minitorch.operands import result_dtype, same_device
 from minitorch.random import check_probabilities
 
@@ -44,7 +49,10 @@ __all__ = [
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "softmin",
     "tanh",
+    *activation_functions.__all__,
+    *loss_functions.__all__,
 ]
 
 # ------------------------------------------------------------------ linear maps and look-ups
@@ -250,14 +258,14 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Return x where x > 0, else negative_slope · x."""
     output = ops.where(input > 0, input, input * negative_slope)
-    return _maybe_inplace(input, output, inplace)
+    return maybe_inplace(input, output, inplace)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return x where x > 0, else alpha · (eˣ - 1) (Clevert et al., 2016)."""
-    x = input.clone() if inplace else input  # backward needs the value before it is overwritten
+    x = before(input, inplace)
     output = ops.where(x <= 0, x.clamp(max=0.0).expm1() * alpha, x)
-    return _maybe_inplace(input, output, inplace)
+    return maybe_inplace(input, output, inplace)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -267,8 +275,8 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """Return x · σ(x)."""
-    x = input.clone() if inplace else input  # backward needs the value before it is overwritten
-    return _maybe_inplace(input, ops.silu(x), inplace)
+    x = before(input, inplace)
+    return maybe_inplace(input, ops.silu(x), inplace)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -296,6 +304,11 @@ def softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None
     return ops.softmax(input, _softmax_dim(input, dim), dtype=dtype)
 
 
+def softmin(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
+    """Return e⁻ˣ / Σ e⁻ˣ along `dim`."""
+    return ops.softmax(-input, _softmax_dim(input, dim), dtype=dtype)
+
+
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """Return log(eˣ / Σ eˣ) along `dim`."""
     return ops.log_softmax(input, _softmax_dim(input, dim), dtype=dtype)
@@ -310,57 +323,26 @@ def _softmax_dim(input: Tensor, dim: int | None) -> int:
     return 0 if input.dim() in (0, 1, 3) else 1
 
 
-def _maybe_inplace(input: Tensor, output: Tensor, inplace: bool) -> Tensor:
-    return input.copy_(output) if inplace else output
-
-
 # ------------------------------------------------------------------ losses
 # `reduction` is "mean", "sum" or "none" (the loss of each element). Input and target of different
 # shapes are a ValueError in all of them; PyTorch's mse_loss and l1_loss warn and broadcast.
-
-
-REDUCTIONS = ("mean", "sum", "none")
-
-
-def check_reduction(reduction: str) -> None:
-    """Raise ValueError for a `reduction` that there is not."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(
-            f"reduction: {reduction} is not a valid value for reduction: "
-            f"use {', '.join(REDUCTIONS)}"
-        )
-
-
-def _reduce(loss: Tensor, reduction: str) -> Tensor:
-    check_reduction(reduction)
-    if reduction == "mean":
-        return loss.mean()
-    return loss.sum() if reduction == "sum" else loss
-
-
-def _check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
-    if input.shape != target.shape:
-        raise ValueError(
-            f"{name}: target has shape {tuple(target.shape)}, the input {tuple(input.shape)}; "
-            "expected the same"
-        )
 
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the squared error (x - y)²."""
     if autocasting.state.dtypes:
         input, target = autocasting.casted("mse_loss", input, target)
-    _check_same_shape("mse_loss", input, target)
+    check_same_shape("mse_loss", input, target)
     difference = input - target
-    return _reduce(difference * difference, reduction)
+    return reduced(difference * difference, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Return the absolute error |x - y|."""
     if autocasting.state.dtypes:
         input, target = autocasting.casted("l1_loss", input, target)
-    _check_same_shape("l1_loss", input, target)
-    return _reduce((input - target).abs(), reduction)
+    check_same_shape("l1_loss", input, target)
+    return reduced((input - target).abs(), reduction)
 
 
 def smooth_l1_loss(
@@ -369,15 +351,15 @@ def smooth_l1_loss(
     """Return (x - y)² / (2 beta) where |x - y| < beta, else |x - y| - beta / 2."""
     if autocasting.state.dtypes:
         input, target = autocasting.casted("smooth_l1_loss", input, target)
-    _check_same_shape("smooth_l1_loss", input, target)
+    check_same_shape("smooth_l1_loss", input, target)
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     distance = (input - target).abs()
     if beta == 0:
-        return _reduce(distance, reduction)
+        return reduced(distance, reduction)
     near = ops.minimum(distance, beta)  # the square of a far one may overflow
     small = near * near * (0.5 / beta)
-    return _reduce(ops.where(distance < beta, small, distance - 0.5 * beta), reduction)
+    return reduced(ops.where(distance < beta, small, distance - 0.5 * beta), reduction)
 
 
 def binary_cross_entropy(
@@ -389,11 +371,11 @@ def binary_cross_entropy(
     """
     if autocasting.state.dtypes:
         input, target, weight = autocasting.casted("binary_cross_entropy", input, target, weight)
-    _check_same_shape("binary_cross_entropy", input, target)
+    check_same_shape("binary_cross_entropy", input, target)
     check_probabilities("binary_cross_entropy: input", input)
     check_probabilities("binary_cross_entropy: target", target)
     loss = -(target * _log_above_100(input) + (1 - target) * _log_above_100(1 - input))
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def _log_above_100(x: Tensor) -> Tensor:
@@ -419,7 +401,7 @@ def binary_cross_entropy_with_logits(
         input, target, weight, pos_weight = autocasting.casted(
             "binary_cross_entropy_with_logits", input, target, weight, pos_weight
         )
-    _check_same_shape("binary_cross_entropy_with_logits", input, target)
+    check_same_shape("binary_cross_entropy_with_logits", input, target)
     if (
         weight is None
         and pos_weight is None
@@ -432,7 +414,7 @@ def binary_cross_entropy_with_logits(
         loss = ops.bce_with_logits(input, target)
     else:
         loss = (1 - target) * input - (1 + (pos_weight - 1) * target) * ops.logsigmoid(input)
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def nll_loss(
@@ -501,7 +483,7 @@ def cross_entropy(
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / classes
         loss = -(_class_weighted(logp, weight, dim) * target).sum(dim)
-        return _reduce(loss, reduction)
+        return reduced(loss, reduction)
     _check_classes("cross_entropy", input, target, dim)
     picked, counts = _pick("cross_entropy", logp, target, weight, ignore_index, dim)
     if label_smoothing:
@@ -578,7 +560,7 @@ def _pick(
 
 
 def _weighted_mean(loss: Tensor, counts: Tensor, reduction: str) -> Tensor:
-    return loss.sum() / counts.sum() if reduction == "mean" else _reduce(loss, reduction)
+    return loss.sum() / counts.sum() if reduction == "mean" else reduced(loss, reduction)
 
 
 guard(globals())

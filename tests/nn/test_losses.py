@@ -20,8 +20,40 @@ DEEP, DEEP_CLASSES = RNG.normal(size=(N, C, 2, 3)), RNG.integers(0, C, size=(N, 
 SHARES = PROB / PROB.sum(1, keepdims=True)
 DEEP_SHARES = np.exp(DEEP) / np.exp(DEEP).sum(1, keepdims=True)
 
+SIGNS = np.array([1, -1, 1, -1, -1])
+ANGLES = np.concatenate([REAL[:3], REAL[3:] + OTHER[3:]])
+LABELS = np.array([[3, 0, -1, 1], [-1, 0, 1, 2], [0, 1, 2, 3], [2, 2, -1, 0], [1, -1, -1, -1]])
+COUNTS = RNG.integers(1, 6, size=(N, C)).astype(float)
+SCALED = {"p": 2, "margin": 0.5, "weight": PER_CLASS}
+VARIANCES = np.array([0.5, 1e-9, 2.0, 0.1, 1.0])
+
 # loss, its keyword arguments (arrays become tensors), input, target
 CASES = {
+    "huber": ("HuberLoss", {}, REAL, OTHER),
+    "huber delta": ("HuberLoss", {"delta": 0.3}, REAL, OTHER),
+    "kl": ("KLDivLoss", {}, REAL, PROB),
+    "kl log target": ("KLDivLoss", {"log_target": True}, REAL, OTHER),
+    "poisson": ("PoissonNLLLoss", {}, REAL, COUNTS),
+    "poisson rate": ("PoissonNLLLoss", {"log_input": False, "full": True}, PROB, COUNTS),
+    "gaussian": ("GaussianNLLLoss", {}, REAL, OTHER, PROB),
+    "gaussian one": ("GaussianNLLLoss", {"full": True, "eps": 0.01}, REAL, OTHER, VARIANCES),
+    "gaussian wide": ("GaussianNLLLoss", {}, REAL, OTHER, VARIANCES[:, None]),
+    "soft margin": ("SoftMarginLoss", {}, REAL, np.sign(OTHER).astype(int)),
+    "hinge": ("HingeEmbeddingLoss", {}, REAL, np.sign(OTHER).astype(int)),
+    "hinge margin": ("HingeEmbeddingLoss", {"margin": 0.3}, REAL[:, 0], SIGNS),
+    "ranking": ("MarginRankingLoss", {"margin": 0.2}, REAL[:, 0], OTHER[:, 0], SIGNS),
+    "cosine": ("CosineEmbeddingLoss", {}, REAL, OTHER, SIGNS),
+    "cosine margin": ("CosineEmbeddingLoss", {"margin": -0.5}, REAL, ANGLES, SIGNS),
+    "cosine one": ("CosineEmbeddingLoss", {}, REAL[0], OTHER[0], np.array(-1)),
+    "triplet": ("TripletMarginLoss", {}, REAL, OTHER, ANGLES),
+    "triplet swap": ("TripletMarginLoss", {"p": 1, "swap": True}, REAL, OTHER, ANGLES),
+    "triplet own": ("TripletMarginWithDistanceLoss", {"margin": 2.0}, REAL, OTHER, ANGLES),
+    "multi margin": ("MultiMarginLoss", {}, REAL, CLASSES),
+    "multi margin squares": ("MultiMarginLoss", SCALED, REAL, CLASSES),
+    "multi margin one": ("MultiMarginLoss", {}, REAL[0], np.array(2)),
+    "labels margin": ("MultiLabelMarginLoss", {}, REAL, LABELS),
+    "labels margin one": ("MultiLabelMarginLoss", {}, REAL[0], LABELS[0]),
+    "labels soft margin": ("MultiLabelSoftMarginLoss", {"weight": PER_CLASS}, REAL, PROB),
     "mse": ("MSELoss", {}, REAL, OTHER),
     "l1": ("L1Loss", {}, REAL, OTHER),
     "smooth l1": ("SmoothL1Loss", {}, REAL, OTHER),
@@ -64,17 +96,18 @@ for ignore, weight, smoothing in itertools.product([-100, 3], [None, PER_CLASS],
 
 
 def run(library, case, reduction):
-    name, options, data, goal = CASES[case]
+    name, options, *data = CASES[case]
     make = library.tensor
     options = {k: make(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
     loss = getattr(library.nn, name)(reduction=reduction, **options)
-    x = make(data, requires_grad=True)
-    y = make(goal, requires_grad=goal.dtype == float)
-    value = loss(x, y)
+    inputs = [make(x, requires_grad=x.dtype == float) for x in data]
+    value = loss(*inputs)
     (value * value).sum().backward()
-    return [t.detach().cpu().numpy() for t in (value, x.grad, y.grad) if t is not None]
+    found = [value, *[x.grad for x in inputs]]
+    return [t.detach().cpu().numpy() for t in found if t is not None]
 
 
+@pytest.mark.filterwarnings("ignore:.*'batchmean'")
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("case", CASES)
 def test_losses_are_pytorchs(case, reduction):
@@ -100,6 +133,32 @@ def test_second_derivatives_are_pytorchs(case):
         (slope * slope.cos()).sum().backward()
         results.append(x.grad.detach().cpu().numpy())
     np.testing.assert_allclose(*results, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(N, C), ()])
+def test_kl_div_by_samples(shape):
+    x, y = (np.asarray(v, float).reshape(-1)[: math.prod(shape)] for v in (REAL, PROB))
+    found = [
+        library.nn.functional.kl_div(
+            library.tensor(x.reshape(shape)),
+            library.tensor(y.reshape(shape)),
+            reduction="batchmean",
+        ).item()
+        for library in (minitorch, torch)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
+    with pytest.warns(UserWarning, match="batchmean"):
+        nn.functional.kl_div(minitorch.tensor(x), minitorch.tensor(y))
+
+
+def test_huber_weights():
+    found = [
+        library.nn.functional.huber_loss(
+            *map(library.tensor, (REAL, OTHER)), "sum", 0.5, library.tensor(PER_ELEMENT)
+        ).item()
+        for library in (minitorch, torch)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
 
 
 def test_bce_at_certainty():
@@ -238,6 +297,31 @@ def test_weights_are_buffers_and_repr_is_pytorchs():
         (lambda x, i: nn.CrossEntropyLoss(label_smoothing=2.0)(x, i), RuntimeError, "between 0.0"),
         (lambda x, i: nn.CrossEntropyLoss()(x.sum(), i), ValueError, "0-d tensor"),
         (lambda x, i: nn.SmoothL1Loss(beta=-1.0)(x, x), ValueError, "beta"),
+        (lambda x, i: nn.HuberLoss(delta=0.0)(x, x), RuntimeError, "delta: expected a number > 0"),
+        (lambda x, i: nn.HuberLoss()(x, x[0]), ValueError, "huber_loss: target has shape"),
+        (
+            lambda x, i: nn.functional.huber_loss(x, x, weight=x[0]),
+            ValueError,
+            r"weight has shape \(3,\)",
+        ),
+        (lambda x, i: nn.GaussianNLLLoss()(x, x, x - 1), ValueError, "a negative one"),
+        (lambda x, i: nn.GaussianNLLLoss()(x, x, x[0, 0]), ValueError, "var is of incorrect size"),
+        (lambda x, i: nn.MarginRankingLoss()(x, x[0], i), RuntimeError, "as many dimensions"),
+        (lambda x, i: nn.CosineEmbeddingLoss()(x, x, x), RuntimeError, r"expected inputs \(N, D"),
+        (lambda x, i: nn.TripletMarginLoss()(x, x, x[0]), RuntimeError, "as many dimensions"),
+        (lambda x, i: nn.TripletMarginLoss(margin=0.0), ValueError, "greater than 0"),
+        (lambda x, i: nn.TripletMarginWithDistanceLoss(margin=0.0), ValueError, "greater than 0"),
+        (
+            lambda x, i: nn.functional.triplet_margin_loss(x, x, x, -1.0),
+            ValueError,
+            "greater than 0",
+        ),
+        (lambda x, i: nn.MultiMarginLoss(p=3), ValueError, "p == 1 and p == 2"),
+        (lambda x, i: nn.functional.multi_margin_loss(x, i, 3), ValueError, "p == 1 and p == 2"),
+        (lambda x, i: nn.MultiMarginLoss(weight=x), ValueError, "weight must be 1-D"),
+        (lambda x, i: nn.MultiMarginLoss()(x, i[:1]), RuntimeError, "needs target classes"),
+        (lambda x, i: nn.MultiLabelMarginLoss()(x, i), ValueError, "target has shape"),
+        (lambda x, i: nn.KLDivLoss(reduction="average"), ValueError, "batchmean"),
     ],
 )
 def test_bad_input(call, error, message):
