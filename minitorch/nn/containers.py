@@ -1,4 +1,4 @@
-"""Modules that hold modules: Sequential, ModuleList, ModuleDict."""
+"""Modules that hold modules or parameters: Sequential, lists and dicts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
 from minitorch.nn.activations import GELU, ReLU, Sigmoid, Tanh
 from minitorch.nn.layers import BatchNorm1d, Dropout, LayerNorm, Linear
-from minitorch.nn.module import Module
+from minitorch.nn.module import Module, Parameter
 
-__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 L = TypeVar("L", bound="_Numbered")
 
@@ -256,3 +256,175 @@ class ModuleDict(Module):
         """Take all modules out."""
         for name in list(self):
             del self[name]
+
+
+P = TypeVar("P", bound="_Parameters")
+
+
+class _Parameters(Module):
+    """Values by name, in order; what ParameterList and ParameterDict share.
+
+    A Tensor becomes a Parameter, and other values stay as they are. There is no forward.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: dict[str, None] = {}
+
+    def _put(self, key: str, value: Any) -> None:
+        plain = isinstance(value, Tensor) and not isinstance(value, Parameter)
+        setattr(self, key, Parameter(value) if plain else value)
+        self._keys[key] = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(f"{type(self).__name__} should not be called.")
+
+    def extra_repr(self) -> str:
+        return "\n".join(f"  ({key}): {_described(getattr(self, key))}" for key in self._keys)
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return f"Object of type: {type(value).__name__}"
+    kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
+    size = "x".join(map(str, value.shape))
+    return f"{kind} containing: [{value.dtype} of size {size}]"
+
+
+class ParameterList(_Parameters):
+    """A list of parameters; each Tensor put into it becomes one."""
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self.extend(() if values is None else values)
+
+    def _key(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is out of range for {len(self)} parameters")
+        return str(index % len(self))
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return type(self)([self[i] for i in range(*index.indices(len(self)))])
+        return getattr(self, self._key(index))
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self._put(self._key(index), value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self[i] for i in range(len(self))])
+
+    def __iadd__(self: P, values: Iterable[Any]) -> P:
+        return self.extend(values)  # type: ignore[attr-defined, no-any-return]
+
+    def append(self: P, value: Any) -> P:
+        """Add a value at the end."""
+        self._put(str(len(self)), value)
+        return self
+
+    def extend(self: P, values: Iterable[Any]) -> P:
+        """Add all values at the end; TypeError for a Tensor, which is one value."""
+        if not isinstance(values, Iterable) or isinstance(values, Tensor):
+            raise TypeError(
+                f"ParameterList.extend: values: expected an iterable, got {type(values).__name__}"
+            )
+        for value in list(values):
+            self.append(value)  # type: ignore[attr-defined]
+        return self
+
+
+class ParameterDict(_Parameters):
+    """A dict of parameters in order of insertion; each Tensor put into it becomes one."""
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__()
+        self.update(parameters or {})
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"ParameterDict: expected a str as key, got {type(key).__name__}")
+        self._put(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        del self._keys[key]
+        delattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def __or__(self, other: Any) -> ParameterDict:
+        return ParameterDict({**dict(self.items()), **dict(other.items())})
+
+    def __ior__(self, other: Any) -> ParameterDict:
+        self.update(other)
+        return self
+
+    def copy(self) -> ParameterDict:
+        """Return another dict of the same parameters."""
+        return ParameterDict(dict(self.items()))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of `key`, or `default`."""
+        return getattr(self, key) if key in self else default
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of `key`, which is `default` if there was none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str) -> Any:
+        """Take the value of `key` out and return it."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take the last pair out and return it."""
+        if not self._keys:
+            raise KeyError("popitem: the ParameterDict is empty")
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def clear(self) -> None:
+        """Take all values out."""
+        for key in list(self):
+            del self[key]
+
+    def keys(self) -> Iterable[str]:
+        """Return the names."""
+        return self._keys.keys()
+
+    def values(self) -> Iterable[Any]:
+        """Return the values."""
+        return [self[key] for key in self]
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Return names with values."""
+        return [(key, self[key]) for key in self]
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """Return a new dict with one value for all `keys`."""
+        return ParameterDict(dict.fromkeys(keys, default))
+
+    def update(self, parameters: Any) -> None:
+        """Add or replace values from a mapping or from (name, value) pairs."""
+        named = parameters.items() if hasattr(parameters, "items") else parameters
+        for key, value in named:
+            self[key] = value

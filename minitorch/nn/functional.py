@@ -10,14 +10,16 @@ from collections.abc import Sequence
 
 from minitorch import autocasting, fused, ops
 from minitorch.backend.cpu.fused import ACTIVATIONS
+from minitorch.backend.limits import finfo
 from minitorch.boundary import guard
 from minitorch.core.dtypes import HALVES, KINDS, Array, float32, int64
 from minitorch.core.dtypes import dtype as DType
 from minitorch.core.tensor import Tensor
 from minitorch.creation import ones_like, zeros_like
-from minitorch.nn import activation_functions, loss_functions
+from minitorch.nn import activation_functions, embedding_functions, loss_functions
 from minitorch.nn.activation_functions import *
 from minitorch.nn.activation_functions import before, maybe_inplace
+from minitorch.nn.embedding_functions import *
 from minitorch.nn.loss_functions import *
 from minitorch.nn.loss_functions import check_reduction, check_same_shape, reduced
 from minitorch.operands import result_dtype, same_device
@@ -25,14 +27,15 @@ from minitorch.random import check_probabilities
 
 __all__ = [
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
-    "embedding",
     "gelu",
+    "group_norm",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -44,6 +47,7 @@ __all__ = [
     "normalize",
     "one_hot",
     "relu",
+    "rms_norm",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
@@ -52,6 +56,7 @@ __all__ = [
     "softmin",
     "tanh",
     *activation_functions.__all__,
+    *embedding_functions.__all__,
     *loss_functions.__all__,
 ]
 
@@ -63,21 +68,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return fused.linear(input, weight, bias)
 
 
-def embedding(
-    input: Tensor, weight: Tensor, padding_idx: int | None = None, *, sparse: bool = False
-) -> Tensor:
-    """Return the rows of `weight` (n, *rest) that the integers `input` (*) name: (*, *rest).
-
-    The row `padding_idx` gets no gradient. With `sparse`, weight.grad is a RowGrad.
-    """
-    rows = ops.embedding(weight, input, sparse=sparse)
-    if padding_idx is None:
-        return rows
-    n = weight.shape[0]
-    if not -n <= padding_idx < n:
-        raise ValueError(f"embedding: padding_idx {padding_idx} is out of range for {n} rows")
-    mask = (input == padding_idx % n).reshape(*input.shape, *[1] * (weight.dim() - 1))
-    return ops.where(mask, rows.detach(), rows)
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x1ᵀ W x2 + bias: (*, in1), (*, in2), (out, in1, in2), (out,) -> (*, out)."""
+    result = ops.einsum("...i,kij,...j->...k", input1, weight, input2)
+    return result if bias is None else result + bias
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -162,6 +156,53 @@ def _affine(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor
     if weight is not None:
         input = input * weight
     return input if bias is None else input + bias
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """Divide by the root of the mean square over the last dimensions, then multiply by `weight`.
+
+    `normalized_shape` are these dimensions, and the weight's shape; `eps` is added to the mean
+    (None: the eps of the dtype) (Zhang and Sennrich, 2019).
+    """
+    shape = tuple(normalized_shape)
+    if not shape or tuple(input.shape[-len(shape) :]) != shape:
+        raise RuntimeError(
+            f"rms_norm: given normalized_shape={list(shape)}, expected input of shape "
+            f"(*, {', '.join(map(str, shape))}), got {tuple(input.shape)}"
+        )
+    x = input.float() if input.element_size() == 2 else input
+    dims = tuple(range(-len(shape), 0))
+    mean = x.square().mean(dims, keepdim=True)
+    scale = (mean + (finfo(input.dtype).eps if eps is None else eps)).rsqrt()
+    return _affine((x * scale).to(input.dtype), weight, None)
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Give each of `num_groups` groups of channels of (N, C, *) mean 0 and variance 1, by sample.
+
+    Then multiply by `weight` and add `bias`, both (C,) (Wu and He, 2018).
+    """
+    if input.dim() < 2 or num_groups < 1 or input.shape[1] % num_groups:
+        raise RuntimeError(
+            f"group_norm: expected (N, C, *) whose C is divisible by num_groups={num_groups}, got "
+            f"shape {tuple(input.shape)}"
+        )
+    grouped = input.reshape(input.shape[0], num_groups, -1)
+    normalised = layer_norm(grouped, grouped.shape[2:], eps=eps).reshape(input.shape)
+    channels = (-1, *[1] * (input.dim() - 2))
+    weight, bias = (None if t is None else t.reshape(channels) for t in (weight, bias))
+    return _affine(normalised, weight, bias)
 
 
 def batch_norm(

@@ -3,9 +3,10 @@
 from minitorch.boundary import guard
 from minitorch.nn import utils
 from minitorch.nn.utils import *
-from minitorch.optim import adagrad, adam, lr_scheduler, optimizer, rmsprop, sgd
+from minitorch.optim import adagrad, adam, composite, lr_scheduler, optimizer, rmsprop, sgd
 from minitorch.optim.adagrad import *
 from minitorch.optim.adam import *
+from minitorch.optim.composite import *
 from minitorch.optim.optimizer import *
 from minitorch.optim.rmsprop import *
 from minitorch.optim.sgd import *
@@ -15,6 +16,7 @@ __all__ = [
     *utils.__all__,
     *adagrad.__all__,
     *adam.__all__,
+    *composite.__all__,
     *optimizer.__all__,
     *rmsprop.__all__,
     *sgd.__all__,

@@ -318,7 +318,7 @@ def _adopt(key: str, value: Any, param: Tensor) -> Any:
         return deepcopy(value)
     if key == "step":
         return int(value.item())
-    if value.shape != param.shape:
+    if value.dim() and value.shape != param.shape:  # 0-d: a number of the rule
         raise ValueError(
             f"loaded state dict has {key} of shape {tuple(value.shape)} for a parameter of shape "
             f"{tuple(param.shape)}"

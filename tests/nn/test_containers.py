@@ -1,12 +1,14 @@
 from collections import OrderedDict
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 import minitorch
 from minitorch import nn
 from minitorch.autograd import topological
+from tests.referee import ours, theirs
 
 
 def kinds(modules):
@@ -393,3 +395,42 @@ def test_anomaly_mode_names_the_part():
         pytest.raises(RuntimeError, match="linear made -inf"),
     ):
         model(minitorch.full((1, 1), -10.0))  # a ReLU would make 0 of it
+
+
+def changes_of_parameters(m, make):
+    found = []
+    values = [make(np.ones((2, 3))), m.nn.Parameter(make(np.zeros(4))), "text"]
+    many = m.nn.ParameterList(values)
+    many[0] = make(np.full(2, 5.0))
+    many += [make(np.ones(()))]
+    found += [list(many.state_dict()), len(many), many[2], len(many[1:]), many[-1].requires_grad]
+    found += [repr(many), [type(x).__name__ for x in many]]
+    for wrong in (lambda: many[4], lambda: many.extend(make(np.ones(2))), lambda: many(1)):
+        with pytest.raises((IndexError, TypeError, RuntimeError)) as error:
+            wrong()
+        found.append(error.type)
+    named = m.nn.ParameterDict({"a": values[0], "b": 3})
+    named.update([("c", values[1])])
+    found += [
+        list(named.state_dict()),
+        list(named),
+        list(reversed(named)),
+        "b" in named,
+        len(named),
+    ]
+    found += [
+        len(named),
+        named.pop("b"),
+        named.get("b", 7),
+        named.setdefault("d", 2),
+        named.popitem(),
+    ]
+    found += [list(named | m.nn.ParameterDict({"e": 1})), list(named.fromkeys("xy", 1).values())]
+    named |= named.copy()
+    named.clear()
+    found.append(dict(named.items()))
+    return [str(x).replace("minitorch", "torch") for x in found]
+
+
+def test_lists_and_dicts_of_parameters_are_pytorchs():
+    assert changes_of_parameters(minitorch, ours) == changes_of_parameters(torch, theirs)

@@ -4,10 +4,12 @@ import torch
 
 import minitorch
 from minitorch import nn
+from tests.referee import settle
 
 RNG = np.random.default_rng(0)
 X24, X3 = RNG.normal(size=(6, 4)), RNG.normal(size=(5, 4, 3))
 IDS = np.array([[0, 3, 1], [3, 2, 4]])
+BAGS = np.array([0, 3, 3, 2]), np.array([0, 1, 1, 3])
 
 
 def array(x):
@@ -45,6 +47,29 @@ LAYERS = {
     "batch norm without bias": (lambda n: n.BatchNorm1d(4, bias=False), X24),
     "batch norm without affine": (lambda n: n.BatchNorm1d(4, affine=False), X24),
     "batch norm without stats": (lambda n: n.BatchNorm1d(4, track_running_stats=False), X24),
+    "unflatten": (lambda n: n.Unflatten(1, (2, 2)), X24),
+    "rms norm": (lambda n: n.RMSNorm(3), X3),
+    "rms norm over two": (lambda n: n.RMSNorm([4, 3], eps=0.1), X3),
+    "rms norm without weight": (lambda n: n.RMSNorm(3, elementwise_affine=False), X3),
+    "group norm": (lambda n: n.GroupNorm(2, 4), X3),
+    "group norm of rows": (lambda n: n.GroupNorm(2, 4, eps=0.1, bias=False), X24),
+    "cosine": (lambda n: n.CosineSimilarity(-1), X3, X3[::-1].copy()),
+    "distance": (lambda n: n.PairwiseDistance(), X24, X24[::-1].copy()),
+    "distance 1": (lambda n: n.PairwiseDistance(1.0, keepdim=True), X24, X24[0]),
+    "bilinear": (lambda n: n.Bilinear(4, 3, 2), X24, X3[:3, :2].reshape(6, 3)),
+    "bilinear 3-D": (lambda n: n.Bilinear(3, 3, 2, bias=False), X3, X3),
+    "embedding of limited length": (lambda n: n.Embedding(5, 3, None, 0.5, 1.0), IDS),
+    "embedding by frequency": (lambda n: n.Embedding(5, 3, scale_grad_by_freq=True), IDS),
+    "bags": (lambda n: n.EmbeddingBag(5, 3), IDS),
+    "bags of limited length": (lambda n: n.EmbeddingBag(5, 3, max_norm=0.5, mode="sum"), IDS),
+    # PyTorch errs where numbers differ in frequency
+    "bags by frequency": (lambda n: n.EmbeddingBag(5, 3, scale_grad_by_freq=True), IDS[[0, 0]]),
+    "bags max": (lambda n: n.EmbeddingBag(5, 3, mode="max"), IDS),
+    "bags padded": (lambda n: n.EmbeddingBag(5, 3, mode="max", padding_idx=3), IDS),
+    "bags by offsets": (lambda n: n.EmbeddingBag(5, 3, padding_idx=3), *BAGS),
+    "bags weighted": (lambda n: n.EmbeddingBag(5, 3, mode="sum"), *BAGS, X24[0]),
+    "bags max by offsets": (lambda n: n.EmbeddingBag(5, 3, mode="max"), *BAGS),
+    "bags with an end": (lambda n: n.EmbeddingBag(5, 3, include_last_offset=True), *BAGS),
     "dropout of nothing": (lambda n: n.Dropout(0.0), X24),
     "dropout of everything": (lambda n: n.Dropout(1.0), X24),
 }
@@ -64,20 +89,20 @@ def pair(make):
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_are_pytorchs(name, training):
-    make, data = LAYERS[name]
+    make, *data = LAYERS[name]
     a, b = pair(make)
     for factor in (1, 1.5):  # twice, so that running statistics move on
-        x, y = ours(data * factor if data.dtype == float else data), None
-        y = theirs(data * factor if data.dtype == float else data)
+        given = [x * factor if x.dtype == float else x for x in data]
+        x, y = list(map(ours, given)), list(map(theirs, given))
         a.train(training), b.train(training)
-        p, q = a(x), b(y)
+        p, q = a(*x), b(*y)
         assert p.shape == q.shape
         np.testing.assert_allclose(array(p), array(q), rtol=1e-12, atol=1e-12)
         if not q.requires_grad:
             continue
         (p * p.cos()).sum().backward()
         (q * q.cos()).sum().backward()
-        for ours_one, theirs_one in zip([x, *a.parameters()], [y, *b.parameters()]):
+        for ours_one, theirs_one in zip([*x, *a.parameters()], [*y, *b.parameters()]):
             if theirs_one.grad is not None:
                 np.testing.assert_allclose(
                     array(ours_one.grad), array(theirs_one.grad), rtol=1e-9, atol=1e-11
@@ -88,7 +113,7 @@ def test_layers_are_pytorchs(name, training):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_initial_values_names_and_repr_are_pytorchs(name):
-    make, _ = LAYERS[name]
+    make = LAYERS[name][0]
     a, b = make(nn), make(torch.nn)
     assert repr(a) == repr(b)
     assert list(a.state_dict()) == list(b.state_dict())
@@ -97,6 +122,44 @@ def test_initial_values_names_and_repr_are_pytorchs(name):
         assert (mine.shape, str(mine.dtype)[10:]) == (value.shape, str(value.dtype)[6:])
         if "norm" in name:
             np.testing.assert_array_equal(array(mine), array(value))
+
+
+def test_a_sparse_bag_is_the_dense_one():
+    grads = []
+    for sparse in (False, True):
+        bag = nn.EmbeddingBag.from_pretrained(minitorch.ones(5, 3), freeze=False, sparse=sparse)
+        bag(minitorch.tensor(IDS)).sum().backward()
+        grads.append(bag.weight.grad)
+    assert isinstance(grads[1], minitorch.RowGrad)
+    np.testing.assert_allclose(array(grads[1].to_dense()), array(grads[0]))
+    with pytest.raises(IndexError):  # its first bag does not begin at 0
+        settle(bag(minitorch.tensor([1, 2]), minitorch.tensor([1])))
+
+
+BAG = nn.functional.embedding_bag
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x, i: BAG(i, x[0]), ValueError, "weight has to be 2-D"),
+        (lambda x, i: BAG(i[0, 0], x), ValueError, "input has to be 1-D or 2-D"),
+        (lambda x, i: BAG(i, x, i[0]), ValueError, "offsets has to be None"),
+        (lambda x, i: BAG(i[0], x), ValueError, "needs offsets"),
+        (lambda x, i: BAG(i, x, mode="min"), ValueError, "one of sum, mean or max"),
+        (lambda x, i: BAG(i, x, mode="max", sparse=True), ValueError, "no sparse"),
+        (lambda x, i: BAG(i, x, per_sample_weights=x), ValueError, "expected that of the input"),
+        (lambda x, i: BAG(i, x, per_sample_weights=i / 2), NotImplementedError, "mode='sum'"),
+        (lambda x, i: nn.EmbeddingBag(5, 3, padding_idx=5), ValueError, "EmbeddingBag: padding"),
+        (lambda x, i: nn.GroupNorm(3, 4), ValueError, "divisible by num_groups"),
+        (lambda x, i: nn.GroupNorm(2, 4)(x), RuntimeError, "divisible by num_groups=2"),
+        (lambda x, i: nn.RMSNorm(4)(x), RuntimeError, "expected input of shape"),
+        (lambda x, i: nn.Bilinear(0, 3, 2), ValueError, "in1_features must be > 0"),
+    ],
+)
+def test_bad_input_of_tables_and_norms(call, error, message):
+    with pytest.raises(error, match=message):
+        call(minitorch.zeros(5, 3), minitorch.tensor(IDS))
 
 
 def test_linear_starts_uniform():

@@ -42,6 +42,12 @@ RULES = {
         {"lr": 0.1, "weight_decay": 0.3},
         {"amsgrad": True, "maximize": True},
     ],
+    "Adadelta": [{}, {"rho": 0.7, "weight_decay": 0.1, "maximize": True}],
+    "Adamax": [{}, {"lr": 0.1, "betas": (0.8, 0.9), "weight_decay": 0.1}],
+    "NAdam": [{}, {"weight_decay": 0.1, "decoupled_weight_decay": True, "momentum_decay": 0.1}],
+    "RAdam": [{}, {"betas": (0.8, 0.95), "weight_decay": 0.1, "maximize": True}],
+    "Rprop": [{}, {"etas": (0.6, 1.1), "step_sizes": (1e-3, 0.1)}],
+    "ASGD": [{}, {"lr": 0.1, "lambd": 0.01, "t0": 30, "weight_decay": 0.1}],
 }
 TABLE = [(name, options) for name, rows in RULES.items() for options in rows]
 IDS = [f"{name} {' '.join(f'{k}={v}' for k, v in options.items())}" for name, options in TABLE]
