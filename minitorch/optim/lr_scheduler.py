@@ -8,8 +8,9 @@ a rate that is a tensor becomes a number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from math import cos, inf, pi
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from math import cos, floor, inf, pi
 from typing import Any
 
 from minitorch import recording
@@ -18,14 +19,21 @@ from minitorch.optim.optimizer import Optimizer
 from minitorch.optim.plan import Group, number
 
 __all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
+    "PolynomialLR",
     "ReduceLROnPlateau",
+    "SequentialLR",
     "StepLR",
 ]
 
@@ -435,11 +443,7 @@ class OneCycleLR(LRScheduler):
         for group in self.optimizer.param_groups:
             rates.append(self._between(group[from_lr], group[to_lr], done))
             if self.cycle_momentum:
-                momentum = self._between(group[from_momentum], group[to_momentum], done)
-                if "betas" in group:
-                    group["betas"] = (momentum, *group["betas"][1:])
-                else:
-                    group["momentum"] = momentum
+                _set_momentum(group, self._between(group[from_momentum], group[to_momentum], done))
         return rates
 
     def _between(self, start: float, end: float, done: float) -> float:
@@ -459,6 +463,301 @@ def _cycle_phases(
         (2 * peak, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
         (total - 1.0, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
     ]
+
+
+class MultiplicativeLR(LambdaLR):
+    """The rate times lr_lambda(epoch) at each epoch; one function, or one for each group."""
+
+    def get_lr(self) -> list[float]:
+        if self._fresh:
+            return self._rates()
+        rules = zip(self.lr_lambdas, self._rates())
+        return [rate * rule(self.last_epoch) for rule, rate in rules]
+
+
+class ConstantLR(LRScheduler):
+    """initial_lr · factor in the first `total_iters` epochs."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 1.0 / 3,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0 <= factor <= 1:
+            raise ValueError(f"ConstantLR: factor: expected a number in [0, 1], got {factor}")
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch == 0:
+            return [rate * self.factor for rate in self._rates()]
+        if self.last_epoch != self.total_iters:
+            return self._rates()
+        return [rate / self.factor for rate in self._rates()]
+
+
+class PolynomialLR(LRScheduler):
+    """initial_lr · (1 - epoch / total_iters) ** power, 0 from `total_iters` on."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_iters: int = 5,
+        power: float = 1.0,
+        last_epoch: int = -1,
+    ) -> None:
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        epoch, total = self.last_epoch, self.total_iters
+        if self._fresh or epoch > total:
+            return self._rates()
+        factor = ((1 - epoch / total) / (1 - (epoch - 1) / total)) ** self.power
+        return [rate * factor for rate in self._rates()]
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """From initial_lr down to `eta_min` along a cosine in T_0 epochs, then again in T_0 · T_mult.
+
+    Loshchilov and Hutter (2017).
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,
+        T_mult: int = 1,
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        if T_0 <= 0 or not isinstance(T_0, int):
+            raise ValueError(f"Expected positive integer T_0, but got {T_0}")
+        if T_mult < 1 or not isinstance(T_mult, int):
+            raise ValueError(f"Expected integer T_mult >= 1, but got {T_mult}")
+        self.T_0 = self.T_i = T_0
+        self.T_mult = T_mult
+        self.eta_min = eta_min
+        self.T_cur: float = last_epoch
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        share = (1 + cos(pi * self.T_cur / self.T_i)) / 2
+        return [self.eta_min + (base - self.eta_min) * share for base in self.base_lrs]
+
+    def step(self, epoch: float | None = None) -> None:
+        """Go on to the next epoch, or to `epoch`, which may lie between two, and set its rates."""
+        recording.host(lambda: self._go(epoch))
+
+    def _go(self, epoch: float | None) -> None:
+        if epoch is not None and epoch < 0:
+            raise ValueError(f"Expected non-negative epoch, but got {epoch}")
+        if epoch is None:
+            self.T_cur += 1
+            if self.T_cur >= self.T_i:
+                self.T_cur, self.T_i = self.T_cur - self.T_i, self.T_i * self.T_mult
+            self._advance()
+            return
+        self.T_cur, self.T_i = epoch, self.T_0
+        while self.T_cur >= self.T_i:
+            self.T_cur, self.T_i = self.T_cur - self.T_i, self.T_i * self.T_mult
+        self.last_epoch = floor(epoch) - 1
+        self._advance()
+
+
+class SequentialLR(LRScheduler):
+    """One scheduler after the other: the next one begins at each of `milestones`."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: list[Any],
+        milestones: list[int],
+        last_epoch: int = -1,
+    ) -> None:
+        if not schedulers or len(milestones) != len(schedulers) - 1:
+            raise ValueError(
+                "Sequential Schedulers expects number of schedulers provided to be one more than "
+                f"the number of milestone points, but got {len(schedulers)} and {len(milestones)}"
+            )
+        _check_together("SequentialLR", schedulers, optimizer)
+        self.optimizer = optimizer
+        self._schedulers = list(schedulers)
+        self._milestones = list(milestones)
+        self.last_epoch = last_epoch + 1
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        for scheduler in self._schedulers:  # undo the steps of their constructors
+            scheduler.last_epoch -= 1
+            if isinstance(scheduler, CosineAnnealingWarmRestarts):
+                scheduler.T_cur -= 1
+        self._restart(self._schedulers[0])
+        self._last_lr = self._schedulers[0].get_last_lr()
+
+    def _restart(self, scheduler: Any) -> None:
+        scheduler._step_count = 0
+        scheduler.step()
+
+    def step(self) -> None:
+        """Go on to the next epoch and set its rates."""
+        recording.host(self._go)
+
+    def _go(self) -> None:
+        self.last_epoch += 1
+        index = bisect_right(self._milestones, self.last_epoch)
+        scheduler = self._schedulers[index]
+        if index and self._milestones[index - 1] == self.last_epoch:
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"]
+            scheduler.last_epoch = -1
+            if isinstance(scheduler, CosineAnnealingWarmRestarts):
+                scheduler.T_cur, scheduler.T_i = -1, scheduler.T_0
+            self._restart(scheduler)
+        else:
+            scheduler.step()
+        self._last_lr = scheduler.get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimizer, with the schedulers' own."""
+        return _state_of_several(self)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; load the optimizer's own state as well."""
+        _load_several(self, state_dict)
+
+
+class ChainedScheduler(LRScheduler):
+    """Several schedulers that each change the rate at every step."""
+
+    def __init__(self, schedulers: Sequence[Any], optimizer: Optimizer | None = None) -> None:
+        if not schedulers:
+            raise ValueError("ChainedScheduler expects at least one scheduler, but got none")
+        self.optimizer = optimizer or schedulers[0].optimizer
+        _check_together("ChainedScheduler", schedulers, self.optimizer)
+        self._schedulers = list(schedulers)
+        self._last_lr = self._rates()
+
+    def step(self) -> None:
+        """Go on to the next epoch and set its rates."""
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._last_lr = self._rates()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimizer, with the schedulers' own."""
+        return _state_of_several(self)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; load the optimizer's own state as well."""
+        _load_several(self, state_dict)
+
+
+def _check_together(name: str, schedulers: Sequence[Any], optimizer: Optimizer) -> None:
+    for i, scheduler in enumerate(schedulers):
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError(f"{name} does not support ReduceLROnPlateau, which needs a metric")
+        if scheduler.optimizer is not optimizer:
+            raise ValueError(f"{name}: the scheduler at index {i} has another optimizer")
+
+
+def _state_of_several(scheduler: Any) -> dict[str, Any]:
+    own = {k: v for k, v in vars(scheduler).items() if k not in ("optimizer", "_schedulers")}
+    return {**own, "_schedulers": [s.state_dict() for s in scheduler._schedulers]}
+
+
+def _load_several(scheduler: Any, state: dict[str, Any]) -> None:
+    vars(scheduler).update({k: v for k, v in state.items() if k != "_schedulers"})
+    for one, its in zip(scheduler._schedulers, state["_schedulers"], strict=True):
+        one.load_state_dict(its)
+
+
+class CyclicLR(LRScheduler):
+    """Up from base_lr to max_lr in `step_size_up` steps, down in `step_size_down`, again and again.
+
+    Smith (2017). mode: "triangular", "triangular2" (halved after each cycle), "exp_range" (times
+    gamma ** step), or a `scale_fn` of the "cycle" or of "iterations", `scale_mode`.
+    cycle_momentum: momentum (or the first of betas) goes the other way.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | list[float],
+        max_lr: float | list[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        groups = optimizer.param_groups
+        given = {"base_lr": base_lr, "max_lr": max_lr}
+        lists = {
+            k: list(v) if isinstance(v, (list, tuple)) else [v] * len(groups)
+            for k, v in given.items()
+        }
+        for name, values in lists.items():
+            if len(values) != len(groups):
+                raise ValueError(f"expected {len(groups)} values for {name}, got {len(values)}")
+        if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
+            raise ValueError(f"mode is invalid and scale_fn is None: {mode!r}")
+        if cycle_momentum and not {"momentum", "betas"} & optimizer.defaults.keys():
+            raise ValueError(
+                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+            )
+        self.total_size = float(step_size_up + (step_size_down or step_size_up))
+        self.step_ratio = step_size_up / self.total_size
+        self.mode, self.gamma, self.scale_mode = mode, gamma, scale_mode
+        if scale_fn is None:
+            self.scale_mode = "iterations" if mode == "exp_range" else "cycle"
+        self.scale_fn = scale_fn
+        self.max_lrs, self.cycle_momentum = lists["max_lr"], cycle_momentum
+        for group, base in zip(groups, lists["base_lr"]):
+            if last_epoch == -1:
+                group["lr"] = base
+            if cycle_momentum:
+                group["base_momentum"], group["max_momentum"] = base_momentum, max_momentum
+                _set_momentum(group, max_momentum)
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = lists["base_lr"]
+
+    def _join(self, group: Group) -> None:
+        raise ValueError("CyclicLR: groups have to be added before the scheduler is made")
+
+    def _scale(self, cycle: float) -> float:
+        x = cycle if self.scale_mode == "cycle" else self.last_epoch
+        if self.scale_fn is not None:
+            return self.scale_fn(x)
+        if self.mode == "exp_range":
+            return float(self.gamma**x)
+        return 1.0 if self.mode == "triangular" else 1 / 2.0 ** (x - 1)
+
+    def get_lr(self) -> list[float]:
+        cycle = floor(1 + self.last_epoch / self.total_size)
+        x = 1 + self.last_epoch / self.total_size - cycle
+        share = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
+        share *= self._scale(cycle)
+        if self.cycle_momentum:
+            for group in self.optimizer.param_groups:
+                high = group["max_momentum"]
+                _set_momentum(group, high - (high - group["base_momentum"]) * share)
+        return [a + (b - a) * share for a, b in zip(self.base_lrs, self.max_lrs)]
+
+
+def _set_momentum(group: Group, momentum: float) -> None:
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
 
 
 guard(globals())

@@ -8,6 +8,24 @@ from minitorch import optim
 
 STEPS = 40
 SCHEDULERS = {
+    "MultiplicativeLR": lambda s, o: s.MultiplicativeLR(o, lambda epoch: 0.9 + epoch / 1000),
+    "ConstantLR": lambda s, o: s.ConstantLR(o, 0.5, total_iters=7),
+    "PolynomialLR": lambda s, o: s.PolynomialLR(o, 20, power=1.5),
+    "WarmRestarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, T_mult=2, eta_min=0.01),
+    "CyclicLR": lambda s, o: s.CyclicLR(o, 0.1, 0.5, 5, 8),
+    "CyclicLR halved": lambda s, o: s.CyclicLR(o, 0.1, [0.5, 0.7], 6, mode="triangular2"),
+    "CyclicLR falling": lambda s, o: s.CyclicLR(o, 0.1, 0.5, 4, mode="exp_range", gamma=0.95),
+    "SequentialLR": lambda s, o: s.SequentialLR(
+        o,
+        [s.LinearLR(o, 0.1), s.ExponentialLR(o, 0.9), s.CosineAnnealingLR(o, 9)],
+        [6, 20],
+    ),
+    "SequentialLR restarts": lambda s, o: s.SequentialLR(
+        o, [s.ConstantLR(o), s.CosineAnnealingWarmRestarts(o, 5), s.StepLR(o, 3)], [7, 25]
+    ),
+    "ChainedScheduler": lambda s, o: s.ChainedScheduler(
+        [s.LinearLR(o), s.ExponentialLR(o, 0.9), s.StepLR(o, 10)], o
+    ),
     "StepLR": lambda s, o: s.StepLR(o, 7, gamma=0.5),
     "MultiStepLR": lambda s, o: s.MultiStepLR(o, [15, 3, 3, 8], gamma=0.5),
     "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.9),

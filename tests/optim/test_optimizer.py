@@ -43,7 +43,7 @@ RULES = {
         {"amsgrad": True, "maximize": True},
     ],
     "Adadelta": [{}, {"rho": 0.7, "weight_decay": 0.1, "maximize": True}],
-    "Adamax": [{}, {"lr": 0.1, "betas": (0.8, 0.9), "weight_decay": 0.1}],
+    "Adamax": [{}, {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1}],
     "NAdam": [{}, {"weight_decay": 0.1, "decoupled_weight_decay": True, "momentum_decay": 0.1}],
     "RAdam": [{}, {"betas": (0.8, 0.95), "weight_decay": 0.1, "maximize": True}],
     "Rprop": [{}, {"etas": (0.6, 1.1), "step_sizes": (1e-3, 0.1)}],
@@ -136,8 +136,9 @@ def test_state_goes_over_to_pytorch_and_back(name, options):
     again = getattr(torch.optim, name)(b, **options)
     again.load_state_dict(copy.deepcopy(back))
     descend(torch, theirs, b, steps[50:])
+    rtol = 1e-6 if name == "ASGD" else 1e-11  # its rate is a float32 until it is loaded
     for p, q in zip(a, b):
-        np.testing.assert_allclose(array(p), array(q), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(array(p), array(q), rtol=rtol, atol=rtol / 10)
     descend(minitorch, ours, a, steps[:1])
     descend(torch, again, b, steps[:1])
     for p, q in zip(a, b):
