@@ -1,4 +1,4 @@
-"""Limits on gradients before an optimizer's step."""
+"""Limits on gradients before an optimizer's step, and parameters as one vector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from minitorch.core.tensor import Tensor
 from minitorch.creation import tensor
 from minitorch.operands import same_device
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
+    "parameters_to_vector",
+    "vector_to_parameters",
+]
 
 _norm_all = families.constant("norm_all")
 _clip_all_ = underived.update("clip_all_")
@@ -105,6 +112,29 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     grads = _values(parameters)
     if grads:
         _clamp_all_((grads,), (), min=-float(clip_value), max=float(clip_value))
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """Return all elements of the parameters, one parameter after the other, as one vector."""
+    return ops.cat([p.reshape(-1) for p in parameters])
+
+
+@no_grad()
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Write the elements of a vector into the parameters, in the order of `parameters_to_vector`.
+
+    Raises TypeError for what is no Tensor, ValueError for another number of elements.
+    """
+    given = list(parameters)
+    if not isinstance(vec, Tensor):
+        raise TypeError(f"vector_to_parameters: vec: expected a Tensor, got {type(vec).__name__}")
+    sizes = [p.numel() for p in given]
+    if vec.numel() != sum(sizes):
+        raise ValueError(
+            f"vector_to_parameters: vec has {vec.numel()} elements, the parameters {sum(sizes)}"
+        )
+    for p, part in zip(given, vec.split(sizes)):
+        p.copy_(part.reshape(p.shape))
 
 
 guard(globals())

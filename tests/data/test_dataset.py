@@ -76,3 +76,34 @@ def test_a_dataset_without_methods_says_which():
         len(Nothing())
     with pytest.raises(NotImplementedError, match="Nothing does not define __getitem__"):
         Nothing()[0]
+
+
+@pytest.mark.parametrize("m", [minitorch.data, torch.utils.data], ids=["minitorch", "torch"])
+def test_joined_datasets_and_samplers(m):
+    whole = m.ConcatDataset([[1, 2], [3], [4, 5]])
+    assert [whole[i] for i in (0, 2, 4, -1)] == [1, 3, 5, 5] and len(whole) == 5
+    stacked = m.StackDataset([1, 2], "ab")
+    assert (stacked[1], len(stacked)) == ((2, "b"), 2)
+    assert m.StackDataset(x=[1, 2])[0] == {"x": 1}
+    assert list(m.BatchSampler(m.SequentialSampler(whole), 2, False)) == [[0, 1], [2, 3], [4]]
+    batches = m.BatchSampler(m.RandomSampler(whole), 2, True)
+    assert len(batches) == len(list(batches)) == 2
+    assert sorted(m.RandomSampler(whole)) == list(range(5))
+    assert sorted(m.RandomSampler(whole, num_samples=10)) == sorted([*range(5)] * 2)
+    assert set(m.RandomSampler(whole, replacement=True, num_samples=200)) == set(range(5))
+    assert sorted(m.SubsetRandomSampler([7, 9, 8])) == [7, 8, 9]
+    weighted = list(m.WeightedRandomSampler([0.0, 1.0, 3.0], 400))
+    assert set(weighted) == {1, 2} and 250 < weighted.count(2) < 350
+    assert sorted(m.WeightedRandomSampler([1.0, 1.0], 2, replacement=False)) == [0, 1]
+    for wrong in (
+        lambda: m.ConcatDataset([])[0],
+        lambda: whole[5 if m is minitorch.data else -6],
+        lambda: m.StackDataset(),
+        lambda: m.StackDataset([1], [1, 2]),
+        lambda: m.BatchSampler([1], 0, False),
+        lambda: m.BatchSampler([1], 1, 2),
+        lambda: m.WeightedRandomSampler([1.0], 0),
+        lambda: m.WeightedRandomSampler([[1.0]], 1),
+    ):
+        with pytest.raises((ValueError, AssertionError)):
+            wrong()

@@ -109,3 +109,15 @@ def test_bad_arguments_of_norms():
         get_total_norm([minitorch.ones(2, dtype=minitorch.int64)])
     clip_grads_with_norm_([p], 1.0, get_total_norm([p.grad]) * 2)
     np.testing.assert_allclose(p.grad.tolist(), [0.5 / 2**0.5] * 2, rtol=1e-5)
+
+
+def test_parameters_as_one_vector():
+    model = nn.Linear(2, 3)
+    vector = nn.utils.parameters_to_vector(model.parameters())
+    assert vector.tolist() == [*model.weight.flatten().tolist(), *model.bias.tolist()]
+    nn.utils.vector_to_parameters(minitorch.arange(9.0), model.parameters())
+    assert model.weight.tolist() == [[0, 1], [2, 3], [4, 5]] and model.bias.tolist() == [6, 7, 8]
+    with pytest.raises(ValueError, match="8 elements, the parameters 9"):
+        nn.utils.vector_to_parameters(minitorch.ones(8), model.parameters())
+    with pytest.raises(TypeError, match="expected a Tensor"):
+        nn.utils.vector_to_parameters([1.0], model.parameters())
