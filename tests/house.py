@@ -24,7 +24,9 @@ CORE = 2_600  # lines of core/ in all, which an afternoon reads
 LONG = 600  # lines of a file that is about one thing; longer ones need a reason
 LONG_FILES = {
     "cli.py": "the command: a table of subcommands, with the arguments and the function of each",
+    "nn/layers.py": "a table of layers, each for itself",
     "nn/module.py": "one class: PyTorch's Module has sixty methods",
+    "optim/lr_scheduler.py": "a table of schedules, each for itself",
     "text/vector_table.py": "one class: gensim's table of vectors by key",
     "text/word2vec/model.py": "one class: gensim's Word2Vec, whose options fill a third of it",
 }

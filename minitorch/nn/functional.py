@@ -30,7 +30,6 @@ __all__ = [
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
-    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
@@ -95,19 +94,6 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """Return input / max(its `p`-norm along `dim`, eps)."""
     return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """Return the cosine of the angle along `dim`; norms below `eps` count as `eps`.
-
-    The tensors broadcast, along `dim` too.
-    """
-    if autocasting.state.dtypes:
-        x1, x2 = autocasting.casted("cosine_similarity", x1, x2)
-    x1, x2 = ops.broadcast_tensors(x1, x2)
-    norm1 = x1.norm(2, dim, keepdim=True).clamp(min=eps)
-    norm2 = x2.norm(2, dim, keepdim=True).clamp(min=eps)
-    return ((x1 / norm1) * (x2 / norm2)).sum(dim)
 
 
 def layer_norm(

@@ -277,8 +277,17 @@ class Embedding(_Table):
         dtype: DType | None = None,
     ) -> None:
         super().__init__(
-            *(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type),
-            *(scale_grad_by_freq, sparse, _weight, _freeze, device, dtype),
+            num_embeddings,
+            embedding_dim,
+            padding_idx,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            sparse,
+            _weight,
+            _freeze,
+            device,
+            dtype,
         )
 
     @classmethod
@@ -295,7 +304,13 @@ class Embedding(_Table):
         """Make an Embedding of a given table (n, dim), not trained unless `freeze` is False."""
         rows, columns = _sizes(embeddings)
         return cls(
-            *(rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse),
+            rows,
+            columns,
+            padding_idx,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            sparse,
             _weight=embeddings,
             _freeze=freeze,
         )
@@ -338,8 +353,17 @@ class EmbeddingBag(_Table):
         dtype: DType | None = None,
     ) -> None:
         super().__init__(
-            *(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type),
-            *(scale_grad_by_freq, sparse, _weight, False, device, dtype),
+            num_embeddings,
+            embedding_dim,
+            padding_idx,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            sparse,
+            _weight,
+            False,
+            device,
+            dtype,
         )
         self.mode = mode
         self.include_last_offset = include_last_offset
@@ -358,9 +382,18 @@ class EmbeddingBag(_Table):
         padding_idx: int | None = None,
     ) -> EmbeddingBag:
         """Make an EmbeddingBag of a given table (n, dim), not trained unless `freeze` is False."""
+        rows, columns = _sizes(embeddings)
         bag = cls(
-            *(*_sizes(embeddings), max_norm, norm_type, scale_grad_by_freq, mode, sparse),
-            *(embeddings, include_last_offset, padding_idx),
+            rows,
+            columns,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            mode,
+            sparse,
+            embeddings,
+            include_last_offset,
+            padding_idx,
         )
         bag.weight.requires_grad_(not freeze)
         return bag

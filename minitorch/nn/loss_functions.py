@@ -1,4 +1,4 @@
-"""The rarer losses as functions, each a few tensor ops; `functional` has them all.
+"""The rarer losses as functions, and distances, each a few tensor ops; `functional` has them all.
 
 `reduction` is "mean", "sum" or "none" (the loss of each element or sample).
 """
@@ -18,6 +18,7 @@ from minitorch.creation import arange, full_like
 
 __all__ = [
     "cosine_embedding_loss",
+    "cosine_similarity",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
     "huber_loss",
@@ -228,6 +229,19 @@ def margin_ranking_loss(
 
 
 # ------------------------------------------------------------------ of vectors
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Return the cosine of the angle along `dim`; norms below `eps` count as `eps`.
+
+    The tensors broadcast, along `dim` too.
+    """
+    if autocasting.state.dtypes:
+        x1, x2 = autocasting.casted("cosine_similarity", x1, x2)
+    x1, x2 = ops.broadcast_tensors(x1, x2)
+    norm1 = x1.norm(2, dim, keepdim=True).clamp(min=eps)
+    norm2 = x2.norm(2, dim, keepdim=True).clamp(min=eps)
+    return ((x1 / norm1) * (x2 / norm2)).sum(dim)
 
 
 def pairwise_distance(

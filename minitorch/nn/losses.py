@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from minitorch.core.tensor import Tensor
 from minitorch.nn import functional as F
-from minitorch.nn.loss_functions import REDUCTIONS
+from minitorch.nn.loss_functions import REDUCTIONS, check_reduction
 from minitorch.nn.module import Module
 
 __all__ = [
@@ -42,7 +42,7 @@ class _Loss(Module):
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
-        F.check_reduction(reduction, self._reductions)
+        check_reduction(reduction, self._reductions)
         self.reduction = reduction
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from minitorch.core.grad_mode import no_grad
 from minitorch.core.sparse import RowGrad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import full_like, tensor, zeros_like
-from minitorch.optim.optimizer import Optimizer, count, given, number
-from minitorch.optim.plan import Group, State, UpdateRule
+from minitorch.optim.optimizer import Optimizer, count, given
+from minitorch.optim.plan import Group, State, UpdateRule, number
 
 __all__ = ["ASGD", "Adadelta", "Adamax", "NAdam", "RAdam", "Rprop"]
 

@@ -8,7 +8,7 @@ import torch
 import minitorch
 from minitorch import nn
 from minitorch.autograd import topological
-from tests.referee import ours, theirs
+from tests import referee
 
 
 def kinds(modules):
@@ -433,4 +433,6 @@ def changes_of_parameters(m, make):
 
 
 def test_lists_and_dicts_of_parameters_are_pytorchs():
-    assert changes_of_parameters(minitorch, ours) == changes_of_parameters(torch, theirs)
+    assert changes_of_parameters(minitorch, referee.ours) == changes_of_parameters(
+        torch, referee.theirs
+    )

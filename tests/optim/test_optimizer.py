@@ -229,7 +229,7 @@ def test_row_sparse_rules_are_pytorchs(name, options, shape):
         q.grad = torch.sparse_coo_tensor(ids[None], values, shape)
         ours.step()
         theirs.step()
-        np.testing.assert_allclose(array(p), array(q), rtol=rtol, atol=rtol / 10)
+        np.testing.assert_allclose(array(p), array(q), rtol=1e-11, atol=1e-12)
     np.testing.assert_array_equal(array(p)[0], start[0])
 
 

@@ -42,7 +42,7 @@ class HierarchicalSoftmax(Module):
         tree = huffman(counts)
         self.pairs = sum(tree.counts) / sum(counts)
         start = zeros(len(counts) - 1, vector_size, dtype=dtype, device=device)
-        self.nodes = Embedding(*start.shape, sparse=True, _weight=start)
+        self.nodes = Embedding(len(start), vector_size, sparse=True, _weight=start)
         # A row for each word: 1 + the number of each node of its path, negative where the turn is
         # 1, and then 0.
         longest = max(map(len, tree.points))
