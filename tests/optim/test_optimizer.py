@@ -569,3 +569,40 @@ def test_a_step_in_tensor_ops_is_an_optimizer(device, compiled):
         np.testing.assert_allclose(array(p), expected, atol=1e-12)
     np.testing.assert_allclose(array(optimizer.state[p]["exp_avg"]), m, atol=1e-12)
     assert optimizer.state_dict()["state"].keys() == {0}
+
+
+def test_rules_in_tensor_ops_refuse_what_they_cannot_do():
+    (p,) = ps = params(minitorch, "float32")[:1]
+    with pytest.raises(ValueError, match="differentiable=True is not supported"):
+        optim.NAdam(ps, differentiable=True)
+    optimizer = optim.Adadelta(ps, foreach=True, capturable=True)
+
+    def step():
+        optimizer.zero_grad()
+        p.square().sum().backward()
+        optimizer.step()
+
+    with pytest.raises(RuntimeError, match=r"Adadelta\.step counts in Python"):
+        fast = minitorch.compile(step, fullgraph=True)
+        fast(), fast()  # the first call is not recorded
+    step()
+    assert optimizer.state[p]["step"] == 2
+    table = minitorch.nn.Embedding(4, 3, sparse=True)
+    table(minitorch.tensor([1])).sum().backward()
+    with pytest.raises(RuntimeError, match="RAdam does not support row-sparse"):
+        optim.RAdam(table.parameters()).step()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Adadelta", {"rho": 2.0}),
+        ("NAdam", {"momentum_decay": -1.0}),
+        ("Rprop", {"etas": (1.5, 2.0)}),
+        ("ASGD", {"lr": -1.0}),
+    ],
+)
+def test_options_that_cannot_be(name, options):
+    for library in (minitorch, torch):
+        with pytest.raises(ValueError, match="Invalid"):
+            getattr(library.optim, name)(params(library, "float32"), **options)
