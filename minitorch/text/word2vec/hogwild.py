@@ -21,7 +21,7 @@ __all__ = ["Job", "Shape", "hogwild_sgd_", "pairs_in_flight", "shape"]
 
 _PASS = 256  # positions that a thread block looks at together
 _LONGEST = 4 * _PASS  # positions of a chunk and its margins, at most
-_ROOM = 63 * 1024  # bytes of shared memory, which every GPU from capability 7.5 on has
+_ROOM = 64 * 1024 - 768  # bytes of shared memory: those of capability 7.5, less the kernel's own
 
 
 class Shape(NamedTuple):

@@ -27,7 +27,7 @@ JOB = np.dtype(  # `Job` of kernels/hogwild.cu
 )
 _PACK = 4
 _RESIDENT = 2  # blocks that a multiprocessor has registers for: KERNEL_OF there
-_STATIC_BYTES = 1024  # at most, of the kernel itself
+STATIC_BYTES = 768  # at most, of the kernel itself
 _RESERVED = 1024  # that each block takes for the system
 
 
@@ -35,7 +35,7 @@ def _resident(gpu: Gpu, shape: Shape) -> int:
     """How many blocks the current device holds at once."""
     attributes = gpu.xp.cuda.Device(gpu.current()).attributes
     room = int(attributes["MaxSharedMemoryPerMultiprocessor"])
-    blocks = room // (shape.bytes + _STATIC_BYTES + _RESERVED)
+    blocks = room // (shape.bytes + STATIC_BYTES + _RESERVED)
     return max(1, min(blocks, _RESIDENT)) * gpu.processors()
 
 
