@@ -38,7 +38,7 @@ struct Job {
     double progress, step;       // of the run, at the first item, and of each item
     double high, low;            // the rate at progress 0 and 1
     float negative, others;      // noise words to a pair; words that other blocks have in flight
-    float limit;                 // of H
+    float limit, least;          // of H, and of a square that others count with
     int words, depth, span, margin;       // V, D, positions of a chunk and on either side of it
     int centres, window, negatives;       // L, w, K
     int cbow, mean, shrink;
@@ -365,7 +365,8 @@ __device__ __forceinline__ void find_factors(const Job& job, const Memory& m, in
             bound += m.bound[first + j];
             weight += m.weight[first + j];
         }
-        if (word >= 0 && weight > 0) bound *= 1 + job.others * share[word] / weight;
+        if (word >= 0 && weight > 0)
+            bound += job.others * share[word] * fmax(bound / weight, job.least);
         m.factor[first + i] = job.limit / fmax(rate * bound, job.limit);
     }
 }

@@ -144,7 +144,8 @@ def _of_a_word(costs: Sequence[Cost], words: int) -> str:
     """A line on the requests of a launch that trains in place."""
     requested = sum(c.requested for c in costs) / words
     row = 4 * DEPTH
-    return f"{requested:,.0f} bytes a word, {requested / row:.1f} rows; Word2Vec's launches have a million words"
+    about = f"{requested:,.0f} bytes a word, {requested / row:.1f} rows"
+    return f"{about}; the launches of Word2Vec have a million words and more"
 
 
 def _traffic(costs: Sequence[Cost]) -> Iterator[str]:

@@ -1,9 +1,11 @@
-"""Training in place by thread blocks that do not wait for each other (Recht et al. 2011, "Hogwild!").
+"""Training in place by thread blocks that do not wait for each other.
 
-A launch of `kernels/hogwild.cu` trains on a million words and more. What a word draws depends on
-its position in the corpus alone: whether sub-sampling keeps it, its effective window, and the noise
-words of the group of words that it is the first of. On the CPU the same steps come one after the
-other, or so late as many blocks at work make them: `kernels.hogwild`.
+Several write to the tables without a lock (Recht et al. 2011, "Hogwild!: A Lock-Free Approach to
+Parallelizing Stochastic Gradient Descent"). A launch of `kernels/hogwild.cu` trains on a million
+words and more. What a word draws depends on its position in the corpus alone: whether sub-sampling
+keeps it, its effective window, and the noise words of the group of words that it is the first of.
+On the CPU the same steps come one after the other, or as late as so many blocks at work would make
+them: `kernels.hogwild`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 from minitorch import library
 from minitorch.boundary import guard
 from minitorch.core.tensor import Tensor
-from minitorch.text.word2vec.damping import CURVATURE_LIMIT
+from minitorch.text.word2vec.damping import CURVATURE_LIMIT, LEAST_SQUARE
 
 __all__ = ["Job", "Shape", "hogwild_sgd_", "pairs_in_flight", "shape"]
 
@@ -93,7 +95,8 @@ class Job(NamedTuple):
     of the queue is chunk i * stride modulo their number. seed, stream: of the random numbers, and
     where those of position 0 are. progress, step: of the run, at the first item and for each.
     high, low: the rate at progress 0 and 1. negative: noise words to a pair.
-    resident: blocks that are at work at once; None: as many as the device holds.
+    resident: blocks that are at work at once, at most; None: as many as the device holds.
+    limit: of H, least: the least square that other blocks' pairs count with, see `damping`.
     """
 
     origin: int
@@ -112,6 +115,7 @@ class Job(NamedTuple):
     shrink: bool
     resident: int | None = None
     limit: float = CURVATURE_LIMIT
+    least: float = LEAST_SQUARE
 
 
 _hogwild_sgd_ = library.update("hogwild_sgd_")
@@ -148,7 +152,7 @@ def hogwild_sgd_(
 def pairs_in_flight(
     kept: Any, noise: Any, near: float, negative: float, cbow: bool
 ) -> tuple[Any, Any]:
-    """The weights of pairs that a word in flight is expected to bring each row of both tables, (V,).
+    """The weights of pairs that a word is expected to bring each row of both tables, (V,) each.
 
     kept, noise: the distributions of words that sub-sampling leaves, and of noise words, (V,).
     near: words in a window, on average. negative: noise words to a pair.

@@ -18,14 +18,15 @@ from minitorch.text.word2vec.training import Chunk, Sums, Trainer
 
 LAUNCH = 1 << 20  # words of one launch, at least, or those of the epoch
 RESIDENT = 1 << 28  # words of a corpus that stay on the device, at most; else those of a launch
+IN_FLIGHT = 128  # times as many words as are in flight has an epoch, at least, after sub-sampling
 _GOLDEN = 0.6180339887498949  # neighbours in the queue lie apart in the corpus
 
 
 class HogwildTrainer(Trainer):
     """A `Trainer` whose chunks are launches of `hogwild_sgd_`.
 
-    shape: of the groups. shares: see `hogwild_sgd_`. resident: blocks at work at once; None: as
-    many as the device holds.
+    shape: of the groups. shares: see `hogwild_sgd_`. resident: blocks at work at once, at most;
+    None: as many as the device holds.
     """
 
     def __init__(

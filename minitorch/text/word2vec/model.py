@@ -42,7 +42,7 @@ from minitorch.text.vocab import (
     scan,
 )
 from minitorch.text.word2vec.hogwild import Shape, pairs_in_flight, shape
-from minitorch.text.word2vec.hogwild_trainer import HogwildTrainer
+from minitorch.text.word2vec.hogwild_trainer import IN_FLIGHT, HogwildTrainer
 from minitorch.text.word2vec.kernels.machine_code import has_numba
 from minitorch.text.word2vec.modules import SkipGram
 from minitorch.text.word2vec.options import RESULT, Sentences
@@ -574,7 +574,9 @@ class Word2Vec(Predictions):
         in_flight = None if locks or writing else self._shape(numbered)
         if in_flight is None:
             return Trainer(*about, writing, locks)
-        return HogwildTrainer(*about, shape=in_flight, shares=self._shares())
+        words = self.vocab.sampled(numbered.corpus, self.sample) / IN_FLIGHT
+        resident = max(1, int(words / in_flight.centres))
+        return HogwildTrainer(*about, shape=in_flight, shares=self._shares(), resident=resident)
 
     def _shape(self, numbered: Numbered) -> Shape | None:
         """The shape of launches with words in flight; None where steps are to be made."""

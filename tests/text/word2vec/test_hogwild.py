@@ -18,7 +18,6 @@ from minitorch.text.word2vec.negative_sampling import negative_sampling_sgd_
 from minitorch.text.word2vec.sampler import RANDOM
 from tests.referee import array
 from tests.text.word2vec.test_model import SENTENCES, SMALL
-from tests.text.word2vec.test_stability import even, largest
 
 SEED, STREAM = 0xF123456789ABCDEF, 1 << 40
 MODELS = {"sg": (False, False), "cbow": (True, True), "cbow-sum": (True, False)}
@@ -164,9 +163,9 @@ def test_factors_allow_for_the_words_that_others_have_in_flight():
     table = np.ones((3, 2), np.float32)
     rows = hogwild._Rows(table, np.array([0.5, 0.25, 9.0], np.float32), np.array([0, 1, 0, -1]))
     bound, weight = np.array([4.0, 40.0, 8.0, 0.0]), np.array([1.0, 2.0, 3.0, 0.0])
-    found = rows.factors(bound, weight, others=16.0, limit=30.0)
-    both = 30 / ((4 + 8) * (1 + 16 * 0.5 / (1 + 3)))
-    assert_allclose(found, [both, 30 / (40 * (1 + 16 * 0.25 / 2)), both, 1], rtol=1e-6)
+    found = rows.factors(bound, weight, 2.0, 16.0, job_of(1, limit=30.0, least=5.0))
+    both = 30 / (2 * ((4 + 8) + 16 * 0.5 * 5))  # whose squares are 3 on average
+    assert_allclose(found, [both, 30 / (2 * (40 + 16 * 0.25 * 40 / 2)), both, 1], rtol=1e-6)
 
 
 def test_pairs_in_flight_are_those_that_come():
@@ -190,6 +189,30 @@ def test_pairs_in_flight_are_those_that_come():
         # Noise words that are among the pairs are left out, which the expectation does not know.
         assert_allclose(sums.sum(axis=1) / n, np.sum(expected, axis=1), rtol=0.01)
         assert_allclose(sums[0] / n, expected[0], rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_few_words_with_thousands_in_flight(kind):
+    """Twenty words that come evenly, of which every group adds to every row, 4,096 words late."""
+    rng = np.random.default_rng(0)
+    given, sizes = problem(6000, 20, 16), Shape(16, 32, 120, 10, 32, 80)
+    given.codes = 2 * rng.integers(0, 20, 6000).astype(np.int32)
+    given.tables = [
+        ((rng.random((20, 16)) - 0.5) / 16).astype(np.float32),
+        np.zeros_like(given.tables[1]),
+    ]
+    even = np.full(20, 1 / 20)
+    given.sampling[1:] = np.ones(20, np.float32), np.arange(20)
+    near, cbow = 11.0, MODELS[kind][0]
+    given.shares = [np.float32(s) for s in pairs_in_flight(even, even, near, 15.0, cbow)]
+    job = job_of(6000, *MODELS[kind], negative=15.0, high=0.1, low=0.1, resident=4096 // 32)
+    losses = []
+    for _ in range(3):
+        *given.tables, tally = trained(given, sizes, job, late=4096 // 32 - 1)
+        losses.append(tally[0] / tally[1])
+    assert np.isfinite(losses).all()
+    assert losses[-1] < 16 * np.log(2)
+    assert max(abs(table).max() for table in given.tables) < 5
 
 
 def test_what_is_late_is_computed_from_the_tables_of_before():
@@ -233,7 +256,7 @@ OPTIONS = SMALL | {"vector_size": 8, "epochs": 2, "deterministic": False}
 
 @pytest.fixture
 def in_flight(monkeypatch):
-    """Launches of some 400 words, also on the CPU; gives the models' trainers, one after the other."""
+    """Launches of some 400 words, also on the CPU; gives the trainers of the models."""
     made = []
 
     class Noted(HogwildTrainer):
@@ -284,21 +307,6 @@ def test_a_resumed_run_equals_one_that_never_stopped(in_flight, tmp_path, monkey
 
 def test_a_file_without_the_option_is_one_of_the_present_steps():
     assert training.up_to_date({"step_words": 1})["deterministic"] is None
-
-
-@pytest.mark.cpu_only("the simulated GPU has one block at work at a time")
-@pytest.mark.parametrize("sg", [1, 0])
-def test_few_words_with_thousands_in_flight(in_flight, monkeypatch, sg):
-    """Twenty words that come evenly, of which every block adds to every row."""
-    init = HogwildTrainer.__init__
-    monkeypatch.setattr(
-        HogwildTrainer, "__init__", lambda *a, **k: init(*a, **k, resident=4096 // 32)
-    )
-    options = {"vector_size": 16, "min_count": 1, "epochs": 2, "alpha": 0.1, "window": 10}
-    found = Word2Vec(even(15), **options, negative=15, sg=sg, sample=0, workers=1)
-    assert np.isfinite(found.losses).all()
-    assert found.losses[-1] < found._loss_of_zeros()
-    assert largest(found) < 5
 
 
 def test_where_the_present_steps_stay(device):

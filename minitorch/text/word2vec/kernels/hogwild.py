@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -115,18 +115,16 @@ class _Group:
 
     def band(self) -> Array:
         """`inside` as a matrix (L, L + 2w)."""
-        size, width = self.inside.shape
-        found = np.zeros((size, len(self.near)), np.float32)
+        found = np.zeros((len(self.inside), len(self.near)), np.float32)
         row, column = np.nonzero(self.inside)
         found[row, row + column] = 1
         return found
 
     def weights(self) -> Array:
         """What each row of y counts with each centre, (S, L); CBOW's y begin with the centres."""
-        size, width = self.inside.shape
         taken = self.centres[:, None]
         if not self.cbow:
-            around = np.lib.stride_tricks.sliding_window_view(self.near, width)
+            around = np.lib.stride_tricks.sliding_window_view(self.near, self.inside.shape[1])
             taken = np.concatenate([taken, np.where(self.inside, around, -1)], axis=1)
         equal = (taken[:, :, None] == self.noise).any(axis=1)
         count = self.inside.sum(axis=1, dtype=np.float32)
@@ -165,11 +163,12 @@ class _Rows:
         self.known, self.inverse = np.unique(numbers, return_inverse=True)
         self.share = share[self.known]
 
-    def factors(self, bound: Array, weight: Array, others: float, limit: float) -> Array:
-        """The factor of each row: see `damping`. bound: of H. weight: of the row's pairs."""
+    def factors(self, bound: Array, weight: Array, rate: float, others: float, job: Job) -> Array:
+        """The factor of each row: see `damping`. bound: of H / rate. weight: of the row's pairs."""
         bound, weight = (np.bincount(self.inverse, part) for part in (bound, weight))
-        h = bound * (1 + others * self.share / np.where(weight > 0, weight, np.inf))
-        return np.asarray(limit / np.maximum(h, limit))[self.inverse].astype(np.float32)
+        square = np.maximum(bound / np.where(weight > 0, weight, np.inf), job.least)
+        h = rate * (bound + (weight > 0) * others * self.share * square)
+        return np.asarray(job.limit / np.maximum(h, job.limit))[self.inverse].astype(np.float32)
 
     def change(self, gradient: Array, rate: float) -> Change:
         """What a step against the gradient does."""
@@ -184,7 +183,7 @@ def _step(
     group: _Group, tables: Sequence[tuple[Array, Array]], rate: float, others: float, job: Job
 ) -> tuple[float, float, list[Change]]:
     """The loss and the number of a group's pairs, and what its step changes."""
-    weights, size = group.weights(), len(group.centres)
+    weights = group.weights()
     x = _Rows(*tables[0], group.near if job.cbow else group.centres)
     y = _Rows(*tables[1], np.append(group.centres if job.cbow else group.near, group.noise))
     values, windows = x.values, group.band()
@@ -194,14 +193,14 @@ def _step(
         values = values / count if job.mean else values
     signs = np.where(np.arange(len(weights)) < len(y.numbers) - len(group.noise), -1, 1)[:, None]
     losses, slopes = softplus_and_slope((y.values @ values.T) * signs.astype(np.float32))
-    by_x = weights.T @ coherent(y.values[None], rate)[0], weights.sum(axis=0)
-    by_y = weights @ coherent(values[None], rate)[0], weights.sum(axis=1)
+    by_x = weights.T @ coherent(y.values[None], 1)[0], weights.sum(axis=0)
+    by_y = weights @ coherent(values[None], 1)[0], weights.sum(axis=1)
     if job.cbow:
-        of_words = x.factors(*(windows.T @ part for part in by_x), others, job.limit)
+        of_words = x.factors(windows.T @ by_x[0], windows.T @ by_x[1], rate, others, job)
         of_x = np.where(windows > 0, of_words, 1).min(axis=1)
     else:
-        of_x = x.factors(*by_x, others, job.limit)
-    of_y = y.factors(*by_y, others, job.limit)
+        of_x = x.factors(*by_x, rate, others, job)
+    of_y = y.factors(*by_y, rate, others, job)
     slopes *= signs * weights * np.minimum(of_y[:, None], of_x)
     dx = slopes.T @ y.values
     if job.cbow:
@@ -234,7 +233,8 @@ def train(
 ) -> None:
     """Train on the words of a job; late: groups that are begun before a group's step is taken."""
     tables = (inputs, x_share), (outputs, y_share)
-    others = float(((job.resident or 1) - 1) * shape.centres)
+    blocks = min(job.resident or 1, -(-(job.end - job.first) // shape.span))
+    others = float((blocks - 1) * shape.centres)
     waiting: deque[list[Change]] = deque()
     for item, group in _groups(codes, keep, thresholds, aliases, shape, job):
         done = min(job.progress + item * job.step, 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +17,14 @@ JOB = np.dtype(  # `Job` of kernels/hogwild.cu
         *((name, np.int64) for name in ("chunks", "stride", "most")),
         *((name, np.uint64) for name in ("seed", "stream")),
         *((name, np.float64) for name in ("progress", "step", "high", "low")),
-        *((name, np.float32) for name in ("negative", "others", "limit")),
+        *((name, np.float32) for name in ("negative", "others", "limit", "least")),
         *((name, np.int32) for name in ("words", "depth", "span", "margin", "centres", "window")),
         *((name, np.int32) for name in ("negatives", "cbow", "mean", "shrink")),
         *((name, np.int32) for name in ("stride_of_rows", "pitch", "capacity")),
     ],
     align=True,
 )
+_NAMES = JOB.names or ()
 _PACK = 4
 _RESIDENT = 2  # blocks that a multiprocessor has registers for: KERNEL_OF there
 STATIC_BYTES = 768  # at most, of the kernel itself
@@ -49,14 +49,13 @@ def _train(gpu: Gpu, arrays: Sequence[Array], shape: Shape, job: Job) -> None:
     chunks = -(-(job.end - job.first) // shape.span)
     if not chunks:
         return
-    blocks = max(1, min(chunks, job.resident or _resident(gpu, shape)))
-    given = dict(zip(JOB.names or (), (a.data.ptr for a in arrays)))
-    given |= {name: value for name, value in job._asdict().items() if name in JOB.fields}
-    given |= {name: value for name, value in shape._asdict().items() if name in JOB.fields}
-    given |= {
+    blocks = min(chunks, job.resident or chunks, _resident(gpu, shape))
+    given = {
+        **dict(zip(_NAMES, (a.data.ptr for a in arrays))),
+        **job._asdict(),
+        **shape._asdict(),
         "length": len(arrays[3]),
         "chunks": chunks,
-        "stride": job.stride,
         "most": 2 * -(-chunks // blocks),
         "stream": job.stream % (1 << 64),
         "others": (blocks - 1) * shape.centres,
@@ -70,7 +69,7 @@ def _train(gpu: Gpu, arrays: Sequence[Array], shape: Shape, job: Job) -> None:
     dtype = np.dtype(np.float32)
     function = gpu.kernels.function("hogwild", name, dtype, gpu.current())
     function.max_dynamic_shared_size_bytes = shape.bytes
-    args = (np.array(tuple(given[name] for name in JOB.names or ()), JOB)[()],)
+    args = (np.array(tuple(given[name] for name in _NAMES), JOB)[()],)
     gpu.launch("hogwild", name, dtype, (blocks,), (THREADS,), args, shape.bytes)
 
 

@@ -43,7 +43,8 @@ CASES = {
     "one word to a group": ({}, {"centres": 1, "negatives": 3}, {}),
     "many noise words": ({}, {"negatives": 45}, {}),
     "words that come often": ({"words": 5}, {}, {"high": 0.5, "end": 150}),
-    "others at work": ({}, {}, {"high": 1.0, "resident": 3}),
+    "one block at work": ({}, {}, {"resident": 1}),
+    "rows of many pairs": ({}, {}, {"high": 1.0}),
     "a part": ({}, {}, {"first": 120, "end": 333}),
 }
 
@@ -55,7 +56,7 @@ def test_values(kind, case):
     text = {"words": 40, "depth": 12, "keep": 0.6, "sentence": 31, "unknown": 0.1}
     given = problem(400, **text | of_problem)
     sizes = Shape(12, 8, 7, 3, 70, 24)._replace(**of_shape)
-    job = job_of(400, *MODELS[kind], stride=5, step=0.1)._replace(**of_job)
+    job = job_of(400, *MODELS[kind], stride=5, step=0.1, resident=4)._replace(**of_job)
     with sim.config(checked=True):
         found = on_device(given, sizes, job)
     expected = trained(given, sizes, job)
@@ -81,7 +82,6 @@ def test_several_blocks_have_a_part_in_it():
     (launch,) = [r for r in driver.launches() if r.kind == "kernel"]
     job = np.frombuffer(launch.args[0], hogwild_cuda.JOB)[0]
     assert (launch.grid, job["chunks"], job["most"]) == ((4, 1, 1), 13, 8)
-
 
 
 def test_a_launch_fills_a_large_device():
