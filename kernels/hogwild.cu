@@ -469,10 +469,13 @@ __device__ __forceinline__ void train_group(const Job& job, const Memory& m, con
     exclude(job, m, g);
     gather<W>(job, m, g);
     __syncthreads();
-    coherent_squares<W>(m.square, g.size, job.depth, m.scores,
-                        [&](int r, int d) { return load_piece<W>(m.xs + r * job.stride_of_rows + d); });
-    coherent_squares<W>(m.square + g.y, g.span, job.depth, m.scores,
-                        [&](int r, int d) { return load_piece<W>(m.ys + r * job.stride_of_rows + d); });
+    const auto piece_of = [&](const float* rows) {
+        return [=, stride = job.stride_of_rows](int r, int d) {
+            return load_piece<W>(rows + r * stride + d);
+        };
+    };
+    coherent_squares<W>(m.square, g.size, job.depth, m.scores, piece_of(m.xs));
+    coherent_squares<W>(m.square + g.y, g.span, job.depth, m.scores, piece_of(m.ys));
     __syncthreads();
     add_scores<W>(m.scores, m.ys, m.xs, g.span, g.size, job.depth, job.stride_of_rows, job.pitch,
                   g.halo, 0, g.width, true);

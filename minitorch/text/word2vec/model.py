@@ -156,7 +156,8 @@ class Word2Vec(Predictions):
     deterministic: False lets a GPU train by negative sampling with thousands of words in flight, a
     million and more to a launch: its thread blocks add to the tables at once, without locks, so
     that no two runs are equal (see `word2vec.hogwild`). None and True, the CPU, other losses,
-    locked rows and `use_deterministic_algorithms(True)` keep the steps of `step_words` words.
+    locked rows, autocast and `use_deterministic_algorithms(True)` keep the steps of `step_words`
+    words.
 
     As in gensim: `wv` (KeyedVectors, the same object as long as the model lives, but for
     `reset_from`), whose words have the attributes "count", "sample_int" and (hs=1) "code" and
@@ -582,7 +583,9 @@ class Word2Vec(Predictions):
         """The shape of launches with words in flight; None where steps are to be made."""
         if self.deterministic is not False or are_deterministic_algorithms_enabled():
             return None
-        if not self.negative or self.model.pairs or cast(Device, self.device).type == "cpu":
+        if not self.negative or self.model.pairs or self.model.rounds_to is not None:
+            return None
+        if cast(Device, self.device).type == "cpu":
             return None
         kept = self.vocab.sampled(numbered.corpus, self.sample) / len(numbered.corpus.tokens)
         sizes = self.vector_size, self.block_size, cast(int, self.pool_size), self.window

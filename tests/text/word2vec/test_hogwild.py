@@ -326,6 +326,8 @@ def test_where_the_present_steps_stay(device):
         assert kind() is training.Trainer
     finally:
         minitorch.use_deterministic_algorithms(False)
+    with minitorch.autocast(device, dtype=minitorch.bfloat16):
+        assert kind() is training.Trainer
     assert kind(deterministic=None) is training.Trainer
     assert kind(deterministic=False) is expected
     built.wv.vectors_lockf = np.zeros(len(built.wv), np.float32)
