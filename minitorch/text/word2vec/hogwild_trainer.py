@@ -18,7 +18,9 @@ from minitorch.text.word2vec.training import Chunk, Sums, Trainer
 
 LAUNCH = 1 << 20  # words of one launch, at least, or those of the epoch
 RESIDENT = 1 << 28  # words of a corpus that stay on the device, at most; else those of a launch
-IN_FLIGHT = 128  # times as many words as are in flight has an epoch, at least, after sub-sampling
+# Times as many words as are in flight has an epoch, at least, after sub-sampling: rows that many
+# steps at once read before they change learn in fewer turns, and the more so in CBOW.
+IN_FLIGHT = {"sg": 128, "cbow": 384}
 _GOLDEN = 0.6180339887498949  # neighbours in the queue lie apart in the corpus
 
 
@@ -79,7 +81,7 @@ class HogwildTrainer(Trainer):
             origin,
             chunk.start,
             chunk.end,
-            1 if sampler.cbow else _stride(ceil((chunk.end - chunk.start) / span)),
+            _stride(ceil((chunk.end - chunk.start) / span)),
             high << 32 | low,
             self.offset + chunk.epoch * self.words * RANDOM,
             (chunk.epoch * schedule.words + chunk.start) / words,

@@ -575,7 +575,8 @@ class Word2Vec(Predictions):
         in_flight = None if locks or writing else self._shape(numbered)
         if in_flight is None:
             return Trainer(*about, writing, locks)
-        words = self.vocab.sampled(numbered.corpus, self.sample) / IN_FLIGHT
+        words = self.vocab.sampled(numbered.corpus, self.sample)
+        words /= IN_FLIGHT["sg" if self.sg else "cbow"]
         resident = max(1, int(words / in_flight.centres))
         return HogwildTrainer(*about, shape=in_flight, shares=self._shares(), resident=resident)
 
