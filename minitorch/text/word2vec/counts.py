@@ -57,7 +57,7 @@ def in_flight(device: str, words: int = 800, cbow: bool = False) -> Callable[[],
     noise = 16 if cbow else NOISE
     sizes = shape(DEPTH, CENTRES, noise, WINDOW, 1.0)
     assert sizes is not None
-    job = Job(0, 0, words, 1, 1, 0, 0.0, 0.0, 0.05, 0.05, NEGATIVE, cbow, True, True)
+    job = Job(0, 0, words, 1, 1, 0, 0.0, 0.0, 0.05, 0.05, NEGATIVE, cbow, True, True, 1.0)
     uniform = rand(words, generator=Generator().manual_seed(1), device="cpu")
     numbers = (float(WORDS) ** uniform).long() - 1  # about as 1 / rank
     begins = (arange(words, device="cpu") % 20 == 0).long()

@@ -40,7 +40,8 @@ it is as small as they are, and the groups in flight would add what has no bound
 grown together. A square of at least that much keeps lr * weight in flight below CURVATURE_LIMIT /
 LEAST_SQUARE = 10, which is what a step of 512 words of a text gives its most frequent word at
 alpha 0.05. Twenty words that come evenly, 4,096 of which are in flight, have a falling loss with 3,
-a growing one with 1, and without n a hundred times that of zeros.
+a growing one with 1, and without n a hundred times that of zeros. In CBOW, where a word has fewer
+pairs, half of that does, and costs less quality.
 
 The nodes of a tree (hierarchical softmax) are few at its top, where every pair of a step passes,
 and both rows of such a pair come often at once. There a pair counts
@@ -52,5 +53,5 @@ from __future__ import annotations
 
 CURVATURE_LIMIT = 30.0
 SOFTMAX_LIMIT = 20.0
-LEAST_SQUARE = 3.0  # of a row that words in flight meet
+LEAST_SQUARE = {"sg": 3.0, "cbow": 1.5}  # of a row that words in flight meet
 TINY = 1e-30  # instead of zero, to divide by

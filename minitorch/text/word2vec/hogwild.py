@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from minitorch import library
 from minitorch.boundary import guard
 from minitorch.core.tensor import Tensor
-from minitorch.text.word2vec.damping import CURVATURE_LIMIT, LEAST_SQUARE
+from minitorch.text.word2vec.damping import CURVATURE_LIMIT
 
 __all__ = ["Job", "Shape", "hogwild_sgd_", "pairs_in_flight", "shape"]
 
@@ -95,8 +95,8 @@ class Job(NamedTuple):
     of the queue is chunk i * stride modulo their number. seed, stream: of the random numbers, and
     where those of position 0 are. progress, step: of the run, at the first item and for each.
     high, low: the rate at progress 0 and 1. negative: noise words to a pair.
+    least: the least square that other blocks' pairs count with, limit: of H, see `damping`.
     resident: blocks that are at work at once, at most; None: as many as the device holds.
-    limit: of H, least: the least square that other blocks' pairs count with, see `damping`.
     """
 
     origin: int
@@ -113,9 +113,9 @@ class Job(NamedTuple):
     cbow: bool
     mean: bool
     shrink: bool
+    least: float
     resident: int | None = None
     limit: float = CURVATURE_LIMIT
-    least: float = LEAST_SQUARE
 
 
 _hogwild_sgd_ = library.update("hogwild_sgd_")

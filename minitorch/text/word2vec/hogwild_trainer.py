@@ -11,6 +11,7 @@ from minitorch.core import dtypes
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
 from minitorch.creation import from_numpy, zeros
+from minitorch.text.word2vec.damping import LEAST_SQUARE
 from minitorch.text.word2vec.hogwild import Job, Shape, hogwild_sgd_
 from minitorch.text.word2vec.sampler import RANDOM
 from minitorch.text.word2vec.shared import let_go
@@ -92,6 +93,7 @@ class HogwildTrainer(Trainer):
             sampler.cbow,
             bool(self.model.mean),
             sampler.shrink_windows,
+            LEAST_SQUARE["cbow" if sampler.cbow else "sg"],
             self.resident,
         )
 

@@ -11,6 +11,7 @@ import minitorch
 from minitorch.text import Word2Vec
 from minitorch.text.vocab import alias_table
 from minitorch.text.word2vec import hogwild_trainer, model, training
+from minitorch.text.word2vec.damping import LEAST_SQUARE
 from minitorch.text.word2vec.hogwild import Job, Shape, hogwild_sgd_, pairs_in_flight, shape
 from minitorch.text.word2vec.hogwild_trainer import HogwildTrainer
 from minitorch.text.word2vec.kernels import hogwild
@@ -24,8 +25,9 @@ MODELS = {"sg": (False, False), "cbow": (True, True), "cbow-sum": (True, False)}
 
 
 def job_of(n, cbow=False, mean=False, **changes):
-    job = Job(0, 0, n, 1, SEED, STREAM, 0.1, 0.001, 0.05, 0.01, 5.0, cbow, mean, True, 1)
-    return job._replace(**changes)
+    least = LEAST_SQUARE["cbow" if cbow else "sg"]
+    model = 5.0, cbow, mean, True, least, 1
+    return Job(0, 0, n, 1, SEED, STREAM, 0.1, 0.001, 0.05, 0.01, *model)._replace(**changes)
 
 
 def problem(n, words, depth, keep=1.0, sentence=1000, unknown=0.0, seed=0):
