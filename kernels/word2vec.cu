@@ -10,10 +10,8 @@
 //
 // A step of SGD is damped by minitorch/backend/damping.py: one launch before adds up the bound H of
 // the curvature at each row of the two tables, and pairs count by the lesser factor of their rows.
-#include "common.cuh"
+#include "blocks.cuh"
 #if defined(MT_f32) || defined(MT_f64)
-
-constexpr int THREADS = 256, WARPS = THREADS / 32;
 
 struct Blocks {
     i64 n;                                     // word blocks
@@ -69,30 +67,6 @@ struct Least {
     template <class V> static __device__ __forceinline__ V combine(V a, V b) { return fmin(a, b); }
 };
 
-// W numbers next to each other: 1, or a pack of 128 bits.
-template <int W> struct Piece { T v[W]; };
-template <int W> __device__ __forceinline__ Piece<W> load_piece(const T* p) {
-    Piece<W> piece;
-    if constexpr (W == 1) {
-        piece.v[0] = *p;
-    } else {
-        const Pack pack = load_pack(p);
-#pragma unroll
-        for (int i = 0; i < W; ++i) piece.v[i] = pack.v[i];
-    }
-    return piece;
-}
-template <int W> __device__ __forceinline__ void store_piece(T* p, const Piece<W>& piece) {
-    if constexpr (W == 1) {
-        *p = piece.v[0];
-    } else {
-        Pack pack;
-#pragma unroll
-        for (int i = 0; i < W; ++i) pack.v[i] = piece.v[i];
-        store_pack(p, pack);
-    }
-}
-
 template <int W> __device__ __forceinline__ Piece<W> load_rounded(const Rows& rows, const T* from) {
     Piece<W> piece = load_piece<W>(from);
     if (rows.half != NONE) {
@@ -138,47 +112,6 @@ __device__ __forceinline__ void load_factors(C* to, const Curvature& c, i64 bloc
     }
 }
 
-constexpr int SIDE = 4;  // a thread has SIDE rows; they lie apart, so that a warp's are neighbours
-
-// scores[s][l] = or += ys[s] . xs[l]; 0 for a word of the halo that is not in the centre's window.
-// halo_end: where the shared negatives begin, counted in rows of the tile; ahead: the word block's number of
-// the first row, less that of the first centre.
-template <int W>
-__device__ __forceinline__ void add_scores(C* scores, const T* ys, const T* xs, int rows,
-                                           int centres, int depth, int stride, int pitch,
-                                           int halo_end, int ahead, int width, bool first_part) {
-    const int down = (rows + SIDE - 1) / SIDE, across = (centres + SIDE - 1) / SIDE;
-    for (int i = threadIdx.x; i < down * across; i += blockDim.x) {
-        const int row = i / across, centre = i - row * across;
-        C sum[SIDE][SIDE] = {};
-        for (int d = 0; d < depth; d += W) {
-            Piece<W> y[SIDE], x[SIDE];
-#pragma unroll
-            for (int k = 0; k < SIDE; ++k) {
-                y[k] = load_piece<W>(ys + min(row + k * down, rows - 1) * stride + d);
-                x[k] = load_piece<W>(xs + min(centre + k * across, centres - 1) * stride + d);
-            }
-#pragma unroll
-            for (int w = 0; w < W; ++w)
-#pragma unroll
-                for (int j = 0; j < SIDE; ++j)
-#pragma unroll
-                    for (int k = 0; k < SIDE; ++k) sum[j][k] += y[j].v[w] * x[k].v[w];
-        }
-#pragma unroll
-        for (int j = 0; j < SIDE; ++j)
-#pragma unroll
-            for (int k = 0; k < SIDE; ++k) {
-                const int s = row + j * down, l = centre + k * across;
-                if (s >= rows || l >= centres) continue;
-                const int offset = ahead + s - l;
-                const bool paired = s >= halo_end || (offset >= 0 && offset < width);
-                C* cell = scores + s * pitch + l;
-                *cell = paired ? (first_part ? sum[j][k] : *cell + sum[j][k]) : C(0);
-            }
-    }
-}
-
 // The pairs of a tile: the scores become slopes of the loss, by the lesser of the factors of centre
 // and row. Returns the loss of this thread's pairs.
 __device__ __forceinline__ double take_losses(C* scores, const C* of_x, const C* of_y,
@@ -211,31 +144,15 @@ template <int W>
 __device__ __forceinline__ void add_product(T* to, int length, int rows, const C* factors,
                                             int row_step, int sum_step, const T* from, int terms,
                                             int depth, int stride, bool first_part) {
-    // Any eight rows end with a sector of 32 bytes, so that a warp's writes begin with one.
-    const int down = ((rows + SIDE - 1) / SIDE + 7) / 8 * 8, pieces = depth / W;
-    for (int i = threadIdx.x; i < min(down, rows) * pieces; i += blockDim.x) {
-        const int row = i / pieces, d = (i - row * pieces) * W;
-        C sum[SIDE][W] = {};
-        for (int k = 0; k < terms; ++k) {
-            const Piece<W> term = load_piece<W>(from + k * stride + d);
+    each_product<W>(rows, factors, row_step, sum_step, from, terms, depth, stride,
+                    [&](int row, int d, const C (&sum)[W]) {
+        T* address = to + (i64)row * length + d;
+        Piece<W> piece;
+        if (!first_part) piece = load_piece<W>(address);
 #pragma unroll
-            for (int j = 0; j < SIDE; ++j) {
-                const C factor = factors[min(row + j * down, rows - 1) * row_step + k * sum_step];
-#pragma unroll
-                for (int w = 0; w < W; ++w) sum[j][w] += factor * term.v[w];
-            }
-        }
-#pragma unroll
-        for (int j = 0; j < SIDE; ++j) {
-            if (row + j * down >= rows) continue;
-            T* address = to + (i64)(row + j * down) * length + d;
-            Piece<W> piece;
-            if (!first_part) piece = load_piece<W>(address);
-#pragma unroll
-            for (int w = 0; w < W; ++w) piece.v[w] = first_part ? sum[j][w] : piece.v[w] + sum[j][w];
-            store_piece<W>(address, piece);
-        }
-    }
+        for (int w = 0; w < W; ++w) piece.v[w] = first_part ? sum[w] : piece.v[w] + sum[w];
+        store_piece<W>(address, piece);
+    });
 }
 
 // One word block; returns the loss of this thread's pairs.
@@ -331,56 +248,6 @@ NEGATIVE_SAMPLING(negative_sampling, 1)
 NEGATIVE_SAMPLING(negative_sampling_packed, PACK)
 
 // ------------------------------------------------------------------ curvature
-// Of `count` rows the squared lengths, times the c of their block. A warp takes SIDE rows at once,
-// its lanes 32 * W columns, of which the sums tell how far the rows point the same way.
-template <int W>
-__device__ __forceinline__ void coherent_squares(C* to, const Rows& rows, i64 first_row, int count,
-                                                 int length) {
-    __shared__ C columns[WARPS][32 * W], scratch[32];
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    C along = 0, all = 0;  // |sum of rows|^2, and sum of |row|^2
-    for (int begin = 0; begin < length; begin += 32 * W) {
-        const int d = begin + lane * W;
-        C sum[W] = {};
-        for (int row = warp; row < count; row += SIDE * WARPS) {
-            C square[SIDE] = {};
-#pragma unroll
-            for (int k = 0; k < SIDE; ++k) {
-                const T* from = row_of(rows, first_row + min(row + k * WARPS, count - 1), length);
-                if (row + k * WARPS >= count || d >= length) continue;
-                const Piece<W> piece = load_rounded<W>(rows, from + d);
-#pragma unroll
-                for (int w = 0; w < W; ++w) {
-                    sum[w] += piece.v[w];
-                    square[k] += piece.v[w] * piece.v[w];
-                }
-            }
-#pragma unroll
-            for (int k = 0; k < SIDE; ++k) {
-                const C part = warp_reduce<Sum>(square[k]);
-                if (lane > 0 || row + k * WARPS >= count) continue;
-                C* address = to + row + k * WARPS;
-                *address = begin == 0 ? part : *address + part;
-            }
-        }
-        __syncthreads();  // the sums of other columns have been used
-#pragma unroll
-        for (int w = 0; w < W; ++w) columns[warp][w * 32 + lane] = sum[w];
-        __syncthreads();
-        for (int i = threadIdx.x; i < 32 * W; i += blockDim.x) {
-            C column = 0;
-            for (int w = 0; w < WARPS; ++w) column += columns[w][i];
-            along += column * column;
-        }
-    }
-    for (int i = threadIdx.x; i < count; i += blockDim.x) all += to[i];
-    along = block_reduce<Sum>(along, scratch);
-    all = block_reduce<Sum>(all, scratch);
-    const C share = along / count / fmax(all, C(1e-30));
-    const C by = fmax(4 * share * share, C(1));
-    for (int i = threadIdx.x; i < count; i += blockDim.x) to[i] *= by;
-}
-
 // What the pairs of a word block add to H: each centre's goes to `bounds`, that of Y to its table.
 // A warp takes a row of weights, its lanes 32 centres, so that weights are read once; those near the
 // centres twice.
@@ -452,6 +319,7 @@ template <int W>
 __device__ __forceinline__ void all_curvature(const Rows& x, const Rows& y, const T* weights,
                                               C* scratch, const Curvature& c, const Blocks& b,
                                               C* memory) {
+    __shared__ C columns[WARPS * 32 * W];
     const i64 span = b.centres + b.width - 1 + b.negatives, pairs = b.width + b.negatives;
     C* bounds = scratch ? scratch + blockIdx.x * (2 * b.centres + span) : memory;
     C *x_squares = bounds + b.centres, *y_squares = x_squares + b.centres;
@@ -459,8 +327,13 @@ __device__ __forceinline__ void all_curvature(const Rows& x, const Rows& y, cons
     clear(c.y_before, y, c.before * span);
     for (i64 i = blockIdx.x; i < b.n; i += gridDim.x) {
         __syncthreads();  // what lies there has been used
-        coherent_squares<W>(x_squares, x, i * b.centres, b.centres, b.depth);
-        coherent_squares<W>(y_squares, y, i * span, (int)span, b.depth);
+        const i64 x_row = i * b.centres, y_row = i * span;
+        coherent_squares<W>(x_squares, b.centres, b.depth, columns, [&](int row, int d) {
+            return load_rounded<W>(x, row_of(x, x_row + row, b.depth) + d);
+        });
+        coherent_squares<W>(y_squares, (int)span, b.depth, columns, [&](int row, int d) {
+            return load_rounded<W>(y, row_of(y, y_row + row, b.depth) + d);
+        });
         __syncthreads();
         add_pairs(bounds, x_squares, y_squares, y, i * span, weights + i * pairs * b.centres, c, b);
         __syncthreads();

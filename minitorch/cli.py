@@ -213,7 +213,7 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _train_mlp(args: argparse.Namespace) -> None:
-    use_deterministic_algorithms(args.deterministic)
+    use_deterministic_algorithms(bool(args.deterministic))
     names = [item.name for item in fields(ClassifierConfig) if item.name in vars(args)]
     config = ClassifierConfig(**{name: getattr(args, name) for name in names})
     layers = "-".join(str(width) for width in config.hidden) or "no hidden layer"
@@ -345,12 +345,13 @@ def _add(group: Any, name: str, default: object, text: str, **how: Any) -> None:
 
 
 def _train_word2vec(args: argparse.Namespace) -> None:
-    use_deterministic_algorithms(args.deterministic)
+    use_deterministic_algorithms(bool(args.deterministic))
     corpus = Corpus(args.corpus, args.tokenizer, args.encoding)
     if not corpus.size():
         raise ValueError(f"corpus {corpus.source}: it is empty")
     names = [name for arguments in WORD2VEC.values() for name in arguments]
-    options = {name: getattr(args, name) for name in (*names, "seed", "device", "save_every")}
+    names += ["seed", "device", "save_every", "deterministic"]
+    options = {name: getattr(args, name) for name in names}
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.checkpoint or args.out / LAST
     _require_no_run(args, checkpoint)
@@ -593,8 +594,9 @@ def _common_training_arguments(parser: argparse._ActionsContainer, out: str) -> 
     add("--quiet", action="store_true", help="print results only")
     add(
         "--deterministic",
-        action="store_true",
-        help="the same bits in every run also on a GPU and with several workers, which is slower",
+        action=argparse.BooleanOptionalAction,
+        help="the same bits in every run also on a GPU and with several workers, which is slower; "
+        "--no-deterministic lets a GPU train thousands of words at once where it can",
     )
 
 

@@ -196,7 +196,8 @@ def test_every_option_of_training_reaches_the_model(run, tmp_path, corpus, monke
     wanted |= {"min_alpha": 0.01, "workers": 1, "save_every": 90, "seed": 5}
     words = [word for name in wanted for word in (f"--{name.replace('_', '-')}", wanted[name])]
     place = words.index("--shrink-windows")
-    words[place : place + 2] = ["--fixed-window"]
+    words[place : place + 2] = ["--fixed-window", "--no-deterministic"]
+    wanted["deterministic"] = False
     other = tmp_path / "other.txt"
     other.write_text("more of the land")
     words += ["--corpus", corpus, other, "--quiet"]
@@ -206,7 +207,7 @@ def test_every_option_of_training_reaches_the_model(run, tmp_path, corpus, monke
     assert given["files"] == [corpus, other]
     assert out[0].startswith(f"{corpus}, {other}: ")
     tables = [name for group in cli.WORD2VEC.values() for name in group]
-    assert {*tables, "save_every", "seed"} == set(wanted)
+    assert {*tables, "save_every", "seed", "deterministic"} == set(wanted)
 
 
 def test_the_command_trains_as_it_did(run, corpus, tmp_path):

@@ -55,6 +55,7 @@ VECTORISED: dict[str, tuple[str, ...]] = {
     "index:take_packs_*": BOTH,
     "reduce:*_row_*": LOADS,
     "*:curvature_packed_*": LOADS,
+    "hogwild:*_packed_*": LOADS,  # what it writes are additions
     "*_packed_*": BOTH,
     "fused:bias_activation_*": BOTH,
     "optim:*_rows_*": NEITHER,

@@ -67,6 +67,17 @@ class Encoded:
         known = tokens >= 0
         return tokens[known], np.cumsum(begins, dtype=np.int32)[known]
 
+    def codes(self, table: NDArray[np.int32], start: int = 0, end: int | None = None) -> Numbers:
+        """2 * table[i] for the words i from `start` to `end`, 1 more for the first of a sentence.
+
+        int32 (m,), one for each word, also for those with a negative entry.
+        """
+        part = np.asarray(self.tokens[start:end])
+        begins = part < 0
+        tokens = table[np.where(begins, ~part, part)] if len(table) else part
+        codes: Numbers = 2 * tokens + begins
+        return codes
+
     @property
     def sentences(self) -> Numbers:
         """The number of the sentence that each token stands in, int32 (n,), from 1."""

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from minitorch.backend.sim import cost
 from minitorch.backend.sim.cost import Cost, Report
-from minitorch.core.dtypes import float64
+from minitorch.core.dtypes import float64, int32
 from minitorch.core.tensor import Tensor
 from minitorch.creation import arange, ones, zeros
 from minitorch.optim import SGD
 from minitorch.random import Generator, rand, randint
+from minitorch.text.word2vec.hogwild import Job, hogwild_sgd_, shape
 from minitorch.text.word2vec.modules import SkipGram
 from minitorch.text.word2vec.sampler import Blocks, BlockSampler
 from minitorch.text.word2vec.training import CHUNK
@@ -18,7 +19,9 @@ from minitorch.text.word2vec.training import CHUNK
 # Of a step: blocks, their words, window, shared negatives, negatives a pair, dimensions.
 BLOCKS, CENTRES, WINDOW, SHARED, NEGATIVE, DEPTH = 16, 32, 5, 48, 5, 100
 WORDS = 5000  # of the vocabulary
+NOISE = 40  # shared negatives, as Word2Vec has them in flight
 STEPS = 4  # in one call; `Word2Vec` makes some 130
+IN_FLIGHT = 800  # words of a launch that is counted
 SAMPLED = 1 << 12  # words of the chunk whose blocks are counted: launches are those of any chunk
 
 
@@ -35,6 +38,41 @@ def reports() -> Iterator[Report]:
         remarks=[_launches(costs, making), "", *_traffic(costs)],
         step=some,
     )
+    for model, cbow in (("skip-gram", False), ("CBOW", True)):
+        launch = in_flight("sim", IN_FLIGHT, cbow)
+        costs = cost.counted(launch)
+        yield Report(
+            f"word2vec: a launch of {IN_FLIGHT} words in flight, {DEPTH} dimensions, {model}",
+            costs,
+            remarks=[_of_a_word(costs, IN_FLIGHT)],
+            step=launch,
+        )
+
+
+def in_flight(device: str, words: int = 800, cbow: bool = False) -> Callable[[], object]:
+    """A launch that trains in place on a text drawn by Zipf's law, without sub-sampling.
+
+    The first call of what is returned may compile kernels.
+    """
+    noise = 16 if cbow else NOISE
+    sizes = shape(DEPTH, CENTRES, noise, WINDOW, 1.0)
+    assert sizes is not None
+    job = Job(0, 0, words, 1, 1, 0, 0.0, 0.0, 0.05, 0.05, NEGATIVE, cbow, True, True, 1.0)
+    uniform = rand(words, generator=Generator().manual_seed(1), device="cpu")
+    numbers = (float(WORDS) ** uniform).long() - 1  # about as 1 / rank
+    begins = (arange(words, device="cpu") % 20 == 0).long()
+    codes = (2 * numbers + begins).to(int32).to(device)
+    tables = [rand(WORDS, DEPTH, device=device) - 0.5 for _ in range(2)]
+    even = ones(WORDS, device=device)
+    sampling = even, even, arange(WORDS, device=device)
+    shares = even / WORDS, even / WORDS
+
+    def launch() -> object:
+        tally = zeros(3, dtype=float64, device=device)
+        hogwild_sgd_((tables[0], tables[1]), tally, codes, sampling, shares, sizes, job)
+        return tally.tolist()
+
+    return launch
 
 
 def autograd_step(device: str) -> Callable[[], None]:
@@ -100,6 +138,14 @@ def _launches(costs: Sequence[Cost], making: Sequence[Cost]) -> str:
         f"{launches / (CHUNK // CENTRES):.2f} for making the blocks of {CHUNK} words: "
         f"{launches} launches, {sum(c.moved for c in making) / SAMPLED:,.0f} bytes a word"
     )
+
+
+def _of_a_word(costs: Sequence[Cost], words: int) -> str:
+    """A line on the requests of a launch that trains in place."""
+    requested = sum(c.requested for c in costs) / words
+    row = 4 * DEPTH
+    about = f"{requested:,.0f} bytes a word, {requested / row:.1f} rows"
+    return f"{about}; the launches of Word2Vec have a million words and more"
 
 
 def _traffic(costs: Sequence[Cost]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn, cast
 
 from minitorch import autocasting
 from minitorch.backend import Device
+from minitorch.backend.determinism import are_deterministic_algorithms_enabled
 from minitorch.core import dtypes
 from minitorch.core.grad_mode import no_grad
 from minitorch.core.tensor import Tensor
@@ -40,6 +41,8 @@ from minitorch.text.vocab import (
     report,
     scan,
 )
+from minitorch.text.word2vec.hogwild import Shape, pairs_in_flight, shape
+from minitorch.text.word2vec.hogwild_trainer import IN_FLIGHT, HogwildTrainer
 from minitorch.text.word2vec.kernels.machine_code import has_numba
 from minitorch.text.word2vec.modules import SkipGram
 from minitorch.text.word2vec.options import RESULT, Sentences
@@ -149,6 +152,12 @@ class Word2Vec(Predictions):
 
     Under `minitorch.autocast`, `train` rounds the vectors that it multiplies to a half; it
     multiplies in float32, without `compiled`, and the vectors that it changes stay in float32.
+
+    deterministic: False lets a GPU train by negative sampling with thousands of words in flight, a
+    million and more to a launch: its thread blocks add to the tables at once, without locks, so
+    that no two runs are equal (see `word2vec.hogwild`). None and True, the CPU, other losses,
+    locked rows, autocast and `use_deterministic_algorithms(True)` keep the steps of `step_words`
+    words.
 
     As in gensim: `wv` (KeyedVectors, the same object as long as the model lives, but for
     `reset_from`), whose words have the attributes "count", "sample_int" and (hs=1) "code" and
@@ -562,7 +571,35 @@ class Word2Vec(Predictions):
         self.model.compiled = sampler.compiled = self._is_compiled(numbered, schedule.epochs)
         self.model.rounds_to = self._half()
         locks = self._locks()
-        return Trainer(self.model, sampler, numbered, schedule, blocks, random, writing, locks)
+        about = self.model, sampler, numbered, schedule, blocks, random
+        in_flight = None if locks or writing else self._shape(numbered)
+        if in_flight is None:
+            return Trainer(*about, writing, locks)
+        words = self.vocab.sampled(numbered.corpus, self.sample)
+        words /= IN_FLIGHT["sg" if self.sg else "cbow"]
+        resident = max(1, int(words / in_flight.centres))
+        return HogwildTrainer(*about, shape=in_flight, shares=self._shares(), resident=resident)
+
+    def _shape(self, numbered: Numbered) -> Shape | None:
+        """The shape of launches with words in flight; None where steps are to be made."""
+        if self.deterministic is not False or are_deterministic_algorithms_enabled():
+            return None
+        if not self.negative or self.model.pairs or self.model.rounds_to is not None:
+            return None
+        if cast(Device, self.device).type == "cpu":
+            return None
+        kept = self.vocab.sampled(numbered.corpus, self.sample) / len(numbered.corpus.tokens)
+        sizes = self.vector_size, self.block_size, cast(int, self.pool_size), self.window
+        return shape(*sizes, kept)
+
+    def _shares(self) -> tuple[Tensor, Tensor]:
+        """The shares of `hogwild_sgd_`."""
+        kept = self.vocab.keep_probabilities(self.sample) * self.vocab.counts
+        noise = self.vocab.noise_probabilities(self.ns_exponent)
+        near = self.window + 1 if self.shrink_windows else 2 * self.window
+        found = pairs_in_flight(kept / kept.sum(), noise, near, self.negative, not self.sg)
+        x, y = (as_tensor(share, dtypes.float32, self.device) for share in found)
+        return x, y
 
     def _half(self) -> str | None:
         """The half to which autocast rounds words on this device; None: it is off here."""

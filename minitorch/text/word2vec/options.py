@@ -81,6 +81,7 @@ class Options:
     resume: InitVar[bool] = False
     overwrite: InitVar[bool] = False
     compiled: bool | None = None
+    deterministic: bool | None = _option(None, None, RESULT)
 
     def held(self, *holders: str) -> dict[str, Any]:
         """The options that FILE or RESULT holds."""
@@ -133,10 +134,10 @@ class Options:
             raise ValueError(f"Word2Vec: comment: expected None or text, got {self.comment!r}")
 
     def _check_compiled(self, device: Device) -> None:
-        if self.compiled not in (None, True, False):
-            raise ValueError(
-                f"Word2Vec: compiled: expected True, False or None, got {self.compiled!r}"
-            )
+        for name in ("compiled", "deterministic"):
+            value = getattr(self, name)
+            if value not in (None, True, False):
+                raise ValueError(f"Word2Vec: {name}: expected True, False or None, got {value!r}")
         if self.compiled:
             if device.type != "cpu":
                 raise ValueError(f"Word2Vec: compiled=True is for the CPU, not for {device}")

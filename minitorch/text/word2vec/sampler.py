@@ -15,6 +15,8 @@ from minitorch.creation import arange, empty, from_numpy, full, like, tensor, ze
 from minitorch.random import Generator, rand, randint, randperm
 from minitorch.text.word2vec.kernels.machine_code import blockwise
 
+RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word of a corpus
+
 
 class Blocks(NamedTuple):
     """n blocks of L centres, w words of halo at either end, and K shared negatives.

@@ -141,7 +141,7 @@ class State(model_file.Saved, Options):
             if state["vocab"] is not None:
                 model._restore(state, mmap is not None)
             model.generator.set_state(state["random"])
-            before = given is not state["options"]  # when much of this was not there
+            before = "step_words" not in state["options"]  # when much of this was not there
             for name in _OLD_RECORD if before else _RECORD:
                 setattr(model, name, state["record"][name])
             if not before:

@@ -24,7 +24,7 @@ from minitorch.text.progress import Progress
 from minitorch.text.runs import CheckpointedRun
 from minitorch.text.vocab import Vocab
 from minitorch.text.word2vec.modules import SkipGram
-from minitorch.text.word2vec.sampler import Blocks, BlockSampler, Drawn
+from minitorch.text.word2vec.sampler import RANDOM, Blocks, BlockSampler, Drawn
 from minitorch.text.word2vec.shared import let_go
 
 logger = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ _EVEN = 8  # long corpora have a multiple of so many chunks, so that workers end
 # the first epoch, which begins with steps into the unknown, and in any other.
 _FAR_BEYOND, _BEYOND_AT_FIRST, _BEYOND = 10.0, 1.5, 1.1
 _BLOCKS = 1024  # at once, on a CPU: fewer take less memory, and the other thread longer
-_RANDOM = 1 << 20  # blocks of the random stream that are set aside for each word
 
 
 def up_to_date(options: dict[str, Any]) -> dict[str, Any]:
     """Options of a file under the names of today: `step_words` was once called batch_words."""
+    options = {"deterministic": None, **options}
     if "step_words" in options:
         return options
     return {**options, "step_words": options["batch_words"], "batch_words": 10_000}
@@ -143,9 +143,14 @@ class Trainer:
         self.ahead = True
         self.words = len(numbered.corpus.tokens)
 
+    @property
+    def length(self) -> int:
+        """Words of the chunks that the corpus is to come in."""
+        return chunk_length(self.words)
+
     def random(self, epoch: int, start: int = 0) -> Tensor:
         """The generator's state for a chunk."""
-        state = [*self.seed, self.offset + (epoch * self.words + start) * _RANDOM]
+        state = [*self.seed, self.offset + (epoch * self.words + start) * RANDOM]
         return tensor(state, dtype=dtypes.int64, device="cpu")
 
     def train(self, chunks: Iterable[Chunk | None]) -> Iterator[Sums]:
@@ -258,7 +263,7 @@ class Run(CheckpointedRun):
         self.model, self.schedule = self.trainer.model, self.trainer.schedule
         self.epochs, self.device = self.schedule.epochs, self.trainer.sampler.keep.device
         self.words = self.trainer.words
-        self.length = chunk_length(self.words)
+        self.length = self.trainer.length
 
     # ------------------------------------------------------------------ epochs
     def _run(self, stop: list[bool]) -> None:

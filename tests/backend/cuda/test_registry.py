@@ -10,6 +10,7 @@ from minitorch.backend.cuda.linalg import LINALG
 from minitorch.backend.cuda_sources import SUFFIXES, files
 from minitorch.core.dispatch import REGISTRY
 from minitorch.nn import recurrence
+from minitorch.text.word2vec import counts
 from minitorch.text.word2vec.negative_sampling import negative_sampling, negative_sampling_sgd_
 from tests.backend.cuda.kernels import SIM, put
 from tests.test_rules import ARGUMENTS
@@ -154,6 +155,7 @@ WORK = {
     "negative_sampling": lambda: scores(ones(3, 4)),
     "negative_sampling_backward": lambda: differentiated(scores),
     "negative_sampling_sgd_": sgd_steps,
+    "hogwild_sgd_": lambda: counts.in_flight("sim", 40)(),
 }
 
 

@@ -157,6 +157,19 @@ KERNEL(counter_read_plainly)(const T* a, T* out, int n) {
     if (i == 0) atomicAdd(&out[0], a[0]);  // here
     if (i == 32) out[8 + blockIdx.x] = BUG(out[0], atomicAdd(&out[0], 0.f));  // here
 }
+KERNEL(relaxed_load_and_plain_write)(const T* a, T* out, int n) {
+    const T seen = relaxed_load(&out[i]);  // here
+    BUG(out[i] = seen + a[i], atomicAdd(&out[i], a[i]));  // here
+}
+KERNEL(plain_load_and_atomic)(const T* a, T* out, int n) {
+    const T seen = BUG(out[i], relaxed_load(&out[i]));  // here
+    atomicAdd(&out[i], seen + a[i]);  // here
+}
+KERNEL(vector_added_plainly)(const T* a, T* out, int n) {
+    float4* to = reinterpret_cast<float4*>(out) + i % 64;
+    const float4 one = make_float4(a[0], a[1], a[2], a[3]);
+    BUG(*to = one, atomicAdd(to, one));  // here
+}
 KERNEL(ticket_without_fence)(const T* a, T* out, int n) {
     __shared__ bool last;
     if (i == 0) {

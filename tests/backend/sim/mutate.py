@@ -49,6 +49,7 @@ from survivors import SURVIVORS  # noqa: E402
 # names that are enough while every access is checked ("": all of them).
 _LAYOUTS = "out or overlap or copy or cast or pack or grid or wide"
 COVERED_BY = {
+    "blocks.cuh": ("cuda hogwild", ""),
     "common.cuh": ("elementwise fused errors reduce", ""),
     "columns.cuh": ("fused norm", "linear or layer"),
     "convert.cu": ("elementwise source", f"{_LAYOUTS} or full"),
@@ -58,6 +59,7 @@ COVERED_BY = {
     "functions.cu": ("elementwise", "argument"),
     "fused.cu": ("fused", "linear or bias or cross or target or loss"),
     "groups.cuh": ("elementwise", f"where or {_LAYOUTS}"),
+    "hogwild.cu": ("hogwild", ""),
     "index.cu": ("index", ""),
     "logsum.cuh": ("reduce", "softmax or logsumexp or special or lengths"),
     "matmul.cu": ("fused", "own_matrix"),

@@ -105,3 +105,21 @@ def test_blocks_of_a_chunk():
     assert len(cost.of_kind(large, *cost.LAUNCHES)) <= 130
     assert sum(c.moved for c in large) / 1280 < 3000
     assert len(cost.of_kind(large, "sync")) <= 3
+
+
+@pytest.mark.parametrize("cbow", [False, True])
+def test_words_in_flight(cbow):
+    """A launch is a cleared tally, a kernel and a wait for the tally, however many words it has.
+
+    FULL-W2V's rows are 5,600 bytes a word; here a group's rows come once and go once.
+    """
+    costs = cost.counted(counts.in_flight("sim", 800, cbow))
+    assert len(cost.of_kind(costs, *cost.LAUNCHES)) <= 2
+    assert len(cost.of_kind(costs, "sync")) <= 1
+    (kernel,) = [c for c in costs if c.name == "hogwild_packed_f32"]
+    # Chunks of 176 words are 6 groups of 30 at most, the last 96 words 3; ten more words are near.
+    rows = 2 * 800 + (4 * 6 + 3) * (10 + (16 if cbow else 40))
+    # A row is 12.5 sectors, read and added to; numbers of words and their shares come on top.
+    assert 1 < kernel.requested / (2 * 400 * rows) < 1.15
+    assert kernel.requested / 800 < 3400
+    assert kernel.excess < 1.15

@@ -78,6 +78,7 @@ class Device:
             "MaxThreadsPerBlock": driver.MAX_THREADS,
             "MaxSharedMemoryPerBlock": driver.SHARED_BYTES,
             "MaxSharedMemoryPerBlockOptin": driver.SHARED_BYTES_OPT_IN,
+            "MaxSharedMemoryPerMultiprocessor": driver.SHARED_BYTES_OPT_IN + 1024,
             "WarpSize": 32,
             "ClockRate": CLOCK,
             "MemoryClockRate": MEMORY_CLOCK,

@@ -50,7 +50,7 @@ static void check_written(Region* r, uintptr_t address, unsigned size, bool read
 }
 static void check_access(uintptr_t address, unsigned size, bool write, bool atomic, bool aligned, u64 pc) {
     if (!in_kernel || is_local(address)) return;
-    const char* kind = atomic ? "atomic" : write ? "write" : "read";
+    const char* kind = access_kind(write, atomic);
     Region* r = find_region(address);
     if (!r || address + size > r->high) {
         if (!r && !write && is_constant(address)) return;
@@ -66,7 +66,7 @@ static void check_access(uintptr_t address, unsigned size, bool write, bool atom
     make_cells(r, size);
     check_race(r, address, size, write, atomic, pc);
     if (r->space != Space::shared) count_sectors(r, address, size, !write || atomic, write);
-    if (launch_options.counted) note_request(r, address, size, write, atomic, pc);
+    if (launch_options.counted) note_request(r, address, size, write, write && atomic, pc);
 }
 
 extern "C" {
@@ -76,6 +76,9 @@ void sim_atomic(const void* p, unsigned size, void* caller) {
     if (is_local((uintptr_t)p)) return;
     // The shared memory of all blocks lies at one address here, but it is not one memory.
     if (find_region((uintptr_t)p)->space != Space::shared) synchronise_blocks((uintptr_t)p);
+}
+void sim_relaxed_load(const void* p, unsigned size, void* caller) {
+    check_access((uintptr_t)p, size, false, true, true, (u64)caller);
 }
 
 // ------------------------------------------------------------------ -fsanitize=thread

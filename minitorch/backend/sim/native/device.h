@@ -104,10 +104,17 @@ SIM_SHUFFLES(double)
 #ifdef SIM_CHECKED
 #define SIM_ATOMIC_FUNCTION __attribute__((noinline, no_sanitize("thread"), unused)) static
 #define SIM_TOUCH(p) sim_atomic(p, sizeof(*p), __builtin_return_address(0))
+#define SIM_LOOK(p) sim_relaxed_load(p, sizeof(*p), __builtin_return_address(0))
 #else
 #define SIM_ATOMIC_FUNCTION __forceinline__
 #define SIM_TOUCH(p) ((void)0)
+#define SIM_LOOK(p) ((void)0)
 #endif
+// ld.relaxed.gpu, for which CUDA has no function: it may meet atomics of others, but no plain write.
+template <class T> SIM_ATOMIC_FUNCTION T relaxed_load(const T* p) {
+    SIM_LOOK(p);
+    return *p;
+}
 #define SIM_ATOMIC(NAME, T, UPDATED)                \
     SIM_ATOMIC_FUNCTION T NAME(T* p, T value) {     \
         SIM_TOUCH(p);                               \
@@ -137,6 +144,8 @@ SIM_ATOMIC(atomicAdd, unsigned, old + value)
 SIM_ATOMIC(atomicAdd, unsigned long long, old + value)
 SIM_ATOMIC(atomicAdd, float, old + value)
 SIM_ATOMIC(atomicAdd, double, old + value)
+SIM_ATOMIC(atomicAdd, float4,  // from sm_90 on; each number by itself
+           make_float4(old.x + value.x, old.y + value.y, old.z + value.z, old.w + value.w))
 SIM_ATOMIC(atomicSub, int, (int)((unsigned)old - (unsigned)value))
 SIM_ATOMIC(atomicSub, unsigned, old - value)
 SIM_ATOMIC(atomicInc, unsigned, old >= value ? 0 : old + 1)

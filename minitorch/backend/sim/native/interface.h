@@ -28,5 +28,6 @@ unsigned sim_active_mask();
 void* sim_dynamic_shared();
 void sim_fence();  // __threadfence()
 void sim_atomic(const void* p, unsigned size, void* caller);  // checked builds: before each atomic
+void sim_relaxed_load(const void* p, unsigned size, void* caller);  // and before each relaxed load
 void sim_trap();
 }

@@ -1,7 +1,8 @@
 // Who touched a word last, and whether that happened before what happens now.
 //
 // Ordered are: accesses of one thread; of one block across __syncthreads(); of one warp across
-// __syncwarp(); atomics on both sides; and of two blocks what is published as
+// __syncwarp(); atomics on both sides, or an atomic and a relaxed load; and of two blocks what is
+// published as
 //     write; __threadfence(); atomic on X     (in one block: releases what it wrote)
 //     atomic on X; read                       (in another: acquires what was released on X)
 // where barriers may stand between the steps. Blocks are simulated one after the other, so all
@@ -24,6 +25,7 @@ struct Cell {
     u32 stamp;  // of the launch (of the block, for shared memory) that the rest is about
     bool written, atomically, atomically_by_many_blocks;
     Readers readers;
+    bool read_relaxed;   // by all of them
     u16 another_reader;  // not the one of `read`, where there are several in a block
     Access write, read;
 };
@@ -108,6 +110,9 @@ static void synchronise_blocks(uintptr_t address) {
 }
 
 // ------------------------------------------------------------------ the check
+static const char* access_kind(bool write, bool atomic) {
+    return write ? atomic ? "atomic" : "write" : atomic ? "relaxed load" : "read";
+}
 static Access this_access(u64 pc) {
     return {block_number, block_barriers, threads[current].fences, (u32)pc, (u16)current,
             (u16)warps[current / WARP].barriers};
@@ -171,7 +176,7 @@ static void add_reader(Cell& cell, const Access& now) {
 }
 static void check_race(Region* r, uintptr_t address, unsigned size, bool write, bool atomic, u64 pc) {
     const u32 now = r->space == Space::shared ? block_stamp : launch_stamp;
-    const char* kind = atomic ? "atomic" : write ? "write" : "read";
+    const char* kind = access_kind(write, atomic);
     const Access access = this_access(pc);
     const size_t first = (address - r->low) >> r->cell_shift;
     const size_t last = (address - r->low + size - 1) >> r->cell_shift;
@@ -184,10 +189,11 @@ static void check_race(Region* r, uintptr_t address, unsigned size, bool write, 
         if (!write_ordered(cell, address, atomic))
             report_race(r, address, cell.write, cell.atomically ? "atomic" : "write", kind, pc);
         if (!write) {
+            cell.read_relaxed = atomic && (cell.readers == Readers::none || cell.read_relaxed);
             add_reader(cell, access);
             continue;
         }
-        if (!reads_ordered(cell)) {
+        if (!(atomic && cell.read_relaxed) && !reads_ordered(cell)) {
             if (cell.read.block == block_number && cell.read.thread == current)
                 cell.read.thread = cell.another_reader;
             report_race(r, address, cell.read, "read", kind, pc);

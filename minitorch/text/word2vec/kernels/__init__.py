@@ -1,6 +1,7 @@
 """The kernels of the word-vector ops on each device.
 
-`cpu` is NumPy, `cuda` launches `kernels/word2vec.cu`. `blockwise` and `wordwise` are machine code
+`cpu` and `hogwild` are NumPy, `cuda` and `hogwild_cuda` launch `kernels/word2vec.cu` and
+`kernels/hogwild.cu`. `blockwise` and `wordwise` are machine code
 by Numba, which `machine_code` calls.
 """
 
@@ -8,9 +9,9 @@ from typing import Any
 
 from minitorch.library import register_kernel
 from minitorch.text.word2vec import negative_sampling
-from minitorch.text.word2vec.kernels import cpu
+from minitorch.text.word2vec.kernels import cpu, hogwild
 
-__all__ = ["cpu", "negative_sampling"]
+__all__ = ["cpu", "hogwild", "negative_sampling"]
 
 
 def _register(op: str) -> None:
@@ -25,3 +26,4 @@ def _register(op: str) -> None:
 
 for _op in ("negative_sampling", "negative_sampling_backward", "negative_sampling_sgd_"):
     _register(_op)
+_register("hogwild_sgd_")

@@ -28,7 +28,7 @@ from minitorch.text.word2vec.kernels.machine_code import blockwise
 _FAR = 80.0  # exp is finite up to here in float32, and sigmoid is 1
 
 
-def _softplus_and_slope(x: Array, out: Array | None = None) -> tuple[Array, Array]:
+def softplus_and_slope(x: Array, out: Array | None = None) -> tuple[Array, Array]:
     """log(1 + e^x), in `out`, and its derivative e^x / (1 + e^x), for one exp, in x."""
     if x.size and not x.max() <= _FAR:  # or is not a number
         return result(softplus(x), out), quiet(sigmoid)(x, out=x)
@@ -50,7 +50,7 @@ def _negative_sampling(
     signed = np.empty(weights.shape, scores.dtype)
     np.negative(near, out=signed[:, :width])
     signed[:, width:] = negatives
-    losses, slopes = _softplus_and_slope(signed, losses)
+    losses, slopes = softplus_and_slope(signed, losses)
     loss = scalar(_weighted_sum(losses, weights), summed)
     slopes *= weights
     scores.fill(0)
@@ -175,7 +175,7 @@ def _sgd_steps(
         add_rows(contexts, columns.ravel(), dy.reshape(-1, depth), -rate)
 
 
-def _coherent(rows: Array, rate: float) -> Array:
+def coherent(rows: Array, rate: float) -> Array:
     """rate * max(1, (2 R)^2) * |row|^2 of blocks' rows, (n, m, D) -> (n, m): see `damping`."""
     squares = np.vecdot(rows, rows)
     together = np.matmul(np.ones((1, rows.shape[1]), rows.dtype), rows)[:, 0]
@@ -198,7 +198,7 @@ class _Band:
         halo, negatives = size + width - 1, self.weights[:, width:]
         near = np.zeros((n, halo, size), negatives.dtype)
         _diagonals(near, width)[...] = self.weights[:, :width]
-        of_x, of_y = _coherent(self.x, rate)[..., None], _coherent(self.y, rate)[:, None]
+        of_x, of_y = coherent(self.x, rate)[..., None], coherent(self.y, rate)[:, None]
         by_x = np.matmul(of_y[..., :halo], near)
         by_x += np.matmul(of_y[..., halo:], negatives)
         by_y = np.empty((n, of_y.shape[2], 1), negatives.dtype)
@@ -224,14 +224,14 @@ class _Pairs:
         signed = np.empty(weights.shape, x.dtype)
         np.negative(np.vecdot(x, self.near), out=signed[:, 0])
         signed[:, 1:] = np.matmul(self.negatives, np.ascontiguousarray(x.transpose(0, 2, 1)))
-        losses, self.slopes = _softplus_and_slope(signed)
+        losses, self.slopes = softplus_and_slope(signed)
         self.loss = _weighted_sum(losses, weights)
         self.slopes *= weights
 
     def curvature(self, rate: float) -> tuple[Array, Array]:
         """See `_Band`."""
         one, many = self.weights[:, 0], self.weights[:, 1:]
-        of_x, of_y, size = _coherent(self.x, rate), _coherent(self.y, rate), self.x.shape[1]
+        of_x, of_y, size = coherent(self.x, rate), coherent(self.y, rate), self.x.shape[1]
         of_near, of_negatives = of_y[:, :size], of_y[:, size:]
         by_x = one * of_near + np.matmul(of_negatives[:, None], many)[:, 0]
         return by_x, np.concatenate([one * of_x, np.matmul(many, of_x[..., None])[..., 0]], axis=1)

@@ -15,6 +15,7 @@ from minitorch.backend.cuda.gpu import NULL, THREADS, Array, Gpu, KernelTable
 from minitorch.backend.cuda.index import INDEX, index_add_
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.text.word2vec.damping import CURVATURE_LIMIT
+from minitorch.text.word2vec.kernels import hogwild_cuda
 
 BLOCKS = np.dtype(  # `Blocks` of kernels/word2vec.cu
     [("n", np.int64)]
@@ -306,4 +307,5 @@ KERNELS: KernelTable = {
     "negative_sampling": _negative_sampling,
     "negative_sampling_backward": _negative_sampling_backward,
     "negative_sampling_sgd_": _negative_sampling_sgd_,
+    **hogwild_cuda.KERNELS,
 }
