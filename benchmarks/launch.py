@@ -61,6 +61,7 @@ class Stand:
             compiler=SimpleNamespace(CompileException=RuntimeError),
             get_current_stream=lambda: SimpleNamespace(ptr=0),
             alloc_pinned_memory=self._pinned,
+            MemoryPointer=cupy.cuda.MemoryPointer,
         )
         self._kept: list[Any] = []
 

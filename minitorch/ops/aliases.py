@@ -27,7 +27,7 @@ arctan2 = functions.atan2
 arctanh = functions.atanh
 clip = elementwise.clamp
 concat = concatenate = shape.cat
-divide = elementwise.div
+divide = true_divide = elementwise.div
 expand_as = shape.expand_as
 fix = elementwise.trunc
 greater = elementwise.gt
@@ -43,7 +43,6 @@ row_stack = shape.vstack
 subtract = elementwise.sub
 swapaxes = swapdims = shape.transpose
 trapz = statistics.trapezoid
-true_divide = elementwise.div_
 unsafe_chunk = shape.chunk
 unsafe_split = shape.split
 unsafe_split_with_sizes = arrange.split_with_sizes
