@@ -50,6 +50,8 @@ def _exponential(x: Tensor, alpha: float, divisor: float = 1.0, scale: float = 1
 
 def _limited(x: Tensor, low: float, high: float) -> Tensor:
     """x in [low, high]; unlike that of clamp, the slope at the ends is 0."""
+    if not x.is_floating_point():
+        low, high = int(low), int(high)
     return ops.where((x <= low) | (x >= high), x.detach().clamp(low, high), x)
 
 
