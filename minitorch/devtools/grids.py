@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minitorch.backend import named
-from minitorch.backend.cuda.elementwise import BINARY, UNARY
+from minitorch.backend.cuda.elementwise import BINARY, RARE, RARE_BINARY, UNARY
 from minitorch.backend.cuda.gpu import THREADS, Array, Dims, Gpu
 from minitorch.backend.cuda.reduce import REDUCTIONS
 from minitorch.backend.cuda_sources import SUFFIXES, Kernels
@@ -238,6 +238,11 @@ WORKS: dict[str, Work] = {
         kernel.name: _of(kernel.name, operands, FLOAT if "f" in kernel.kinds else LONG)
         for operands, table in enumerate((UNARY, BINARY), 1)
         for kernel in table
+    },
+    **{
+        name: _of(name, operands)
+        for operands, names in enumerate((RARE, RARE_BINARY), 1)
+        for name in names
     },
     **_each("clamp_min clamp_max", 2),
     "where": lambda k, x: k["where"](x(), x(), x(dtype=BOOL)),

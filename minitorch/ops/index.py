@@ -211,7 +211,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     tensor([[2],
             [3]])
     """
-    if not index.numel() and isinstance(input, Tensor):
+    if isinstance(input, Tensor) and not index.numel() and index.ndim != input.ndim:
         one_dim("gather", input.ndim, dim)
         return input.new_empty(index.shape)
     d = _check_gather("gather", input, dim, index)

@@ -263,8 +263,6 @@ def repeat_interleave(
     if repeats < 0:
         raise RuntimeError(f"repeat_interleave: repeats: expected a number >= 0, got {repeats}")
     d = one_dim("repeat_interleave", input.ndim, dim) + 1
-    if input.ndim == 0:
-        input = reshape(input, (1,))
     shape = tuple(input.array.shape)
     wide = expand(unsqueeze(input, d), (*shape[:d], repeats, *shape[d:]))
     return flatten(clone(wide), d - 1, d)

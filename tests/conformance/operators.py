@@ -250,6 +250,31 @@ def check(op: Any, function: Callable[..., Any], sample: Any, device: str) -> st
         return first_line(error)
 
 
+def changed_in_place(name: str, device: str, limit: int = 2) -> list[str]:
+    """What differs after the method `name`, which changes its tensor, in samples of float32."""
+    failures = []
+    for op in database()[name[:-1]]:
+        for sample in islice(samples_of(op, torch.float32), limit):
+            to, theirs = Translation(device), sample.input.detach().clone()
+            try:
+                mine, args, kwargs = (
+                    to([sample.input, *sample.args])[0],
+                    to([*sample.args]),
+                    to(sample.kwargs),
+                )
+                with torch.no_grad():
+                    getattr(theirs, name)(*sample.args, **sample.kwargs)
+            except (NoCounterpart, AttributeError, RuntimeError, TypeError):
+                continue
+            if theirs.numel() != sample.input.numel():
+                continue  # PyTorch made room for more elements
+            mine = mine.detach().clone()
+            getattr(mine, name)(*args, **kwargs)
+            found = difference(mine, theirs, reasons.TOLERANCE.get(op.name, 1) * TOLERANCE)
+            failures += [f"{name}: {shown(sample)}: {found}"] if found else []
+    return failures
+
+
 def _foreign(y: torch.Tensor) -> bool:
     return y.is_complex() or y.layout is not torch.strided or y.is_quantized
 

@@ -2,8 +2,16 @@
 
 import pytest
 
+import minitorch
 from tests.conformance import reasons
-from tests.conformance.operators import COVERED, covered, database, difference, run
+from tests.conformance.operators import (
+    COVERED,
+    changed_in_place,
+    covered,
+    database,
+    difference,
+    run,
+)
 from tests.referee import ours, require_newest, theirs
 
 
@@ -23,6 +31,13 @@ def test_a_sample_of_each_name(device):
         if name not in reasons.REASONS:
             failures += [f"{name}: {failure}" for failure in result.failures]
     assert failures == []
+
+
+@pytest.mark.filterwarnings("ignore:index_reduce:UserWarning")
+def test_forms_that_change_their_tensor(device):
+    names = [name for name in minitorch.ops.forms.FORMS if name[:-1] in database()]
+    assert len(names) > 80
+    assert [failure for name in names for failure in changed_in_place(name, device)] == []
 
 
 def test_a_difference_is_found():

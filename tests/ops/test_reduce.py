@@ -252,7 +252,7 @@ ERRORS = {
     "argmax: dim: expected to be in range of [-1, 0], got 1": lambda x: x[0, 0].argmax(1),
     "softmax: expected a floating-point dtype": lambda x: x.long().softmax(0),
     "topk: k: expected 0 to 3 (length of dim -1), got 4": lambda x: x.topk(4),
-    "norm: p: expected a number or 'fro', got 'nuc'": lambda x: x.norm("nuc"),
+    "norm: p: expected a number, 'fro' or 'nuc', got 'sum'": lambda x: x.norm("sum"),
     "bincount: expected a 1-D tensor of non-negative integers": lambda x: x.bincount(),
     "bincount: weights has shape (2,), expected (3,)": lambda x: x[0].long().bincount(x[0, :2]),
     "var: give unbiased or correction, not both": lambda x: x.var(unbiased=True, correction=1),
