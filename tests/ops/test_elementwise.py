@@ -67,6 +67,8 @@ def test_unary(name, dtype):
         a = draw_array(rng, shape, dtype, special)
         if lenient(name, dtype):
             continue
+        if name == "i0":  # PyTorch's vectorised i0(-inf) is nan
+            a = np.where(np.isinf(a.astype("float64")), a.dtype.type(1), a)
         compare(lambda m, x: getattr(m, name)(x), a, grad=quiet_gradient(name, a))
         compare(lambda m, x: getattr(x, name)(), a, grad=quiet_gradient(name, a))
 
